@@ -1,0 +1,1 @@
+"""Which replica serves an arriving request: one `Router` a file."""

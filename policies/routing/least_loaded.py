@@ -1,0 +1,15 @@
+"""Least loaded: the replica with the fewest outstanding tokens."""
+
+import random
+from collections.abc import Sequence
+
+from simulator.policy import ReplicaView
+
+
+class LeastLoaded:
+    """The replica with the fewest outstanding tokens, the first of them on a tie."""
+
+    def route(self, prompt_tokens: int, replicas: Sequence[ReplicaView], draw: random.Random) -> int:
+        """Return the index of the least loaded replica."""
+        loads = [replica.outstanding_tokens for replica in replicas]
+        return loads.index(min(loads))

@@ -1,0 +1,20 @@
+"""Round robin: each replica in turn."""
+
+import random
+from collections.abc import Sequence
+
+from simulator.policy import ReplicaView
+
+
+class RoundRobin:
+    """The next replica in turn, whatever its load."""
+
+    def __init__(self) -> None:
+        """Begin with the first replica."""
+        self._next = 0
+
+    def route(self, prompt_tokens: int, replicas: Sequence[ReplicaView], draw: random.Random) -> int:
+        """Return the index after the last one."""
+        chosen = self._next
+        self._next = (chosen + 1) % len(replicas)
+        return chosen

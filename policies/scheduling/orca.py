@@ -1,0 +1,26 @@
+"""Orca's iteration-level batching: requests join and leave at every step, prompts are computed whole."""
+
+from dataclasses import dataclass
+
+from simulator.ledger import Ledger
+from simulator.policy import Scheduler
+
+
+@dataclass(frozen=True)
+class Orca(Scheduler):
+    """First come first served; KV blocks for the prompt and all ``max_tokens`` are reserved at admission.
+
+    Nobody is ever preempted. Source: Yu et al., "Orca", OSDI 2022, section 4.2, algorithm 1.
+    """
+
+    def splits_prompts(self) -> bool:
+        """Prompts are always computed whole."""
+        return False
+
+    def plan(self, step: Ledger) -> None:
+        """Everyone running gets a token, and whole prompts join while they fit."""
+        step.decode_all()
+        while step.waiting:
+            job = step.waiting[0]
+            if not step.admit(job, job.known_tokens, job.prompt_tokens + job.max_tokens):
+                return

@@ -1,0 +1,29 @@
+"""Static batching: a batch is formed, computed to its end, and only then the next one starts."""
+
+from dataclasses import dataclass
+
+from simulator.ledger import Ledger
+from simulator.policy import Scheduler
+
+
+@dataclass(frozen=True)
+class Static(Scheduler):
+    """Take whoever waits when the server is empty; admit nobody until the last of them is done.
+
+    KV blocks for the prompt and all ``max_tokens`` are reserved. A row that finishes early is not
+    computed further (no padding), but its seat stays empty until the whole batch is done.
+    """
+
+    def splits_prompts(self) -> bool:
+        """Prompts are always computed whole."""
+        return False
+
+    def plan(self, step: Ledger) -> None:
+        """Go on with the batch, or form the next one."""
+        if step.running:
+            step.decode_all()
+            return
+        while step.waiting:
+            job = step.waiting[0]
+            if not step.admit(job, job.known_tokens, job.prompt_tokens + job.max_tokens):
+                return

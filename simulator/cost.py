@@ -1,0 +1,45 @@
+"""The seam between the engine and hardware: what a step looks like, and how long it takes."""
+
+from typing import Protocol
+
+
+class StepShape:
+    """One engine step in aggregates, so that pricing it does not depend on the batch size.
+
+    A *prefill* entry computes ``n`` tokens after ``prior`` tokens whose keys and values are already
+    cached; a *decode* entry computes one token and attends to ``context`` tokens, itself included.
+    """
+
+    __slots__ = (
+        "decode_context_tokens",
+        "decode_seqs",
+        "prefill_attention_pairs",
+        "prefill_context_tokens",
+        "prefill_seqs",
+        "prefill_tokens",
+    )
+
+    def __init__(
+        self,
+        *,
+        prefill_tokens: int = 0,
+        prefill_seqs: int = 0,
+        prefill_attention_pairs: float = 0.0,
+        prefill_context_tokens: int = 0,
+        decode_seqs: int = 0,
+        decode_context_tokens: int = 0,
+    ) -> None:
+        self.prefill_tokens = prefill_tokens  # Σ n
+        self.prefill_seqs = prefill_seqs  # number of prefill entries
+        self.prefill_attention_pairs = prefill_attention_pairs  # Σ n·prior + n²/2 (exact in a double)
+        self.prefill_context_tokens = prefill_context_tokens  # Σ n + prior
+        self.decode_seqs = decode_seqs  # number of decode entries
+        self.decode_context_tokens = decode_context_tokens  # Σ context
+
+
+class CostModel(Protocol):
+    """How long a step takes: a pure function of its shape, with no clock and no hidden randomness."""
+
+    def step_s(self, shape: StepShape) -> float:
+        """Return the duration of one step in seconds; finite and >= 0."""
+        ...

@@ -1,0 +1,121 @@
+"""From parts to tables: serve a workload on replicas and unfold what they recorded.
+
+This is the level below a scenario: every part is an object that the caller made, so a study with a
+cost model or policy of its own starts here.
+"""
+
+import math
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from simulator.clock import Clock
+from simulator.cluster import Cluster
+from simulator.cost import CostModel
+from simulator.errors import StallError
+from simulator.ledger import Ledger
+from simulator.policy import Router, Scheduler
+from simulator.replica import Replica
+from simulator.rng import stream
+from simulator.tables import Columns, Tables, request_table, step_table, token_table
+from simulator.workload.workload import Workload
+
+EVENTS_BETWEEN_LOOKS = 10_000  # about 30 ms: how often progress is told and a stop is noticed
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What an engine instance may use, in vLLM's words."""
+
+    max_num_seqs: int  # requests running at once
+    max_num_batched_tokens: int  # tokens computed in one step
+    max_model_len: int  # tokens of one sequence, prompt included
+    num_gpu_blocks: int  # KV blocks of the cache
+    block_size: int = 16  # tokens in a KV block
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The tables of a simulation, and why it ended early if it did."""
+
+    tables: Tables
+    end_s: float  # the last event, or the horizon
+    interrupted: bool = False
+    stalled: str | None = None
+
+
+def simulate(
+    workload: Workload,
+    *,
+    scheduler: Callable[[], Scheduler],
+    cost: CostModel,
+    limits: Limits,
+    router: Router,
+    replicas: int = 1,
+    seed: int = 0,
+    horizon_s: float | None = None,
+    frontend_s: float = 0.0,
+    on_progress: Callable[[float, int, int], None] | None = None,
+    should_stop: Callable[[], bool] | None = None,
+) -> Outcome:
+    """Serve ``workload`` and return its tables.
+
+    ``scheduler`` makes one policy for each replica; ``frontend_s`` is the constant time between the
+    generation of a token and its delivery. ``on_progress`` gets simulated seconds, requests done and
+    requests in all. The simulation ends with the last request, at ``horizon_s``, when ``should_stop``
+    says so, or when the policy makes no more progress (``Outcome.stalled`` then says how).
+    """
+    clock = Clock()
+    policies = [scheduler() for _ in range(replicas)]
+    servers = [
+        Replica(
+            clock,
+            policy,
+            cost,
+            Ledger(
+                max_num_seqs=limits.max_num_seqs,
+                max_num_batched_tokens=limits.max_num_batched_tokens,
+                total_blocks=limits.num_gpu_blocks - policy.null_blocks,
+                block_size=limits.block_size,
+            ),
+        )
+        for policy in policies
+    ]
+    draw = random.Random(int(stream(seed, "routing").integers(2**63)))
+    cluster = Cluster(clock, workload, servers, router, draw, limits.max_model_len)
+    if horizon_s is not None:
+        clock.stop_at(horizon_s)
+    interrupted, stalled = False, None
+    try:
+        while not interrupted and clock.run_some(EVENTS_BETWEEN_LOOKS):
+            if on_progress is not None:
+                on_progress(clock.now, cluster.requests_done(), len(workload))
+            interrupted = should_stop is not None and should_stop()
+    except StallError as error:
+        stalled = str(error)
+    if not interrupted and stalled is None and (horizon_s is None or clock.now < horizon_s):
+        stuck = [server for server in servers if server.outstanding_requests]
+        if stuck:
+            stalled = stuck[0].stall("never schedules")
+    for server in servers:
+        server.ledger.close()
+    if on_progress is not None:
+        on_progress(clock.now, cluster.requests_done(), len(workload))
+    return _outcome(workload, cluster, frontend_s, interrupted, stalled)
+
+
+def _outcome(
+    workload: Workload, cluster: Cluster, frontend_s: float, interrupted: bool, stalled: str | None
+) -> Outcome:
+    records = [server.records for server in cluster.replicas]
+    steps = step_table(records)
+    tokens = token_table(records, steps, frontend_s)
+    last_s = max(cluster.clock.now, float(tokens["delivered_s"].max(initial=-math.inf)))
+    n = cluster.arrived
+    arrived: Columns = {
+        "arrival_s": workload.arrival_s[:n],
+        "prompt_tokens": workload.prompt_tokens[:n],
+        "output_tokens": workload.output_tokens[:n],
+    }
+    requests = request_table(records, arrived, steps, tokens, last_s)
+    return Outcome(Tables(steps, tokens, requests), last_s, interrupted, stalled)

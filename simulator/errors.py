@@ -1,0 +1,29 @@
+"""The two ways a run can be refused; each carries one sentence for the person at the keyboard.
+
+SimPy rebuilds exceptions from ``.args``, so every exception here takes exactly one message argument.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Self
+
+if TYPE_CHECKING:
+    from simulator.result import Result
+
+
+class InputError(ValueError):
+    """Something the user gave (file, line, field) is wrong; the sentence says what was expected."""
+
+
+class StallError(RuntimeError):
+    """The simulation can make no more progress; the sentence names the policy, the time and the jobs.
+
+    ``result`` holds what was simulated until then.
+    """
+
+    result: Result | None = None
+
+    def with_result(self, result: Result) -> Self:
+        """Attach what was simulated until the stall."""
+        self.result = result
+        return self

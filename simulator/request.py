@@ -1,0 +1,89 @@
+"""A request as the engine sees it: its progress, and the states it can end in."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from simulator.decode_group import DecodeGroup
+
+
+class RequestState(IntEnum):
+    """The state a request ends in; every request ends in exactly one. Saved by lower-case name."""
+
+    COMPLETED = 0  # all tokens delivered (or stopped at max_model_len)
+    ABANDONED_BY_SYSTEM = 1  # dropped to save others
+    ABANDONED_BY_USER = 2  # patience ran out
+    REJECTED = 3  # refused at admission
+    FAILED = 4  # can never fit, or lost to a fault
+    UNFINISHED = 5  # still waiting or running at the horizon
+
+
+class Job:
+    """A request's progress inside one replica.
+
+    There is no prefill or decode phase, only ``computed_tokens`` trying to catch up with
+    ``known_tokens`` (the prompt plus what has been generated). What a policy may read is public; the
+    true output length is not.
+    """
+
+    __slots__ = (
+        "_computed",
+        "_decoding",
+        "_generated",
+        "_joined_tick",
+        "_output_tokens",
+        "arrival_s",
+        "blocks",
+        "id",
+        "max_tokens",
+        "preemptions",
+        "prompt_tokens",
+        "reserved",
+    )
+
+    def __init__(
+        self, request_id: int, arrival_s: float, prompt_tokens: int, output_tokens: int, max_tokens: int
+    ) -> None:
+        """Make a job that has just arrived; all token counts >= 1."""
+        self.id = request_id  # row of the request in the workload
+        self.arrival_s = arrival_s
+        self.prompt_tokens = prompt_tokens
+        self.max_tokens = max_tokens  # the bound that the client sent
+        self.blocks = 0  # KV blocks held; while decoding, those held when decoding began
+        self.reserved = False  # the blocks held are enough to the end, none will be asked for
+        self.preemptions = 0
+        self._output_tokens = output_tokens
+        self._computed = 0
+        self._generated = 0
+        self._decoding: DecodeGroup | None = None
+        self._joined_tick = 0
+
+    @property
+    def computed_tokens(self) -> int:
+        """Tokens whose keys and values are in the cache."""
+        group = self._decoding
+        return self._computed if group is None else self._computed + group.tick - self._joined_tick
+
+    @property
+    def generated_tokens(self) -> int:
+        """Output tokens so far."""
+        group = self._decoding
+        return self._generated if group is None else self._generated + group.tick - self._joined_tick
+
+    @property
+    def known_tokens(self) -> int:
+        """Prompt plus generated tokens: what has to be computed before the next token appears."""
+        return self.prompt_tokens + self.generated_tokens
+
+    @property
+    def remaining_tokens(self) -> int:
+        """Known tokens not yet computed; 1 for a job that is decoding."""
+        return self.known_tokens - self.computed_tokens
+
+    def __repr__(self) -> str:
+        return (
+            f"Job(id={self.id}, prompt={self.prompt_tokens}, generated={self.generated_tokens}, "
+            f"computed={self.computed_tokens})"
+        )

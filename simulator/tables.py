@@ -1,0 +1,158 @@
+"""From the engine's records to columns: steps, the token trace, and one row per request.
+
+Everything here is vectorised and runs once, after the simulation.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from simulator.records import (
+    CHUNK_COLUMNS,
+    PREEMPTION_COLUMNS,
+    PROMPT_END_COLUMNS,
+    SPAN_COLUMNS,
+    STEP_COLUMNS,
+    Records,
+)
+from simulator.request import RequestState
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Columns = dict[str, NDArray[Any]]
+
+_STEP_TIMES = ("start_s", "end_s")
+
+
+@dataclass(frozen=True)
+class Tables:
+    """All that a run leaves behind, as equally long columns of numpy arrays.
+
+    ``steps`` are ordered by replica, then time, and a step's index counts within its replica.
+    ``tokens`` are ordered by request, then by position in the answer. ``requests`` are in the order of
+    arrival; where a request never got somewhere, the time is NaN and the replica -1.
+    """
+
+    steps: Columns
+    tokens: Columns
+    requests: Columns
+
+
+def unflatten(flat: Sequence[float], columns: Sequence[str]) -> Ints:
+    """Return the flat rows as an int64 array of shape (columns, rows)."""
+    return np.array(flat, np.int64).reshape(-1, len(columns)).T
+
+
+def step_table(records: Sequence[Records]) -> Columns:
+    """Return the steps of all replicas one after another; counts are int64, times are seconds."""
+    blocks = [np.array(each.steps, np.float64).reshape(-1, len(STEP_COLUMNS)).T for each in records]
+    rows = [block.shape[1] for block in blocks]
+    whole = np.concatenate(blocks, axis=1)
+    table: Columns = {
+        "replica": np.repeat(np.arange(len(rows), dtype=np.int32), rows),
+        "step": np.concatenate([np.arange(n, dtype=np.int32) for n in rows]),
+    }
+    for name, column in zip(STEP_COLUMNS, whole, strict=True):
+        table[name] = column if name in _STEP_TIMES else column.astype(np.int32)
+    return table
+
+
+def token_table(records: Sequence[Records], steps: Columns, delay_s: float) -> Columns:
+    """Unfold spans and prompt ends into one row per generated token.
+
+    ``delay_s`` is the constant time from generation to delivery (the server's front end).
+    """
+    requests, replicas, firsts, counts, ticking = [], [], [], [], []
+    row_of_tick: list[Ints] = []
+    row = ticks_before = 0
+    for replica, each in enumerate(records):
+        n_steps = len(each.steps) // len(STEP_COLUMNS)
+        ticks = steps["ticks"][row : row + n_steps]
+        row_of_tick.append(row + np.flatnonzero(ticks))
+        request, tick, tokens = unflatten(each.spans, SPAN_COLUMNS)
+        ended, step = unflatten(each.prompt_ends, PROMPT_END_COLUMNS)
+        requests += [request, ended]
+        firsts += [ticks_before + tick, row + step]
+        counts += [tokens, np.ones_like(step)]
+        ticking += [np.ones(len(request), bool), np.zeros(len(ended), bool)]
+        replicas.append(np.full(len(request) + len(ended), replica, np.int32))
+        row += n_steps
+        ticks_before += len(row_of_tick[-1])
+    request, first, count = np.concatenate(requests), np.concatenate(firsts), np.concatenate(counts)
+    is_span = np.concatenate(ticking)
+    step_row = np.concatenate(row_of_tick)
+    first_row = first.copy()
+    first_row[is_span] = step_row[first[is_span]]
+    order = np.lexsort((steps["end_s"][first_row], request))
+    request, first, count = request[order], first[order], count[order]
+    # Each segment covers consecutive ticks (or is one step); its tokens are first, first + 1, ...
+    total = int(count.sum())
+    begins = np.cumsum(count) - count
+    position = np.repeat(first - begins, count) + np.arange(total)
+    spread = np.repeat(is_span[order], count)
+    position[spread] = step_row[position[spread]]
+    owner = np.repeat(request, count)
+    answer_begins = np.searchsorted(owner, owner[begins]) if total else begins
+    generated_s = steps["end_s"][position]
+    return {
+        "request_id": owner.astype(np.int32),
+        "token_index": (np.arange(total) - np.repeat(answer_begins, count) + 1).astype(np.int32),
+        "generated_s": generated_s,
+        "delivered_s": generated_s + delay_s if delay_s else generated_s,
+        "replica": np.repeat(np.concatenate(replicas)[order], count),
+        "step": steps["step"][position],
+    }
+
+
+def request_table(
+    records: Sequence[Records],
+    arrived: Columns,
+    steps: Columns,
+    tokens: Columns,
+    end_of_run_s: float,
+) -> Columns:
+    """One row per arrived request: what it asked for, how it ended, and its milestones in seconds."""
+    n = len(arrived["arrival_s"])
+    state = np.full(n, int(RequestState.UNFINISHED), np.int8)
+    end_s = np.full(n, end_of_run_s)
+    replica = np.full(n, -1, np.int32)
+    preemptions = np.zeros(n, np.int32)
+    first_scheduled_s = np.full(n, np.nan)
+    row = 0
+    for index, each in enumerate(records):
+        n_steps = len(each.steps) // len(STEP_COLUMNS)
+        start_s = steps["start_s"][row : row + n_steps]
+        for request, final, time_s in each.ended:
+            state[request] = final
+            end_s[request] = time_s
+            replica[request] = index
+        step, request, _, _ = unflatten(each.chunks, CHUNK_COLUMNS)
+        replica[request] = index
+        # Written backwards, so that the first chunk of a request is the one that stays.
+        first_scheduled_s[request[::-1]] = start_s[step[::-1]]
+        _, request, _ = unflatten(each.preemptions, PREEMPTION_COLUMNS)
+        np.add.at(preemptions, request, 1)
+        row += n_steps
+    delivered = np.bincount(tokens["request_id"], minlength=n).astype(np.int64)
+    last = np.cumsum(delivered)
+    got = delivered > 0
+    first_token_s, last_token_s = np.full(n, np.nan), np.full(n, np.nan)
+    first_token_s[got] = tokens["delivered_s"][(last - delivered)[got]]
+    last_token_s[got] = tokens["delivered_s"][last[got] - 1]
+    completed = state == RequestState.COMPLETED
+    end_s[completed] = last_token_s[completed]
+    return {
+        "request_id": np.arange(n, dtype=np.int32),
+        **arrived,
+        "state": state,
+        "delivered_tokens": delivered.astype(np.int32),
+        "replica": replica,
+        "first_scheduled_s": first_scheduled_s,
+        "first_token_s": first_token_s,
+        "last_token_s": last_token_s,
+        "end_s": end_s,
+        "preemptions": preemptions,
+    }

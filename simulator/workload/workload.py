@@ -1,0 +1,91 @@
+"""The traffic of one run, as columns, checked once where it is made."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from simulator.errors import InputError
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+LARGEST_TOKENS = 1_000_000_000  # per request: far beyond any context, far below what sums of int64 can hold
+
+
+@dataclass(frozen=True)
+class Workload:
+    """Requests in order of arrival; every array has one entry a request and is read-only.
+
+    Raises ``InputError``, naming the request by its index from 0, if there is no request, a value is
+    not finite, negative or zero where it must not be, arrivals go back in time, or an output exceeds
+    ``max_tokens``.
+    """
+
+    name: str
+    arrival_s: Floats  # ascending, >= 0
+    prompt_tokens: Ints  # >= 1
+    output_tokens: Ints  # >= 1 and <= max_tokens
+    max_tokens: int  # the output bound that clients send
+    source: str  # one line: where this traffic comes from
+
+    def __post_init__(self) -> None:
+        """Check the columns and make private, read-only copies of them."""
+        arrival = np.array(self.arrival_s, dtype=np.float64)
+        prompt = whole_numbers("prompt_tokens", self.prompt_tokens, _request)
+        output = whole_numbers("output_tokens", self.output_tokens, _request)
+        if not (
+            arrival.ndim == prompt.ndim == output.ndim == 1 and len(arrival) == len(prompt) == len(output)
+        ):
+            raise InputError(
+                f"workload {self.name!r}: arrival_s, prompt_tokens and output_tokens must be columns of one"
+                f" length, got shapes {arrival.shape}, {prompt.shape} and {output.shape}"
+            )
+        if len(arrival) == 0:
+            raise InputError(f"workload {self.name!r}: no requests; at least one is needed")
+        check_arrivals("arrival_s", arrival, _request)
+        if output.max() > self.max_tokens:
+            i = int(np.argmax(output > self.max_tokens))
+            raise InputError(
+                f"request {i}: output_tokens is {output[i]}, above max_tokens = {self.max_tokens}"
+            )
+        for name, column in (("arrival_s", arrival), ("prompt_tokens", prompt), ("output_tokens", output)):
+            column.flags.writeable = False
+            object.__setattr__(self, name, column)
+
+    def __len__(self) -> int:
+        """Return the number of requests."""
+        return len(self.arrival_s)
+
+
+def check_arrivals(column: str, arrival_s: Floats, where: Callable[[int], str]) -> None:
+    """Raise ``InputError`` unless the times are finite, >= 0 and ascending; ``where(i)`` names entry i."""
+    good = np.isfinite(arrival_s) & (arrival_s >= 0)
+    if not good.all():
+        i = int(np.argmin(good))
+        raise InputError(
+            f"{where(i)}: {column} is {arrival_s[i]:g}; expected a finite number of seconds >= 0"
+        )
+    back = arrival_s[1:] < arrival_s[:-1]
+    if back.any():
+        i = int(np.argmax(back)) + 1
+        raise InputError(
+            f"{where(i)}: {column} is {float(arrival_s[i])!r} after {float(arrival_s[i - 1])!r} just before;"
+            " expected ascending times (sort the trace)"
+        )
+
+
+def whole_numbers(column: str, values: Floats | Ints, where: Callable[[int], str]) -> Ints:
+    """Return token counts as a new int64 array; raise ``InputError`` unless all are whole and >= 1."""
+    numbers = np.asarray(values)
+    with np.errstate(invalid="ignore"):
+        good = (numbers >= 1) & (numbers <= LARGEST_TOKENS) & (numbers == np.floor(numbers))
+    if not good.all():
+        i = int(np.argmin(good))
+        raise InputError(f"{where(i)}: {column} is {numbers[i]:g}; expected a whole number of tokens >= 1")
+    return numbers.astype(np.int64)
+
+
+def _request(i: int) -> str:
+    return f"request {i}"
