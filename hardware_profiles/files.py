@@ -1,0 +1,73 @@
+"""Finding and reading profile files; every refusal is one sentence naming the file and the key."""
+
+import tomllib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from simulator.errors import InputError
+
+PACKAGE_DIR = Path(__file__).parent
+
+_Validated = TypeVar("_Validated", bound=BaseModel)
+
+
+def shipped_names(folder: str) -> list[str]:
+    """Return the sorted names (file stems) of the profiles shipped in ``folder`` ("gpus" or "models")."""
+    return sorted(path.stem for path in (PACKAGE_DIR / folder).glob("*.toml"))
+
+
+def shipped_path(folder: str, name: str) -> Path:
+    """Return where the shipped profile ``name`` lives, whether or not it exists."""
+    return PACKAGE_DIR / folder / f"{name}.toml"
+
+
+def unknown(kind: str, name: str, known: Iterable[str], also: str) -> InputError:
+    """Return (not raise) the refusal of an unknown ``name``, with the nearest of ``known`` if one is near.
+
+    ``also`` says what else would have been accepted, e.g. "the path of a config.json".
+    """
+    import difflib
+
+    names = list(known)
+    wanted = name.lower()
+    # An abbreviation ("h100") is nearer to its own card than the letters of another are.
+    near = [full for full in names if wanted and full.startswith(wanted)]
+    near = near or difflib.get_close_matches(wanted, names, n=1, cutoff=0.4)
+    hint = f"; did you mean '{near[0]}'?" if near else ""
+    return InputError(f"unknown {kind} '{name}': expected one of {', '.join(names)}, or {also}{hint}")
+
+
+def read_text(path: Path) -> str:
+    """Return the text of ``path``; InputError if it cannot be read or is not UTF-8."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: expected UTF-8 text, found other bytes at offset {error.start}") from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from None
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Return the table in ``path``; InputError naming the file and line on a syntax error."""
+    try:
+        return tomllib.loads(read_text(path))
+    except tomllib.TOMLDecodeError as error:
+        raise InputError(f"{path}: not valid TOML ({error})") from None
+
+
+def validate(schema: type[_Validated], values: object, where: str) -> _Validated:
+    """Return ``values`` as a ``schema``; InputError naming ``where`` and the first wrong key."""
+    try:
+        return schema.model_validate(values)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        key = ".".join(str(part) for part in first["loc"]) or "(top level)"
+        if first["type"] == "missing":
+            raise InputError(f"{where}: key '{key}' is missing") from None
+        if first["type"] == "extra_forbidden":
+            raise InputError(f"{where}: unknown key '{key}'") from None
+        wanted = first["msg"][0].lower() + first["msg"][1:]
+        raise InputError(f"{where}: key '{key}': {wanted}, got {first['input']!r}") from None
