@@ -1,0 +1,27 @@
+"""The classic latencies, named and defined as in the serving benchmarks."""
+
+from typing import Any
+
+from simulator.metrics.distribution import distribution
+from simulator.metrics.log import RequestLog
+from simulator.metrics.options import Slo, UserModel
+
+_TWO_TOKENS = "requests with at least two tokens"
+
+
+def measure(log: RequestLog, user: UserModel, slo: Slo) -> dict[str, Any]:
+    """Return the distributions, in seconds, of every classic latency; each states what it is over.
+
+    With ``t_i`` the time from arrival to token i: TTFT is ``t_1``; TBT, also called ITL, is ``t_i −
+    t_(i−1)``, pooled over all gaps and as each request's own p99 and max; TPOT is ``(t_n − t_1)/(n − 1)``;
+    E2E is ``t_n`` of completed requests. Tokens delivered to requests that did not complete count wherever
+    they exist.
+    """
+    return {
+        "ttft_s": distribution(log.ttft_s, "requests with a first token"),
+        "tbt_s": distribution(log.gaps_s, "gaps between tokens of all requests"),
+        "tbt_p99_per_request_s": distribution(log.tbt_p99_s, _TWO_TOKENS),
+        "tbt_max_per_request_s": distribution(log.tbt_max_s, _TWO_TOKENS),
+        "tpot_s": distribution(log.tpot_s, _TWO_TOKENS),
+        "e2e_s": distribution(log.e2e_s, "completed requests"),
+    }

@@ -1,0 +1,210 @@
+"""The delivery record: the columns that every metric reads, and the per-request values they share."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from simulator.errors import InputError
+from simulator.metrics.segments import Floats, Ints, row_max, row_quantile
+from simulator.request import RequestState
+
+
+@dataclass(frozen=True, eq=False)
+class RequestLog:
+    """``n`` requests in arrival order, and when each of their tokens reached the user (seconds).
+
+    The tokens of request ``r`` are ``delivered_s[token_offsets[r]:token_offsets[r + 1]]``. Columns must not
+    be changed afterwards: values derived from them are kept.
+
+    Raises ValueError when the columns do not fit together.
+    """
+
+    arrival_s: Floats  # f64[n], ascending
+    prompt_tokens: Ints  # i64[n]
+    output_tokens: Ints  # i64[n], as requested; delivered are token_counts
+    state: NDArray[np.int8]  # i8[n], RequestState codes
+    end_s: Floats  # f64[n], when the request left: last token, drop, or the horizon if unfinished
+    token_offsets: Ints  # i64[n + 1]
+    delivered_s: Floats  # f64[tokens], ascending within a request
+    start_s: float  # the measured window T is start_s .. end_of_run_s; by default first arrival .. last event
+    end_of_run_s: float
+    trimmed_warmup: int = 0  # requests left out before the first one here
+    trimmed_cooldown: int = 0  # requests left out after the last one here
+
+    def __post_init__(self) -> None:
+        """Check that the columns fit together; see the class for what is raised."""
+        n = len(self.arrival_s)
+        for name in ("prompt_tokens", "output_tokens", "state", "end_s"):
+            if len(getattr(self, name)) != n:
+                raise ValueError(f"{name} has {len(getattr(self, name))} rows, arrival_s has {n}")
+        offsets = self.token_offsets
+        if len(offsets) != n + 1 or offsets[0] != 0 or offsets[-1] != len(self.delivered_s):
+            raise ValueError(f"token_offsets must be {n + 1} numbers from 0 to {len(self.delivered_s)}")
+        if np.any(offsets[1:] < offsets[:-1]):
+            raise ValueError("token_offsets must not descend")
+
+    @classmethod
+    def from_lists(
+        cls,
+        arrival_s: Sequence[float],
+        delivered_s: Sequence[Sequence[float]],
+        *,
+        prompt_tokens: Sequence[int] | None = None,
+        output_tokens: Sequence[int] | None = None,
+        state: Sequence[RequestState] | None = None,
+        end_s: Sequence[float] | None = None,
+        start_s: float | None = None,
+        end_of_run_s: float | None = None,
+    ) -> "RequestLog":
+        """Build a log from plain lists, one list of absolute delivery times per request.
+
+        Left out: one prompt token each; as many tokens requested as delivered; completed when anything was
+        delivered and unfinished otherwise; an end at the last token, or at the end of the run for a request
+        that is unfinished or got no token; a window from the first arrival to the last event given.
+        """
+        counts = [len(times) for times in delivered_s]
+        if state is None:
+            state = [RequestState.COMPLETED if count else RequestState.UNFINISHED for count in counts]
+        if end_of_run_s is None:
+            events = [*arrival_s, *(t for times in delivered_s for t in times), *(end_s or ())]
+            end_of_run_s = max(events, default=0.0)
+        if end_s is None:
+            end_s = [
+                times[-1] if len(times) and code != RequestState.UNFINISHED else end_of_run_s
+                for times, code in zip(delivered_s, state, strict=True)
+            ]
+        return cls(
+            arrival_s=np.array(arrival_s, dtype=np.float64),
+            prompt_tokens=np.array(
+                [1] * len(counts) if prompt_tokens is None else prompt_tokens, dtype=np.int64
+            ),
+            output_tokens=np.array(counts if output_tokens is None else output_tokens, dtype=np.int64),
+            state=np.array(state, dtype=np.int8),
+            end_s=np.array(end_s, dtype=np.float64),
+            token_offsets=np.cumsum([0, *counts], dtype=np.int64),
+            delivered_s=np.array([t for times in delivered_s for t in times], dtype=np.float64),
+            start_s=min(arrival_s, default=0.0) if start_s is None else start_s,
+            end_of_run_s=end_of_run_s,
+        )
+
+    def trim(self, warmup: float, cooldown: float) -> "RequestLog":
+        """Leave out the requests of the first ``warmup`` and the last ``cooldown`` share of the arrivals.
+
+        Shares are of the time from the first to the last arrival. With either above 0 the measured window
+        becomes the part of that time that is kept: rates then are what the kept requests got (whenever they
+        got it) over the time in which they arrived, which estimates the steady rate without the run's empty
+        start and its draining end. With both at 0 the log itself is returned, its window ending at the last
+        event.
+
+        Raises InputError when a share is not in [0, 1) or the two leave nothing.
+        """
+        for field, share in (("run.trim_warmup", warmup), ("run.trim_cooldown", cooldown)):
+            if not (math.isfinite(share) and 0 <= share < 1):
+                raise InputError(f"{field} must be a share in [0, 1); got {share!r}.")
+        if warmup + cooldown >= 1:
+            raise InputError(
+                f"run.trim_warmup + run.trim_cooldown must be below 1; got {warmup} + {cooldown}."
+            )
+        if (warmup == 0 and cooldown == 0) or self.n == 0:
+            return self
+        first_s, last_s = float(self.arrival_s[0]), float(self.arrival_s[-1])
+        start_s = first_s + warmup * (last_s - first_s)
+        end_s = last_s - cooldown * (last_s - first_s)
+        first = int(np.searchsorted(self.arrival_s, start_s, side="left"))
+        stop = int(np.searchsorted(self.arrival_s, end_s, side="right"))
+        rows = slice(first, stop)
+        offsets = self.token_offsets[first : stop + 1]
+        return replace(
+            self,
+            arrival_s=self.arrival_s[rows],
+            prompt_tokens=self.prompt_tokens[rows],
+            output_tokens=self.output_tokens[rows],
+            state=self.state[rows],
+            end_s=self.end_s[rows],
+            token_offsets=offsets - offsets[0],
+            delivered_s=self.delivered_s[offsets[0] : offsets[-1]],
+            start_s=start_s,
+            end_of_run_s=end_s,
+            trimmed_warmup=self.trimmed_warmup + first,
+            trimmed_cooldown=self.trimmed_cooldown + self.n - stop,
+        )
+
+    @property
+    def n(self) -> int:
+        """Number of requests that arrived."""
+        return len(self.arrival_s)
+
+    @property
+    def window_s(self) -> float:
+        """T: the length of the measured window in seconds; the denominator of every rate."""
+        return self.end_of_run_s - self.start_s
+
+    @cached_property
+    def token_counts(self) -> Ints:
+        """Tokens delivered to each request, i64[n]."""
+        return np.diff(self.token_offsets)
+
+    @cached_property
+    def completed(self) -> NDArray[np.bool_]:
+        """Which requests completed, bool[n]."""
+        return np.equal(self.state, RequestState.COMPLETED)
+
+    @cached_property
+    def first_token_s(self) -> Floats:
+        """Absolute time of each request's first token, f64[n]; NaN without one."""
+        return self._pick(self.token_counts > 0, self.token_offsets[:-1])
+
+    @cached_property
+    def last_token_s(self) -> Floats:
+        """Absolute time of each request's last delivered token, f64[n]; NaN without one."""
+        return self._pick(self.token_counts > 0, self.token_offsets[1:] - 1)
+
+    @cached_property
+    def ttft_s(self) -> Floats:
+        """Time to first token ``t_1``, f64[n]; NaN for a request that got no token."""
+        return self.first_token_s - self.arrival_s
+
+    @cached_property
+    def e2e_s(self) -> Floats:
+        """End-to-end latency ``t_n``, f64[n]; NaN for a request that did not complete."""
+        return np.where(self.completed, self.last_token_s - self.arrival_s, np.nan)
+
+    @cached_property
+    def tpot_s(self) -> Floats:
+        """Time per output token ``(t_n − t_1)/(n − 1)`` over delivered tokens, f64[n]; NaN below two."""
+        gaps = self.token_counts - 1
+        spread_s = self.last_token_s - self.first_token_s
+        return np.where(gaps > 0, spread_s / np.maximum(gaps, 1), np.nan)
+
+    @cached_property
+    def gap_offsets(self) -> Ints:
+        """Where each request's gaps lie in gaps_s, i64[n + 1]."""
+        return np.concatenate([[0], np.cumsum(np.maximum(self.token_counts - 1, 0))]).astype(np.int64)
+
+    @cached_property
+    def gaps_s(self) -> Floats:
+        """Times between consecutive tokens (TBT, also called ITL) of all requests, f64[gap_offsets[-1]]."""
+        if len(self.delivered_s) == 0:
+            return np.empty(0)
+        within = np.ones(len(self.delivered_s), dtype=np.bool_)
+        within[self.token_offsets[:-1][self.token_counts > 0]] = False  # a first token ends no gap
+        return np.diff(self.delivered_s)[within[1:]]
+
+    @cached_property
+    def tbt_p99_s(self) -> Floats:
+        """The 99th percentile of each request's own gaps, f64[n]; NaN below two tokens."""
+        return row_quantile(self.gaps_s, self.gap_offsets, 0.99)
+
+    @cached_property
+    def tbt_max_s(self) -> Floats:
+        """The largest of each request's own gaps, f64[n]; NaN below two tokens."""
+        return row_max(self.gaps_s, self.gap_offsets)
+
+    def _pick(self, mask: NDArray[np.bool_], index: Ints) -> Floats:
+        times = np.full(self.n, np.nan)
+        times[mask] = self.delivered_s[index[mask]]
+        return times

@@ -1,0 +1,96 @@
+"""Who is waiting, and what they were promised: the user model and the service level objectives."""
+
+import math
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from simulator.errors import InputError
+
+Penalty = Literal["linear", "quadratic", "exponential", "step", "hinge"]
+Origin = Literal["arrival", "first_token"]
+TailTbt = Literal["p99", "max"]
+
+
+@dataclass(frozen=True)
+class UserModel:
+    """A steady reader, and what its waiting costs (arXiv 2410.14257).
+
+    Token ``i`` of a request is due ``d_i = S + V·i`` after the request's arrival (``origin="arrival"``), or
+    ``d_i = V·i`` after its first delivered token (``origin="first_token"``). The user idle latency is
+    ``l = max(0, max_i(t_i − d_i))``, and a request is worth
+    ``weight_input·prompt tokens + weight_output·delivered tokens − alpha·f(l)``.
+
+    ``V = 0`` is an agent that reads instantly: every token is due at once, and ``alpha`` must be given.
+
+    Raises InputError, naming the field as it is written in a scenario, for a value that is not allowed.
+    """
+
+    v_s_per_token: float = 0.05  # V: the reader takes one token every V seconds
+    alpha: float | None = None  # tokens per unit of f; None: 1/V, the tokens read in a second
+    f: Penalty = "linear"  # l | l² | exp(l/c) − 1 | 1[l > c] | max(0, l − c), with l and c in seconds
+    f_scale_s: float = 1.0  # c of exponential, step and hinge
+    origin: Origin = "arrival"
+    first_token_allowance_s: float = 0.0  # S, only with origin "arrival"
+    weight_input: float = 0.0
+    weight_output: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Check every field; see the class for what is raised."""
+        _require_number("user.v_s_per_token", self.v_s_per_token)
+        _require_number("user.f_scale_s", self.f_scale_s, zero_allowed=False)
+        _require_number("user.first_token_allowance_s", self.first_token_allowance_s)
+        _require_number("user.weight_input", self.weight_input)
+        _require_number("user.weight_output", self.weight_output)
+        _require_choice("user.f", self.f, get_args(Penalty))
+        _require_choice("user.origin", self.origin, get_args(Origin))
+        if self.alpha is not None:
+            _require_number("user.alpha", self.alpha)
+        elif self.v_s_per_token == 0:
+            raise InputError(
+                "user.alpha must be given when user.v_s_per_token is 0: its default, 1/V tokens per second "
+                "of idle latency, has no value there."
+            )
+        if self.origin == "first_token" and self.first_token_allowance_s > 0:
+            raise InputError(
+                "user.first_token_allowance_s must be 0 with user.origin = 'first_token', where the reader's "
+                f"clock starts at the first token itself; got {self.first_token_allowance_s}."
+            )
+
+    @property
+    def alpha_tokens(self) -> float:
+        """The weight of the penalty in tokens per unit of ``f``: ``alpha``, or its default ``1/V``."""
+        return 1.0 / self.v_s_per_token if self.alpha is None else self.alpha
+
+
+@dataclass(frozen=True)
+class Slo:
+    """The classic bounds a request must keep; ``None`` leaves a bound out. All in seconds.
+
+    Raises InputError, naming the field as it is written in a scenario, for a value that is not allowed.
+    """
+
+    ttft_s: float | None = None
+    tpot_s: float | None = None
+    tail_tbt_s: float | None = None
+    e2e_s: float | None = None
+    tail_tbt: TailTbt = "p99"  # which gap between tokens of a request the tail bound looks at
+
+    def __post_init__(self) -> None:
+        """Check every field; see the class for what is raised."""
+        for name in ("ttft_s", "tpot_s", "tail_tbt_s", "e2e_s"):
+            bound_s = getattr(self, name)
+            if bound_s is not None:
+                _require_number(f"slo.{name}", bound_s, zero_allowed=False)
+        _require_choice("slo.tail_tbt", self.tail_tbt, get_args(TailTbt))
+
+
+def _require_number(field: str, value: float, *, zero_allowed: bool = True) -> None:
+    wanted = ">= 0" if zero_allowed else "> 0"
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not number or not math.isfinite(value) or value < 0 or (value == 0 and not zero_allowed):
+        raise InputError(f"{field} must be a finite number {wanted}; got {value!r}.")
+
+
+def _require_choice(field: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise InputError(f"{field} must be one of {', '.join(choices)}; got {value!r}.")

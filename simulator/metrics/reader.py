@@ -1,0 +1,130 @@
+"""The reader: when each token is due, how late it comes, and how long the user has nothing to read.
+
+The reader takes one token every V seconds and stops when the next one is not there. Consumption can only
+slip, never catch up, so the sum of all stalls equals the largest lateness, ``l = max(0, max_i(t_i − d_i))``
+(arXiv 2410.14257). Everything here is a pure function of a log and a user model.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from simulator.metrics.log import RequestLog
+from simulator.metrics.options import UserModel
+from simulator.metrics.segments import Floats, Ints, row_max, running_max
+
+ON_TIME_WITHIN_S = 1e-9  # sums of float seconds carry rounding; a token this little late is on time
+
+# Beyond this exponent the penalty stays level, so that no sum over requests can overflow: a run whose users
+# wait 600 times the scale is worthless at any number of digits.
+_LARGEST_EXPONENT = 600.0
+
+
+def clock_start_s(log: RequestLog, user: UserModel) -> Floats:
+    """Return the absolute time from which each request's deadlines count, allowance included, f64[n].
+
+    With origin ``first_token``, a request that never got a token counts from its arrival: it has been
+    waiting.
+    """
+    if user.origin == "first_token":
+        return np.where(log.token_counts > 0, log.first_token_s, log.arrival_s)
+    return log.arrival_s + user.first_token_allowance_s
+
+
+def lateness_s(log: RequestLog, user: UserModel) -> Floats:
+    """Return ``t_i − d_i`` for every delivered token, f64[tokens]; negative means ahead of the reader."""
+    counts = log.token_counts
+    index = np.arange(1, len(log.delivered_s) + 1, dtype=np.float64)
+    index -= np.repeat(log.token_offsets[:-1].astype(np.float64), counts)
+    index *= user.v_s_per_token
+    lateness = log.delivered_s - np.repeat(clock_start_s(log, user), counts)
+    lateness -= index
+    return lateness
+
+
+def final_lateness_s(log: RequestLog, user: UserModel) -> Floats:
+    """Return how late the next token was when the request left without it, f64[n]; -inf when none was owed.
+
+    A request is owed another token unless it completed; one that got no token is always owed its first.
+    """
+    owed = ~log.completed | (log.token_counts == 0)
+    # Rounded as in lateness_s, so that losing a token can never look better than getting it late.
+    late_s = (log.end_s - clock_start_s(log, user)) - user.v_s_per_token * (log.token_counts + 1.0)
+    return np.where(owed, late_s, -np.inf)
+
+
+def idle_latency_s(log: RequestLog, user: UserModel) -> Floats:
+    """Return the user idle latency ``l`` of each request, f64[n], >= 0.
+
+    For a request that ended without completing, the wait for the token that never came counts up to the
+    moment it left, so abandoning is never free.
+    """
+    latest = row_max(lateness_s(log, user), log.token_offsets)
+    return np.fmax(np.fmax(latest, final_lateness_s(log, user)), 0.0)
+
+
+def penalty(idle_s: Floats, user: UserModel) -> Floats:
+    """Return ``alpha·f(l)`` in tokens for idle latencies ``l`` in seconds, same shape; always finite."""
+    c = user.f_scale_s
+    if user.f == "linear":
+        f = idle_s
+    elif user.f == "quadratic":
+        f = idle_s**2
+    elif user.f == "exponential":
+        f = np.expm1(np.minimum(idle_s / c, _LARGEST_EXPONENT))
+    elif user.f == "step":
+        f = (idle_s > c).astype(np.float64)
+    else:
+        f = np.maximum(idle_s - c, 0.0)
+    return user.alpha_tokens * f
+
+
+def benefit_tokens(log: RequestLog, user: UserModel) -> Floats:
+    """Return what each request was worth in tokens, ``w_in·n_in + w_out·n − alpha·f(l)``, f64[n]; may be < 0.
+
+    The input term counts from the first token on: a prompt that was turned away or never got through served
+    nobody, and crediting it would reward dropping.
+    """
+    served_prompt_tokens = np.where(log.token_counts > 0, log.prompt_tokens, 0)
+    worth = user.weight_input * served_prompt_tokens + user.weight_output * log.token_counts
+    return worth - penalty(idle_latency_s(log, user), user)
+
+
+def meets_token_slo(log: RequestLog, user: UserModel) -> NDArray[np.bool_]:
+    """Return which requests got every token by its deadline, bool[n]; one that did not complete never did."""
+    return log.completed & (idle_latency_s(log, user) <= ON_TIME_WITHIN_S)
+
+
+class Stalls(NamedTuple):
+    """Every stretch of time in which some user had nothing to read, one row each, in request order."""
+
+    request: Ints  # index in the log
+    start_s: Floats  # absolute
+    end_s: Floats  # absolute: the awaited token came, or the user left
+    idle_before_s: Floats  # this user's idle latency when the stall began
+    idle_after_s: Floats  # and when it ended: idle_before_s + end_s − start_s
+
+
+def stalls(log: RequestLog, user: UserModel) -> Stalls:
+    """Return all stalls of all users; those of one request add up to its idle latency."""
+    after = np.maximum(running_max(lateness_s(log, user), log.token_offsets), 0.0)
+    before = np.empty_like(after)
+    before[1:] = after[:-1]
+    before[log.token_offsets[:-1][log.token_counts > 0]] = 0.0
+    request = np.repeat(np.arange(log.n), log.token_counts)
+    slipped = np.flatnonzero(after > before)
+
+    reached = np.zeros(log.n)
+    has_token = log.token_counts > 0
+    reached[has_token] = after[log.token_offsets[1:][has_token] - 1]
+    final = final_lateness_s(log, user)
+    left = np.flatnonzero(final > reached)
+
+    who = np.concatenate([request[slipped], left])
+    end = np.concatenate([log.delivered_s[slipped], log.end_s[left]])
+    idle_before = np.concatenate([before[slipped], reached[left]])
+    idle_after = np.concatenate([after[slipped], final[left]])
+    order = np.argsort(who, kind="stable")
+    who, end, idle_before, idle_after = who[order], end[order], idle_before[order], idle_after[order]
+    return Stalls(who, end - (idle_after - idle_before), end, idle_before, idle_after)

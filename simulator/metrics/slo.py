@@ -1,0 +1,59 @@
+"""Classic service level objectives: attainment and goodput."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from simulator.metrics.distribution import rate, share
+from simulator.metrics.log import RequestLog
+from simulator.metrics.options import Slo, UserModel
+
+
+def measure(log: RequestLog, user: UserModel, slo: Slo) -> dict[str, Any]:
+    """Return attainment as a share of ARRIVED requests, per bound and for all bounds, and classic goodput.
+
+    A request meets a bound when it completed and its latency is not above the bound; a latency that it does
+    not have (the gaps of a single token) keeps every bound. Goodput is the rate of the requests that meet
+    all bounds, and of their tokens (arXiv 2410.14257v2, Eq. 5). Without any bound set, all of it is None.
+    """
+    met = _met_bounds(log, slo)
+    measures: dict[str, Any] = {
+        "bounds": {
+            "ttft_s": slo.ttft_s,
+            "tpot_s": slo.tpot_s,
+            "tail_tbt_s": slo.tail_tbt_s,
+            "e2e_s": slo.e2e_s,
+            "tail_tbt": slo.tail_tbt,
+        },
+        "attainment_over": "arrived requests",
+        "attainment": {name: share(int(ok.sum()), log.n) for name, ok in met.items()},
+        "attainment_all": None,
+        "requests_meeting_all": None,
+        "goodput_requests_per_s": None,
+        "goodput_tokens_per_s": None,
+    }
+    if met:
+        good = np.logical_and.reduce(list(met.values()))
+        count = int(good.sum())
+        measures["attainment_all"] = share(count, log.n)
+        measures["requests_meeting_all"] = count
+        measures["goodput_requests_per_s"] = rate(count, log.window_s)
+        measures["goodput_tokens_per_s"] = rate(int(log.token_counts[good].sum()), log.window_s)
+    return measures
+
+
+def _met_bounds(log: RequestLog, slo: Slo) -> dict[str, NDArray[np.bool_]]:
+    """Which requests keep each bound that is set, bool[n] each."""
+    met: dict[str, NDArray[np.bool_]] = {}
+    # NaN, a latency that the request does not have, compares as not above the bound.
+    if slo.ttft_s is not None:
+        met["ttft_s"] = log.completed & ~(log.ttft_s > slo.ttft_s)
+    if slo.tpot_s is not None:
+        met["tpot_s"] = log.completed & ~(log.tpot_s > slo.tpot_s)
+    if slo.tail_tbt_s is not None:
+        tail_s = log.tbt_p99_s if slo.tail_tbt == "p99" else log.tbt_max_s
+        met["tail_tbt_s"] = log.completed & ~(tail_s > slo.tail_tbt_s)
+    if slo.e2e_s is not None:
+        met["e2e_s"] = log.completed & ~(log.e2e_s > slo.e2e_s)
+    return met

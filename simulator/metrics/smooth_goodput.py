@@ -1,0 +1,37 @@
+"""Smooth goodput: tokens delivered less what the waiting cost the users, per second (arXiv 2410.14257)."""
+
+from typing import Any
+
+import numpy as np
+
+from simulator.metrics.distribution import distribution, rate, share
+from simulator.metrics.log import RequestLog
+from simulator.metrics.options import Slo, UserModel
+from simulator.metrics.reader import benefit_tokens
+
+
+def measure(log: RequestLog, user: UserModel, slo: Slo) -> dict[str, Any]:
+    """Return ``Σ benefit(r) / T`` over ARRIVED requests, its parts, and the choices it depends on.
+
+    ``benefit(r) = w_in·n_in + w_out·n − alpha·f(l)`` in tokens. Beyond saturation idle latency grows with the
+    length of the run, so read the number beside ``window`` and ``stability``. For a fixed window T,
+    delivering any token earlier never lowers it (with origin ``arrival``).
+    """
+    benefit = benefit_tokens(log, user)
+    total = float(benefit.sum())
+    return {
+        "smooth_goodput_tokens_per_s": rate(total, log.window_s),
+        "over": "arrived requests",
+        "benefit_tokens": total,
+        "benefit_tokens_per_request": distribution(benefit, "arrived requests"),
+        "share_of_arrived_with_negative_benefit": share(int(np.count_nonzero(benefit < 0)), log.n),
+        "v_s_per_token": user.v_s_per_token,
+        "origin": user.origin,
+        "first_token_allowance_s": user.first_token_allowance_s,
+        "alpha_tokens": user.alpha_tokens,
+        "f": user.f,
+        "f_scale_s": user.f_scale_s,
+        "weight_input": user.weight_input,
+        "weight_output": user.weight_output,
+        "window_s": float(log.window_s),
+    }

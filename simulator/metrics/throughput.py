@@ -1,0 +1,25 @@
+"""How much was delivered per second of the measured window, whether or not in time."""
+
+from typing import Any
+
+from simulator.metrics.distribution import rate
+from simulator.metrics.log import RequestLog
+from simulator.metrics.options import Slo, UserModel
+
+
+def measure(log: RequestLog, user: UserModel, slo: Slo) -> dict[str, Any]:
+    """Return the rates of completed requests, of delivered tokens, and of all tokens.
+
+    Delivered tokens count for every request, completed or not. All tokens are those plus the prompts of the
+    requests that got a first token, since those prompts were processed to the end.
+    """
+    completed = int(log.completed.sum())
+    delivered = len(log.delivered_s)
+    prompts = int(log.prompt_tokens[log.token_counts > 0].sum())
+    return {
+        "requests_per_s": rate(completed, log.window_s),
+        "output_tokens_per_s": rate(delivered, log.window_s),
+        "total_tokens_per_s": rate(prompts + delivered, log.window_s),
+        "output_tokens": delivered,
+        "prompt_tokens_processed": prompts,
+    }

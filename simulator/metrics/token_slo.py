@@ -1,0 +1,31 @@
+"""The token-level objective: every token there when the reader wants it (arXiv 2410.14257)."""
+
+from typing import Any
+
+import numpy as np
+
+from simulator.metrics.distribution import distribution, rate, share
+from simulator.metrics.log import RequestLog
+from simulator.metrics.options import Slo, UserModel
+from simulator.metrics.reader import ON_TIME_WITHIN_S, lateness_s, meets_token_slo
+
+
+def measure(log: RequestLog, user: UserModel, slo: Slo) -> dict[str, Any]:
+    """Return attainment (share of ARRIVED requests), its goodput, and the deadline slack of tokens.
+
+    A request meets the objective when it completed and ``t_i <= d_i`` for every token i. Slack is ``d_i −
+    t_i``, how far ahead of an unstalled reader each delivered token came; negative is late.
+    """
+    met = meets_token_slo(log, user)
+    count = int(met.sum())
+    slack_s = -lateness_s(log, user)
+    on_time = int(np.count_nonzero(slack_s >= -ON_TIME_WITHIN_S))
+    return {
+        "attainment_over": "arrived requests",
+        "attainment": share(count, log.n),
+        "requests_meeting": count,
+        "goodput_requests_per_s": rate(count, log.window_s),
+        "goodput_tokens_per_s": rate(int(log.token_counts[met].sum()), log.window_s),
+        "tokens_on_time_share_of_delivered": share(on_time, len(slack_s)),
+        "deadline_slack_s": distribution(slack_s, "delivered tokens"),
+    }

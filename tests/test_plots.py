@@ -1,0 +1,84 @@
+"""The overview figure: drawn for any records, however odd, and without a display or global state."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from simulator import plots
+from simulator.metrics import RequestLog, UserModel
+from simulator.metrics.reader import benefit_tokens, stalls
+from simulator.request import RequestState
+
+COLUMNS = ("start_s", "end_s", "running", "waiting", "kv_blocks_used", "replica")
+NO_STEPS = {name: np.empty(0) for name in COLUMNS}
+MIXED = RequestLog.from_lists(
+    [0.0, 1.0, 1.0],
+    [[0.1, 0.2, 3.0], [], [2.0]],
+    state=[RequestState.COMPLETED, RequestState.REJECTED, RequestState.COMPLETED],
+    end_s=[3.0, 1.0, 2.0],
+)
+
+
+@pytest.mark.parametrize(
+    "log",
+    [
+        RequestLog.from_lists([], []),
+        RequestLog.from_lists([0.0], [[]], end_of_run_s=5.0),
+        RequestLog.from_lists([0.0], [[1.0]]),
+        RequestLog.from_lists([0.0, 0.0], [[0.0], [0.0]]),
+        MIXED,
+    ],
+    ids=["no requests", "no tokens", "one token", "no time", "mixed"],
+)
+@pytest.mark.parametrize("user", [UserModel(), UserModel(v_s_per_token=0.0, alpha=1.0, origin="first_token")])
+def test_a_png_is_written_for_any_records(log: RequestLog, user: UserModel, tmp_path: Path) -> None:
+    path = tmp_path / "overview.png"
+    plots.overview(log, NO_STEPS, 0, user, path, "a run")
+    data = path.read_bytes()
+    assert data.startswith(b"\x89PNG")
+    assert int.from_bytes(data[16:20], "big") == 1800
+
+
+def test_load_is_the_time_weighted_mean_summed_over_replicas() -> None:
+    steps = {
+        "start_s": np.array([0.0, 0.0, 1.0]),
+        "end_s": np.array([1.0, 4.0, 2.0]),
+        "running": np.array([4, 1, 8]),
+        "replica": np.array([0, 1, 0]),
+    }
+    mean = plots._mean_over_bins(steps, "running", np.array([0.0, 2.0, 4.0]))
+    assert mean == pytest.approx([(4 + 8) / 2 + 1, 0 + 1])
+
+
+@pytest.mark.parametrize("f", ["linear", "quadratic", "step"])
+def test_the_goodput_panel_adds_up_to_the_benefit(f: str) -> None:
+    user = UserModel(f=f)  # type: ignore[arg-type]
+    log = RequestLog.from_lists(
+        [0.0, 1.0, 1.5], [[0.5, 0.6, 4.0], [2.0, 2.1], []], end_s=[4.0, 2.1, 6.0], end_of_run_s=6.0
+    )
+    edges = plots._bin_edges(log)
+    assert edges is not None
+    cost = plots._penalty_over_bins(stalls(log, user), user, edges).sum()
+    assert len(log.delivered_s) - cost == pytest.approx(benefit_tokens(log, user).sum())
+
+
+def test_waiting_costs_in_the_time_in_which_the_user_waits() -> None:
+    log = RequestLog.from_lists([0.0], [[]], end_of_run_s=8.0)
+    user = UserModel(v_s_per_token=2.0, alpha=3.0)
+    cost = plots._penalty_over_bins(stalls(log, user), user, np.array([0.0, 2.0, 4.0, 8.0]))
+    assert cost == pytest.approx([0.0, 6.0, 12.0])
+
+
+def test_curves_are_thinned_and_keep_their_ends() -> None:
+    kept = plots._thinned(1_000_000)
+    assert len(kept) <= 1500
+    assert (kept[0], kept[-1]) == (0, 999_999)
+    assert plots._thinned(3).tolist() == [0, 1, 2]
+
+
+def test_importing_the_module_does_not_load_matplotlib() -> None:
+    code = "import sys, simulator.plots; sys.exit('matplotlib' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
