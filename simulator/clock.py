@@ -1,11 +1,12 @@
 """Simulated time: SimPy's environment plus the two things this engine needs beside it.
 
 * Exact times: an arrival at ``t`` happens at ``t``, not at ``now + (t - now)``, which can differ by
-  one rounding. Step ends are ``now + duration``, as SimPy computes them.
+  one rounding.
 * One rule for ties: whatever *arrives* at ``t`` is seen by whatever is *decided* at ``t``. Arrivals are
   ordinary events; step ends and wake-ups are ``LATE`` events of the same instant.
 """
 
+import math
 from collections.abc import Generator
 from heapq import heappush
 from typing import Any
@@ -22,23 +23,39 @@ _FIRST = EventPriority(-1)
 
 
 class Clock(simpy.Environment):
-    """A SimPy environment in seconds that can wake a process at an exact absolute time."""
+    """A SimPy environment in seconds with exact absolute times.
+
+    ``quiet_until_s`` is the promise that lets replicas run on without a trip through the queue: nothing
+    that could reach a replica from outside (an arrival, the end of the simulation) happens before it.
+    Whoever causes such things keeps it up to date.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.quiet_until_s = 0.0
+        self._stops_at_s = math.inf
+
+    def quiet_until(self, time_s: float) -> None:
+        """Promise that nothing reaches a replica from outside before ``time_s``."""
+        self.quiet_until_s = min(time_s, self._stops_at_s)
 
     def at(self, time_s: float) -> Event:
         """Return an event at exactly ``time_s`` (>= now), before every late event of that instant."""
         return self._schedule_at(time_s, _NORMAL)
 
+    def late_at(self, time_s: float) -> Event:
+        """Return an event at exactly ``time_s`` (>= now), after everything else of that instant."""
+        return self._schedule_at(time_s, LATE)
+
     def stop_at(self, time_s: float) -> None:
         """End the simulation at ``time_s``, before anything else that happens at that instant."""
+        self._stops_at_s = time_s
         self._schedule_at(time_s, _FIRST).callbacks.append(StopSimulation.callback)
 
-    def _schedule_at(self, time_s: float, priority: EventPriority) -> Event:
-        event = Event(self)
-        event._ok = True
-        event._value = None
-        # SimPy can only schedule relative delays; an exact time has to go on its queue directly.
-        heappush(self._queue, (time_s, priority, next(self._eid), event))
-        return event
+    @property
+    def stopped(self) -> bool:
+        """Whether the stopping time has been reached."""
+        return self.now >= self._stops_at_s
 
     def run_some(self, events: int) -> bool:
         """Process up to ``events`` events; return whether any is left before the stopping time."""
@@ -50,18 +67,13 @@ class Clock(simpy.Environment):
             return False
         return True
 
-
-class StepEnd(Event):
-    """The end of a step ``delay_s`` from now, after everything else that happens at that instant."""
-
-    def __init__(self, clock: Clock, delay_s: float) -> None:
-        """Schedule the event; ``delay_s`` >= 0."""
-        # Event.__init__ is inlined here: this is the one event made for every step.
-        self.env = clock
-        self.callbacks = []
-        self._value = None
-        self._ok = True
-        clock.schedule(self, LATE, delay_s)
+    def _schedule_at(self, time_s: float, priority: EventPriority) -> Event:
+        event = Event(self)
+        event._ok = True
+        event._value = None
+        # SimPy can only schedule relative delays; an exact time has to go on its queue directly.
+        heappush(self._queue, (time_s, priority, next(self._eid), event))
+        return event
 
 
 class WakeUp(Event):

@@ -1,5 +1,6 @@
 """The replicas of a run and the traffic that reaches them."""
 
+import math
 import random
 from collections.abc import Sequence
 
@@ -45,12 +46,12 @@ class Cluster:
             self.workload.output_tokens.tolist(),
             strict=True,
         )
-        now_s = clock.now
         for request_id, (arrival_s, prompt_tokens, output_tokens) in enumerate(columns):
-            if arrival_s > now_s:
+            if arrival_s > clock.quiet_until_s:
+                clock.quiet_until(arrival_s)
                 yield clock.at(arrival_s)
-                now_s = arrival_s
             room = max_model_len - prompt_tokens
             job = Job(request_id, arrival_s, prompt_tokens, min(output_tokens, room), min(max_tokens, room))
             replicas[route(prompt_tokens, replicas, draw)].submit(job)
             self.arrived += 1
+        clock.quiet_until(math.inf)

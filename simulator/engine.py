@@ -4,8 +4,8 @@ This is the level below a scenario: every part is an object that the caller made
 cost model or policy of its own starts here.
 """
 
-import math
 import random
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -20,7 +20,9 @@ from simulator.rng import stream
 from simulator.tables import Columns, Tables, request_table, step_table, token_table
 from simulator.workload.workload import Workload
 
-EVENTS_BETWEEN_LOOKS = 10_000  # about 30 ms: how often progress is told and a stop is noticed
+# How often progress is told and a stop is noticed. An event may stand for many steps of a quiet replica.
+EVENTS_BETWEEN_LOOKS = 256
+SECONDS_BETWEEN_LOOKS = 0.03  # of the person's time, not of the simulation's
 
 
 @dataclass(frozen=True)
@@ -65,52 +67,18 @@ def simulate(
     requests in all. The simulation ends with the last request, at ``horizon_s``, when ``should_stop``
     says so, or when the policy makes no more progress (``Outcome.stalled`` then says how).
     """
-    clock = Clock()
-    policies = [scheduler() for _ in range(replicas)]
-    servers = [
-        Replica(
-            clock,
-            policy,
-            cost,
-            Ledger(
-                max_num_seqs=limits.max_num_seqs,
-                max_num_batched_tokens=limits.max_num_batched_tokens,
-                total_blocks=limits.num_gpu_blocks - policy.null_blocks,
-                block_size=limits.block_size,
-            ),
-        )
-        for policy in policies
-    ]
-    draw = random.Random(int(stream(seed, "routing").integers(2**63)))
-    cluster = Cluster(clock, workload, servers, router, draw, limits.max_model_len)
-    if horizon_s is not None:
-        clock.stop_at(horizon_s)
-    interrupted, stalled = False, None
-    try:
-        while not interrupted and clock.run_some(EVENTS_BETWEEN_LOOKS):
-            if on_progress is not None:
-                on_progress(clock.now, cluster.requests_done(), len(workload))
-            interrupted = should_stop is not None and should_stop()
-    except StallError as error:
-        stalled = str(error)
-    if not interrupted and stalled is None and (horizon_s is None or clock.now < horizon_s):
-        stuck = [server for server in servers if server.outstanding_requests]
-        if stuck:
-            stalled = stuck[0].stall("never schedules")
-    for server in servers:
+    cluster = assemble(
+        workload, scheduler, cost, limits, router=router, replicas=replicas, seed=seed, horizon_s=horizon_s
+    )
+    interrupted, stalled = play(cluster, on_progress, should_stop)
+    for server in cluster.replicas:
         server.ledger.close()
-    if on_progress is not None:
-        on_progress(clock.now, cluster.requests_done(), len(workload))
-    return _outcome(workload, cluster, frontend_s, interrupted, stalled)
-
-
-def _outcome(
-    workload: Workload, cluster: Cluster, frontend_s: float, interrupted: bool, stalled: str | None
-) -> Outcome:
     records = [server.records for server in cluster.replicas]
     steps = step_table(records)
     tokens = token_table(records, steps, frontend_s)
-    last_s = max(cluster.clock.now, float(tokens["delivered_s"].max(initial=-math.inf)))
+    last_s = max(float(steps["end_s"].max(initial=0.0)), float(tokens["delivered_s"].max(initial=0.0)))
+    if cluster.requests_done() < cluster.arrived:  # somebody waits on until the clock is stopped
+        last_s = max(last_s, cluster.clock.now)
     n = cluster.arrived
     arrived: Columns = {
         "arrival_s": workload.arrival_s[:n],
@@ -119,3 +87,56 @@ def _outcome(
     }
     requests = request_table(records, arrived, steps, tokens, last_s)
     return Outcome(Tables(steps, tokens, requests), last_s, interrupted, stalled)
+
+
+def assemble(
+    workload: Workload,
+    scheduler: Callable[[], Scheduler],
+    cost: CostModel,
+    limits: Limits,
+    *,
+    router: Router,
+    replicas: int = 1,
+    seed: int = 0,
+    horizon_s: float | None = None,
+) -> Cluster:
+    """Build the replicas and the traffic to them, ready to play; the arguments are those of ``simulate``."""
+    clock = Clock()
+    if horizon_s is not None:
+        clock.stop_at(horizon_s)
+    servers = []
+    for policy in [scheduler() for _ in range(replicas)]:
+        ledger = Ledger(
+            max_num_seqs=limits.max_num_seqs,
+            max_num_batched_tokens=limits.max_num_batched_tokens,
+            total_blocks=limits.num_gpu_blocks - policy.null_blocks,
+            block_size=limits.block_size,
+        )
+        servers.append(Replica(clock, policy, cost, ledger))
+    draw = random.Random(int(stream(seed, "routing").integers(2**63)))
+    return Cluster(clock, workload, servers, router, draw, limits.max_model_len)
+
+
+def play(
+    cluster: Cluster,
+    on_progress: Callable[[float, int, int], None] | None = None,
+    should_stop: Callable[[], bool] | None = None,
+) -> tuple[bool, str | None]:
+    """Run a cluster to its end; return whether it was interrupted, and how it stalled if it did."""
+    clock, total = cluster.clock, len(cluster.workload)
+    next_look = 0.0
+    try:
+        while clock.run_some(EVENTS_BETWEEN_LOOKS):
+            if on_progress is not None and time.monotonic() > next_look:
+                on_progress(clock.now, cluster.requests_done(), total)
+                next_look = time.monotonic() + SECONDS_BETWEEN_LOOKS
+            if should_stop is not None and should_stop():
+                return True, None
+    except StallError as error:
+        return False, str(error)
+    if on_progress is not None:
+        on_progress(clock.now, cluster.requests_done(), total)
+    for server in cluster.replicas:
+        if server.outstanding_requests and not clock.stopped:
+            return False, server.stall("never schedules")
+    return False, None

@@ -3,7 +3,7 @@
 from collections import deque
 from itertools import islice
 
-from simulator.clock import Clock, Process, StepEnd, WakeUp
+from simulator.clock import Clock, Process, WakeUp
 from simulator.cost import CostModel
 from simulator.errors import StallError
 from simulator.ledger import Ledger
@@ -13,6 +13,9 @@ from simulator.request import Job
 # Steps without a single new token that are always allowed; beyond them as many again as there are
 # tokens outstanding, because a step that makes progress computes at least one.
 FRUITLESS_STEPS = 1000
+
+# Steps that a replica may run on by itself before it lets the rest of the program have a look.
+STEPS_IN_A_ROW = 256
 
 
 class Replica:
@@ -50,11 +53,13 @@ class Replica:
         clock, ledger, plan, price = self.clock, self.ledger, self.policy.plan, self.cost.step_s
         running, waiting, shape = ledger.running, ledger.waiting, ledger.shape
         total_blocks, write = ledger.total_blocks, self.records.steps.extend
+        in_a_row = 0
+        now_s = clock.now
         while True:
             if not running and not waiting:
                 yield self._next_arrival()
-            start_s = clock.now
-            ledger.open(start_s)
+                now_s = clock.now
+            ledger.open(now_s)
             plan(ledger)
             row = (
                 shape.prefill_tokens,
@@ -68,12 +73,19 @@ class Replica:
                 ledger.ticks,
             )
             if shape.decode_seqs or shape.prefill_seqs:
-                yield StepEnd(clock, price(shape))
-            elif not ledger.changed:  # nothing can be done before something arrives
+                end_s = now_s + price(shape)
+            elif ledger.changed:  # somebody was preempted or refused: plan again at once
+                end_s = now_s
+            else:  # nothing can be done before something arrives
                 yield self._next_arrival()
+                now_s = clock.now
                 continue
-            end_s = clock.now
-            write((start_s, end_s, *row))
+            in_a_row += 1
+            if end_s >= clock.quiet_until_s or in_a_row > STEPS_IN_A_ROW:
+                yield clock.late_at(end_s)
+                in_a_row = 0
+            write((now_s, end_s, *row))
+            now_s = end_s
             if ledger.commit(end_s):
                 self._fruitless = 0
             else:
@@ -95,5 +107,5 @@ class Replica:
         jobs = [*islice(self.ledger.running, 3), *islice(queue, 3)]
         return (
             f"policy {type(self.policy).__name__} {what} {self.outstanding_requests} requests at "
-            f"{self.clock.now:.3f} s (the first of them: {', '.join(map(repr, jobs))})"
+            f"{self.ledger.now_s:.3f} s (the first of them: {', '.join(map(repr, jobs))})"
         )

@@ -1,0 +1,40 @@
+"""servesim: a discrete-event simulator of LLM serving.
+
+from simulator import Scenario, run
+result = run(Scenario(workload={"trace": "azure2023_conv", "limit": 500}))
+print(result.summary()["smooth_goodput"])
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from simulator.errors import InputError, StallError
+    from simulator.result import Result
+    from simulator.runner import run
+    from simulator.scenario import Scenario
+
+__all__ = ["InputError", "Result", "Scenario", "StallError", "load", "run"]
+
+_HOMES = {
+    "InputError": "simulator.errors",
+    "Result": "simulator.result",
+    "Scenario": "simulator.scenario",
+    "StallError": "simulator.errors",
+    "run": "simulator.runner",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import the public names when they are first used, so that the command starts quickly."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'simulator' has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def load(folder: str) -> "Result":
+    """Return the result saved in ``folder``."""
+    from simulator.result import Result
+
+    return Result.load(folder)

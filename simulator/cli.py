@@ -1,0 +1,311 @@
+"""The command ``servesim``: run, compare, list, show.
+
+Results go to stdout and are the same for the same scenario; everything else goes to stderr. Exit codes:
+0 done, 2 the input or the disk refuses (one sentence), 3 the policy stalled, 130 interrupted.
+"""
+
+import os
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from simulator.errors import InputError, StallError
+
+if TYPE_CHECKING:
+    from simulator.result import Result
+    from simulator.scenario import Scenario
+
+BAD_INPUT, STALLED, INTERRUPTED = 2, 3, 130
+
+app = typer.Typer(
+    help="Simulate LLM serving: exact token traces, classic metrics and smooth goodput.",
+    epilog="Begin with: servesim run   (an hour of real chat traffic on two H100s)",
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", metavar="SECTION.KEY=VALUE", help="Change one key of the scenario; may be repeated."
+    ),
+]
+NoPlot = Annotated[bool, typer.Option("--no-plot", help="Do not draw overview.png.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Write into a folder that is not empty.")]
+
+RUN_EXAMPLES = """Examples:
+
+\b
+servesim run
+servesim run my.toml --out results/a
+servesim run --set cluster.replicas=1 --set workload.rate_scale=1.5
+servesim run --set policy.scheduling=orca --set slo.ttft_s=0.5
+servesim run --set workload.arrivals=poisson --set workload.rate_rps=8 \\
+    --set workload.requests=5000 --set workload.lengths=chat_azure2023
+servesim run --print-scenario > my.toml
+"""
+
+
+@app.command(epilog=RUN_EXAMPLES)
+def run(
+    scenario: Annotated[
+        Path | None,
+        typer.Argument(help="Scenario file (TOML). Without one: an hour of Azure chat on two H100s."),
+    ] = None,
+    overrides: Overrides = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for the records. Default: servesim-out/<name>-<number>.")
+    ] = None,
+    no_plot: NoPlot = False,
+    overwrite: Overwrite = False,
+    print_scenario: Annotated[
+        bool,
+        typer.Option("--print-scenario", help="Print the scenario with every default spelled out, and stop."),
+    ] = False,
+) -> None:
+    """Simulate one scenario, print its metrics and save its records."""
+    chosen, base_dir = _scenario(scenario, overrides or [])
+    if print_scenario:
+        sys.stdout.write(chosen.to_toml())
+        return
+    from simulator.report import report
+
+    folder = out if out is not None else _free_folder(chosen.name)
+    claimed = _claim(folder, overwrite)
+    try:
+        result = _simulate(chosen, base_dir)
+    except BaseException:
+        if claimed:
+            with suppress(OSError):
+                folder.rmdir()
+        raise
+    failure = _save(result, folder, plot=not no_plot)
+    sys.stdout.write(report(result.manifest, result.summary(), result.log))
+    if failure is not None:
+        raise failure
+    _raise_if_cut_off(result, folder)
+    print(f"records: {folder}", file=sys.stderr)
+
+
+@app.command()
+def compare(
+    scenarios: Annotated[
+        list[Path], typer.Argument(help="Two or more scenario files (TOML); the first is the base.")
+    ],
+    overrides: Overrides = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for the records, one folder a scenario in it.")
+    ] = None,
+    no_plot: NoPlot = False,
+    overwrite: Overwrite = False,
+    different_traffic: Annotated[
+        bool, typer.Option("--different-traffic", help="Compare though the requests are not the same.")
+    ] = False,
+) -> None:
+    """Simulate scenarios on the same traffic; print differences in %."""
+    if len(scenarios) < 2:
+        raise InputError(f"compare: expected two or more scenario files, got {len(scenarios)}")
+    from simulator.comparison import comparison
+    from simulator.report import warnings
+
+    chosen = [_scenario(path, overrides or []) for path in scenarios]
+    names = _distinct([scenario.name for scenario, _ in chosen])
+    _check_same_traffic(names, chosen, different_traffic)
+    base = chosen[0][0]
+    if any((scenario.user, scenario.slo) != (base.user, base.slo) for scenario, _ in chosen):
+        _note(f"[user] and [slo] differ; all are measured with those of {names[0]}")
+    folders = [out / name for name in names] if out is not None else []
+    for folder in folders:
+        _claim(folder, overwrite)
+    summaries = []
+    for i, (name, (scenario, base_dir)) in enumerate(zip(names, chosen, strict=True)):
+        result = _simulate(scenario, base_dir)
+        summaries.append(result.summary(base.user, base.slo))
+        for text in warnings(result.manifest, summaries[-1]):
+            _note(f"{name}: {text}")
+        failure = _save(result, folders[i], plot=not no_plot) if folders else None
+        if failure is not None:
+            raise failure
+        _raise_if_cut_off(result, folders[i] if folders else None)
+    sys.stdout.write(comparison(names, summaries))
+
+
+@app.command(name="list")
+def list_(
+    topic: Annotated[str, typer.Argument(metavar="policies|gpus|models|workloads", help="What to list.")],
+) -> None:
+    """List the names that a scenario can use."""
+    from simulator.listing import listing
+
+    sys.stdout.write(listing(topic))
+
+
+@app.command(epilog="Example: servesim show results/a --set user.v_s_per_token=0.1 --set slo.ttft_s=0.5")
+def show(
+    folder: Annotated[Path, typer.Argument(help="Folder of a saved run.")],
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Another user.* or slo.* value; may be repeated."),
+    ] = None,
+) -> None:
+    """Measure a saved run again, with other user.* or slo.* values."""
+    from simulator.report import report
+    from simulator.result import Result
+    from simulator.scenario import Scenario
+
+    for override in overrides or []:
+        if not override.startswith(("user.", "slo.")):
+            raise InputError(f"--set {override}: a saved run can be measured anew only in user.* and slo.*")
+    result = Result.load(folder)
+    saved = result.manifest["scenario"]
+    options = Scenario(user=saved["user"], slo=saved["slo"]).with_overrides(overrides or [])
+    sys.stdout.write(report(result.manifest, result.summary(options.user, options.slo), result.log))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code; a refusal is one line on stderr, never a traceback."""
+    try:
+        given = list(sys.argv[1:] if arguments is None else arguments)
+        code = app(args=given or ["--help"], prog_name="servesim", standalone_mode=False)
+        sys.stdout.flush()
+        if code == INTERRUPTED:  # typer's way to hand on a Ctrl-C
+            raise KeyboardInterrupt
+    except InputError as error:
+        return _refuse(str(error), BAD_INPUT)
+    except StallError as error:
+        return _refuse(str(error), STALLED)
+    except _InterruptedError as error:
+        return _refuse(str(error), INTERRUPTED)
+    except (KeyboardInterrupt, typer.Abort):
+        return _refuse("interrupted", INTERRUPTED)
+    except BrokenPipeError:
+        _let_go_of_stdout()  # the reader has gone, as in: servesim list workloads | head -1
+        return 0
+    except OSError as error:
+        _let_go_of_stdout()
+        where = f"{error.filename}: " if error.filename else ""
+        return _refuse(f"{where}{error.strerror or error}", BAD_INPUT)
+    except Exception as error:
+        message = getattr(error, "format_message", None)  # typer's usage errors, whichever click it brings
+        if message is None:
+            raise
+        return _refuse(message().replace("\n", " "), BAD_INPUT)
+    return 0
+
+
+class _InterruptedError(Exception):
+    pass
+
+
+def _refuse(text: str, code: int) -> int:
+    print("servesim: error: " + " ".join(text.split()), file=sys.stderr)
+    return code
+
+
+def _let_go_of_stdout() -> None:
+    """Leave nothing unwritten behind that the interpreter would stumble over when it exits."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _note(text: str) -> None:
+    print(f"servesim: warning: {text}", file=sys.stderr)
+
+
+def _scenario(path: Path | None, overrides: Sequence[str]) -> "tuple[Scenario, Path | None]":
+    from simulator.scenario import Scenario, default_scenario
+
+    if path is None:
+        return default_scenario().with_overrides(overrides), None
+    return Scenario.from_toml(path, overrides), path.parent
+
+
+def _simulate(scenario: "Scenario", base_dir: Path | None) -> "Result":
+    from simulator.terminal import progress, stop_on_interrupt
+
+    with stop_on_interrupt() as should_stop, progress(scenario.name) as on_progress:
+        from simulator.runner import run as simulate  # slow enough for a Ctrl-C to land in it
+
+        try:
+            return simulate(scenario, base_dir=base_dir, on_progress=on_progress, should_stop=should_stop)
+        except StallError as error:
+            if error.result is None:
+                raise
+            return error.result  # marked as stalled: saved and shown like any other before the command fails
+
+
+def _free_folder(name: str) -> Path:
+    slug = "".join(c if c.isalnum() or c in "._-" else "-" for c in name).strip(".-") or "run"
+    number = 1
+    while (folder := Path("servesim-out") / f"{slug}-{number}").exists():
+        number += 1
+    return folder
+
+
+def _claim(folder: Path, overwrite: bool) -> bool:
+    """Refuse a folder that cannot be written before any time is spent; say whether it was made here."""
+    from simulator.result import claim
+
+    new = not folder.exists()
+    claim(folder, overwrite)
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise InputError(f"{folder}: permission denied; expected a folder that can be written")
+    return new
+
+
+def _save(result: "Result", folder: Path, *, plot: bool) -> InputError | None:
+    """Save the records; return (not raise) what the disk said, so that the metrics can still be printed."""
+    try:
+        result.save(folder, plot=plot, overwrite=True)
+    except OSError as error:
+        return InputError(f"{folder}: the records could not be saved: {error.strerror or error}")
+    return None
+
+
+def _raise_if_cut_off(result: "Result", folder: Path | None) -> None:
+    if not result.partial:
+        return
+    kept = f"the records up to there are in {folder}, marked partial" if folder else "nothing was saved"
+    stalled = result.manifest["stalled"]
+    if stalled is not None:
+        raise StallError(f"{stalled}; {kept}")
+    raise _InterruptedError(
+        f"interrupted at {result.manifest['end_of_run_s']:.0f} s of simulated time; {kept}"
+    )
+
+
+def _distinct(names: Sequence[str]) -> list[str]:
+    return [name if names.count(name) == 1 else f"{name}-{i + 1}" for i, name in enumerate(names)]
+
+
+def _check_same_traffic(
+    names: Sequence[str], chosen: "Sequence[tuple[Scenario, Path | None]]", allowed: bool
+) -> None:
+    """Raise ``InputError`` if the scenarios do not bring the very same requests, unless that is ``allowed``."""
+    from simulator.comparison import first_difference
+    from simulator.workload import build
+
+    seeds = [scenario.seed for scenario, _ in chosen]
+    if len(set(seeds)) > 1:
+        _note(f"seeds differ ({', '.join(map(str, seeds))}); random choices are not the same")
+    traffic = [build(scenario.workload, scenario.seed, base_dir) for scenario, base_dir in chosen]
+    for name, other in zip(names[1:], traffic[1:], strict=True):
+        difference = first_difference(traffic[0], other)
+        if difference is None:
+            continue
+        text = f"{name} serves other traffic than {names[0]}: {difference}"
+        if not allowed:
+            raise InputError(f"{text}; expected the same [workload] and seed, or --different-traffic")
+        _note(text)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,78 @@
+"""Several runs in one table, and whether they served the same traffic."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from simulator.report import Summary, number, table
+from simulator.workload import Workload
+
+# label, unit, where in the summary: the rows of a comparison
+_COMPARED: tuple[tuple[str, str, tuple[str, ...]], ...] = (
+    ("completed", "share of arrived", ("states", "completed", "share_of_arrived")),
+    ("throughput", "requests/s", ("throughput", "requests_per_s")),
+    ("throughput", "output tokens/s", ("throughput", "output_tokens_per_s")),
+    ("TTFT mean", "s", ("latency", "ttft_s", "mean")),
+    ("TTFT p99", "s", ("latency", "ttft_s", "p99")),
+    ("TBT mean", "s", ("latency", "tbt_s", "mean")),
+    ("TBT p99", "s", ("latency", "tbt_s", "p99")),
+    ("TPOT mean", "s", ("latency", "tpot_s", "mean")),
+    ("E2E mean", "s", ("latency", "e2e_s", "mean")),
+    ("E2E p99", "s", ("latency", "e2e_s", "p99")),
+    ("SLO attainment", "share of arrived", ("slo", "attainment_all")),
+    ("goodput (SLO)", "requests/s", ("slo", "goodput_requests_per_s")),
+    ("goodput (SLO)", "tokens/s", ("slo", "goodput_tokens_per_s")),
+    ("token SLO", "share of arrived", ("token_slo", "attainment")),
+    ("tokens on time", "share of delivered", ("token_slo", "tokens_on_time_share_of_delivered")),
+    ("user idle mean", "s", ("idle_latency", "idle_latency_s", "mean")),
+    ("user idle p99", "s", ("idle_latency", "idle_latency_s", "p99")),
+    ("smooth goodput", "tokens/s", ("smooth_goodput", "smooth_goodput_tokens_per_s")),
+)
+
+
+def comparison(names: Sequence[str], summaries: Sequence[Summary]) -> str:
+    """Return one table of several runs, differences in percent against the first."""
+    header = ["", "", names[0]]
+    for name in names[1:]:
+        header += [name, "diff"]
+    rows = [header]
+    for label, unit, path in _COMPARED:
+        values = [_look_up(summary, path) for summary in summaries]
+        if all(value is None for value in values):
+            continue
+        row = [label, unit, number(values[0])]
+        for value in values[1:]:
+            row += [number(value), _difference(values[0], value)]
+        rows.append(row)
+    return "\n".join(table(rows, left=2)) + "\n"
+
+
+def _look_up(summary: Summary, path: Sequence[str]) -> float | None:
+    value: Any = summary
+    for key in path:
+        value = value[key]
+    return None if value is None else float(value)
+
+
+def _difference(first: float | None, value: float | None) -> str:
+    if first is None or value is None:
+        return "-"
+    if first == value:
+        return "="
+    if first == 0:
+        return "-"
+    return f"{100 * (value - first) / abs(first):+.1f} %"
+
+
+def first_difference(one: Workload, other: Workload) -> str | None:
+    """Say how the second workload differs from the first, or return None if its requests are the very same."""
+    if len(one) != len(other):
+        return f"{len(other):,} requests, not {len(one):,}"
+    for column in ("arrival_s", "prompt_tokens", "output_tokens"):
+        ours, theirs = getattr(one, column), getattr(other, column)
+        differ = ours != theirs
+        if differ.any():
+            i = int(differ.argmax())
+            return f"{column} of request {i} is {theirs[i]:g}, not {ours[i]:g}"
+    if one.max_tokens != other.max_tokens:
+        return f"max_tokens is {other.max_tokens}, not {one.max_tokens}"
+    return None

@@ -1,0 +1,147 @@
+"""Policies are found by their file name: one file, one class, no registration.
+
+``policies/<kind>/<name>.py`` is the policy ``<name>``; a path ending in ``.py`` is a policy of one's own.
+Listing reads file names only; choosing one imports that one file.
+"""
+
+import dataclasses
+import math
+import sys
+from difflib import get_close_matches
+from importlib import import_module
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Literal, get_type_hints
+
+from simulator.errors import InputError
+
+Kind = Literal["scheduling", "routing"]
+
+
+def discover(kind: Kind) -> list[str]:
+    """Return the names of the policies in ``policies/<kind>``, sorted, without importing any."""
+    folders = import_module(f"policies.{kind}").__path__
+    files = (path for folder in folders for path in Path(folder).glob("*.py"))
+    return sorted(path.stem for path in files if not path.stem.startswith("_"))
+
+
+def load(kind: Kind, name: str) -> type[Any]:
+    """Import one policy by name or by path (``./mine.py``) and return its class.
+
+    Raises ``InputError`` for a name that no file has, suggesting the nearest, for a file that does not
+    import, and for a file without exactly one class to choose.
+    """
+    field = f"policy.{kind}"
+    if name.endswith(".py"):
+        return _the_class(field, _import_path(field, Path(name).expanduser()))
+    names = discover(kind)
+    if name not in names:
+        raise InputError(
+            f"{field}: no policy {name!r}; {nearest(name, names)}expected one of {', '.join(names)}"
+        )
+    return _the_class(field, import_module(f"policies.{kind}.{name}"))
+
+
+def complete(kind: Kind, name: str, given: dict[str, Any]) -> dict[str, Any]:
+    """Return every parameter of a policy: what was given, and the defaults of the rest.
+
+    A parameter is a field of the policy's dataclass. Raises ``InputError`` for one that the policy does
+    not have, one that is missing, and a value of the wrong type or range: numbers must be finite and > 0
+    (or >= 0 where the default is 0, which stands for "off").
+    """
+    policy = load(kind, name)
+    fields = (
+        {f.name: f for f in dataclasses.fields(policy) if f.init} if dataclasses.is_dataclass(policy) else {}
+    )
+    where = f"policy.{kind}"
+    for key in given:
+        if key not in fields:
+            known = f"expected one of {', '.join(fields)}" if fields else f"{name} has no parameters"
+            raise InputError(
+                f"{where}.{key}: {name} has no such parameter; {nearest(key, list(fields))}{known}"
+            )
+    types = get_type_hints(policy)
+    values: dict[str, Any] = {}
+    for key, field in fields.items():
+        default = _default(field)
+        if key in given:
+            values[key] = _checked(f"{where}.{key}", given[key], types[key], default)
+        elif default is dataclasses.MISSING:
+            raise InputError(f"{where}.{key}: missing; {name} needs it")
+        else:
+            values[key] = default
+    try:
+        policy(**values)
+    except (ValueError, TypeError) as error:
+        text = str(error)
+        raise InputError(text if text.startswith(where) else f"{where}: {text}") from error
+    return values
+
+
+def nearest(word: str, words: list[str]) -> str:
+    """Return ``"did you mean 'x'? "`` for the closest of ``words``, or an empty string if none is close."""
+    near = get_close_matches(word, words, n=1, cutoff=0.5)
+    return f"did you mean {near[0]!r}? " if near else ""
+
+
+def _default(field: "dataclasses.Field[Any]") -> Any:
+    if field.default_factory is not dataclasses.MISSING:
+        return field.default_factory()
+    return field.default
+
+
+def _checked(where: str, value: Any, kind: Any, default: Any) -> Any:
+    from pydantic import TypeAdapter, ValidationError
+
+    try:
+        checked = TypeAdapter(kind).validate_python(value, strict=True)
+    except ValidationError as error:
+        reason = error.errors()[0]["msg"].removeprefix("Input should be ")
+        raise InputError(f"{where}: expected {reason}, got {value!r}") from error
+    if isinstance(checked, int | float) and not isinstance(checked, bool):
+        zero_is_off = isinstance(default, int | float) and default == 0
+        if not math.isfinite(checked) or checked < 0 or (checked == 0 and not zero_is_off):
+            raise InputError(
+                f"{where}: expected a finite number {'>=' if zero_is_off else '>'} 0, got {value!r}"
+            )
+    return checked
+
+
+def _import_path(field: str, path: Path) -> ModuleType:
+    if not path.is_file():
+        raise InputError(
+            f"{field}: no policy file {path}; expected a Python file or the name of a shipped policy"
+        )
+    name = f"policy_file_{path.stem}"
+    spec = spec_from_file_location(name, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses look their module up while the class is made
+    try:
+        spec.loader.exec_module(module)
+    except SyntaxError as error:
+        raise InputError(f"{field}: {path}: line {error.lineno}: not valid Python: {error.msg}") from error
+    except Exception as error:
+        raise InputError(f"{field}: {path}: cannot be imported: {type(error).__name__}: {error}") from error
+    return module
+
+
+def _the_class(field: str, module: ModuleType) -> type[Any]:
+    """Return the class named after the file in CamelCase, else the only dataclass, else the only class."""
+    file = Path(module.__file__ or module.__name__)
+    classes = [
+        value
+        for name, value in vars(module).items()
+        if isinstance(value, type) and value.__module__ == module.__name__ and not name.startswith("_")
+    ]
+    wanted = file.stem.replace("_", "").lower()
+    for choice in (
+        [c for c in classes if c.__name__.lower() == wanted],
+        [c for c in classes if dataclasses.is_dataclass(c)],
+        classes,
+    ):
+        if len(choice) == 1:
+            return choice[0]
+    raise InputError(f"{field}: {file} defines {len(classes)} classes; expected exactly one, the policy")

@@ -1,0 +1,209 @@
+"""What a run leaves behind: three tables and a manifest, in memory or in a folder.
+
+requests.parquet   one row a request, in order of arrival
+tokens.parquet     one row a token, in order of request and position
+steps.parquet      one row an engine step, in order of replica and time
+manifest.json      scenario, seed, versions, hardware sums
+summary.json       every metric, for the scenario's user and targets
+overview.png       the run at a glance
+"""
+
+import json
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from simulator.errors import InputError
+from simulator.metrics import RequestLog, Slo, UserModel, summarise
+from simulator.request import RequestState
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+Columns = dict[str, NDArray[Any]]
+
+STATES = [state.name.lower() for state in RequestState]
+TABLES = ("requests", "tokens", "steps")
+_OPTIONAL_TIMES = ("first_scheduled_s", "first_token_s", "last_token_s")
+
+
+class Result:
+    """A finished (or cut off) run; everything else is computed from it."""
+
+    def __init__(self, requests: Columns, tokens: Columns, steps: Columns, manifest: dict[str, Any]) -> None:
+        """Columns as ``simulator.tables`` makes them; the manifest is what ``run`` writes."""
+        self._columns = {"requests": requests, "tokens": tokens, "steps": steps}
+        self.manifest = manifest
+
+    @property
+    def partial(self) -> bool:
+        """Whether the run was cut off before its end (interrupted or stalled)."""
+        return bool(self.manifest["partial"]) or self.manifest["stalled"] is not None
+
+    def requests(self) -> "pa.Table":
+        """Return one row a request: lengths, state, milestones in seconds (null: never happened)."""
+        import pyarrow as pa
+
+        columns = dict(self._columns["requests"])
+        states = pa.DictionaryArray.from_arrays(columns["state"], STATES)
+        for name in _OPTIONAL_TIMES:
+            columns[name] = pa.array(columns[name], mask=np.isnan(columns[name]))
+        return pa.table({**columns, "state": states})
+
+    def tokens(self) -> "pa.Table":
+        """Return one row a token: request_id, token_index (from 1), generated_s, delivered_s, replica, step."""
+        import pyarrow as pa
+
+        return pa.table(self._columns["tokens"])
+
+    def steps(self) -> "pa.Table":
+        """Return one row an engine step: times, tokens, running, waiting, KV blocks used."""
+        import pyarrow as pa
+
+        return pa.table(self._columns["steps"])
+
+    @cached_property
+    def log(self) -> RequestLog:
+        """The delivery record that the metrics read."""
+        requests = self._columns["requests"]
+        arrival_s = requests["arrival_s"]
+        return RequestLog(
+            arrival_s=arrival_s,
+            prompt_tokens=requests["prompt_tokens"],
+            output_tokens=requests["output_tokens"],
+            state=requests["state"],
+            end_s=requests["end_s"],
+            token_offsets=np.concatenate([[0], np.cumsum(requests["delivered_tokens"], dtype=np.int64)]),
+            delivered_s=self._columns["tokens"]["delivered_s"],
+            start_s=float(arrival_s[0]) if len(arrival_s) else 0.0,
+            end_of_run_s=self.manifest["end_of_run_s"],
+        )
+
+    def summary(self, user: UserModel | None = None, slo: Slo | None = None) -> dict[str, Any]:
+        """Return every metric, for the scenario's user and targets or for others.
+
+        Pure function of the saved records: no re-simulation.
+        """
+        scenario = self.manifest["scenario"]
+        user = user or UserModel(**scenario["user"])
+        slo = slo or Slo(**scenario["slo"])
+        log = self.log.trim(scenario["run"]["trim_warmup"], scenario["run"]["trim_cooldown"])
+        metrics = summarise(log, user, slo)
+        return {
+            "partial": self.partial,
+            "stalled": self.manifest["stalled"],
+            "options": {"user": vars(user) | {"alpha": user.alpha_tokens}, "slo": vars(slo)},
+            **metrics,
+            "engine": self._engine_summary(),
+            "cost": self._cost(metrics),
+        }
+
+    def save(self, folder: Path | str, *, plot: bool = True, overwrite: bool = False) -> None:
+        """Write all files into ``folder``, which must be new or empty unless ``overwrite`` is set.
+
+        Raises InputError for a folder in use, and OSError where the disk refuses.
+        """
+        import pyarrow.parquet as pq
+
+        folder = Path(folder)
+        claim(folder, overwrite)
+        summary = self.summary()
+        for name in TABLES:
+            # No dictionaries, no statistics: for these columns they cost time and save nothing.
+            pq.write_table(
+                getattr(self, name)(),
+                folder / f"{name}.parquet",
+                compression="zstd",
+                use_dictionary=["state"] if name == "requests" else False,
+                write_statistics=False,
+            )
+        for name, content in (("manifest", self.manifest), ("summary", summary)):
+            (folder / f"{name}.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+        if plot:
+            self.plot(folder / "overview.png")
+
+    def plot(self, path: Path) -> None:
+        """Draw the run at a glance."""
+        from simulator.plots import overview
+
+        scenario = self.manifest["scenario"]
+        overview(
+            self.log,
+            self._columns["steps"],
+            self.manifest["engine"]["usable_blocks"] * self.manifest["gpus"],
+            UserModel(**scenario["user"]),
+            path,
+            scenario["name"],
+        )
+
+    @classmethod
+    def load(cls, folder: Path | str) -> "Result":
+        """Read a saved result; raises InputError naming the file that is missing or damaged."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        folder = Path(folder)
+        columns: dict[str, Columns] = {}
+        for name in TABLES:
+            path = folder / f"{name}.parquet"
+            try:
+                table = pq.read_table(path)
+            except FileNotFoundError as error:
+                raise InputError(f"{path}: not found; expected the folder of a saved result") from error
+            except (pa.ArrowInvalid, OSError) as error:
+                raise InputError(f"{path}: not a readable parquet file ({error})") from error
+            columns[name] = {
+                column: table[column].combine_chunks().indices.to_numpy()
+                if pa.types.is_dictionary(table[column].type)
+                else table[column].to_numpy()
+                for column in table.column_names
+            }
+        path = folder / "manifest.json"
+        try:
+            manifest = json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError as error:
+            raise InputError(f"{path}: not found; expected the folder of a saved result") from error
+        except ValueError as error:
+            raise InputError(f"{path}: not a readable JSON file ({error})") from error
+        return cls(columns["requests"], columns["tokens"], columns["steps"], manifest)
+
+    def _engine_summary(self) -> dict[str, Any]:
+        steps = self._columns["steps"]
+        lasted_s = steps["end_s"] - steps["start_s"]
+        busy_s = float(lasted_s.sum())
+        used = steps["kv_blocks_used"] / self.manifest["engine"]["usable_blocks"]
+        window_s = self.log.window_s * self.manifest["scenario"]["cluster"]["replicas"]
+        return {
+            "steps": len(lasted_s),
+            "busy_share": busy_s / window_s if window_s else 0.0,
+            "kv_usage_mean": float(used @ lasted_s) / busy_s if busy_s else 0.0,
+            "kv_usage_max": float(used.max(initial=0.0)),
+            "kv_nearly_full_share": float(lasted_s[used >= 0.95].sum()) / busy_s if busy_s else 0.0,
+            "preemptions": int(steps["preemptions"].sum()),
+            "waiting_max": int(steps["waiting"].max(initial=0)),
+            "running_max": int(steps["running"].max(initial=0)),
+            "extrapolated_share": self.manifest["extrapolated_share"],
+        }
+
+    def _cost(self, metrics: Mapping[str, Any]) -> dict[str, Any]:
+        usd = self.manifest["usd_per_gpu_hour"] * self.manifest["gpus"] * self.log.window_s / 3600
+        tokens = len(self.log.delivered_s)
+        return {
+            "gpus": self.manifest["gpus"],
+            "usd": usd,
+            "usd_per_gpu_hour": self.manifest["usd_per_gpu_hour"],
+            "usd_per_million_output_tokens": usd / tokens * 1e6 if tokens else None,
+        }
+
+
+def claim(folder: Path, overwrite: bool) -> None:
+    """Make ``folder`` if need be; raise InputError if it is a file, or in use and not to be overwritten."""
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{folder}: exists and is not a folder")
+    if folder.is_dir() and any(folder.iterdir()) and not overwrite:
+        raise InputError(f"{folder}: exists and is not empty; expected a new folder (or --overwrite)")
+    folder.mkdir(parents=True, exist_ok=True)

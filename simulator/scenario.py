@@ -1,0 +1,297 @@
+"""The whole what-if as one validated value, from TOML, from Python, and with overrides.
+
+Every wrong value raises ``InputError``: one sentence that names the key, what was expected and what was
+found. Sections are frozen; ``with_overrides`` makes a changed copy.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
+
+from simulator import scenario_toml
+from simulator.discover import Kind, complete, nearest
+from simulator.errors import InputError
+from simulator.metrics.options import Slo, UserModel
+from simulator.workload.spec import WorkloadSpec
+
+DEFAULT_POLICY: dict[Kind, str] = {"scheduling": "vllm_v1", "routing": "round_robin"}
+
+Share = Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)]
+AtLeastOne = Annotated[int, Field(ge=1, le=10**9)]
+
+
+class Section(BaseModel):
+    """A table of a scenario: frozen, strictly typed, unknown keys refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class Hardware(Section):
+    """Which GPU runs which model."""
+
+    gpu: str = Field("h100-80gb-sxm", description="see: servesim list gpus")
+    model: str = Field(
+        "llama-3.1-8b", description="see: servesim list models; or path to a Hugging Face config.json"
+    )
+
+
+class Engine(Section):
+    """KV cache and limits of one serving engine, under vLLM's names."""
+
+    block_size: Annotated[int, Field(ge=1, le=65536)] = Field(16, description="tokens in a KV block")
+    gpu_memory_utilization: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] = Field(
+        0.9, description="share of the GPU's memory that the engine may use"
+    )
+    max_num_seqs: AtLeastOne | None = Field(
+        None, description="requests running at once; unset: vLLM's default for the GPU"
+    )
+    max_num_batched_tokens: AtLeastOne | None = Field(
+        None,
+        description="tokens computed in a step; unset: vLLM's default, more if prompts must be whole",
+    )
+    num_gpu_blocks: AtLeastOne | None = Field(None, description="KV blocks; unset: computed from the memory")
+    max_model_len: AtLeastOne | None = Field(
+        None, description="longest sequence in tokens; unset: the model's own, cut to what the KV cache holds"
+    )
+
+
+class Cluster(Section):
+    """How many engines serve the traffic."""
+
+    replicas: Annotated[int, Field(ge=1, le=10_000)] = Field(
+        1, description="identical engines behind the router"
+    )
+
+
+class PolicyChoice(Section):
+    """A policy by name (or path to its file) with all its parameters, defaults included."""
+
+    name: str
+    params: dict[str, Any] = Field(default_factory=dict)
+
+    @model_serializer
+    def _as_table(self) -> dict[str, Any]:
+        return {"name": self.name, **self.params}
+
+
+def _policy(kind: Kind) -> BeforeValidator:
+    def choose(value: Any) -> Any:
+        if isinstance(value, str):
+            value = {"name": value}
+        elif isinstance(value, PolicyChoice):
+            value = {"name": value.name, **value.params}
+        if not isinstance(value, dict):
+            raise InputError(f"policy.{kind}: expected a name or a table with a name, got {value!r}")
+        params = {"name": DEFAULT_POLICY[kind], **value}
+        name = params.pop("name")
+        for key in params.keys() & Engine.model_fields.keys():
+            raise InputError(f"policy.{kind}.{key}: not a policy's parameter; expected as engine.{key}")
+        if not isinstance(name, str):
+            raise InputError(f"policy.{kind}.name: expected a name in quotes, got {name!r}")
+        return PolicyChoice(name=name, params=complete(kind, name, params))
+
+    return BeforeValidator(choose)
+
+
+class Policy(Section):
+    """Who runs next, and where."""
+
+    scheduling: Annotated[PolicyChoice, _policy("scheduling")] = Field(
+        PolicyChoice(name=DEFAULT_POLICY["scheduling"]), validate_default=True
+    )
+    routing: Annotated[PolicyChoice, _policy("routing")] = Field(
+        PolicyChoice(name=DEFAULT_POLICY["routing"]), validate_default=True
+    )
+
+
+class Run(Section):
+    """How long to simulate, and what part of it to measure."""
+
+    horizon_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = Field(
+        None, description="stop the clock here; unset: run until every request has ended"
+    )
+    trim_warmup: Share = Field(
+        0.0, description="share of the arrival window left out of metrics at its start"
+    )
+    trim_cooldown: Share = Field(
+        0.0, description="share of the arrival window left out of metrics at its end"
+    )
+
+    @model_validator(mode="after")
+    def _something_is_left(self) -> Self:
+        if self.trim_warmup + self.trim_cooldown >= 1:
+            raise InputError(
+                f"run.trim_warmup: with trim_cooldown = {self.trim_cooldown:g} nothing is left to measure;"
+                f" expected a sum below 1, got {self.trim_warmup:g}"
+            )
+        return self
+
+
+def _options(section: str, kind: type[UserModel] | type[Slo]) -> BeforeValidator:
+    def make(value: Any) -> Any:
+        if isinstance(value, kind):
+            return value
+        if not isinstance(value, dict):
+            raise InputError(f"{section}: expected a table, got {value!r}")
+        known = list(kind.__dataclass_fields__)
+        for key in value:
+            if key not in known:
+                raise InputError(unknown_key(section, key, known))
+        return kind(**{key: item for key, item in value.items() if item is not None})
+
+    return BeforeValidator(make)
+
+
+class Scenario(Section):
+    """Hardware, engine, cluster, policies, traffic, user and targets of one simulation.
+
+    ``Scenario(cluster={"replicas": 2})`` takes nested tables as the TOML file has them. Raises
+    ``InputError`` for anything that is not allowed.
+    """
+
+    name: str = Field("run", description="free text; names the output folder")
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = Field(
+        0, description="one seed, an independent stream of random numbers for each use"
+    )
+    hardware: Hardware = Hardware()
+    engine: Engine = Engine()
+    cluster: Cluster = Cluster()
+    policy: Policy = Field(default_factory=Policy)
+    workload: WorkloadSpec = WorkloadSpec()
+    user: Annotated[UserModel, _options("user", UserModel)] = UserModel()
+    slo: Annotated[Slo, _options("slo", Slo)] = Slo()
+    run: Run = Run()
+
+    def __init__(self, **tables: Any) -> None:
+        """Validate ``tables``: the keys and sections of a scenario file, as Python values."""
+        try:
+            super().__init__(**_plain(tables))
+        except ValidationError as error:
+            raise InputError(sentence(error, type(self))) from error
+
+    @classmethod
+    def from_toml(cls, path: str | Path, overrides: Sequence[str] = ()) -> "Scenario":
+        """Read a scenario file and apply ``section.key=value`` overrides to it.
+
+        Its name is the file's unless it says otherwise. Raises ``InputError`` naming the file, and the
+        line for a TOML syntax error.
+        """
+        path = Path(path)
+        tables = {"name": path.stem, **scenario_toml.read(path)}
+        _find_policy_files(tables, path.parent)
+        return cls._checked(tables, overrides, source=f"{path}: ")
+
+    def with_overrides(self, overrides: Sequence[str]) -> "Scenario":
+        """Return a copy with ``section.key=value`` applied in order.
+
+        Values are read as TOML, else as text; ``none`` puts a key back to its default;
+        ``policy.scheduling.watermark=0.01`` sets one parameter and keeps the policy.
+        Raises ``InputError`` as the constructor does.
+        """
+        return self._checked(self.to_tables(), overrides, source="")
+
+    def to_tables(self) -> dict[str, Any]:
+        """Return what was set as plain nested tables, without the keys left at their default."""
+        tables = self.model_dump(exclude_unset=True, exclude_none=True)
+        return {key: value for key, value in tables.items() if value != {}}
+
+    def to_toml(self) -> str:
+        """Return a scenario file with every default spelled out and explained; it parses back to this."""
+        return scenario_toml.write(self)
+
+    @classmethod
+    def _checked(cls, tables: dict[str, Any], overrides: Sequence[str], source: str) -> "Scenario":
+        for override in overrides:
+            scenario_toml.apply_override(tables, override)
+        try:
+            return cls(**tables)
+        except InputError as error:
+            to_blame = next((o for o in overrides if str(error).startswith(o.split("=")[0].strip())), None)
+            raise InputError(f"--set {error}" if to_blame else f"{source}{error}") from error
+
+
+def default_scenario() -> Scenario:
+    """Return what ``servesim run`` simulates without a file: an hour of Azure chat on two H100s."""
+    return Scenario(name="azure2023-conv", cluster={"replicas": 2})
+
+
+def unknown_key(section: str, key: str, known: list[str]) -> str:
+    """Return the sentence that refuses a key, with the nearest and all known ones."""
+    where = f"{section}.{key}" if section else key
+    return f"{where}: unknown key; {nearest(key, known)}expected one of {', '.join(known)}"
+
+
+_EXPECTED = {
+    "greater_than": "a number > {gt}",
+    "greater_than_equal": "a number >= {ge}",
+    "less_than": "a number < {lt}",
+    "less_than_equal": "a number <= {le}",
+    "finite_number": "a finite number",
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "string_type": "text in quotes",
+    "literal_error": "one of {expected}",
+    "model_type": "a table",
+    "model_attributes_type": "a table",
+}
+
+
+def sentence(error: ValidationError, model: type[BaseModel]) -> str:
+    """Say in one sentence what pydantic found first, and how many more problems there are."""
+    problems = error.errors()
+    first = problems[0]
+    path = [str(part) for part in first["loc"]]
+    context = first.get("ctx", {})
+    cause = context.get("error")
+    if isinstance(cause, InputError):
+        text = str(cause)
+    elif first["type"] == "extra_forbidden":
+        known = _section(model, path[:-1]).model_fields
+        text = unknown_key(".".join(path[:-1]), path[-1], list(known))
+    else:
+        expected = _EXPECTED.get(first["type"])
+        got = repr(first["input"])
+        bounds = {key: f"{bound:g}" if isinstance(bound, float) else bound for key, bound in context.items()}
+        wanted = f"expected {expected.format(**bounds)}" if expected else first["msg"]
+        text = f"{'.'.join(path)}: {wanted}, got {got if len(got) <= 60 else got[:57] + '...'}"
+    more = len(problems) - 1
+    return f"{text} (and {more} more problem{'s' if more > 1 else ''})" if more else text
+
+
+def _section(model: type[BaseModel], path: list[str]) -> type[BaseModel]:
+    for part in path:
+        inner = model.model_fields[part].annotation
+        assert isinstance(inner, type)
+        assert issubclass(inner, BaseModel)
+        model = inner
+    return model
+
+
+def _plain(value: Any) -> Any:
+    """Turn numpy scalars, as sweeps make them, into the plain numbers that strict typing asks for."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    return value.item() if type(value).__module__ == "numpy" and getattr(value, "ndim", 1) == 0 else value
+
+
+def _find_policy_files(tables: dict[str, Any], folder: Path) -> None:
+    """Make the path of a policy file that lies beside the scenario file independent of the cwd."""
+    policies = tables.get("policy")
+    if not isinstance(policies, dict):
+        return
+    for kind, choice in policies.items():
+        name = choice.get("name") if isinstance(choice, dict) else choice
+        if isinstance(name, str) and name.endswith(".py") and (folder / name).is_file():
+            found = str((folder / name).resolve())
+            policies[kind] = {**choice, "name": found} if isinstance(choice, dict) else found

@@ -1,0 +1,54 @@
+"""What a long run owes the person who waits for it: progress, and an end on Ctrl-C that keeps the records."""
+
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+OnProgress = Callable[[float, int, int], None]
+
+
+@contextmanager
+def progress(title: str) -> Iterator[OnProgress | None]:
+    """Show a bar on stderr while the block runs; yield what to call, or None where nobody watches.
+
+    The callback gets simulated seconds, requests done and requests in all.
+    """
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        TextColumn("{task.completed:,.0f} of {task.total:,.0f} requests"),
+        TextColumn("{task.fields[simulated_s]:,.0f} s simulated"),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(title, total=1, simulated_s=0.0)
+
+        def show(simulated_s: float, done: int, total: int) -> None:
+            bar.update(task, completed=done, total=total, simulated_s=simulated_s)
+
+        yield show
+
+
+@contextmanager
+def stop_on_interrupt() -> Iterator[Callable[[], bool]]:
+    """Make the first Ctrl-C a request to stop, which the yielded function reports; the second one kills."""
+    asked = False
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        nonlocal asked
+        asked = True
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    before = signal.signal(signal.SIGINT, ask)
+    try:
+        yield lambda: asked
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -1,0 +1,55 @@
+"""When requests arrive: renewal processes with a mean rate, as arrays of times in seconds.
+
+Times are the running sum of gaps drawn one after another, so that a longer run begins with the very
+arrivals of a shorter one, and another rate only stretches them.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from simulator.errors import InputError
+
+Floats = NDArray[np.float64]
+UnitGaps = Callable[[int], Floats]  # n gaps with mean 1
+
+MOST_REQUESTS = 20_000_000  # about 2 GB of columns and records: more is a slip of the keyboard
+
+
+def unit_gaps(kind: str, rng: np.random.Generator, burstiness: float | None) -> UnitGaps:
+    """Return a source of gaps with mean 1 for ``poisson``, ``gamma`` or ``constant`` arrivals.
+
+    ``burstiness`` is the shape k of Gamma gaps, as in ``vllm bench serve --burstiness``: the gaps'
+    coefficient of variation is 1/sqrt(k), so 1 is Poisson and less than 1 is burstier.
+    """
+    if kind == "constant":
+        return np.ones
+    if kind == "gamma":
+        assert burstiness is not None
+        shape = burstiness
+        return lambda n: rng.standard_gamma(shape, n) / shape
+    return rng.standard_exponential
+
+
+def first_n(gaps: UnitGaps, rate_rps: float, n: int) -> Floats:
+    """Return the times of the first ``n`` arrivals; the first comes one gap after 0."""
+    return np.cumsum(gaps(n)) / rate_rps
+
+
+def within(gaps: UnitGaps, rate_rps: float, duration_s: float) -> Floats:
+    """Return the arrival times up to ``duration_s``; may be empty. Raises ``InputError`` if too many."""
+    expected = rate_rps * duration_s
+    if expected > MOST_REQUESTS:
+        raise InputError(
+            f"workload.duration_s: {rate_rps:g} requests/s for {duration_s:g} s are about {expected:.3g}"
+            f" requests; expected at most {MOST_REQUESTS:,}"
+        )
+    chunks: list[Floats] = []
+    reached = 0.0
+    while reached <= expected:
+        times = reached + np.cumsum(gaps(int(expected) + 64))
+        chunks.append(times)
+        reached = float(times[-1])
+    times = np.concatenate(chunks) / rate_rps
+    return times[times <= duration_s]

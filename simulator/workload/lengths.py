@@ -1,0 +1,34 @@
+"""How long requests are: pairs of prompt and output tokens, fixed, from quantiles, or from a sample."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from simulator.workload.library import QuantileTable
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+
+def fixed(n: int, prompt_tokens: int, output_tokens: int) -> tuple[Ints, Ints]:
+    """Return ``n`` requests of one and the same shape."""
+    return np.full(n, prompt_tokens, np.int64), np.full(n, output_tokens, np.int64)
+
+
+def from_quantiles(rng: np.random.Generator, table: QuantileTable, n: int) -> tuple[Ints, Ints]:
+    """Draw ``n`` pairs by the piecewise-linear inverse CDF through the table, rounded to whole tokens.
+
+    Prompt and output are drawn independently: a table of marginal quantiles knows nothing of how the
+    two go together (a sample of rows does).
+    """
+    u = rng.random((n, 2))
+    prompt = np.interp(u[:, 0], table.levels, table.prompt_tokens)
+    output = np.interp(u[:, 1], table.levels, table.output_tokens)
+    return np.rint(prompt).astype(np.int64), np.rint(output).astype(np.int64)
+
+
+def from_rows(
+    rng: np.random.Generator, prompt_tokens: Ints, output_tokens: Ints, n: int
+) -> tuple[Ints, Ints]:
+    """Draw ``n`` rows with replacement; the prompt and the output of a row stay together."""
+    rows = rng.integers(0, len(prompt_tokens), n)
+    return prompt_tokens[rows], output_tokens[rows]
