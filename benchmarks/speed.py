@@ -12,8 +12,10 @@ import sys
 import tempfile
 import time
 import tracemalloc
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+
+import numpy as np
 
 from benchmarks.reference_loop import reference_loop
 from simulator.cluster import Cluster
@@ -63,9 +65,14 @@ def loop_run(workload: Workload, limits: Limits) -> tuple[float, int]:
     )
 
 
-def cpu_s(work: Callable[[], object]) -> float:
+def traffic(arrival_s: list[float], prompts: list[int], outputs: list[int]) -> Workload:
+    columns = np.array(arrival_s), np.array(prompts), np.array(outputs)
+    return Workload("benchmark", *columns, max(outputs), "made by the benchmark")
+
+
+def cpu_s(work: Callable[..., object], *arguments: object) -> float:
     start = time.process_time()
-    work()
+    work(*arguments)
     return time.process_time() - start
 
 
@@ -79,8 +86,8 @@ def engine_ratio() -> Check:
     ratios, ours_s, loops_s = [], [], []
     for _ in range(ROUNDS):
         cluster = cluster_of(scenario, workload, server)
-        ours = cpu_s(lambda: play(cluster))
-        loop = cpu_s(lambda: loop_run(workload, server.limits))
+        ours = cpu_s(play, cluster)
+        loop = cpu_s(loop_run, workload, server.limits)
         ratios.append(ours / loop)
         ours_s.append(ours)
         loops_s.append(loop)
@@ -112,11 +119,11 @@ def batch_size_independence() -> Check:
 
     def per_step_s(running: int) -> float:
         outputs = [20_000 + 50 * i for i in range(running)]
-        workload = Workload("batch", [0.0] * running, [64] * running, outputs, max(outputs), "benchmark")
+        workload = traffic([0.0] * running, [64] * running, outputs)
         scenario = w1_scenario(num_gpu_blocks=10**7)
         server = equip(scenario)
         clusters = [cluster_of(scenario, workload, server) for _ in range(5)]
-        return min(cpu_s(lambda: play(cluster)) for cluster in clusters) / max(outputs)
+        return min(cpu_s(play, cluster) for cluster in clusters) / max(outputs)
 
     return "step with 256 running / with 8 running", per_step_s(256) / per_step_s(8), 1.5, "x"
 
@@ -124,7 +131,7 @@ def batch_size_independence() -> Check:
 def memory_per_request() -> Check:
     """Bytes a simulated request takes while the engine runs, beyond the rows of its records."""
     n = 20_000
-    workload = Workload("memory", [i * 0.05 for i in range(n)], [200] * n, [8] * n, 8, "benchmark")
+    workload = traffic([i * 0.05 for i in range(n)], [200] * n, [8] * n)
     scenario = w1_scenario()
     server = equip(scenario)
     tracemalloc.start()
@@ -134,7 +141,13 @@ def memory_per_request() -> Check:
     peak = tracemalloc.get_traced_memory()[1] - before
     tracemalloc.stop()
     records = cluster.replicas[0].records
-    rows = [records.steps, records.chunks, records.spans, records.prompt_ends, records.preemptions]
+    rows: list[Sequence[float]] = [
+        records.steps,
+        records.chunks,
+        records.spans,
+        records.prompt_ends,
+        records.preemptions,
+    ]
     kept = sum(map(sys.getsizeof, rows)) + sys.getsizeof(records.ended)
     values = {id(value): value for row in rows for value in row} | {id(row): row for row in records.ended}
     kept += sum(map(sys.getsizeof, values.values()))
@@ -147,7 +160,9 @@ def main() -> int:
     missed = 0
     for what, measured, bar, unit in checks:
         missed += measured > bar
-        print(f"{'ok    ' if measured <= bar else 'MISSED'}  {what}: {measured:.2f} {unit} (bar {bar:g} {unit})")
+        print(
+            f"{'ok    ' if measured <= bar else 'MISSED'}  {what}: {measured:.2f} {unit} (bar {bar:g} {unit})"
+        )
     peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000
     print(f"peak memory of this process: {peak_mb:.0f} MB")
     return 1 if missed else 0

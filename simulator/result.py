@@ -48,23 +48,20 @@ class Result:
         """Return one row a request: lengths, state, milestones in seconds (null: never happened)."""
         import pyarrow as pa
 
-        columns = dict(self._columns["requests"])
-        states = pa.DictionaryArray.from_arrays(columns["state"], STATES)
+        columns = self._columns["requests"]
+        table = {name: _arrow(column) for name, column in columns.items()}
+        table["state"] = pa.DictionaryArray.from_arrays(table["state"], _strings(STATES))
         for name in _OPTIONAL_TIMES:
-            columns[name] = pa.array(columns[name], mask=np.isnan(columns[name]))
-        return pa.table({**columns, "state": states})
+            table[name] = _arrow(columns[name], nan_is_null=True)
+        return pa.table(table)
 
     def tokens(self) -> "pa.Table":
         """Return one row a token: request_id, token_index (from 1), generated_s, delivered_s, replica, step."""
-        import pyarrow as pa
-
-        return pa.table(self._columns["tokens"])
+        return _table(self._columns["tokens"])
 
     def steps(self) -> "pa.Table":
         """Return one row an engine step: times, tokens, running, waiting, KV blocks used."""
-        import pyarrow as pa
-
-        return pa.table(self._columns["steps"])
+        return _table(self._columns["steps"])
 
     @cached_property
     def log(self) -> RequestLog:
@@ -88,9 +85,18 @@ class Result:
 
         Pure function of the saved records: no re-simulation.
         """
+        if user is None and slo is None:
+            return self._own_summary
         scenario = self.manifest["scenario"]
-        user = user or UserModel(**scenario["user"])
-        slo = slo or Slo(**scenario["slo"])
+        return self._summarise(user or UserModel(**scenario["user"]), slo or Slo(**scenario["slo"]))
+
+    @cached_property
+    def _own_summary(self) -> dict[str, Any]:
+        scenario = self.manifest["scenario"]
+        return self._summarise(UserModel(**scenario["user"]), Slo(**scenario["slo"]))
+
+    def _summarise(self, user: UserModel, slo: Slo) -> dict[str, Any]:
+        scenario = self.manifest["scenario"]
         log = self.log.trim(scenario["run"]["trim_warmup"], scenario["run"]["trim_cooldown"])
         metrics = summarise(log, user, slo)
         return {
@@ -198,6 +204,33 @@ class Result:
             "usd_per_gpu_hour": self.manifest["usd_per_gpu_hour"],
             "usd_per_million_output_tokens": usd / tokens * 1e6 if tokens else None,
         }
+
+
+def _table(columns: Columns) -> "pa.Table":
+    import pyarrow as pa
+
+    return pa.table({name: _arrow(column) for name, column in columns.items()})
+
+
+def _arrow(column: NDArray[Any], nan_is_null: bool = False) -> "pa.Array":
+    """Wrap a column's memory. (``pa.array`` would first import pandas, where it is installed.)"""
+    import pyarrow as pa
+
+    column = np.ascontiguousarray(column)
+    missing = None
+    if nan_is_null:
+        missing = pa.py_buffer(np.packbits(~np.isnan(column), bitorder="little"))
+    return pa.Array.from_buffers(
+        pa.from_numpy_dtype(column.dtype), len(column), [missing, pa.py_buffer(column)]
+    )
+
+
+def _strings(words: list[str]) -> "pa.Array":
+    import pyarrow as pa
+
+    offsets = np.cumsum([0, *map(len, words)], dtype=np.int32)
+    buffers = [None, pa.py_buffer(offsets), pa.py_buffer("".join(words).encode("ascii"))]
+    return pa.Array.from_buffers(pa.string(), len(words), buffers)
 
 
 def claim(folder: Path, overwrite: bool) -> None:

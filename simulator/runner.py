@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -26,6 +26,8 @@ from simulator.policy import Scheduler
 from simulator.result import Result
 from simulator.scenario import PolicyChoice, Scenario
 from simulator.workload import Workload, build
+
+_Part = TypeVar("_Part")
 
 LEAST_WHOLE_PROMPT_BUDGET = 2048  # vLLM's floor where prompts are not split
 
@@ -91,8 +93,8 @@ def equip(scenario: Scenario, base_dir: Path | None = None) -> Server:
     Raises InputError for an unknown GPU or model, a model that does not fit, and limits that contradict
     one another.
     """
-    gpu = load_gpu(scenario.hardware.gpu)
-    model = load_model(scenario.hardware.model, base_dir)
+    gpu = _named("hardware.gpu", lambda: load_gpu(scenario.hardware.gpu, base_dir))
+    model = _named("hardware.model", lambda: load_model(scenario.hardware.model, base_dir))
     engine = scenario.engine
     policy: Scheduler = make_policy("scheduling", scenario.policy.scheduling)
     seqs = engine.max_num_seqs or gpu.default_max_num_seqs
@@ -102,17 +104,22 @@ def equip(scenario: Scenario, base_dir: Path | None = None) -> Server:
     elif tokens is None:
         longest = engine.max_model_len or model.max_position_embeddings
         tokens = max(LEAST_WHOLE_PROMPT_BUDGET, longest)
-    capacity = kv_capacity(
-        gpu,
-        model,
-        gpu_memory_utilization=engine.gpu_memory_utilization,
-        block_size=engine.block_size,
-        max_num_batched_tokens=tokens,
-        max_num_seqs=seqs,
-        num_gpu_blocks=engine.num_gpu_blocks,
+    capacity = _named(
+        "hardware.model",
+        lambda: kv_capacity(
+            gpu,
+            model,
+            gpu_memory_utilization=engine.gpu_memory_utilization,
+            block_size=engine.block_size,
+            max_num_batched_tokens=tokens,
+            max_num_seqs=seqs,
+            num_gpu_blocks=engine.num_gpu_blocks,
+        ),
     )
-    usable = capacity.num_blocks - policy.null_blocks
-    max_model_len = resolve_max_model_len(model, usable * engine.block_size, engine.max_model_len)
+    kv_tokens = (capacity.num_blocks - policy.null_blocks) * engine.block_size
+    max_model_len = _named(
+        "engine.max_model_len", lambda: resolve_max_model_len(model, kv_tokens, engine.max_model_len)
+    )
     if max_model_len < 2:
         raise InputError(
             f"engine.num_gpu_blocks: {capacity.num_blocks} blocks of {engine.block_size} tokens hold no sequence;"
@@ -125,6 +132,14 @@ def equip(scenario: Scenario, base_dir: Path | None = None) -> Server:
         )
     limits = Limits(seqs, tokens, max_model_len, capacity.num_blocks, engine.block_size)
     return Server(gpu, model, capacity, limits, AnalyticCost(gpu, model))
+
+
+def _named(key: str, make: Callable[[], _Part]) -> _Part:
+    """Make a part; an InputError then begins with the scenario's key."""
+    try:
+        return make()
+    except InputError as error:
+        raise InputError(f"{key}: {error}") from error
 
 
 def make_policy(kind: Any, choice: PolicyChoice) -> Any:

@@ -78,7 +78,11 @@ def imports(path: Path) -> set[str]:
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: relative import"
             found.add(node.module)
-            found |= {f"{node.module}.{alias.name}" for alias in node.names if is_module(f"{node.module}.{alias.name}")}
+            found |= {
+                f"{node.module}.{alias.name}"
+                for alias in node.names
+                if is_module(f"{node.module}.{alias.name}")
+            }
     return {name for name in found if name.split(".")[0] in PACKAGES}
 
 
@@ -113,7 +117,18 @@ def test_wheel_holds_the_listed_packages_and_their_data(tmp_path):
     leave = shutil.ignore_patterns(".*", "build", "*.egg-info", "__pycache__", "results", "tests")
     shutil.copytree(ROOT, source, ignore=leave)
     subprocess.run(
-        [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "-q", "-w", tmp_path, source],
+        [
+            sys.executable,
+            "-m",
+            "pip",
+            "wheel",
+            "--no-deps",
+            "--no-build-isolation",
+            "-q",
+            "-w",
+            tmp_path,
+            source,
+        ],
         check=True,
         capture_output=True,
     )

@@ -1,6 +1,8 @@
 """Trace files: every format and container reads to the same columns, every fault is placed."""
 
 import gzip
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -162,3 +164,15 @@ def test_a_name_must_say_the_type_and_be_a_file(tmp_path):
     assert "expected a name ending in .parquet, .csv, .csv.gz" in refused(write(tmp_path / "t.json", "{}"))
     with pytest.raises(InputError, match="is a folder; expected a file"):
         build(WorkloadSpec(trace=str(tmp_path)), 0)
+
+
+def test_reading_does_not_import_pandas(tmp_path):
+    # pyarrow's conversions to numpy would, which costs more than the rest of a small run
+    path = write(tmp_path / "t.csv.gz", f"{OWN}\n0,5,5\n")
+    program = (
+        "import sys; from simulator.workload import WorkloadSpec, build;"
+        f"build(WorkloadSpec(), 0); build(WorkloadSpec(trace={str(path)!r}), 0);"
+        "print('pandas' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"

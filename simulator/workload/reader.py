@@ -103,13 +103,14 @@ class _Table:
             if self.is_csv:
                 self._blame_csv()
             raise self._unreadable(error) from error
-        columns = []  # from whole arrays: pyarrow imports pandas to convert chunked ones, if it is there
+        columns = []
         for name in self.names:
             column = table[name].combine_chunks()
             if column.null_count:
                 row = int(np.argmax(column.is_null().to_numpy(zero_copy_only=False)))
                 raise InputError(f"{self.where(row)}: {name} is empty; expected a number")
-            columns.append(column.to_numpy(zero_copy_only=False).astype(np.float64))
+            # DLPack, since pyarrow's own conversion imports pandas where that is installed
+            columns.append(np.from_dlpack(column).astype(np.float64))
         return columns
 
     def _read_csv(self) -> "pa.Table":
@@ -132,7 +133,7 @@ class _Table:
         table = pq.ParquetFile(self.path).read(columns=list(self.names))
         for name in self.names:
             kind = table.schema.field(name).type
-            if not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)):
+            if not (pa.types.is_integer(kind) or pa.types.is_floating(kind)):
                 raise InputError(f"{self.path}: column {name} holds {kind}; expected numbers")
         return table
 
