@@ -19,7 +19,8 @@ import numpy as np
 
 from benchmarks.reference_loop import reference_loop
 from simulator.cluster import Cluster
-from simulator.engine import Limits, assemble, play
+from simulator.engine import assemble, play
+from simulator.limits import Limits
 from simulator.runner import Server, equip, make_policy
 from simulator.scenario import Scenario
 from simulator.workload import Workload, build
@@ -81,7 +82,7 @@ def engine_ratio() -> Check:
     workload, server = build(scenario.workload, 0, Path()), equip(scenario)
     first = cluster_of(scenario, workload, server)
     play(first)
-    steps = sum(replica.ledger.step for replica in first.replicas)
+    steps = sum(replica.books.step for replica in first.replicas)
     iterations = loop_run(workload, server.limits)[1]
     ratios, ours_s, loops_s = [], [], []
     for _ in range(ROUNDS):

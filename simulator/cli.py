@@ -6,14 +6,17 @@ Results go to stdout and are the same for the same scenario; everything else goe
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
 from simulator.errors import InputError, StallError
+from simulator.terminal import progress, quiet_interrupt, stop_on_interrupt
+
+sys.excepthook = quiet_interrupt  # a Ctrl-C may come before main() does
+
+import typer  # noqa: E402
 
 if TYPE_CHECKING:
     from simulator.result import Result
@@ -79,17 +82,15 @@ def run(
     folder = out if out is not None else _free_folder(chosen.name)
     claimed = _claim(folder, overwrite)
     try:
-        result = _simulate(chosen, base_dir)
+        result, failure = _run(chosen, base_dir, folder, plot=not no_plot)
     except BaseException:
         if claimed:
             with suppress(OSError):
-                folder.rmdir()
+                folder.rmdir()  # refuses where records are in it
         raise
-    failure = _save(result, folder, plot=not no_plot)
     sys.stdout.write(report(result.manifest, result.summary(), result.log))
     if failure is not None:
         raise failure
-    _raise_if_cut_off(result, folder)
     print(f"records: {folder}", file=sys.stderr)
 
 
@@ -111,12 +112,13 @@ def compare(
     """Simulate scenarios on the same traffic; print differences in %."""
     if len(scenarios) < 2:
         raise InputError(f"compare: expected two or more scenario files, got {len(scenarios)}")
-    from simulator.comparison import comparison
+    from simulator.comparison import comparison, distinct, traffic_notes
     from simulator.report import warnings
 
     chosen = [_scenario(path, overrides or []) for path in scenarios]
-    names = _distinct([scenario.name for scenario, _ in chosen])
-    _check_same_traffic(names, chosen, different_traffic)
+    names = distinct([scenario.name for scenario, _ in chosen])
+    for text in traffic_notes(names, chosen, different_traffic):
+        _note(text)
     base = chosen[0][0]
     if any((scenario.user, scenario.slo) != (base.user, base.slo) for scenario, _ in chosen):
         _note(f"[user] and [slo] differ; all are measured with those of {names[0]}")
@@ -125,14 +127,12 @@ def compare(
         _claim(folder, overwrite)
     summaries = []
     for i, (name, (scenario, base_dir)) in enumerate(zip(names, chosen, strict=True)):
-        result = _simulate(scenario, base_dir)
+        result, failure = _run(scenario, base_dir, folders[i] if folders else None, plot=not no_plot)
+        if failure is not None:
+            raise failure
         summaries.append(result.summary(base.user, base.slo))
         for text in warnings(result.manifest, summaries[-1]):
             _note(f"{name}: {text}")
-        failure = _save(result, folders[i], plot=not no_plot) if folders else None
-        if failure is not None:
-            raise failure
-        _raise_if_cut_off(result, folders[i] if folders else None)
     sys.stdout.write(comparison(names, summaries))
 
 
@@ -187,6 +187,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         _let_go_of_stdout()  # the reader has gone, as in: servesim list workloads | head -1
         return 0
+    except MemoryError:
+        return _refuse("not enough memory; expected fewer requests or tokens", BAD_INPUT)
     except OSError as error:
         _let_go_of_stdout()
         where = f"{error.filename}: " if error.filename else ""
@@ -228,14 +230,37 @@ def _scenario(path: Path | None, overrides: Sequence[str]) -> "tuple[Scenario, P
     return Scenario.from_toml(path, overrides), path.parent
 
 
-def _simulate(scenario: "Scenario", base_dir: Path | None) -> "Result":
-    from simulator.terminal import progress, stop_on_interrupt
+def _run(
+    scenario: "Scenario", base_dir: Path | None, folder: Path | None, *, plot: bool
+) -> "tuple[Result, Exception | None]":
+    """Simulate and save; return the result, and what the command must fail with once that is printed.
 
-    with stop_on_interrupt() as should_stop, progress(scenario.name) as on_progress:
+    The first Ctrl-C ends the simulation early, or skips the picture; the records are saved all the same.
+    """
+    with stop_on_interrupt() as asked:
+        try:
+            result = _simulate(scenario, base_dir, asked)
+        except KeyboardInterrupt as error:
+            raise _InterruptedError("interrupted twice; nothing was saved") from error
+        cut_off = asked()
+        try:
+            if folder is not None:
+                result.save(folder, plot=False, overwrite=True)
+                if plot and asked() == cut_off:
+                    result.plot(folder / "overview.png")
+        except OSError as error:
+            return result, InputError(f"{folder}: the records could not be saved: {error.strerror or error}")
+        except KeyboardInterrupt as error:
+            raise _InterruptedError(f"interrupted twice; the records in {folder} are not complete") from error
+        return result, _cut_off(result, folder, asked())
+
+
+def _simulate(scenario: "Scenario", base_dir: Path | None, asked: Callable[[], bool]) -> "Result":
+    with progress(scenario.name) as on_progress:
         from simulator.runner import run as simulate  # slow enough for a Ctrl-C to land in it
 
         try:
-            return simulate(scenario, base_dir=base_dir, on_progress=on_progress, should_stop=should_stop)
+            return simulate(scenario, base_dir=base_dir, on_progress=on_progress, should_stop=asked)
         except StallError as error:
             if error.result is None:
                 raise
@@ -261,50 +286,19 @@ def _claim(folder: Path, overwrite: bool) -> bool:
     return new
 
 
-def _save(result: "Result", folder: Path, *, plot: bool) -> InputError | None:
-    """Save the records; return (not raise) what the disk said, so that the metrics can still be printed."""
-    try:
-        result.save(folder, plot=plot, overwrite=True)
-    except OSError as error:
-        return InputError(f"{folder}: the records could not be saved: {error.strerror or error}")
-    return None
-
-
-def _raise_if_cut_off(result: "Result", folder: Path | None) -> None:
-    if not result.partial:
-        return
+def _cut_off(result: "Result", folder: Path | None, asked: bool) -> Exception | None:
+    """Return what the command fails with if the run did not come to its end, or was asked to stop after."""
     kept = f"the records up to there are in {folder}, marked partial" if folder else "nothing was saved"
     stalled = result.manifest["stalled"]
     if stalled is not None:
-        raise StallError(f"{stalled}; {kept}")
-    raise _InterruptedError(
-        f"interrupted at {result.manifest['end_of_run_s']:.0f} s of simulated time; {kept}"
-    )
-
-
-def _distinct(names: Sequence[str]) -> list[str]:
-    return [name if names.count(name) == 1 else f"{name}-{i + 1}" for i, name in enumerate(names)]
-
-
-def _check_same_traffic(
-    names: Sequence[str], chosen: "Sequence[tuple[Scenario, Path | None]]", allowed: bool
-) -> None:
-    """Raise ``InputError`` if the scenarios do not bring the very same requests, unless that is ``allowed``."""
-    from simulator.comparison import first_difference
-    from simulator.workload import build
-
-    seeds = [scenario.seed for scenario, _ in chosen]
-    if len(set(seeds)) > 1:
-        _note(f"seeds differ ({', '.join(map(str, seeds))}); random choices are not the same")
-    traffic = [build(scenario.workload, scenario.seed, base_dir) for scenario, base_dir in chosen]
-    for name, other in zip(names[1:], traffic[1:], strict=True):
-        difference = first_difference(traffic[0], other)
-        if difference is None:
-            continue
-        text = f"{name} serves other traffic than {names[0]}: {difference}"
-        if not allowed:
-            raise InputError(f"{text}; expected the same [workload] and seed, or --different-traffic")
-        _note(text)
+        return StallError(f"{stalled}; {kept}")
+    if result.partial:
+        end_s = result.manifest["end_of_run_s"]
+        return _InterruptedError(f"interrupted at {end_s:,.0f} s of simulated time; {kept}")
+    if asked:
+        kept = f"all records are in {folder}" if folder else "nothing was saved"
+        return _InterruptedError(f"interrupted after the end of the simulation; {kept}")
+    return None
 
 
 if __name__ == "__main__":

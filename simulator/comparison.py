@@ -1,10 +1,15 @@
 """Several runs in one table, and whether they served the same traffic."""
 
 from collections.abc import Sequence
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+from simulator.errors import InputError
 from simulator.report import Summary, number, table
-from simulator.workload import Workload
+from simulator.workload import Workload, build
+
+if TYPE_CHECKING:
+    from simulator.scenario import Scenario
 
 # label, unit, where in the summary: the rows of a comparison
 _COMPARED: tuple[tuple[str, str, tuple[str, ...]], ...] = (
@@ -25,6 +30,10 @@ _COMPARED: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("tokens on time", "share of delivered", ("token_slo", "tokens_on_time_share_of_delivered")),
     ("user idle mean", "s", ("idle_latency", "idle_latency_s", "mean")),
     ("user idle p99", "s", ("idle_latency", "idle_latency_s", "p99")),
+    ("fluidity > 0.9", "share of arrived", ("fluidity", "share_of_arrived_above_0_9")),
+    ("QoE mean", "0 to 1", ("qoe", "qoe", "mean")),
+    ("US$", "per million output tokens", ("cost", "usd_per_million_output_tokens")),
+    ("US$", "per million smooth-good", ("cost", "usd_per_million_smooth_good_tokens")),
     ("smooth goodput", "tokens/s", ("smooth_goodput", "smooth_goodput_tokens_per_s")),
 )
 
@@ -76,3 +85,31 @@ def first_difference(one: Workload, other: Workload) -> str | None:
     if one.max_tokens != other.max_tokens:
         return f"max_tokens is {other.max_tokens}, not {one.max_tokens}"
     return None
+
+
+def distinct(names: Sequence[str]) -> list[str]:
+    """Return the names, numbered where they are not different."""
+    return [name if names.count(name) == 1 else f"{name}-{i + 1}" for i, name in enumerate(names)]
+
+
+def traffic_notes(
+    names: Sequence[str], chosen: "Sequence[tuple[Scenario, Path | None]]", different: bool
+) -> list[str]:
+    """Return what is not the same in the scenarios' traffic; InputError for other requests unless ``different``.
+
+    Each scenario comes with the folder that its relative paths begin at.
+    """
+    notes = []
+    seeds = [scenario.seed for scenario, _ in chosen]
+    if len(set(seeds)) > 1:
+        notes.append(f"seeds differ ({', '.join(map(str, seeds))}); random choices are not the same")
+    traffic = [build(scenario.workload, scenario.seed, base_dir) for scenario, base_dir in chosen]
+    for name, other in zip(names[1:], traffic[1:], strict=True):
+        difference = first_difference(traffic[0], other)
+        if difference is None:
+            continue
+        text = f"{name} serves other traffic than {names[0]}: {difference}"
+        if not different:
+            raise InputError(f"{text}; expected the same [workload] and seed, or --different-traffic")
+        notes.append(text)
+    return notes

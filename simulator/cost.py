@@ -17,6 +17,8 @@ class StepShape:
         "prefill_context_tokens",
         "prefill_seqs",
         "prefill_tokens",
+        "swap_in_blocks",
+        "swap_out_blocks",
     )
 
     def __init__(
@@ -28,6 +30,8 @@ class StepShape:
         prefill_context_tokens: int = 0,
         decode_seqs: int = 0,
         decode_context_tokens: int = 0,
+        swap_in_blocks: int = 0,
+        swap_out_blocks: int = 0,
     ) -> None:
         self.prefill_tokens = prefill_tokens  # Σ n
         self.prefill_seqs = prefill_seqs  # number of prefill entries
@@ -35,6 +39,8 @@ class StepShape:
         self.prefill_context_tokens = prefill_context_tokens  # Σ n + prior
         self.decode_seqs = decode_seqs  # number of decode entries
         self.decode_context_tokens = decode_context_tokens  # Σ context
+        self.swap_in_blocks = swap_in_blocks  # KV blocks moved from host memory before the step
+        self.swap_out_blocks = swap_out_blocks  # KV blocks moved to host memory before the step
 
 
 class CostModel(Protocol):

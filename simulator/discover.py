@@ -7,16 +7,21 @@ Listing reads file names only; choosing one imports that one file.
 import dataclasses
 import math
 import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from difflib import get_close_matches
 from importlib import import_module
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Literal, get_type_hints
+from typing import Any, Literal, cast, get_type_hints
 
-from simulator.errors import InputError
+from simulator.errors import InputError, StallError
 
 Kind = Literal["scheduling", "routing"]
+
+_METHODS: dict[Kind, tuple[str, ...]] = {"scheduling": ("plan", "splits_prompts"), "routing": ("route",)}
 
 
 def discover(kind: Kind) -> list[str]:
@@ -34,13 +39,13 @@ def load(kind: Kind, name: str) -> type[Any]:
     """
     field = f"policy.{kind}"
     if name.endswith(".py"):
-        return _the_class(field, _import_path(field, Path(name).expanduser()))
+        return _the_class(kind, _import_path(field, Path(name).expanduser()))
     names = discover(kind)
     if name not in names:
         raise InputError(
             f"{field}: no policy {name!r}; {nearest(name, names)}expected one of {', '.join(names)}"
         )
-    return _the_class(field, import_module(f"policies.{kind}.{name}"))
+    return _the_class(kind, import_module(f"policies.{kind}.{name}"))
 
 
 def complete(kind: Kind, name: str, given: dict[str, Any]) -> dict[str, Any]:
@@ -77,6 +82,30 @@ def complete(kind: Kind, name: str, given: dict[str, Any]) -> dict[str, Any]:
         text = str(error)
         raise InputError(text if text.startswith(where) else f"{where}: {text}") from error
     return values
+
+
+@contextmanager
+def blamed(**names: str) -> Iterator[None]:
+    """Turn an exception from a policy's own file into an ``InputError`` that names the file and the line.
+
+    ``names`` are the policies in use by kind. Any other exception passes as it is.
+    """
+    try:
+        yield
+    except (InputError, StallError):
+        raise
+    except Exception as error:
+        origin: BaseException = error
+        while origin.__cause__ is not None:  # SimPy raises a copy of what a process raised
+            origin = origin.__cause__
+        frames = traceback.extract_tb(origin.__traceback__)
+        for kind, name in names.items():
+            file = sys.modules[load(cast(Kind, kind), name).__module__].__file__
+            for frame in reversed(frames):
+                if frame.filename == file:
+                    what = f"{type(error).__name__}: {error}"
+                    raise InputError(f"policy.{kind}: {file}: line {frame.lineno}: {what}") from error
+        raise
 
 
 def nearest(word: str, words: list[str]) -> str:
@@ -128,8 +157,9 @@ def _import_path(field: str, path: Path) -> ModuleType:
     return module
 
 
-def _the_class(field: str, module: ModuleType) -> type[Any]:
+def _the_class(kind: Kind, module: ModuleType) -> type[Any]:
     """Return the class named after the file in CamelCase, else the only dataclass, else the only class."""
+    field = f"policy.{kind}"
     file = Path(module.__file__ or module.__name__)
     classes = [
         value
@@ -143,5 +173,17 @@ def _the_class(field: str, module: ModuleType) -> type[Any]:
         classes,
     ):
         if len(choice) == 1:
+            _check_methods(field, file, choice[0], _METHODS[kind])
             return choice[0]
     raise InputError(f"{field}: {file} defines {len(classes)} classes; expected exactly one, the policy")
+
+
+def _check_methods(field: str, file: Path, policy: type[Any], methods: tuple[str, ...]) -> None:
+    abstract: frozenset[str] = getattr(policy, "__abstractmethods__", frozenset())
+    for method in methods:
+        if method in abstract or not callable(getattr(policy, method, None)):
+            example = "a subclass of simulator.policy.Scheduler" if "scheduling" in field else "a router"
+            raise InputError(
+                f"{field}: {file}: {policy.__name__} has no method {method}(); expected {example}"
+                f" with {methods[0]}()"
+            )

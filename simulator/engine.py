@@ -9,12 +9,14 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from simulator.books import Books
 from simulator.clock import Clock
 from simulator.cluster import Cluster
 from simulator.cost import CostModel
 from simulator.errors import StallError
-from simulator.ledger import Ledger
+from simulator.limits import Limits
 from simulator.policy import Router, Scheduler
+from simulator.prefix_cache import CachingBooks, Content
 from simulator.replica import Replica
 from simulator.rng import stream
 from simulator.tables import Columns, Tables, request_table, step_table, token_table
@@ -23,17 +25,6 @@ from simulator.workload.workload import Workload
 # How often progress is told and a stop is noticed. An event may stand for many steps of a quiet replica.
 EVENTS_BETWEEN_LOOKS = 256
 SECONDS_BETWEEN_LOOKS = 0.03  # of the person's time, not of the simulation's
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What an engine instance may use, in vLLM's words."""
-
-    max_num_seqs: int  # requests running at once
-    max_num_batched_tokens: int  # tokens computed in one step
-    max_model_len: int  # tokens of one sequence, prompt included
-    num_gpu_blocks: int  # KV blocks of the cache
-    block_size: int = 16  # tokens in a KV block
 
 
 @dataclass(frozen=True)
@@ -71,22 +62,8 @@ def simulate(
         workload, scheduler, cost, limits, router=router, replicas=replicas, seed=seed, horizon_s=horizon_s
     )
     interrupted, stalled = play(cluster, on_progress, should_stop)
-    for server in cluster.replicas:
-        server.ledger.close()
-    records = [server.records for server in cluster.replicas]
-    steps = step_table(records)
-    tokens = token_table(records, steps, frontend_s)
-    last_s = max(float(steps["end_s"].max(initial=0.0)), float(tokens["delivered_s"].max(initial=0.0)))
-    if cluster.requests_done() < cluster.arrived:  # somebody waits on until the clock is stopped
-        last_s = max(last_s, cluster.clock.now)
-    n = cluster.arrived
-    arrived: Columns = {
-        "arrival_s": workload.arrival_s[:n],
-        "prompt_tokens": workload.prompt_tokens[:n],
-        "output_tokens": workload.output_tokens[:n],
-    }
-    requests = request_table(records, arrived, steps, tokens, last_s)
-    return Outcome(Tables(steps, tokens, requests), last_s, interrupted, stalled)
+    tables, end_s = unfold(cluster, frontend_s)
+    return Outcome(tables, end_s, interrupted, stalled)
 
 
 def assemble(
@@ -104,17 +81,51 @@ def assemble(
     clock = Clock()
     if horizon_s is not None:
         clock.stop_at(horizon_s)
-    servers = []
-    for policy in [scheduler() for _ in range(replicas)]:
-        ledger = Ledger(
-            max_num_seqs=limits.max_num_seqs,
-            max_num_batched_tokens=limits.max_num_batched_tokens,
-            total_blocks=limits.num_gpu_blocks - policy.null_blocks,
-            block_size=limits.block_size,
-        )
-        servers.append(Replica(clock, policy, cost, ledger))
+    policies = [scheduler() for _ in range(replicas)]
+    servers = [Replica(clock, policy, cost, books_for(policy, limits, workload)) for policy in policies]
     draw = random.Random(int(stream(seed, "routing").integers(2**63)))
-    return Cluster(clock, workload, servers, router, draw, limits.max_model_len)
+    return Cluster(clock, workload, servers, router, draw, limits, policies[0].overrun_tokens)
+
+
+def unfold(cluster: Cluster, frontend_s: float = 0.0) -> tuple[Tables, float]:
+    """Turn what a cluster has recorded into tables; also return the time of the last event."""
+    for server in cluster.replicas:
+        server.books.close(len(server.under_way))
+    workload, n = cluster.workload, cluster.arrived
+    records = [server.records for server in cluster.replicas]
+    steps = step_table(records)
+    tokens = token_table(records, steps, frontend_s)
+    last_s = max(float(steps["end_s"].max(initial=0.0)), float(tokens["delivered_s"].max(initial=0.0)))
+    if cluster.requests_done() < n:  # somebody waits on until the clock is stopped
+        last_s = max(last_s, cluster.clock.now)
+    arrived: Columns = {
+        "arrival_s": workload.arrival_s[:n],
+        "prompt_tokens": workload.prompt_tokens[:n],
+        "output_tokens": workload.output_tokens[:n],
+    }
+    return Tables(
+        steps, tokens, request_table(records, cluster.refused, arrived, steps, tokens, last_s)
+    ), last_s
+
+
+def books_for(policy: Scheduler, limits: Limits, workload: Workload) -> Books:
+    """Return new books of the kind that a policy needs."""
+    if policy.prefix_cache() is None:
+        return Books(limits, null_blocks=policy.null_blocks, queue_key=policy.queue_key())
+
+    def content(request_id: int) -> Content:
+        if workload.segments is None or workload.output_stream is None:
+            return Content((), -1 - request_id)  # nothing in common with anybody
+        return Content(workload.segments[request_id], int(workload.output_stream[request_id]))
+
+    return CachingBooks(
+        limits,
+        null_blocks=policy.null_blocks,
+        queue_key=policy.queue_key(),
+        content=content,
+        deferred=policy.pipeline_depth() > 1,
+        partial_first=policy.reuses_partial_blocks_first(),
+    )
 
 
 def play(

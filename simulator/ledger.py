@@ -1,66 +1,63 @@
 """The plan of one step, written by a policy through verbs that refuse what does not fit.
 
-The ledger is the only writer of a replica's queues and KV blocks. A verb that cannot be honoured
-(no token budget, seat or block left) changes nothing and returns ``False``: that is how a policy
-finds out that the step is full. A verb that makes no sense (a job that is not waiting, more tokens
-than it has) is a bug in the policy and raises ``ValueError``.
+A ledger holds one replica's queues and KV blocks; its verbs are their only writers. A verb that cannot
+be honoured (no token budget, seat or block left) changes nothing and returns ``False``: that is how a
+policy finds out that the step is full. A verb that makes no sense (a job that is not waiting, more
+tokens than it has) is a bug in the policy and raises ``ValueError``.
 """
 
+from bisect import bisect_left, bisect_right
 from collections import deque
+from collections.abc import Callable
+from typing import Any
 
 from simulator.cost import StepShape
 from simulator.decode_group import DecodeGroup
+from simulator.limits import Limits
 from simulator.records import Records
 from simulator.request import Job, RequestState
 
 
 class Ledger:
-    """One replica's queues and KV blocks, and the step being planned on them."""
+    """What a policy sees of its replica, and what it may do to it in one step."""
 
     __slots__ = (
-        "_chunks",
-        "_outside_tokens",
-        "block_size",
-        "changed",
-        "free_blocks",
-        "group",
-        "max_num_batched_tokens",
-        "max_num_seqs",
-        "now_s",
-        "partial",
-        "preempted",
-        "records",
-        "running",
-        "shape",
-        "step",
-        "ticks",
-        "token_budget",
-        "total_blocks",
+        "_admissions", "_chunks", "_outside_tokens", "_queue_key", "block_size", "changed",
+        "free_blocks", "free_cpu_blocks", "group", "limits", "now_s", "partial", "preempted",
+        "records", "running", "shape", "step", "swapped", "ticks", "token_budget", "total_blocks",
         "waiting",
-    )
+    )  # fmt: skip
 
     def __init__(
-        self, *, max_num_seqs: int, max_num_batched_tokens: int, total_blocks: int, block_size: int
+        self,
+        limits: Limits,
+        *,
+        null_blocks: int = 0,
+        queue_key: Callable[[Job], Any] | None = None,
+        group: type[DecodeGroup] = DecodeGroup,
     ) -> None:
-        """``total_blocks`` are those that requests can use."""
-        self.max_num_seqs = max_num_seqs
-        self.max_num_batched_tokens = max_num_batched_tokens
-        self.total_blocks = total_blocks
-        self.block_size = block_size
+        """``null_blocks`` are kept by the engine; ``queue_key`` orders the queue, by arrival if None."""
+        self.limits = limits
+        self.total_blocks = limits.num_gpu_blocks - null_blocks  # that requests can use
+        self.block_size = limits.block_size
         self.records = Records()
         self.waiting: deque[Job] = deque()
         self.running: dict[Job, None] = {}  # in order of admission
-        self.partial: dict[Job, None] = {}  # the running jobs that are not decoding, in that order
-        self.group = DecodeGroup(block_size, self.records.spans)
-        self.free_blocks = total_blocks
+        self.partial: dict[Job, None] = {}  # running jobs outside the decode group with tokens to compute
+        self.swapped: dict[Job, None] = {}  # jobs whose blocks are in host memory, in order of leaving
+        self.group = group(limits.block_size, self.records.spans)
+        self.free_blocks = self.total_blocks
+        self.free_cpu_blocks = limits.num_cpu_blocks
         self.step = 0  # index of the step being planned
         self.now_s = 0.0
         self.shape = StepShape()
-        self.token_budget = max_num_batched_tokens
+        self.token_budget = limits.max_num_batched_tokens
         self.preempted: list[Job] = []  # in this step, in that order
-        self.changed = False  # whether anybody was preempted or failed in this step
-        self._chunks: dict[Job, int] = {}  # prompt tokens scheduled in this step
+        self.changed = False  # whether anybody was preempted, swapped or failed in this step
         self.ticks = False  # whether the decode group is scheduled in this step
+        self._queue_key = queue_key
+        self._admissions = 0
+        self._chunks: dict[Job, int] = {}  # tokens scheduled in this step outside the group
         self._outside_tokens = 0  # known tokens of unfinished jobs outside the decode group
 
     # What a policy may ask
@@ -68,7 +65,7 @@ class Ledger:
     @property
     def seats(self) -> int:
         """How many more jobs may run."""
-        return self.max_num_seqs - len(self.running)
+        return self.limits.max_num_seqs - len(self.running)
 
     @property
     def outstanding_tokens(self) -> int:
@@ -84,15 +81,19 @@ class Ledger:
         """KV blocks that ``tokens`` tokens fill."""
         return -(-tokens // self.block_size)
 
-    def opens_block(self, job: Job) -> bool:
-        """Whether the next token of a decoding job needs a new block."""
-        return not job.reserved and job.computed_tokens % self.block_size == 0
-
     def blocks_held(self, job: Job) -> int:
         """KV blocks that a job holds now, those of this step included."""
         if job._decoding is None or job.reserved:
             return job.blocks
         return self.blocks_for(job.computed_tokens + self.ticks)
+
+    def cached_tokens(self, job: Job) -> int:
+        """Known tokens that a waiting job would find computed already; 0 without prefix caching."""
+        return 0
+
+    def blocks_to_admit(self, job: Job, tokens: int) -> int:
+        """Free blocks that a waiting job takes to hold its first ``tokens`` tokens, cached ones included."""
+        return -(-tokens // self.block_size)
 
     def last_running(self) -> Job:
         """The running job that was admitted last."""
@@ -101,7 +102,7 @@ class Ledger:
     # What a policy may do
 
     def decode_all(self) -> bool:
-        """Schedule one token for every job that is decoding, or refuse and change nothing."""
+        """Schedule one token for every job in the decode group, or refuse and change nothing."""
         if self.ticks:
             raise ValueError("decode_all() was called twice in one step")
         group = self.group
@@ -118,6 +119,17 @@ class Ledger:
             self.ticks = True
         return True
 
+    def hold(self, job: Job) -> None:
+        """Take a job out of the decode group: it goes on by ``prefill(job, 1)``, or sits this step out.
+
+        It comes back to the group by itself with its next token.
+        """
+        if job._decoding is None or self.ticks:
+            raise ValueError(f"{job} is not in a decode group that could still leave it out")
+        self.group.leave(job)
+        self.partial[job] = None
+        self._outside_tokens += job.known_tokens
+
     def prefill(self, job: Job, tokens: int) -> bool:
         """Schedule ``tokens`` more of a running job's known tokens, or refuse and change nothing."""
         if job not in self.partial:
@@ -127,11 +139,11 @@ class Ledger:
     def admit(self, job: Job, tokens: int, reserve_tokens: int = 0) -> bool:
         """Start a waiting job with ``tokens`` of its known tokens, or refuse and change nothing.
 
-        ``reserve_tokens`` takes the blocks for that many tokens at once; the job never asks for more.
+        ``reserve_tokens`` takes the blocks for that many tokens at once.
         """
         if job._decoding is not None or job in self.running:
             raise ValueError(f"{job} is already running")
-        if len(self.running) >= self.max_num_seqs or not self._schedule(job, tokens, reserve_tokens):
+        if self.seats <= 0 or not self._schedule(job, tokens, reserve_tokens):
             return False
         waiting = self.waiting
         if waiting[0] is job:
@@ -140,111 +152,127 @@ class Ledger:
             waiting.remove(job)
         self.running[job] = None
         self.partial[job] = None
+        job.admission = self._admissions
+        self._admissions += 1
         return True
 
-    def preempt(self, job: Job) -> None:
-        """Give all of a running job's blocks back and put it at the head of the queue.
+    def preempt(self, job: Job, at_head: bool = True) -> None:
+        """Give all of a running job's blocks back and put it at the head (or the end) of the queue.
 
         What it had computed is lost and computed again later; tokens already delivered stay
-        delivered. If it was scheduled in this step, its tokens go back to the budget.
+        delivered. If it was scheduled in this step, its tokens go back to the budget. A job that has
+        grown beyond the whole cache fails (with ``strict_engine`` it is queued all the same).
         """
+        self._stop_running(job)
+        self._release(job)
+        self.records.preemptions.extend((self.step, job.id, job._computed))
+        job._computed = 0
+        job.reserved = False
+        job.preemptions += 1
+        self.preempted.append(job)
+        outgrown = self.blocks_for(job.known_tokens) > self.total_blocks and not job.completing
+        if outgrown and not self.limits.strict_engine:
+            self._end(job, RequestState.FAILED, self.now_s)
+        else:
+            self._enqueue(job, at_head)
+
+    def swap_out(self, job: Job) -> bool:
+        """Move a running job's blocks to host memory, or refuse if that is full."""
+        blocks = self.blocks_held(job)
+        if blocks > self.free_cpu_blocks:
+            return False
+        self._stop_running(job)
+        self._release(job)
+        job.blocks = blocks  # now on the host
+        job.preemptions += 1
+        self.free_cpu_blocks -= blocks
+        self.swapped[job] = None
+        self.preempted.append(job)
+        self.shape.swap_out_blocks += blocks
+        self.records.preemptions.extend((self.step, job.id, job._computed))
+        return True
+
+    def swap_in(self, job: Job, tokens: int) -> bool:
+        """Bring a swapped job back and schedule ``tokens`` of it, or refuse and change nothing."""
+        blocks = job.blocks
+        if job not in self.swapped:
+            raise ValueError(f"{job} is not swapped out")
+        if self.seats <= 0 or blocks > self.free_blocks:
+            return False
+        self.free_blocks -= blocks
+        if not self._schedule(job, tokens):
+            self.free_blocks += blocks
+            return False
+        del self.swapped[job]
+        self.free_cpu_blocks += blocks
+        self.shape.swap_in_blocks += blocks
+        self.changed = True
+        self.running[job] = None
+        self.partial[job] = None
+        return True
+
+    def fail(self, job: Job) -> None:
+        """Refuse a waiting or swapped job for good: it can never be served here."""
+        if job in self.swapped:
+            del self.swapped[job]  # as in vLLM, its host memory is not given back
+        else:
+            self.waiting.remove(job)
+        self._end(job, RequestState.FAILED, self.now_s)
+        self.changed = True
+
+    def move_to_head(self, job: Job) -> None:
+        """Put a waiting job at the head of the queue, as far as the queue's order lets it."""
+        self.waiting.remove(job)
+        self._enqueue(job, at_head=True)
+
+    # How the verbs do it
+
+    def _enqueue(self, job: Job, at_head: bool = False) -> None:
+        key = self._queue_key
+        if key is not None:
+            find = bisect_left if at_head else bisect_right
+            self.waiting.insert(find(self.waiting, key(job), key=key), job)
+        elif at_head:
+            self.waiting.appendleft(job)
+        else:
+            self.waiting.append(job)
+
+    def _stop_running(self, job: Job) -> None:
+        """Take a job off the running ones, and out of this step if it is in it; keep its blocks."""
         if job not in self.running:
             raise ValueError(f"{job} is not running")
-        self.free_blocks += self.blocks_held(job)
-        shape = self.shape
         if job._decoding is not None:
             if self.ticks:
                 self.token_budget += 1
-                shape.decode_seqs -= 1
-                shape.decode_context_tokens -= job.computed_tokens + 1
+                self.shape.decode_seqs -= 1
+                self.shape.decode_context_tokens -= job.computed_tokens + 1
+            blocks = self.blocks_held(job)
             self.group.leave(job)
+            job.blocks = blocks
             self._outside_tokens += job.known_tokens
         else:
-            del self.partial[job]
+            self.partial.pop(job, None)
             tokens = self._chunks.pop(job, 0)
             if tokens:
                 self._shape_entry(job, tokens, -1)
                 self.token_budget += tokens
         del self.running[job]
-        self.records.preemptions.extend((self.step, job.id, job._computed))
-        job._computed = 0
-        job.blocks = 0
-        job.reserved = False
-        job.preemptions += 1
-        self.waiting.appendleft(job)
-        self.preempted.append(job)
         self.changed = True
 
-    def fail(self, job: Job) -> None:
-        """Refuse a waiting job for good: it can never be served here."""
-        self.waiting.remove(job)
-        self._outside_tokens -= job.known_tokens
-        self.records.ended.append((job.id, RequestState.FAILED, self.now_s))
-        self.changed = True
+    def _take(self, job: Job, blocks: int) -> None:
+        """Give a job blocks; there are as many free."""
+        self.free_blocks -= blocks
+        job.blocks += blocks
 
-    # What the replica does with it
-
-    def submit(self, job: Job) -> None:
-        """Queue a job that has just arrived."""
-        self.waiting.append(job)
-        self._outside_tokens += job.prompt_tokens
-
-    def open(self, now_s: float) -> None:
-        """Begin the plan of the next step."""
-        self.now_s = now_s
-        self.token_budget = self.max_num_batched_tokens
-        shape = self.shape
-        shape.decode_seqs = 0
-        shape.decode_context_tokens = 0
-        if self._chunks:
-            self._chunks.clear()
-            shape.prefill_tokens = 0
-            shape.prefill_seqs = 0
-            shape.prefill_attention_pairs = 0.0
-            shape.prefill_context_tokens = 0
-        if self.changed:
-            self.changed = False
-            self.preempted.clear()
-
-    def commit(self, end_s: float) -> int:
-        """Carry out the step that ends now; return how many tokens it produced."""
-        tokens = 0
-        group = self.group
-        if self.ticks:
-            self.ticks = False
-            tokens = group.size
-            group.tick += 1
-            if group.tick in group.last_ticks:
-                for job in group.finished():
-                    self._finish(job, end_s)
-        if self._chunks:
-            for job, chunk in self._chunks.items():
-                self.records.chunks.extend((self.step, job.id, chunk, job._computed))
-                job._computed += chunk
-                known = job.prompt_tokens + job._generated
-                if job._computed == known:
-                    tokens += 1
-                    self.records.prompt_ends.extend((job.id, self.step))
-                    del self.partial[job]
-                    self._outside_tokens -= known
-                    job._generated += 1
-                    if job._generated == job._output_tokens:
-                        self._finish(job, end_s)
-                    else:
-                        group.join(job)
-        self.step += 1
-        return tokens
-
-    def close(self) -> None:
-        """Write down what is still running when the simulation ends."""
-        for job in self.running:
-            if job._decoding is not None:
-                self.group.leave(job)
-
-    def _finish(self, job: Job, end_s: float) -> None:
+    def _release(self, job: Job) -> None:
+        """Take all blocks of a job that is not in the decode group back."""
         self.free_blocks += job.blocks
-        del self.running[job]
-        self.records.ended.append((job.id, RequestState.COMPLETED, end_s))
+        job.blocks = 0
+
+    def _end(self, job: Job, state: RequestState, time_s: float) -> None:
+        """Write down the final state of a job that is in no queue any more."""
+        self._outside_tokens -= job.known_tokens
+        self.records.ended.append((job.id, state, time_s))
 
     def _schedule(self, job: Job, tokens: int, reserve_tokens: int = 0) -> bool:
         """Take budget and blocks for a chunk of a job."""
@@ -253,15 +281,13 @@ class Ledger:
             raise ValueError(f"cannot schedule {tokens} tokens of {job}")
         if job in self._chunks:
             raise ValueError(f"{job} is already scheduled in this step")
-        after = computed + tokens
-        blocks = -(-max(after, reserve_tokens) // self.block_size) - job.blocks
+        blocks = -(-max(computed + tokens, reserve_tokens) // self.block_size) - job.blocks
         if tokens > self.token_budget or blocks > self.free_blocks:
             return False
         if blocks > 0:
-            self.free_blocks -= blocks
-            job.blocks += blocks
-        if reserve_tokens:
-            job.reserved = True
+            self._take(job, blocks)
+        if reserve_tokens >= job.prompt_tokens + job.max_tokens:
+            job.reserved = True  # it will never ask for more
         self.token_budget -= tokens
         self._chunks[job] = tokens
         self._shape_entry(job, tokens, 1)

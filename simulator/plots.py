@@ -164,7 +164,8 @@ def _draw_latencies(axes: "Axes", log: RequestLog) -> None:
         if len(ordered_s) == 0:
             continue
         keep = _thinned(len(ordered_s))
-        at_most = 100 * (keep + 1) / log.n
+        at_most = np.concatenate([[0.0], 100 * (keep + 1) / log.n])
+        keep = np.concatenate([[0], keep])  # rise from 0 at the smallest, which may be the only one
         # A log scale has no place for 0, which a single step or a zero cost can give.
         axes.step(
             np.maximum(ordered_s[keep], 1e-6),
@@ -193,6 +194,7 @@ def _draw_load(
     queue_axes.set_ylabel("requests")
     queue_axes.tick_params(labelbottom=False)
     kv_axes.set_xlabel("simulated time (s)")
+    kv_axes.locator_params(axis="x", nbins=5)
     kv_axes.set_ylabel("KV in use (%)")
     kv_axes.set_ylim(0, 105)
     kv_axes.set_yticks([0, 50, 100])
@@ -230,6 +232,7 @@ def _draw_goodput(axes: "Axes", log: RequestLog, user: UserModel, waits: Stalls)
     """Tokens delivered per second, and the same less what waiting cost the users in that time."""
     axes.set_title("Throughput and smooth goodput")
     axes.set_xlabel("simulated time (s)")
+    axes.locator_params(axis="x", nbins=5)
     axes.set_ylabel("tokens/s")
     edges = _bin_edges(log)
     if edges is None:

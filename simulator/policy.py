@@ -2,16 +2,18 @@
 
 import random
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from typing import ClassVar, Protocol
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar, Literal, Protocol
 
 from simulator.ledger import Ledger
+from simulator.request import Job
 
 
 class Scheduler(ABC):
     """Decides what one replica computes in its next step: subclass it in a file of its own."""
 
     null_blocks: ClassVar[int] = 0  # KV blocks that the engine keeps for itself
+    overrun_tokens: ClassVar[int] = 0  # tokens beyond max_model_len that a sequence gets before it stops
 
     def splits_prompts(self) -> bool:
         """Whether a prompt may be computed over several steps.
@@ -19,6 +21,30 @@ class Scheduler(ABC):
         Where it may not, the engine needs a token budget that holds the longest sequence.
         """
         return True
+
+    def pipeline_depth(self) -> int:
+        """Steps that are planned before the first of them has ended; 2 is asynchronous scheduling."""
+        return 1
+
+    def prefix_cache(self) -> Literal["blocks", "radix"] | None:
+        """How requests that begin alike share their KV: not at all, by full blocks, or by a radix tree."""
+        return None
+
+    def reuses_partial_blocks_first(self) -> bool:
+        """With shared blocks: whether a freed block that can never be hit is the next to be reused."""
+        return True
+
+    def coast_spare_blocks(self) -> int | None:
+        """Return how many KV blocks a step has to leave free for the engine to run it without asking.
+
+        Asked for only while nobody waits and every running job decodes, where most policies would do
+        nothing but ``decode_all()``. None: ``plan`` wants to be asked every time.
+        """
+        return None
+
+    def queue_key(self) -> Callable[[Job], Any] | None:
+        """Return what orders the waiting queue (smallest first); None: first come, first served."""
+        return None
 
     @abstractmethod
     def plan(self, step: Ledger) -> None:

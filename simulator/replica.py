@@ -1,12 +1,13 @@
 """One engine instance: a SimPy process that plans, prices, waits and commits, step after step."""
 
 from collections import deque
+from collections.abc import Sequence
 from itertools import islice
 
+from simulator.books import NOBODY, STEPS_IN_A_ROW, Books
 from simulator.clock import Clock, Process, WakeUp
 from simulator.cost import CostModel
 from simulator.errors import StallError
-from simulator.ledger import Ledger
 from simulator.policy import Scheduler
 from simulator.request import Job
 
@@ -14,82 +15,96 @@ from simulator.request import Job
 # tokens outstanding, because a step that makes progress computes at least one.
 FRUITLESS_STEPS = 1000
 
-# Steps that a replica may run on by itself before it lets the rest of the program have a look.
-STEPS_IN_A_ROW = 256
-
 
 class Replica:
     """A server with one GPU group, its queue and its KV cache."""
 
-    def __init__(self, clock: Clock, policy: Scheduler, cost: CostModel, ledger: Ledger) -> None:
+    def __init__(self, clock: Clock, policy: Scheduler, cost: CostModel, books: Books) -> None:
         """Start the process; it sleeps until the first job is submitted."""
         self.clock = clock
         self.policy = policy
         self.cost = cost
-        self.ledger = ledger
-        self.records = ledger.records
+        self.books = books
+        self.records = books.records
+        self.under_way: deque[tuple[float, Sequence[Job]]] = (
+            deque()
+        )  # end and completed jobs of planned steps
         self._asleep: WakeUp | None = None
-        self._fruitless = 0
         clock.process(self._serve())
 
     @property
     def outstanding_tokens(self) -> int:
         """Known tokens of the unfinished requests here."""
-        return self.ledger.outstanding_tokens
+        return self.books.outstanding_tokens
 
     @property
     def outstanding_requests(self) -> int:
         """Unfinished requests here."""
-        return len(self.ledger.waiting) + len(self.ledger.running)
+        return len(self.books.waiting) + len(self.books.running) + len(self.books.swapped)
 
     def submit(self, job: Job) -> None:
         """Queue an arriving job; it is seen by any step planned at this instant or later."""
-        self.ledger.submit(job)
+        self.books.submit(job)
+        self._wake()
+
+    def leave(self, job: Job) -> None:
+        """Drop a job whose client has gone, before the next step is planned."""
+        self.books.leave(job)
+        self._wake()
+
+    def _wake(self) -> None:
         if self._asleep is not None:
             self._asleep.ring()
             self._asleep = None
 
     def _serve(self) -> Process:
-        clock, ledger, plan, price = self.clock, self.ledger, self.policy.plan, self.cost.step_s
-        running, waiting, shape = ledger.running, ledger.waiting, ledger.shape
-        total_blocks, write = ledger.total_blocks, self.records.steps.extend
+        clock, books, plan, price = self.clock, self.books, self.policy.plan, self.cost.step_s
+        begin, advance, retire = books.open, books.advance, books.retire
+        running, waiting, swapped, shape = books.running, books.waiting, books.swapped, books.shape
+        total_blocks, write, under_way = books.total_blocks, self.records.steps.extend, self.under_way
+        depth = self.policy.pipeline_depth()
+        now_s = busy_until_s = clock.now
         in_a_row = 0
-        now_s = clock.now
+        spare_blocks = self.policy.coast_spare_blocks()
         while True:
-            if not running and not waiting:
-                yield self._next_arrival()
-                now_s = clock.now
-            ledger.open(now_s)
-            plan(ledger)
-            row = (
-                shape.prefill_tokens,
-                shape.prefill_seqs,
-                shape.decode_seqs,
-                shape.decode_context_tokens,
-                len(running),
-                len(waiting),
-                total_blocks - ledger.free_blocks,
-                len(ledger.preempted),
-                ledger.ticks,
-            )
-            if shape.decode_seqs or shape.prefill_seqs:
-                end_s = now_s + price(shape)
-            elif ledger.changed:  # somebody was preempted or refused: plan again at once
-                end_s = now_s
-            else:  # nothing can be done before something arrives
+            if not waiting and spare_blocks is not None and len(under_way) == depth - 1 and books.steady():
+                # Nobody waits and all running jobs decode: the next steps need no plan.
+                if depth == 1:
+                    _, now_s = books.coast(price, now_s, clock.quiet_until_s, spare_blocks, False)
+                elif not under_way[0][1]:
+                    now_s, busy_until_s = books.coast(
+                        price, busy_until_s, clock.quiet_until_s, spare_blocks, True
+                    )
+                    under_way[0] = busy_until_s, NOBODY
+            while len(under_way) < depth and (running or waiting or swapped):
+                begin(now_s)
+                plan(books)
+                start_s = end_s = busy_until_s if busy_until_s > now_s else now_s
+                if shape.decode_seqs or shape.prefill_seqs or shape.swap_out_blocks:
+                    end_s += price(shape)
+                elif not books.changed:  # nothing can be done before something arrives or ends
+                    break
+                write((
+                    start_s, end_s, shape.prefill_tokens, shape.prefill_seqs, shape.decode_seqs,
+                    shape.decode_context_tokens, len(running), len(waiting),
+                    total_blocks - books.free_blocks, len(books.preempted), books.ticks,
+                ))  # fmt: skip
+                under_way.append((end_s, advance()))
+                busy_until_s = end_s
+                if books.fruitless_steps > FRUITLESS_STEPS:
+                    self._watch()
+            if not under_way:
                 yield self._next_arrival()
                 now_s = clock.now
                 continue
+            end_s, completing = under_way[0]
             in_a_row += 1
             if end_s >= clock.quiet_until_s or in_a_row > STEPS_IN_A_ROW:
                 yield clock.late_at(end_s)
                 in_a_row = 0
-            write((now_s, end_s, *row))
             now_s = end_s
-            if ledger.commit(end_s):
-                self._fruitless = 0
-            else:
-                self._watch()
+            retire(completing, end_s)
+            under_way.popleft()
 
     def _next_arrival(self) -> WakeUp:
         self._asleep = WakeUp(self.clock)
@@ -97,15 +112,13 @@ class Replica:
 
     def _watch(self) -> None:
         """Turn a livelock into an error: steps that go on without ever producing a token."""
-        self._fruitless += 1
-        if self._fruitless > FRUITLESS_STEPS + self.outstanding_tokens:
+        if self.books.fruitless_steps > FRUITLESS_STEPS + self.outstanding_tokens:
             raise StallError(self.stall("keeps planning steps that produce no token for"))
 
     def stall(self, what: str) -> str:
         """One sentence about a replica that makes no progress."""
-        queue: deque[Job] = self.ledger.waiting
-        jobs = [*islice(self.ledger.running, 3), *islice(queue, 3)]
+        jobs = [*islice(self.books.running, 3), *islice(self.books.waiting, 3)]
         return (
             f"policy {type(self.policy).__name__} {what} {self.outstanding_requests} requests at "
-            f"{self.ledger.now_s:.3f} s (the first of them: {', '.join(map(repr, jobs))})"
+            f"{self.books.now_s:.3f} s (the first of them: {', '.join(map(repr, jobs))})"
         )

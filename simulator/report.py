@@ -36,6 +36,11 @@ def number(value: float | None, digits: int = 4) -> str:
     return f"{value:,.{places}f}"
 
 
+def counted(count: int, noun: str) -> str:
+    """Return a count with its noun, in the plural where that is due."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
 def table(rows: Sequence[Sequence[str]], left: int = 1) -> list[str]:
     """Return aligned lines: the first ``left`` columns flush left, the others flush right."""
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
@@ -63,7 +68,7 @@ def report(manifest: Mapping[str, Any], summary: Summary, log: "RequestLog") -> 
 def _facts(manifest: Mapping[str, Any], summary: Summary, log: "RequestLog") -> list[str]:
     scenario, engine, workload = manifest["scenario"], manifest["engine"], manifest["workload"]
     limits = ("max_num_seqs", "max_num_batched_tokens", "max_model_len", "block_size")
-    span_s = float(log.arrival_s[-1] - log.arrival_s[0])
+    span_s = float(log.arrival_s[-1] - log.arrival_s[0]) if log.n else 0.0
     rate = f", {number((log.n - 1) / span_s)} requests/s" if span_s > 0 else ""
     return [
         f"{scenario['name']}, seed {scenario['seed']}",
@@ -76,7 +81,7 @@ def _facts(manifest: Mapping[str, Any], summary: Summary, log: "RequestLog") -> 
             "Workload",
             [
                 workload["source"],
-                f"{log.n:,} requests over {number(span_s, 5)} s{rate}",
+                f"{counted(log.n, 'request')} over {number(span_s, 5)} s{rate}",
                 f"{int(log.prompt_tokens.sum()):,} prompt and {int(log.output_tokens.sum()):,} output tokens",
             ],
         ),
@@ -86,23 +91,31 @@ def _facts(manifest: Mapping[str, Any], summary: Summary, log: "RequestLog") -> 
 
 def _measured(summary: Summary) -> list[str]:
     window, engine, cost = summary["window"], summary["engine"], summary["cost"]
-    lines = [f"{number(window['duration_s'], 6)} s of simulated time, {window['requests']:,} requests"]
+    lines = [
+        f"{number(window['duration_s'], 6)} s of simulated time, {counted(window['requests'], 'request')}"
+    ]
     if window["trimmed_warmup_requests"] + window["trimmed_cooldown_requests"]:
         lines[0] += (
             f", without {window['trimmed_warmup_requests']:,} of the warm-up"
             f" and {window['trimmed_cooldown_requests']:,} of the cool-down"
         )
     lines += [
-        f"{engine['steps']:,} engine steps, busy {_percent(engine['busy_share'])} of the time,"
+        f"{counted(engine['steps'], 'engine step')}, busy {_percent(engine['busy_share'])} of the time,"
         f" at most {engine['running_max']:,} running and {engine['waiting_max']:,} waiting on a replica",
         f"KV blocks in use {_percent(engine['kv_usage_mean'])} on average, {_percent(engine['kv_usage_max'])} at most;"
-        f" {engine['preemptions']:,} preemptions",
+        f" {counted(engine['preemptions'], 'preemption')}",
     ]
     per_million = cost["usd_per_million_output_tokens"]
     if per_million is not None:
         lines.append(
             f"US$ {number(cost['usd'])} at {cost['usd_per_gpu_hour']:g} per GPU hour,"
             f" US$ {number(per_million)} per million output tokens delivered"
+        )
+        good = cost["usd_per_million_smooth_good_tokens"]
+        lines.append(
+            f"US$ {number(good)} per million smooth-good tokens"
+            if good is not None
+            else "no price per million smooth-good tokens: their sum is not above 0"
         )
     return lines
 
@@ -112,7 +125,9 @@ def _block(title: str, lines: Sequence[str]) -> list[str]:
 
 
 def _named(choice: Mapping[str, Any]) -> str:
-    params = ", ".join(f"{key}={value}" for key, value in choice.items() if key != "name")
+    params = ", ".join(
+        f"{key}={value}" for key, value in choice.items() if key != "name" and value is not None
+    )
     return f"{choice['name']} ({params})" if params else str(choice["name"])
 
 
@@ -131,18 +146,21 @@ def warnings(manifest: Mapping[str, Any], summary: Summary) -> list[str]:
     if engine["kv_nearly_full_share"] >= NOTICEABLE:
         found.append(
             f"KV cache saturated: at least 95 % of its blocks in use for {_percent(engine['kv_nearly_full_share'])}"
-            f" of the busy time; {engine['preemptions']:,} preemptions"
+            f" of the busy time; {counted(engine['preemptions'], 'preemption')}"
         )
     if engine["extrapolated_share"] >= NOTICEABLE:
         found.append(
             f"extrapolated: {_percent(engine['extrapolated_share'])} of the busy time was spent in steps outside"
             " the range that the hardware profile was measured in"
         )
+    if engine["cut_at_max_model_len"]:
+        cut = counted(engine["cut_at_max_model_len"], "request")
+        found.append(f"{cut} ended early at max_model_len = {manifest['engine']['max_model_len']:,} tokens")
     for state, what in _WHAT_HAPPENED.items():
         entry = summary["states"][state]
         if entry["count"]:
             found.append(
-                f"{entry['count']:,} requests ({_percent(entry['share_of_arrived'])} of arrived) {what}"
+                f"{counted(entry['count'], 'request')} ({_percent(entry['share_of_arrived'])} of arrived) {what}"
             )
     return found
 
@@ -226,6 +244,8 @@ def _smooth(summary: Summary) -> list[tuple[str, str, str]]:
         ("ever idle", _percent(idle["share_of_arrived_that_idled"]), "of arrived"),
         ("token SLO", _percent(tokens["attainment"]), "of arrived"),
         ("tokens on time", _percent(tokens["tokens_on_time_share_of_delivered"]), "of delivered"),
+        ("fluidity > 0.9", _percent(summary["fluidity"]["share_of_arrived_above_0_9"]), "of arrived"),
+        ("QoE", number(summary["qoe"]["qoe"]["mean"]), "of 1, mean over arrived"),
     ]
 
 

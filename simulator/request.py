@@ -34,23 +34,33 @@ class Job:
         "_generated",
         "_joined_tick",
         "_output_tokens",
+        "admission",
         "arrival_s",
         "blocks",
         "id",
         "max_tokens",
         "preemptions",
+        "priority",
         "prompt_tokens",
         "reserved",
     )
 
     def __init__(
-        self, request_id: int, arrival_s: float, prompt_tokens: int, output_tokens: int, max_tokens: int
+        self,
+        request_id: int,
+        arrival_s: float,
+        prompt_tokens: int,
+        output_tokens: int,
+        max_tokens: int,
+        priority: int = 0,
     ) -> None:
         """Make a job that has just arrived; all token counts >= 1."""
         self.id = request_id  # row of the request in the workload
         self.arrival_s = arrival_s
         self.prompt_tokens = prompt_tokens
         self.max_tokens = max_tokens  # the bound that the client sent
+        self.priority = priority  # the lower, the sooner, where the policy looks at it
+        self.admission = -1  # its place in the order of admissions
         self.blocks = 0  # KV blocks held; while decoding, those held when decoding began
         self.reserved = False  # the blocks held are enough to the end, none will be asked for
         self.preemptions = 0
@@ -81,6 +91,11 @@ class Job:
     def remaining_tokens(self) -> int:
         """Known tokens not yet computed; 1 for a job that is decoding."""
         return self.known_tokens - self.computed_tokens
+
+    @property
+    def completing(self) -> bool:
+        """Whether its last token is computed or being computed."""
+        return self._decoding is None and self._generated >= self._output_tokens
 
     def __repr__(self) -> str:
         return (

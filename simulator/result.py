@@ -28,6 +28,23 @@ Columns = dict[str, NDArray[Any]]
 
 STATES = [state.name.lower() for state in RequestState]
 TABLES = ("requests", "tokens", "steps")
+# What reading a saved result back needs: columns, and keys of the manifest with theirs.
+_READ = {
+    "requests": ("arrival_s", "prompt_tokens", "output_tokens", "state", "end_s", "delivered_tokens"),
+    "tokens": ("delivered_s",),
+    "steps": ("start_s", "end_s", "running", "waiting", "kv_blocks_used", "preemptions"),
+}
+_MANIFEST: dict[str, set[str]] = {
+    "scenario": {"name", "seed", "hardware", "cluster", "policy", "run", "user", "slo"},
+    "workload": {"source"},
+    "hardware": set(),
+    "engine": {"max_num_seqs", "max_num_batched_tokens", "max_model_len", "block_size", "usable_blocks"},
+    "gpus": set(),
+    "usd_per_gpu_hour": set(),
+    "end_of_run_s": set(),
+    "extrapolated_share": set(),
+    "partial": set(),
+}
 _OPTIONAL_TIMES = ("first_scheduled_s", "first_token_s", "last_token_s")
 
 
@@ -126,6 +143,7 @@ class Result:
                 compression="zstd",
                 use_dictionary=["state"] if name == "requests" else False,
                 write_statistics=False,
+                write_page_checksum=True,
             )
         for name, content in (("manifest", self.manifest), ("summary", summary)):
             (folder / f"{name}.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
@@ -157,11 +175,14 @@ class Result:
         for name in TABLES:
             path = folder / f"{name}.parquet"
             try:
-                table = pq.read_table(path)
+                table = pq.read_table(path, page_checksum_verification=True)
             except FileNotFoundError as error:
                 raise InputError(f"{path}: not found; expected the folder of a saved result") from error
             except (pa.ArrowInvalid, OSError) as error:
                 raise InputError(f"{path}: not a readable parquet file ({error})") from error
+            for column in _READ[name]:
+                if column not in table.column_names:
+                    raise InputError(f"{path}: no column {column}; expected the folder of a saved result")
             columns[name] = {
                 column: table[column].combine_chunks().indices.to_numpy()
                 if pa.types.is_dictionary(table[column].type)
@@ -175,14 +196,28 @@ class Result:
             raise InputError(f"{path}: not found; expected the folder of a saved result") from error
         except ValueError as error:
             raise InputError(f"{path}: not a readable JSON file ({error})") from error
+        for key, parts in _MANIFEST.items():
+            section = manifest.get(key) if isinstance(manifest, dict) else None
+            if section is None or (parts and not (isinstance(section, dict) and parts <= section.keys())):
+                wanted = f"{key} with {', '.join(sorted(parts))}" if parts else key
+                raise InputError(f"{path}: expected the manifest of a saved result, which has {wanted}")
+        delivered, rows = (
+            int(columns["requests"]["delivered_tokens"].sum()),
+            len(columns["tokens"]["delivered_s"]),
+        )
+        if delivered != rows:
+            raise InputError(
+                f"{folder}/tokens.parquet: {rows:,} tokens found; expected the {delivered:,} that"
+                " requests.parquet has as delivered"
+            )
         return cls(columns["requests"], columns["tokens"], columns["steps"], manifest)
 
     def _engine_summary(self) -> dict[str, Any]:
-        steps = self._columns["steps"]
+        steps, log = self._columns["steps"], self.log
         lasted_s = steps["end_s"] - steps["start_s"]
         busy_s = float(lasted_s.sum())
         used = steps["kv_blocks_used"] / self.manifest["engine"]["usable_blocks"]
-        window_s = self.log.window_s * self.manifest["scenario"]["cluster"]["replicas"]
+        window_s = log.window_s * self.manifest["scenario"]["cluster"]["replicas"]
         return {
             "steps": len(lasted_s),
             "busy_share": busy_s / window_s if window_s else 0.0,
@@ -192,17 +227,23 @@ class Result:
             "preemptions": int(steps["preemptions"].sum()),
             "waiting_max": int(steps["waiting"].max(initial=0)),
             "running_max": int(steps["running"].max(initial=0)),
+            "cut_at_max_model_len": int(
+                np.count_nonzero(log.completed & (log.token_counts < log.output_tokens))
+            ),
             "extrapolated_share": self.manifest["extrapolated_share"],
         }
 
     def _cost(self, metrics: Mapping[str, Any]) -> dict[str, Any]:
-        usd = self.manifest["usd_per_gpu_hour"] * self.manifest["gpus"] * self.log.window_s / 3600
-        tokens = len(self.log.delivered_s)
+        hours = metrics["window"]["duration_s"] / 3600
+        usd = self.manifest["usd_per_gpu_hour"] * self.manifest["gpus"] * hours
+        tokens = metrics["throughput"]["output_tokens"]
+        benefit = metrics["smooth_goodput"]["benefit_tokens"]
         return {
             "gpus": self.manifest["gpus"],
             "usd": usd,
             "usd_per_gpu_hour": self.manifest["usd_per_gpu_hour"],
             "usd_per_million_output_tokens": usd / tokens * 1e6 if tokens else None,
+            "usd_per_million_smooth_good_tokens": usd / benefit * 1e6 if benefit > 0 else None,
         }
 
 

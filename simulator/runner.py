@@ -19,9 +19,10 @@ from hardware_profiles import (
     load_model,
     resolve_max_model_len,
 )
-from simulator.discover import load
-from simulator.engine import Limits, Outcome, simulate
+from simulator.discover import blamed, load
+from simulator.engine import Outcome, simulate
 from simulator.errors import InputError, StallError
+from simulator.limits import Limits
 from simulator.policy import Scheduler
 from simulator.result import Result
 from simulator.scenario import PolicyChoice, Scenario
@@ -62,20 +63,23 @@ def run(
     """
     workload = build(scenario.workload, scenario.seed, base_dir or Path())
     server = equip(scenario, base_dir)
-    _check_lengths(workload, server)
-    outcome = simulate(
-        workload,
-        scheduler=lambda: make_policy("scheduling", scenario.policy.scheduling),
-        cost=server.cost,
-        limits=server.limits,
-        router=make_policy("routing", scenario.policy.routing),
-        replicas=scenario.cluster.replicas,
-        seed=scenario.seed,
-        horizon_s=scenario.run.horizon_s,
-        frontend_s=server.gpu.engine_overheads.frontend_s,
-        on_progress=on_progress,
-        should_stop=should_stop,
-    )
+    _check_lengths(scenario, workload, server)
+    _check_horizon(scenario, workload)
+    policy = scenario.policy
+    with blamed(scheduling=policy.scheduling.name, routing=policy.routing.name):
+        outcome = simulate(
+            workload,
+            scheduler=lambda: make_policy("scheduling", scenario.policy.scheduling),
+            cost=server.cost,
+            limits=server.limits,
+            router=make_policy("routing", scenario.policy.routing),
+            replicas=scenario.cluster.replicas,
+            seed=scenario.seed,
+            horizon_s=scenario.run.horizon_s,
+            frontend_s=server.gpu.engine_overheads.frontend_s,
+            on_progress=on_progress,
+            should_stop=should_stop,
+        )
     result = Result(
         requests=outcome.tables.requests,
         tokens=outcome.tables.tokens,
@@ -120,6 +124,10 @@ def equip(scenario: Scenario, base_dir: Path | None = None) -> Server:
     max_model_len = _named(
         "engine.max_model_len", lambda: resolve_max_model_len(model, kv_tokens, engine.max_model_len)
     )
+    if engine.max_model_len == 1:
+        raise InputError(
+            "engine.max_model_len: expected at least 2, a prompt token and an output token, got 1"
+        )
     if max_model_len < 2:
         raise InputError(
             f"engine.num_gpu_blocks: {capacity.num_blocks} blocks of {engine.block_size} tokens hold no sequence;"
@@ -147,16 +155,27 @@ def make_policy(kind: Any, choice: PolicyChoice) -> Any:
     return load(kind, choice.name)(**choice.params)
 
 
-def _check_lengths(workload: Workload, server: Server) -> None:
+def _check_lengths(scenario: Scenario, workload: Workload, server: Server) -> None:
     limits = server.limits
     too_long = workload.prompt_tokens >= limits.max_model_len
     if too_long.any():
-        first = int(np.argmax(too_long))
-        kv_tokens = server.capacity.tokens
+        spec = scenario.workload
+        key = next(key for key in ("trace", "lengths", "prompt_tokens") if getattr(spec, key) is not None)
+        first, count = int(np.argmax(too_long)), int(too_long.sum())
         raise InputError(
-            f"workload {workload.name}: request {first} has a prompt of {workload.prompt_tokens[first]} tokens"
-            f" ({int(too_long.sum())} such requests); expected fewer than max_model_len = {limits.max_model_len}"
-            f" (the model's limit is {server.model.max_position_embeddings}, the KV cache holds {kv_tokens} tokens)"
+            f"workload.{key} {getattr(spec, key)}: request {first} has a prompt of"
+            f" {workload.prompt_tokens[first]} tokens"
+            + (f" (as have {count - 1} others too long)" if count > 1 else "")
+            + f"; expected fewer than max_model_len = {limits.max_model_len} (the model's limit is"
+            f" {server.model.max_position_embeddings}, the KV cache holds {server.capacity.tokens} tokens)"
+        )
+
+
+def _check_horizon(scenario: Scenario, workload: Workload) -> None:
+    horizon_s, first_s = scenario.run.horizon_s, float(workload.arrival_s[0])
+    if horizon_s is not None and horizon_s < first_s:
+        raise InputError(
+            f"run.horizon_s: {horizon_s:g} s is before anything arrives; expected more than {first_s:g} s"
         )
 
 

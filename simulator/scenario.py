@@ -5,6 +5,7 @@ found. Sections are frozen; ``with_overrides`` makes a changed copy.
 """
 
 from collections.abc import Sequence
+from copy import deepcopy
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -22,7 +23,7 @@ from simulator import scenario_toml
 from simulator.discover import Kind, complete, nearest
 from simulator.errors import InputError
 from simulator.metrics.options import Slo, UserModel
-from simulator.workload.spec import WorkloadSpec
+from simulator.workload.spec import Name, WorkloadSpec
 
 DEFAULT_POLICY: dict[Kind, str] = {"scheduling": "vllm_v1", "routing": "round_robin"}
 
@@ -159,7 +160,7 @@ class Scenario(Section):
     ``InputError`` for anything that is not allowed.
     """
 
-    name: str = Field("run", description="free text; names the output folder")
+    name: Name = Field("run", description="free text; names the output folder")
     seed: Annotated[int, Field(ge=0, lt=2**63)] = Field(
         0, description="one seed, an independent stream of random numbers for each use"
     )
@@ -211,13 +212,23 @@ class Scenario(Section):
 
     @classmethod
     def _checked(cls, tables: dict[str, Any], overrides: Sequence[str], source: str) -> "Scenario":
+        given = tables
+        tables = deepcopy(tables)
         for override in overrides:
             scenario_toml.apply_override(tables, override)
         try:
             return cls(**tables)
         except InputError as error:
-            to_blame = next((o for o in overrides if str(error).startswith(o.split("=")[0].strip())), None)
-            raise InputError(f"--set {error}" if to_blame else f"{source}{error}") from error
+            blame = "--set " if overrides and str(error) != cls._problem(given) else source
+            raise InputError(f"{blame}{error}") from error
+
+    @classmethod
+    def _problem(cls, tables: dict[str, Any]) -> str | None:
+        try:
+            cls(**tables)
+        except InputError as error:
+            return str(error)
+        return None
 
 
 def default_scenario() -> Scenario:
@@ -241,6 +252,7 @@ _EXPECTED = {
     "int_from_float": "a whole number",
     "float_type": "a number",
     "string_type": "text in quotes",
+    "string_pattern_mismatch": "one line of text",
     "literal_error": "one of {expected}",
     "model_type": "a table",
     "model_attributes_type": "a table",

@@ -1,10 +1,13 @@
 """Scenario files: reading TOML, writing it with every default explained, and ``section.key=value``."""
 
+import inspect
+import re
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from simulator import discover
 from simulator.errors import InputError
 
 if TYPE_CHECKING:
@@ -34,16 +37,15 @@ _COMMENTS = {
 def read(path: Path) -> dict[str, Any]:
     """Return the tables of a TOML file; ``InputError`` names the file, and line and column if known."""
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such file; expected a scenario in TOML") from error
     except tomllib.TOMLDecodeError as error:
         problem, _, place = str(error).rpartition(" (at ")
         raise InputError(f"{path}: {place.rstrip(')')}: not valid TOML: {problem}") from error
     except UnicodeDecodeError as error:
-        raise InputError(
-            f"{path}: not UTF-8 text at byte {error.start}; expected a scenario in TOML"
-        ) from error
+        line = error.object.count(b"\n", 0, error.start) + 1
+        raise InputError(f"{path}: line {line}: not UTF-8 text; expected a scenario in TOML") from error
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}; expected a scenario in TOML") from error
 
@@ -105,7 +107,17 @@ def _comment(section: str, key: str, scenario: "Scenario") -> str:
     fields = getattr(type(table), "model_fields", {})
     if key in fields:
         return fields[key].description or ""
-    return _COMMENTS.get(f"{section}.{key}", "")
+    return _COMMENTS.get(f"{section}.{key}") or _policy_comment(section, key, scenario)
+
+
+def _policy_comment(section: str, key: str, scenario: "Scenario") -> str:
+    """Return what the policy's own file says behind a parameter, so that a new policy explains itself."""
+    if section not in ("policy.scheduling", "policy.routing"):
+        return ""
+    choice = scenario.policy.scheduling if section == "policy.scheduling" else scenario.policy.routing
+    policy = discover.load("scheduling" if section == "policy.scheduling" else "routing", choice.name)
+    found = re.search(rf"^ +{key}:[^#\n]*# (.*)$", inspect.getsource(policy), re.MULTILINE)
+    return found[1] if found else ""
 
 
 def _value(text: str) -> Any:

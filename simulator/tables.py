@@ -70,17 +70,21 @@ def token_table(records: Sequence[Records], steps: Columns, delay_s: float) -> C
     row = ticks_before = 0
     for replica, each in enumerate(records):
         n_steps = len(each.steps) // len(STEP_COLUMNS)
-        ticks = steps["ticks"][row : row + n_steps]
-        row_of_tick.append(row + np.flatnonzero(ticks))
+        ticks = row + np.flatnonzero(steps["ticks"][row : row + n_steps])
+        row_of_tick.append(ticks)
         request, tick, tokens = unflatten(each.spans, SPAN_COLUMNS)
         ended, step = unflatten(each.prompt_ends, PROMPT_END_COLUMNS)
+        # The steps under way when the simulation ended gave no tokens.
+        tokens = np.minimum(tokens, len(ticks) - tick)
+        request, tick, tokens = request[tokens > 0], tick[tokens > 0], tokens[tokens > 0]
+        ended, step = ended[step < n_steps], step[step < n_steps]
         requests += [request, ended]
         firsts += [ticks_before + tick, row + step]
         counts += [tokens, np.ones_like(step)]
         ticking += [np.ones(len(request), bool), np.zeros(len(ended), bool)]
         replicas.append(np.full(len(request) + len(ended), replica, np.int32))
         row += n_steps
-        ticks_before += len(row_of_tick[-1])
+        ticks_before += len(ticks)
     request, first, count = np.concatenate(requests), np.concatenate(firsts), np.concatenate(counts)
     is_span = np.concatenate(ticking)
     step_row = np.concatenate(row_of_tick)
@@ -109,6 +113,7 @@ def token_table(records: Sequence[Records], steps: Columns, delay_s: float) -> C
 
 def request_table(
     records: Sequence[Records],
+    refused: Sequence[tuple[int, RequestState, float]],
     arrived: Columns,
     steps: Columns,
     tokens: Columns,
@@ -121,6 +126,8 @@ def request_table(
     replica = np.full(n, -1, np.int32)
     preemptions = np.zeros(n, np.int32)
     first_scheduled_s = np.full(n, np.nan)
+    for request, final, time_s in refused:
+        state[request], end_s[request] = final, time_s
     row = 0
     for index, each in enumerate(records):
         n_steps = len(each.steps) // len(STEP_COLUMNS)
@@ -130,6 +137,7 @@ def request_table(
             end_s[request] = time_s
             replica[request] = index
         step, request, _, _ = unflatten(each.chunks, CHUNK_COLUMNS)
+        step, request = step[step < n_steps], request[step < n_steps]
         replica[request] = index
         # Written backwards, so that the first chunk of a request is the one that stays.
         first_scheduled_s[request[::-1]] = start_s[step[::-1]]

@@ -4,7 +4,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from types import FrameType
+from types import FrameType, TracebackType
 
 OnProgress = Callable[[float, int, int], None]
 
@@ -52,3 +52,11 @@ def stop_on_interrupt() -> Iterator[Callable[[], bool]]:
         yield lambda: asked
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+def quiet_interrupt(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Say what ended the process, as ``sys.excepthook``: for a Ctrl-C in one line, else as Python does."""
+    if issubclass(kind, KeyboardInterrupt):
+        print("servesim: error: interrupted", file=sys.stderr)
+    else:
+        sys.__excepthook__(kind, error, trace)

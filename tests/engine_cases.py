@@ -6,8 +6,11 @@ import numpy as np
 from hypothesis import strategies as st
 
 from policies.routing.round_robin import RoundRobin
+from simulator import engine
+from simulator.cluster import Cluster
 from simulator.discover import discover, load
-from simulator.engine import Limits, Outcome, simulate
+from simulator.engine import Outcome, simulate
+from simulator.limits import Limits
 from simulator.workload.workload import Workload
 
 SCHEDULING = discover("scheduling")
@@ -53,23 +56,59 @@ def serve(policy, arrivals, prompts, outputs, *, limits=None, cost=None, router=
     )
 
 
+# Beside the defaults of every policy found, what some of them can be told to do differently.
+VARIANTS = {
+    "vllm_v1": [
+        {"async_scheduling": False},
+        {"engine_version": "0.11.0"},
+        {"engine_version": "0.11.0", "enable_chunked_prefill": False},
+        {"policy": "priority"},
+        {"policy": "priority", "async_scheduling": False, "scheduler_reserve_full_isl": False},
+        {"enable_prefix_caching": True},
+        {"enable_prefix_caching": True, "async_scheduling": False, "policy": "priority"},
+        {"long_prefill_token_threshold": 7, "watermark": 0.1},
+    ],
+    "vllm_v0": [
+        {"preemption_mode": "swap"},
+        {"enable_chunked_prefill": True},
+        {"enable_chunked_prefill": True, "preemption_mode": "swap"},
+        {"scheduler_delay_factor": 0.5},
+    ],
+}
+CHOICES = [(name, options) for name in SCHEDULING for options in ({}, *VARIANTS.get(name, ()))]
+
+
 @st.composite
-def scenarios(draw, policies=SCHEDULING):
-    """A random scenario: few blocks, ties, horizons and several replicas all happen often."""
+def scenarios(draw, choices=tuple(CHOICES)):
+    """A random scenario: few blocks, ties, horizons, departures and several replicas all happen often."""
     n = draw(st.integers(1, 40))
     longest = draw(st.sampled_from([6, 20, 60]))
     lengths = st.lists(st.integers(1, longest), min_size=n, max_size=n)
+    prompts, outputs = draw(lengths), draw(lengths)
     ties = draw(st.booleans())
     gap = st.sampled_from([0.0, 0.0, 0.25, 0.5, 1.75]) if ties else st.floats(0, 0.2)
+    arrivals = np.cumsum(draw(st.lists(gap, min_size=n, max_size=n)))
+    patience = draw(st.sampled_from([np.nan, np.nan, 0.0, 0.3, 1.5]))
+    traffic = Workload(
+        "test",
+        arrivals,
+        prompts,
+        outputs,
+        max(outputs),
+        "a test",
+        priority=np.array(draw(st.lists(st.integers(0, 2), min_size=n, max_size=n))),
+        leave_s=arrivals + patience * np.array(draw(lengths)) / longest,
+        segments=[[(0, min(prompt, longest // 2)), (i + 1, prompt)] for i, prompt in enumerate(prompts)],
+        output_stream=np.arange(n) + 1,
+    )
     block_size = draw(st.sampled_from([1, 2, 4, 16]))
     least = math.ceil(2 * longest / block_size) + 2  # the largest request alone, and a block to spare
-    policy = load("scheduling", draw(st.sampled_from(policies)))()
-    splits = policy.splits_prompts()
+    name, options = draw(st.sampled_from(choices))
+    policy = load("scheduling", name)
+    splits = policy(**options).splits_prompts()
     return {
-        "workload": workload(
-            np.cumsum(draw(st.lists(gap, min_size=n, max_size=n))), draw(lengths), draw(lengths)
-        ),
-        "policy": policy,
+        "workload": traffic,
+        "policy": lambda: policy(**options),
         "cost": EvenCost() if ties else RaggedCost(),
         "horizon_s": draw(st.sampled_from([None, None, 0.75, 3.3])),
         "replicas": draw(st.sampled_from([1, 1, 2, 3])),
@@ -80,18 +119,22 @@ def scenarios(draw, policies=SCHEDULING):
             max_model_len=2 * longest,
             num_gpu_blocks=draw(st.sampled_from([least, least + 1, least + least // 2, 3 * least, 10_000])),
             block_size=block_size,
+            num_cpu_blocks=draw(st.sampled_from([0, least, 100 * least])),
         ),
     }
 
 
-def play(case) -> Outcome:
-    """Simulate a scenario of ``scenarios``."""
-    return simulate(
+def play(case) -> tuple[Cluster, Outcome]:
+    """Simulate a scenario of ``scenarios``; return what is left of the cluster beside the outcome."""
+    cluster = engine.assemble(
         case["workload"],
-        scheduler=lambda: case["policy"],
-        cost=case["cost"],
-        limits=case["limits"],
+        case["policy"],
+        case["cost"],
+        case["limits"],
         router=load("routing", case["routing"])(),
         replicas=case["replicas"],
         horizon_s=case["horizon_s"],
     )
+    interrupted, stalled = engine.play(cluster)
+    tables, end_s = engine.unfold(cluster)
+    return cluster, Outcome(tables, end_s, interrupted, stalled)

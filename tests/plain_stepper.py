@@ -22,11 +22,16 @@ class PlainJob:
     token_times: list[float] = field(default_factory=list)
     token_steps: list[int] = field(default_factory=list)
     preemptions: int = 0
+    in_flight: int = 0  # tokens sampled by steps that have not ended
     state: str = "unfinished"
 
     @property
     def known(self) -> int:
-        return self.prompt + len(self.token_times)
+        return self.prompt + len(self.token_times) + self.in_flight
+
+    @property
+    def last_token_in_flight(self) -> bool:
+        return self.in_flight > 0 and self.computed + 2 - self.in_flight >= self.prompt + self.output
 
     @property
     def left(self) -> int:
@@ -88,6 +93,9 @@ class PlainServer:
         index = 0
         while index < len(self.running) and self.budget_left() > 0:
             job = self.running[index]
+            if job.last_token_in_flight:
+                index += 1
+                continue
             tokens = job.left
             if 0 < threshold < tokens:
                 tokens = threshold
@@ -173,15 +181,15 @@ class PlainServer:
 
     # One step
 
-    def step(self, now):
-        """Plan and carry out a step; return its end, or None if there is nothing to do."""
+    def plan(self, now, earliest_start):
+        """Plan a step; return its start, end and the jobs it samples a token for, or None for nothing."""
         self.scheduled, self.preempted, self.failed = {}, [], []
         self.policy()
         if not self.scheduled and not self.preempted and not self.failed:
             return None
         shape = StepShape()
         for job, tokens in self.scheduled.items():
-            if job.token_times and tokens == 1 and job.left == 1:
+            if job.known > job.prompt and tokens == 1 and job.left == 1:
                 shape.decode_seqs += 1
                 shape.decode_context_tokens += job.computed + 1
             else:
@@ -189,12 +197,13 @@ class PlainServer:
                 shape.prefill_seqs += 1
                 shape.prefill_attention_pairs += job.computed * tokens + tokens**2 / 2
                 shape.prefill_context_tokens += job.computed + tokens
-        end = now + self.cost.step_s(shape) if self.scheduled else now
+        start = max(now, earliest_start)
+        end = start + self.cost.step_s(shape) if self.scheduled else start
         assert sum(self.scheduled.values()) <= self.budget
         assert sum(job.blocks for job in self.running) == self.total - self.free
         self.steps.append(
             (
-                now,
+                start,
                 end,
                 shape.prefill_tokens,
                 shape.prefill_seqs,
@@ -206,45 +215,54 @@ class PlainServer:
                 len(self.preempted),
             )
         )
+        sampling = []
         for job, tokens in self.scheduled.items():
             job.computed += tokens
             if job.computed == job.known:
-                job.token_times.append(end)
-                job.token_steps.append(len(self.steps) - 1)
-                if len(job.token_times) == job.output:
-                    job.state = "completed"
-                    self.running.remove(job)
-                    self.free += job.blocks
-                    job.blocks = 0
-        return end
+                sampling.append(job)
+        for job in sampling:
+            job.in_flight += 1
+        return end, len(self.steps) - 1, sampling
+
+    def update(self, end, step, sampling):
+        """Carry out what a step that has ended brought."""
+        for job in sampling:
+            job.in_flight -= 1
+            job.token_times.append(end)
+            job.token_steps.append(step)
+            if len(job.token_times) == job.output:
+                job.state = "completed"
+                (self.running if job in self.running else self.waiting).remove(job)
+                self.free += job.blocks
+                job.blocks = 0
 
 
-def plain_run(server, jobs, horizon=float("inf")):
-    """Serve ``jobs`` (in order of arrival) to the end or the horizon; return the time reached.
+def plain_run(server, jobs, depth=1, horizon=float("inf")):
+    """Serve ``jobs`` (in order of arrival) to the end or the horizon; return how many arrived.
 
-    Stops early, like the engine, when nothing can be scheduled and nothing arrives any more.
+    ``depth`` steps are planned before the first of them has ended. Stops early, like the engine, when
+    nothing can be scheduled and nothing arrives any more.
     """
-    now, following = 0.0, 0
+    now, last_end, following = 0.0, 0.0, 0
+    queue = []
     while True:
         while following < len(jobs) and jobs[following].arrival <= now:
             server.waiting.append(jobs[following])
             following += 1
-        busy = server.waiting or server.running
-        before = len(server.steps)
-        end = server.step(now) if busy else None
-        if end is None:
+        batch = server.plan(now, last_end) if server.waiting or server.running else None
+        if batch is not None:
+            queue.append(batch)
+            last_end = batch[0]
+            if len(queue) < depth:
+                continue
+        if not queue:
             if following == len(jobs) or jobs[following].arrival >= horizon:
                 return following
             now = jobs[following].arrival
-        elif end >= horizon:
-            # the step does not end in time: take its effects back
-            assert len(server.steps) == before + 1
-            server.steps.pop()
-            for job in jobs:
-                if job.token_steps and job.token_steps[-1] == before:
-                    job.token_steps.pop()
-                    job.token_times.pop()
-                    job.state = "unfinished"
+            continue
+        if queue[0][0] >= horizon:
+            del server.steps[-len(queue) :]  # they do not end in time
             return sum(job.arrival < horizon for job in jobs)
-        else:
-            now = end
+        end, step, sampling = queue.pop(0)
+        now = max(now, end)
+        server.update(end, step, sampling)

@@ -1,55 +1,14 @@
 """Each bad input: one sentence on stderr that says where and what, the right exit code, no traceback."""
 
-import errno
-import os
-import resource
-import signal
 import subprocess
-import sys
-import time
 from pathlib import Path
 
-import pyarrow.parquet as pq
 import pytest
 
 from simulator import cli
-from simulator.result import Result
+from tests.refusals import GOOD, TRACE, command, environment, folder, one_line, refusal
 
-ROOT = str(Path(__file__).parent.parent)
-TRACE = "arrival_s,prompt_tokens,output_tokens\n"
-GOOD = '[workload]\ntrace = "t.csv"\n'
-
-
-@pytest.fixture(autouse=True)
-def folder(tmp_path, monkeypatch):
-    """Work in a folder with a good scenario, s.toml, and its good trace, t.csv."""
-    monkeypatch.chdir(tmp_path)
-    Path("s.toml").write_text(GOOD)
-    Path("t.csv").write_text(TRACE + "0,50,5\n1,60,6\n")
-    return tmp_path
-
-
-def refusal(capsys, *arguments: str, code: int = 2) -> str:
-    """Run the command, check the form of its refusal, and return the sentence."""
-    assert cli.main(list(arguments)) == code
-    captured = capsys.readouterr()
-    return one_line(captured.err)
-
-
-def one_line(stderr: str) -> str:
-    assert stderr.startswith("servesim: error: ")
-    assert stderr.count("\n") == 1
-    assert stderr.endswith("\n")
-    assert "Traceback" not in stderr
-    return stderr.removeprefix("servesim: error: ").rstrip("\n")
-
-
-def command(*arguments: str) -> list[str]:
-    return [sys.executable, "-m", "simulator.cli", *arguments]
-
-
-def environment() -> dict[str, str]:
-    return {**os.environ, "PYTHONPATH": ROOT}
+__all__ = ["folder"]  # the fixture, used by every test here
 
 
 def test_the_good_scenario_is_good(capsys):
@@ -84,182 +43,32 @@ def test_a_wrong_scenario_is_placed(capsys, toml, message):
 
 
 @pytest.mark.parametrize(
-    ("rows", "message"),
+    ("kind", "body", "message"),
     [
-        ("", "t.csv: the trace is empty"),
-        ("0,5,5\n3,5,5\n2,5,5\n", "t.csv: line 4: arrival_s is 2.0 after 3.0"),
-        ("0,5,5\n1,0,5\n", "t.csv: line 3: prompt_tokens is 0; expected a whole number of tokens >= 1"),
-        ("0,5,5\nnan,5,5\n", "t.csv: line 3: arrival_s is nan"),
-        ("0,5,5\n1,five,5\n", "t.csv: line 3: prompt_tokens is 'five'; expected a number"),
+        ("scheduling", "def plan(self, step): step.admit(step.waiting[0], 10**9)", "line 3: ValueError: "),
+        ("scheduling", "def plan(self, step): 1 / 0", "line 3: ZeroDivisionError: "),
+        (
+            "scheduling",
+            "pass",
+            "Mine has no method plan(); expected a subclass of simulator.policy.Scheduler",
+        ),
+        ("routing", "def route(self, *a): return a.b", "line 3: AttributeError: "),
     ],
 )
-def test_a_wrong_trace_is_placed(capsys, rows, message):
-    Path("t.csv").write_text(TRACE + rows)
-    assert message in refusal(capsys, "run", "s.toml")
-
-
-def test_a_corrupt_parquet_is_named(capsys):
-    Path("t.parquet").write_bytes(b"PAR1 and then nothing of use")
-    text = refusal(capsys, "run", "--set", "workload.trace=t.parquet")
-    assert text.startswith("t.parquet: not a readable Parquet file")
-
-
-def test_a_missing_trace_suggests_a_shipped_one(capsys):
-    text = refusal(capsys, "run", "--set", "workload.trace=azure2023-conv")
-    assert text.startswith("workload.trace: no file 'azure2023-conv'")
-    assert "did you mean the shipped 'azure2023_conv'?" in text
-
-
-def test_a_prompt_beyond_max_model_len_is_named(capsys):
-    text = refusal(capsys, "run", "s.toml", "--set", "engine.max_model_len=60")
-    assert "request 1 has a prompt of 60 tokens" in text
-    assert "expected fewer than max_model_len = 60" in text
-
-
-def test_a_prompt_beyond_the_kv_cache_is_named(capsys):
-    text = refusal(capsys, "run", "s.toml", "--set", "engine.num_gpu_blocks=4")
-    assert "request 0 has a prompt of 50 tokens" in text
-    assert "KV cache holds" in text
-
-
-def test_an_output_folder_in_use_is_refused_before_anything_runs(capsys, monkeypatch):
-    Path("o").mkdir()
-    Path("o/mine.txt").write_text("precious")
-    monkeypatch.setattr("simulator.runner.run", None)
-    text = refusal(capsys, "run", "s.toml", "--out", "o")
-    assert text == "o: exists and is not empty; expected a new folder (or --overwrite)"
-    assert "t.csv: exists and is not a folder" in refusal(capsys, "run", "s.toml", "--out", "t.csv")
-    assert "Not a directory" in refusal(capsys, "run", "s.toml", "--out", "t.csv/o")
-
-
-def test_overwrite_and_an_empty_folder_are_fine(capsys):
-    Path("o").mkdir()
-    assert cli.main(["run", "s.toml", "--out", "o", "--no-plot"]) == 0
-    assert cli.main(["run", "s.toml", "--out", "o", "--no-plot", "--overwrite"]) == 0
-    capsys.readouterr()
-
-
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
-def test_a_folder_without_permission_is_refused_before_anything_runs(capsys):
-    Path("o").mkdir(mode=0o500)
-    assert "permission denied" in refusal(capsys, "run", "s.toml", "--out", "o").lower()
-
-
-def test_a_full_disk_loses_the_file_but_not_the_result(capsys, monkeypatch):
-    def full(*arguments: object, **options: object) -> None:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    monkeypatch.setattr(pq, "write_table", full)
-    assert cli.main(["run", "s.toml", "--out", "o"]) == 2
-    captured = capsys.readouterr()
-    assert one_line(captured.err) == "o: the records could not be saved: No space left on device"
-    assert "smooth goodput" in captured.out
-
-
-def test_a_disk_that_really_refuses_is_one_sentence_too():
-    # a limit on the size of files makes the system call itself fail half-way through a real file
-    done = subprocess.run(
-        command("run", "--set", "workload.limit=500", "--out", "o", "--no-plot"),
-        capture_output=True,
-        text=True,
-        env=environment(),
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (9000, 9000)),
-        check=False,
+def test_a_policy_that_breaks_is_named_with_its_line(capsys, kind, body, message):
+    Path("mine.py").write_text(
+        f"from simulator.policy import Scheduler as S\nclass Mine{'(S)' if kind == 'scheduling' else ''}:\n    {body}\n"
     )
-    assert done.returncode == 2, done.stderr
-    assert "o: the records could not be saved: " in one_line(done.stderr)
-    assert "smooth goodput" in done.stdout
+    text = refusal(capsys, "run", "s.toml", "--set", f"policy.{kind}=./mine.py")
+    assert f"policy.{kind}: " in text
+    assert "mine.py: " in text
+    assert message in text
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
-def test_a_stdout_that_takes_nothing_is_one_sentence():
-    with open("/dev/full", "w") as full:
-        done = subprocess.run(
-            command("list", "workloads"),
-            stdout=full,
-            stderr=subprocess.PIPE,
-            text=True,
-            env=environment(),
-            check=False,
-        )
-    assert done.returncode == 2
-    assert one_line(done.stderr) == "No space left on device"
-
-
-def test_a_reader_that_leaves_early_is_no_error():
-    shell = f"'{sys.executable}' -m simulator.cli run --print-scenario | true"
-    done = subprocess.run(
-        ["bash", "-c", shell], capture_output=True, text=True, env=environment(), check=False
-    )
-    assert done.stderr == ""
-
-
-def test_ctrl_c_keeps_what_is_finished_and_marks_it_partial():
-    # constant arrivals for a very long time: certainly not over when the signal comes
-    process = subprocess.Popen(
-        command(
-            *(
-                "run",
-                "--out",
-                "o",
-                "--no-plot",
-                "--set",
-                "workload.arrivals=constant",
-                "--set",
-                "workload.rate_rps=2",
-            ),
-            *("--set", "workload.requests=2000000", "--set", "workload.prompt_tokens=50"),
-            *("--set", "workload.output_tokens=50"),
-        ),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=environment(),
-    )
-    deadline = time.monotonic() + 30
-    while not Path("o").exists() and time.monotonic() < deadline:
-        time.sleep(0.02)
-    time.sleep(1.5)
-    process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=60)
-    assert process.returncode == 130, err
-    text = one_line(err)
-    assert text.startswith("interrupted at ")
-    assert text.endswith("the records up to there are in o, marked partial")
-    assert "WARNING: partial: the run was interrupted" in out
-    result = Result.load("o")
-    assert result.partial
-    states = result.requests()["state"].to_pylist()
-    assert "completed" in states
-    assert "unfinished" in states
-
-
-def test_ctrl_c_outside_a_run_is_130_too(capsys, monkeypatch):
-    def interrupt(*arguments: object) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("simulator.listing.listing", interrupt)
-    assert refusal(capsys, "list", "gpus", code=130) == "interrupted"
-
-
-def test_a_policy_that_stalls_is_named_and_the_records_are_kept(capsys):
-    Path("lazy.py").write_text(
-        "from simulator.policy import Scheduler\n"
-        "class Lazy(Scheduler):\n"
-        "    def plan(self, step):\n"
-        "        if step.running:\n"
-        "            step.decode_all()\n"
-        "        elif step.waiting and step.waiting[0].prompt_tokens == 50:\n"
-        "            job = step.waiting[0]\n"
-        "            step.admit(job, job.known_tokens)\n"
-    )
-    assert cli.main(["run", "s.toml", "--out", "o", "--no-plot", "--set", "policy.scheduling=./lazy.py"]) == 3
-    captured = capsys.readouterr()
-    text = one_line(captured.err)
-    assert "azy" in text
-    assert text.endswith("the records up to there are in o, marked partial")
-    assert "WARNING: partial: the run stalled" in captured.out
-    assert Result.load("o").partial
+def test_a_horizon_before_anything_arrives_is_refused(capsys):
+    Path("t.csv").write_text(TRACE + "10,50,5\n")
+    text = refusal(capsys, "run", "s.toml", "--set", "run.horizon_s=5")
+    assert text == "run.horizon_s: 5 s is before anything arrives; expected more than 10 s"
 
 
 @pytest.mark.parametrize(
@@ -272,6 +81,14 @@ def test_a_policy_that_stalls_is_named_and_the_records_are_kept(capsys):
         (["run", "."], ".: cannot be read: Is a directory"),
         (["run", "--set", "seed"], "--set seed: expected section.key=value"),
         (["run", "--set", "workload.rate_rps=-1"], "--set workload.rate_rps: expected a number > 0, got -1"),
+        (
+            ["run", "s.toml", "--set", "cluster.replicas.x=3"],
+            "--set cluster.replicas: expected a whole number",
+        ),
+        (["run", "s.toml", "--set", "user.v_s_per_token=0"], "--set user.alpha must be given"),
+        (["run", "s.toml", "--set", "workload.trace="], "--set workload.trace: expected one line of text"),
+        (["run", "s.toml", "--set", "name=\x1b[31m"], "--set name: expected one line of text"),
+        (["run", "s.toml", "--set", "engine.max_model_len=1"], "engine.max_model_len: expected at least 2"),
         (["list", "polices"], "did you mean 'policies'?"),
         (["list"], "Missing argument"),
         (["compare", "s.toml"], "expected two or more scenario files, got 1"),
@@ -281,13 +98,6 @@ def test_a_policy_that_stalls_is_named_and_the_records_are_kept(capsys):
 )
 def test_a_wrong_command_line_is_one_sentence(capsys, arguments, message):
     assert message in refusal(capsys, *arguments)
-
-
-def test_a_damaged_result_is_named(capsys):
-    assert cli.main(["run", "s.toml", "--out", "o", "--no-plot"]) == 0
-    capsys.readouterr()
-    Path("o/tokens.parquet").write_bytes(b"no")
-    assert refusal(capsys, "show", "o").startswith("o/tokens.parquet: not a readable parquet file")
 
 
 def test_the_installed_process_refuses_without_a_traceback():

@@ -10,7 +10,8 @@ from policies.scheduling.orca import Orca
 from policies.scheduling.static import Static
 from policies.scheduling.vllm_v0 import VllmV0
 from policies.scheduling.vllm_v1 import VllmV1
-from simulator.engine import Limits, simulate
+from simulator.engine import simulate
+from simulator.limits import Limits
 from simulator.records import STEP_COLUMNS
 from simulator.request import RequestState
 from simulator.workload.workload import Workload
@@ -42,6 +43,7 @@ def scenarios(draw):
         options["enable_chunked_prefill"] = draw(st.booleans())
         options["scheduler_reserve_full_isl"] = draw(st.booleans())
         options["watermark"] = draw(st.sampled_from([0.0, 0.1]))
+        options["async_scheduling"] = draw(st.booleans())
         if options["enable_chunked_prefill"]:
             options["long_prefill_token_threshold"] = draw(st.sampled_from([0, 0, 1, 5, 11]))
             budget = draw(st.integers(1, 3 * longest))
@@ -98,7 +100,8 @@ def plain(case):
             zip(case["arrivals"], case["prompts"], case["outputs"], strict=True)
         )
     ]
-    arrived = plain_run(server, jobs, case["horizon"] or float("inf"))
+    depth = 2 if case["options"].get("async_scheduling") else 1
+    arrived = plain_run(server, jobs, depth, case["horizon"] or float("inf"))
     return server, jobs[:arrived]
 
 
@@ -129,7 +132,7 @@ def test_the_comparison_sees_a_difference():
         "prompts": [5, 7],
         "outputs": [3, 4],
         "policy": "vllm_v1",
-        "options": {},
+        "options": {"async_scheduling": False},
         "cost": RaggedCost(),
         "horizon": None,
         "limits": Limits(4, 16, 32, 100, 4),

@@ -37,4 +37,4 @@ def test_readme_begins_with_the_two_commands():
 
 @pytest.mark.parametrize("name", re.findall(r"`(\w+\.py)`", (ROOT / "README.md").read_text("utf-8")))
 def test_files_named_in_the_map_exist(name):
-    assert any(ROOT.rglob(f"simulator/{name}"))
+    assert any(path for folder in ("simulator", "tests") for path in (ROOT / folder).rglob(name))

@@ -10,11 +10,15 @@ from policies.scheduling.orca import Orca
 from policies.scheduling.static import Static
 from policies.scheduling.vllm_v0 import VllmV0
 from policies.scheduling.vllm_v1 import VllmV1
-from simulator.engine import Limits
+from simulator.limits import Limits
 from simulator.request import RequestState
 from tests.engine_cases import EvenCost, serve
 
 SECOND = EvenCost(1.0)
+
+
+def synchronous():
+    return VllmV1(async_scheduling=False)
 
 
 def times(outcome, request):
@@ -23,8 +27,15 @@ def times(outcome, request):
 
 
 def test_an_arrival_at_the_instant_of_a_step_end_is_in_the_next_step():
-    outcome = serve(VllmV1, [0.0, 1.0], [4, 4], [3, 1], cost=SECOND)
+    outcome = serve(synchronous, [0.0, 1.0], [4, 4], [3, 1], cost=SECOND)
     assert times(outcome, 1) == [2.0]
+
+
+def test_asynchronous_scheduling_sees_an_arrival_one_step_later():
+    """The next step is planned when the one before starts."""
+    outcome = serve(VllmV1, [0.0, 1.0], [4, 4], [5, 1], cost=SECOND)
+    assert times(outcome, 1) == [3.0]
+    assert times(outcome, 0) == [1.0, 2.0, 3.0, 4.0, 5.0]
 
 
 def test_simultaneous_arrivals_at_an_idle_server_share_the_first_step():

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from policies.scheduling.vllm_v1 import VllmV1
-from simulator.engine import Limits
+from simulator.limits import Limits
 from simulator.rng import stream
 from tests.engine_cases import EvenCost, serve
 

@@ -209,7 +209,7 @@ def test_keys_that_contradict_or_lack_each_other_are_named(keys, field):
     [
         ({"trace": "azure2023_cnov"}, "did you mean the shipped 'azure2023_conv'"),
         ({"trace": "nowhere/azure2023_code.csv"}, "did you mean the shipped 'azure2023_code'"),
-        ({"start_s": 9000.0}, "no request of azure2023_conv arrives in 9000"),
+        ({"start_s": 9000.0}, "no request of azure2023_conv arrives from 9000 s on"),
         ({"limit": 1, "rate_rps": 2.0}, "no time between arrivals"),
         ({**POISSON, "rate_rps": 1e-9, "duration_s": 1.0}, "nothing arrives within 1 s"),
         ({**POISSON, "rate_rps": 1e9, "duration_s": 1e9}, "at most 20,000,000"),

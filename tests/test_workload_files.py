@@ -99,7 +99,7 @@ def test_one_more_format_is_one_more_file(tmp_path, monkeypatch):
         (["0,5,5", "2,5,5", "1.5,5,5"], "line 4: arrival_s is 1.5 after 2.0 just before"),
         (["0,5,5", "", "1,0,5"], "line 4: prompt_tokens is 0; expected a whole number of tokens >= 1"),
         (["0,5,-2"], "line 2: output_tokens is -2;"),
-        (["0,5,5", "nan,5,5"], "line 3: arrival_s is nan; expected a finite number"),
+        (["0,5,5", "nan,5,5"], "line 3: arrival_s is nan; expected a number of seconds from 0"),
         (["0,5,5", "inf,5,5"], "line 3: arrival_s is inf"),
         (["-0.5,5,5"], "line 2: arrival_s is -0.5"),
         (["0,5,5", "1,x7,5"], "line 3: prompt_tokens is 'x7'; expected a number"),
@@ -134,7 +134,7 @@ def test_a_fault_in_a_parquet_file_is_placed_on_its_row(tmp_path, columns, messa
 
 def test_missing_columns_say_what_was_found_and_what_is_read(tmp_path):
     message = refused(write(tmp_path / "t.csv", "time,prompt_tokens,tokens\n1,2,3\n"))
-    assert "columns time, prompt_tokens, tokens found" in message
+    assert "columns 'time', 'prompt_tokens', 'tokens' found" in message
     assert OWN.replace(",", "/") in message
     assert VIDUR.replace(",", "/") in message
 
@@ -154,10 +154,10 @@ def test_files_that_are_not_what_they_say_are_refused(tmp_path):
     assert "not a readable gzipped CSV file" in refused(plain)
     binary = tmp_path / "v.csv"
     binary.write_bytes(b"\xff\xfe\x00\x81" * 50)
-    assert "not a readable CSV file" in refused(binary)
+    assert "not UTF-8 text but UTF-16" in refused(binary)
     nothing = tmp_path / "w.csv"
     nothing.touch()
-    assert "columns (none) found" in refused(nothing)
+    assert "the file is empty" in refused(nothing)
 
 
 def test_a_name_must_say_the_type_and_be_a_file(tmp_path):

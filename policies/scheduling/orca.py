@@ -17,6 +17,10 @@ class Orca(Scheduler):
         """Prompts are always computed whole."""
         return False
 
+    def coast_spare_blocks(self) -> int:
+        """With nobody waiting, everyone goes on."""
+        return 0
+
     def plan(self, step: Ledger) -> None:
         """Everyone running gets a token, and whole prompts join while they fit."""
         step.decode_all()

@@ -18,6 +18,10 @@ class Static(Scheduler):
         """Prompts are always computed whole."""
         return False
 
+    def coast_spare_blocks(self) -> int:
+        """With nobody waiting, everyone goes on."""
+        return 0
+
     def plan(self, step: Ledger) -> None:
         """Go on with the batch, or form the next one."""
         if step.running:

@@ -1,64 +1,149 @@
-"""vLLM's V0 scheduler: whole prompts first, in steps of their own; decodes wait meanwhile."""
+"""vLLM's V0 scheduler: whole prompts first, in steps of their own; or, chunked, decodes first."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal
 
 from simulator.ledger import Ledger
 from simulator.policy import Scheduler
+from simulator.request import Job
 
 
-@dataclass(frozen=True)
+@dataclass
 class VllmV0(Scheduler):
-    """Prefill first: as long as a waiting prompt fits, a step computes prompts only.
+    """As long as a waiting prompt fits, a step computes prompts only, and decodes wait.
 
-    When KV blocks run out, the latest arrival is preempted and recomputed. A prompt that could never
-    fit is refused. Source: vLLM 0.5.3, vllm/core/scheduler.py (no chunked prefill, no swapping).
+    When KV blocks run out, the latest arrivals give theirs up, to be computed again or (``swap``) kept in
+    host memory; while anybody is there, no prompt starts. A request that could never fit is refused. With
+    chunked prefill, running requests go first and prompts fill the step up.
+    Source: vLLM 0.5.3.post1, vllm/core/scheduler.py, one sequence a request.
     """
 
+    overrun_tokens: ClassVar[int] = 1  # a sequence stops one token after max_model_len
+
+    enable_chunked_prefill: bool = False
+    preemption_mode: Literal["recompute", "swap"] = "recompute"
+    scheduler_delay_factor: float = 0.0  # let prompts gather for this many times the last prompts' latency
     watermark: float = 0.01  # share of KV blocks that admission leaves free
+    _prompts_at_s: float | None = field(default=None, init=False)  # when prompts were started, if just before
+    _prompt_latency_s: float = field(default=0.0, init=False)
+    _order: list[Job] = field(default_factory=list, init=False)  # the engine's running list
 
     def splits_prompts(self) -> bool:
-        """Prompts are always computed whole."""
-        return False
+        """Whether prompts are computed in chunks."""
+        return self.enable_chunked_prefill
+
+    def coast_spare_blocks(self) -> int | None:
+        """With nobody waiting, everyone goes on while a block is to spare."""
+        return None if self.scheduler_delay_factor else 1
 
     def plan(self, step: Ledger) -> None:
-        """Admit what fits; only if nothing does, decode."""
-        if not self._admitted(step):
-            self._make_room(step)
-            step.decode_all()
+        """Prompts, decodes and swapped requests, in the order of the engine's mode."""
+        if self.enable_chunked_prefill:
+            visited = self._go_on(step)
+            swapped_in = [] if step.preempted else self._swap_in(step)
+            self._remember(step, self._admit(step), visited, swapped_in)
+        else:
+            admitted = [] if step.swapped else self._admit(step)
+            visited = [] if admitted else self._go_on(step)
+            swapped_in = [] if admitted or step.preempted else self._swap_in(step)
+            self._remember(step, admitted, visited, swapped_in)
 
-    def _admitted(self, step: Ledger) -> bool:
-        """Start waiting prompts in order until one does not fit; return whether any was started."""
-        keep_free = int(self.watermark * step.total_blocks)
-        admitted = False
-        while step.waiting:
-            job = step.waiting[0]
-            blocks = step.blocks_for(job.known_tokens)
-            if job.known_tokens > step.max_num_batched_tokens or blocks > step.total_blocks - keep_free:
+    def _remember(
+        self, step: Ledger, admitted: list[Job], visited: list[Job] | None, swapped_in: list[Job]
+    ) -> None:
+        """Put the running list together as the engine does; it decides between simultaneous arrivals."""
+        if visited is None:
+            if not admitted and not swapped_in:
+                return  # everyone decoded: the list is as it was
+            visited = sorted(self._order, key=_arrival)
+        decodes = [job for job in visited if job in step.running and _decodes(job)]
+        prompts = [job for job in visited if job in step.running and not _decodes(job)]
+        seen = {*admitted, *visited, *swapped_in}
+        rest = [job for job in self._order if job in step.running and job not in seen]
+        swapped_in.sort(key=_decodes, reverse=True)  # those that decode, then half-computed prompts
+        self._order = [*rest, *admitted, *decodes, *prompts, *swapped_in]
+
+    def _admit(self, step: Ledger) -> list[Job]:
+        """Start waiting prompts in order until one does not fit; return them."""
+        if not self._delay_is_over(step):
+            return []
+        keep_free = int(self.watermark * step.limits.num_gpu_blocks)
+        longest = step.limits.max_model_len
+        if not self.enable_chunked_prefill:
+            longest = min(longest, step.limits.max_num_batched_tokens)
+        victims = sum(job not in step.swapped for job in step.preempted)  # they head the queue
+        admitted: list[Job] = []
+        while len(step.waiting) > victims:
+            job = step.waiting[victims]
+            known = job.known_tokens
+            tokens = min(known, step.token_budget) if self.enable_chunked_prefill else known
+            blocks = step.blocks_for(known)  # for all of it, even if only a chunk is computed
+            if tokens > longest or step.total_blocks - blocks < keep_free:
                 step.fail(job)
-            elif blocks <= step.free_blocks - keep_free and step.admit(job, job.known_tokens):
-                admitted = True
+            elif tokens and step.free_blocks - blocks >= keep_free and step.admit(job, tokens, known):
+                admitted.append(job)
             else:
                 break
+        if admitted:
+            self._prompts_at_s = step.now_s
         return admitted
 
-    def _make_room(self, step: Ledger) -> None:
-        """Preempt latest arrivals until every decode, oldest first, finds a free block at its turn.
+    def _delay_is_over(self, step: Ledger) -> bool:
+        if self._prompts_at_s is not None:
+            self._prompt_latency_s = step.now_s - self._prompts_at_s
+            self._prompts_at_s = None
+        if not self.scheduler_delay_factor or not step.waiting or not step.running:
+            return True
+        waited_s = step.now_s - min(job.arrival_s for job in step.waiting)
+        return waited_s > self.scheduler_delay_factor * self._prompt_latency_s
 
-        The engine asks for a free block even for a token that needs none.
+    def _go_on(self, step: Ledger) -> list[Job] | None:
+        """Schedule the running requests by arrival, each of which wants to see a free block at its turn.
+
+        Where there is none, the latest arrival gives up its blocks. Returns whom it came to; None
+        stands for everyone.
         """
-        if step.free_blocks > step.blocks_opening:
-            return
-        queue = sorted(step.running, key=lambda job: job.arrival_s)
-        free = step.free_blocks
+        if not step.partial and step.free_blocks > step.blocks_opening and step.decode_all():
+            return None
+        queue = sorted((job for job in self._order if job in step.running), key=_arrival)
+        for job in queue:
+            if job not in step.partial:
+                step.hold(job)
         turn = 0
-        while turn < len(queue):
+        while turn < len(queue) and step.token_budget:
             job = queue[turn]
-            while free < 1:
+            while step.free_blocks < 1:
                 victim = queue.pop()
-                free += step.blocks_held(victim)
-                step.preempt(victim)
+                self._preempt(step, victim)
                 if victim is job:
                     break
             else:
-                free -= step.opens_block(job)
+                step.prefill(job, min(job.remaining_tokens, step.token_budget))
                 turn += 1
+        return queue[:turn]
+
+    def _preempt(self, step: Ledger, job: Job) -> None:
+        if self.preemption_mode == "recompute" or not step.swap_out(job):
+            step.preempt(job)
+
+    def _swap_in(self, step: Ledger) -> list[Job]:
+        """Bring swapped requests back, by arrival, until one does not fit; return them."""
+        keep_free = int(self.watermark * step.limits.num_gpu_blocks)
+        back: list[Job] = []
+        for job in sorted(step.swapped, key=_arrival):
+            blocks = step.blocks_held(job) + 1
+            if step.limits.num_gpu_blocks < blocks:
+                step.fail(job)
+            elif step.free_blocks - blocks < keep_free or not step.swap_in(job, job.remaining_tokens):
+                break
+            else:
+                back.append(job)
+        return back
+
+
+def _arrival(job: Job) -> float:
+    return job.arrival_s
+
+
+def _decodes(job: Job) -> bool:
+    return job.generated_tokens > 0 and job.remaining_tokens == 1

@@ -1,7 +1,8 @@
 """vLLM's V1 scheduler: every step mixes decodes and chunks of prompts under one token budget."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar, Literal
 
 from simulator.ledger import Ledger
 from simulator.policy import Scheduler
@@ -10,53 +11,131 @@ from simulator.request import Job
 
 @dataclass(frozen=True)
 class VllmV1(Scheduler):
-    """Running requests first, each as far as the budget goes; then waiting ones, first come first served.
+    """Running requests first, each as far as the budget goes; then waiting ones in the queue's order.
 
-    When KV blocks run out, the request admitted last is preempted and recomputed later, and nobody is
-    admitted in that step. Source: vLLM 0.24, vllm/v1/core/sched/scheduler.py (synchronous scheduling).
+    When KV blocks run out, a running request is preempted and computed again later (first come first
+    served: the one admitted last; priority: the least urgent), and nobody is admitted in that step.
+    Source: vLLM 0.11.0 and 0.24.0, vllm/v1/core/sched/scheduler.py and async_scheduler.py.
     """
 
     null_blocks: ClassVar[int] = 1  # block 0 of the pool is never handed out
 
+    engine_version: Literal["0.11.0", "0.24.0"] = "0.24.0"
+    async_scheduling: bool | None = None  # plan a step while the one before still runs; None: as the version
+    policy: Literal["fcfs", "priority"] = "fcfs"
     enable_chunked_prefill: bool = True  # off: a prompt waits until it fits a step's budget whole
+    enable_prefix_caching: bool = False  # reuse the KV blocks of equal beginnings
     long_prefill_token_threshold: int = 0  # longest chunk of one prompt in a step; 0: no limit
-    scheduler_reserve_full_isl: bool = True  # admit only what would fit with its whole prompt
+    scheduler_reserve_full_isl: bool | None = None  # admit only what fits whole; None: as the version
     watermark: float = 0.0  # share of KV blocks kept free when admitting beside running requests
 
     def splits_prompts(self) -> bool:
         """Whether prompts are computed in chunks."""
         return self.enable_chunked_prefill
 
+    def pipeline_depth(self) -> int:
+        """2 with asynchronous scheduling, which 0.24.0 does unless told otherwise."""
+        return 2 if self._or_of_version(self.async_scheduling) else 1
+
+    def prefix_cache(self) -> Literal["blocks"] | None:
+        """Full blocks are shared, if so told."""
+        return "blocks" if self.enable_prefix_caching else None
+
+    def reuses_partial_blocks_first(self) -> bool:
+        """Whether a block without a hash goes to the front of the free queue; since 0.24.0 it does."""
+        return self.engine_version != "0.11.0"
+
+    def coast_spare_blocks(self) -> int:
+        """With nobody waiting, whatever fits goes on."""
+        return 0
+
+    def queue_key(self) -> Callable[[Job], Any] | None:
+        """By priority, then arrival, if so told."""
+        return _urgency if self.policy == "priority" else None
+
     def plan(self, step: Ledger) -> None:
-        """Keep everyone running, the latest making room for the others; then fill the step up."""
-        while not step.decode_all():
-            step.preempt(step.last_running())
-        if step.partial:
-            self._go_on_with_prompts(step)
+        """Keep everyone running if they fit; then fill the step up from the queue."""
+        if self.policy == "priority" and not self._everyone_fits(step):
+            self._squeeze(step)
+        else:
+            while step.partial and not self._everyone_fits(step):
+                step.preempt(step.last_running())
+            while not step.decode_all():
+                step.preempt(step.last_running())
+            for job in _in_order(step):
+                tokens = self._chunk(job.remaining_tokens, step.token_budget)
+                if tokens:
+                    step.prefill(job, tokens)
         if step.waiting and not step.preempted:
             self._admit(step)
 
-    def _go_on_with_prompts(self, step: Ledger) -> None:
-        for job in list(step.partial):
-            tokens = self._chunk(job, step.token_budget)
-            while tokens and job in step.partial and not step.prefill(job, tokens):
-                step.preempt(step.last_running())
+    def _everyone_fits(self, step: Ledger) -> bool:
+        """Whether there are blocks for all that the running requests want of this step."""
+        blocks, budget = step.blocks_opening, step.token_budget - step.group.size
+        for job in _in_order(step):
+            tokens = self._chunk(job.remaining_tokens, budget)
+            blocks += step.blocks_for(job.computed_tokens + tokens) - step.blocks_held(job)
+            budget -= tokens
+        return blocks <= step.free_blocks
+
+    def _squeeze(self, step: Ledger) -> None:
+        """Give blocks out one by one in running order, taking them from the least urgent.
+
+        A request that has to give up its own blocks ends the pass: those behind it sit this step out.
+        """
+        for job in step.running:
+            if job not in step.partial and not job.completing:
+                step.hold(job)
+        order, turn = list(step.running), 0
+        while turn < len(order):
+            job = order[turn]
+            tokens = self._chunk(job.remaining_tokens, step.token_budget) if job in step.partial else 0
+            while tokens and not step.prefill(job, tokens):
+                victim = max(order, key=lambda other: (other.priority, other.arrival_s))
+                turn -= order.index(victim) < turn
+                order.remove(victim)
+                step.preempt(victim)
+                if victim is job:
+                    return
+            turn += 1
 
     def _admit(self, step: Ledger) -> None:
         """Start waiting requests in order until one does not fit."""
-        while step.waiting and step.token_budget:
-            job = step.waiting[0]
-            known = job.known_tokens
-            if known > step.token_budget and not self.enable_chunked_prefill:
-                return
-            tokens = self._chunk(job, step.token_budget)
-            needed = step.blocks_for(known if self.scheduler_reserve_full_isl else tokens)
+        set_aside: list[Job] = []
+        while len(step.waiting) > len(set_aside) and step.token_budget:
+            job = step.waiting[len(set_aside)]
+            known, cached = job.known_tokens, step.cached_tokens(job)
+            tokens = self._chunk(known - cached, self.long_prefill_token_threshold or known)
+            if tokens > step.token_budget and not self.enable_chunked_prefill:
+                if self.engine_version != "0.11.0":
+                    break
+                set_aside.append(job)  # 0.11.0 lets younger requests overtake
+                continue
+            tokens = min(tokens, step.token_budget)
+            in_full = self._or_of_version(self.scheduler_reserve_full_isl)
+            needed = step.blocks_to_admit(job, known if in_full else cached + tokens)
             if self.watermark and step.running:
-                needed += int(self.watermark * (step.total_blocks + self.null_blocks))
+                needed += int(self.watermark * step.limits.num_gpu_blocks)
             if needed > step.free_blocks or not step.admit(job, tokens):
-                return
+                break
+        for job in set_aside:  # and turns their order round when it puts them back
+            step.move_to_head(job)
 
-    def _chunk(self, job: Job, token_budget: int) -> int:
-        """Tokens of a job's known ones that this step may compute."""
-        longest = self.long_prefill_token_threshold or token_budget
-        return min(job.remaining_tokens, longest, token_budget)
+    def _chunk(self, tokens: int, token_budget: int) -> int:
+        """Tokens of the remaining ones that this step may compute."""
+        return min(tokens, self.long_prefill_token_threshold or token_budget, token_budget)
+
+    def _or_of_version(self, choice: bool | None) -> bool:
+        """What was chosen, or else what 0.24.0 does and 0.11.0 does not."""
+        return self.engine_version != "0.11.0" if choice is None else choice
+
+
+def _urgency(job: Job) -> tuple[int, float, int]:
+    return job.priority, job.arrival_s, job.id
+
+
+def _in_order(step: Ledger) -> list[Job]:
+    """The jobs with prompts to go on with, in order of admission."""
+    if len(step.partial) < 2:
+        return list(step.partial)
+    return [job for job in step.running if job in step.partial]

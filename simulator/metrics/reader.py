@@ -16,6 +16,8 @@ from simulator.metrics.segments import Floats, Ints, row_max, running_max
 
 ON_TIME_WITHIN_S = 1e-9  # sums of float seconds carry rounding; a token this little late is on time
 
+_KEPT = "_lateness_s"
+
 # Beyond this exponent the penalty stays level, so that no sum over requests can overflow: a run whose users
 # wait 600 times the scale is worthless at any number of digits.
 _LARGEST_EXPONENT = 600.0
@@ -33,13 +35,22 @@ def clock_start_s(log: RequestLog, user: UserModel) -> Floats:
 
 
 def lateness_s(log: RequestLog, user: UserModel) -> Floats:
-    """Return ``t_i − d_i`` for every delivered token, f64[tokens]; negative means ahead of the reader."""
+    """Return ``t_i − d_i`` for every delivered token, f64[tokens]; negative means ahead of the reader.
+
+    Read-only, and kept with the log for the last user asked about, since most metrics begin here.
+    """
+    kept = vars(log).get(_KEPT)
+    if kept is not None and kept[0] == user:
+        late_s: Floats = kept[1]
+        return late_s
     counts = log.token_counts
     index = np.arange(1, len(log.delivered_s) + 1, dtype=np.float64)
     index -= np.repeat(log.token_offsets[:-1].astype(np.float64), counts)
     index *= user.v_s_per_token
     lateness = log.delivered_s - np.repeat(clock_start_s(log, user), counts)
     lateness -= index
+    lateness.flags.writeable = False
+    vars(log)[_KEPT] = (user, lateness)
     return lateness
 
 
@@ -96,6 +107,33 @@ def meets_token_slo(log: RequestLog, user: UserModel) -> NDArray[np.bool_]:
     return log.completed & (idle_latency_s(log, user) <= ON_TIME_WITHIN_S)
 
 
+class Slips(NamedTuple):
+    """The delivered tokens that made some reader wait, one row each, in request order."""
+
+    token: Ints  # index in log.delivered_s
+    request: Ints  # index in the log
+    before_s: Floats  # this reader's idle latency before the token
+    after_s: Floats  # and with it, always more: the token's lateness
+
+
+def slips(log: RequestLog, user: UserModel) -> Slips:
+    """Return the tokens that came later, against their deadlines, than every one before them."""
+    late_s = lateness_s(log, user)
+    # A reader waits only for a token that is later than the one before it: few are left to look at.
+    later = np.ones(len(late_s), dtype=np.bool_)
+    np.greater(late_s[1:], late_s[:-1], out=later[1:])
+    later[log.token_offsets[:-1][log.token_counts > 0]] = True
+    token = np.flatnonzero(later & (late_s > 0))
+    offsets = np.searchsorted(token, log.token_offsets)
+    after_s = running_max(late_s[token], offsets)
+    before_s = np.zeros_like(after_s)
+    before_s[1:] = after_s[:-1]
+    before_s[offsets[:-1][offsets[1:] > offsets[:-1]]] = 0.0
+    made_wait = after_s > before_s
+    request = np.repeat(np.arange(log.n), np.diff(offsets))
+    return Slips(token[made_wait], request[made_wait], before_s[made_wait], after_s[made_wait])
+
+
 class Stalls(NamedTuple):
     """Every stretch of time in which some user had nothing to read, one row each, in request order."""
 
@@ -108,23 +146,16 @@ class Stalls(NamedTuple):
 
 def stalls(log: RequestLog, user: UserModel) -> Stalls:
     """Return all stalls of all users; those of one request add up to its idle latency."""
-    after = np.maximum(running_max(lateness_s(log, user), log.token_offsets), 0.0)
-    before = np.empty_like(after)
-    before[1:] = after[:-1]
-    before[log.token_offsets[:-1][log.token_counts > 0]] = 0.0
-    request = np.repeat(np.arange(log.n), log.token_counts)
-    slipped = np.flatnonzero(after > before)
-
+    slipped = slips(log, user)
     reached = np.zeros(log.n)
-    has_token = log.token_counts > 0
-    reached[has_token] = after[log.token_offsets[1:][has_token] - 1]
+    np.maximum.at(reached, slipped.request, slipped.after_s)
     final = final_lateness_s(log, user)
     left = np.flatnonzero(final > reached)
 
-    who = np.concatenate([request[slipped], left])
-    end = np.concatenate([log.delivered_s[slipped], log.end_s[left]])
-    idle_before = np.concatenate([before[slipped], reached[left]])
-    idle_after = np.concatenate([after[slipped], final[left]])
+    who = np.concatenate([slipped.request, left])
+    end = np.concatenate([log.delivered_s[slipped.token], log.end_s[left]])
+    idle_before = np.concatenate([slipped.before_s, reached[left]])
+    idle_after = np.concatenate([slipped.after_s, final[left]])
     order = np.argsort(who, kind="stable")
     who, end, idle_before, idle_after = who[order], end[order], idle_before[order], idle_after[order]
     return Stalls(who, end - (idle_after - idle_before), end, idle_before, idle_after)

@@ -6,6 +6,7 @@ the row (Parquet; the first is row 1).
 
 import csv
 import gzip
+import re
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?(inf|infinity|nan)", re.IGNORECASE)
 
 
 def read_trace(path: Path) -> tuple[Floats, Ints, Ints]:
@@ -66,10 +69,10 @@ class _Table:
         self.header = header
         names = next((columns for columns in accepted if set(columns) <= set(header)), None)
         if names is None:
-            raise InputError(
-                f"{path}: columns {', '.join(header) or '(none)'} found; expected "
-                + ", or ".join("/".join(columns) for columns in accepted)
-            )
+            raise InputError(self._wrong_header(accepted))
+        for name in names:
+            if header.count(name) > 1:
+                raise InputError(f"{path}: column {name} is there {header.count(name)} times; expected once")
         self.names = names
         self.columns = self._read()
         if len(self.columns[0]) == 0:
@@ -130,7 +133,7 @@ class _Table:
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        table = pq.ParquetFile(self.path).read(columns=list(self.names))
+        table = pq.ParquetFile(self.path, page_checksum_verification=True).read(columns=list(self.names))
         for name in self.names:
             kind = table.schema.field(name).type
             if not (pa.types.is_integer(kind) or pa.types.is_floating(kind)):
@@ -161,7 +164,11 @@ class _Table:
                 for cells in rows:
                     if cells:
                         yield rows.line_num, cells
-        except (OSError, EOFError, UnicodeDecodeError, csv.Error, zlib.error) as error:
+        except UnicodeDecodeError as error:
+            raise InputError(
+                f"{self.path}: not UTF-8 text{self._hint()}; expected comma-separated text"
+            ) from error
+        except (OSError, EOFError, csv.Error, zlib.error) as error:
             raise self._unreadable(error) from error
 
     def _blame_csv(self) -> None:
@@ -175,12 +182,34 @@ class _Table:
                     f"{self.path}: line {line}: {len(cells)} values found; expected {len(self.header)}"
                 )
             for name, position in zip(self.names, positions, strict=True):
-                try:
-                    float(cells[position])
-                except ValueError as error:
-                    raise InputError(
-                        f"{self.path}: line {line}: {name} is {cells[position]!r}; expected a number"
-                    ) from error
+                cell = cells[position].strip()
+                if not cell:
+                    raise InputError(f"{self.path}: line {line}: {name} is empty; expected a number")
+                if not _NUMBER.fullmatch(cell):
+                    raise InputError(f"{self.path}: line {line}: {name} is {cell!r}; expected a number")
+
+    def _wrong_header(self, accepted: list[tuple[str, ...]]) -> str:
+        wanted = ", or ".join("/".join(columns) for columns in accepted)
+        if not self.header:
+            return f"{self.path}: the file is empty; expected columns {wanted}"
+        found = f"{self.path}: columns {', '.join(map(repr, self.header))} found; expected {wanted}"
+        separated = len(self.header) == 1 and any(mark in self.header[0] for mark in ";\t|")
+        return f"{found}, separated by commas" if self.is_csv and separated else found
+
+    def _hint(self) -> str:
+        """Say what a file of undecodable bytes is, where its first bytes or the bad line tell."""
+        if self.path.name.endswith(".gz"):
+            return ""
+        data = self.path.read_bytes()
+        if data.startswith(b"\x1f\x8b"):
+            return " but gzipped (its name should end in .csv.gz)"
+        if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+            return " but UTF-16"
+        try:
+            data.decode("utf-8")
+        except UnicodeDecodeError as error:
+            return f" (line {data.count(10, 0, error.start) + 1})"
+        return ""
 
     def _unreadable(self, error: BaseException) -> InputError:
         if isinstance(error, PermissionError):

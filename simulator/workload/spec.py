@@ -23,6 +23,7 @@ _SYNTHETIC_ONLY = ("burstiness", "requests", "duration_s", "lengths", "prompt_to
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Name = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]+$")]  # printable and not empty
 Count = Annotated[int, Field(ge=1, le=MOST_REQUESTS)]
 Tokens = Annotated[int, Field(ge=1, le=LARGEST_TOKENS)]
 
@@ -36,7 +37,7 @@ class WorkloadSpec(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
-    trace: str | None = Field(
+    trace: Name | None = Field(
         DEFAULT_TRACE,
         description="shipped trace, or path to .parquet/.csv/.csv.gz; unset where arrivals is given",
     )
@@ -57,7 +58,7 @@ class WorkloadSpec(BaseModel):
     duration_s: Positive | None = Field(
         None, description="synthetic: instead of requests, arrivals up to this time"
     )
-    lengths: str | None = Field(
+    lengths: Name | None = Field(
         None,
         description="synthetic: shipped distribution, or path to a table of token counts to draw rows from",
     )
@@ -185,8 +186,9 @@ def _replay(spec: WorkloadSpec, trace: str, base_dir: Path | None) -> tuple[str,
         first, last = np.searchsorted(arrival_s, [start, end])
         if first == last:
             raise InputError(
-                f"workload.start_s, end_s: no request of {trace} arrives in {start:g} to {end:g} s;"
-                f" expected a window inside {arrival_s[0]:g} to {arrival_s[-1]:g} s"
+                f"workload.start_s, end_s: no request of {trace} arrives from {start:g} s on"
+                + (f" and before {end:g} s;" if spec.end_s is not None else ";")
+                + f" expected a window inside {arrival_s[0]:g} to {arrival_s[-1]:g} s"
             )
         arrival_s, prompt, output = arrival_s[first:last] - start, prompt[first:last], output[first:last]
         source.append(f"window {start:g} to {end:g} s" if spec.end_s is not None else f"from {start:g} s on")

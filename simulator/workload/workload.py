@@ -1,6 +1,6 @@
 """The traffic of one run, as columns, checked once where it is made."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +11,7 @@ from simulator.errors import InputError
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
+LATEST_S = 1e10  # 300 years, any clock's epoch included; beyond it float seconds lose the microseconds
 LARGEST_TOKENS = 1_000_000_000  # per request: far beyond any context, far below what sums of int64 can hold
 
 
@@ -29,6 +30,12 @@ class Workload:
     output_tokens: Ints  # >= 1 and <= max_tokens
     max_tokens: int  # the output bound that clients send
     source: str  # one line: where this traffic comes from
+    priority: Ints | None = None  # the lower, the sooner; None: all alike
+    leave_s: Floats | None = None  # when a client gives up, NaN or None: never
+    # What prompts consist of, as (stream, tokens) one after another, and the stream of each answer: two
+    # tokens are the same if stream and position are. None: no two requests have anything in common.
+    segments: Sequence[Sequence[tuple[int, int]]] | None = None
+    output_stream: Ints | None = None
 
     def __post_init__(self) -> None:
         """Check the columns and make private, read-only copies of them."""
@@ -60,12 +67,13 @@ class Workload:
 
 
 def check_arrivals(column: str, arrival_s: Floats, where: Callable[[int], str]) -> None:
-    """Raise ``InputError`` unless the times are finite, >= 0 and ascending; ``where(i)`` names entry i."""
-    good = np.isfinite(arrival_s) & (arrival_s >= 0)
+    """Raise ``InputError`` unless the times are in range and ascending; ``where(i)`` names entry i."""
+    with np.errstate(invalid="ignore"):
+        good = (arrival_s >= 0) & (arrival_s <= LATEST_S)
     if not good.all():
         i = int(np.argmin(good))
         raise InputError(
-            f"{where(i)}: {column} is {arrival_s[i]:g}; expected a finite number of seconds >= 0"
+            f"{where(i)}: {column} is {arrival_s[i]:g}; expected a number of seconds from 0 to {LATEST_S:g}"
         )
     back = arrival_s[1:] < arrival_s[:-1]
     if back.any():
@@ -83,7 +91,10 @@ def whole_numbers(column: str, values: Floats | Ints, where: Callable[[int], str
         good = (numbers >= 1) & (numbers <= LARGEST_TOKENS) & (numbers == np.floor(numbers))
     if not good.all():
         i = int(np.argmin(good))
-        raise InputError(f"{where(i)}: {column} is {numbers[i]:g}; expected a whole number of tokens >= 1")
+        most = f" and <= {LARGEST_TOKENS:,}" if numbers[i] > LARGEST_TOKENS else ""
+        raise InputError(
+            f"{where(i)}: {column} is {numbers[i]:g}; expected a whole number of tokens >= 1{most}"
+        )
     return numbers.astype(np.int64)
 
 

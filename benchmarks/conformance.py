@@ -1,0 +1,323 @@
+"""Does the engine decide as the real one did? Replays recordings of vLLM's own scheduler classes.
+
+    python -m benchmarks.conformance [DIR]
+
+Every ``*.json.gz`` below DIR (default: the recordings shipped with the project) is simulated with the
+recording's requests, settings and cost formula, and compared step by step in every column. One line a
+file: ``match``, or the first step that differs with both sides; the last line counts. Exit status 0 only
+if all match. The recordings' schema is described in ``benchmarks/recordings/README.md``.
+"""
+
+import argparse
+import gzip
+import json
+import random
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from policies.routing.round_robin import RoundRobin
+from policies.scheduling.vllm_v0 import VllmV0
+from policies.scheduling.vllm_v1 import VllmV1
+from simulator.clock import Clock
+from simulator.cluster import Cluster
+from simulator.cost import StepShape
+from simulator.engine import books_for, unfold
+from simulator.errors import StallError
+from simulator.limits import Limits
+from simulator.policy import Scheduler
+from simulator.replica import Replica
+from simulator.request import Job
+from simulator.workload.workload import Workload
+
+SHIPPED = Path(__file__).parent / "recordings"
+NANO = 1e-9
+TOLERANCE_NS = 5  # times are float seconds here and integer nanoseconds there
+TIMES = {"t_ns", "dur_ns", "t_sched_ns", "first_token_ns", "finish_ns"}
+REASONS = {"COMPLETED": "length", "ABANDONED_BY_USER": "abort", "FAILED": "ignored", "UNFINISHED": None}
+
+
+class RecordingsCost:
+    """The recordings' invented price: 4 ms + 60 us a prefill token + 12 us a decode + 20 ns a context token."""
+
+    def __init__(self, swap_ns_per_block: int) -> None:
+        self.swap_ns_per_block = swap_ns_per_block
+
+    def step_s(self, shape: StepShape) -> float:
+        context = shape.prefill_context_tokens + shape.decode_context_tokens
+        swap = self.swap_ns_per_block * (shape.swap_in_blocks + shape.swap_out_blocks)
+        return (
+            4_000_000 + 60_000 * shape.prefill_tokens + 12_000 * shape.decode_seqs + 20 * context + swap
+        ) * NANO
+
+
+class Probe:
+    """Looks over the shoulder of a replica's books and writes each step down as the recordings do."""
+
+    def __init__(self, replica: Replica, order: "Order") -> None:
+        self.books, self.order = replica.books, order
+        self.policy: Any = replica.policy
+        self.rows: list[dict[str, Any]] = []
+        self.unfinished_rows: list[dict[str, Any]] = []
+        books = type(self.books)
+        probe = self
+
+        class Watched(books):  # type: ignore[valid-type, misc]
+            """The replica's books, telling the probe before each of the two moments of a step."""
+
+            __slots__ = ()
+
+            def open(self, now_s: float) -> None:
+                probe.before = dict.fromkeys(self.running)
+                probe.was_swapped = dict(self.swapped)
+                probe.ended = len(self.records.ended)
+                super().open(now_s)
+
+            def steady(self) -> bool:
+                return False  # every step is to be seen
+
+            def advance(self) -> Sequence[Job]:
+                probe.planned()
+                completing: Sequence[Job] = super().advance()
+                return completing
+
+            def retire(self, completing: Sequence[Job], end_s: float) -> None:
+                super().retire(completing, end_s)
+                probe.retired(completing, end_s)
+
+        self.before: dict[Job, None] = {}
+        self.was_swapped: dict[Job, None] = {}
+        self.ended = 0
+        self.books.__class__ = Watched
+
+    def planned(self) -> None:
+        books = self.books
+        entries = [
+            (job, 1, job.computed_tokens)
+            for job in books.running
+            if books.ticks and job._decoding is not None
+        ]
+        entries += [(job, tokens, job._computed) for job, tokens in books._chunks.items()]
+        entries.sort(key=lambda entry: self.order(self, *entry))
+        swapped_in = [job.id for job in self.was_swapped if job in books.running]
+        ignored = [job for job, state, _ in books.records.ended[self.ended :] if state.name == "FAILED"]
+        row = {
+            "t_sched_ns": books.now_s,
+            "sched": [_entry(*entry) for entry in entries],
+            "preempted": [job.id for job in books.preempted if job not in books.swapped],
+            "free_after_sched": books.free_blocks,
+            "swapped_out": [job.id for job in books.preempted if job in books.swapped],
+            "swapped_in": sorted(swapped_in, key=lambda i: self.order.swap_rank(self, i)),
+            "swap_out_blocks": books.shape.swap_out_blocks,
+            "swap_in_blocks": books.shape.swap_in_blocks,
+            "ignored": ignored,
+        }
+        self.rows.append(row)
+        self.unfinished_rows.append(row)
+
+    def retired(self, completing: Sequence[Job], end_s: float) -> None:
+        books, row = self.books, self.unfinished_rows.pop(0)
+        row["finished"] = sorted(job.id for job in completing)
+        row["free_after_step"] = books.free_blocks
+        row["n_running"] = len(books.running)
+        # The engine takes in what arrived during a step only after the update that is looked at here.
+        row["n_waiting"] = sum(job.arrival_s <= books.now_s for job in books.waiting)
+        row["n_swapped"] = len(books.swapped)
+        row["free_cpu_after_step"] = books.free_cpu_blocks
+
+
+class Order:
+    """The order in which an engine lists what it scheduled."""
+
+    def __init__(self, engine: str, chunked: bool) -> None:
+        self.v0, self.chunked = "v0" in engine, chunked
+
+    def __call__(self, probe: Probe, job: Job, tokens: int, computed: int) -> Any:
+        if not self.v0:
+            return job.admission  # running ones in their order, then the newly admitted
+        decode = _is_decode(job, tokens, computed)
+        swapped_in, new = job in probe.was_swapped, job not in probe.before
+        if not self.chunked:
+            group = 0 if not decode and not swapped_in else 2 if swapped_in else 1
+        elif decode:
+            group = 4 if swapped_in else 3
+        else:
+            group = 2 if swapped_in else 0 if new else 1
+        listed = probe.policy._order
+        rank = listed.index(job) if job in listed else -1
+        return (group, rank, rank) if new and not swapped_in else (group, job.arrival_s, rank)
+
+    def swap_rank(self, probe: Probe, request: int) -> Any:
+        return next((job.arrival_s, i) for i, job in enumerate(probe.was_swapped) if job.id == request)
+
+
+def _is_decode(job: Job, tokens: int, computed: int) -> bool:
+    return tokens == 1 and computed == job.known_tokens - 1 and job.generated_tokens > 0
+
+
+def _entry(job: Job, tokens: int, computed: int) -> Any:
+    return job.id if _is_decode(job, tokens, computed) else [job.id, tokens, computed]
+
+
+def scheduler_of(engine: str, settings: dict[str, Any]) -> Scheduler:
+    """The policy that stands for a recorded engine."""
+    if "v0" in engine:
+        return VllmV0(
+            enable_chunked_prefill=settings["enable_chunked_prefill"],
+            preemption_mode=settings["preemption_mode"] or "recompute",
+            scheduler_delay_factor=settings["delay_factor"],
+        )
+    return VllmV1(
+        engine_version="0.11.0" if "0.11.0" in engine else "0.24.0",
+        async_scheduling=engine.endswith("async"),
+        policy=settings["policy"],
+        enable_chunked_prefill=settings["enable_chunked_prefill"],
+        enable_prefix_caching=settings["enable_prefix_caching"],
+        long_prefill_token_threshold=settings["long_prefill_token_threshold"],
+        scheduler_reserve_full_isl=settings.get("scheduler_reserve_full_isl"),
+        watermark=settings.get("watermark", 0.0),
+    )
+
+
+def workload_of(recording: dict[str, Any]) -> Workload:
+    """The recorded requests as traffic."""
+    requests = recording["requests"]
+    aborts = requests.get("abort_ns")
+    return Workload(
+        recording["scenario"],
+        np.array(requests["arrival_ns"]) * NANO,
+        np.array(requests["prompt"]),
+        np.array(requests["max_output"]),
+        max(requests["max_output"]),
+        "a recording",
+        priority=np.array(requests["priority"]) if "priority" in requests else None,
+        leave_s=np.array([np.nan if t is None else t * NANO for t in aborts]) if aborts else None,
+        segments=requests.get("segs"),
+        output_stream=np.array(requests["out_stream"]) if "out_stream" in requests else None,
+    )
+
+
+def replay(recording: dict[str, Any]) -> tuple[Probe, Cluster]:
+    """Simulate a recording, for as many steps as it has."""
+    settings, engine = recording["settings"], recording["engine"]
+    policy = scheduler_of(engine, settings)
+    limits = Limits(
+        settings["max_num_seqs"],
+        settings["max_num_batched_tokens"],
+        settings["max_model_len"],
+        settings["num_gpu_blocks"],
+        settings["block_size"],
+        num_cpu_blocks=settings.get("num_cpu_blocks", 0),
+        strict_engine=True,
+    )
+    workload = workload_of(recording)
+    clock = Clock()
+    cost = RecordingsCost(settings.get("swap_ns_per_block", 0))
+    replica = Replica(clock, policy, cost, books_for(policy, limits, workload))
+    probe = Probe(replica, Order(engine, settings["enable_chunked_prefill"]))
+    cluster = Cluster(
+        clock, workload, [replica], RoundRobin(), random.Random(0), limits, policy.overrun_tokens
+    )
+    try:
+        while len(probe.rows) <= len(recording["steps"]["t_ns"]) and clock.run_some(1):
+            pass
+    except StallError:
+        pass  # the engine hangs in this recording, too
+    return probe, cluster
+
+
+def first_difference(recording: dict[str, Any]) -> str | None:
+    """Return what differs first between a recording and its replay, with both sides; None if nothing does."""
+    probe, cluster = replay(recording)
+    steps = recording["steps"]
+    n = len(steps["t_ns"])
+    records = cluster.replicas[0].records
+    rows = np.array(records.steps, np.float64).reshape(-1, 11)[: len(probe.rows)]
+    for index in range(n):
+        if index >= len(probe.rows):
+            return f"step {index}: recorded {_brief(steps, index)}, simulated nothing more"
+        mine = probe.rows[index] | {"t_ns": rows[index, 0], "dur_ns": rows[index, 1] - rows[index, 0]}
+        for column, recorded in steps.items():
+            theirs, ours = recorded[index], mine.get(column)
+            if column in TIMES:
+                same = ours is not None and abs(ours / NANO - theirs) <= TOLERANCE_NS
+            else:
+                same = ours == theirs
+            if not same:
+                return f"step {index}, {column}: recorded {theirs}, simulated {ours}"
+    truncated = recording["summary"]["truncated"]
+    if len(probe.rows) > n and not truncated:
+        return f"step {n}: recorded nothing more, simulated {probe.rows[n]['sched']}"
+    return None if truncated else _results_differ(recording, cluster, probe)
+
+
+def _results_differ(recording: dict[str, Any], cluster: Cluster, probe: Probe) -> str | None:
+    """Compare how each request ended."""
+    results = recording["results"]
+    records = cluster.replicas[0].records
+    ended = {request: (state.name, time_s) for request, state, time_s in records.ended}
+    tables, _ = unfold(cluster)
+    steps_of: list[list[int]] = [[] for _ in results["reason"]]
+    for request, step in zip(
+        tables.tokens["request_id"].tolist(), tables.tokens["step"].tolist(), strict=True
+    ):
+        steps_of[request].append(step)
+    for request, reason in enumerate(results["reason"]):
+        state, time_s = ended.get(request, ("UNFINISHED", 0.0))
+        expected = "length" if reason == "maxlen" else reason
+        if REASONS[state] != expected:
+            return f"request {request}: recorded {reason}, simulated {state}"
+        runs = _runs(steps_of[request])
+        if runs != results["tok_runs"][request]:
+            return f"request {request}: recorded tokens in steps {results['tok_runs'][request]}, simulated {runs}"
+        finish_ns = results["finish_ns"][request]
+        if finish_ns is not None and abs(time_s / NANO - finish_ns) > TOLERANCE_NS:
+            return f"request {request}: recorded its end at {finish_ns} ns, simulated {time_s / NANO:.0f} ns"
+    return None
+
+
+def _runs(steps: list[int]) -> list[list[int]]:
+    """Steps as [[first, how many in a row], ...]."""
+    runs: list[list[int]] = []
+    for step in steps:
+        if runs and runs[-1][0] + runs[-1][1] == step:
+            runs[-1][1] += 1
+        else:
+            runs.append([step, 1])
+    return runs
+
+
+def _brief(steps: dict[str, list[Any]], index: int) -> str:
+    text = str(steps["sched"][index])
+    return text if len(text) < 80 else text[:77] + "..."
+
+
+def recordings(folder: Path) -> Iterable[tuple[str, dict[str, Any]]]:
+    """All recordings below a folder, with their names."""
+    for path in sorted(folder.rglob("*.json.gz")):
+        with gzip.open(path, "rt", encoding="utf-8") as file:
+            yield path.relative_to(folder).as_posix().removesuffix(".json.gz"), json.load(file)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.conformance", description=__doc__)
+    parser.add_argument("folder", nargs="?", type=Path, default=SHIPPED, metavar="DIR")
+    folder: Path = parser.parse_args(arguments).folder
+    total = matching = 0
+    for name, recording in recordings(folder):
+        difference = first_difference(recording)
+        total += 1
+        matching += difference is None
+        print(f"{name}: {difference or 'match'}", flush=True)
+    if not total:
+        print(f"{folder}: no *.json.gz below it; expected a folder of recordings", file=sys.stderr)
+        return 2
+    print(f"{matching} of {total} recordings match")
+    return 0 if matching == total else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

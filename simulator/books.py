@@ -1,0 +1,191 @@
+"""The replica's side of the ledger: arrivals, departures, and what a planned step turns into."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from simulator.cost import StepShape
+from simulator.decode_group import DecodeGroup
+from simulator.ledger import Ledger
+from simulator.limits import Limits
+from simulator.records import STEP_COLUMNS
+from simulator.request import Job, RequestState
+
+# Steps that a replica may run on by itself before it lets the rest of the program have a look.
+STEPS_IN_A_ROW = 256
+
+NOBODY: Sequence[Job] = ()
+
+
+class Books(Ledger):
+    """A ledger with everything that only the replica may do.
+
+    A step has two moments. ``advance`` is when its plan is final: from then on its tokens count as
+    computed, so that a pipelined engine can plan the next step while this one still runs. ``retire``
+    is when it ends: whoever is complete leaves and gives seat and blocks back.
+    """
+
+    __slots__ = ("_leaving", "fruitless_steps")
+
+    def __init__(
+        self,
+        limits: Limits,
+        *,
+        null_blocks: int = 0,
+        queue_key: Callable[[Job], Any] | None = None,
+        group: type[DecodeGroup] = DecodeGroup,
+    ) -> None:
+        super().__init__(limits, null_blocks=null_blocks, queue_key=queue_key, group=group)
+        self.fruitless_steps = 0  # since a step produced a token
+        self._leaving: list[Job] = []
+
+    def submit(self, job: Job) -> None:
+        """Queue a job that has just arrived."""
+        self._outside_tokens += job.prompt_tokens
+        self._enqueue(job)
+
+    def leave(self, job: Job) -> None:
+        """Drop a job whose client has gone, before the next step is planned."""
+        self._leaving.append(job)
+
+    def open(self, now_s: float) -> None:
+        """Begin the plan of the next step."""
+        self.now_s = now_s
+        self.token_budget = self.limits.max_num_batched_tokens
+        shape = self.shape
+        shape.decode_seqs = 0
+        shape.decode_context_tokens = 0
+        if self._chunks:
+            self._chunks.clear()
+            shape.prefill_tokens = 0
+            shape.prefill_seqs = 0
+            shape.prefill_attention_pairs = 0.0
+            shape.prefill_context_tokens = 0
+        if self.changed:
+            self.changed = False
+            self.preempted.clear()
+            shape.swap_out_blocks = 0
+            shape.swap_in_blocks = 0
+        if self._leaving:
+            self._drop_leavers()
+
+    def advance(self) -> Sequence[Job]:
+        """Make the plan final; return the jobs that are complete when the step ends."""
+        completing: list[Job] | None = None
+        group = self.group
+        fruitful = self.ticks
+        if fruitful:
+            self.ticks = False
+            group.tick += 1
+            if group.tick in group.last_ticks:
+                completing = group.finished()
+        if self._chunks:
+            for job, chunk in self._chunks.items():
+                self.records.chunks.extend((self.step, job.id, chunk, job._computed))
+                job._computed += chunk
+                known = job.prompt_tokens + job._generated
+                if job._computed == known:
+                    fruitful = True
+                    self.records.prompt_ends.extend((job.id, self.step))
+                    del self.partial[job]
+                    self._outside_tokens -= known
+                    job._generated += 1
+                    if not job.completing:
+                        group.join(job)
+                    elif completing is None:
+                        completing = [job]
+                    else:
+                        completing.append(job)
+        self.step += 1
+        self.fruitless_steps = 0 if fruitful else self.fruitless_steps + 1
+        return NOBODY if completing is None else completing
+
+    def retire(self, completing: Sequence[Job], end_s: float) -> None:
+        """End a step at ``end_s``: the jobs it completed leave."""
+        for job in completing:
+            if job in self.running:
+                del self.running[job]
+                self._release(job)
+            elif job in self.waiting:  # preempted while its last token was under way
+                self.waiting.remove(job)
+            else:  # the client left meanwhile
+                continue
+            self.records.ended.append((job.id, RequestState.COMPLETED, end_s))
+
+    def steady(self) -> bool:
+        """Whether every running job decodes, and nobody is swapped out or about to leave."""
+        return len(self.running) == self.group.size > 0 and not self.swapped and not self._leaving
+
+    def coast(
+        self,
+        price: Callable[[StepShape], float],
+        start_s: float,
+        until_s: float,
+        spare_blocks: int,
+        pipelined: bool,
+    ) -> tuple[float, float]:
+        """Run steps in which everyone decodes and nothing else happens, as far as that lasts.
+
+        The first step starts at ``start_s``. Ends before anybody completes, before ``spare_blocks``
+        blocks would no longer be left, and before a step that ends at ``until_s`` or later (pipelined:
+        that starts there or later). Does what planning each of these steps would do, to the last bit.
+        Returns the start and the end of the last step, or ``start_s`` twice if there was none.
+        """
+        group, shape = self.group, self.shape
+        size, first_tick = group.size, group.tick
+        tick = first_tick
+        openers, last_ticks, block_size = group.openers, group.last_ticks, group.block_size
+        free_blocks, total_blocks = self.free_blocks, self.total_blocks
+        write = self.records.steps.extend
+        self.open(start_s)
+        if size > self.token_budget:
+            return start_s, start_s
+        shape.decode_seqs = size
+        context_tokens = group.context_tokens()
+        begun_s = end_s = start_s
+        for tick in range(first_tick, first_tick + STEPS_IN_A_ROW):
+            blocks_left = free_blocks - openers[tick % block_size]
+            if blocks_left < spare_blocks or tick + 1 in last_ticks or (pipelined and end_s >= until_s):
+                break
+            shape.decode_context_tokens = context_tokens
+            next_s = end_s + price(shape)
+            if next_s >= until_s and not pipelined:
+                break
+            free_blocks = blocks_left
+            used_blocks = total_blocks - free_blocks
+            write((end_s, next_s, 0, 0, size, context_tokens, size, 0, used_blocks, 0, True))
+            context_tokens += size
+            begun_s, end_s = end_s, next_s
+        else:
+            tick += 1
+        if tick > first_tick:
+            self.fruitless_steps = 0
+        self.step += tick - first_tick
+        self.free_blocks = free_blocks
+        group.tick = tick
+        return begun_s, end_s
+
+    def close(self, steps_under_way: int) -> None:
+        """Settle the record when the simulation ends; steps that have not ended are not in it."""
+        for job in self.running:
+            if job._decoding is not None:
+                self.group.leave(job)
+        if steps_under_way:
+            del self.records.steps[-steps_under_way * len(STEP_COLUMNS) :]
+
+    def _drop_leavers(self) -> None:
+        for job in self._leaving:
+            if job in self.running:
+                self._stop_running(job)
+                self._release(job)
+            elif job in self.swapped:
+                del self.swapped[job]
+                self.free_cpu_blocks += job.blocks
+            elif job in self.waiting:
+                self.waiting.remove(job)
+            else:  # it was served in time
+                continue
+            self.changed = False  # a departure is no decision of the policy
+            if job.completing:
+                self._outside_tokens += job.known_tokens
+            self._end(job, RequestState.ABANDONED_BY_USER, self.now_s)
+        self._leaving.clear()

@@ -1,0 +1,55 @@
+"""Fluidity index: the share of token deadlines met when they start anew after a miss (Etalon, arXiv 2407.07000)."""
+
+from typing import Any
+
+import numpy as np
+
+from simulator.metrics.distribution import distribution, share
+from simulator.metrics.log import RequestLog
+from simulator.metrics.options import Slo, UserModel
+from simulator.metrics.reader import ON_TIME_WITHIN_S, final_lateness_s, slips
+from simulator.metrics.segments import Floats
+
+FLUID_ABOVE = 0.9  # the index above which Etalon counts a request as fluid
+
+
+def fluidity_index(log: RequestLog, user: UserModel) -> Floats:
+    """Return deadlines met / deadlines of each request, f64[n]; NaN where none was due. Needs V > 0.
+
+    The first token is due as the user model says, each other one V after the deadline before it, or V after
+    a token that came too late; tokens ahead of time build up slack. A token late by L counts as
+    ``1 + floor(L/V)`` missed deadlines. A request that ended without completing is charged the same for
+    the token that it left without.
+    """
+    late = slips(log, user)
+    late_s = late.after_s - late.before_s
+    late_s = np.where(late_s > ON_TIME_WITHIN_S, late_s, np.nan)
+    owed_s = final_lateness_s(log, user)
+    before_s = np.zeros(log.n)
+    np.maximum.at(before_s, late.request, late.after_s)
+    owed_s = np.where(owed_s > before_s + ON_TIME_WITHIN_S, owed_s - before_s, np.nan)
+
+    missed = np.bincount(late.request, _periods(late_s, user), minlength=log.n) + _periods(owed_s, user)
+    on_time = log.token_counts - np.bincount(late.request, (~np.isnan(late_s)).astype(float), minlength=log.n)
+    with np.errstate(invalid="ignore"):
+        index: Floats = on_time / (on_time + missed)
+    return index
+
+
+def _periods(late_s: Floats, user: UserModel) -> Floats:
+    """Deadlines missed by a token that is late; 0 for NaN, which is none."""
+    return np.nan_to_num(1.0 + np.floor(late_s / user.v_s_per_token))
+
+
+def measure(log: RequestLog, user: UserModel, slo: Slo) -> dict[str, Any]:
+    """Return the distribution of the fluidity index, and the share of ARRIVED requests above 0.9.
+
+    With V = 0 there is no period between deadlines, and all of it is None.
+    """
+    index = fluidity_index(log, user) if user.v_s_per_token > 0 else np.full(log.n, np.nan)
+    defined = user.v_s_per_token > 0
+    return {
+        "v_s_per_token": user.v_s_per_token,
+        "fluidity_index": distribution(index, "requests with a token due"),
+        "share_of_arrived_above_0_9": share(int((index > FLUID_ABOVE).sum()), log.n) if defined else None,
+    }

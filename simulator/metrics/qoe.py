@@ -1,0 +1,50 @@
+"""Quality of experience: how far reading fell behind, as a share of what should have been read (Andes).
+
+Liu et al., arXiv 2404.16283: 1 minus the area between the expected and the actual curve of tokens read over
+time, divided by the area under the expected one.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from simulator.metrics.distribution import distribution
+from simulator.metrics.log import RequestLog
+from simulator.metrics.options import Slo, UserModel
+from simulator.metrics.reader import clock_start_s, slips
+from simulator.metrics.segments import Floats
+
+
+def qoe(log: RequestLog, user: UserModel) -> Floats:
+    """Return the quality of experience of each request, f64[n], 0 to 1; 1 where nothing was to be read.
+
+    Expected: a token every V seconds as the user model says, as many as were delivered or, if the request
+    did not complete, as many as were asked for. Actual: what the reader takes, each token when it is due or
+    after the stalls so far. Both curves are steps, and run until the last token is read or the request left.
+    """
+    late = slips(log, user)
+    stalled_s = late.after_s - late.before_s
+    idle_s = np.bincount(late.request, stalled_s, minlength=log.n)
+    # A stall shifts its own token and all after it by its length.
+    shifted = log.token_offsets[late.request + 1] - late.token
+    shift_s = np.bincount(late.request, stalled_s * shifted, minlength=log.n)
+
+    v, n = user.v_s_per_token, log.token_counts.astype(np.float64)
+    read_s = np.where(n > 0, v * n + idle_s, 0.0)  # last token taken, after the clock's start
+    until_s = np.maximum(read_s, np.where(log.completed, 0.0, log.end_s - clock_start_s(log, user)))
+    actual = n * until_s - v * n * (n + 1) / 2 - shift_s
+    asked = np.where(log.completed, n, log.output_tokens)
+    due = np.minimum(asked, np.floor(until_s / v)) if v > 0 else asked
+    expected = due * until_s - v * due * (due + 1) / 2
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where(expected > 0, np.clip(actual / expected, 0.0, 1.0), 1.0)
+
+
+def measure(log: RequestLog, user: UserModel, slo: Slo) -> dict[str, Any]:
+    """Return the distribution of the quality of experience over ARRIVED requests."""
+    return {
+        "v_s_per_token": user.v_s_per_token,
+        "origin": user.origin,
+        "first_token_allowance_s": user.first_token_allowance_s,
+        "qoe": distribution(qoe(log, user), "arrived requests"),
+    }
