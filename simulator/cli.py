@@ -4,6 +4,7 @@ Results go to stdout and are the same for the same scenario; everything else goe
 0 done, 2 the input or the disk refuses (one sentence), 3 the policy stalled, 130 interrupted.
 """
 
+import gc
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -170,6 +171,7 @@ def show(
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code; a refusal is one line on stderr, never a traceback."""
+    gc.set_threshold(50_000, 20, 20)  # records are many, cycles are few: look for them less often
     try:
         given = list(sys.argv[1:] if arguments is None else arguments)
         code = app(args=given or ["--help"], prog_name="servesim", standalone_mode=False)
@@ -226,7 +228,7 @@ def _scenario(path: Path | None, overrides: Sequence[str]) -> "tuple[Scenario, P
     from simulator.scenario import Scenario, default_scenario
 
     if path is None:
-        return default_scenario().with_overrides(overrides), None
+        return default_scenario(overrides), None
     return Scenario.from_toml(path, overrides), path.parent
 
 

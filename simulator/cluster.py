@@ -9,6 +9,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from simulator.clock import Clock, Process
+from simulator.errors import InputError
 from simulator.limits import Limits
 from simulator.policy import Router
 from simulator.replica import Replica
@@ -58,6 +59,7 @@ class Cluster:
             _listed(workload.leave_s, len(workload), math.nan),
             strict=True,
         )
+        everywhere = range(len(replicas))
         leaving: list[tuple[float, int, Replica, Job]] = []
         for request_id, (arrival_s, prompt_tokens, output_tokens, priority, leave_s) in enumerate(columns):
             while leaving and leaving[0][0] < arrival_s:
@@ -80,7 +82,13 @@ class Cluster:
                 min(workload.max_tokens, room),
                 priority,
             )
-            replica = replicas[route(prompt_tokens, replicas, draw)]
+            chosen = route(prompt_tokens, replicas, draw)
+            if chosen not in everywhere:
+                raise InputError(
+                    f"policy.routing: {type(self.router).__name__}.route returned {chosen!r};"
+                    f" expected a number from 0 to {len(replicas) - 1}"
+                )
+            replica = replicas[chosen]
             replica.submit(job)
             if leave_s == leave_s:  # not NaN
                 heappush(leaving, (max(leave_s, arrival_s), request_id, replica, job))

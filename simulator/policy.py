@@ -71,3 +71,9 @@ class Router(Protocol):
     def route(self, prompt_tokens: int, replicas: Sequence[ReplicaView], draw: random.Random) -> int:
         """Return the index of the chosen replica; ``draw`` is the policy's own random stream."""
         ...
+
+
+def check_share(name: str, value: float) -> None:
+    """Raise ValueError unless a parameter is a share: at least 0 and below 1."""
+    if not 0 <= value < 1:
+        raise ValueError(f"{name} is a share, at least 0 and below 1; got {value}")

@@ -231,9 +231,17 @@ class Scenario(Section):
         return None
 
 
-def default_scenario() -> Scenario:
-    """Return what ``servesim run`` simulates without a file: an hour of Azure chat on two H100s."""
-    return Scenario(name="azure2023-conv", cluster={"replicas": 2})
+def default_scenario(overrides: Sequence[str] = ()) -> Scenario:
+    """Return what ``servesim run`` simulates without a file: an hour of Azure chat on two H100s, or as changed.
+
+    Unless a name is given it is named after its traffic.
+    """
+    scenario = Scenario(cluster={"replicas": 2}).with_overrides(overrides)
+    if "name" in scenario.model_fields_set:
+        return scenario
+    traffic = scenario.workload.arrivals or Path(scenario.workload.trace or "").name.split(".")[0]
+    name = traffic.replace("_", "-") or "run"
+    return Scenario(name=name, **scenario.to_tables())
 
 
 def unknown_key(section: str, key: str, known: list[str]) -> str:

@@ -152,6 +152,51 @@ def test_warnings_stand_out(tiny, capsys):
     assert "of arrived) had not finished when the run ended" in out
 
 
+def test_the_price_is_also_given_per_smooth_good_token(tiny, capsys):
+    out = servesim(capsys, "run", tiny, "--no-plot", "--out", "o")
+    cost, worth = (
+        json.loads(Path("o/summary.json").read_text())[name] for name in ("cost", "smooth_goodput")
+    )
+    price = cost["usd_per_million_smooth_good_tokens"]
+    assert price == pytest.approx(cost["usd"] / worth["benefit_tokens"] * 1e6)
+    assert price > cost["usd_per_million_output_tokens"]
+    assert "per million smooth-good tokens" in out
+    out = servesim(capsys, "show", "o", "--set", "user.alpha=1e6")
+    assert "no price per million smooth-good tokens: their sum is not above 0" in out
+
+
+def test_outputs_cut_at_max_model_len_are_said(tiny, capsys):
+    Path("t.csv").write_text("arrival_s,prompt_tokens,output_tokens\n0,50,5\n1,60,600\n")
+    out = servesim(
+        capsys, *("run", "--no-plot", "--set", "workload.trace=t.csv", "--set", "engine.max_model_len=100")
+    )
+    assert "WARNING: 1 request ended early at max_model_len = 100 tokens" in out
+
+
+def test_a_run_cut_off_before_anything_arrived_can_be_shown(tiny, capsys):
+    from simulator import Result, Scenario, run
+
+    whole = run(Scenario.from_toml(tiny))
+    none = {
+        table: {name: column[:0] for name, column in columns.items()}
+        for table, columns in whole._columns.items()
+    }
+    Result(**none, manifest={**whole.manifest, "partial": True}).save("o")
+    assert "0 requests" in servesim(capsys, "show", "o")
+
+
+def test_a_run_without_a_file_is_named_after_its_traffic(tiny, capsys):
+    Path("my_day.csv").write_text("arrival_s,prompt_tokens,output_tokens\n0,50,5\n")
+    for sets, name in (
+        (["workload.limit=5"], "azure2023-conv"),
+        (["workload.trace=my_day.csv"], "my-day"),
+        (["workload.trace=my_day.csv", "name=Tuesday"], "Tuesday"),
+    ):
+        out = servesim(capsys, "run", "--no-plot", *(word for item in sets for word in ("--set", item)))
+        assert out.startswith(f"{name}, seed 0")
+        assert Path("servesim-out", f"{name}-1").exists()
+
+
 def test_help_is_quick_and_shows_examples():
     started = time.perf_counter()
     done = subprocess.run(

@@ -10,6 +10,7 @@ from policies.scheduling.orca import Orca
 from policies.scheduling.static import Static
 from policies.scheduling.vllm_v0 import VllmV0
 from policies.scheduling.vllm_v1 import VllmV1
+from simulator.errors import InputError
 from simulator.limits import Limits
 from simulator.request import RequestState
 from tests.engine_cases import EvenCost, serve
@@ -151,6 +152,22 @@ def test_power_of_two_takes_the_better_of_two():
     chosen = [PowerOfTwo().route(1, replicas, random.Random(seed)) for seed in range(200)]
     assert set(chosen) == {0, 1}  # the worst of three never wins a comparison
     assert PowerOfTwo().route(1, replicas[:1], random.Random(0)) == 0
+
+
+@pytest.mark.parametrize("answer", [7, -1, "a", None])
+def test_a_router_that_names_no_replica_is_refused(answer):
+    class Lost:
+        def route(self, prompt_tokens, replicas, draw):
+            return answer
+
+    with pytest.raises(InputError, match=r"Lost\.route returned .*expected a number from 0 to 1"):
+        serve(VllmV1, [0.0], [5], [2], replicas=2, router=Lost())
+
+
+@pytest.mark.parametrize("policy", [VllmV0, VllmV1])
+def test_a_watermark_is_a_share(policy):
+    with pytest.raises(ValueError, match="watermark is a share"):
+        policy(watermark=2.0)
 
 
 @pytest.mark.parametrize("router", [RoundRobin, LeastLoaded, PowerOfTwo])

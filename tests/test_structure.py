@@ -42,8 +42,8 @@ ARROWS = {
     "simulator.workload": ["simulator.errors", "simulator.rng"],
     "simulator.metrics": ["simulator.errors", "simulator.request"],
     "simulator.cluster": [
-        "simulator.clock", "simulator.limits", "simulator.policy", "simulator.replica", "simulator.request",
-        "simulator.workload",
+        "simulator.clock", "simulator.errors", "simulator.limits", "simulator.policy", "simulator.replica",
+        "simulator.request", "simulator.workload",
     ],
     "simulator.tables": ["simulator.records", "simulator.request"],
     "simulator.engine": [

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
 from simulator.ledger import Ledger
-from simulator.policy import Scheduler
+from simulator.policy import Scheduler, check_share
 from simulator.request import Job
 
 
@@ -27,6 +27,10 @@ class VllmV0(Scheduler):
     _prompts_at_s: float | None = field(default=None, init=False)  # when prompts were started, if just before
     _prompt_latency_s: float = field(default=0.0, init=False)
     _order: list[Job] = field(default_factory=list, init=False)  # the engine's running list
+
+    def __post_init__(self) -> None:
+        """Refuse a watermark that would keep the whole cache free."""
+        check_share("watermark", self.watermark)
 
     def splits_prompts(self) -> bool:
         """Whether prompts are computed in chunks."""
@@ -52,9 +56,9 @@ class VllmV0(Scheduler):
         self, step: Ledger, admitted: list[Job], visited: list[Job] | None, swapped_in: list[Job]
     ) -> None:
         """Put the running list together as the engine does; it decides between simultaneous arrivals."""
+        if visited is None and not admitted and not swapped_in:
+            return  # everyone decoded: the list is as it was
         if visited is None:
-            if not admitted and not swapped_in:
-                return  # everyone decoded: the list is as it was
             visited = sorted(self._order, key=_arrival)
         decodes = [job for job in visited if job in step.running and _decodes(job)]
         prompts = [job for job in visited if job in step.running and not _decodes(job)]
@@ -114,17 +118,14 @@ class VllmV0(Scheduler):
             job = queue[turn]
             while step.free_blocks < 1:
                 victim = queue.pop()
-                self._preempt(step, victim)
+                if self.preemption_mode == "recompute" or not step.swap_out(victim):
+                    step.preempt(victim)
                 if victim is job:
                     break
             else:
                 step.prefill(job, min(job.remaining_tokens, step.token_budget))
                 turn += 1
         return queue[:turn]
-
-    def _preempt(self, step: Ledger, job: Job) -> None:
-        if self.preemption_mode == "recompute" or not step.swap_out(job):
-            step.preempt(job)
 
     def _swap_in(self, step: Ledger) -> list[Job]:
         """Bring swapped requests back, by arrival, until one does not fit; return them."""

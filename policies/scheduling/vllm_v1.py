@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 from simulator.ledger import Ledger
-from simulator.policy import Scheduler
+from simulator.policy import Scheduler, check_share
 from simulator.request import Job
 
 
@@ -28,6 +28,10 @@ class VllmV1(Scheduler):
     long_prefill_token_threshold: int = 0  # longest chunk of one prompt in a step; 0: no limit
     scheduler_reserve_full_isl: bool | None = None  # admit only what fits whole; None: as the version
     watermark: float = 0.0  # share of KV blocks kept free when admitting beside running requests
+
+    def __post_init__(self) -> None:
+        """Refuse a watermark that would keep the whole cache free."""
+        check_share("watermark", self.watermark)
 
     def splits_prompts(self) -> bool:
         """Whether prompts are computed in chunks."""
