@@ -110,6 +110,8 @@ class Books(Ledger):
             else:  # the client left meanwhile
                 continue
             self.records.ended.append((job.id, RequestState.COMPLETED, end_s))
+            if self.on_end is not None:
+                self.on_end(end_s)
 
     def steady(self) -> bool:
         """Whether every running job decodes, and nobody is swapped out or about to leave."""

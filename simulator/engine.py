@@ -9,6 +9,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
+
 from simulator.books import Books
 from simulator.clock import Clock
 from simulator.cluster import Cluster
@@ -59,10 +61,18 @@ def simulate(
     says so, or when the policy makes no more progress (``Outcome.stalled`` then says how).
     """
     cluster = assemble(
-        workload, scheduler, cost, limits, router=router, replicas=replicas, seed=seed, horizon_s=horizon_s
+        workload,
+        scheduler,
+        cost,
+        limits,
+        router=router,
+        replicas=replicas,
+        seed=seed,
+        horizon_s=horizon_s,
+        frontend_s=frontend_s,
     )
     interrupted, stalled = play(cluster, on_progress, should_stop)
-    tables, end_s = unfold(cluster, frontend_s)
+    tables, end_s = unfold(cluster)
     return Outcome(tables, end_s, interrupted, stalled)
 
 
@@ -76,6 +86,7 @@ def assemble(
     replicas: int = 1,
     seed: int = 0,
     horizon_s: float | None = None,
+    frontend_s: float = 0.0,
 ) -> Cluster:
     """Build the replicas and the traffic to them, ready to play; the arguments are those of ``simulate``."""
     clock = Clock()
@@ -84,22 +95,22 @@ def assemble(
     policies = [scheduler() for _ in range(replicas)]
     servers = [Replica(clock, policy, cost, books_for(policy, limits, workload)) for policy in policies]
     draw = random.Random(int(stream(seed, "routing").integers(2**63)))
-    return Cluster(clock, workload, servers, router, draw, limits, policies[0].overrun_tokens)
+    return Cluster(clock, workload, servers, router, draw, limits, policies[0].overrun_tokens, frontend_s)
 
 
-def unfold(cluster: Cluster, frontend_s: float = 0.0) -> tuple[Tables, float]:
+def unfold(cluster: Cluster) -> tuple[Tables, float]:
     """Turn what a cluster has recorded into tables; also return the time of the last event."""
     for server in cluster.replicas:
         server.books.close(len(server.under_way))
     workload, n = cluster.workload, cluster.arrived
     records = [server.records for server in cluster.replicas]
     steps = step_table(records)
-    tokens = token_table(records, steps, frontend_s)
+    tokens = token_table(records, steps, cluster.frontend_s)
     last_s = max(float(steps["end_s"].max(initial=0.0)), float(tokens["delivered_s"].max(initial=0.0)))
     if cluster.requests_done() < n:  # somebody waits on until the clock is stopped
         last_s = max(last_s, cluster.clock.now)
     arrived: Columns = {
-        "arrival_s": workload.arrival_s[:n],
+        "arrival_s": np.array(cluster.arrival_s, np.float64),
         "prompt_tokens": workload.prompt_tokens[:n],
         "output_tokens": workload.output_tokens[:n],
     }

@@ -23,7 +23,7 @@ class Ledger:
 
     __slots__ = (
         "_admissions", "_chunks", "_outside_tokens", "_queue_key", "block_size", "changed",
-        "free_blocks", "free_cpu_blocks", "group", "limits", "now_s", "partial", "preempted",
+        "free_blocks", "free_cpu_blocks", "group", "limits", "now_s", "on_end", "partial", "preempted",
         "records", "running", "shape", "step", "swapped", "ticks", "token_budget", "total_blocks",
         "waiting",
     )  # fmt: skip
@@ -55,6 +55,7 @@ class Ledger:
         self.preempted: list[Job] = []  # in this step, in that order
         self.changed = False  # whether anybody was preempted, swapped or failed in this step
         self.ticks = False  # whether the decode group is scheduled in this step
+        self.on_end: Callable[[float], None] | None = None  # told when a request reaches its end
         self._queue_key = queue_key
         self._admissions = 0
         self._chunks: dict[Job, int] = {}  # tokens scheduled in this step outside the group
@@ -273,6 +274,8 @@ class Ledger:
         """Write down the final state of a job that is in no queue any more."""
         self._outside_tokens -= job.known_tokens
         self.records.ended.append((job.id, state, time_s))
+        if self.on_end is not None:
+            self.on_end(time_s)
 
     def _schedule(self, job: Job, tokens: int, reserve_tokens: int = 0) -> bool:
         """Take budget and blocks for a chunk of a job."""

@@ -10,9 +10,11 @@ from policies.scheduling.orca import Orca
 from policies.scheduling.static import Static
 from policies.scheduling.vllm_v0 import VllmV0
 from policies.scheduling.vllm_v1 import VllmV1
+from simulator.engine import simulate
 from simulator.errors import InputError
 from simulator.limits import Limits
 from simulator.request import RequestState
+from simulator.workload.workload import Workload
 from tests.engine_cases import EvenCost, serve
 
 SECOND = EvenCost(1.0)
@@ -186,3 +188,38 @@ def test_least_loaded_balances_uneven_requests_better_than_turns():
         requests = outcome.tables.requests
         late[type(router)] = (requests["end_s"] - requests["arrival_s"]).max()
     assert late[LeastLoaded] < late[RoundRobin]
+
+
+def clients(n, concurrency, outputs, **options):
+    traffic = Workload(
+        "loop", np.zeros(n), [8] * n, outputs, max(outputs), "clients in a loop", concurrency=concurrency
+    )
+    return simulate(
+        traffic,
+        scheduler=synchronous,
+        cost=SECOND,
+        limits=Limits(64, 4096, 4096, 10_000, 16),
+        router=LeastLoaded(),
+        **options,
+    )
+
+
+@pytest.mark.parametrize("replicas", [1, 2])
+@pytest.mark.parametrize("frontend_s", [0.0, 0.25])
+def test_closed_loop_clients_send_when_they_have_their_answer(replicas, frontend_s):
+    outcome = clients(30, 4, [3, 5, 2] * 10, replicas=replicas, frontend_s=frontend_s)
+    requests = outcome.tables.requests
+    arrival_s, end_s = requests["arrival_s"], requests["end_s"]
+    assert arrival_s[:4].tolist() == [0.0] * 4
+    # each further request arrives at the end of an earlier one, and each end brings one
+    assert sorted(arrival_s[4:].tolist()) == sorted(end_s.tolist())[: 30 - 4]
+    for i in range(30):
+        assert ((arrival_s <= arrival_s[i]) & (end_s > arrival_s[i])).sum() <= 4
+    assert (requests["state"] == RequestState.COMPLETED).all()
+
+
+def test_closed_loop_stops_at_the_horizon():
+    outcome = clients(1000, 2, [5] * 1000, horizon_s=22.0)
+    requests = outcome.tables.requests
+    assert len(requests["state"]) < 20
+    assert (requests["state"] == RequestState.UNFINISHED).sum() == 2

@@ -32,6 +32,9 @@ class Workload:
     source: str  # one line: where this traffic comes from
     priority: Ints | None = None  # the lower, the sooner; None: all alike
     leave_s: Floats | None = None  # when a client gives up, NaN or None: never
+    # Closed loop: so many clients, each sending its next request when it has the answer to the one before;
+    # arrival_s then counts for nothing. None: open loop.
+    concurrency: int | None = None
     # What prompts consist of, as (stream, tokens) one after another, and the stream of each answer: two
     # tokens are the same if stream and position are. None: no two requests have anything in common.
     segments: Sequence[Sequence[tuple[int, int]]] | None = None
