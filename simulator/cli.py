@@ -264,9 +264,10 @@ def _simulate(scenario: "Scenario", base_dir: Path | None, asked: Callable[[], b
         try:
             return simulate(scenario, base_dir=base_dir, on_progress=on_progress, should_stop=asked)
         except StallError as error:
-            if error.result is None:
+            stalled: Result | None = error.result
+            if stalled is None:
                 raise
-            return error.result  # marked as stalled: saved and shown like any other before the command fails
+            return stalled  # marked as stalled: saved and shown like any other before the command fails
 
 
 def _free_folder(name: str) -> Path:

@@ -3,12 +3,7 @@
 SimPy rebuilds exceptions from ``.args``, so every exception here takes exactly one message argument.
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Self
-
-if TYPE_CHECKING:
-    from simulator.result import Result
+from typing import Any, Self
 
 
 class InputError(ValueError):
@@ -18,12 +13,12 @@ class InputError(ValueError):
 class StallError(RuntimeError):
     """The simulation can make no more progress; the sentence names the policy, the time and the jobs.
 
-    ``result`` holds what was simulated until then.
+    ``result`` is the ``Result`` of what was simulated until then, where a scenario was run.
     """
 
-    result: Result | None = None
+    result: Any = None
 
-    def with_result(self, result: Result) -> Self:
+    def with_result(self, result: Any) -> Self:
         """Attach what was simulated until the stall."""
         self.result = result
         return self

@@ -1,12 +1,7 @@
 """A request as the engine sees it: its progress, and the states it can end in."""
 
-from __future__ import annotations
-
 from enum import IntEnum
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from simulator.decode_group import DecodeGroup
+from typing import Protocol
 
 
 class RequestState(IntEnum):
@@ -18,6 +13,12 @@ class RequestState(IntEnum):
     REJECTED = 3  # refused at admission
     FAILED = 4  # can never fit, or lost to a fault
     UNFINISHED = 5  # still waiting or running at the horizon
+
+
+class Ticking(Protocol):
+    """What decodes a job one token a tick."""
+
+    tick: int  # ticks done
 
 
 class Job:
@@ -67,7 +68,7 @@ class Job:
         self._output_tokens = output_tokens
         self._computed = 0
         self._generated = 0
-        self._decoding: DecodeGroup | None = None
+        self._decoding: Ticking | None = None
         self._joined_tick = 0
 
     @property
