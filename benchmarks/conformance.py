@@ -29,6 +29,7 @@ from simulator.engine import books_for, unfold
 from simulator.errors import StallError
 from simulator.limits import Limits
 from simulator.policy import Scheduler
+from simulator.records import STEP_COLUMNS
 from simulator.replica import Replica
 from simulator.request import Job
 from simulator.workload.workload import Workload
@@ -235,11 +236,14 @@ def first_difference(recording: dict[str, Any]) -> str | None:
     steps = recording["steps"]
     n = len(steps["t_ns"])
     records = cluster.replicas[0].records
-    rows = np.array(records.steps, np.float64).reshape(-1, 11)[: len(probe.rows)]
+    steps_taken = np.array(records.steps, np.float64).reshape(-1, 1 + len(STEP_COLUMNS))
     for index in range(n):
         if index >= len(probe.rows):
             return f"step {index}: recorded {_brief(steps, index)}, simulated nothing more"
-        mine = probe.rows[index] | {"t_ns": rows[index, 0], "dur_ns": rows[index, 1] - rows[index, 0]}
+        mine = probe.rows[index] | {
+            "t_ns": steps_taken[index, 1],
+            "dur_ns": steps_taken[index, 2] - steps_taken[index, 1],
+        }
         for column, recorded in steps.items():
             theirs, ours = recorded[index], mine.get(column)
             if column in TIMES:

@@ -12,7 +12,7 @@ import sys
 import tempfile
 import time
 import tracemalloc
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -142,16 +142,11 @@ def memory_per_request() -> Check:
     peak = tracemalloc.get_traced_memory()[1] - before
     tracemalloc.stop()
     records = cluster.replicas[0].records
-    rows: list[Sequence[float]] = [
-        records.steps,
-        records.chunks,
-        records.spans,
-        records.prompt_ends,
-        records.preemptions,
-    ]
-    kept = sum(map(sys.getsizeof, rows)) + sys.getsizeof(records.ended)
-    values = {id(value): value for row in rows for value in row} | {id(row): row for row in records.ended}
-    kept += sum(map(sys.getsizeof, values.values()))
+    rows: list[Sequence[float]] = [records.steps, records.runs, records.run_ends, records.run_blocks]
+    rows += [records.chunks, records.spans, records.prompt_ends, records.preemptions]
+    values = {id(value): value for row in rows for value in row}  # small whole numbers are shared
+    kept = sum(map(sys.getsizeof, [*rows, records.ended, *values.values()]))
+    kept += sum(sys.getsizeof(row) + sys.getsizeof(row[2]) for row in records.ended)
     assert cluster.requests_done() == n
     return "peak memory a request beyond its records", max(0, peak - kept) / n / 1000, 1.5, "KB"
 

@@ -7,7 +7,6 @@ from simulator.cost import StepShape
 from simulator.decode_group import DecodeGroup
 from simulator.ledger import Ledger
 from simulator.limits import Limits
-from simulator.records import STEP_COLUMNS
 from simulator.request import Job, RequestState
 
 # Steps that a replica may run on by itself before it lets the rest of the program have a look.
@@ -137,12 +136,13 @@ class Books(Ledger):
         tick = first_tick
         openers, last_ticks, block_size = group.openers, group.last_ticks, group.block_size
         free_blocks, total_blocks = self.free_blocks, self.total_blocks
-        write = self.records.steps.extend
+        records = self.records
+        write_end, write_blocks = records.run_ends.append, records.run_blocks.append
         self.open(start_s)
         if size > self.token_budget:
             return start_s, start_s
         shape.decode_seqs = size
-        context_tokens = group.context_tokens()
+        context_tokens = first_context = group.context_tokens()
         begun_s = end_s = start_s
         for tick in range(first_tick, first_tick + STEPS_IN_A_ROW):
             blocks_left = free_blocks - openers[tick % block_size]
@@ -153,14 +153,15 @@ class Books(Ledger):
             if next_s >= until_s and not pipelined:
                 break
             free_blocks = blocks_left
-            used_blocks = total_blocks - free_blocks
-            write((end_s, next_s, 0, 0, size, context_tokens, size, 0, used_blocks, 0, True))
+            write_end(next_s)
+            write_blocks(total_blocks - free_blocks)
             context_tokens += size
             begun_s, end_s = end_s, next_s
         else:
             tick += 1
         if tick > first_tick:
             self.fruitless_steps = 0
+            records.runs.extend((self.step, tick - first_tick, start_s, size, first_context))
         self.step += tick - first_tick
         self.free_blocks = free_blocks
         group.tick = tick
@@ -171,8 +172,7 @@ class Books(Ledger):
         for job in self.running:
             if job._decoding is not None:
                 self.group.leave(job)
-        if steps_under_way:
-            del self.records.steps[-steps_under_way * len(STEP_COLUMNS) :]
+        self.records.under_way = steps_under_way
 
     def _drop_leavers(self) -> None:
         for job in self._leaving:

@@ -85,7 +85,7 @@ class Replica:
                 elif not books.changed:  # nothing can be done before something arrives or ends
                     break
                 write((
-                    start_s, end_s, shape.prefill_tokens, shape.prefill_seqs, shape.decode_seqs,
+                    books.step, start_s, end_s, shape.prefill_tokens, shape.prefill_seqs, shape.decode_seqs,
                     shape.decode_context_tokens, len(running), len(waiting),
                     total_blocks - books.free_blocks, len(books.preempted), books.ticks,
                 ))  # fmt: skip

@@ -14,6 +14,7 @@ from simulator.records import (
     CHUNK_COLUMNS,
     PREEMPTION_COLUMNS,
     PROMPT_END_COLUMNS,
+    RUN_COLUMNS,
     SPAN_COLUMNS,
     STEP_COLUMNS,
     Records,
@@ -47,17 +48,48 @@ def unflatten(flat: Sequence[float], columns: Sequence[str]) -> Ints:
 
 
 def step_table(records: Sequence[Records]) -> Columns:
-    """Return the steps of all replicas one after another; counts are int64, times are seconds."""
-    blocks = [np.array(each.steps, np.float64).reshape(-1, len(STEP_COLUMNS)).T for each in records]
-    rows = [block.shape[1] for block in blocks]
-    whole = np.concatenate(blocks, axis=1)
+    """Return the steps of all replicas one after another; counts are int32, times are seconds."""
+    parts = [_steps_of(each) for each in records]
+    rows = [len(part["end_s"]) for part in parts]
     table: Columns = {
         "replica": np.repeat(np.arange(len(rows), dtype=np.int32), rows),
         "step": np.concatenate([np.arange(n, dtype=np.int32) for n in rows]),
     }
-    for name, column in zip(STEP_COLUMNS, whole, strict=True):
-        table[name] = column if name in _STEP_TIMES else column.astype(np.int32)
+    for name in STEP_COLUMNS:
+        table[name] = np.concatenate([part[name] for part in parts])
     return table
+
+
+def _steps_of(records: Records) -> Columns:
+    """Return the steps of one replica that have ended, in order."""
+    planned = np.array(records.steps, np.float64).reshape(-1, 1 + len(STEP_COLUMNS)).T
+    ends = np.array(records.run_ends, np.float64)
+    n = planned.shape[1] + len(ends)
+    steps: Columns = {
+        name: np.zeros(n, np.float64 if name in _STEP_TIMES else np.int32) for name in STEP_COLUMNS
+    }
+    for name, column in zip(STEP_COLUMNS, planned[1:], strict=True):
+        steps[name][planned[0].astype(np.int64)] = column
+    first, count, start_s, seqs, context = np.array(records.runs, np.float64).reshape(-1, len(RUN_COLUMNS)).T
+    counts = count.astype(np.int64)
+    begins = np.cumsum(counts) - counts
+    nth = np.arange(len(ends)) - np.repeat(begins, counts)  # place within the run
+    rows = np.repeat(first.astype(np.int64), counts) + nth
+    starts = np.empty_like(ends)
+    starts[1:] = ends[:-1]
+    starts[begins] = start_s
+    running = np.repeat(seqs, counts)
+    for name, column in (
+        ("start_s", starts),
+        ("end_s", ends),
+        ("decode_seqs", running),
+        ("decode_context_tokens", np.repeat(context, counts) + nth * running),
+        ("running", running),
+        ("kv_blocks_used", np.array(records.run_blocks, np.int64)),
+        ("ticks", np.ones(len(ends))),
+    ):
+        steps[name][rows] = column
+    return {name: column[: n - records.under_way] for name, column in steps.items()}
 
 
 def token_table(records: Sequence[Records], steps: Columns, delay_s: float) -> Columns:
@@ -68,8 +100,9 @@ def token_table(records: Sequence[Records], steps: Columns, delay_s: float) -> C
     requests, replicas, firsts, counts, ticking = [], [], [], [], []
     row_of_tick: list[Ints] = []
     row = ticks_before = 0
+    steps_of = np.bincount(steps["replica"], minlength=len(records))
     for replica, each in enumerate(records):
-        n_steps = len(each.steps) // len(STEP_COLUMNS)
+        n_steps = int(steps_of[replica])
         ticks = row + np.flatnonzero(steps["ticks"][row : row + n_steps])
         row_of_tick.append(ticks)
         request, tick, tokens = unflatten(each.spans, SPAN_COLUMNS)
@@ -128,9 +161,10 @@ def request_table(
     first_scheduled_s = np.full(n, np.nan)
     for request, final, time_s in refused:
         state[request], end_s[request] = final, time_s
+    steps_of = np.bincount(steps["replica"], minlength=len(records))
     row = 0
     for index, each in enumerate(records):
-        n_steps = len(each.steps) // len(STEP_COLUMNS)
+        n_steps = int(steps_of[index])
         start_s = steps["start_s"][row : row + n_steps]
         for request, final, time_s in each.ended:
             state[request] = final
