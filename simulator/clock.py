@@ -23,21 +23,11 @@ _FIRST = EventPriority(-1)
 
 
 class Clock(simpy.Environment):
-    """A SimPy environment in seconds with exact absolute times.
-
-    ``quiet_until_s`` is the promise that lets replicas run on without a trip through the queue: nothing
-    that could reach a replica from outside (an arrival, the end of the simulation) happens before it.
-    Whoever causes such things keeps it up to date.
-    """
+    """A SimPy environment in seconds with exact absolute times."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.quiet_until_s = 0.0
-        self._stops_at_s = math.inf
-
-    def quiet_until(self, time_s: float) -> None:
-        """Promise that nothing reaches a replica from outside before ``time_s``."""
-        self.quiet_until_s = min(time_s, self._stops_at_s)
+        self.stops_at_s = math.inf
 
     def at(self, time_s: float) -> Event:
         """Return an event at exactly ``time_s`` (>= now), before every late event of that instant."""
@@ -49,13 +39,13 @@ class Clock(simpy.Environment):
 
     def stop_at(self, time_s: float) -> None:
         """End the simulation at ``time_s``, before anything else that happens at that instant."""
-        self._stops_at_s = time_s
+        self.stops_at_s = time_s
         self._schedule_at(time_s, _FIRST).callbacks.append(StopSimulation.callback)
 
     @property
     def stopped(self) -> bool:
         """Whether the stopping time has been reached."""
-        return self.now >= self._stops_at_s
+        return self.now >= self.stops_at_s
 
     def run_some(self, events: int) -> bool:
         """Process up to ``events`` events; return whether any is left before the stopping time."""
@@ -74,6 +64,24 @@ class Clock(simpy.Environment):
         # SimPy can only schedule relative delays; an exact time has to go on its queue directly.
         heappush(self._queue, (time_s, priority, next(self._eid), event))
         return event
+
+
+class Quiet:
+    """The promise that lets replicas run on without a trip through the event queue.
+
+    Nothing that could reach a replica from outside (an arrival, a departure, the end of the simulation)
+    happens before ``until_s``. Whoever causes such things keeps the promise up to date.
+    """
+
+    __slots__ = ("_stops_at_s", "until_s")
+
+    def __init__(self, clock: Clock) -> None:
+        self.until_s = 0.0
+        self._stops_at_s = clock.stops_at_s
+
+    def promise(self, until_s: float) -> None:
+        """Nothing happens before ``until_s`` (nor after the end of the simulation)."""
+        self.until_s = min(until_s, self._stops_at_s)
 
 
 class WakeUp(Event):

@@ -66,7 +66,11 @@ class ReplicaView(Protocol):
 
 
 class Router(Protocol):
-    """Decides which replica serves an arriving request."""
+    """Decides which replica serves an arriving request.
+
+    A router with an attribute ``looks_at_load = False`` decides all of it beforehand, from the requests
+    alone; replicas then need not wait for one another.
+    """
 
     def route(self, prompt_tokens: int, replicas: Sequence[ReplicaView], draw: random.Random) -> int:
         """Return the index of the chosen replica; ``draw`` is the policy's own random stream."""

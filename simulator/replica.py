@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from itertools import islice
 
 from simulator.books import NOBODY, STEPS_IN_A_ROW, Books
-from simulator.clock import Clock, Process, WakeUp
+from simulator.clock import Clock, Process, Quiet, WakeUp
 from simulator.cost import CostModel
 from simulator.errors import StallError
 from simulator.policy import Scheduler
@@ -22,6 +22,7 @@ class Replica:
     def __init__(self, clock: Clock, policy: Scheduler, cost: CostModel, books: Books) -> None:
         """Start the process; it sleeps until the first job is submitted."""
         self.clock = clock
+        self.quiet = Quiet(clock)  # a cluster may have several replicas share one
         self.policy = policy
         self.cost = cost
         self.books = books
@@ -59,6 +60,7 @@ class Replica:
 
     def _serve(self) -> Process:
         clock, books, plan, price = self.clock, self.books, self.policy.plan, self.cost.step_s
+        quiet = self.quiet
         begin, advance, retire = books.open, books.advance, books.retire
         running, waiting, swapped, shape = books.running, books.waiting, books.swapped, books.shape
         total_blocks, write, under_way = books.total_blocks, self.records.steps.extend, self.under_way
@@ -70,11 +72,9 @@ class Replica:
             if not waiting and spare_blocks is not None and len(under_way) == depth - 1 and books.steady():
                 # Nobody waits and all running jobs decode: the next steps need no plan.
                 if depth == 1:
-                    _, now_s = books.coast(price, now_s, clock.quiet_until_s, spare_blocks, False)
+                    _, now_s = books.coast(price, now_s, quiet.until_s, spare_blocks, False)
                 elif not under_way[0][1]:
-                    now_s, busy_until_s = books.coast(
-                        price, busy_until_s, clock.quiet_until_s, spare_blocks, True
-                    )
+                    now_s, busy_until_s = books.coast(price, busy_until_s, quiet.until_s, spare_blocks, True)
                     under_way[0] = busy_until_s, NOBODY
             while len(under_way) < depth and (running or waiting or swapped):
                 begin(now_s)
@@ -99,7 +99,7 @@ class Replica:
                 continue
             end_s, completing = under_way[0]
             in_a_row += 1
-            if end_s >= clock.quiet_until_s or in_a_row > STEPS_IN_A_ROW:
+            if end_s >= quiet.until_s or in_a_row > STEPS_IN_A_ROW:
                 yield clock.late_at(end_s)
                 in_a_row = 0
             now_s = end_s

@@ -9,6 +9,8 @@ from simulator.policy import ReplicaView
 class RoundRobin:
     """The next replica in turn, whatever its load."""
 
+    looks_at_load = False
+
     def __init__(self) -> None:
         """Begin with the first replica."""
         self._next = 0
