@@ -3,10 +3,11 @@
 import sys
 from collections.abc import Callable
 
-from benchmarks import conformance, speed
+from benchmarks import conformance, cost, speed
 
 PARTS: dict[str, Callable[[], int]] = {
     "speed": speed.main,
+    "cost": cost.main,
     "conformance": lambda: conformance.main([]),
 }
 

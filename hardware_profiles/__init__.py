@@ -1,23 +1,32 @@
 """Hardware as data: GPU and model profiles, the cost of a step, and how much KV cache fits.
 
 ``load_gpu`` and ``load_model`` read the shipped profiles by name or a user's own by path;
-``AnalyticCost`` prices steps; ``kv_capacity`` adds up the memory.
+``step_cost`` prices steps, by measured tables or by a formula; ``kv_capacity`` adds up the memory.
 """
 
 from hardware_profiles.analytic import AnalyticCost
+from hardware_profiles.costs import step_cost
 from hardware_profiles.gpu import Gpu, list_gpus, load_gpu
 from hardware_profiles.kv_capacity import KvCapacity, kv_capacity, resolve_max_model_len
 from hardware_profiles.model import Model, list_models, load_model
+from hardware_profiles.step_cost import HardwareCost
+from hardware_profiles.tables import find_table, list_tables
+from hardware_profiles.tabulated import TabulatedCost
 
 __all__ = [
     "AnalyticCost",
     "Gpu",
+    "HardwareCost",
     "KvCapacity",
     "Model",
+    "TabulatedCost",
+    "find_table",
     "kv_capacity",
     "list_gpus",
     "list_models",
+    "list_tables",
     "load_gpu",
     "load_model",
     "resolve_max_model_len",
+    "step_cost",
 ]

@@ -1,4 +1,4 @@
-"""A GPU as the simulator sees it: data sheet, price, engine defaults, fitted cost coefficients.
+"""A GPU as the simulator sees it: data sheet, price, engine defaults, fitted coefficients, overheads.
 
 One TOML file a GPU (``gpus/*.toml``); every block states its source, licence and date. A user's own
 GPU is a file of the same form, given by path.
@@ -10,6 +10,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field
 
 from hardware_profiles.files import read_toml, shipped_names, shipped_path, unknown, validate
+from simulator.errors import InputError
 
 GIB = 2**30
 
@@ -30,6 +31,8 @@ class DataSheet(_Sourced):
     """Peaks as published (dense, no sparsity) and the memory that CUDA reports on a real card."""
 
     peak_bf16_tflops: float = Field(gt=0)
+    peak_fp8_tflops: float | None = Field(None, gt=0)  # None: 8-bit weights are multiplied in 16 bits
+    peak_fp4_tflops: float | None = Field(None, gt=0)
     memory_bandwidth_tb_per_s: float = Field(gt=0)
     memory_total_gib: float = Field(gt=0)
 
@@ -61,7 +64,7 @@ class FitError(_Block):
 
 
 class MeasuredRange(_Block):
-    """The grid that the fit was scored on; a step beyond it is an extrapolation."""
+    """The grid that a cost model was measured or scored on; a step beyond it is an extrapolation."""
 
     max_prefill_tokens: int = Field(ge=1)
     max_decode_seqs: int = Field(ge=1)
@@ -70,7 +73,10 @@ class MeasuredRange(_Block):
 
 
 class KernelFit(_Sourced):
-    """Coefficients of the compact cost model (``hardware_profiles.analytic`` quotes the formula)."""
+    """Coefficients of the compact cost model (``hardware_profiles.analytic`` quotes the formula).
+
+    Without ``error`` and ``measured_range`` the coefficients are another GPU's: every step extrapolates.
+    """
 
     engine_version: str
     fitted_on: str
@@ -82,24 +88,64 @@ class KernelFit(_Sourced):
     kv_read_efficiency: float = Field(gt=0, le=1.2)  # ηkv
     sequence_overhead_us_per_layer: float = Field(ge=0)  # cs
     prefill_overhead_us_per_layer: float = Field(ge=0)  # tA
+    fresh_prompt_overhead_us_per_layer: float = Field(ge=0)  # tB: fades where a chunk has a long past
+    prefill_context_ns_per_layer: float = Field(ge=0)  # tW: one thread block walks past one cached key
     elementwise_passes: float = Field(ge=0)  # activations read or written, per token and layer
-    error: FitError
-    measured_range: MeasuredRange
+    error: FitError | None = None
+    measured_range: MeasuredRange | None = None
+
+
+class OperatorTables(_Sourced):
+    """Where measured operator tables lie: ``tables/<folder>/<model>.tp<n>.csv.gz`` beside this file."""
+
+    folder: str
+    engine_version: str
+    remark: str
+
+
+class MixedBatch(_Sourced):
+    """What decode attention loses beside a prefill where the kernel then stops packing query heads.
+
+    Its time is multiplied by 1 + (G - 1)·packing_loss·min(1, (decodes/128)^exponent), G query heads a KV
+    head (FlashAttention 2: Ampere, Ada and consumer Blackwell).
+    """
+
+    packing_loss: float = Field(ge=0, le=1)
+    exponent: float = Field(ge=0)
+
+
+class AllReduce(_Sourced):
+    """Measured time of one all-reduce by size, for 2, 4 and 8 GPUs; linear between the sizes."""
+
+    size_bytes: list[int] = Field(min_length=2)
+    two_gpus_us: list[float]
+    four_gpus_us: list[float]
+    eight_gpus_us: list[float]
+
+
+class HostLink(_Sourced):
+    """The way between GPU and host memory, that swapped KV blocks take."""
+
+    bandwidth_gb_per_s: float = Field(gt=0)
 
 
 class EngineOverheads(_Sourced):
     """From kernel sums to a real engine: step = kernel_factor·kernel + step_ms + per_sequence_ms·sequences.
 
-    ``frontend_s`` (API server, tokeniser, network) and ``first_token_extra_steps`` (asynchronous
-    scheduling has one step already dispatched) belong to the time to first token, not to a step.
+    A step with prompts in it takes ``prefill_step_ms`` more: it is not replayed from a CUDA graph, and new
+    requests have to be set up.
+
+    ``frontend_s`` (API server, tokeniser, network) is added to every delivered token. What asynchronous
+    scheduling adds to the time to first token is not here: the engine itself plans one step ahead.
     """
 
     engine_version: str
+    asynchronous: bool  # fitted to an engine that plans a step while the one before still runs
     kernel_factor: float = Field(gt=0)
     step_ms: float = Field(ge=0)
     per_sequence_ms: float = Field(ge=0)
+    prefill_step_ms: float = Field(0.0, ge=0)
     frontend_s: float = Field(ge=0)
-    first_token_extra_steps: int = Field(ge=0)
     remark: str
 
 
@@ -123,8 +169,13 @@ class Gpu(_Block):
     price: Price
     engine_defaults: EngineDefaults
     kernel_fit: KernelFit
-    engine_overheads: EngineOverheads
+    engine_overheads: dict[str, EngineOverheads] = Field(min_length=1)
     memory_reserve: MemoryReserve
+    host_link: HostLink
+    all_reduce: AllReduce | None = None
+    mixed_batch: MixedBatch | None = None
+    operator_tables: OperatorTables | None = None
+    path: Path = Field(Path(), exclude=True)  # of the file it was read from
 
     @property
     def memory_bytes(self) -> int:
@@ -156,10 +207,18 @@ class Gpu(_Block):
         """The vLLM API server's limit of running sequences on this GPU."""
         return self.engine_defaults.default_max_num_seqs
 
-    @property
-    def frontend_s(self) -> float:
-        """Constant part of the time to first token outside the engine's steps, in seconds."""
-        return self.engine_overheads.frontend_s
+    def overheads(self, name: str | None = None, *, asynchronous: bool = True) -> EngineOverheads:
+        """Return the named overheads, or the first ones of an engine that schedules like that.
+
+        Raises InputError for an unknown name. Where no block schedules like that, the first is taken.
+        """
+        blocks = self.engine_overheads
+        if name is None:
+            alike = [block for block in blocks.values() if block.asynchronous == asynchronous]
+            return alike[0] if alike else next(iter(blocks.values()))
+        if name not in blocks:
+            raise InputError(f"'{name}' is not in {self.name}: expected one of {', '.join(blocks)}")
+        return blocks[name]
 
 
 def list_gpus() -> list[str]:
@@ -177,4 +236,4 @@ def load_gpu(name_or_path: str, base_dir: Path | None = None) -> Gpu:
         path = (base_dir or Path()) / name_or_path
         if not name_or_path.endswith(".toml"):
             raise unknown("gpu", name_or_path, list_gpus(), "the path of a GPU profile (.toml)")
-    return validate(Gpu, read_toml(path), str(path))
+    return validate(Gpu, {**read_toml(path), "path": path}, str(path))

@@ -1,30 +1,31 @@
 """Reading a Hugging Face ``config.json``: the fields that matter, and clear refusal of what is not modelled.
 
-The cost model describes dense decoders with a gated MLP and (grouped-query) full attention in 16-bit
-weights. Anything else would be priced wrongly without a word, so it is refused by the field that shows it.
+The cost model describes decoders with a gated MLP, or equal ones as experts in every layer, and
+(grouped-query) full attention; weights have 16 bits, or are FP8 or NVFP4. Anything else would be priced
+wrongly without a word, so it is refused by the field that shows it.
 """
 
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 
 from hardware_profiles.files import read_text, validate
 from simulator.errors import InputError
 
-SUPPORTED_MODEL_TYPES = ("llama", "mistral", "phi3", "qwen2", "qwen3")
+Quantization = Literal["fp8", "nvfp4"]
+
+SUPPORTED_MODEL_TYPES = ("llama", "mistral", "mixtral", "phi3", "qwen2", "qwen3", "qwen3_moe")
 
 # A field that is present and set to something (not null, false, 0 or empty) shows the architecture.
 _REFUSED_FIELDS = {
-    "quantization_config": "quantised weights",
     "compression_config": "quantised weights",
     "is_encoder_decoder": "an encoder-decoder",
-    "num_local_experts": "a mixture of experts",
-    "num_experts": "a mixture of experts",
-    "n_routed_experts": "a mixture of experts",
-    "moe_intermediate_size": "a mixture of experts",
+    "n_routed_experts": "a mixture of routed and shared experts",
+    "shared_expert_intermediate_size": "a mixture with a shared expert",
+    "mlp_only_layers": "a mixture of experts in some layers only",
     "kv_lora_rank": "multi-head latent attention",
     "ssm_cfg": "a state-space model",
     "state_size": "a state-space model",
@@ -55,6 +56,13 @@ class HfConfig(BaseModel):
     mlp_bias: bool = False
     # transformers 5 writes "dtype" where 4 wrote "torch_dtype".
     torch_dtype: str = Field(default="bfloat16", validation_alias=AliasChoices("torch_dtype", "dtype"))
+    experts: int | None = Field(
+        default=None, ge=1, validation_alias=AliasChoices("num_local_experts", "num_experts")
+    )
+    num_experts_per_tok: int | None = Field(default=None, ge=1)
+    moe_intermediate_size: int | None = Field(default=None, ge=1)
+    decoder_sparse_step: int = 1
+    quantization: Quantization | None = None
     sliding_window: int | None = None
     use_sliding_window: bool = True
 
@@ -82,7 +90,7 @@ def parse_config(config: Mapping[str, Any], where: str) -> HfConfig:
         if config.get(field):
             raise InputError(
                 f"{where}: '{field}' shows {what}, which is not supported yet;"
-                " expected a dense decoder with grouped-query attention"
+                " expected a decoder with grouped-query attention, dense or with equal experts"
             )
     kinds = config.get("layer_types") or []
     other = next((kind for kind in kinds if kind != "full_attention"), None)
@@ -96,9 +104,24 @@ def parse_config(config: Mapping[str, Any], where: str) -> HfConfig:
             f"{where}: 'model_type' is '{model_type}', which is not supported yet;"
             f" expected one of {', '.join(SUPPORTED_MODEL_TYPES)}"
         )
-    parsed = validate(HfConfig, config, where)
+    parsed = validate(HfConfig, {**config, "quantization": _quantization(config, where)}, where)
     _check_shape(parsed, where)
     return parsed
+
+
+def _quantization(config: Mapping[str, Any], where: str) -> Quantization | None:
+    given = config.get("quantization_config")
+    if not given:
+        return None
+    method = given.get("quant_method") if isinstance(given, dict) else given
+    if method == "fp8":
+        return "fp8"
+    if method == "modelopt" and given.get("quant_algo") in ("FP8", "NVFP4"):
+        return "fp8" if given["quant_algo"] == "FP8" else "nvfp4"
+    raise InputError(
+        f"{where}: 'quantization_config' shows weights quantised by {method!r}, which is not supported yet;"
+        " expected fp8, or modelopt with FP8 or NVFP4"
+    )
 
 
 def _check_shape(config: HfConfig, where: str) -> None:
@@ -112,6 +135,16 @@ def _check_shape(config: HfConfig, where: str) -> None:
         raise InputError(
             f"{where}: 'hidden_size' ({config.hidden_size}) must be a multiple of"
             f" 'num_attention_heads' ({heads}) when 'head_dim' is absent"
+        )
+    active = config.num_experts_per_tok
+    if config.experts and (active is None or active > config.experts):
+        raise InputError(
+            f"{where}: 'num_experts_per_tok' ({active}) must be 1 to {config.experts}, the number of experts"
+        )
+    if config.decoder_sparse_step != 1:
+        raise InputError(
+            f"{where}: 'decoder_sparse_step' ({config.decoder_sparse_step}) shows experts in some layers only,"
+            " which is not supported yet; expected 1"
         )
     if config.torch_dtype not in ("bfloat16", "float16"):
         raise InputError(

@@ -155,7 +155,8 @@ def _positive(name: str, value: int | None, default: int) -> int:
 
 def _activation_bytes(model: Model, tokens: int, seqs: int, tensor_parallel: int) -> int:
     width = model.bytes_per_value
-    layers = tokens * (4 * model.hidden_size + 3 * model.intermediate_size // tensor_parallel) * width
+    inner = 3 * model.intermediate_size * model.experts_per_token
+    layers = tokens * (4 * model.hidden_size + inner // tensor_parallel) * width
     logits = min(seqs, tokens) * model.vocab_size * _SAMPLER_BYTES_PER_LOGIT
     return max(layers, logits + tokens * model.hidden_size * width)
 

@@ -1,4 +1,4 @@
-"""The shape of a dense decoder-only transformer, and what follows from it: parameters, bytes.
+"""The shape of a decoder-only transformer, dense or a mixture of experts, and what follows: parameters, bytes.
 
 Shapes come from Hugging Face ``config.json`` fields, either shipped (``models/*.toml``) or by path.
 """
@@ -7,13 +7,16 @@ import dataclasses
 from pathlib import Path
 
 from hardware_profiles.files import read_toml, shipped_names, shipped_path, unknown
-from hardware_profiles.huggingface import HfConfig, parse_config, read_config
+from hardware_profiles.huggingface import HfConfig, Quantization, parse_config, read_config
 from simulator.errors import InputError
 
 
 @dataclasses.dataclass(frozen=True)
 class Model:
-    """A dense decoder with grouped-query attention and a gated MLP, in 16-bit weights and KV cache."""
+    """A decoder with grouped-query attention and a gated MLP, or several of them as experts.
+
+    KV cache, embedding and lm_head have 16 bits a value; the layers' matrices have as many unless quantised.
+    """
 
     name: str
     source: str  # where the shape was read
@@ -32,6 +35,16 @@ class Model:
     output_bias: bool
     mlp_bias: bool
     qk_norm: bool
+    num_experts: int = 1  # MLPs in a layer; intermediate_size is that of one
+    experts_per_token: int = 1
+    quantization: Quantization | None = None
+
+    @property
+    def shape(self) -> tuple[object, ...]:
+        """All that decides cost and memory: two models of equal shape are one to the simulator."""
+        return tuple(
+            value for key, value in dataclasses.asdict(self).items() if key not in ("name", "source")
+        )
 
     @property
     def bytes_per_value(self) -> int:
@@ -39,12 +52,45 @@ class Model:
         return 2
 
     @property
-    def linear_parameters(self) -> int:
-        """Parameters of all layers' matrices, L·(h·(H+2K)·d + H·d·h + 3·h·I): no lm_head, no embedding."""
+    def _attention_parameters(self) -> int:
+        """Matrices of one layer outside its MLPs: h·(H+2K)·d + H·d·h, and the router if there are experts."""
         h, d = self.hidden_size, self.head_dim
         heads, kv_heads = self.num_attention_heads, self.num_key_value_heads
-        per_layer = h * (heads + 2 * kv_heads) * d + heads * d * h + 3 * h * self.intermediate_size
+        router = h * self.num_experts if self.num_experts > 1 else 0
+        return h * (heads + 2 * kv_heads) * d + heads * d * h + router
+
+    @property
+    def _expert_parameters(self) -> int:
+        """Matrices of one gated MLP, 3·h·I."""
+        return 3 * self.hidden_size * self.intermediate_size
+
+    @property
+    def linear_parameters(self) -> int:
+        """Parameters of all layers' matrices, every expert included: no lm_head, no embedding."""
+        per_layer = self._attention_parameters + self.num_experts * self._expert_parameters
         return self.num_hidden_layers * per_layer
+
+    @property
+    def active_linear_parameters(self) -> int:
+        """Those of them that one token is multiplied with."""
+        per_layer = self._attention_parameters + self.experts_per_token * self._expert_parameters
+        return self.num_hidden_layers * per_layer
+
+    @property
+    def bytes_per_weight(self) -> float:
+        """Bytes of a value of the layers' matrices, scales included (nvfp4: one byte for 16 values)."""
+        return {None: 2.0, "fp8": 1.0, "nvfp4": 0.5625}[self.quantization]
+
+    def weight_bytes_read(self, tokens: int) -> float:
+        """Return the bytes of the layers' matrices that a step of so many tokens is expected to read.
+
+        With experts: those that at least one token picks, if each picks evenly and by itself.
+        """
+        reached = float(self.num_experts)
+        if self.num_experts > 1:
+            reached *= 1 - (1 - self.experts_per_token / self.num_experts) ** tokens
+        per_layer = self._attention_parameters + reached * self._expert_parameters
+        return self.num_hidden_layers * per_layer * self.bytes_per_weight
 
     @property
     def parameters(self) -> int:
@@ -62,7 +108,8 @@ class Model:
     @property
     def weight_bytes(self) -> int:
         """Bytes of all weights."""
-        return self.parameters * self.bytes_per_value
+        others = self.parameters - self.linear_parameters
+        return int(self.linear_parameters * self.bytes_per_weight) + others * self.bytes_per_value
 
     @property
     def kv_bytes_per_token(self) -> int:
@@ -110,7 +157,7 @@ def _model(name: str, source: str, config: HfConfig) -> Model:
         num_attention_heads=heads,
         num_key_value_heads=config.num_key_value_heads or heads,
         head_dim=config.head_dim or config.hidden_size // heads,
-        intermediate_size=config.intermediate_size,
+        intermediate_size=config.moe_intermediate_size or config.intermediate_size,
         vocab_size=config.vocab_size,
         max_position_embeddings=config.max_position_embeddings,
         tie_word_embeddings=config.tie_word_embeddings,
@@ -119,5 +166,8 @@ def _model(name: str, source: str, config: HfConfig) -> Model:
         qkv_bias=bias or config.model_type == "qwen2",
         output_bias=bias,
         mlp_bias=config.mlp_bias,
-        qk_norm=config.model_type == "qwen3",
+        qk_norm=config.model_type in ("qwen3", "qwen3_moe"),
+        num_experts=config.experts or 1,
+        experts_per_token=config.num_experts_per_tok if config.experts and config.num_experts_per_tok else 1,
+        quantization=config.quantization,
     )

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from simulator.errors import InputError
 from simulator.report import Summary, number, table
 from simulator.workload import Workload, build
@@ -32,6 +34,7 @@ _COMPARED: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("user idle p99", "s", ("idle_latency", "idle_latency_s", "p99")),
     ("fluidity > 0.9", "share of arrived", ("fluidity", "share_of_arrived_above_0_9")),
     ("QoE mean", "0 to 1", ("qoe", "qoe", "mean")),
+    ("prefix cache hits", "share of looked up", ("engine", "prefix_hit_share")),
     ("US$", "per million output tokens", ("cost", "usd_per_million_output_tokens")),
     ("US$", "per million smooth-good", ("cost", "usd_per_million_smooth_good_tokens")),
     ("smooth goodput", "tokens/s", ("smooth_goodput", "smooth_goodput_tokens_per_s")),
@@ -58,7 +61,7 @@ def comparison(names: Sequence[str], summaries: Sequence[Summary]) -> str:
 def _look_up(summary: Summary, path: Sequence[str]) -> float | None:
     value: Any = summary
     for key in path:
-        value = value[key]
+        value = value.get(key) if value is not None else None
     return None if value is None else float(value)
 
 
@@ -76,12 +79,18 @@ def first_difference(one: Workload, other: Workload) -> str | None:
     """Say how the second workload differs from the first, or return None if its requests are the very same."""
     if len(one) != len(other):
         return f"{len(other):,} requests, not {len(one):,}"
-    for column in ("arrival_s", "prompt_tokens", "output_tokens"):
+    for column in ("arrival_s", "prompt_tokens", "output_tokens", "priority", "leave_s"):
         ours, theirs = getattr(one, column), getattr(other, column)
-        differ = ours != theirs
+        if ours is None and theirs is None:
+            continue
+        if ours is None or theirs is None:
+            return f"{column} is given, not absent" if ours is None else f"{column} is absent, not given"
+        differ = (ours != theirs) & ~(np.isnan(ours) & np.isnan(theirs))
         if differ.any():
             i = int(differ.argmax())
             return f"{column} of request {i} is {theirs[i]:g}, not {ours[i]:g}"
+    if one.segments != other.segments:
+        return "prompts have other beginnings in common"
     if one.max_tokens != other.max_tokens:
         return f"max_tokens is {other.max_tokens}, not {one.max_tokens}"
     return None

@@ -42,6 +42,20 @@ class StepShape:
         self.swap_in_blocks = swap_in_blocks  # KV blocks moved from host memory before the step
         self.swap_out_blocks = swap_out_blocks  # KV blocks moved to host memory before the step
 
+    def count(self, tokens: int, prior: int, decode: bool, sign: int) -> None:
+        """Add an entry of ``tokens`` tokens after ``prior`` ones to the step (``sign`` 1), or remove it (-1).
+
+        The last token of a recomputation is a ``decode`` like any other.
+        """
+        if decode:
+            self.decode_seqs += sign
+            self.decode_context_tokens += sign * (prior + 1)
+        else:
+            self.prefill_tokens += sign * tokens
+            self.prefill_seqs += sign
+            self.prefill_attention_pairs += sign * tokens * (prior + 0.5 * tokens)
+            self.prefill_context_tokens += sign * (prior + tokens)
+
 
 class CostModel(Protocol):
     """How long a step takes: a pure function of its shape, with no clock and no hidden randomness."""

@@ -8,6 +8,7 @@ import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -19,6 +20,7 @@ from simulator.errors import StallError
 from simulator.limits import Limits
 from simulator.policy import Router, Scheduler
 from simulator.prefix_cache import CachingBooks, Content
+from simulator.radix_cache import RadixBooks
 from simulator.replica import Replica
 from simulator.rng import stream
 from simulator.tables import Columns, Tables, request_table, step_table, token_table
@@ -37,6 +39,15 @@ class Outcome:
     end_s: float  # the last event, or the horizon
     interrupted: bool = False
     stalled: str | None = None
+    prefix_hits: tuple[int, int] | None = None  # as the function of that name
+
+
+@runtime_checkable
+class _PrefixCache(Protocol):
+    """Books that count, at admissions, the known tokens looked up and those found."""
+
+    hit_tokens: int
+    looked_up_tokens: int
 
 
 def simulate(
@@ -73,7 +84,7 @@ def simulate(
     )
     interrupted, stalled = play(cluster, on_progress, should_stop)
     tables, end_s = unfold(cluster)
-    return Outcome(tables, end_s, interrupted, stalled)
+    return Outcome(tables, end_s, interrupted, stalled, prefix_hits(cluster))
 
 
 def assemble(
@@ -114,9 +125,19 @@ def unfold(cluster: Cluster) -> tuple[Tables, float]:
         "prompt_tokens": workload.prompt_tokens[:n],
         "output_tokens": workload.output_tokens[:n],
     }
+    if workload.priority is not None:
+        arrived["priority"] = workload.priority[:n]
     return Tables(
         steps, tokens, request_table(records, cluster.refused, arrived, steps, tokens, last_s)
     ), last_s
+
+
+def prefix_hits(cluster: Cluster) -> tuple[int, int] | None:
+    """Known tokens found in prefix caches at admissions, and those looked up; None without such a cache."""
+    caches = [each.books for each in cluster.replicas if isinstance(each.books, _PrefixCache)]
+    if not caches:
+        return None
+    return sum(each.hit_tokens for each in caches), sum(each.looked_up_tokens for each in caches)
 
 
 def books_for(policy: Scheduler, limits: Limits, workload: Workload) -> Books:
@@ -129,6 +150,10 @@ def books_for(policy: Scheduler, limits: Limits, workload: Workload) -> Books:
             return Content((), -1 - request_id)  # nothing in common with anybody
         return Content(workload.segments[request_id], int(workload.output_stream[request_id]))
 
+    if policy.prefix_cache() == "radix":
+        return RadixBooks(
+            limits, null_blocks=policy.null_blocks, queue_key=policy.queue_key(), content=content
+        )
     return CachingBooks(
         limits,
         null_blocks=policy.null_blocks,

@@ -9,7 +9,7 @@ tokens than it has) is a bug in the policy and raises ``ValueError``.
 from bisect import bisect_left, bisect_right
 from collections import deque
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 from simulator.cost import StepShape
 from simulator.decode_group import DecodeGroup
@@ -96,6 +96,10 @@ class Ledger:
         """Free blocks that a waiting job takes to hold its first ``tokens`` tokens, cached ones included."""
         return -(-tokens // self.block_size)
 
+    def prefix_ranks(self, rule: Literal["lpm", "dfs-weight"]) -> dict[Job, float]:
+        """Where waiting jobs stand by what a radix tree holds of them, SGLang's two ways; smallest first."""
+        return {}
+
     def last_running(self) -> Job:
         """The running job that was admitted last."""
         return next(reversed(self.running))
@@ -119,6 +123,16 @@ class Ledger:
             shape.decode_context_tokens = group.context_base + size * group.tick
             self.ticks = True
         return True
+
+    def decode_beyond_the_end(self) -> None:
+        """Compute a token more, which nobody gets, for all whose last one is under way.
+
+        That is what an engine does that plans the next step before it has looked for ends.
+        """
+        for job in self.running:
+            if job.completing:
+                self.token_budget -= 1
+                self.shape.count(1, job._computed, True, 1)
 
     def hold(self, job: Job) -> None:
         """Take a job out of the decode group: it goes on by ``prefill(job, 1)``, or sits this step out.
@@ -226,6 +240,12 @@ class Ledger:
         self.waiting.remove(job)
         self._enqueue(job, at_head=True)
 
+    def sort_waiting(self, key: Callable[[Job], Any]) -> None:
+        """Reorder the waiting queue; equals stay as they are, and whoever comes later joins at the end."""
+        ordered = sorted(self.waiting, key=key)
+        self.waiting.clear()
+        self.waiting.extend(ordered)
+
     # How the verbs do it
 
     def _enqueue(self, job: Job, at_head: bool = False) -> None:
@@ -255,7 +275,7 @@ class Ledger:
             self.partial.pop(job, None)
             tokens = self._chunks.pop(job, 0)
             if tokens:
-                self._shape_entry(job, tokens, -1)
+                self.shape.count(tokens, job._computed, job.decodes, -1)
                 self.token_budget += tokens
         del self.running[job]
         self.changed = True
@@ -293,18 +313,5 @@ class Ledger:
             job.reserved = True  # it will never ask for more
         self.token_budget -= tokens
         self._chunks[job] = tokens
-        self._shape_entry(job, tokens, 1)
+        self.shape.count(tokens, computed, tokens == 1 and job.decodes, 1)
         return True
-
-    def _shape_entry(self, job: Job, tokens: int, sign: int) -> None:
-        """Add a chunk to the step's shape (``sign`` 1) or take it out again (-1)."""
-        shape = self.shape
-        computed = job._computed
-        if tokens == 1 and job._generated and computed + 1 == job.prompt_tokens + job._generated:
-            shape.decode_seqs += sign  # the last token of a recomputation runs like any decode
-            shape.decode_context_tokens += sign * (computed + 1)
-        else:
-            shape.prefill_tokens += sign * tokens
-            shape.prefill_seqs += sign
-            shape.prefill_attention_pairs += sign * tokens * (computed + 0.5 * tokens)
-            shape.prefill_context_tokens += sign * (computed + tokens)

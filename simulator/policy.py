@@ -12,6 +12,7 @@ from simulator.request import Job
 class Scheduler(ABC):
     """Decides what one replica computes in its next step: subclass it in a file of its own."""
 
+    default_block_size: ClassVar[int] = 16  # tokens in a KV block, unless the scenario says otherwise
     null_blocks: ClassVar[int] = 0  # KV blocks that the engine keeps for itself
     overrun_tokens: ClassVar[int] = 0  # tokens beyond max_model_len that a sequence gets before it stops
 

@@ -6,6 +6,7 @@ scheduled, and stay findable after they are freed until they are handed out anew
 first. The last token of a request is always computed, so at most all full blocks before it are reused.
 """
 
+from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -36,8 +37,11 @@ class Content:
 
     def pieces(self, start: int, end: int) -> tuple[tuple[int, int], ...]:
         """The tokens at positions ``start`` to ``end`` as (stream, tokens)."""
+        first = bisect_right(self._ends, start)
+        if first == len(self._ends) or end <= self._ends[first]:  # all in one stream, as most blocks are
+            return ((self._streams[first], end - start),)
         found: list[tuple[int, int]] = []
-        for stream, stop in zip(self._streams, [*self._ends, end], strict=True):
+        for stream, stop in zip(self._streams[first:], [*self._ends[first:], end], strict=True):
             if start < stop:
                 tokens = min(stop, end) - start
                 if found and found[-1][0] == stream:

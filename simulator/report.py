@@ -73,7 +73,7 @@ def _facts(manifest: Mapping[str, Any], summary: Summary, log: "RequestLog") -> 
     return [
         f"{scenario['name']}, seed {scenario['seed']}",
         "",
-        *_block("Hardware", [f"{scenario['cluster']['replicas']} x {scenario['hardware']['gpu']}, each:"]),
+        *_block("Hardware", _machines(manifest)),
         *_block("", manifest["hardware"]),
         *_block("Engine", [", ".join(f"{key} {engine[key]:,}" for key in limits)]),
         *_block("Policies", [f"{kind} {_named(choice)}" for kind, choice in scenario["policy"].items()]),
@@ -87,6 +87,15 @@ def _facts(manifest: Mapping[str, Any], summary: Summary, log: "RequestLog") -> 
         ),
         *_block("Measured", _measured(summary)),
     ]
+
+
+def _machines(manifest: Mapping[str, Any]) -> list[str]:
+    scenario, engine = manifest["scenario"], manifest["engine"]
+    replicas, gpu = scenario["cluster"]["replicas"], scenario["hardware"]["gpu"]
+    size = engine.get("tensor_parallel_size", 1)
+    machines = f"{replicas} x {size} {gpu}" if size > 1 else f"{replicas} x {gpu}"
+    model = engine.get("cost_model")
+    return [f"{machines}{f', {model} step times' if model else ''}; each{' GPU' if size > 1 else ''}:"]
 
 
 def _measured(summary: Summary) -> list[str]:
@@ -105,6 +114,11 @@ def _measured(summary: Summary) -> list[str]:
         f"KV blocks in use {_percent(engine['kv_usage_mean'])} on average, {_percent(engine['kv_usage_max'])} at most;"
         f" {counted(engine['preemptions'], 'preemption')}",
     ]
+    if "prefix_hit_share" in engine:
+        lines.append(
+            f"prefix cache hits: {_percent(engine['prefix_hit_share'])} of the"
+            f" {engine['prefix_looked_up_tokens']:,} known tokens looked up at admissions"
+        )
     per_million = cost["usd_per_million_output_tokens"]
     if per_million is not None:
         lines.append(
@@ -169,6 +183,8 @@ _WHAT_HAPPENED = {
     "unfinished": "had not finished when the run ended; their waiting is counted up to that moment",
     "failed": "could never be served (longer than max_model_len or the KV cache)",
     "rejected": "were refused at admission",
+    "abandoned_by_system": "were dropped by the system to save others",
+    "abandoned_by_user": "were given up by their clients, whose patience ran out, before the last token",
 }
 
 

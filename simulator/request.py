@@ -94,6 +94,13 @@ class Job:
         return self.known_tokens - self.computed_tokens
 
     @property
+    def decodes(self) -> bool:
+        """Whether its next token is all that it needs of a step."""
+        if self._decoding is not None:
+            return True
+        return self._generated > 0 and self._computed + 1 == self.prompt_tokens + self._generated
+
+    @property
     def completing(self) -> bool:
         """Whether its last token is computed or being computed."""
         return self._decoding is None and self._generated >= self._output_tokens

@@ -158,7 +158,7 @@ class Result:
         overview(
             self.log,
             self._columns["steps"],
-            self.manifest["engine"]["usable_blocks"] * self.manifest["gpus"],
+            self.manifest["engine"]["usable_blocks"] * scenario["cluster"]["replicas"],
             UserModel(**scenario["user"]),
             path,
             scenario["name"],
@@ -231,6 +231,19 @@ class Result:
                 np.count_nonzero(log.completed & (log.token_counts < log.output_tokens))
             ),
             "extrapolated_share": self.manifest["extrapolated_share"],
+            **self._prefix_cache(),
+        }
+
+    def _prefix_cache(self) -> dict[str, Any]:
+        """What the prefix caches found; nothing where there was none."""
+        counts = self.manifest.get("prefix_cache")
+        if counts is None:
+            return {}
+        hit, looked_up = counts["hit_tokens"], counts["looked_up_tokens"]
+        return {
+            "prefix_hit_tokens": hit,
+            "prefix_looked_up_tokens": looked_up,
+            "prefix_hit_share": hit / looked_up if looked_up else None,
         }
 
     def _cost(self, metrics: Mapping[str, Any]) -> dict[str, Any]:

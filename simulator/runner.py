@@ -2,7 +2,7 @@
 
 import platform
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, TypeVar
@@ -10,15 +10,17 @@ from typing import Any, TypeVar
 import numpy as np
 
 from hardware_profiles import (
-    AnalyticCost,
     Gpu,
+    HardwareCost,
     KvCapacity,
     Model,
     kv_capacity,
     load_gpu,
     load_model,
     resolve_max_model_len,
+    step_cost,
 )
+from hardware_profiles.gpu import GIB
 from simulator.discover import blamed, load
 from simulator.engine import Outcome, simulate
 from simulator.errors import InputError, StallError
@@ -41,7 +43,7 @@ class Server:
     model: Model
     capacity: KvCapacity
     limits: Limits
-    cost: AnalyticCost
+    cost: HardwareCost
 
 
 def run(
@@ -76,7 +78,7 @@ def run(
             replicas=scenario.cluster.replicas,
             seed=scenario.seed,
             horizon_s=scenario.run.horizon_s,
-            frontend_s=server.gpu.engine_overheads.frontend_s,
+            frontend_s=server.cost.overheads.frontend_s,
             on_progress=on_progress,
             should_stop=should_stop,
         )
@@ -99,8 +101,11 @@ def equip(scenario: Scenario, base_dir: Path | None = None) -> Server:
     """
     gpu = _named("hardware.gpu", lambda: load_gpu(scenario.hardware.gpu, base_dir))
     model = _named("hardware.model", lambda: load_model(scenario.hardware.model, base_dir))
+    if scenario.hardware.quantization is not None:
+        model = replace(model, quantization=scenario.hardware.quantization)
     engine = scenario.engine
     policy: Scheduler = make_policy("scheduling", scenario.policy.scheduling)
+    block_size = engine.block_size or policy.default_block_size
     seqs = engine.max_num_seqs or gpu.default_max_num_seqs
     tokens = engine.max_num_batched_tokens
     if tokens is None and policy.splits_prompts():
@@ -114,13 +119,14 @@ def equip(scenario: Scenario, base_dir: Path | None = None) -> Server:
             gpu,
             model,
             gpu_memory_utilization=engine.gpu_memory_utilization,
-            block_size=engine.block_size,
+            block_size=block_size,
             max_num_batched_tokens=tokens,
             max_num_seqs=seqs,
             num_gpu_blocks=engine.num_gpu_blocks,
+            tensor_parallel=engine.tensor_parallel_size,
         ),
     )
-    kv_tokens = (capacity.num_blocks - policy.null_blocks) * engine.block_size
+    kv_tokens = (capacity.num_blocks - policy.null_blocks) * block_size
     max_model_len = _named(
         "engine.max_model_len", lambda: resolve_max_model_len(model, kv_tokens, engine.max_model_len)
     )
@@ -130,7 +136,7 @@ def equip(scenario: Scenario, base_dir: Path | None = None) -> Server:
         )
     if max_model_len < 2:
         raise InputError(
-            f"engine.num_gpu_blocks: {capacity.num_blocks} blocks of {engine.block_size} tokens hold no sequence;"
+            f"engine.num_gpu_blocks: {capacity.num_blocks} blocks of {block_size} tokens hold no sequence;"
             " expected room for a prompt token and an output token"
         )
     if not policy.splits_prompts() and tokens < max_model_len:
@@ -138,8 +144,29 @@ def equip(scenario: Scenario, base_dir: Path | None = None) -> Server:
             f"engine.max_num_batched_tokens: expected at least max_model_len = {max_model_len} with"
             f" {scenario.policy.scheduling.name}, which computes prompts whole, got {tokens}"
         )
-    limits = Limits(seqs, tokens, max_model_len, capacity.num_blocks, engine.block_size)
-    return Server(gpu, model, capacity, limits, AnalyticCost(gpu, model))
+    limits = Limits(
+        seqs,
+        tokens,
+        max_model_len,
+        capacity.num_blocks,
+        block_size,
+        num_cpu_blocks=int(engine.swap_space * GIB) // (block_size * capacity.kv_bytes_per_token),
+        strict_engine=engine.strict_engine,
+    )
+    return Server(gpu, model, capacity, limits, _cost(scenario, policy, gpu, model, block_size))
+
+
+def _cost(scenario: Scenario, policy: Scheduler, gpu: Gpu, model: Model, block_size: int) -> HardwareCost:
+    """Return the price of a step, with the overheads of an engine that schedules as the policy does."""
+    hardware, size = scenario.hardware, scenario.engine.tensor_parallel_size
+    overheads = _named(
+        "hardware.overheads",
+        lambda: gpu.overheads(hardware.overheads, asynchronous=policy.pipeline_depth() > 1),
+    )
+    return _named(
+        "hardware.cost_model",
+        lambda: step_cost(gpu, model, hardware.cost_model, size, overheads, block_size),
+    )
 
 
 def _named(key: str, make: Callable[[], _Part]) -> _Part:
@@ -168,6 +195,7 @@ def _check_lengths(scenario: Scenario, workload: Workload, server: Server) -> No
             + (f" (as have {count - 1} others too long)" if count > 1 else "")
             + f"; expected fewer than max_model_len = {limits.max_model_len} (the model's limit is"
             f" {server.model.max_position_embeddings}, the KV cache holds {server.capacity.tokens} tokens)"
+            + ("; workload.max_prompt_tokens leaves such requests out" if key == "trace" else "")
         )
 
 
@@ -204,17 +232,29 @@ def _manifest(scenario: Scenario, workload: Workload, server: Server, outcome: O
             "usable_blocks": limits.num_gpu_blocks
             - make_policy("scheduling", scenario.policy.scheduling).null_blocks,
             "block_size": limits.block_size,
-            "frontend_s": server.gpu.engine_overheads.frontend_s,
+            "num_cpu_blocks": limits.num_cpu_blocks,
+            "tensor_parallel_size": scenario.engine.tensor_parallel_size,
+            "cost_model": server.cost.kind,
+            "overheads": server.cost.overheads.engine_version,
+            "frontend_s": server.cost.overheads.frontend_s,
         },
-        "gpus": scenario.cluster.replicas,
+        "gpus": scenario.cluster.replicas * scenario.engine.tensor_parallel_size,
         "usd_per_gpu_hour": server.gpu.price.usd_per_hour,
         "usd_per_gpu_hour_date": server.gpu.price.date.isoformat(),
         "validated": server.gpu.validated,
+        **_prefix_cache(outcome),
         "end_of_run_s": outcome.end_s,
         "extrapolated_share": float(lasted_s[outside].sum()) / busy_s if busy_s else 0.0,
         "partial": outcome.interrupted,
         "stalled": outcome.stalled,
     }
+
+
+def _prefix_cache(outcome: Outcome) -> dict[str, Any]:
+    if outcome.prefix_hits is None:
+        return {}
+    hit_tokens, looked_up_tokens = outcome.prefix_hits
+    return {"prefix_cache": {"hit_tokens": hit_tokens, "looked_up_tokens": looked_up_tokens}}
 
 
 def _versions() -> dict[str, str]:

@@ -7,7 +7,7 @@ found. Sections are frozen; ``with_overrides`` makes a changed copy.
 from collections.abc import Sequence
 from copy import deepcopy
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -20,9 +20,10 @@ from pydantic import (
 )
 
 from simulator import scenario_toml
-from simulator.discover import Kind, complete, nearest
+from simulator.discover import Kind, complete
 from simulator.errors import InputError
 from simulator.metrics.options import Slo, UserModel
+from simulator.scenario_errors import sentence, unknown_key
 from simulator.workload.spec import Name, WorkloadSpec
 
 DEFAULT_POLICY: dict[Kind, str] = {"scheduling": "vllm_v1", "routing": "round_robin"}
@@ -44,12 +45,25 @@ class Hardware(Section):
     model: str = Field(
         "llama-3.1-8b", description="see: servesim list models; or path to a Hugging Face config.json"
     )
+    cost_model: Literal["auto", "analytic", "tabulated"] = Field(
+        "auto",
+        description="a formula, measured tables, or (auto) tables where there are some for this hardware",
+    )
+    overheads: str | None = Field(
+        None,
+        description="what the engine adds to the kernels, as named in the GPU's profile; unset: by policy",
+    )
+    quantization: Literal["fp8", "nvfp4"] | None = Field(
+        None, description="of the layers' matrices; unset: as the model's config says"
+    )
 
 
 class Engine(Section):
     """KV cache and limits of one serving engine, under vLLM's names."""
 
-    block_size: Annotated[int, Field(ge=1, le=65536)] = Field(16, description="tokens in a KV block")
+    block_size: Annotated[int, Field(ge=1, le=65536)] | None = Field(
+        None, description="tokens in a KV block; unset: the default of the policy's engine, 16 or SGLang's 1"
+    )
     gpu_memory_utilization: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] = Field(
         0.9, description="share of the GPU's memory that the engine may use"
     )
@@ -63,6 +77,13 @@ class Engine(Section):
     num_gpu_blocks: AtLeastOne | None = Field(None, description="KV blocks; unset: computed from the memory")
     max_model_len: AtLeastOne | None = Field(
         None, description="longest sequence in tokens; unset: the model's own, cut to what the KV cache holds"
+    )
+    tensor_parallel_size: Literal[1, 2, 4, 8] = Field(1, description="GPUs that an engine spreads over")
+    swap_space: Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)] = Field(
+        4.0, description="GiB of host memory a GPU, for policies that swap KV blocks out"
+    )
+    strict_engine: bool = Field(
+        False, description="do what the engine does even where that hangs, for requests that can never fit"
     )
 
 
@@ -244,64 +265,12 @@ def default_scenario(overrides: Sequence[str] = ()) -> Scenario:
     return Scenario(name=name, **scenario.to_tables())
 
 
-def unknown_key(section: str, key: str, known: list[str]) -> str:
-    """Return the sentence that refuses a key, with the nearest and all known ones."""
-    where = f"{section}.{key}" if section else key
-    return f"{where}: unknown key; {nearest(key, known)}expected one of {', '.join(known)}"
-
-
-_EXPECTED = {
-    "greater_than": "a number > {gt}",
-    "greater_than_equal": "a number >= {ge}",
-    "less_than": "a number < {lt}",
-    "less_than_equal": "a number <= {le}",
-    "finite_number": "a finite number",
-    "int_type": "a whole number",
-    "int_from_float": "a whole number",
-    "float_type": "a number",
-    "string_type": "text in quotes",
-    "string_pattern_mismatch": "one line of text",
-    "literal_error": "one of {expected}",
-    "model_type": "a table",
-    "model_attributes_type": "a table",
-}
-
-
-def sentence(error: ValidationError, model: type[BaseModel]) -> str:
-    """Say in one sentence what pydantic found first, and how many more problems there are."""
-    problems = error.errors()
-    first = problems[0]
-    path = [str(part) for part in first["loc"]]
-    context = first.get("ctx", {})
-    cause = context.get("error")
-    if isinstance(cause, InputError):
-        text = str(cause)
-    elif first["type"] == "extra_forbidden":
-        known = _section(model, path[:-1]).model_fields
-        text = unknown_key(".".join(path[:-1]), path[-1], list(known))
-    else:
-        expected = _EXPECTED.get(first["type"])
-        got = repr(first["input"])
-        bounds = {key: f"{bound:g}" if isinstance(bound, float) else bound for key, bound in context.items()}
-        wanted = f"expected {expected.format(**bounds)}" if expected else first["msg"]
-        text = f"{'.'.join(path)}: {wanted}, got {got if len(got) <= 60 else got[:57] + '...'}"
-    more = len(problems) - 1
-    return f"{text} (and {more} more problem{'s' if more > 1 else ''})" if more else text
-
-
-def _section(model: type[BaseModel], path: list[str]) -> type[BaseModel]:
-    for part in path:
-        inner = model.model_fields[part].annotation
-        assert isinstance(inner, type)
-        assert issubclass(inner, BaseModel)
-        model = inner
-    return model
-
-
 def _plain(value: Any) -> Any:
     """Turn numpy scalars, as sweeps make them, into the plain numbers that strict typing asks for."""
     if isinstance(value, dict):
         return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
     return value.item() if type(value).__module__ == "numpy" and getattr(value, "ndim", 1) == 0 else value
 
 

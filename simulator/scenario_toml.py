@@ -97,7 +97,10 @@ def _flat(section: str, table: dict[str, Any]) -> Iterator[tuple[str, dict[str, 
 def _line(section: str, key: str, value: Any, scenario: "Scenario") -> str:
     import tomli_w
 
-    shown = f"# {key} =" if value is None else tomli_w.dumps({key: value}).strip()
+    if isinstance(value, list):  # on one line
+        shown = f"{key} = [{', '.join(tomli_w.dumps({'_': item})[4:].strip() for item in value)}]"
+    else:
+        shown = f"# {key} =" if value is None else tomli_w.dumps({key: value}).strip()
     comment = _comment(section, key, scenario)
     return f"{shown:<40}  # {comment}" if comment else shown
 

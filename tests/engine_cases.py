@@ -74,6 +74,24 @@ VARIANTS = {
         {"enable_chunked_prefill": True, "preemption_mode": "swap"},
         {"scheduler_delay_factor": 0.5},
     ],
+    "sglang": [
+        {"disable_overlap_schedule": True},
+        {"disable_radix_cache": True},
+        {"disable_radix_cache": True, "disable_overlap_schedule": True, "ignore_eos": True},
+        {"schedule_policy": "lpm", "chunked_prefill_size": 8},
+        {"schedule_policy": "dfs-weight", "enable_mixed_chunk": True, "disable_overlap_schedule": True},
+        {"schedule_policy": "lof", "enable_mixed_chunk": True, "chunked_prefill_size": 8},
+        {"schedule_policy": "random", "chunked_prefill_size": "off", "max_prefill_tokens": 30},
+        {"enable_priority_scheduling": True, "priority_scheduling_preemption_threshold": 1},
+        {
+            "enable_priority_scheduling": True,
+            "priority_scheduling_preemption_threshold": 1,
+            "schedule_policy": "lof",
+            "enable_mixed_chunk": True,
+            "disable_overlap_schedule": True,
+            "schedule_conservativeness": 0.05,
+        },
+    ],
 }
 CHOICES = [(name, options) for name in SCHEDULING for options in ({}, *VARIANTS.get(name, ()))]
 

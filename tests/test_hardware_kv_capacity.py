@@ -11,7 +11,7 @@ from hardware_profiles import Gpu, kv_capacity, list_gpus, load_gpu, load_model,
 from simulator.errors import InputError
 
 H100 = load_gpu("h100-80gb-sxm")
-GPUS = [load_gpu(name) for name in list_gpus()]
+GPUS = [gpu for gpu in map(load_gpu, list_gpus()) if gpu.memory_bytes > 35e9]  # llama-3.1-8b fits 60 % of it
 LLAMA = load_model("llama-3.1-8b")
 
 

@@ -1,13 +1,16 @@
 """Loading GPU and model profiles: what ships, what a user may give by path, and how bad input is refused."""
 
+import gzip
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from hardware_profiles import list_gpus, list_models, load_gpu, load_model
+from hardware_profiles import find_table, list_gpus, list_models, list_tables, load_gpu, load_model, step_cost
 from hardware_profiles.files import PACKAGE_DIR, read_toml
+from hardware_profiles.fit import step_shape
+from hardware_profiles.tables import make_table, read_table, write_table
 from simulator.errors import InputError
 
 LLAMA = {
@@ -38,10 +41,16 @@ def test_every_shipped_gpu_loads_and_states_its_origin(name: str) -> None:
     assert gpu.name == name
     assert gpu.usd_per_hour > 0
     assert gpu.validated
-    for block in (gpu.datasheet, gpu.price, gpu.engine_defaults, gpu.kernel_fit, gpu.engine_overheads):
+    blocks = [gpu.datasheet, gpu.price, gpu.engine_defaults, gpu.kernel_fit, gpu.host_link, gpu.all_reduce]
+    blocks += [gpu.mixed_batch, gpu.operator_tables, *gpu.engine_overheads.values()]
+    for block in filter(None, blocks):
         assert block.source
         assert block.licence
         assert block.date.year >= 2025
+    assert {overheads.asynchronous for overheads in gpu.engine_overheads.values()} == {True, False}
+    measured = gpu.kernel_fit.measured_range is not None
+    assert measured == (gpu.kernel_fit.error is not None) == (gpu.operator_tables is not None)
+    assert measured == bool(list_tables(gpu)) == (not gpu.validated.startswith("not validated"))
 
 
 @pytest.mark.parametrize("name", list_models())
@@ -60,7 +69,13 @@ def test_units() -> None:
     assert gpu.peak_flop_per_s == 989e12
     assert gpu.bandwidth_bytes_per_s == 3.35e12
     assert 79e9 * 1.07 < gpu.memory_bytes < 80e9 * 1.07  # GiB, a little below the marketed 80
-    assert gpu.frontend_s == 0.0076
+    assert gpu.overheads().frontend_s == 0.0076
+    assert gpu.overheads() == gpu.overheads("vllm-0_15-async") == gpu.overheads(asynchronous=True)
+    assert gpu.overheads(asynchronous=False) == gpu.overheads("vllm-0_12-sync")
+    with pytest.raises(
+        InputError, match=r"'vllm-9' is not in h100.*expected one of vllm-0_15-async, vllm-0_12-sync"
+    ):
+        gpu.overheads("vllm-9")
     assert model.kv_bytes_per_token == 131072
     assert model.weight_bytes == 2 * model.parameters == 2 * 8_030_261_248
 
@@ -150,6 +165,94 @@ def test_tied_embeddings_and_biases_count(tmp_path: Path) -> None:
     assert qwen - plain == 32 * (4096 + 2 * 1024)
 
 
+def test_experts_and_quantised_weights_count(tmp_path: Path) -> None:
+    plain = load_model(str(write_config(tmp_path)))
+    mixtral = {"model_type": "mixtral", "num_local_experts": 8, "num_experts_per_tok": 2, "vocab_size": 32000}
+    moe = load_model(str(write_config(tmp_path, **mixtral)))
+    assert moe.parameters / 1e9 == pytest.approx(46.70, abs=0.01)  # Mixtral-8x7B, as published
+    assert moe.active_linear_parameters < 0.3 * moe.linear_parameters
+    qwen = {
+        "model_type": "qwen3_moe",
+        "num_experts": 4,
+        "num_experts_per_tok": 2,
+        "moe_intermediate_size": 768,
+    }
+    assert load_model(str(write_config(tmp_path, **qwen))).intermediate_size == 768
+    for config, bytes_per_weight in (
+        ({"quant_method": "fp8"}, 1.0),
+        ({"quant_method": "modelopt", "quant_algo": "NVFP4"}, 0.5625),
+    ):
+        small = load_model(str(write_config(tmp_path, quantization_config=config)))
+        saved = plain.linear_parameters * (2 - bytes_per_weight)
+        assert plain.weight_bytes - small.weight_bytes == saved
+        assert small.kv_bytes_per_token == plain.kv_bytes_per_token
+
+
+def test_own_tables_beside_an_own_profile(tmp_path: Path) -> None:
+    shipped = PACKAGE_DIR / "gpus" / "h100-80gb-sxm.toml"
+    text = shipped.read_text().replace('folder = "h100-80gb-sxm"', 'folder = "mine"')
+    (tmp_path / "mine.toml").write_text(text)
+    gpu, model = load_gpu("mine.toml", tmp_path), load_model("llama-3.1-8b")
+    assert list_tables(gpu) == []
+    rows = {
+        "linear": [(1, 0, 0, 0, 5.0), (2048, 0, 0, 0, 40.0)],
+        "elementwise": [(1, 0, 0, 0, 0.5), (2048, 0, 0, 0, 4.0)],
+        "lm_head": [(0, 0, 1, 0, 0.4), (0, 0, 64, 0, 0.6)],
+        "attention": [
+            *((n, 0, 0, 0, n / 1000) for n in (16, 2048)),
+            *((0, 0, b, c, b * c / 1e5) for b in (1, 64) for c in (128, 4096)),
+        ],
+    }
+    path = tmp_path / "tables" / "mine" / "llama-3.1-8b.tp1.csv.gz"
+    write_table(path, rows)
+    first = path.read_bytes()
+    write_table(path, rows)
+    assert path.read_bytes() == first
+    assert list_tables(gpu) == [("llama-3.1-8b", 1)]
+    assert find_table(gpu, model, 2) is None
+    cost = step_cost(gpu, model)
+    assert cost.kind == "tabulated"
+    assert cost.kernel_s(step_shape([], 64, 4096)) * 1e3 == pytest.approx(
+        0.6 + 2.62144 + 5.5 + 38.5 * 63 / 2047, rel=1e-4
+    )
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ({}, "expected at least 2 rows of part 'linear'"),
+        ({"linear": [(1, 0, 0, 0, -1.0), (2, 0, 0, 0, 1.0)]}, "part 'linear' has values that are negative"),
+        (
+            {"lm_head": [(0, 0, 1, 0, float("nan"))]},
+            "part 'lm_head' has values that are negative or not finite",
+        ),
+    ],
+)
+def test_bad_tables(rows: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=f"mine: .*{message}"):
+        make_table("mine", rows)
+
+
+def test_damaged_table_file_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "x.tp1.csv.gz"
+    for content in (b"no gzip", gzip.compress(b"a,b\n1,2\n"), gzip.compress(b"\xff\xfe")):
+        path.write_bytes(content)
+        with pytest.raises(InputError, match=r"x\.tp1\.csv\.gz: (expected the columns|cannot be read)"):
+            read_table(path)
+    header = b"part,new_tokens,prior_tokens,sequences,context_tokens,ms\n"
+    for line in (b"linear,1,0,0,0,fast\n", b"magic,1,0,0,0,1\n", b"linear,1,0\n"):
+        path.write_bytes(gzip.compress(header + line))
+        with pytest.raises(InputError, match=r"x\.tp1\.csv\.gz: "):
+            read_table(path)
+
+
+def test_the_shipped_hardware_is_small() -> None:
+    size = sum(
+        path.stat().st_size for path in PACKAGE_DIR.rglob("*") if path.suffix in (".gz", ".toml", ".py")
+    )
+    assert size < 2.5e6
+
+
 def test_newer_dtype_key_and_unused_window_are_accepted(tmp_path: Path) -> None:
     config = {key: value for key, value in LLAMA.items() if key != "torch_dtype"}
     config |= {"dtype": "float16", "sliding_window": 4096, "use_sliding_window": False, "layer_types": None}
@@ -160,9 +263,22 @@ def test_newer_dtype_key_and_unused_window_are_accepted(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"quantization_config": {"quant_method": "fp8"}}, "'quantization_config' shows quantised weights"),
-        ({"num_local_experts": 8}, "'num_local_experts' shows a mixture of experts"),
-        ({"n_routed_experts": 64}, "'n_routed_experts' shows a mixture of experts"),
+        (
+            {"quantization_config": {"quant_method": "gptq"}},
+            "'quantization_config' shows weights quantised by 'gptq'",
+        ),
+        (
+            {"quantization_config": {"quant_method": "modelopt", "quant_algo": "W4"}},
+            "quantised by 'modelopt'",
+        ),
+        ({"num_local_experts": 8}, r"'num_experts_per_tok' \(None\) must be 1 to 8"),
+        ({"num_experts": 8, "num_experts_per_tok": 9}, r"'num_experts_per_tok' \(9\) must be 1 to 8"),
+        (
+            {"num_experts": 8, "num_experts_per_tok": 2, "decoder_sparse_step": 2},
+            r"'decoder_sparse_step' \(2\) shows experts in some layers only",
+        ),
+        ({"mlp_only_layers": [0]}, "'mlp_only_layers' shows a mixture of experts in some layers only"),
+        ({"n_routed_experts": 64}, "'n_routed_experts' shows a mixture of routed and shared experts"),
         ({"kv_lora_rank": 512}, "'kv_lora_rank' shows multi-head latent attention"),
         ({"state_size": 16}, "'state_size' shows a state-space model"),
         ({"is_encoder_decoder": True}, "'is_encoder_decoder' shows an encoder-decoder"),

@@ -35,6 +35,10 @@ ARROWS = {
     "simulator.prefix_cache": [
         "simulator.books", "simulator.decode_group", "simulator.limits", "simulator.request",
     ],
+    "simulator.radix_tree": [],
+    "simulator.radix_cache": [
+        "simulator.books", "simulator.limits", "simulator.prefix_cache", "simulator.radix_tree", "simulator.request",
+    ],
     "simulator.replica": [
         "simulator.books", "simulator.clock", "simulator.cost", "simulator.errors", "simulator.policy",
         "simulator.request",
@@ -48,7 +52,8 @@ ARROWS = {
     "simulator.tables": ["simulator.records", "simulator.request"],
     "simulator.engine": [
         "simulator.books", "simulator.clock", "simulator.cluster", "simulator.cost", "simulator.errors",
-        "simulator.limits", "simulator.policy", "simulator.prefix_cache", "simulator.replica", "simulator.rng",
+        "simulator.limits", "simulator.policy", "simulator.prefix_cache", "simulator.radix_cache",
+        "simulator.replica", "simulator.rng",
         "simulator.tables", "simulator.workload",
     ],
     "simulator.plots": ["simulator.metrics"],

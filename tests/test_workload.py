@@ -31,9 +31,9 @@ def test_the_default_is_the_azure_hour_to_the_token():
 @pytest.mark.parametrize("name", sorted(library.shipped_traces()))
 def test_every_shipped_trace_reads_and_says_where_it_is_from(name):
     path = library.shipped_traces()[name]
-    arrival_s, prompt, output = read_trace(path)
+    columns = read_trace(path)
     rows, source, license_ = describe(path)
-    assert rows == len(arrival_s) == len(prompt) == len(output)
+    assert rows == len(columns.arrival_s) == len(columns.prompt_tokens) == len(columns.output_tokens)
     assert source
     assert license_
 

@@ -26,6 +26,12 @@ def write(path: Path, text: str) -> Path:
     return path
 
 
+def three(path: Path) -> list[list[float]]:
+    trace = read_trace(path)
+    assert trace.optional() == []
+    return [column.tolist() for column in (trace.arrival_s, trace.prompt_tokens, trace.output_tokens)]
+
+
 def refused(path: Path) -> str:
     with pytest.raises(InputError) as caught:
         read_trace(path)
@@ -40,15 +46,12 @@ def refused(path: Path) -> str:
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
 def test_csv_in_every_dress_reads_the_same(tmp_path, header, name, end):
     path = write(tmp_path / name, end.join([header, "0,374,44", "4.25,396,109", "4.25,1,1.0", ""]))
-    arrival_s, prompt, output = read_trace(path)
-    assert arrival_s.tolist() == [0.0, 4.25, 4.25]
-    assert prompt.tolist() == [374, 396, 1]
-    assert output.tolist() == [44, 109, 1]
+    assert three(path) == [[0.0, 4.25, 4.25], [374, 396, 1], [44, 109, 1]]
 
 
 def test_columns_are_found_by_name_in_any_order_among_others(tmp_path):
     path = write(tmp_path / "t.csv", "output_tokens,user,arrival_s,prompt_tokens\n7,ann,0.5,3\n")
-    assert [column.tolist() for column in read_trace(path)] == [[0.5], [3], [7]]
+    assert three(path) == [[0.5], [3], [7]]
 
 
 def test_parquet_reads_whatever_its_number_types(tmp_path):
@@ -60,7 +63,7 @@ def test_parquet_reads_whatever_its_number_types(tmp_path):
         }
     )
     pq.write_table(table, tmp_path / "t.parquet")
-    assert [column.tolist() for column in read_trace(tmp_path / "t.parquet")] == [[0, 2], [3, 4], [5, 6]]
+    assert three(tmp_path / "t.parquet") == [[0, 2], [3, 4], [5, 6]]
 
 
 def test_a_table_of_lengths_needs_no_arrival_times(tmp_path):
@@ -89,7 +92,7 @@ def test_one_more_format_is_one_more_file(tmp_path, monkeypatch):
     )
     monkeypatch.setattr(formats, "__path__", [*formats.__path__, str(tmp_path)])
     path = write(tmp_path / "t.csv", "when,isl,osl\n1,2,3\n")
-    assert [column.tolist() for column in read_trace(path)] == [[1], [2], [3]]
+    assert three(path) == [[1], [2], [3]]
 
 
 @pytest.mark.parametrize("name", ["t.csv", "t.csv.gz"])

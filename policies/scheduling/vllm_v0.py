@@ -1,11 +1,14 @@
 """vLLM's V0 scheduler: whole prompts first, in steps of their own; or, chunked, decodes first."""
 
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import ClassVar, Literal
 
 from simulator.ledger import Ledger
 from simulator.policy import Scheduler, check_share
 from simulator.request import Job
+
+_arrival = attrgetter("arrival_s")
 
 
 @dataclass
@@ -58,13 +61,14 @@ class VllmV0(Scheduler):
         """Put the running list together as the engine does; it decides between simultaneous arrivals."""
         if visited is None and not admitted and not swapped_in:
             return  # everyone decoded: the list is as it was
-        if visited is None:
-            visited = sorted(self._order, key=_arrival)
-        decodes = [job for job in visited if job in step.running and _decodes(job)]
-        prompts = [job for job in visited if job in step.running and not _decodes(job)]
+        visited = sorted(self._order, key=_arrival) if visited is None else visited
+        decodes = [job for job in visited if job in step.running and job.decodes]
+        prompts = [job for job in visited if job in step.running and not job.decodes]
         seen = {*admitted, *visited, *swapped_in}
         rest = [job for job in self._order if job in step.running and job not in seen]
-        swapped_in.sort(key=_decodes, reverse=True)  # those that decode, then half-computed prompts
+        swapped_in.sort(
+            key=attrgetter("decodes"), reverse=True
+        )  # those that decode, then half-computed prompts
         self._order = [*rest, *admitted, *decodes, *prompts, *swapped_in]
 
     def _admit(self, step: Ledger) -> list[Job]:
@@ -118,7 +122,7 @@ class VllmV0(Scheduler):
             job = queue[turn]
             while step.free_blocks < 1:
                 victim = queue.pop()
-                if self.preemption_mode == "recompute" or not step.swap_out(victim):
+                if not self._swappable(step, victim) or not step.swap_out(victim):
                     step.preempt(victim)
                 if victim is job:
                     break
@@ -127,10 +131,14 @@ class VllmV0(Scheduler):
                 turn += 1
         return queue[:turn]
 
+    def _swappable(self, step: Ledger, job: Job) -> bool:
+        """The engine brings a prompt back whole or never; if it is not to hang, such a one starts anew."""
+        comes_back = job.remaining_tokens <= step.limits.max_num_batched_tokens or step.limits.strict_engine
+        return self.preemption_mode == "swap" and comes_back
+
     def _swap_in(self, step: Ledger) -> list[Job]:
         """Bring swapped requests back, by arrival, until one does not fit; return them."""
-        keep_free = int(self.watermark * step.limits.num_gpu_blocks)
-        back: list[Job] = []
+        keep_free, back = int(self.watermark * step.limits.num_gpu_blocks), list[Job]()
         for job in sorted(step.swapped, key=_arrival):
             blocks = step.blocks_held(job) + 1
             if step.limits.num_gpu_blocks < blocks:
@@ -140,11 +148,3 @@ class VllmV0(Scheduler):
             else:
                 back.append(job)
         return back
-
-
-def _arrival(job: Job) -> float:
-    return job.arrival_s
-
-
-def _decodes(job: Job) -> bool:
-    return job.generated_tokens > 0 and job.remaining_tokens == 1

@@ -8,7 +8,7 @@ from pathlib import Path
 from simulator.errors import InputError
 
 DATA = Path(__file__).parent / "data"
-SUFFIXES = (".parquet", ".csv", ".csv.gz")
+SUFFIXES = (".parquet", ".csv", ".csv.gz", ".jsonl", ".jsonl.gz")
 _LENGTHS_PREFIX = "lengths_"
 
 

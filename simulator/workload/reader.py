@@ -1,41 +1,41 @@
-"""Reading a table of requests: Parquet, CSV or gzipped CSV, in any known trace format.
+"""Reading a table of requests: Parquet, CSV or JSON lines, in any known trace format.
 
-Every problem becomes one ``InputError`` that names the file and the line (CSV; the header is line 1) or
-the row (Parquet; the first is row 1).
+Every problem becomes one ``InputError`` that names the file and the line or the row.
 """
 
-import csv
-import gzip
-import re
-import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from simulator.errors import InputError
-from simulator.workload.formats import all_formats
+from simulator.workload.columns import BlockIds, Columns
+from simulator.workload.containers import Container, CsvFile, ParquetFile
+from simulator.workload.formats import TraceFormat, all_formats
+from simulator.workload.json_lines import JsonLinesFile
 from simulator.workload.library import SUFFIXES
-from simulator.workload.workload import check_arrivals, whole_numbers
-
-if TYPE_CHECKING:
-    import pyarrow as pa
+from simulator.workload.workload import (
+    LARGEST_INTEGER,
+    check_arrivals,
+    check_patience,
+    integers,
+    whole_numbers,
+)
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?(inf|infinity|nan)", re.IGNORECASE)
 
+def read_trace(path: Path) -> Columns:
+    """Return the columns of a trace file: arrivals (s, ascending), tokens, and the optional ones it has.
 
-def read_trace(path: Path) -> tuple[Floats, Ints, Ints]:
-    """Return arrival times (s, ascending) and prompt and output tokens of a trace file.
-
-    Raises ``InputError`` for a file that cannot be read, lacks the columns of every known format,
-    holds no rows, or holds a value that is not finite, not ascending or not positive.
+    Raises ``InputError`` for a file that cannot be read, lacks the columns of every known format, holds no
+    rows, or holds a value that is out of range.
     """
-    return _Table(path, "trace", [fmt.columns for fmt in all_formats()]).trace()
+    table = _open(path, "trace")
+    known = all_formats()
+    return _trace(table, known[_choose(table, [fmt.columns for fmt in known])])
 
 
 def read_lengths(path: Path) -> tuple[Ints, Ints]:
@@ -43,7 +43,13 @@ def read_lengths(path: Path) -> tuple[Ints, Ints]:
 
     Raises ``InputError`` as ``read_trace`` does.
     """
-    return _Table(path, "length table", [fmt.columns[1:] for fmt in all_formats()]).lengths()
+    table = _open(path, "length table")
+    accepted = [fmt.columns[1:] for fmt in all_formats()]
+    prompt, output = accepted[_choose(table, accepted)]
+    numbers = _numbers(table, "length table", (prompt, output), ())
+    return whole_numbers(prompt, numbers[prompt], table.where), whole_numbers(
+        output, numbers[output], table.where
+    )
 
 
 def describe(path: Path) -> tuple[int, str, str]:
@@ -55,165 +61,120 @@ def describe(path: Path) -> tuple[int, str, str]:
     return footer.num_rows, notes.get(b"source", b"").decode(), notes.get(b"license", b"").decode()
 
 
-class _Table:
-    """One open table: its columns as float64, and how to say where a row is."""
-
-    def __init__(self, path: Path, what: str, accepted: list[tuple[str, ...]]) -> None:
-        self.path = path
-        self.is_csv = not path.name.endswith(".parquet")
-        if not path.name.endswith(SUFFIXES):
-            raise InputError(
-                f"{path}: cannot tell the {what}'s type; expected a name ending in {', '.join(SUFFIXES)}"
-            )
-        self.header_line, header = self._csv_header() if self.is_csv else (0, self._parquet_header())
-        self.header = header
-        names = next((columns for columns in accepted if set(columns) <= set(header)), None)
-        if names is None:
-            raise InputError(self._wrong_header(accepted))
-        for name in names:
-            if header.count(name) > 1:
-                raise InputError(f"{path}: column {name} is there {header.count(name)} times; expected once")
-        self.names = names
-        self.columns = self._read()
-        if len(self.columns[0]) == 0:
-            raise InputError(f"{path}: the {what} is empty; expected at least one row below the column names")
-
-    def trace(self) -> tuple[Floats, Ints, Ints]:
-        """Check and return all three columns."""
-        check_arrivals(self.names[0], self.columns[0], self.where)
-        return (self.columns[0], *self.lengths())
-
-    def lengths(self) -> tuple[Ints, Ints]:
-        """Check and return the two columns of token counts."""
-        prompt = whole_numbers(self.names[-2], self.columns[-2], self.where)
-        return prompt, whole_numbers(self.names[-1], self.columns[-1], self.where)
-
-    def where(self, row: int) -> str:
-        """Name a row (counted from 0) the way an editor or a table viewer counts."""
-        if not self.is_csv:
-            return f"{self.path}: row {row + 1}"
-        for i, (line, _) in enumerate(self._csv_rows()):
-            if i == row + 1:  # row 0 of the file is the header
-                return f"{self.path}: line {line}"
-        return f"{self.path}: row {row + 1}"
-
-    def _read(self) -> list[Floats]:
-        import pyarrow as pa
-
-        try:
-            table = self._read_csv() if self.is_csv else self._read_parquet()
-        except (pa.ArrowException, OSError, EOFError) as error:
-            if self.is_csv:
-                self._blame_csv()
-            raise self._unreadable(error) from error
-        columns = []
-        for name in self.names:
-            column = table[name].combine_chunks()
-            if column.null_count:
-                row = int(np.argmax(column.is_null().to_numpy(zero_copy_only=False)))
-                raise InputError(f"{self.where(row)}: {name} is empty; expected a number")
-            # DLPack, since pyarrow's own conversion imports pandas where that is installed
-            columns.append(np.from_dlpack(column).astype(np.float64))
-        return columns
-
-    def _read_csv(self) -> "pa.Table":
-        import pyarrow as pa
-        import pyarrow.csv as pa_csv
-
-        types = dict.fromkeys(self.names, pa.float64())
-        return pa_csv.read_csv(
-            self.path,
-            read_options=pa_csv.ReadOptions(column_names=self.header, skip_rows=self.header_line),
-            convert_options=pa_csv.ConvertOptions(
-                column_types=types, include_columns=list(self.names), null_values=[""]
-            ),
+def _open(path: Path, what: str) -> Container:
+    if not path.name.endswith(SUFFIXES):
+        raise InputError(
+            f"{path}: cannot tell the {what}'s type; expected a name ending in {', '.join(SUFFIXES)}"
         )
+    if path.name.endswith(".parquet"):
+        return ParquetFile(path)
+    return (JsonLinesFile if ".jsonl" in path.suffixes[-2:] else CsvFile)(path)
 
-    def _read_parquet(self) -> "pa.Table":
-        import pyarrow as pa
-        import pyarrow.parquet as pq
 
-        table = pq.ParquetFile(self.path, page_checksum_verification=True).read(columns=list(self.names))
-        for name in self.names:
-            kind = table.schema.field(name).type
-            if not (pa.types.is_integer(kind) or pa.types.is_floating(kind)):
-                raise InputError(f"{self.path}: column {name} holds {kind}; expected numbers")
-        return table
+def _choose(table: Container, accepted: Sequence[tuple[str, ...]]) -> int:
+    """Return the first set of column names that the table has all of."""
+    header = table.header
+    for i, names in enumerate(accepted):
+        if set(names) <= set(header):
+            return i
+    wanted = ", or ".join("/".join(columns) for columns in accepted)
+    if not header:
+        raise InputError(f"{table.path}: the file is empty; expected columns {wanted}")
+    clumped = len(header) == 1 and any(mark in header[0] for mark in ";\t|")
+    raise InputError(
+        f"{table.path}: columns {', '.join(map(repr, header))} found; expected {wanted}"
+        + (table.separated if clumped else "")
+    )
 
-    def _parquet_header(self) -> list[str]:
-        import pyarrow as pa
-        import pyarrow.parquet as pq
 
-        try:
-            names: list[str] = pq.read_schema(self.path).names
-        except (pa.ArrowException, OSError) as error:
-            raise self._unreadable(error) from error
-        return names
+def _numbers(
+    table: Container, what: str, required: tuple[str, ...], optional: tuple[str, ...]
+) -> dict[str, Floats]:
+    for name in (*required, *optional):
+        if table.header.count(name) > 1:
+            times = table.header.count(name)
+            raise InputError(f"{table.path}: column {name} is there {times} times; expected once")
+    columns = table.numbers(required, optional)
+    if len(columns[required[0]]) == 0:
+        raise InputError(f"{table.path}: the {what} is empty; expected at least one row of numbers")
+    return columns
 
-    def _csv_header(self) -> tuple[int, list[str]]:
-        for line, cells in self._csv_rows():
-            return line, [cell.strip() for cell in cells]
-        return 0, []
 
-    def _csv_rows(self) -> Iterator[tuple[int, list[str]]]:
-        """Yield (line number, cells) of every row that is not blank, the header included."""
-        opener = gzip.open if self.path.name.endswith(".gz") else open
-        try:
-            with opener(self.path, "rt", encoding="utf-8-sig", newline="") as file:
-                rows = csv.reader(file)
-                for cells in rows:
-                    if cells:
-                        yield rows.line_num, cells
-        except UnicodeDecodeError as error:
+def _trace(table: Container, fmt: TraceFormat) -> Columns:
+    """Check and return all columns of the format that the table has."""
+    where = table.where
+    extras = (fmt.priority, fmt.patience_s, fmt.prefix_id, fmt.prefix_tokens)
+    present = tuple(name for name in extras if name is not None and name in table.header)
+    numbers = _numbers(table, "trace", fmt.columns, present)
+    arrival, label = numbers[fmt.arrival_s], fmt.arrival_s
+    if fmt.ticks_per_s != 1:
+        arrival, label = arrival / fmt.ticks_per_s, f"{label} / {fmt.ticks_per_s:g}"
+    check_arrivals(label, arrival, where)
+    prompt = whole_numbers(fmt.prompt_tokens, numbers[fmt.prompt_tokens], where)
+    output = whole_numbers(fmt.output_tokens, numbers[fmt.output_tokens], where)
+    if not present and fmt.hash_ids not in table.header:
+        return Columns(arrival, prompt, output)
+    priority = patience_s = None
+    if fmt.priority in present:
+        given = numbers[fmt.priority]
+        priority = integers(fmt.priority, np.where(np.isnan(given), 0.0, given), where)
+    if fmt.patience_s in present:
+        patience_s = numbers[fmt.patience_s]
+        check_patience(fmt.patience_s, patience_s, where)
+    prefix_id, prefix_tokens = _prefixes(table, fmt, numbers, prompt)
+    hash_ids = None
+    if fmt.hash_ids is not None and fmt.hash_ids in table.header:
+        if prefix_id is not None:
             raise InputError(
-                f"{self.path}: not UTF-8 text{self._hint()}; expected comma-separated text"
-            ) from error
-        except (OSError, EOFError, csv.Error, zlib.error) as error:
-            raise self._unreadable(error) from error
+                f"{table.path}: columns {fmt.prefix_id} and {fmt.hash_ids} found; expected one of the two"
+            )
+        hash_ids = _block_ids(table, fmt.hash_ids, fmt.hash_block_tokens, prompt)
+    return Columns(arrival, prompt, output, priority, patience_s, prefix_id, prefix_tokens, hash_ids)
 
-    def _blame_csv(self) -> None:
-        """Raise the ``InputError`` of the first row that has a missing or a non-numeric cell, if any."""
-        positions = [self.header.index(name) for name in self.names]
-        for line, cells in self._csv_rows():
-            if line <= self.header_line:
-                continue
-            if len(cells) != len(self.header):
-                raise InputError(
-                    f"{self.path}: line {line}: {len(cells)} values found; expected {len(self.header)}"
-                )
-            for name, position in zip(self.names, positions, strict=True):
-                cell = cells[position].strip()
-                if not cell:
-                    raise InputError(f"{self.path}: line {line}: {name} is empty; expected a number")
-                if not _NUMBER.fullmatch(cell):
-                    raise InputError(f"{self.path}: line {line}: {name} is {cell!r}; expected a number")
 
-    def _wrong_header(self, accepted: list[tuple[str, ...]]) -> str:
-        wanted = ", or ".join("/".join(columns) for columns in accepted)
-        if not self.header:
-            return f"{self.path}: the file is empty; expected columns {wanted}"
-        found = f"{self.path}: columns {', '.join(map(repr, self.header))} found; expected {wanted}"
-        separated = len(self.header) == 1 and any(mark in self.header[0] for mark in ";\t|")
-        return f"{found}, separated by commas" if self.is_csv and separated else found
+def _prefixes(
+    table: Container, fmt: TraceFormat, numbers: dict[str, Floats], prompt: Ints
+) -> tuple[Ints, Ints] | tuple[None, None]:
+    """Check and return which prefix each prompt begins with, and its length; -1 and 0 for none."""
+    id_name, tokens_name = fmt.prefix_id or "", fmt.prefix_tokens or ""
+    ids, tokens = numbers.get(id_name), numbers.get(tokens_name)
+    if ids is None and tokens is None:
+        return None, None
+    if ids is None or tokens is None:
+        there, missing = (tokens_name, id_name) if ids is None else (id_name, tokens_name)
+        raise InputError(f"{table.path}: column {there} found without {missing}; expected both or neither")
+    none = np.isnan(ids)
+    tokens = np.where(np.isnan(tokens), 0.0, tokens)
+    with np.errstate(invalid="ignore"):
+        good_id = none | ((ids >= 0) & (ids <= LARGEST_INTEGER) & (ids == np.floor(ids)))
+        whole = (tokens >= 1) & (tokens <= prompt) & (tokens == np.floor(tokens))
+    _refuse(good_id, ids, id_name, f"a whole number from 0 to {LARGEST_INTEGER}, or nothing", table.where)
+    _refuse(none | whole, tokens, tokens_name, "a whole number from 1 to the prompt's tokens", table.where)
+    _refuse(~none | (tokens == 0), tokens, tokens_name, f"nothing, as {id_name} is empty", table.where)
+    return np.where(none, -1.0, ids).astype(np.int64), tokens.astype(np.int64)
 
-    def _hint(self) -> str:
-        """Say what a file of undecodable bytes is, where its first bytes or the bad line tell."""
-        if self.path.name.endswith(".gz"):
-            return ""
-        data = self.path.read_bytes()
-        if data.startswith(b"\x1f\x8b"):
-            return " but gzipped (its name should end in .csv.gz)"
-        if data.startswith((b"\xff\xfe", b"\xfe\xff")):
-            return " but UTF-16"
-        try:
-            data.decode("utf-8")
-        except UnicodeDecodeError as error:
-            return f" (line {data.count(10, 0, error.start) + 1})"
-        return ""
 
-    def _unreadable(self, error: BaseException) -> InputError:
-        if isinstance(error, PermissionError):
-            return InputError(f"{self.path}: permission denied; expected a file that can be read")
-        kind = "gzipped CSV" if self.path.name.endswith(".gz") else "CSV" if self.is_csv else "Parquet"
-        reason = " ".join(str(error).split()).rstrip(".")[:160]
-        return InputError(f"{self.path}: not a readable {kind} file (damaged or cut short?): {reason}")
+def _block_ids(table: Container, name: str, block_tokens: int, prompt: Ints) -> BlockIds:
+    """Check and return the prefix blocks of each prompt: as many as it needs, each id >= 0."""
+    ids, offsets = table.lists(name)
+    blocks = -(-prompt // block_tokens)
+    lengths = np.diff(offsets)
+    if not np.array_equal(lengths, blocks):
+        i = int(np.argmax(lengths != blocks))
+        raise InputError(
+            f"{table.where(i)}: {name} has {lengths[i]} ids; expected {blocks[i]}, one for each"
+            f" {block_tokens} of {prompt[i]} prompt tokens"
+        )
+    if ids.min() < 0:
+        first = int(np.argmax(ids < 0))
+        row = int(np.searchsorted(offsets, first, side="right")) - 1
+        raise InputError(f"{table.where(row)}: {name} holds {ids[first]}; expected ids >= 0")
+    return BlockIds(ids, offsets, block_tokens)
+
+
+def _refuse(
+    good: NDArray[np.bool_], values: Floats, name: str, expected: str, where: Callable[[int], str]
+) -> None:
+    if not good.all():
+        i = int(np.argmin(good))
+        raise InputError(f"{where(i)}: {name} is {values[i]:.17g}; expected {expected}")

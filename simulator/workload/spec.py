@@ -1,24 +1,16 @@
-"""What a scenario says about its traffic, and how it becomes columns."""
+"""What a scenario says about its traffic."""
 
-from pathlib import Path
+import math
 from typing import Annotated, Any, Literal, Self
 
-import numpy as np
-from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from simulator.errors import InputError
-from simulator.rng import stream
-from simulator.workload import lengths as draw
-from simulator.workload import library, reader
-from simulator.workload.arrivals import MOST_REQUESTS, first_n, unit_gaps, within
-from simulator.workload.workload import LARGEST_TOKENS, Workload
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
+from simulator.workload.arrivals import MOST_REQUESTS
+from simulator.workload.workload import LARGEST_TOKENS
 
 DEFAULT_TRACE = "azure2023_conv"
-_TRACE_ONLY = ("rate_scale", "start_s", "end_s", "limit")
+_TRACE_ONLY = ("rate_scale", "start_s", "end_s", "limit", "max_prompt_tokens")
 _SYNTHETIC_ONLY = ("burstiness", "requests", "duration_s", "lengths", "prompt_tokens", "output_tokens")
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -39,12 +31,15 @@ class WorkloadSpec(BaseModel):
 
     trace: Name | None = Field(
         DEFAULT_TRACE,
-        description="shipped trace, or path to .parquet/.csv/.csv.gz; unset where arrivals is given",
+        description="shipped trace, or path to .parquet, .csv or .jsonl (also .gz); unset where arrivals is given",
     )
     rate_scale: Positive | None = Field(None, description="trace: divide the gaps, 2.0 is twice the rate")
     start_s: NotNegative | None = Field(None, description="trace: cut what arrives before, in trace seconds")
     end_s: Positive | None = Field(None, description="trace: cut what arrives at or after, in trace seconds")
     limit: Count | None = Field(None, description="trace: keep this many requests")
+    max_prompt_tokens: Tokens | None = Field(
+        None, description="trace: leave out requests with longer prompts, before the limit is applied"
+    )
     arrivals: Literal["poisson", "gamma", "constant", "burst"] | None = Field(
         None, description="synthetic: poisson, gamma, constant, or burst (all at 0)"
     )
@@ -71,6 +66,19 @@ class WorkloadSpec(BaseModel):
     max_tokens: Tokens | None = Field(
         None, description="output bound that clients send, cuts outputs; unset: the largest output"
     )
+    shared_prefixes: Count | None = Field(
+        None,
+        description="each prompt begins with one of so many shared texts, all equally likely; unset: with none",
+    )
+    shared_prefix_tokens: Tokens | None = Field(
+        None, description="length of those texts, part of the prompt; cut to one token less than the prompt"
+    )
+    priorities: Annotated[list[NotNegative], Field(min_length=1)] | None = Field(
+        None, description="shares of priorities 0 (soonest), 1, ... such as [0.2, 0.8]; unset: all alike"
+    )
+    patience_s: Positive | None = Field(
+        None, description="mean of the exponential time after which a client gives up; unset: never"
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -85,6 +93,7 @@ class WorkloadSpec(BaseModel):
             self._check_trace()
         else:
             self._check_synthetic()
+        self._check_extras()
         return self
 
     def _check_trace(self) -> None:
@@ -154,104 +163,15 @@ class WorkloadSpec(BaseModel):
                 " or both prompt_tokens and output_tokens"
             )
 
-
-def build(spec: WorkloadSpec, seed: int, base_dir: Path | None = None) -> Workload:
-    """Make the traffic that ``spec`` describes; equal spec and seed give equal columns.
-
-    A relative path is looked for in ``base_dir`` (the scenario file's folder), then in the working
-    directory. Raises ``InputError`` for a file that is missing or wrong, or if nothing is left to run.
-    """
-    if spec.trace is not None:
-        name, source, (arrival_s, prompt, output) = _replay(spec, spec.trace, base_dir)
-    else:
-        name, source, (arrival_s, prompt, output) = _synthesise(spec, seed, base_dir)
-    if spec.max_tokens is not None:
-        output = np.minimum(output, spec.max_tokens)
-        source += f", outputs cut at {spec.max_tokens:,} tokens"
-    bound = spec.max_tokens if spec.max_tokens is not None else int(output.max())
-    return Workload(name, arrival_s, prompt, output, bound, source)
-
-
-Columns = tuple[Floats, Ints, Ints]
-
-
-def _replay(spec: WorkloadSpec, trace: str, base_dir: Path | None) -> tuple[str, str, Columns]:
-    shipped = library.shipped_traces()
-    path = shipped.get(trace) or library.find_table("workload.trace", trace, list(shipped), base_dir)
-    arrival_s, prompt, output = reader.read_trace(path)
-    source = [f"trace {trace}"]
-    whole = len(arrival_s)
-    if spec.start_s is not None or spec.end_s is not None:
-        start, end = spec.start_s or 0.0, spec.end_s if spec.end_s is not None else np.inf
-        first, last = np.searchsorted(arrival_s, [start, end])
-        if first == last:
+    def _check_extras(self) -> None:
+        for key, other in (
+            ("shared_prefixes", "shared_prefix_tokens"),
+            ("shared_prefix_tokens", "shared_prefixes"),
+        ):
+            if getattr(self, key) is None and getattr(self, other) is not None:
+                raise InputError(f"workload.{key}: missing; expected beside workload.{other}")
+        if self.priorities is not None and not math.isclose(sum(self.priorities), 1, abs_tol=1e-6):
             raise InputError(
-                f"workload.start_s, end_s: no request of {trace} arrives from {start:g} s on"
-                + (f" and before {end:g} s;" if spec.end_s is not None else ";")
-                + f" expected a window inside {arrival_s[0]:g} to {arrival_s[-1]:g} s"
+                f"workload.priorities: expected shares that add up to 1, got {self.priorities}, which add up"
+                f" to {sum(self.priorities):g}"
             )
-        arrival_s, prompt, output = arrival_s[first:last] - start, prompt[first:last], output[first:last]
-        source.append(f"window {start:g} to {end:g} s" if spec.end_s is not None else f"from {start:g} s on")
-    if spec.limit is not None:
-        n = spec.limit
-        arrival_s, prompt, output = arrival_s[:n], prompt[:n], output[:n]
-    if len(arrival_s) < whole:
-        source.append(f"{len(arrival_s):,} of {whole:,} requests")
-    scale = spec.rate_scale
-    if spec.rate_rps is not None:
-        span_s = float(arrival_s[-1] - arrival_s[0])
-        if span_s <= 0:
-            raise InputError(
-                f"workload.rate_rps: {trace} has no time between arrivals, so it has no rate to change"
-            )
-        scale = spec.rate_rps / ((len(arrival_s) - 1) / span_s)
-    if scale is not None:
-        arrival_s = arrival_s / scale
-        source.append(f"rate x {scale:.4g}")
-    return Path(trace).name.split(".")[0], ", ".join(source), (arrival_s, prompt, output)
-
-
-def _synthesise(spec: WorkloadSpec, seed: int, base_dir: Path | None) -> tuple[str, str, Columns]:
-    assert spec.arrivals is not None
-    if spec.arrivals == "burst":
-        assert spec.requests is not None
-        arrival_s = np.zeros(spec.requests)
-        source = "burst: all arrive at 0"
-    else:
-        assert spec.rate_rps is not None
-        gaps = unit_gaps(spec.arrivals, stream(seed, "arrivals"), spec.burstiness)
-        if spec.requests is not None:
-            arrival_s = first_n(gaps, spec.rate_rps, spec.requests)
-        else:
-            assert spec.duration_s is not None
-            arrival_s = within(gaps, spec.rate_rps, spec.duration_s)
-        source = f"{spec.arrivals} arrivals at {spec.rate_rps:g} requests/s"
-        if spec.burstiness is not None:
-            source += f" with burstiness {spec.burstiness:g}"
-    if len(arrival_s) == 0:
-        raise InputError(
-            f"workload.duration_s: nothing arrives within {spec.duration_s:g} s at {spec.rate_rps:g}"
-            " requests/s; expected a longer time or a higher rate"
-        )
-    prompt, output, what = _lengths(spec, seed, len(arrival_s), base_dir)
-    return spec.arrivals, f"{source}, {what}", (arrival_s, prompt, output)
-
-
-def _lengths(spec: WorkloadSpec, seed: int, n: int, base_dir: Path | None) -> tuple[Ints, Ints, str]:
-    if spec.lengths is None:
-        assert spec.prompt_tokens is not None
-        assert spec.output_tokens is not None
-        what = f"{spec.prompt_tokens:,} prompt and {spec.output_tokens:,} output tokens each"
-        return (*draw.fixed(n, spec.prompt_tokens, spec.output_tokens), what)
-    rng = stream(seed, "lengths")
-    tables = library.shipped_quantiles()
-    if spec.lengths in tables:
-        return (
-            *draw.from_quantiles(rng, tables[spec.lengths], n),
-            f"lengths from quantiles of {spec.lengths}",
-        )
-    shipped = {**library.shipped_samples(), **library.shipped_traces()}
-    path = shipped.get(spec.lengths) or library.find_table(
-        "workload.lengths", spec.lengths, [*tables, *shipped], base_dir
-    )
-    return (*draw.from_rows(rng, *reader.read_lengths(path), n), f"lengths drawn from rows of {spec.lengths}")

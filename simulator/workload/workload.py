@@ -12,6 +12,7 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 LATEST_S = 1e10  # 300 years, any clock's epoch included; beyond it float seconds lose the microseconds
+LARGEST_INTEGER = 2**53 - 1  # beyond it two whole numbers may be one and the same float
 LARGEST_TOKENS = 1_000_000_000  # per request: far beyond any context, far below what sums of int64 can hold
 
 
@@ -20,8 +21,8 @@ class Workload:
     """Requests in order of arrival; every array has one entry a request and is read-only.
 
     Raises ``InputError``, naming the request by its index from 0, if there is no request, a value is
-    not finite, negative or zero where it must not be, arrivals go back in time, or an output exceeds
-    ``max_tokens``.
+    not finite, negative or zero where it must not be, arrivals go back in time, an output exceeds
+    ``max_tokens``, or an optional column is not as long as the others.
     """
 
     name: str
@@ -60,13 +61,35 @@ class Workload:
             raise InputError(
                 f"request {i}: output_tokens is {output[i]}, above max_tokens = {self.max_tokens}"
             )
-        for name, column in (("arrival_s", arrival), ("prompt_tokens", prompt), ("output_tokens", output)):
+        columns = {"arrival_s": arrival, "prompt_tokens": prompt, "output_tokens": output}
+        columns |= self._optional_columns(len(arrival))
+        for name, column in columns.items():
             column.flags.writeable = False
             object.__setattr__(self, name, column)
 
     def __len__(self) -> int:
         """Return the number of requests."""
         return len(self.arrival_s)
+
+    def _optional_columns(self, n: int) -> dict[str, Floats | Ints]:
+        """Check the optional columns that are there; return copies of those that are arrays."""
+        found: dict[str, Floats | Ints] = {}
+        for name in ("priority", "leave_s", "segments", "output_stream"):
+            column = getattr(self, name)
+            if column is None:
+                continue
+            if len(column) != n:
+                raise InputError(
+                    f"workload {self.name!r}: {name} has {len(column)} entries; expected one for each of the"
+                    f" {n} requests"
+                )
+            if name == "leave_s":
+                leave_s = np.array(column, dtype=np.float64)
+                check_patience(name, leave_s, _request)
+                found[name] = leave_s
+            elif name != "segments":
+                found[name] = integers(name, np.asarray(column), _request)
+        return found
 
 
 def check_arrivals(column: str, arrival_s: Floats, where: Callable[[int], str]) -> None:
@@ -99,6 +122,30 @@ def whole_numbers(column: str, values: Floats | Ints, where: Callable[[int], str
             f"{where(i)}: {column} is {numbers[i]:g}; expected a whole number of tokens >= 1{most}"
         )
     return numbers.astype(np.int64)
+
+
+def integers(column: str, values: Floats | Ints, where: Callable[[int], str]) -> Ints:
+    """Return whole numbers of either sign as a new int64 array; raise ``InputError`` for anything else."""
+    with np.errstate(invalid="ignore"):
+        good = (np.abs(values) <= LARGEST_INTEGER) & (values == np.floor(values))
+    if not good.all():
+        i = int(np.argmin(good))
+        raise InputError(
+            f"{where(i)}: {column} is {values[i]:.17g}; expected a whole number"
+            + (f" of at most {LARGEST_INTEGER:,}" if abs(values[i]) > LARGEST_INTEGER else "")
+        )
+    return values.astype(np.int64)
+
+
+def check_patience(column: str, seconds: Floats, where: Callable[[int], str]) -> None:
+    """Raise ``InputError`` unless every entry is a number of seconds in range, or NaN for never."""
+    bad = (seconds < 0) | (seconds > LATEST_S)
+    if bad.any():
+        i = int(np.argmax(bad))
+        raise InputError(
+            f"{where(i)}: {column} is {seconds[i]:g}; expected a number of seconds from 0 to {LATEST_S:g},"
+            " or nothing for a client that never gives up"
+        )
 
 
 def _request(i: int) -> str:

@@ -1,0 +1,157 @@
+"""Measured operator tables: the milliseconds of each part of a forward pass, as data.
+
+One file per GPU, model and tensor-parallel size, ``tables/<gpu>/<model>.tp<n>.csv.gz`` (a quantised model:
+``<model>-fp8``), with the columns
+``part, new_tokens, prior_tokens, sequences, context_tokens, ms``; ms is for all layers of the model on one
+rank. The parts are
+
+    linear       the layers' matrices, by the step's tokens (``new_tokens``)
+    elementwise  norms, activations, rotary embedding, by the same tokens
+    all_reduce   by the same tokens; absent for one GPU, or where it was not measured
+    lm_head      with the sampler where that was measured, by ``sequences``
+    attention    one prefill of ``new_tokens`` after ``prior_tokens`` and ``sequences`` decodes of
+                 ``context_tokens`` each; either may be 0, and where neither is it was measured together
+"""
+
+import csv
+import gzip
+import io
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hardware_profiles.files import PACKAGE_DIR
+from hardware_profiles.gpu import Gpu
+from hardware_profiles.model import Model, list_models, load_model
+from simulator.errors import InputError
+
+Floats = NDArray[np.float64]
+
+COLUMNS = ("part", "new_tokens", "prior_tokens", "sequences", "context_tokens", "ms")
+PARTS = ("linear", "elementwise", "all_reduce", "lm_head", "attention")
+
+
+@dataclass(frozen=True)
+class OperatorTable:
+    """The rows of one file, part by part."""
+
+    source: str  # the file, or what the caller says
+    linear: Floats  # rows of tokens, ms; likewise the next two
+    elementwise: Floats
+    all_reduce: Floats
+    lm_head: Floats  # rows of sequences, ms
+    attention: Floats  # rows of new_tokens, prior_tokens, sequences, context_tokens, ms
+
+    @property
+    def prefill(self) -> Floats:
+        """Attention of one prefill alone: rows of new_tokens, prior_tokens, ms."""
+        rows = self.attention
+        return np.asarray(rows[rows[:, 2] == 0][:, [0, 1, 4]])
+
+    @property
+    def decode(self) -> Floats:
+        """Attention of decodes alone: rows of sequences, context_tokens, ms."""
+        rows = self.attention
+        return np.asarray(rows[rows[:, 0] == 0][:, [2, 3, 4]])
+
+    @property
+    def mixed(self) -> Floats:
+        """Attention of a prefill and decodes together: rows as in ``attention``; may be empty."""
+        rows = self.attention
+        return np.asarray(rows[(rows[:, 0] > 0) & (rows[:, 2] > 0)])
+
+
+def list_tables(gpu: Gpu) -> list[tuple[str, int]]:
+    """Return (model, tensor_parallel) of every table there is for a GPU, sorted; "-fp8" is part of a name."""
+    found = set()
+    for folder in _folders(gpu):
+        for path in folder.glob("*.tp*.csv.gz"):
+            model, _, size = path.name.removesuffix(".csv.gz").rpartition(".tp")
+            if size.isdecimal():
+                found.add((model, int(size)))
+    return sorted(found)
+
+
+def find_table(gpu: Gpu, model: Model, tensor_parallel: int) -> OperatorTable | None:
+    """Return the table for a GPU, a model and a tensor-parallel size, or None if there is none.
+
+    A model from elsewhere under a shipped one's name only counts as that model if its shape is the same.
+    """
+    plain = replace(model, quantization=None)
+    if model.name in list_models() and plain.shape != load_model(model.name).shape:
+        return None
+    name = f"{model.name}-{model.quantization}" if model.quantization else model.name
+    for folder in _folders(gpu):
+        path = folder / f"{name}.tp{tensor_parallel}.csv.gz"
+        if path.is_file():
+            return read_table(path)
+    return None
+
+
+def _folders(gpu: Gpu) -> list[Path]:
+    """Return where a GPU's tables may lie: beside its own file, then among the shipped ones."""
+    if gpu.operator_tables is None:
+        return []
+    name = gpu.operator_tables.folder
+    return [gpu.path.parent / "tables" / name, PACKAGE_DIR / "tables" / name]
+
+
+def read_table(path: Path) -> OperatorTable:
+    """Return the table in a file; InputError naming it if it is not one, or misses a part."""
+    rows: dict[str, list[list[float]]] = {part: [] for part in PARTS}
+    try:
+        with gzip.open(path, "rt", encoding="utf-8", newline="") as file:
+            reader = csv.reader(file)
+            if tuple(next(reader, ())) != COLUMNS:
+                raise InputError(f"{path}: expected the columns {', '.join(COLUMNS)}")
+            for part, *values in reader:
+                new, prior, seqs, context, ms = (float(value) for value in values)
+                rows[part].append([new, prior, seqs, context, ms])
+    except (OSError, EOFError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot be read ({error})") from None
+    except (KeyError, ValueError) as error:
+        raise InputError(f"{path}: not an operator table ({error})") from None
+    return make_table(str(path), rows)
+
+
+def make_table(source: str, rows: dict[str, Any]) -> OperatorTable:
+    """Return a table from rows (new_tokens, prior_tokens, sequences, context_tokens, ms) by part.
+
+    Raises InputError for a part without which no step can be priced, and for values that are no times.
+    """
+    parts = {part: np.array(rows.get(part, []), dtype=np.float64).reshape(-1, 5) for part in PARTS}
+    for part, values in parts.items():
+        if not (np.isfinite(values).all() and (values >= 0).all()):
+            raise InputError(f"{source}: part '{part}' has values that are negative or not finite")
+    table = OperatorTable(
+        source,
+        linear=_by(parts["linear"], 0),
+        elementwise=_by(parts["elementwise"], 0),
+        all_reduce=_by(parts["all_reduce"], 0),
+        lm_head=_by(parts["lm_head"], 2),
+        attention=parts["attention"],
+    )
+    for part in ("linear", "lm_head", "prefill", "decode"):
+        if len(getattr(table, part)) < 2:
+            raise InputError(f"{source}: expected at least 2 rows of part '{part}'")
+    return table
+
+
+def _by(rows: Floats, column: int) -> Floats:
+    return rows[np.argsort(rows[:, column], kind="stable")][:, [column, 4]]
+
+
+def write_table(path: Path, rows: dict[str, Any]) -> None:
+    """Write rows by part as a table file; equal rows give equal bytes."""
+    make_table(str(path), rows)
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for part in PARTS:
+        for *counts, ms in rows.get(part, []):
+            writer.writerow([part, *map(int, counts), f"{ms:.5g}"])
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(gzip.compress(text.getvalue().encode(), 9, mtime=0))

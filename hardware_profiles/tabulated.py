@@ -1,0 +1,273 @@
+"""The measured cost model: operator tables interpolated, everything that can be precomputed precomputed.
+
+    step = kernel_factor·( linear(N) + elementwise(N) + all-reduce(N) + lm_head(S) + prefill attention
+                           + decode attention ) + step overhead + per-sequence overhead·S + swapped blocks
+
+for N tokens and S sequences in the step. All of it meets the table at the table's points.
+
+* linear, elementwise, all-reduce, lm_head: linear between points; beyond the last, along the last slope.
+* Decode attention of B decodes: bilinear in B and their mean context, that is, for each B a broken line in
+  the sum of contexts. Below the least context measured it stays at that; beyond the last point it goes on
+  along the last slope. Unequal contexts cost a median 4 % more than their mean says (not modelled).
+* Prefill attention: a smooth form, c0 + c1·Σ(n·prior + n²/2) + c2·Σ(n + prior), fitted to the table with
+  non-negative coefficients, times the ratio of table to form, which is bilinear in n and prior. With one
+  prefill in the step that is the table; with several the sums are exact in the form and the ratio is that of
+  their mean, an approximation: the step's aggregates say no more.
+* Decode attention beside a prefill: where the table has both together, what they add to the prefill's own
+  time, as a median over the prefills measured, again by B and mean context; elsewhere decode attention
+  alone times ``packing_loss_factor``.
+"""
+
+from bisect import bisect_right
+from itertools import combinations
+from math import inf
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hardware_profiles.gpu import EngineOverheads, Gpu, MeasuredRange
+from hardware_profiles.model import Model
+from hardware_profiles.step_cost import HardwareCost, all_reduce_s, packing_loss_factor
+from hardware_profiles.tables import Floats, OperatorTable
+from simulator.cost import StepShape
+
+_MEMO = 65_536  # largest key of the memos, to bound them
+
+Line = tuple[list[float], list[tuple[float, float]]]  # knots, and offset and slope of each piece
+
+Piece = tuple[float, float, float, float]  # from, to, offset and slope
+
+
+class TabulatedCost(HardwareCost):
+    """Prices steps from one table; ``measured_range`` is the table's grid."""
+
+    kind = "tabulated"
+
+    def __init__(
+        self,
+        gpu: Gpu,
+        model: Model,
+        table: OperatorTable,
+        tensor_parallel: int = 1,
+        overheads: EngineOverheads | None = None,
+        block_size: int = 16,
+    ) -> None:
+        super().__init__(gpu, model, tensor_parallel, overheads, block_size)
+        self.table = table
+        engine = self.overheads
+        self._to_s = engine.kernel_factor * 1e-3
+        self._prefill_step_s = engine.prefill_step_ms * 1e-3
+        tokens = np.unique(np.concatenate([table.linear[:, 0], table.elementwise[:, 0]]))
+        by_token_s = self._to_s * (_at(table.linear, tokens) + _at(table.elementwise, tokens))
+        if len(table.all_reduce):
+            by_token_s += self._to_s * _at(table.all_reduce, tokens)
+        else:
+            size = tokens * model.hidden_size * model.bytes_per_value
+            reduces = 2 * model.num_hidden_layers * engine.kernel_factor
+            by_token_s += reduces * all_reduce_s(gpu, size, tensor_parallel)
+        self._token_s = _dense(tokens, by_token_s + engine.step_ms * 1e-3)
+        seqs = table.lm_head[:, 0]
+        self._seqs_s = _dense(seqs, self._to_s * table.lm_head[:, 1] + engine.per_sequence_ms * 1e-3 * seqs)
+
+        self._batches, self._contexts, decode_ms = _grid(table.decode)
+        self._alone_s = self._to_s * decode_ms
+        self._beside_s = self._alone_s * self._mixing(decode_ms)
+        self._chunks, self._priors, prefill_ms = _grid(table.prefill)
+        self._form, self._ratio = _form_and_ratio(self._chunks, self._priors, self._to_s * prefill_ms)
+        self._decode_lines: dict[int, Line] = {}
+        self._last_piece: dict[int, Piece] = {}
+        self._beside_lines: dict[int, Line] = {}
+        self._prefill_lines: dict[int, Line] = {}
+
+    @property
+    def measured_range(self) -> MeasuredRange:
+        """The grid of the table."""
+        last_tokens = min(self._chunks[-1], self.table.linear[-1, 0])
+        return MeasuredRange(
+            max_prefill_tokens=int(last_tokens),
+            max_decode_seqs=int(min(self._batches[-1], self.table.lm_head[-1, 0])),
+            min_decode_context_tokens=int(self._contexts[0]),
+            max_decode_context_tokens=int(self._contexts[-1]),
+        )
+
+    def step_s(self, shape: StepShape) -> float:
+        """Return the duration of one engine step in seconds, overheads included; 0 if empty."""
+        seqs = shape.decode_seqs
+        if not shape.prefill_seqs:
+            if not seqs:
+                return self.swap_s_per_block * (shape.swap_in_blocks + shape.swap_out_blocks)
+            context = shape.decode_context_tokens
+            try:
+                low, high, offset, slope = self._last_piece[seqs]
+            except KeyError:
+                low, high, offset, slope = self._decode_piece(seqs, context)
+            if not low <= context < high:
+                low, high, offset, slope = self._decode_piece(seqs, context)
+            step_s = offset + slope * context
+        else:
+            entries, tokens = shape.prefill_seqs, shape.prefill_tokens
+            keys = shape.prefill_context_tokens
+            chunk = tokens // entries
+            prior = (keys - tokens) / entries
+            try:
+                knots, pieces = self._prefill_lines[chunk]
+            except KeyError:
+                knots, pieces = self._prefill_line(chunk)
+            offset, slope = pieces[bisect_right(knots, prior)]
+            constant, per_pair, per_key = self._form
+            step_s = self._prefill_step_s + (
+                (constant + per_pair * shape.prefill_attention_pairs + per_key * keys)
+                * (offset + slope * prior)
+            )
+            try:
+                step_s += self._token_s[tokens + seqs] + self._seqs_s[entries + seqs]
+            except IndexError:
+                step_s += self.other_kernels_s(tokens + seqs, entries + seqs)
+            if seqs:
+                try:
+                    knots, pieces = self._beside_lines[seqs]
+                except KeyError:
+                    knots, pieces = self._beside_line(seqs)
+                context = shape.decode_context_tokens
+                offset, slope = pieces[bisect_right(knots, context)]
+                step_s += offset + slope * context
+        if shape.swap_in_blocks or shape.swap_out_blocks:
+            step_s += self.swap_s_per_block * (shape.swap_in_blocks + shape.swap_out_blocks)
+        return step_s
+
+    def other_kernels_s(self, tokens: int, seqs: int) -> float:
+        """Return the seconds of everything but attention in a step, engine overheads included."""
+        return _beyond(self._token_s, tokens) + _beyond(self._seqs_s, seqs)
+
+    def _mixing(self, decode_ms: Floats) -> Floats:
+        """Return by what to multiply decode attention beside a prefill, on the grid of decode attention."""
+        rows = self.table.mixed
+        if not len(rows):
+            return packing_loss_factor(self.gpu, self.model, self._batches)[:, None]
+        prefill = {(new, prior): ms for new, prior, ms in self.table.prefill.tolist()}
+        alone = {(seqs, context): ms for seqs, context, ms in self.table.decode.tolist()}
+        found: dict[tuple[float, float], list[float]] = {}
+        for new, prior, seqs, context, ms in rows.tolist():
+            if (new, prior) in prefill and (seqs, context) in alone:
+                added = max(0.0, ms - prefill[new, prior])
+                found.setdefault((seqs, context), []).append(added / alone[seqs, context])
+        points = np.array([(*key, float(np.median(ratios))) for key, ratios in found.items()])
+        batches, contexts, ratios = _grid(points)
+        by_context = np.array([np.interp(self._contexts, contexts, row) for row in ratios])
+        mixing: Floats = np.array(
+            [np.interp(self._batches, batches, column) for column in by_context.T], dtype=np.float64
+        ).T
+        return mixing
+
+    def _decode_piece(self, seqs: int, context: int) -> Piece:
+        """Return the piece of ``_decode_line`` that holds a sum of contexts, and keep it for the next step."""
+        knots, pieces = self._decode_lines.get(seqs) or self._decode_line(seqs)
+        piece = bisect_right(knots, context)
+        low = knots[piece - 1] if piece else -inf
+        high = knots[piece] if piece < len(knots) else inf
+        found = low, high, *pieces[piece]
+        if seqs <= _MEMO:
+            self._last_piece[seqs] = found
+        return found
+
+    def _decode_line(self, seqs: int) -> Line:
+        """Return the time of a whole step of ``seqs`` decodes, by the sum of their contexts."""
+        fixed_s = self.other_kernels_s(seqs, seqs)
+        line = _line(self._contexts * seqs, self._row(self._alone_s, seqs) + fixed_s)
+        return _remember(self._decode_lines, seqs, line)
+
+    def _beside_line(self, seqs: int) -> Line:
+        """Return the decode attention of ``seqs`` decodes beside a prefill, by the sum of their contexts."""
+        line = _line(self._contexts * seqs, self._row(self._beside_s, seqs))
+        return _remember(self._beside_lines, seqs, line)
+
+    def _row(self, grid_s: Floats, seqs: int) -> Floats:
+        """Return the seconds at every context measured for ``seqs`` decodes."""
+        return np.array([_beyond_points(self._batches, column, seqs) for column in grid_s.T])
+
+    def _prefill_line(self, chunk: int) -> Line:
+        """Return the ratio of table to form for a chunk of so many tokens, by its prior tokens."""
+        ratios = np.array([np.interp(chunk, self._chunks, column) for column in self._ratio.T])
+        knots = self._priors
+        if len(knots) == 1:
+            knots, ratios = np.append(knots, knots + 1), np.append(ratios, ratios)
+        line = _line(knots, ratios, flat_beyond=True)
+        return _remember(self._prefill_lines, chunk, line)
+
+
+def _at(points: Floats, x: Floats) -> Floats:
+    return np.asarray(np.interp(x, points[:, 0], points[:, 1]))
+
+
+def _remember(memo: dict[int, Line], key: int, line: Line) -> Line:
+    if key <= _MEMO:
+        memo[key] = line
+    return line
+
+
+def _dense(x: NDArray[np.float64], y: Floats) -> list[float]:
+    """Return y at 0, 1, 2, ... up to the last x; the last two entries carry on its slope."""
+    dense: list[float] = np.interp(np.arange(int(x[-1]) + 1), x, y).tolist()
+    dense.append(dense[-1] + max(0.0, float((y[-1] - y[-2]) / (x[-1] - x[-2]))))
+    return dense
+
+
+def _beyond(dense: list[float], index: int) -> float:
+    """Return an entry of a dense list, or where its end's slope leads."""
+    last = len(dense) - 1
+    return dense[index] if index <= last else dense[last] + (dense[last] - dense[last - 1]) * (index - last)
+
+
+def _beyond_points(x: Floats, y: Floats, at: float) -> float:
+    """Return y between points, and beyond the last one where its slope leads."""
+    if at <= x[-1] or len(x) == 1:
+        return float(np.interp(at, x, y))
+    return float(y[-1] + max(0.0, (y[-1] - y[-2]) / (x[-1] - x[-2])) * (at - x[-1]))
+
+
+def _line(knots: Floats, y: Floats, flat_beyond: bool = False) -> Line:
+    """Return the broken line through points, flat before the first one and (if so told) after the last."""
+    slopes = np.diff(y) / np.diff(knots)
+    after = 0.0 if flat_beyond else max(0.0, float(slopes[-1]))
+    slopes = np.concatenate([[0.0], slopes, [after]])
+    anchors = np.concatenate([[0], np.arange(len(knots))])
+    offsets = y[anchors] - slopes * knots[anchors]
+    return knots.tolist(), list(zip(offsets.tolist(), slopes.tolist(), strict=True))
+
+
+def _grid(points: Floats) -> tuple[Floats, Floats, Floats]:
+    """Return the two axes and the values of points (x, y, value); gaps in a row are interpolated along it."""
+    xs, ys = np.unique(points[:, 0]), np.unique(points[:, 1])
+    values = np.empty((len(xs), len(ys)))
+    for i, x in enumerate(xs):
+        row = points[points[:, 0] == x]
+        row = row[np.argsort(row[:, 1])]
+        values[i] = np.interp(ys, row[:, 1], row[:, 2])
+    return xs, ys, values
+
+
+def _form_and_ratio(
+    chunks: Floats, priors: Floats, prefill_s: Floats
+) -> tuple[tuple[float, float, float], Floats]:
+    """Return the coefficients of the smooth form of prefill attention, and table / form on the grid."""
+    n, prior = np.meshgrid(chunks, priors, indexing="ij")
+    terms = np.stack([np.ones_like(n), n * prior + n * n / 2, n + prior], axis=-1)
+    relative = terms / prefill_s[..., None]
+    coefficients = _non_negative_fit(relative.reshape(-1, 3))
+    constant, per_pair, per_key = coefficients.tolist()
+    return (constant, per_pair, per_key), prefill_s / (terms @ coefficients)
+
+
+def _non_negative_fit(relative: Floats) -> Floats:
+    """Return x >= 0 with relative @ x nearest to all ones, by least squares: the best of all subsets."""
+    ones, columns = np.ones(len(relative)), range(relative.shape[1])
+    best, best_off = np.zeros(len(columns)), np.inf
+    for size in range(1, len(columns) + 1):
+        for chosen in combinations(columns, size):
+            some, *_ = np.linalg.lstsq(relative[:, chosen], ones)
+            x = np.zeros(len(columns))
+            x[list(chosen)] = some
+            off = float(np.square(relative @ x - 1).sum())
+            if (some >= 0).all() and off < best_off:
+                best, best_off = x, off
+    return best

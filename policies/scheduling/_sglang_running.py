@@ -1,0 +1,103 @@
+"""SGLang's running batch: who decodes, how many tokens are still to come, and who gives way."""
+
+from collections.abc import Iterator
+from typing import Literal
+
+from simulator.ledger import Ledger
+from simulator.request import Job
+
+INITIAL_RATIO, LEAST_SHARE, DECAY_STEPS = 0.7, 0.14, 600  # of the tokens still allowed, the share to come
+LONGEST_EXPECTED = 4096  # tokens to come beyond which no request is expected to go
+RETRACT_STEPS = 20  # tokens that everyone is expected to get once requests were retracted
+
+
+class RunningBatch:
+    """The requests that decode, as the engine sees them: who has ended stays until the next decode step.
+
+    ``ratio`` (new_token_ratio) is how much of what the requests may still generate is expected to come. It
+    falls with every decode step until memory runs out. Source: SGLang 0.5.3, schedule_batch.py.
+    """
+
+    def __init__(self, conservativeness: float) -> None:
+        """``conservativeness`` scales the ratio that is started with."""
+        self.jobs: list[Job] = []
+        self.ratio = self._initial_ratio = min(INITIAL_RATIO * conservativeness, 1.0)
+        self._least_ratio = self._initial_ratio * LEAST_SHARE
+        self._unseen_from = 0
+
+    def merge(self, ready: list[Job], under_way: Literal["", "extend", "decode"]) -> None:
+        """Add those whose prompts are computed.
+
+        ``under_way`` is the step whose result is not known yet: all got a token in a decode step, only
+        those who are ready in one that extended prompts.
+        """
+        before = len(self.jobs)
+        self.jobs += ready
+        self._unseen_from = {"": len(self.jobs), "extend": before, "decode": 0}[under_way]
+
+    def take_out(self) -> list[Job]:
+        """Empty the batch, which joins another one; return who was in it."""
+        jobs, self.jobs = self.jobs, []
+        return jobs
+
+    def filter(self, step: Ledger) -> bool:
+        """Drop who has ended or was preempted; return whether there was anybody."""
+        before = len(self.jobs)
+        if before != len(step.running) - len(step.partial):
+            self.jobs = [job for job in self.jobs if job in step.running]
+        return len(self.jobs) < before
+
+    def expected(self, step: Ledger) -> float:
+        """Tokens that are expected to come for all requests."""
+        return sum(tokens for _, tokens in self.to_come(step))
+
+    def to_come(self, step: Ledger) -> Iterator[tuple[Job, float]]:
+        """Each request with the tokens that are expected to come."""
+        for place, job in enumerate(self.jobs):
+            yield job, min(allowed_tokens(step, job) - self._seen(place), LONGEST_EXPECTED) * self.ratio
+
+    def lives(self, step: Ledger) -> Iterator[tuple[int, int]]:
+        """Of each request, the tokens that it may still generate and those that it holds."""
+        for place, job in enumerate(self.jobs):
+            seen = self._seen(place)
+            yield allowed_tokens(step, job) - seen, job.prompt_tokens + seen
+
+    def reset_ratio(self) -> None:
+        """Expect as many tokens as at the start."""
+        self.ratio = self._initial_ratio
+
+    def decay_ratio(self) -> None:
+        """Expect a little less, as memory was enough for a decode step."""
+        decay = (self._initial_ratio - self._least_ratio) / DECAY_STEPS
+        self.ratio = max(self.ratio - decay, self._least_ratio)
+
+    def retract(self, step: Ledger) -> bool:
+        """Send requests to the end of the queue until the rest can decode, and schedule that.
+
+        First goes who has the fewest output tokens, of those the one with the longest prompt. The last one
+        stays, unless the memory that it lacks is held by nobody else. False if it has to wait.
+        """
+        seen = {job: self._seen(place) for place, job in enumerate(self.jobs)}
+        order = [job for job in self.jobs if not job.completing]
+        order.sort(key=lambda job: (seen[job], -job.prompt_tokens), reverse=True)
+        while not step.decode_all():
+            if len(order) > 1:
+                step.preempt(order.pop(), at_head=False)
+            elif step.limits.strict_engine or len(step.running) > len(step.partial) + 1:
+                return False  # the engine ends with an assertion, or somebody is about to free memory
+            else:
+                step.preempt(next(iter(step.partial), order[0]), at_head=False)
+        self.jobs = [job for job in self.jobs if job in step.running]
+        if self.jobs:
+            tokens = sum(seen[job] + RETRACT_STEPS for job in self.jobs)
+            self.ratio = min(1.0, tokens / sum(allowed_tokens(step, job) for job in self.jobs))
+        return True
+
+    def _seen(self, place: int) -> int:
+        """Output tokens that the engine knows of: not the one of a step that is under way."""
+        return self.jobs[place].generated_tokens - (place >= self._unseen_from)
+
+
+def allowed_tokens(step: Ledger, job: Job) -> int:
+    """Output tokens that a request may have: what its client asked for, cut to what fits the cache alone."""
+    return max(1, min(job.max_tokens, step.total_blocks * step.block_size - 2 - job.prompt_tokens))

@@ -1,0 +1,139 @@
+"""SGLang's scheduler: prompts in batches of their own, a guess at what is still to come, a radix cache."""
+
+import random
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal
+
+from policies.scheduling._sglang_extend import Added, ExtendBatch
+from policies.scheduling._sglang_order import Rule, sort_waiting
+from policies.scheduling._sglang_running import RunningBatch
+from simulator.ledger import Ledger
+from simulator.policy import Scheduler
+from simulator.request import Job
+
+
+@dataclass
+class Sglang(Scheduler):
+    """As long as a waiting prompt is expected to fit to its end, a step extends prompts, and decodes pause.
+
+    When KV runs out all the same, the requests with the fewest output tokens are retracted to the end of
+    the queue. Most urgent is the lowest priority number, as everywhere here.
+    Source: SGLang 0.5.3, srt/managers/scheduler.py.
+    """
+
+    default_block_size: ClassVar[int] = 1
+    overrun_tokens: ClassVar[int] = -2  # max_new_tokens is cut to max_model_len - 2 - prompt
+
+    schedule_policy: Rule = "fcfs"  # order of the queue: fcfs, lpm, dfs-weight, lof or random
+    schedule_conservativeness: float = 1.0  # scales the share of tokens to come that memory is kept for
+    chunked_prefill_size: int | Literal["off"] | None = None  # of a step; unset: what a step may compute
+    max_prefill_tokens: int = 16384  # in a step; only its first prompt may exceed this
+    disable_overlap_schedule: bool = False  # plan a step when the one before has ended, not when it begins
+    disable_radix_cache: bool = False  # compute every prompt from its first token
+    enable_mixed_chunk: bool = False  # let decodes join the steps that extend prompts
+    enable_priority_scheduling: bool = False  # the urgent go first, and may retract others to get a seat
+    priority_scheduling_preemption_threshold: int = 10  # by how much a priority must differ for that
+    ignore_eos: bool = False  # all go on to max_tokens, and without the radix cache admission counts on it
+    _batch: RunningBatch = field(init=False)
+    _extended: list[Job] = field(default_factory=list, init=False)  # the extend batch, until it is merged
+    _full: bool = field(default=False, init=False)  # no extend batch is tried
+    _under_way: Literal["", "extend", "decode"] = field(default="", init=False)  # what was planned last
+    _draw: random.Random = field(default_factory=lambda: random.Random(0), init=False)
+
+    def __post_init__(self) -> None:
+        """Refuse orders that do not look at priorities, if these matter."""
+        if self.enable_priority_scheduling and self.schedule_policy not in ("fcfs", "lof"):
+            raise ValueError(f"enable_priority_scheduling goes with fcfs or lof, not {self.schedule_policy}")
+        self._batch = RunningBatch(self.schedule_conservativeness)
+
+    def splits_prompts(self) -> bool:
+        """Whether prompts are computed in chunks."""
+        return self.chunked_prefill_size != "off"
+
+    def pipeline_depth(self) -> int:
+        """2 with overlap: a batch is planned when the one before begins, so without its result.
+
+        Ends are seen a batch late, until when the request decodes a token too many. Unlike the engine, a
+        request that is retracted keeps its token under way, and the token too many takes no KV.
+        """
+        return 1 if self.disable_overlap_schedule else 2
+
+    def prefix_cache(self) -> Literal["radix"] | None:
+        """A radix tree, unless disabled."""
+        return None if self.disable_radix_cache else "radix"
+
+    def plan(self, step: Ledger) -> None:
+        """Extend if possible, else decode."""
+        batch = self._batch
+        ready = [job for job in self._extended if job in step.running and job not in step.partial]
+        if len(ready) < len(self._extended):
+            self._full = False
+        batch.merge(ready, self._under_way if self.pipeline_depth() > 1 else "")
+        self._extended = []
+        if not step.running and all(job.arrival_s == step.now_s for job in step.waiting):
+            batch.jobs.clear()  # it was idle until now
+            batch.reset_ratio()
+            self._full = False
+        if self._extend(step):
+            self._under_way = "extend"
+        elif self._decode(step):
+            self._under_way = "decode"
+        else:
+            self._under_way = ""
+            if not batch.jobs:  # all had ended, which the engine has noticed only now
+                if self.disable_overlap_schedule:
+                    batch.reset_ratio()
+                self._under_way = "extend" if self._extend(step) else ""
+
+    def _extend(self, step: Ledger) -> bool:
+        """Put an extend batch together and run it; False if there is none."""
+        prompt = next(iter(step.partial), None)  # the one that is under way
+        urgent, running = self.enable_priority_scheduling, self._batch
+        self._full = self._full and not urgent
+        if prompt is None and (self._full or not step.waiting):
+            return False
+        seats = min(step.limits.max_num_seqs, step.limits.max_num_batched_tokens)
+        if prompt is None and not urgent and len(running.jobs) >= seats:
+            self._full = True
+            return False
+        sort_waiting(step, self.schedule_policy, urgent, self._draw)
+        foresee = self.ignore_eos and self.disable_radix_cache
+        batch = ExtendBatch(step, running, self.max_prefill_tokens, self.chunked_prefill_size, foresee)
+        mixed = self.enable_mixed_chunk and bool(running.jobs)
+        if mixed and not batch.mix_with(len(running.jobs)):
+            return False
+        if prompt is not None and not batch.go_on(prompt):
+            return False
+        for _ in range(len(step.waiting)):
+            job = step.waiting[0]
+            self._full = self._full or len(batch.jobs) >= seats - len(running.jobs)
+            if self._full and not (
+                urgent and batch.make_way(job, running, self.priority_scheduling_preemption_threshold)
+            ):
+                break
+            added = batch.add(job, alone=not step.running and not running.jobs)
+            if added is not Added.MORE:
+                self._full = self._full or added is Added.NO_TOKEN
+                break
+        self._extended = batch.jobs
+        if mixed and batch.jobs:
+            running.filter(step)
+            step.decode_beyond_the_end()
+            self._extended = batch.jobs + running.take_out()
+        return bool(batch.jobs)
+
+    def _decode(self, step: Ledger) -> bool:
+        """Run a token of everyone, after retracting whom there is no memory for; False if nobody runs."""
+        batch = self._batch
+        if batch.filter(step) or not batch.jobs:
+            self._full = False
+        if not batch.jobs:
+            return False
+        if step.ticks or step.decode_all():
+            batch.decay_ratio()
+        elif batch.retract(step):
+            self._full = False
+        else:
+            return False
+        step.decode_beyond_the_end()
+        return True

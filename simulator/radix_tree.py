@@ -1,0 +1,170 @@
+"""A radix tree over what requests consist of: equal beginnings are kept once, in whole pages.
+
+Tokens are not stored one by one. An edge is a tuple of runs, so that matching and inserting cost as much
+as the segments of a request, however long these are. Source: SGLang 0.5.3, srt/mem_cache/radix_cache.py.
+"""
+
+from heapq import heapify, heappop, heappush
+
+# (stream, position at which its run ends) one after another; neighbours differ. The token at position j is
+# equal in two sequences if it lies in the same stream.
+Runs = tuple[tuple[int, int], ...]
+
+
+class Node:
+    """The tokens at positions ``start`` to ``stop`` of all sequences that go through it."""
+
+    __slots__ = ("children", "locks", "parent", "runs", "start", "used")
+
+    def __init__(self, parent: "Node | None", start: int, runs: Runs) -> None:
+        """``start`` is the position of the first token; ``runs`` end where the node does."""
+        self.parent = parent
+        self.start = start
+        self.runs = runs
+        self.children: dict[Runs, Node] = {}  # by their first page
+        self.locks = 0  # running requests that go through here
+        self.used = 0  # when it was last used, in uses of the tree
+
+    @property
+    def stop(self) -> int:
+        """The position behind the last token."""
+        return self.runs[-1][1] if self.runs else 0
+
+    def __lt__(self, other: "Node") -> bool:
+        return self.used < other.used
+
+
+class RadixTree:
+    """A tree whose unlocked leaves can be evicted, least recently used first. Sizes are in tokens."""
+
+    def __init__(self, page_size: int = 1) -> None:
+        """Edges begin and end at multiples of ``page_size``; what is left over at an end is not stored."""
+        self.page_size = page_size
+        self.root = Node(None, 0, ())
+        self.tokens = 0  # in the tree
+        self.evictable = 0  # those of them in nodes without a lock
+        self._leaves: dict[Node, None] = {}
+        self._uses = 0
+
+    def match(self, runs: Runs) -> Node:
+        """Return the node at which the longest stored beginning of ``runs`` ends, split off if need be.
+
+        All nodes on the way count as used, the one that was split with them.
+        """
+        page_size = self.page_size
+        node, end = self.root, self._whole_pages(runs)
+        while (stop := node.stop) < end:
+            child = node.children.get(cut(runs, stop, stop + page_size))
+            if child is None:
+                break
+            self._use(child)
+            agreed = agreement(child.runs, cut(runs, stop, end), stop)
+            agreed -= agreed % page_size
+            node = child if agreed == child.stop else self._split(child, agreed)
+        return node
+
+    def insert(self, runs: Runs) -> tuple[Node, int]:
+        """Store ``runs``; return the node at which it ends and how many tokens were there already."""
+        node, end = self.match(runs), self._whole_pages(runs)
+        matched = node.stop
+        if matched < end:
+            leaf = Node(node, matched, cut(runs, matched, end))
+            node.children[self._first_page(leaf)] = leaf
+            self._leaves.pop(node, None)
+            self._leaves[leaf] = None
+            self._use(leaf)
+            self.tokens += end - matched
+            self.evictable += end - matched
+            node = leaf
+        return node, matched
+
+    def locked(self, node: Node) -> int:
+        """Tokens between the root and the end of ``node`` that are protected from eviction."""
+        while node.locks == 0 and node.parent is not None:
+            node = node.parent
+        return node.stop
+
+    def lock(self, node: Node) -> int:
+        """Protect a node and all above it from eviction; return how many tokens were not before."""
+        before = self.evictable
+        while node.parent is not None:
+            if node.locks == 0:
+                self.evictable -= node.stop - node.start
+            node.locks += 1
+            node = node.parent
+        return before - self.evictable
+
+    def unlock(self, node: Node) -> int:
+        """Take a lock back; return how many tokens have become evictable."""
+        before = self.evictable
+        while node.parent is not None:
+            node.locks -= 1
+            if node.locks == 0:
+                self.evictable += node.stop - node.start
+            node = node.parent
+        return self.evictable - before
+
+    def evict(self, tokens: int) -> int:
+        """Drop whole leaves until ``tokens`` tokens or all that is evictable are gone; return how many."""
+        queue = [leaf for leaf in self._leaves if leaf.locks == 0]
+        heapify(queue)
+        before = self.tokens
+        while queue and before - self.tokens < tokens:
+            leaf = heappop(queue)
+            parent = leaf.parent
+            assert parent is not None
+            del parent.children[self._first_page(leaf)]
+            del self._leaves[leaf]
+            size = leaf.stop - leaf.start
+            self.tokens -= size
+            self.evictable -= size
+            if not parent.children and parent.parent is not None:
+                self._leaves[parent] = None
+                if parent.locks == 0:
+                    heappush(queue, parent)
+        return before - self.tokens
+
+    def _split(self, node: Node, position: int) -> Node:
+        """Cut a node in two; return the upper part. The lower one stays the same object."""
+        parent = node.parent
+        assert parent is not None
+        upper = Node(parent, node.start, cut(node.runs, node.start, position))
+        upper.locks = node.locks
+        parent.children[self._first_page(upper)] = upper
+        node.parent, node.start, node.runs = upper, position, cut(node.runs, position, node.stop)
+        upper.children[self._first_page(node)] = node
+        self._use(upper)
+        return upper
+
+    def _use(self, node: Node) -> None:
+        self._uses += 1
+        node.used = self._uses
+
+    def _first_page(self, node: Node) -> Runs:
+        return cut(node.runs, node.start, node.start + self.page_size)
+
+    def _whole_pages(self, runs: Runs) -> int:
+        end = runs[-1][1] if runs else 0
+        return end - end % self.page_size
+
+
+def cut(runs: Runs, start: int, stop: int) -> Runs:
+    """The part of ``runs`` at positions ``start`` to ``stop``."""
+    found: list[tuple[int, int]] = []
+    for stream, end in runs:
+        if end > start:
+            found.append((stream, end if end < stop else stop))
+            if end >= stop:
+                break
+    return tuple(found)
+
+
+def agreement(one: Runs, other: Runs, start: int) -> int:
+    """The position up to which two sequences are equal, if both begin at ``start``."""
+    for (stream, end), (other_stream, other_end) in zip(one, other, strict=False):
+        if stream != other_stream:
+            return start
+        if end != other_end:
+            return min(end, other_end)
+        start = end
+    return start

@@ -1,0 +1,53 @@
+"""What a scenario adds to any traffic: shared prefixes, priorities, patience.
+
+Each is drawn from a random stream of its own, so that adding one shifts nothing else.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+
+from simulator.errors import InputError
+from simulator.rng import stream
+from simulator.workload.columns import Columns
+from simulator.workload.spec import WorkloadSpec
+
+
+def add(spec: WorkloadSpec, seed: int, columns: Columns, source: list[str]) -> Columns:
+    """Return the columns with what ``spec`` adds to them, and tell ``source`` of it.
+
+    Raises ``InputError`` where a trace already says what ``spec`` would draw.
+    """
+    own = columns.optional()
+    if own:
+        source.append(f"with {', '.join(own)}")
+    n = len(columns)
+    if spec.shared_prefixes is not None:
+        assert spec.shared_prefix_tokens is not None
+        _refuse_second("shared_prefixes", spec, own, ("prefix_id", "hash_ids"))
+        ids = stream(seed, "prefixes").integers(0, spec.shared_prefixes, n)
+        tokens = np.minimum(spec.shared_prefix_tokens, columns.prompt_tokens - 1)
+        columns = replace(columns, prefix_id=np.where(tokens > 0, ids, -1), prefix_tokens=tokens)
+        source.append(f"{spec.shared_prefixes:,} shared prefixes of {spec.shared_prefix_tokens:,} tokens")
+    if spec.priorities is not None:
+        _refuse_second("priorities", spec, own, ("priority",))
+        steps = np.cumsum(spec.priorities)
+        # up to the last class that anybody is in, as the sum may be a rounding error below 1
+        last = int(np.flatnonzero(spec.priorities)[-1])
+        classes = np.searchsorted(steps, stream(seed, "priorities").random(n), side="right")
+        columns = replace(columns, priority=np.minimum(classes, last))
+        source.append(f"priorities with shares {', '.join(f'{share:g}' for share in spec.priorities)}")
+    if spec.patience_s is not None:
+        _refuse_second("patience_s", spec, own, ("patience_s",))
+        patience_s = spec.patience_s * stream(seed, "patience").standard_exponential(n)
+        columns = replace(columns, patience_s=patience_s)
+        source.append(f"clients that give up after {spec.patience_s:g} s on average")
+    return columns
+
+
+def _refuse_second(key: str, spec: WorkloadSpec, own: list[str], columns: tuple[str, ...]) -> None:
+    for column in columns:
+        if column in own:
+            raise InputError(
+                f"workload.{key}: {spec.trace} says this itself, in column {column}; expected one of the two"
+            )

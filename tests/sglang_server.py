@@ -1,0 +1,67 @@
+"""A replica under SGLang's policy that the tests step by hand."""
+
+from policies.scheduling.sglang import Sglang
+from simulator.engine import books_for
+from simulator.limits import Limits
+from simulator.request import Job
+from simulator.workload.workload import Workload
+
+
+class Server:
+    """A policy and its books, stepped by hand; synchronous unless told otherwise."""
+
+    def __init__(self, *, seqs=16, budget=1000, kv=1000, page=1, segments=None, strict=False, **options):
+        self.policy = Sglang(**{"disable_overlap_schedule": True, **options})
+        n = len(segments or ()) or 1
+        traffic = Workload(
+            "test",
+            [0.0] * n,
+            [5] * n,
+            [1] * n,
+            1,
+            "a test",
+            segments=segments,
+            output_stream=None if segments is None else range(1000, 1000 + n),
+        )
+        limits = Limits(seqs, budget, 10_000, kv // page, page, strict_engine=strict)
+        self.books = books_for(self.policy, limits, traffic)
+        self.jobs = []
+        self.now_s = 0.0
+
+    def arrive(self, prompt, output, max_tokens=None, priority=0):
+        job = Job(len(self.jobs), self.now_s, prompt, output, max_tokens or output, priority)
+        self.jobs.append(job)
+        self.books.submit(job)
+        return job
+
+    def step(self):
+        """Run a step; return the tokens extended by request, and how many decoded."""
+        books = self.books
+        books.open(self.now_s)
+        self.policy.plan(books)
+        extended = {job.id: tokens for job, tokens in books._chunks.items()}
+        decoded = books.shape.decode_seqs
+        completing = books.advance()
+        self.now_s += 1.0
+        books.retire(completing, self.now_s)
+        return extended, decoded
+
+    def steps(self, n):
+        return [self.step() for _ in range(n)]
+
+    @property
+    def ratio(self):
+        return self.policy._batch.ratio
+
+    def waiting(self):
+        return [job.id for job in self.books.waiting]
+
+
+def crowd(server, *lengths):
+    """Let requests run side by side that would not have been admitted together."""
+    server.policy._batch.ratio = 0.0
+    for prompt, most in lengths:
+        server.arrive(prompt, most)
+        server.step()
+        server.policy._batch.ratio = 0.0
+    return server
