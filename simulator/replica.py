@@ -74,8 +74,10 @@ class Replica:
                 if depth == 1:
                     _, now_s = books.coast(price, now_s, quiet.until_s, spare_blocks, False)
                 elif not under_way[0][1]:
-                    now_s, busy_until_s = books.coast(price, busy_until_s, quiet.until_s, spare_blocks, True)
-                    under_way[0] = busy_until_s, NOBODY
+                    begun_s, end_s = books.coast(price, busy_until_s, quiet.until_s, spare_blocks, True)
+                    if end_s > busy_until_s:
+                        now_s, busy_until_s = begun_s, end_s
+                        under_way[0] = end_s, NOBODY
             while len(under_way) < depth and (running or waiting or swapped):
                 begin(now_s)
                 plan(books)
