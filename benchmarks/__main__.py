@@ -4,11 +4,13 @@ import sys
 from collections.abc import Callable
 
 from benchmarks import conformance, cost, speed
+from simulator import cli
 
 PARTS: dict[str, Callable[[], int]] = {
     "speed": speed.main,
     "cost": cost.main,
     "conformance": lambda: conformance.main([]),
+    "validate": lambda: cli.main(["validate", "--out", "results/validate"]),
 }
 
 missed = []

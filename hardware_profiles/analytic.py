@@ -9,7 +9,8 @@
                    L·tW·Σ(n + prior) )                              or one block walking along its past
             + KV bytes per token·Σcontext/(ηkv·BW)·m                decode attention
             + L·(cs·S + [the step has prefill]·(tA + tB·2·entries·Σ(n·prior + n²/2)/(Σ(n + prior))²))
-    step    = kernel_factor·kernels + step overhead + per-sequence overhead·S + swapped blocks over the host link
+    step    = kernel_factor·kernels + step overhead + per-sequence overhead·S + [prefill]·prefill-step overhead
+            + swapped blocks over the host link
 
 N = tokens and S = sequences in the step, P = parameters that work on a token, W = bytes of the weights that
 are read, PF and BW = data-sheet peaks; P, W, H, V and KV bytes are one GPU's share. With a mixture of experts

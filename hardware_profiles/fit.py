@@ -53,8 +53,8 @@ class Error:
 
 def bare(overheads: EngineOverheads) -> EngineOverheads:
     """Return overheads that add nothing to the kernels."""
-    none = {"kernel_factor": 1.0, "step_ms": 0.0, "per_sequence_ms": 0.0, "frontend_s": 0.0}
-    return overheads.model_copy(update=none)
+    none = ("step_ms", "per_sequence_ms", "prefill_step_ms", "frontend_s")
+    return overheads.model_copy(update={"kernel_factor": 1.0, **dict.fromkeys(none, 0.0)})
 
 
 def step_shape(

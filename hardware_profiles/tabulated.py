@@ -1,7 +1,8 @@
 """The measured cost model: operator tables interpolated, everything that can be precomputed precomputed.
 
     step = kernel_factor·( linear(N) + elementwise(N) + all-reduce(N) + lm_head(S) + prefill attention
-                           + decode attention ) + step overhead + per-sequence overhead·S + swapped blocks
+                           + decode attention ) + step overhead + per-sequence overhead·S
+           + [prefill]·prefill-step overhead + swapped blocks
 
 for N tokens and S sequences in the step. All of it meets the table at the table's points.
 

@@ -1,4 +1,4 @@
-"""The command ``servesim``: run, compare, list, show, validate.
+"""The command ``servesim``: run, compare, list, show, validate, profile.
 
 Results go to stdout and are the same for the same scenario; everything else goes to stderr. Exit codes:
 0 done, 1 validate missed a bar, 2 the input or the disk refuses (one sentence), 3 the policy stalled,
@@ -21,6 +21,7 @@ sys.excepthook = quiet_interrupt  # a Ctrl-C may come before main() does
 import typer  # noqa: E402
 
 from experiments.validate import validate  # noqa: E402
+from simulator.profile_cli import app as profile_app  # noqa: E402
 
 if TYPE_CHECKING:
     from simulator.result import Result
@@ -173,6 +174,7 @@ def show(
 
 
 app.command(epilog="Example: servesim validate --set burst   (all sets take about a minute)")(validate)
+app.add_typer(profile_app, name="profile")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

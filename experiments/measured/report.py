@@ -12,11 +12,12 @@ SPLITS = {
     "closed-qwen3-32b": "runs taken alternately within each size: one half fitted, the other scored",
     "closed-70b-fp8": "runs taken alternately within each GPU, engine and size: one half fitted, the other scored",
     "closed-trtllm-8b": "runs taken alternately within each size: one half fitted, the other scored",
-    "closed-sglang-32b": "runs taken alternately within each size: one half fitted; the other is shown, no bar",
+    "closed-sglang-32b": "runs taken alternately within each size: one half fitted, the other scored (no bar)",
     "per-request": "nothing fitted: tables of this GPU, overheads fitted on H100 (vLLM 0.15.1, other runs)",
     "open-loop": "nothing fitted: overheads fitted to other runs (vLLM 0.15.1, H100, one GPU)",
     "step-cycles": "nothing fitted: overheads fitted to other runs (vLLM 0.15.1, H100, one GPU)",
-    "burst": "nothing fitted: overheads fitted on H100 (vLLM 0.12, TensorRT-LLM 1.0), lengths drawn with seed 0",
+    "burst": "vLLM: overheads of H100, and ob006 fitted what mixed batches lose; TensorRT-LLM: kernel factor fitted"
+    " to Qwen3-32B, scored on Qwen3-14B; lengths drawn with seed 0",
 }
 
 

@@ -7,6 +7,7 @@ per sequence, the front end) belongs to the engine and its version: named blocks
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 from experiments.measured.rows import Deployment
 from hardware_profiles import (
@@ -22,6 +23,8 @@ from hardware_profiles import (
     step_cost,
 )
 from hardware_profiles.gpu import EngineOverheads
+from policies.scheduling.orca import Orca
+from policies.scheduling.sglang import Sglang
 from policies.scheduling.vllm_v1 import VllmV1
 from simulator.errors import InputError
 from simulator.limits import Limits
@@ -48,6 +51,7 @@ class Engine:
     max_num_batched_tokens: int | None = None
     kv_share_of_free: float | None = None  # of the memory that weights and activations leave; None: as vLLM
     prefix_caching: bool = False
+    policy: Literal["vllm_v1", "sglang", "orca"] = "vllm_v1"
     fp8_kv_on: tuple[str, ...] = ()  # GPUs where the KV cache has 8 bits a value if the weights have
 
 
@@ -55,13 +59,21 @@ def _vllm(overheads: str, asynchronous: bool) -> Engine:
     return Engine(overheads, asynchronous, prefix_caching=True)
 
 
-def _trtllm(overheads: str) -> Engine:
+def _trtllm(overheads: str, policy: Literal["vllm_v1", "orca"]) -> Engine:
     """Overlapped scheduling, and nine tenths of the free memory for KV: TensorRT-LLM's defaults."""
-    return Engine(overheads, True, max_num_seqs=2048, max_num_batched_tokens=8192, kv_share_of_free=0.9)
+    return Engine(
+        overheads, True, max_num_seqs=2048, max_num_batched_tokens=8192, kv_share_of_free=0.9, policy=policy
+    )
 
 
-# TensorRT-LLM and SGLang are stood for by vLLM's rules, which are close where memory is ample. The engines of
-# unknown version are InferenceMAX's of October 2025, as its launch scripts set them.
+def _sglang(overheads: str) -> Engine:
+    return Engine(overheads, True, max_num_seqs=2048, max_num_batched_tokens=8192, policy="sglang")
+
+
+# TensorRT-LLM computes prompts whole and admits only what fits to its end (GUARANTEED_NO_EVICT, its default),
+# as Orca does here. Where requests have lengths of their own, Orca would reserve for the longest of all, so
+# vLLM's rules stand for it. The engines of unknown version are InferenceMAX's of October 2025, as its launch
+# scripts set them.
 ENGINES = {
     ("vllm", "0.11.0"): _vllm("vllm-0_12-sync", asynchronous=False),
     ("vllm", "0.12.0"): _vllm("vllm-0_12-sync", asynchronous=False),
@@ -74,18 +86,19 @@ ENGINES = {
         max_num_batched_tokens=8192,
         fp8_kv_on=("b200-sxm",),
     ),
-    ("trtllm", "1.0.0rc3"): _trtllm("trtllm-1_0"),
-    ("trtllm", "1.2.0rc1"): _trtllm("trtllm-1_0"),
+    ("trtllm", "1.0.0rc3"): _trtllm("trtllm-1_0", "orca"),
+    ("trtllm", "1.2.0rc1"): _trtllm("trtllm-1_0", "vllm_v1"),
     ("trtllm", "unknown"): Engine(
         "trtllm-2025_10",
         True,
         max_num_seqs=2048,
         max_num_batched_tokens=16384,
         kv_share_of_free=0.9,
+        policy="orca",
         fp8_kv_on=("h200-sxm", "b200-sxm"),
     ),
-    ("sglang", "0.5.1.post1"): Engine("sglang-0_5", True, max_num_seqs=2048, max_num_batched_tokens=8192),
-    ("sglang", "0.5.3.post3"): Engine("sglang-0_5", True, max_num_seqs=2048, max_num_batched_tokens=8192),
+    ("sglang", "0.5.1.post1"): _sglang("sglang-0_5"),
+    ("sglang", "0.5.3.post3"): _sglang("sglang-0_5"),
 }
 
 
@@ -138,14 +151,24 @@ def equip(
     seqs = max_num_seqs or engine.max_num_seqs or gpu.default_max_num_seqs
     tokens = max_num_batched_tokens or engine.max_num_batched_tokens or gpu.default_max_num_batched_tokens
     blocks = num_gpu_blocks or _blocks(engine, gpu, model, tp, tokens, seqs)
-    return Server(
-        _cost(gpu, model, tp, chosen),
-        Limits(seqs, tokens, min(model.max_position_embeddings, (blocks - 1) * 16), blocks),
-        lambda: VllmV1(
-            engine_version="0.24.0" if engine.asynchronous else "0.11.0",
-            enable_prefix_caching=engine.prefix_caching,
-        ),
-        chosen.frontend_s,
+    block_size = 16
+    if engine.policy == "sglang":
+        blocks, block_size = blocks * block_size, 1
+    limits = Limits(
+        seqs, tokens, min(model.max_position_embeddings, (blocks - 1) * block_size), blocks, block_size
+    )
+    return Server(_cost(gpu, model, tp, chosen), limits, lambda: _scheduler(engine), chosen.frontend_s)
+
+
+def _scheduler(engine: Engine) -> Scheduler:
+    """Return a new policy. No two prompts are alike where SGLang was measured, so its radix cache is off."""
+    if engine.policy == "orca":
+        return Orca()
+    if engine.policy == "sglang":
+        return Sglang(disable_radix_cache=True)
+    return VllmV1(
+        engine_version="0.24.0" if engine.asynchronous else "0.11.0",
+        enable_prefix_caching=engine.prefix_caching,
     )
 
 

@@ -1,0 +1,119 @@
+"""Least squares of relative errors with bounds, and a refusal where the data do not determine the answer."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from hardware_profiles.tables import Floats
+from simulator.errors import InputError
+
+# Columns of the Jacobian, each scaled to length one: where its least singular value is below this share of
+# the largest, errors of 1 % in the data would move some combination of the parameters by 100 % or more.
+NEAR_SINGULAR = 0.01
+SOFT_PCT = 5.0  # relative errors beyond count linearly, so that a few odd rows do not decide
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One unknown: its bounds, the size of a typical change, and what data tell it from the others."""
+
+    name: str
+    low: float
+    high: float
+    scale: float
+    needs: str
+
+
+@dataclass(frozen=True)
+class Solution:
+    """Values and standard errors by name, the residuals left, and which values ended at a bound above 0."""
+
+    values: dict[str, float]
+    standard_errors: dict[str, float]
+    residuals: Floats
+    at_bounds: list[str]
+
+
+def solve(
+    residuals: Callable[[dict[str, float]], Floats],
+    parameters: Sequence[Parameter],
+    start: dict[str, float],
+    *,
+    difference: float = 1e-4,
+    most_steps: int = 60,
+    check: bool = True,
+) -> Solution:
+    """Return the values with the least soft-L1 sum of ``residuals`` (predicted / measured - 1).
+
+    ``difference`` is the step of the numerical derivatives in units of each parameter's scale: larger where
+    the prediction is not smooth. With ``check``, raises InputError where the Jacobian at the solution is
+    singular, or nearly so.
+    """
+    from scipy.optimize import least_squares
+
+    low, high, scale = (
+        np.array([getattr(parameter, key) for parameter in parameters]) for key in ("low", "high", "scale")
+    )
+    names = [parameter.name for parameter in parameters]
+
+    def at(x: Floats) -> Floats:
+        return residuals(dict(zip(names, (x * scale).tolist(), strict=True)))
+
+    def slopes(x: Floats) -> Floats:
+        here = at(x)
+        columns = []
+        for i in range(len(x)):
+            step = difference if (x[i] + difference) * scale[i] <= high[i] else -difference
+            moved = x.copy()
+            moved[i] += step
+            columns.append((at(moved) - here) / step)
+        return np.array(columns).T
+
+    first = np.clip(np.array([start[name] for name in names]), low + 1e-3 * scale, high - 1e-3 * scale)
+    found = least_squares(
+        at, first / scale, jac=slopes, bounds=(low / scale, high / scale), loss="soft_l1",
+        f_scale=SOFT_PCT / 100, max_nfev=most_steps, xtol=1e-6, ftol=1e-7,
+    )  # fmt: skip
+    jacobian, left = slopes(found.x), at(found.x)
+    if check:
+        refuse_singular(jacobian, parameters)
+    free = max(1, len(left) - len(names))
+    spread = np.linalg.pinv(jacobian.T @ jacobian) * float(left @ left) / free
+    errors = np.sqrt(np.maximum(np.diag(spread), 0)) * scale
+    values = dict(zip(names, (found.x * scale).tolist(), strict=True))
+    stuck = [
+        each.name
+        for each, x in zip(parameters, found.x, strict=True)
+        if any(edge and abs(x * each.scale - edge) < 0.02 * edge for edge in (each.low, each.high))
+    ]
+    return Solution(values, dict(zip(names, errors.tolist(), strict=True)), left, stuck)
+
+
+def refuse_singular(jacobian: Floats, parameters: Sequence[Parameter]) -> None:
+    """Raise InputError, naming the parameters that cannot be told apart and what would, if there are any."""
+    lengths = np.linalg.norm(jacobian, axis=0)
+    unseen = [each for each, length in zip(parameters, lengths, strict=True) if length < 1e-9]
+    if unseen:
+        raise InputError(f"under-determined: nothing depends on {unseen[0].name}; {_more(unseen)}")
+    _, sizes, directions = np.linalg.svd(jacobian / lengths, full_matrices=False)
+    if len(sizes) == len(parameters) and sizes[-1] >= NEAR_SINGULAR * sizes[0]:
+        return
+    weight = np.abs(directions[-1])
+    mixed = [each for each, size in zip(parameters, weight, strict=True) if size > 0.25]
+    names = " and ".join(each.name for each in mixed)
+    raise InputError(f"under-determined: the data cannot tell {names} apart; {_more(mixed)}")
+
+
+def _more(parameters: Sequence[Parameter]) -> str:
+    needs = ", and ".join(dict.fromkeys(each.needs for each in parameters))
+    return f"add {needs}, or name with --free fewer of them to fit"
+
+
+def folds(groups: Sequence[object], count: int) -> list[list[int]]:
+    """Return the row numbers of each fold: whole groups stay together; shuffled, but always in the same way."""
+    distinct = list(dict.fromkeys(groups))
+    order = np.random.default_rng(0).permutation(len(distinct))
+    count = min(count, len(distinct))
+    fold_of = {distinct[which]: place % count for place, which in enumerate(order)}
+    return [[i for i, group in enumerate(groups) if fold_of[group] == fold] for fold in range(count)]
