@@ -7,8 +7,8 @@ from experiments.measured.scores import Score, Verdict, summarise
 ROWS_SHOWN_ONE_BY_ONE = 400  # of a set; larger ones (operator tables) are summed up, results.json has all
 
 SPLITS = {
-    "step-tables": "the analytic coefficients were fitted to these tables (this is the error of the form);"
-    " the tabulated model reads them, and must meet them",
+    "step-tables": "analytic: each half of a GPU's rows is priced with coefficients fitted to the other half;"
+    " the tabulated model reads these tables, and must meet them",
     "closed-qwen3-32b": "runs taken alternately within each size: one half fitted, the other scored",
     "closed-70b-fp8": "runs taken alternately within each GPU, engine and size: one half fitted, the other scored",
     "closed-trtllm-8b": "runs taken alternately within each size: one half fitted, the other scored",
