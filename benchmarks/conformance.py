@@ -201,19 +201,24 @@ def workload_of(recording: dict[str, Any]) -> Workload:
     )
 
 
-def replay(recording: dict[str, Any]) -> tuple[Probe, Cluster]:
-    """Simulate a recording, for as many steps as it has."""
-    settings, engine = recording["settings"], recording["engine"]
-    policy = scheduler_of(engine, settings)
-    limits = Limits(
+def limits_of(settings: dict[str, Any], strict_engine: bool = True) -> Limits:
+    """The recorded engine's limits."""
+    return Limits(
         settings["max_num_seqs"],
         settings["max_num_batched_tokens"],
         settings["max_model_len"],
         settings["num_gpu_blocks"],
         settings["block_size"],
         num_cpu_blocks=settings.get("num_cpu_blocks", 0),
-        strict_engine=True,
+        strict_engine=strict_engine,
     )
+
+
+def replay(recording: dict[str, Any]) -> tuple[Probe, Cluster]:
+    """Simulate a recording, for as many steps as it has."""
+    settings, engine = recording["settings"], recording["engine"]
+    policy = scheduler_of(engine, settings)
+    limits = limits_of(settings)
     workload = workload_of(recording)
     clock = Clock()
     cost = RecordingsCost(settings.get("swap_ns_per_block", 0))

@@ -1,12 +1,9 @@
 """The replica's side of the ledger: arrivals, departures, and what a planned step turns into."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from simulator.cost import StepShape
-from simulator.decode_group import DecodeGroup
 from simulator.ledger import Ledger
-from simulator.limits import Limits
 from simulator.request import Job, RequestState
 
 # Steps that a replica may run on by itself before it lets the rest of the program have a look.
@@ -23,19 +20,7 @@ class Books(Ledger):
     is when it ends: whoever is complete leaves and gives seat and blocks back.
     """
 
-    __slots__ = ("_leaving", "fruitless_steps")
-
-    def __init__(
-        self,
-        limits: Limits,
-        *,
-        null_blocks: int = 0,
-        queue_key: Callable[[Job], Any] | None = None,
-        group: type[DecodeGroup] = DecodeGroup,
-    ) -> None:
-        super().__init__(limits, null_blocks=null_blocks, queue_key=queue_key, group=group)
-        self.fruitless_steps = 0  # since a step produced a token
-        self._leaving: list[Job] = []
+    __slots__ = ()
 
     def submit(self, job: Job) -> None:
         """Queue a job that has just arrived."""

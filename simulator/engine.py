@@ -8,7 +8,6 @@ import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -19,7 +18,7 @@ from simulator.cost import CostModel
 from simulator.errors import StallError
 from simulator.limits import Limits
 from simulator.policy import Router, Scheduler
-from simulator.prefix_cache import CachingBooks, Content
+from simulator.prefix_cache import CachingBooks, Content, SharingBooks
 from simulator.radix_cache import RadixBooks
 from simulator.replica import Replica
 from simulator.rng import stream
@@ -40,14 +39,6 @@ class Outcome:
     interrupted: bool = False
     stalled: str | None = None
     prefix_hits: tuple[int, int] | None = None  # as the function of that name
-
-
-@runtime_checkable
-class _PrefixCache(Protocol):
-    """Books that count, at admissions, the known tokens looked up and those found."""
-
-    hit_tokens: int
-    looked_up_tokens: int
 
 
 def simulate(
@@ -134,7 +125,7 @@ def unfold(cluster: Cluster) -> tuple[Tables, float]:
 
 def prefix_hits(cluster: Cluster) -> tuple[int, int] | None:
     """Known tokens found in prefix caches at admissions, and those looked up; None without such a cache."""
-    caches = [each.books for each in cluster.replicas if isinstance(each.books, _PrefixCache)]
+    caches = [each.books for each in cluster.replicas if isinstance(each.books, SharingBooks)]
     if not caches:
         return None
     return sum(each.hit_tokens for each in caches), sum(each.looked_up_tokens for each in caches)

@@ -9,7 +9,7 @@ tokens than it has) is a bug in the policy and raises ``ValueError``.
 from bisect import bisect_left, bisect_right
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from simulator.cost import StepShape
 from simulator.decode_group import DecodeGroup
@@ -22,19 +22,16 @@ class Ledger:
     """What a policy sees of its replica, and what it may do to it in one step."""
 
     __slots__ = (
-        "_admissions", "_chunks", "_outside_tokens", "_queue_key", "block_size", "changed",
-        "free_blocks", "free_cpu_blocks", "group", "limits", "now_s", "on_end", "partial", "preempted",
-        "records", "running", "shape", "step", "swapped", "ticks", "token_budget", "total_blocks",
-        "waiting",
+        "_admissions", "_chunks", "_leaving", "_outside_tokens", "_queue_key", "block_size",
+        "changed", "free_blocks", "free_cpu_blocks", "fruitless_steps", "group", "limits", "now_s",
+        "on_end", "partial", "preempted", "records", "running", "shape", "step", "swapped", "ticks",
+        "token_budget", "total_blocks", "waiting",
     )  # fmt: skip
 
+    group_type: ClassVar[type[DecodeGroup]] = DecodeGroup
+
     def __init__(
-        self,
-        limits: Limits,
-        *,
-        null_blocks: int = 0,
-        queue_key: Callable[[Job], Any] | None = None,
-        group: type[DecodeGroup] = DecodeGroup,
+        self, limits: Limits, *, null_blocks: int = 0, queue_key: Callable[[Job], Any] | None = None
     ) -> None:
         """``null_blocks`` are kept by the engine; ``queue_key`` orders the queue, by arrival if None."""
         self.limits = limits
@@ -45,7 +42,7 @@ class Ledger:
         self.running: dict[Job, None] = {}  # in order of admission
         self.partial: dict[Job, None] = {}  # running jobs outside the decode group with tokens to compute
         self.swapped: dict[Job, None] = {}  # jobs whose blocks are in host memory, in order of leaving
-        self.group = group(limits.block_size, self.records.spans)
+        self.group = self.group_type(limits.block_size, self.records.spans)
         self.free_blocks = self.total_blocks
         self.free_cpu_blocks = limits.num_cpu_blocks
         self.step = 0  # index of the step being planned
@@ -56,6 +53,8 @@ class Ledger:
         self.changed = False  # whether anybody was preempted, swapped or failed in this step
         self.ticks = False  # whether the decode group is scheduled in this step
         self.on_end: Callable[[float], None] | None = None  # told when a request reaches its end
+        self.fruitless_steps = 0  # since a step produced a token
+        self._leaving: list[Job] = []  # clients that have gone since the last plan
         self._queue_key = queue_key
         self._admissions = 0
         self._chunks: dict[Job, int] = {}  # tokens scheduled in this step outside the group

@@ -14,7 +14,7 @@ from typing import Any
 from simulator.books import Books
 from simulator.decode_group import DecodeGroup
 from simulator.limits import Limits
-from simulator.request import Job
+from simulator.request import Job, RequestState
 
 # What a sequence consists of: (stream, tokens) one after another. The token at position j is equal in two
 # sequences if it lies in the same stream at the same position.
@@ -74,7 +74,44 @@ class PhasedGroup(DecodeGroup):
         super()._settle(job)
 
 
-class CachingBooks(Books):
+class SharingBooks(Books):
+    """Books whose requests share what they begin alike with; the base of both prefix caches."""
+
+    __slots__ = ("_content", "_contents", "hit_tokens", "looked_up_tokens")
+
+    def __init__(
+        self,
+        limits: Limits,
+        *,
+        null_blocks: int = 0,
+        queue_key: Callable[[Job], Any] | None = None,
+        content: Callable[[int], Content],
+    ) -> None:
+        """``content`` returns what a request consists of."""
+        super().__init__(limits, null_blocks=null_blocks, queue_key=queue_key)
+        self._content = content
+        self._contents: dict[Job, Content] = {}
+        self.hit_tokens = 0  # known tokens found at admissions
+        self.looked_up_tokens = 0  # and those looked up
+
+    def retire(self, completing: Sequence[Job], end_s: float) -> None:
+        """As the base class; what is complete need not be known any more."""
+        super().retire(completing, end_s)
+        for job in completing:
+            self._contents.pop(job, None)
+
+    def _end(self, job: Job, state: RequestState, time_s: float) -> None:
+        super()._end(job, state, time_s)
+        self._contents.pop(job, None)
+
+    def _content_of(self, job: Job) -> Content:
+        content = self._contents.get(job)
+        if content is None:
+            content = self._contents[job] = self._content(job.id)
+        return content
+
+
+class CachingBooks(SharingBooks):
     """Books that hand out numbered blocks, so that freed ones can be found again.
 
     ``deferred`` registers the blocks that generated tokens fill when their step ends, as asynchronous
@@ -82,10 +119,11 @@ class CachingBooks(Books):
     """
 
     __slots__ = (
-        "_asked", "_blocks", "_cached", "_changes", "_content", "_contents", "_deferred", "_filled",
+        "_asked", "_blocks", "_cached", "_changes", "_deferred", "_filled",
         "_fills", "_found", "_free", "_names", "_partial_first", "_references", "_registered",
-        "hit_tokens", "looked_up_tokens",
     )  # fmt: skip
+
+    group_type = PhasedGroup
 
     def __init__(
         self,
@@ -97,10 +135,8 @@ class CachingBooks(Books):
         deferred: bool = False,
         partial_first: bool = True,
     ) -> None:
-        """``content`` returns what a request consists of; ``partial_first`` reuses unfindable blocks first."""
-        super().__init__(limits, null_blocks=null_blocks, queue_key=queue_key, group=PhasedGroup)
-        self._content = content
-        self._contents: dict[Job, Content] = {}
+        """``partial_first`` reuses unfindable blocks first."""
+        super().__init__(limits, null_blocks=null_blocks, queue_key=queue_key, content=content)
         self._blocks: dict[Job, list[int]] = {}  # the blocks of each running job, in order
         self._references = [0] * self.total_blocks
         self._free: OrderedDict[int, None] = OrderedDict.fromkeys(range(self.total_blocks))
@@ -114,8 +150,6 @@ class CachingBooks(Books):
         self._changes = 0  # to what can be found
         self._asked: tuple[Job, int] | None = None  # the last look-up, and what it found
         self._found: list[int] = []
-        self.hit_tokens = 0
-        self.looked_up_tokens = 0
 
     # What the policy sees
 
@@ -172,8 +206,6 @@ class CachingBooks(Books):
             if job in self.running and job.preemptions == preemptions:
                 self._register(job, index)
         super().retire(completing, end_s)
-        for job in completing:
-            self._contents.pop(job, None)
 
     def steady(self) -> bool:
         """Never: blocks are handed out by name, one step at a time."""
@@ -247,9 +279,7 @@ class CachingBooks(Books):
 
     def _name(self, job: Job, index: int) -> int:
         """The number that stands for everything up to the end of the job's block ``index``."""
-        content = self._contents.get(job)
-        if content is None:
-            content = self._contents[job] = self._content(job.id)
+        content = self._content_of(job)
         chain, size = content.chain, self.block_size
         while len(chain) <= index:
             start = len(chain) * size

@@ -12,9 +12,8 @@ the same plan can still find them, as in the engine, which allocates for a whole
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
-from simulator.books import Books
 from simulator.limits import Limits
-from simulator.prefix_cache import Content
+from simulator.prefix_cache import Content, SharingBooks
 from simulator.radix_tree import Node, RadixTree, Runs
 from simulator.request import Job
 
@@ -22,12 +21,11 @@ LIKE_EARLIER_TOKENS = 32  # sharing as many with an earlier waiting request, and
 ROOM_AFTER_PREEMPTION = 20  # tokens that are evicted for each request that goes on decoding
 
 
-class RadixBooks(Books):
+class RadixBooks(SharingBooks):
     """Books that keep computed pages in a radix tree; a block is a page."""
 
     __slots__ = (
-        "_chunked", "_computing", "_content", "_contents", "_nodes", "_taken", "_tree",
-        "hit_tokens", "looked_up_tokens",
+        "_chunked", "_computing", "_nodes", "_taken", "_tree",
     )  # fmt: skip
 
     def __init__(
@@ -39,9 +37,7 @@ class RadixBooks(Books):
         content: Callable[[int], Content],
     ) -> None:
         """``content`` returns what a request consists of."""
-        super().__init__(limits, null_blocks=null_blocks, queue_key=queue_key)
-        self._content = content
-        self._contents: dict[Job, Content] = {}
+        super().__init__(limits, null_blocks=null_blocks, queue_key=queue_key, content=content)
         self._tree = RadixTree(limits.block_size)
         self._nodes: dict[Job, Node] = {}  # of running jobs: the end of what the tree holds of them, locked
         self._chunked: list[Job] = []  # had a chunk of their prompt, not the last, in the step planned last
@@ -49,8 +45,6 @@ class RadixBooks(Books):
             list[tuple[Job, int, int]]
         ] = []  # a step: whose prompts end, preemptions, tokens
         self._taken = 0  # blocks taken by the plan so far
-        self.hit_tokens = 0
-        self.looked_up_tokens = 0
 
     # What the policy sees
 
@@ -133,8 +127,6 @@ class RadixBooks(Books):
             if job in self.running:
                 self._store(job, job._computed)
         super().retire(completing, end_s)
-        for job in completing:
-            self._contents.pop(job, None)
 
     def steady(self) -> bool:
         """Never: a step may have to evict."""
@@ -178,11 +170,8 @@ class RadixBooks(Books):
 
     def _runs(self, job: Job, tokens: int) -> Runs:
         """The job's first ``tokens`` tokens."""
-        content = self._contents.get(job)
-        if content is None:
-            content = self._contents[job] = self._content(job.id)
         runs, end = [], 0
-        for stream, length in content.pieces(0, tokens) if tokens else ():
+        for stream, length in self._content_of(job).pieces(0, tokens) if tokens else ():
             end += length
             runs.append((stream, end))
         return tuple(runs)

@@ -9,7 +9,6 @@ import pytest
 from benchmarks import conformance
 from policies.routing.round_robin import RoundRobin
 from simulator.engine import simulate
-from simulator.limits import Limits
 from simulator.request import RequestState
 
 FILES = sorted(conformance.SHIPPED.rglob("*.json.gz"))
@@ -76,15 +75,7 @@ def test_requests_that_can_never_fit(name, strict):
         conformance.workload_of(run),
         scheduler=lambda: conformance.scheduler_of(run["engine"], settings),
         cost=conformance.RecordingsCost(0),
-        limits=Limits(
-            settings["max_num_seqs"],
-            settings["max_num_batched_tokens"],
-            settings["max_model_len"],
-            settings["num_gpu_blocks"],
-            settings["block_size"],
-            num_cpu_blocks=settings.get("num_cpu_blocks", 0),
-            strict_engine=strict,
-        ),
+        limits=conformance.limits_of(settings, strict),
         router=RoundRobin(),
     )
     requests = outcome.tables.requests
