@@ -95,7 +95,7 @@ class Books(Ledger):
                 continue
             self.records.ended.append((job.id, RequestState.COMPLETED, end_s))
             if self.on_end is not None:
-                self.on_end(end_s)
+                self.on_end(job, RequestState.COMPLETED, end_s)
 
     def steady(self) -> bool:
         """Whether every running job decodes, and nobody is swapped out or about to leave."""

@@ -87,7 +87,7 @@ class Cluster:
         streams: list[list[Request]] = [[] for _ in self.replicas]
         chosen: list[int] = []
         for request in self._requests:
-            index = 0 if self._never_fits(request) else self._route(request)
+            index = 0 if self._never_fits(request) else self._route(self._job(request))
             streams[index].append(request)
             chosen.append(index)
         self._chosen = chosen
@@ -120,29 +120,33 @@ class Cluster:
         if self._never_fits(request):
             self.refused.append((request.id, RequestState.FAILED, arrival_s))
             if self.workload.concurrency is not None:
-                self._client_goes_on(arrival_s)
+                self._client_goes_on(None, RequestState.FAILED, arrival_s)
             return None
+        job = self._job(request)
+        job.arrival_s = arrival_s
+        index = self._route(job) if self._chosen is None else self._chosen[request.id]
+        replica = self.replicas[index]
+        replica.submit(job)
+        return replica, job
+
+    def _job(self, request: Request) -> Job:
         room = max(1, self.longest_tokens - request.prompt_tokens)
-        job = Job(
+        return Job(
             request.id,
-            arrival_s,
+            request.arrival_s,
             request.prompt_tokens,
             min(request.output_tokens, room),
             min(self.workload.max_tokens, room),
             request.priority,
         )
-        index = self._route(request) if self._chosen is None else self._chosen[request.id]
-        replica = self.replicas[index]
-        replica.submit(job)
-        return replica, job
 
     def _never_fits(self, request: Request) -> bool:
         tokens = request.prompt_tokens
         too_long = tokens >= self.longest_tokens or tokens > self.capacity_tokens
         return too_long and not self.limits.strict_engine
 
-    def _route(self, request: Request) -> int:
-        index = self.router.route(request.prompt_tokens, self.replicas, self.draw)
+    def _route(self, job: Job) -> int:
+        index = self.router.route(job, self.replicas, self.draw)
         if index not in range(len(self.replicas)):
             raise InputError(
                 f"policy.routing: {type(self.router).__name__}.route returned {index!r};"
@@ -150,7 +154,7 @@ class Cluster:
             )
         return index
 
-    def _client_goes_on(self, end_s: float) -> None:
+    def _client_goes_on(self, job: Job | None, state: RequestState, end_s: float) -> None:
         """Closed loop: a client whose request ended sends its next one as soon as it has the answer."""
         self._next_request(end_s + self.frontend_s)
 

@@ -19,9 +19,19 @@ from typing import Any, Literal, cast, get_type_hints
 
 from simulator.errors import InputError, StallError
 
-Kind = Literal["scheduling", "routing"]
+Kind = Literal["scheduling", "routing", "admission", "abandonment", "migration", "delivery", "roles"]
 
-_METHODS: dict[Kind, tuple[str, ...]] = {"scheduling": ("plan", "splits_prompts"), "routing": ("route",)}
+# What a policy of each kind must have
+METHODS: dict[Kind, tuple[str, ...]] = {
+    "scheduling": ("plan", "splits_prompts"),
+    "routing": ("route",),
+    "admission": ("admit",),
+    "abandonment": ("drop_s",),
+    "migration": ("moves",),
+    "delivery": ("deliver",),
+    "roles": ("switch",),
+}
+KINDS: tuple[Kind, ...] = tuple(METHODS)
 
 
 def discover(kind: Kind) -> list[str]:
@@ -48,18 +58,18 @@ def load(kind: Kind, name: str) -> type[Any]:
     return _the_class(kind, import_module(f"policies.{kind}.{name}"))
 
 
-def complete(kind: Kind, name: str, given: dict[str, Any]) -> dict[str, Any]:
+def complete(kind: Kind, name: str, given: dict[str, Any], where: str = "") -> dict[str, Any]:
     """Return every parameter of a policy: what was given, and the defaults of the rest.
 
     A parameter is a field of the policy's dataclass. Raises ``InputError`` for one that the policy does
     not have, one that is missing, and a value of the wrong type or range: numbers must be finite and > 0
-    (or >= 0 where the default is 0, which stands for "off").
+    (or >= 0 where the default is 0, which stands for "off"). ``where`` is the key it is given under.
     """
     policy = load(kind, name)
     fields = (
         {f.name: f for f in dataclasses.fields(policy) if f.init} if dataclasses.is_dataclass(policy) else {}
     )
-    where = f"policy.{kind}"
+    where = where or f"policy.{kind}"
     for key in given:
         if key not in fields:
             known = f"expected one of {', '.join(fields)}" if fields else f"{name} has no parameters"
@@ -173,7 +183,7 @@ def _the_class(kind: Kind, module: ModuleType) -> type[Any]:
         classes,
     ):
         if len(choice) == 1:
-            _check_methods(field, file, choice[0], _METHODS[kind])
+            _check_methods(field, file, choice[0], METHODS[kind])
             return choice[0]
     raise InputError(f"{field}: {file} defines {len(classes)} classes; expected exactly one, the policy")
 
@@ -182,7 +192,10 @@ def _check_methods(field: str, file: Path, policy: type[Any], methods: tuple[str
     abstract: frozenset[str] = getattr(policy, "__abstractmethods__", frozenset())
     for method in methods:
         if method in abstract or not callable(getattr(policy, method, None)):
-            example = "a subclass of simulator.policy.Scheduler" if "scheduling" in field else "a router"
+            kind = field.removeprefix("policy.")
+            example = (
+                "a subclass of simulator.policy.Scheduler" if kind == "scheduling" else f"a {kind} policy"
+            )
             raise InputError(
                 f"{field}: {file}: {policy.__name__} has no method {method}(); expected {example}"
                 f" with {methods[0]}()"

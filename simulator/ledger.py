@@ -24,7 +24,7 @@ class Ledger:
     __slots__ = (
         "_admissions", "_chunks", "_leaving", "_outside_tokens", "_queue_key", "block_size",
         "changed", "free_blocks", "free_cpu_blocks", "fruitless_steps", "group", "limits", "now_s",
-        "on_end", "partial", "preempted", "records", "running", "shape", "step", "swapped", "ticks",
+        "on_end", "partial", "preempted", "price", "records", "running", "shape", "step", "swapped", "ticks",
         "token_budget", "total_blocks", "waiting",
     )  # fmt: skip
 
@@ -52,7 +52,8 @@ class Ledger:
         self.preempted: list[Job] = []  # in this step, in that order
         self.changed = False  # whether anybody was preempted, swapped or failed in this step
         self.ticks = False  # whether the decode group is scheduled in this step
-        self.on_end: Callable[[float], None] | None = None  # told when a request reaches its end
+        self.on_end: Callable[[Job, RequestState, float], None] | None = None  # told of every end
+        self.price: Callable[[StepShape], float] = _no_price  # how long a step of some shape would take, s
         self.fruitless_steps = 0  # since a step produced a token
         self._leaving: list[Job] = []  # clients that have gone since the last plan
         self._queue_key = queue_key
@@ -71,6 +72,11 @@ class Ledger:
     def outstanding_tokens(self) -> int:
         """Known tokens of all unfinished jobs: queued, being computed and in the cache."""
         return self._outside_tokens + self.group.context_tokens()
+
+    @property
+    def uncomputed_tokens(self) -> int:
+        """Known tokens that are still to be computed before everybody here decodes."""
+        return self._outside_tokens - sum(job._computed for job in self.partial)
 
     @property
     def blocks_opening(self) -> int:
@@ -294,7 +300,7 @@ class Ledger:
         self._outside_tokens -= job.known_tokens
         self.records.ended.append((job.id, state, time_s))
         if self.on_end is not None:
-            self.on_end(time_s)
+            self.on_end(job, state, time_s)
 
     def _schedule(self, job: Job, tokens: int, reserve_tokens: int = 0) -> bool:
         """Take budget and blocks for a chunk of a job."""
@@ -314,3 +320,7 @@ class Ledger:
         self._chunks[job] = tokens
         self.shape.count(tokens, computed, tokens == 1 and job.decodes, 1)
         return True
+
+
+def _no_price(shape: StepShape) -> float:
+    raise ValueError("this ledger belongs to no replica, so nothing is known of its step times")

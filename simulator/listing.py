@@ -23,12 +23,12 @@ def listing(topic: str) -> str:
 
 def _policies() -> list[str]:
     import policies
-    from simulator.discover import discover
+    from simulator.discover import KINDS, discover
 
     root = Path(policies.__path__[0])
     rows = [
         [f"policy.{kind}", name, _first_line(root / kind / f"{name}.py")]
-        for kind in ("scheduling", "routing")
+        for kind in KINDS
         for name in discover(kind)
     ]
     return table(rows, left=3)

@@ -2,8 +2,11 @@
 
 import random
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
-from typing import Any, ClassVar, Literal, Protocol
+from collections.abc import Callable, Collection, Iterable, Sequence
+from typing import Any, ClassVar, Literal, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
 
 from simulator.ledger import Ledger
 from simulator.request import Job
@@ -53,16 +56,47 @@ class Scheduler(ABC):
 
 
 class ReplicaView(Protocol):
-    """What a router may see of a replica."""
+    """What routing, admission and migration may see of a replica."""
 
     @property
     def outstanding_tokens(self) -> int:
-        """Known tokens of the replica's unfinished requests."""
+        """Known tokens of its unfinished requests: queued, being computed and in the cache."""
         ...
 
     @property
     def outstanding_requests(self) -> int:
         """Unfinished requests."""
+        ...
+
+    @property
+    def waiting_requests(self) -> int:
+        """Requests that are queued."""
+        ...
+
+    @property
+    def running(self) -> Collection[Job]:
+        """Requests that are running, in order of admission."""
+        ...
+
+    @property
+    def free_blocks(self) -> int:
+        """KV blocks that are free."""
+        ...
+
+    @property
+    def total_blocks(self) -> int:
+        """KV blocks that requests can use."""
+        ...
+
+    def cached_tokens(self, job: Job) -> int:
+        """Known tokens of a request that the replica's prefix cache holds; 0 without one."""
+        ...
+
+    def predicted_ttft_s(self, job: Job) -> float:
+        """Seconds until a request that came now would have its first token, as far as can be told.
+
+        What is queued and the request's own prompt, at the speed of the steps that compute prompts.
+        """
         ...
 
 
@@ -73,8 +107,74 @@ class Router(Protocol):
     alone; replicas then need not wait for one another.
     """
 
-    def route(self, prompt_tokens: int, replicas: Sequence[ReplicaView], draw: random.Random) -> int:
+    def route(self, job: Job, replicas: Sequence[ReplicaView], draw: random.Random) -> int:
         """Return the index of the chosen replica; ``draw`` is the policy's own random stream."""
+        ...
+
+
+class Admission(Protocol):
+    """Decides whether a request is served at all, when it arrives; a refused one ends as rejected."""
+
+    def admit(self, job: Job, replica: ReplicaView, now_s: float, draw: random.Random) -> bool:
+        """Whether the replica that the router chose takes the request; ``draw`` is a stream of its own."""
+        ...
+
+
+class Abandonment(Protocol):
+    """Decides when the system drops a request that it has begun to serve or has left waiting."""
+
+    def drop_s(self, job: Job) -> float:
+        """Return when to drop the request unless it gets another token before; ``math.inf`` for never.
+
+        Asked when it arrives, and again at the time given if it got tokens meanwhile.
+        """
+        ...
+
+
+class Delivery(Protocol):
+    """Decides when generated tokens are handed to their readers."""
+
+    def deliver(
+        self, generated_s: NDArray[np.float64], starts: NDArray[np.int64], rng: np.random.Generator
+    ) -> NDArray[np.float64]:
+        """Return the time at which each token is delivered, never before it was generated.
+
+        The tokens of a request are in order, those of request k begin at ``starts[k]``; ``rng`` is a
+        stream of its own.
+        """
+        ...
+
+
+class Move(NamedTuple):
+    """A running request that is to go on elsewhere."""
+
+    job: Job
+    source: int  # index of the replica that it runs on
+    destination: int
+
+
+class Migration(Protocol):
+    """Decides which running requests are moved to other replicas, KV and all, while they decode."""
+
+    interval_s: float  # how often it is asked
+
+    def moves(self, replicas: Sequence[ReplicaView], now_s: float) -> Iterable[Move]:
+        """Return the moves to begin now; requests that are on the move already are not to be moved."""
+        ...
+
+
+class Roles(Protocol):
+    """Decides which replicas of a disaggregated cluster change between computing prompts and decoding."""
+
+    interval_s: float  # how often it is asked
+
+    def switch(
+        self, prefill: Sequence[ReplicaView], decode: Sequence[ReplicaView], now_s: float
+    ) -> ReplicaView | None:
+        """Return the replica that is to change its role now, or None; neither side may be left empty.
+
+        What it has begun it finishes: prompts are handed off as before, decodes stay to their end.
+        """
         ...
 
 

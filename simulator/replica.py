@@ -1,12 +1,12 @@
 """One engine instance: a SimPy process that plans, prices, waits and commits, step after step."""
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from itertools import islice
 
 from simulator.books import NOBODY, STEPS_IN_A_ROW, Books
 from simulator.clock import Clock, Process, Quiet, WakeUp
-from simulator.cost import CostModel
+from simulator.cost import CostModel, StepShape
 from simulator.errors import StallError
 from simulator.policy import Scheduler
 from simulator.request import Job
@@ -31,6 +31,7 @@ class Replica:
             deque()
         )  # end and completed jobs of planned steps
         self._asleep: WakeUp | None = None
+        books.price = cost.step_s
         clock.process(self._serve())
 
     @property
@@ -42,6 +43,54 @@ class Replica:
     def outstanding_requests(self) -> int:
         """Unfinished requests here."""
         return len(self.books.waiting) + len(self.books.running) + len(self.books.swapped)
+
+    @property
+    def waiting_requests(self) -> int:
+        """Queued requests."""
+        return len(self.books.waiting)
+
+    @property
+    def running(self) -> Collection[Job]:
+        """Running requests, in order of admission."""
+        return self.books.running.keys()
+
+    @property
+    def free_blocks(self) -> int:
+        """Free KV blocks."""
+        return self.books.free_blocks
+
+    @property
+    def total_blocks(self) -> int:
+        """KV blocks that requests can use."""
+        return self.books.total_blocks
+
+    def cached_tokens(self, job: Job) -> int:
+        """Known tokens of a request that the prefix cache holds."""
+        return self.books.cached_tokens(job)
+
+    def predicted_ttft_s(self, job: Job) -> float:
+        """Seconds to compute all queued prompts and then this one, in steps as full as the budget allows.
+
+        Neither the rest of the step under way nor waiting for a seat or for KV blocks is in it.
+        """
+        books, group = self.books, self.books.group
+        tokens = max(1, books.uncomputed_tokens + job.known_tokens - books.cached_tokens(job))
+        room = max(1, books.limits.max_num_batched_tokens - group.size)
+        full, rest = divmod(tokens, room)
+
+        def step_s(chunk: int) -> float:
+            return self.cost.step_s(
+                StepShape(
+                    prefill_tokens=chunk,
+                    prefill_seqs=1,
+                    prefill_attention_pairs=0.5 * chunk * chunk,
+                    prefill_context_tokens=chunk,
+                    decode_seqs=group.size,
+                    decode_context_tokens=group.context_tokens(),
+                )
+            )
+
+        return (full * step_s(room) if full else 0.0) + (step_s(rest) if rest else 0.0)
 
     def submit(self, job: Job) -> None:
         """Queue an arriving job; it is seen by any step planned at this instant or later."""

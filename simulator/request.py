@@ -36,14 +36,19 @@ class Job:
         "_joined_tick",
         "_output_tokens",
         "admission",
+        "allowance_s",
         "arrival_s",
         "blocks",
         "id",
         "max_tokens",
+        "pace_s",
+        "predicted_tokens",
         "preemptions",
         "priority",
         "prompt_tokens",
         "reserved",
+        "session",
+        "tenant",
     )
 
     def __init__(
@@ -54,6 +59,12 @@ class Job:
         output_tokens: int,
         max_tokens: int,
         priority: int = 0,
+        *,
+        tenant: int = 0,
+        session: int = -1,
+        predicted_tokens: int | None = None,
+        pace_s: float = 0.05,
+        allowance_s: float = 0.0,
     ) -> None:
         """Make a job that has just arrived; all token counts >= 1."""
         self.id = request_id  # row of the request in the workload
@@ -61,6 +72,12 @@ class Job:
         self.prompt_tokens = prompt_tokens
         self.max_tokens = max_tokens  # the bound that the client sent
         self.priority = priority  # the lower, the sooner, where the policy looks at it
+        self.tenant = tenant  # who pays for it
+        self.session = session  # the conversation it belongs to, -1: none
+        # What a predictor says of its output, which may be wrong; without one, the bound
+        self.predicted_tokens = max_tokens if predicted_tokens is None else predicted_tokens
+        self.pace_s = pace_s  # V: its reader takes a token every so many seconds,
+        self.allowance_s = allowance_s  # S: beginning so long after its arrival
         self.admission = -1  # its place in the order of admissions
         self.blocks = 0  # KV blocks held; while decoding, those held when decoding began
         self.reserved = False  # the blocks held are enough to the end, none will be asked for
@@ -92,6 +109,11 @@ class Job:
     def remaining_tokens(self) -> int:
         """Known tokens not yet computed; 1 for a job that is decoding."""
         return self.known_tokens - self.computed_tokens
+
+    @property
+    def due_s(self) -> float:
+        """When its next token is due to its reader: d_i = S + V·i after its arrival (arXiv 2410.14257)."""
+        return self.arrival_s + self.allowance_s + self.pace_s * (self.generated_tokens + 1)
 
     @property
     def decodes(self) -> bool:

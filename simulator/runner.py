@@ -27,7 +27,8 @@ from simulator.errors import InputError, StallError
 from simulator.limits import Limits
 from simulator.policy import Scheduler
 from simulator.result import Result
-from simulator.scenario import PolicyChoice, Scenario
+from simulator.scenario import Scenario
+from simulator.scenario_policy import PolicyChoice
 from simulator.workload import Workload, build
 
 _Part = TypeVar("_Part")

@@ -9,33 +9,15 @@ from copy import deepcopy
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    ValidationError,
-    model_serializer,
-    model_validator,
-)
+from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
 from simulator import scenario_toml
-from simulator.discover import Kind, complete
 from simulator.errors import InputError
 from simulator.metrics.options import Slo, UserModel
+from simulator.scenario_cluster import Cluster
 from simulator.scenario_errors import sentence, unknown_key
+from simulator.scenario_policy import AtLeastOne, Policy, Section, Share
 from simulator.workload.spec import Name, WorkloadSpec
-
-DEFAULT_POLICY: dict[Kind, str] = {"scheduling": "vllm_v1", "routing": "round_robin"}
-
-Share = Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)]
-AtLeastOne = Annotated[int, Field(ge=1, le=10**9)]
-
-
-class Section(BaseModel):
-    """A table of a scenario: frozen, strictly typed, unknown keys refused."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
 class Hardware(Section):
@@ -84,55 +66,6 @@ class Engine(Section):
     )
     strict_engine: bool = Field(
         False, description="do what the engine does even where that hangs, for requests that can never fit"
-    )
-
-
-class Cluster(Section):
-    """How many engines serve the traffic."""
-
-    replicas: Annotated[int, Field(ge=1, le=10_000)] = Field(
-        1, description="identical engines behind the router"
-    )
-
-
-class PolicyChoice(Section):
-    """A policy by name (or path to its file) with all its parameters, defaults included."""
-
-    name: str
-    params: dict[str, Any] = Field(default_factory=dict)
-
-    @model_serializer
-    def _as_table(self) -> dict[str, Any]:
-        return {"name": self.name, **self.params}
-
-
-def _policy(kind: Kind) -> BeforeValidator:
-    def choose(value: Any) -> Any:
-        if isinstance(value, str):
-            value = {"name": value}
-        elif isinstance(value, PolicyChoice):
-            value = {"name": value.name, **value.params}
-        if not isinstance(value, dict):
-            raise InputError(f"policy.{kind}: expected a name or a table with a name, got {value!r}")
-        params = {"name": DEFAULT_POLICY[kind], **value}
-        name = params.pop("name")
-        for key in params.keys() & Engine.model_fields.keys():
-            raise InputError(f"policy.{kind}.{key}: not a policy's parameter; expected as engine.{key}")
-        if not isinstance(name, str):
-            raise InputError(f"policy.{kind}.name: expected a name in quotes, got {name!r}")
-        return PolicyChoice(name=name, params=complete(kind, name, params))
-
-    return BeforeValidator(choose)
-
-
-class Policy(Section):
-    """Who runs next, and where."""
-
-    scheduling: Annotated[PolicyChoice, _policy("scheduling")] = Field(
-        PolicyChoice(name=DEFAULT_POLICY["scheduling"]), validate_default=True
-    )
-    routing: Annotated[PolicyChoice, _policy("routing")] = Field(
-        PolicyChoice(name=DEFAULT_POLICY["routing"]), validate_default=True
     )
 
 

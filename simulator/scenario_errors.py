@@ -1,5 +1,7 @@
 """What is wrong with a scenario, in one sentence: the key, what was expected, what was found."""
 
+from typing import get_args
+
 from pydantic import BaseModel, ValidationError
 
 from simulator.discover import nearest
@@ -54,9 +56,11 @@ def sentence(error: ValidationError, model: type[BaseModel]) -> str:
 
 
 def _section(model: type[BaseModel], path: list[str]) -> type[BaseModel]:
+    """Return the table at a path, also behind an ``X | None`` or inside a list."""
     for part in path:
+        if part.isdigit():
+            continue
         inner = model.model_fields[part].annotation
-        assert isinstance(inner, type)
-        assert issubclass(inner, BaseModel)
-        model = inner
+        choices = [each for each in (inner, *get_args(inner)) if isinstance(each, type)]
+        model = next(each for each in choices if issubclass(each, BaseModel))
     return model

@@ -5,7 +5,7 @@ import re
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from simulator import discover
 from simulator.errors import InputError
@@ -87,11 +87,13 @@ def write(scenario: "Scenario") -> str:
 
 
 def _flat(section: str, table: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    if section != "policy":
-        yield section, table
-        return
-    for kind, choice in table.items():
-        yield f"{section}.{kind}", choice
+    """Yield a table and those below it, by their dotted names."""
+    own = {key: value for key, value in table.items() if not isinstance(value, dict)}
+    if own or not table:
+        yield section, own
+    for key, value in table.items():
+        if isinstance(value, dict):
+            yield from _flat(f"{section}.{key}", value)
 
 
 def _line(section: str, key: str, value: Any, scenario: "Scenario") -> str:
@@ -106,7 +108,9 @@ def _line(section: str, key: str, value: Any, scenario: "Scenario") -> str:
 
 
 def _comment(section: str, key: str, scenario: "Scenario") -> str:
-    table = getattr(scenario, section, None) if section else scenario
+    table: Any = scenario
+    for part in section.split(".") if section else ():
+        table = getattr(table, part, None)
     fields = getattr(type(table), "model_fields", {})
     if key in fields:
         return fields[key].description or ""
@@ -115,10 +119,11 @@ def _comment(section: str, key: str, scenario: "Scenario") -> str:
 
 def _policy_comment(section: str, key: str, scenario: "Scenario") -> str:
     """Return what the policy's own file says behind a parameter, so that a new policy explains itself."""
-    if section not in ("policy.scheduling", "policy.routing"):
+    kind = section.removeprefix("policy.")
+    if kind == section:
         return ""
-    choice = scenario.policy.scheduling if section == "policy.scheduling" else scenario.policy.routing
-    policy = discover.load("scheduling" if section == "policy.scheduling" else "routing", choice.name)
+    choice = getattr(scenario.policy, kind)
+    policy = discover.load(cast(discover.Kind, kind), choice.name)
     found = re.search(rf"^ +{key}:[^#\n]*# (.*)$", inspect.getsource(policy), re.MULTILINE)
     return found[1] if found else ""
 

@@ -45,7 +45,7 @@ class OneAtATime(Scheduler):
 class Last:
     """No balance at all."""
 
-    def route(self, prompt_tokens, replicas, draw):
+    def route(self, job, replicas, draw):
         return len(replicas) - 1
 ''',
     "simulator/metrics/longest_answer.py": '''"""The longest answer."""

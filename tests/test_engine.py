@@ -13,9 +13,11 @@ from policies.scheduling.vllm_v1 import VllmV1
 from simulator.engine import simulate
 from simulator.errors import InputError
 from simulator.limits import Limits
-from simulator.request import RequestState
+from simulator.request import Job, RequestState
 from simulator.workload.workload import Workload
 from tests.engine_cases import EvenCost, serve
+
+JOB = Job(0, 0.0, 1, 1, 1)
 
 SECOND = EvenCost(1.0)
 
@@ -140,26 +142,26 @@ class FakeReplica:
 def test_round_robin_takes_turns():
     router = RoundRobin()
     replicas = [FakeReplica(0)] * 3
-    assert [router.route(1, replicas, None) for _ in range(5)] == [0, 1, 2, 0, 1]
+    assert [router.route(JOB, replicas, None) for _ in range(5)] == [0, 1, 2, 0, 1]
 
 
 def test_least_loaded_takes_the_fewest_outstanding_tokens():
-    assert LeastLoaded().route(1, [FakeReplica(9), FakeReplica(2), FakeReplica(2)], None) == 1
+    assert LeastLoaded().route(JOB, [FakeReplica(9), FakeReplica(2), FakeReplica(2)], None) == 1
 
 
 def test_power_of_two_takes_the_better_of_two():
     import random
 
     replicas = [FakeReplica(5), FakeReplica(1), FakeReplica(9)]
-    chosen = [PowerOfTwo().route(1, replicas, random.Random(seed)) for seed in range(200)]
+    chosen = [PowerOfTwo().route(JOB, replicas, random.Random(seed)) for seed in range(200)]
     assert set(chosen) == {0, 1}  # the worst of three never wins a comparison
-    assert PowerOfTwo().route(1, replicas[:1], random.Random(0)) == 0
+    assert PowerOfTwo().route(JOB, replicas[:1], random.Random(0)) == 0
 
 
 @pytest.mark.parametrize("answer", [7, -1, "a", None])
 def test_a_router_that_names_no_replica_is_refused(answer):
     class Lost:
-        def route(self, prompt_tokens, replicas, draw):
+        def route(self, job, replicas, draw):
             return answer
 
     with pytest.raises(InputError, match=r"Lost\.route returned .*expected a number from 0 to 1"):

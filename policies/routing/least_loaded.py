@@ -4,12 +4,13 @@ import random
 from collections.abc import Sequence
 
 from simulator.policy import ReplicaView
+from simulator.request import Job
 
 
 class LeastLoaded:
     """The replica with the fewest outstanding tokens, the first of them on a tie."""
 
-    def route(self, prompt_tokens: int, replicas: Sequence[ReplicaView], draw: random.Random) -> int:
+    def route(self, job: Job, replicas: Sequence[ReplicaView], draw: random.Random) -> int:
         """Return the index of the least loaded replica."""
         loads = [replica.outstanding_tokens for replica in replicas]
         return loads.index(min(loads))

@@ -4,6 +4,7 @@ import random
 from collections.abc import Sequence
 
 from simulator.policy import ReplicaView
+from simulator.request import Job
 
 
 class PowerOfTwo:
@@ -12,7 +13,7 @@ class PowerOfTwo:
     Source: Mitzenmacher, "The Power of Two Choices in Randomized Load Balancing", 2001.
     """
 
-    def route(self, prompt_tokens: int, replicas: Sequence[ReplicaView], draw: random.Random) -> int:
+    def route(self, job: Job, replicas: Sequence[ReplicaView], draw: random.Random) -> int:
         """Return the index of the less loaded of two replicas drawn at random."""
         if len(replicas) == 1:
             return 0

@@ -4,6 +4,7 @@ import random
 from collections.abc import Sequence
 
 from simulator.policy import ReplicaView
+from simulator.request import Job
 
 
 class RoundRobin:
@@ -15,7 +16,7 @@ class RoundRobin:
         """Begin with the first replica."""
         self._next = 0
 
-    def route(self, prompt_tokens: int, replicas: Sequence[ReplicaView], draw: random.Random) -> int:
+    def route(self, job: Job, replicas: Sequence[ReplicaView], draw: random.Random) -> int:
         """Return the index after the last one."""
         chosen = self._next
         self._next = (chosen + 1) % len(replicas)

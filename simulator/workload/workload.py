@@ -15,6 +15,17 @@ LATEST_S = 1e10  # 300 years, any clock's epoch included; beyond it float second
 LARGEST_INTEGER = 2**53 - 1  # beyond it two whole numbers may be one and the same float
 LARGEST_TOKENS = 1_000_000_000  # per request: far beyond any context, far below what sums of int64 can hold
 
+_OPTIONAL = (
+    "priority",
+    "leave_s",
+    "segments",
+    "output_stream",
+    "tenant",
+    "predicted_tokens",
+    "session",
+    "think_s",
+)
+
 
 @dataclass(frozen=True)
 class Workload:
@@ -40,6 +51,12 @@ class Workload:
     # tokens are the same if stream and position are. None: no two requests have anything in common.
     segments: Sequence[Sequence[tuple[int, int]]] | None = None
     output_stream: Ints | None = None
+    tenant: Ints | None = None  # who pays; None: one and the same
+    predicted_tokens: Ints | None = None  # what a predictor says of the output, >= 1; None: max_tokens
+    session: Ints | None = None  # conversation that a request belongs to, -1: none
+    # Seconds between the answer to the session's request before and this one, which arrives then (closed
+    # loop; its arrival_s only says in which order rows are); NaN: it arrives at arrival_s.
+    think_s: Floats | None = None
 
     def __post_init__(self) -> None:
         """Check the columns and make private, read-only copies of them."""
@@ -74,7 +91,7 @@ class Workload:
     def _optional_columns(self, n: int) -> dict[str, Floats | Ints]:
         """Check the optional columns that are there; return copies of those that are arrays."""
         found: dict[str, Floats | Ints] = {}
-        for name in ("priority", "leave_s", "segments", "output_stream"):
+        for name in _OPTIONAL:
             column = getattr(self, name)
             if column is None:
                 continue
@@ -83,10 +100,12 @@ class Workload:
                     f"workload {self.name!r}: {name} has {len(column)} entries; expected one for each of the"
                     f" {n} requests"
                 )
-            if name == "leave_s":
-                leave_s = np.array(column, dtype=np.float64)
-                check_patience(name, leave_s, _request)
-                found[name] = leave_s
+            if name in ("leave_s", "think_s"):
+                seconds = np.array(column, dtype=np.float64)
+                check_patience(name, seconds, _request)
+                found[name] = seconds
+            elif name == "predicted_tokens":
+                found[name] = whole_numbers(name, np.asarray(column), _request)
             elif name != "segments":
                 found[name] = integers(name, np.asarray(column), _request)
         return found

@@ -1,0 +1,1 @@
+"""When the system drops a request that it has taken in: one `Abandonment` a file."""

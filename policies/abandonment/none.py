@@ -1,0 +1,13 @@
+"""No abandonment: whoever was taken in is served to the end."""
+
+import math
+
+from simulator.request import Job
+
+
+class Never:
+    """Drop nobody."""
+
+    def drop_s(self, job: Job) -> float:
+        """Return a time that never comes."""
+        return math.inf

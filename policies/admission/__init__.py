@@ -1,0 +1,1 @@
+"""Whether an arriving request is served at all: one `Admission` a file."""

@@ -1,0 +1,16 @@
+"""No admission control: everybody is let in."""
+
+import random
+
+from simulator.policy import ReplicaView
+from simulator.request import Job
+
+
+class Everybody:
+    """Take every request, whatever the load."""
+
+    looks_at_load = False
+
+    def admit(self, job: Job, replica: ReplicaView, now_s: float, draw: random.Random) -> bool:
+        """Take it."""
+        return True

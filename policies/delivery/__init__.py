@@ -1,0 +1,1 @@
+"""When generated tokens reach their readers: one `Delivery` a file."""

@@ -1,0 +1,1 @@
+"""Which running requests move to other replicas: one `Migration` a file."""

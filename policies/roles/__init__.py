@@ -1,0 +1,1 @@
+"""Which replicas of a disaggregated cluster compute prompts, and which decode: one `Roles` a file."""

@@ -1,0 +1,124 @@
+"""The cluster of a scenario: how many replicas in which roles, the links between them, and their faults."""
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from simulator.errors import InputError
+from simulator.scenario_policy import AtLeastOne, MoreThanZero, PolicyChoice, Seconds, Section, choice
+
+Replicas = Annotated[int, Field(ge=1, le=10_000)]
+
+
+class PoolSpec(Section):
+    """The replicas of one role; what is unset is as in hardware, engine and policy."""
+
+    replicas: Replicas = Field(1, description="identical engines in this role")
+    gpu: str | None = Field(None, description="unset: as hardware.gpu")
+    tensor_parallel_size: Literal[1, 2, 4, 8] | None = Field(None, description="unset: as in engine")
+    max_num_seqs: AtLeastOne | None = Field(None, description="unset: as in engine")
+    max_num_batched_tokens: AtLeastOne | None = Field(None, description="unset: as in engine")
+    num_gpu_blocks: AtLeastOne | None = Field(None, description="unset: as in engine")
+    scheduling: Annotated[PolicyChoice | None, choice("scheduling", "cluster pool's scheduling")] = Field(
+        None, description="unset: as policy.scheduling"
+    )
+
+
+class LinkSpec(Section):
+    """What KV caches travel on: every replica has one port, as fast in either direction."""
+
+    kind: Literal["nvlink", "infiniband", "ethernet", "pcie"] = Field(
+        "infiniband", description="nvlink 450, pcie 55, infiniband 50, ethernet 12.5 GB/s a direction"
+    )
+    bandwidth_gb_s: MoreThanZero | None = Field(
+        None, description="GB/s (10^9 bytes) a port and direction; unset: by kind"
+    )
+    latency_s: Seconds | None = Field(None, description="before the first byte; unset: by kind")
+
+
+class HandOffSpec(Section):
+    """How a prefill replica hands a request over to a decode replica."""
+
+    when_full: Literal["wait", "recompute", "colocate", "evict"] = Field(
+        "wait",
+        description="no room at the decode replica: wait, compute the prompt again there, decode where it is,"
+        " or preempt others there",
+    )
+    overlap: Literal["after", "layerwise"] = Field(
+        "after", description="send the KV after the prompt's last step, or layer by layer during it"
+    )
+    routing: Annotated[PolicyChoice, choice("routing", "cluster.hand_off.routing")] = Field(
+        PolicyChoice(name="least_loaded"),
+        validate_default=True,
+        description="which decode replica a request goes to",
+    )
+
+
+class FaultSpec(Section):
+    """One fault at a given time."""
+
+    kind: Literal["crash", "slow", "link"]
+    at_s: Seconds
+    replica: Annotated[int, Field(ge=0)]  # counting prefill replicas first, then decode replicas
+    for_s: MoreThanZero  # until it is back, or as fast as before
+    factor: Annotated[float, Field(ge=1, allow_inf_nan=False)] = 2.0  # slow: steps take so many times longer;
+    # link: its port has so many times less bandwidth
+
+
+class FaultsSpec(Section):
+    """What goes wrong: a list of faults, or crashes at random."""
+
+    events: list[FaultSpec] = Field(
+        default_factory=list,
+        description='such as [{kind = "crash", replica = 0, at_s = 60.0, for_s = 30.0}]; kinds crash, slow, link',
+    )
+    mtbf_s: MoreThanZero | None = Field(
+        None, description="mean time between a replica's crashes (exponential); unset: none at random"
+    )
+    repair_s: MoreThanZero = Field(60.0, description="how long a replica is down after a random crash")
+    on_crash: Literal["retry", "fail"] = Field(
+        "retry", description="requests of a crashed replica: compute them again elsewhere, or give them up"
+    )
+
+
+class Cluster(Section):
+    """How many engines serve the traffic, in which roles."""
+
+    replicas: Replicas = Field(1, description="identical engines behind the router")
+    prefill: PoolSpec | None = Field(None, description="disaggregated: the engines that compute prompts")
+    decode: PoolSpec | None = Field(None, description="disaggregated: those that decode")
+    link: LinkSpec = LinkSpec()
+    hand_off: HandOffSpec = Field(default_factory=HandOffSpec)
+    faults: FaultsSpec = FaultsSpec()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _name_the_pool(cls, data: Any) -> Any:
+        if isinstance(data, dict) and data.get("replicas", 1) != 1:
+            for role in ("prefill", "decode"):
+                if data.get(role) is not None:
+                    raise InputError(
+                        f"cluster.replicas: given together with cluster.{role}; expected cluster.prefill.replicas"
+                        " and cluster.decode.replicas in a disaggregated cluster"
+                    )
+        return data
+
+    @model_validator(mode="after")
+    def _both_roles(self) -> Self:
+        for role, other in (("prefill", "decode"), ("decode", "prefill")):
+            if getattr(self, role) is None and getattr(self, other) is not None:
+                raise InputError(f"cluster.{role}: missing; expected beside cluster.{other}")
+        for event in self.faults.events:
+            if event.replica >= self.total_replicas:
+                raise InputError(
+                    f"cluster.faults.events: there is no replica {event.replica}; expected a number from 0 to"
+                    f" {self.total_replicas - 1}"
+                )
+        return self
+
+    @property
+    def total_replicas(self) -> int:
+        """Replicas in all roles."""
+        if self.prefill is None or self.decode is None:
+            return self.replicas
+        return self.prefill.replicas + self.decode.replicas

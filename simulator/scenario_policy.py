@@ -1,0 +1,92 @@
+"""The policies of a scenario: each a name, or the path of a file, with its parameters."""
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_serializer
+
+from simulator.discover import Kind, complete
+from simulator.errors import InputError
+
+DEFAULT_POLICY: dict[Kind, str] = {
+    "scheduling": "vllm_v1",
+    "routing": "round_robin",
+    "admission": "none",
+    "abandonment": "none",
+    "migration": "none",
+    "delivery": "immediate",
+    "roles": "fixed",
+}
+# Limits of the engine, which people look for among a policy's parameters
+ENGINE_KEYS = (
+    "block_size",
+    "gpu_memory_utilization",
+    "max_num_seqs",
+    "max_num_batched_tokens",
+    "num_gpu_blocks",
+    "max_model_len",
+    "tensor_parallel_size",
+    "swap_space",
+    "strict_engine",
+)
+
+Share = Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)]
+AtLeastOne = Annotated[int, Field(ge=1, le=10**9)]
+Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+MoreThanZero = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+class Section(BaseModel):
+    """A table of a scenario: frozen, strictly typed, unknown keys refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class PolicyChoice(Section):
+    """A policy by name (or path to its file) with all its parameters, defaults included."""
+
+    name: str
+    params: dict[str, Any] = Field(default_factory=dict)
+
+    @model_serializer
+    def _as_table(self) -> dict[str, Any]:
+        return {"name": self.name, **self.params}
+
+
+def choice(kind: Kind, field: str = "") -> BeforeValidator:
+    """Return the validator of a policy of one kind, ``field`` being its key if not ``policy.KIND``."""
+    field = field or f"policy.{kind}"
+
+    def choose(value: Any) -> Any:
+        if value is None:
+            return None
+        if isinstance(value, str):
+            value = {"name": value}
+        elif isinstance(value, PolicyChoice):
+            value = {"name": value.name, **value.params}
+        if not isinstance(value, dict):
+            raise InputError(f"{field}: expected a name or a table with a name, got {value!r}")
+        params = {"name": DEFAULT_POLICY[kind], **value}
+        name = params.pop("name")
+        for key in params.keys() & set(ENGINE_KEYS):
+            raise InputError(f"{field}.{key}: not a policy's parameter; expected as engine.{key}")
+        if not isinstance(name, str):
+            raise InputError(f"{field}.name: expected a name in quotes, got {name!r}")
+        return PolicyChoice(name=name, params=complete(kind, name, params, field))
+
+    return BeforeValidator(choose)
+
+
+def _default(kind: Kind) -> Any:
+    return Field(PolicyChoice(name=DEFAULT_POLICY[kind]), validate_default=True)
+
+
+class Policy(Section):
+    """Who runs next, and where; who is let in, dropped, moved; when tokens are delivered."""
+
+    scheduling: Annotated[PolicyChoice, choice("scheduling")] = _default("scheduling")
+    routing: Annotated[PolicyChoice, choice("routing")] = _default("routing")
+    admission: Annotated[PolicyChoice, choice("admission")] = _default("admission")
+    abandonment: Annotated[PolicyChoice, choice("abandonment")] = _default("abandonment")
+    migration: Annotated[PolicyChoice, choice("migration")] = _default("migration")
+    delivery: Annotated[PolicyChoice, choice("delivery")] = _default("delivery")
+    roles: Annotated[PolicyChoice, choice("roles")] = _default("roles")
