@@ -11,7 +11,6 @@ if all match. The recordings' schema is described in ``benchmarks/recordings/REA
 import argparse
 import gzip
 import json
-import random
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -22,10 +21,10 @@ import numpy as np
 from policies.routing.round_robin import RoundRobin
 from policies.scheduling.vllm_v0 import VllmV0
 from policies.scheduling.vllm_v1 import VllmV1
-from simulator.clock import Clock
 from simulator.cluster import Cluster
 from simulator.cost import StepShape
-from simulator.engine import books_for, unfold
+from simulator.deployment import colocated
+from simulator.engine import assemble, unfold
 from simulator.errors import StallError
 from simulator.limits import Limits
 from simulator.policy import Scheduler
@@ -220,13 +219,10 @@ def replay(recording: dict[str, Any]) -> tuple[Probe, Cluster]:
     policy = scheduler_of(engine, settings)
     limits = limits_of(settings)
     workload = workload_of(recording)
-    clock = Clock()
     cost = RecordingsCost(settings.get("swap_ns_per_block", 0))
-    replica = Replica(clock, policy, cost, books_for(policy, limits, workload))
-    probe = Probe(replica, Order(engine, settings["enable_chunked_prefill"]))
-    cluster = Cluster(
-        clock, workload, [replica], RoundRobin(), random.Random(0), limits, policy.overrun_tokens
-    )
+    cluster = assemble(workload, colocated(lambda: policy, cost, limits, RoundRobin()))
+    probe = Probe(cluster.replicas[0], Order(engine, settings["enable_chunked_prefill"]))
+    clock = cluster.clock
     try:
         while len(probe.rows) <= len(recording["steps"]["t_ns"]) and clock.run_some(1):
             pass

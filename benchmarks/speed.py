@@ -19,9 +19,10 @@ import numpy as np
 
 from benchmarks.reference_loop import reference_loop
 from simulator.cluster import Cluster
+from simulator.deployment import colocated
 from simulator.engine import assemble, play
+from simulator.equip import Server, equip, make_policy
 from simulator.limits import Limits
-from simulator.runner import Server, equip, make_policy
 from simulator.scenario import Scenario
 from simulator.workload import Workload, build
 
@@ -40,14 +41,14 @@ def w1_scenario(**engine: int) -> Scenario:
 
 
 def cluster_of(scenario: Scenario, workload: Workload, server: Server) -> Cluster:
-    return assemble(
-        workload,
+    deployment = colocated(
         lambda: make_policy("scheduling", scenario.policy.scheduling),
         server.cost,
         server.limits,
-        router=make_policy("routing", scenario.policy.routing),
+        make_policy("routing", scenario.policy.routing),
         replicas=scenario.cluster.replicas,
     )
+    return assemble(workload, deployment)
 
 
 def loop_run(workload: Workload, limits: Limits) -> tuple[float, int]:

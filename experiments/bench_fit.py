@@ -18,9 +18,9 @@ from hardware_profiles.fit_timings import chosen
 from hardware_profiles.gpu import EngineOverheads
 from hardware_profiles.least_squares import Parameter, Solution, solve
 from hardware_profiles.tables import Floats
+from simulator.equip import equip, make_policy
 from simulator.errors import InputError, StallError
 from simulator.limits import Limits
-from simulator.runner import equip, make_policy
 from simulator.scenario import Scenario
 
 PARAMETERS = (

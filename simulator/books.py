@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 
 from simulator.cost import StepShape
-from simulator.ledger import Ledger
+from simulator.crossing import Crossing
 from simulator.request import Job, RequestState
 
 # Steps that a replica may run on by itself before it lets the rest of the program have a look.
@@ -12,7 +12,7 @@ STEPS_IN_A_ROW = 256
 NOBODY: Sequence[Job] = ()
 
 
-class Books(Ledger):
+class Books(Crossing):
     """A ledger with everything that only the replica may do.
 
     A step has two moments. ``advance`` is when its plan is final: from then on its tokens count as
@@ -24,12 +24,12 @@ class Books(Ledger):
 
     def submit(self, job: Job) -> None:
         """Queue a job that has just arrived."""
-        self._outside_tokens += job.prompt_tokens
+        self._outside_tokens += job.known_tokens
         self._enqueue(job)
 
-    def leave(self, job: Job) -> None:
-        """Drop a job whose client has gone, before the next step is planned."""
-        self._leaving.append(job)
+    def leave(self, job: Job, state: RequestState) -> None:
+        """Drop a job before the next step is planned; it ends in ``state``."""
+        self._leaving.append((job, state))
 
     def open(self, now_s: float) -> None:
         """Begin the plan of the next step."""
@@ -49,8 +49,12 @@ class Books(Ledger):
             self.preempted.clear()
             shape.swap_out_blocks = 0
             shape.swap_in_blocks = 0
+        if self.joined:
+            self.joined.clear()
         if self._leaving:
             self._drop_leavers()
+        if self.seatless or self.claims or self.detaching:
+            self._let_in_and_out()
 
     def advance(self) -> Sequence[Job]:
         """Make the plan final; return the jobs that are complete when the step ends."""
@@ -88,8 +92,17 @@ class Books(Ledger):
         for job in completing:
             if job in self.running:
                 del self.running[job]
+                if job._generated < job._asked_tokens:
+                    self._depart(job)
+                    assert self.on_hand_off is not None
+                    self.on_hand_off(job)
+                    continue
                 self._release(job)
             elif job in self.waiting:  # preempted while its last token was under way
+                if job._generated < job._asked_tokens:  # what was to be handed over is lost
+                    job._output_tokens += 1
+                    self._outside_tokens += job.known_tokens
+                    continue
                 self.waiting.remove(job)
             else:  # the client left meanwhile
                 continue
@@ -99,7 +112,14 @@ class Books(Ledger):
 
     def steady(self) -> bool:
         """Whether every running job decodes, and nobody is swapped out or about to leave."""
-        return len(self.running) == self.group.size > 0 and not self.swapped and not self._leaving
+        return (
+            len(self.running) == self.group.size > 0
+            and not self.swapped
+            and not self._leaving
+            and not self.seatless
+            and not self.claims
+            and not self.detaching
+        )
 
     def coast(
         self,
@@ -160,7 +180,7 @@ class Books(Ledger):
         self.records.under_way = steps_under_way
 
     def _drop_leavers(self) -> None:
-        for job in self._leaving:
+        for job, state in self._leaving:
             if job in self.running:
                 self._stop_running(job)
                 self._release(job)
@@ -169,10 +189,13 @@ class Books(Ledger):
                 self.free_cpu_blocks += job.blocks
             elif job in self.waiting:
                 self.waiting.remove(job)
+            elif job in self.seatless:
+                self.seatless.remove(job)
+                self._release(job)
             else:  # it was served in time
                 continue
             self.changed = False  # a departure is no decision of the policy
             if job.completing:
                 self._outside_tokens += job.known_tokens
-            self._end(job, RequestState.ABANDONED_BY_USER, self.now_s)
+            self._end(job, state, self.now_s)
         self._leaving.clear()

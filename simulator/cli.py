@@ -288,7 +288,7 @@ def _free_folder(name: str) -> Path:
 
 def _claim(folder: Path, overwrite: bool) -> bool:
     """Refuse a folder that cannot be written before any time is spent; say whether it was made here."""
-    from simulator.result import claim
+    from simulator.saved import claim
 
     new = not folder.exists()
     claim(folder, overwrite)

@@ -8,7 +8,7 @@
 
 import math
 from collections.abc import Generator
-from heapq import heappush
+from heapq import heappop, heappush
 from typing import Any
 
 import simpy
@@ -18,6 +18,7 @@ from simpy.events import Event, EventPriority
 Process = Generator[Event, Any, None]
 
 LATE = EventPriority(2)  # after SimPy's URGENT (0) and NORMAL (1)
+_LAST = EventPriority(3)
 _NORMAL = EventPriority(1)
 _FIRST = EventPriority(-1)
 
@@ -36,6 +37,10 @@ class Clock(simpy.Environment):
     def late_at(self, time_s: float) -> Event:
         """Return an event at exactly ``time_s`` (>= now), after everything else of that instant."""
         return self._schedule_at(time_s, LATE)
+
+    def last_at(self, time_s: float) -> Event:
+        """Return an event at exactly ``time_s`` (>= now), after the late events of that instant."""
+        return self._schedule_at(time_s, _LAST)
 
     def stop_at(self, time_s: float) -> None:
         """End the simulation at ``time_s``, before anything else that happens at that instant."""
@@ -67,21 +72,58 @@ class Clock(simpy.Environment):
 
 
 class Quiet:
-    """The promise that lets replicas run on without a trip through the event queue.
+    """What lets replicas run on without a trip through the event queue: nothing reaches them before ``until_s``.
 
-    Nothing that could reach a replica from outside (an arrival, a departure, the end of the simulation)
-    happens before ``until_s``. Whoever causes such things keeps the promise up to date.
+    Whatever could reach a replica from outside (an arrival, a departure, a transfer's end, the end of the
+    simulation) is scheduled here. Replicas whose own steps reach others schedule those here as well.
     """
 
-    __slots__ = ("_stops_at_s", "until_s")
+    __slots__ = ("_clock", "_holds", "_times", "until_s")
 
     def __init__(self, clock: Clock) -> None:
-        self.until_s = 0.0
-        self._stops_at_s = clock.stops_at_s
+        self._clock = clock
+        self._times: list[float] = []  # of the events to come, a heap
+        self._holds = 0
+        self.until_s = clock.stops_at_s
 
-    def promise(self, until_s: float) -> None:
-        """Nothing happens before ``until_s`` (nor after the end of the simulation)."""
-        self.until_s = min(until_s, self._stops_at_s)
+    def at(self, time_s: float) -> Event:
+        """Return an event as ``Clock.at`` does, which no replica will run past."""
+        return self._expect(self._clock.at(time_s), time_s)
+
+    def late_at(self, time_s: float) -> Event:
+        """Return an event as ``Clock.late_at`` does, which no replica will run past."""
+        return self._expect(self._clock.late_at(time_s), time_s)
+
+    def last_at(self, time_s: float) -> Event:
+        """Return an event as ``Clock.last_at`` does, which no replica will run past."""
+        return self._expect(self._clock.last_at(time_s), time_s)
+
+    def hold(self) -> None:
+        """Let nobody run ahead until as many calls of ``release``: any step may reach somebody now."""
+        self._holds += 1
+        self._look()
+
+    def release(self) -> None:
+        """Take one ``hold`` back."""
+        self._holds -= 1
+        self._look()
+
+    def _expect(self, event: Event, time_s: float) -> Event:
+        heappush(self._times, time_s)
+        event.callbacks.append(self._over)
+        self._look()
+        return event
+
+    def _over(self, _: Event) -> None:
+        heappop(self._times)  # events happen in order, so this one is the earliest
+        self._look()
+
+    def _look(self) -> None:
+        if self._holds:
+            self.until_s = 0.0
+        else:
+            stops_at_s = self._clock.stops_at_s
+            self.until_s = min(self._times[0], stops_at_s) if self._times else stops_at_s
 
 
 class WakeUp(Event):

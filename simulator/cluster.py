@@ -2,201 +2,338 @@
 
 import math
 import random
-from collections.abc import Iterable, Sequence
-from heapq import heappop, heappush
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
 
-from numpy.typing import NDArray
-
-from simulator.clock import Clock, Process, Quiet
+from simulator.clock import Clock, Quiet
+from simulator.courier import Courier
+from simulator.deployment import Deployment
 from simulator.errors import InputError
-from simulator.limits import Limits
+from simulator.faults import FaultInjector
+from simulator.hand_off import HandOffs
+from simulator.migrations import Migrations
 from simulator.policy import Router
 from simulator.replica import Replica
 from simulator.request import Job, RequestState
+from simulator.rng import draws
+from simulator.traffic import Request, Traffic
 from simulator.workload.workload import Workload
 
 
-class Request(NamedTuple):
-    """A row of the workload."""
-
-    id: int
-    arrival_s: float
-    leave_s: float  # NaN: never
-    prompt_tokens: int
-    output_tokens: int
-    priority: int
-
-
 class Cluster:
-    """Delivers each request at its arrival time, through the router, to a replica."""
+    """Brings each request that arrives to a replica, and on from there to others; watches over it."""
 
     def __init__(
         self,
         clock: Clock,
         workload: Workload,
+        deployment: Deployment,
         replicas: Sequence[Replica],
-        router: Router,
-        draw: random.Random,
-        limits: Limits,
-        overrun_tokens: int = 0,
-        frontend_s: float = 0.0,
+        rows: list[int],
     ) -> None:
-        """Start the arrivals; sequences end at ``limits.max_model_len`` tokens and the overrun.
-
-        ``frontend_s`` is how long an answer takes to its client.
-        """
+        """Start the arrivals; ``replicas`` are those of the deployment's pools, ``rows`` is to be filled."""
         self.clock = clock
         self.workload = workload
+        self.deployment = deployment
         self.replicas = replicas
-        self.router = router
-        self.draw = draw
-        self.limits = limits
-        self.longest_tokens = limits.max_model_len + overrun_tokens
-        self.capacity_tokens = min(each.books.total_blocks for each in replicas) * limits.block_size
-        self.frontend_s = frontend_s
-        self.arrival_s: list[float] = []  # of each request that has arrived
-        self.refused: list[tuple[int, RequestState, float]] = []  # requests that no replica could serve
+        self.frontend_s = deployment.frontend_s
+        self.refused: list[tuple[int, RequestState, float]] = []  # requests that no replica served
+        self.courier: Courier | None = None
+        self.hand_offs: HandOffs | None = None
+        self._longest_tokens = min(
+            pool.limits.max_model_len for pool in deployment.pools
+        ) + max(each.policy.overrun_tokens for each in replicas)  # fmt: skip
+        self._capacity_tokens = min(each.total_blocks * each.books.block_size for each in replicas)
+        self._strict = deployment.pools[0].limits.strict_engine
+        self._router = deployment.router
+        self._draw = draws(deployment.seed, "routing")
+        self._admission_draw = draws(deployment.seed, "admission")
+        self._stranded: list[Job] = []  # no replica is up that takes requests
         self._chosen: list[int] | None = None  # the replica of each request, where that is known beforehand
-        self._due: list[float] = []  # closed loop: when the next requests arrive
-        self._requests = iter(_requests(workload))
-        if workload.concurrency is not None:
-            for replica in replicas:
-                replica.books.on_end = self._client_goes_on
-            for _ in range(workload.concurrency):
-                self._next_request(0.0)
-        elif getattr(router, "looks_at_load", True) or len(replicas) == 1:
-            quiet = Quiet(clock)  # an arrival can reach any replica
-            for replica in replicas:
-                replica.quiet = quiet
-            clock.process(self._arrive(self._requests, quiet))
-        else:
-            self._arrive_apart()
+        self._quiet = Quiet(clock)
+        self._place_roles()
+        self.traffic = Traffic(clock, self._quiet, workload, rows, self._deliver)
+        self._couple()
+        self._start_arrivals()
+
+    # What others ask
 
     @property
     def arrived(self) -> int:
         """Requests that have arrived."""
-        return len(self.arrival_s)
+        return len(self.traffic.rows)
 
     def requests_done(self) -> int:
         """Requests that have reached a final state."""
-        return len(self.refused) + sum(len(replica.records.ended) for replica in self.replicas)
+        ended = sum(len(records.ended) for each in self.replicas for records in (*each.past, each.records))
+        return len(self.refused) + ended
 
-    def _arrive_apart(self) -> None:
-        """Open loop with routing decided beforehand: each replica has arrivals of its own, and only they reach it."""
-        streams: list[list[Request]] = [[] for _ in self.replicas]
-        chosen: list[int] = []
-        for request in self._requests:
-            index = 0 if self._never_fits(request) else self._route(self._job(request))
-            streams[index].append(request)
-            chosen.append(index)
-        self._chosen = chosen
-        for replica, stream in zip(self.replicas, streams, strict=True):
-            replica.quiet = Quiet(self.clock)
-            self.clock.process(self._arrive(stream, replica.quiet))
+    def over(self) -> bool:
+        """Whether there is nothing left to serve."""
+        return self.traffic.to_come == 0 and self.requests_done() == self.arrived
 
-    def _arrive(self, requests: Iterable[Request], quiet: Quiet) -> Process:
-        """Open loop: every request arrives at its time, whatever becomes of the others."""
-        clock = self.clock
-        leaving: list[tuple[float, int, Replica, Job]] = []
-        for request in requests:
-            arrival_s = request.arrival_s
-            while leaving and leaving[0][0] < arrival_s:
-                yield from self._next_departure(leaving, quiet)
-            if arrival_s > quiet.until_s:
-                quiet.promise(arrival_s)
-                yield clock.at(arrival_s)
-            placed = self._deliver(request, arrival_s)
-            if placed is not None and request.leave_s == request.leave_s:  # not NaN
-                replica, job = placed
-                heappush(leaving, (max(request.leave_s, arrival_s), job.id, replica, job))
-        while leaving:
-            yield from self._next_departure(leaving, quiet)
-        quiet.promise(math.inf)
+    # Who depends on whom
 
-    def _deliver(self, request: Request, arrival_s: float) -> tuple[Replica, Job] | None:
-        """Bring a request that arrives now to a replica; None if no replica could ever serve it."""
-        self.arrival_s.append(arrival_s)
+    def _place_roles(self) -> None:
+        """Keep the lists of who takes requests and who takes hand-offs up to date."""
+        up = [each for each in self.replicas if each.up]
+        self._entrances = [each for each in up if each.role != "decode"]
+        self._decoders = [each for each in up if each.role == "decode"]
+
+    def _couple(self) -> None:
+        """Set up what connects replicas, and say whose steps may reach others."""
+        deployment, quiet, seed = self.deployment, self._quiet, self.deployment.seed
+        closed = self.traffic.closed
+        switching = deployment.roles is not None and deployment.roles.interval_s < math.inf
+        watched = closed or deployment.abandonment is not None or self.workload.leave_s is not None
+        migration = deployment.migration
+        migrating = migration is not None and migration.interval_s < math.inf
+        if deployment.disaggregated or migrating:
+            self.courier = Courier(self.clock, quiet, deployment.link, len(self.replicas))
+        if deployment.disaggregated:
+            rule = deployment.hand_off
+            assert rule is not None
+            assert self.courier is not None
+            choose = partial(self._choose, rule.router, draws(seed, "hand_off"))
+            self.hand_offs = HandOffs(rule, self.courier, lambda: self._decoders, choose)
+        for each in self.replicas:
+            each.quiet = quiet
+            each.couples = (closed and len(self.replicas) > 1) or switching or each.role == "prefill"
+            if watched:
+                each.on_end = self._ended
+            if self.hand_offs is not None:
+                each.on_hand_off = partial(self.hand_offs.offer, source=each)
+                if self.hand_offs.rule.layers:
+                    each.on_last_chunk = partial(self.hand_offs.look_ahead, each)
+            each.listen()
+        if migrating:
+            assert migration is not None
+            assert self.courier is not None
+            self.migrations = Migrations(migration, self.courier, self._movable)
+            self._every(migration.interval_s, lambda: self.migrations.look(self.clock.now))
+        if switching:
+            assert deployment.roles is not None
+            self._every(deployment.roles.interval_s, self._switch_roles)
+        faults = deployment.faults
+        if faults.any:
+            FaultInjector(
+                faults, quiet, self.replicas, self.courier, draws(seed, "faults"),
+                self._crash, self._restart, self.over,
+            )  # fmt: skip
+
+    def _every(self, interval_s: float, look: Any) -> None:
+        """Call ``look`` again and again until there is nothing left to serve."""
+
+        def tick(at_s: float) -> None:
+            if not self.over():
+                look()
+                at_s += interval_s
+                self._quiet.at(at_s).callbacks.append(lambda _: tick(at_s))
+
+        self._quiet.at(interval_s).callbacks.append(lambda _: tick(interval_s))
+
+    def _movable(self) -> Sequence[Replica]:
+        """Replicas between which requests may migrate."""
+        return self._decoders if self.deployment.disaggregated else self._entrances
+
+    # Arrivals
+
+    def _start_arrivals(self) -> None:
+        if len(self.replicas) == 1 or not self._is_simple():
+            self.traffic.start()
+            return
+        chosen = self._chosen = []
+        for each in self.replicas:
+            each.quiet = Quiet(self.clock)  # only its own arrivals reach it
+
+        def replica_of(request: Request) -> int:
+            job = self._job(request, request.row, request.arrival_s)
+            fits = not self._never_fits(request)
+            chosen.append(self._choose(self._router, self._draw, job, self.replicas).index if fits else 0)
+            return chosen[-1]
+
+        self.traffic.start_apart([each.quiet for each in self.replicas], replica_of)
+
+    def _is_simple(self) -> bool:
+        """Whether which replica serves a request depends on the requests alone."""
+        deployment = self.deployment
+        policies = deployment.router, deployment.admission
+        looks = any(each is not None and getattr(each, "looks_at_load", True) for each in policies)
+        return not (looks or deployment.faults.any or self.courier is not None or self.traffic.closed)
+
+    def _deliver(self, request: Request, number: int, arrival_s: float) -> None:
+        """A request arrives now."""
+        job = self._job(request, number, arrival_s)
         if self._never_fits(request):
-            self.refused.append((request.id, RequestState.FAILED, arrival_s))
-            if self.workload.concurrency is not None:
-                self._client_goes_on(None, RequestState.FAILED, arrival_s)
-            return None
-        job = self._job(request)
-        job.arrival_s = arrival_s
-        index = self._route(job) if self._chosen is None else self._chosen[request.id]
-        replica = self.replicas[index]
-        replica.submit(job)
-        return replica, job
+            self._refuse(job, RequestState.FAILED)
+        elif self._place(job, newly=True):
+            if request.leave_s == request.leave_s:  # not NaN
+                # Where a closed loop delays the arrival, the departure comes as much later.
+                leave_s = max(request.leave_s + (arrival_s - request.arrival_s), arrival_s)
+                leave = partial(self._leave, job, RequestState.ABANDONED_BY_USER)
+                self._quiet_of(job).at(leave_s).callbacks.append(lambda _: leave())
+            if self.deployment.abandonment is not None:
+                self._watch(job)
 
-    def _job(self, request: Request) -> Job:
-        room = max(1, self.longest_tokens - request.prompt_tokens)
+    def _job(self, request: Request, number: int, arrival_s: float) -> Job:
+        room = max(1, self._longest_tokens - request.prompt_tokens)
+        max_tokens = min(self.workload.max_tokens, room)
         return Job(
-            request.id,
-            request.arrival_s,
+            number,
+            arrival_s,
             request.prompt_tokens,
             min(request.output_tokens, room),
-            min(self.workload.max_tokens, room),
+            max_tokens,
             request.priority,
+            tenant=request.tenant,
+            session=request.session,
+            predicted_tokens=min(request.predicted_tokens, max_tokens),
+            pace_s=self.deployment.pace_s,
+            allowance_s=self.deployment.allowance_s,
         )
 
     def _never_fits(self, request: Request) -> bool:
         tokens = request.prompt_tokens
-        too_long = tokens >= self.longest_tokens or tokens > self.capacity_tokens
-        return too_long and not self.limits.strict_engine
+        return (tokens >= self._longest_tokens or tokens > self._capacity_tokens) and not self._strict
 
-    def _route(self, job: Job) -> int:
-        index = self.router.route(job, self.replicas, self.draw)
-        if index not in range(len(self.replicas)):
+    def _place(self, job: Job, newly: bool = False) -> bool:
+        """Bring a job to a replica; False if it was not let in."""
+        if not self._entrances:
+            self._stranded.append(job)
+            return True
+        if self._chosen is not None:
+            replica = self.replicas[self._chosen[job.id]]
+        else:
+            replica = self._choose(self._router, self._draw, job, self._entrances)
+        admission = self.deployment.admission
+        if newly and admission is not None:
+            let_in = admission.admit(job, replica, self.clock.now, self._admission_draw)
+            if not let_in:
+                self._refuse(job, RequestState.REJECTED)
+                return False
+        hands_over = replica.role == "prefill"
+        job._output_tokens = min(job._asked_tokens, job._generated + 1) if hands_over else job._asked_tokens
+        replica.submit(job)
+        return True
+
+    def _choose(self, router: Router, draw: random.Random, job: Job, replicas: Sequence[Replica]) -> Replica:
+        index = router.route(job, replicas, draw)
+        if index not in range(len(replicas)):
             raise InputError(
-                f"policy.routing: {type(self.router).__name__}.route returned {index!r};"
-                f" expected a number from 0 to {len(self.replicas) - 1}"
+                f"policy.routing: {type(router).__name__}.route returned {index!r};"
+                f" expected a number from 0 to {len(replicas) - 1}"
             )
-        return index
+        return replicas[index]
 
-    def _client_goes_on(self, job: Job | None, state: RequestState, end_s: float) -> None:
-        """Closed loop: a client whose request ended sends its next one as soon as it has the answer."""
-        self._next_request(end_s + self.frontend_s)
+    # Ends
 
-    def _next_request(self, arrival_s: float) -> None:
-        request = next(self._requests, None)
-        if request is None:
+    def _refuse(self, job: Job, state: RequestState) -> None:
+        self.refused.append((job.id, state, self.clock.now))
+        self._ended(job, state, self.clock.now)
+
+    def _ended(self, job: Job, state: RequestState, end_s: float) -> None:
+        """A request has ended; whoever waited for its answer goes on as soon as he has it."""
+        job.server = None
+        if self.traffic.closed:
+            self.traffic.answered(job.id, state, end_s + self.frontend_s)
+
+    def _quiet_of(self, job: Job) -> Quiet:
+        return self._quiet if job.server is None else job.server.quiet
+
+    def _delivered(self, job: Job) -> int:
+        there = job.server is not None
+        return job.generated_tokens - (job.server.undelivered_tokens(job) if there else 0)
+
+    def _watch(self, job: Job) -> None:
+        """Look at a job again when the system would drop it."""
+        abandonment = self.deployment.abandonment
+        assert abandonment is not None
+        drop_s = abandonment.drop_s(job)
+        if drop_s < math.inf:
+            tokens = self._delivered(job)
+
+            def look(_: object) -> None:
+                if job.server is None and job not in self._stranded:
+                    return
+                if self._delivered(job) > tokens:
+                    self._watch(job)
+                else:
+                    self._leave(job, RequestState.ABANDONED_BY_SYSTEM)
+
+            # After the step that may end at this very instant
+            self._quiet_of(job).last_at(max(drop_s, self.clock.now)).callbacks.append(look)
+
+    def _leave(self, job: Job, state: RequestState) -> None:
+        """Take a job out, wherever it is."""
+        if job in self._stranded:
+            self._stranded.remove(job)
+            self._refuse(job, state)
             return
-        heappush(self._due, arrival_s)
-        self.clock.at(arrival_s).callbacks.append(lambda _: self._arrive_from_loop(request, arrival_s))
-        self._promise_quiet()
+        server = job.server
+        if server is None:
+            return
+        if self.courier is not None:
+            self.courier.cancel(job)
+        if self.hand_offs is not None:
+            self.hand_offs.forget(job)
+        if job in server.books.departing:
+            server.books.let_go(job)
+            server.books.write_off(job, state, self.clock.now)
+            server.wake()
+        else:
+            server.leave(job, state)
 
-    def _arrive_from_loop(self, request: Request, arrival_s: float) -> None:
-        heappop(self._due)
-        self._deliver(request, arrival_s)
-        self._promise_quiet()
+    # Roles and faults
 
-    def _promise_quiet(self) -> None:
-        """A single replica is left alone until the next request; several may send requests to each other."""
-        if len(self.replicas) == 1:
-            self.replicas[0].quiet.promise(self._due[0] if self._due else math.inf)
+    def _switch_roles(self) -> None:
+        roles = self.deployment.roles
+        assert roles is not None
+        if self._entrances and self._decoders:
+            replica = roles.switch(self._entrances, self._decoders, self.clock.now)
+            if replica is None:
+                return
+            index = next(each.index for each in self.replicas if each is replica)
+            side = self._entrances if self.replicas[index].role == "prefill" else self._decoders
+            if len(side) > 1:
+                self.replicas[index].role = "decode" if side is self._entrances else "prefill"
+                self._place_roles()
 
-    def _next_departure(self, leaving: list[tuple[float, int, Replica, Job]], quiet: Quiet) -> Process:
-        """Wait for the next client that gives up, and take its job out."""
-        time_s, _, replica, job = heappop(leaving)
-        if time_s > quiet.until_s:
-            quiet.promise(time_s)
-            yield self.clock.at(time_s)
-        replica.leave(job)
+    def _crash(self, replica: Replica) -> None:
+        replica.up = False
+        self._place_roles()
+        halted = [] if self.courier is None else self.courier.touching(replica)
+        for transfer in halted:
+            assert self.courier is not None
+            self.courier.cancel(transfer.job)
+            if self.hand_offs is not None:
+                self.hand_offs.forget(transfer.job)
+        jobs = replica.crash()
+        if self.hand_offs is not None:
+            for job in jobs:
+                self.hand_offs.forget(job)
+        for transfer in halted:
+            job, source = transfer.job, transfer.source
+            if source is not replica and job in source.books.departing:
+                if transfer.kind == "hand_off":
+                    assert self.hand_offs is not None
+                    self.hand_offs.offer(job, source)
+                else:
+                    source.books.take_back(job)
+                    source.wake()
+        for job in sorted(jobs, key=lambda job: job.id):
+            job.server = None
+            if self.deployment.faults.retry:
+                self._place(job)
+            else:
+                self._refuse(job, RequestState.FAILED)
 
-
-def _requests(workload: Workload) -> Iterable[Request]:
-    n = len(workload)
-    return map(
-        Request,
-        range(n),
-        workload.arrival_s.tolist(),
-        _listed(workload.leave_s, n, math.nan),
-        workload.prompt_tokens.tolist(),
-        workload.output_tokens.tolist(),
-        _listed(workload.priority, n, 0),
-    )
-
-
-def _listed(column: NDArray[Any] | None, n: int, default: float) -> list[Any]:
-    return [default] * n if column is None else column.tolist()
+    def _restart(self, replica: Replica) -> None:
+        replica.up = True
+        self._place_roles()
+        replica.restart()
+        stranded, self._stranded = self._stranded, []
+        for job in stranded:
+            self._place(job)
+        if self.hand_offs is not None:
+            self.hand_offs.find_places()

@@ -4,25 +4,35 @@ This is the level below a scenario: every part is an object that the caller made
 cost model or policy of its own starts here.
 """
 
-import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
 from simulator.books import Books
 from simulator.clock import Clock
 from simulator.cluster import Cluster
-from simulator.cost import CostModel
+from simulator.deployment import Deployment
 from simulator.errors import StallError
+from simulator.faults import SlowableCost
 from simulator.limits import Limits
-from simulator.policy import Router, Scheduler
+from simulator.policy import Scheduler
 from simulator.prefix_cache import CachingBooks, Content, SharingBooks
 from simulator.radix_cache import RadixBooks
 from simulator.replica import Replica
 from simulator.rng import stream
-from simulator.tables import Columns, Tables, request_table, step_table, token_table
+from simulator.tables import (
+    Columns,
+    Tables,
+    deliver,
+    number_replicas,
+    request_table,
+    step_table,
+    token_table,
+    transfer_table,
+)
 from simulator.workload.workload import Workload
 
 # How often progress is told and a stop is noticed. An event may stand for many steps of a quiet replica.
@@ -43,84 +53,71 @@ class Outcome:
 
 def simulate(
     workload: Workload,
+    deployment: Deployment,
     *,
-    scheduler: Callable[[], Scheduler],
-    cost: CostModel,
-    limits: Limits,
-    router: Router,
-    replicas: int = 1,
-    seed: int = 0,
-    horizon_s: float | None = None,
-    frontend_s: float = 0.0,
     on_progress: Callable[[float, int, int], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
 ) -> Outcome:
     """Serve ``workload`` and return its tables.
 
-    ``scheduler`` makes one policy for each replica; ``frontend_s`` is the constant time between the
-    generation of a token and its delivery. ``on_progress`` gets simulated seconds, requests done and
-    requests in all. The simulation ends with the last request, at ``horizon_s``, when ``should_stop``
-    says so, or when the policy makes no more progress (``Outcome.stalled`` then says how).
+    ``on_progress`` gets simulated seconds, requests done and requests in all. The simulation ends with the
+    last request, at the horizon, when ``should_stop`` says so, or when a policy makes no more progress
+    (``Outcome.stalled`` then says how).
     """
-    cluster = assemble(
-        workload,
-        scheduler,
-        cost,
-        limits,
-        router=router,
-        replicas=replicas,
-        seed=seed,
-        horizon_s=horizon_s,
-        frontend_s=frontend_s,
-    )
+    cluster = assemble(workload, deployment)
     interrupted, stalled = play(cluster, on_progress, should_stop)
     tables, end_s = unfold(cluster)
     return Outcome(tables, end_s, interrupted, stalled, prefix_hits(cluster))
 
 
-def assemble(
-    workload: Workload,
-    scheduler: Callable[[], Scheduler],
-    cost: CostModel,
-    limits: Limits,
-    *,
-    router: Router,
-    replicas: int = 1,
-    seed: int = 0,
-    horizon_s: float | None = None,
-    frontend_s: float = 0.0,
-) -> Cluster:
-    """Build the replicas and the traffic to them, ready to play; the arguments are those of ``simulate``."""
+def assemble(workload: Workload, deployment: Deployment) -> Cluster:
+    """Build the replicas and the traffic to them, ready to play."""
     clock = Clock()
-    if horizon_s is not None:
-        clock.stop_at(horizon_s)
-    policies = [scheduler() for _ in range(replicas)]
-    servers = [Replica(clock, policy, cost, books_for(policy, limits, workload)) for policy in policies]
-    draw = random.Random(int(stream(seed, "routing").integers(2**63)))
-    return Cluster(clock, workload, servers, router, draw, limits, policies[0].overrun_tokens, frontend_s)
+    if deployment.horizon_s is not None:
+        clock.stop_at(deployment.horizon_s)
+    rows: list[int] = []  # of the requests as they arrive; the cluster fills it
+    replicas: list[Replica] = []
+    faulty = bool(deployment.faults.events)
+    for pool in deployment.pools:
+        for _ in range(pool.replicas):
+            cost = SlowableCost(pool.cost) if faulty else pool.cost
+            replica = Replica(clock, pool.scheduler, cost, partial(books_for, pool.limits, workload, rows))
+            replica.index, replica.role = len(replicas), pool.role
+            replicas.append(replica)
+    return Cluster(clock, workload, deployment, replicas, rows)
 
 
 def unfold(cluster: Cluster) -> tuple[Tables, float]:
     """Turn what a cluster has recorded into tables; also return the time of the last event."""
     for server in cluster.replicas:
         server.books.close(len(server.under_way))
-    workload, n = cluster.workload, cluster.arrived
-    records = [server.records for server in cluster.replicas]
+    workload, deployment, rows = (
+        cluster.workload,
+        cluster.deployment,
+        np.array(cluster.traffic.rows, np.int64),
+    )
+    lives = [(server.index, each) for server in cluster.replicas for each in (*server.past, server.records)]
+    records = [each for _, each in lives]
     steps = step_table(records)
     tokens = token_table(records, steps, cluster.frontend_s)
+    if deployment.delivery is not None and len(tokens["request_id"]):
+        deliver(tokens, deployment.delivery, stream(deployment.seed, "delivery"))
     last_s = max(float(steps["end_s"].max(initial=0.0)), float(tokens["delivered_s"].max(initial=0.0)))
-    if cluster.requests_done() < n:  # somebody waits on until the clock is stopped
+    if cluster.requests_done() < cluster.arrived:  # somebody waits on until the clock is stopped
         last_s = max(last_s, cluster.clock.now)
     arrived: Columns = {
-        "arrival_s": np.array(cluster.arrival_s, np.float64),
-        "prompt_tokens": workload.prompt_tokens[:n],
-        "output_tokens": workload.output_tokens[:n],
+        "arrival_s": np.array(cluster.traffic.arrival_s, np.float64),
+        "prompt_tokens": workload.prompt_tokens[rows],
+        "output_tokens": workload.output_tokens[rows],
     }
-    if workload.priority is not None:
-        arrived["priority"] = workload.priority[:n]
-    return Tables(
-        steps, tokens, request_table(records, cluster.refused, arrived, steps, tokens, last_s)
-    ), last_s
+    for name in ("priority", "tenant", "session"):
+        column = getattr(workload, name)
+        if column is not None:
+            arrived[name] = column[rows]
+    requests = request_table(records, cluster.refused, arrived, steps, tokens, last_s)
+    transfers = transfer_table([] if cluster.courier is None else cluster.courier.done)
+    number_replicas(steps, tokens, requests, [index for index, _ in lives])
+    return Tables(steps, tokens, requests, transfers), last_s
 
 
 def prefix_hits(cluster: Cluster) -> tuple[int, int] | None:
@@ -131,25 +128,26 @@ def prefix_hits(cluster: Cluster) -> tuple[int, int] | None:
     return sum(each.hit_tokens for each in caches), sum(each.looked_up_tokens for each in caches)
 
 
-def books_for(policy: Scheduler, limits: Limits, workload: Workload) -> Books:
-    """Return new books of the kind that a policy needs."""
+def books_for(limits: Limits, workload: Workload, rows: Sequence[int], policy: Scheduler) -> Books:
+    """Return new books of the kind that a policy needs; ``rows`` are the workload's rows of the requests."""
+    null_blocks, queue_key, whole = policy.null_blocks, policy.queue_key(), policy.reserves_whole
     if policy.prefix_cache() is None:
-        return Books(limits, null_blocks=policy.null_blocks, queue_key=policy.queue_key())
+        return Books(limits, null_blocks=null_blocks, queue_key=queue_key, whole=whole)
 
     def content(request_id: int) -> Content:
         if workload.segments is None or workload.output_stream is None:
             return Content((), -1 - request_id)  # nothing in common with anybody
-        return Content(workload.segments[request_id], int(workload.output_stream[request_id]))
+        row = rows[request_id]
+        return Content(workload.segments[row], int(workload.output_stream[row]))
 
     if policy.prefix_cache() == "radix":
-        return RadixBooks(
-            limits, null_blocks=policy.null_blocks, queue_key=policy.queue_key(), content=content
-        )
+        return RadixBooks(limits, null_blocks=null_blocks, queue_key=queue_key, content=content, whole=whole)
     return CachingBooks(
         limits,
-        null_blocks=policy.null_blocks,
-        queue_key=policy.queue_key(),
+        null_blocks=null_blocks,
+        queue_key=queue_key,
         content=content,
+        whole=whole,
         deferred=policy.pipeline_depth() > 1,
         partial_first=policy.reuses_partial_blocks_first(),
     )

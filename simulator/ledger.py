@@ -23,7 +23,7 @@ class Ledger:
 
     __slots__ = (
         "_admissions", "_chunks", "_leaving", "_outside_tokens", "_queue_key", "block_size",
-        "changed", "free_blocks", "free_cpu_blocks", "fruitless_steps", "group", "limits", "now_s",
+        "changed", "free_blocks", "free_cpu_blocks", "fruitless_steps", "group", "joined", "limits", "now_s",
         "on_end", "partial", "preempted", "price", "records", "running", "shape", "step", "swapped", "ticks",
         "token_budget", "total_blocks", "waiting",
     )  # fmt: skip
@@ -51,11 +51,12 @@ class Ledger:
         self.token_budget = limits.max_num_batched_tokens
         self.preempted: list[Job] = []  # in this step, in that order
         self.changed = False  # whether anybody was preempted, swapped or failed in this step
+        self.joined: list[Job] = []  # running since the last plan, with KV that was computed elsewhere
         self.ticks = False  # whether the decode group is scheduled in this step
         self.on_end: Callable[[Job, RequestState, float], None] | None = None  # told of every end
         self.price: Callable[[StepShape], float] = _no_price  # how long a step of some shape would take, s
         self.fruitless_steps = 0  # since a step produced a token
-        self._leaving: list[Job] = []  # clients that have gone since the last plan
+        self._leaving: list[tuple[Job, RequestState]] = []  # dropped since the last plan
         self._queue_key = queue_key
         self._admissions = 0
         self._chunks: dict[Job, int] = {}  # tokens scheduled in this step outside the group

@@ -17,6 +17,7 @@ class Scheduler(ABC):
 
     default_block_size: ClassVar[int] = 16  # tokens in a KV block, unless the scenario says otherwise
     null_blocks: ClassVar[int] = 0  # KV blocks that the engine keeps for itself
+    reserves_whole: ClassVar[bool] = False  # running requests hold the KV blocks for all of their output
     overrun_tokens: ClassVar[int] = 0  # tokens beyond max_model_len that a sequence gets before it stops
 
     def splits_prompts(self) -> bool:
@@ -86,6 +87,16 @@ class ReplicaView(Protocol):
     @property
     def total_blocks(self) -> int:
         """KV blocks that requests can use."""
+        ...
+
+    @property
+    def block_size(self) -> int:
+        """Tokens in a KV block."""
+        ...
+
+    @property
+    def last_step_s(self) -> float:
+        """Duration of the step planned last: the time between tokens of those who decode; 0 at first."""
         ...
 
     def cached_tokens(self, job: Job) -> int:

@@ -86,9 +86,10 @@ class SharingBooks(Books):
         null_blocks: int = 0,
         queue_key: Callable[[Job], Any] | None = None,
         content: Callable[[int], Content],
+        whole: bool = False,
     ) -> None:
         """``content`` returns what a request consists of."""
-        super().__init__(limits, null_blocks=null_blocks, queue_key=queue_key)
+        super().__init__(limits, null_blocks=null_blocks, queue_key=queue_key, whole=whole)
         self._content = content
         self._contents: dict[Job, Content] = {}
         self.hit_tokens = 0  # known tokens found at admissions
@@ -102,6 +103,11 @@ class SharingBooks(Books):
 
     def _end(self, job: Job, state: RequestState, time_s: float) -> None:
         super()._end(job, state, time_s)
+        self._contents.pop(job, None)
+
+    def let_go(self, job: Job) -> None:
+        """As the base class; what is elsewhere need not be known any more."""
+        super().let_go(job)
         self._contents.pop(job, None)
 
     def _content_of(self, job: Job) -> Content:
@@ -132,11 +138,12 @@ class CachingBooks(SharingBooks):
         null_blocks: int = 0,
         queue_key: Callable[[Job], Any] | None = None,
         content: Callable[[int], Content],
+        whole: bool = False,
         deferred: bool = False,
         partial_first: bool = True,
     ) -> None:
         """``partial_first`` reuses unfindable blocks first."""
-        super().__init__(limits, null_blocks=null_blocks, queue_key=queue_key, content=content)
+        super().__init__(limits, null_blocks=null_blocks, queue_key=queue_key, content=content, whole=whole)
         self._blocks: dict[Job, list[int]] = {}  # the blocks of each running job, in order
         self._references = [0] * self.total_blocks
         self._free: OrderedDict[int, None] = OrderedDict.fromkeys(range(self.total_blocks))
@@ -224,9 +231,15 @@ class CachingBooks(SharingBooks):
                 self._register(job, index)
         return True
 
+    def _seat(self, job: Job) -> None:
+        """As the base class; the blocks that came full can be found from now on."""
+        super()._seat(job)
+        for index in range(job._computed // self.block_size):
+            self._register(job, index)
+
     def _take(self, job: Job, blocks: int) -> None:
         super()._take(job, blocks)
-        self._blocks[job].extend(self._next_free() for _ in range(blocks))
+        self._blocks.setdefault(job, []).extend(self._next_free() for _ in range(blocks))
 
     def _release(self, job: Job) -> None:
         """Free the job's blocks, the last one first."""

@@ -35,9 +35,10 @@ class RadixBooks(SharingBooks):
         null_blocks: int = 0,
         queue_key: Callable[[Job], Any] | None = None,
         content: Callable[[int], Content],
+        whole: bool = False,
     ) -> None:
         """``content`` returns what a request consists of."""
-        super().__init__(limits, null_blocks=null_blocks, queue_key=queue_key, content=content)
+        super().__init__(limits, null_blocks=null_blocks, queue_key=queue_key, content=content, whole=whole)
         self._tree = RadixTree(limits.block_size)
         self._nodes: dict[Job, Node] = {}  # of running jobs: the end of what the tree holds of them, locked
         self._chunked: list[Job] = []  # had a chunk of their prompt, not the last, in the step planned last
@@ -134,9 +135,17 @@ class RadixBooks(SharingBooks):
 
     # Blocks
 
+    def _seat(self, job: Job) -> None:
+        """As the base class; what came is stored in the tree."""
+        super()._seat(job)
+        self._store(job, job._computed)
+
     def _take(self, job: Job, blocks: int) -> None:
         super()._take(job, blocks)
         self._taken += blocks
+        if job not in self._nodes:  # it comes from elsewhere
+            self._nodes[job] = self._tree.root
+            self._lock(self._tree.root)
 
     def _release(self, job: Job) -> None:
         """Empty the job's own pages; those in the tree become evictable, unless others hold them too."""

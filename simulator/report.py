@@ -23,6 +23,7 @@ _LATENCIES = (
 )
 _BOUNDS = {"ttft_s": "TTFT", "tpot_s": "TPOT", "tail_tbt_s": "tail TBT", "e2e_s": "E2E"}
 
+_NO_POLICY = ("none", "immediate", "fixed")  # not worth a line
 NOTICEABLE = 0.01  # share of the busy time from which a doubt is worth a warning
 
 
@@ -76,7 +77,14 @@ def _facts(manifest: Mapping[str, Any], summary: Summary, log: "RequestLog") -> 
         *_block("Hardware", _machines(manifest)),
         *_block("", manifest["hardware"]),
         *_block("Engine", [", ".join(f"{key} {engine[key]:,}" for key in limits)]),
-        *_block("Policies", [f"{kind} {_named(choice)}" for kind, choice in scenario["policy"].items()]),
+        *_block(
+            "Policies",
+            [
+                f"{kind} {_named(choice)}"
+                for kind, choice in scenario["policy"].items()
+                if kind in ("scheduling", "routing") or choice["name"] not in _NO_POLICY
+            ],
+        ),
         *_block(
             "Workload",
             [
@@ -90,12 +98,16 @@ def _facts(manifest: Mapping[str, Any], summary: Summary, log: "RequestLog") -> 
 
 
 def _machines(manifest: Mapping[str, Any]) -> list[str]:
-    scenario, engine = manifest["scenario"], manifest["engine"]
-    replicas, gpu = scenario["cluster"]["replicas"], scenario["hardware"]["gpu"]
-    size = engine.get("tensor_parallel_size", 1)
-    machines = f"{replicas} x {size} {gpu}" if size > 1 else f"{replicas} x {gpu}"
-    model = engine.get("cost_model")
-    return [f"{machines}{f', {model} step times' if model else ''}; each{' GPU' if size > 1 else ''}:"]
+    pools, model = manifest["pools"], manifest["engine"].get("cost_model")
+    parts = []
+    for pool in pools:
+        size = pool["tensor_parallel_size"]
+        role = "" if pool["role"] == "both" else f" for {pool['role']}"
+        parts.append(f"{pool['replicas']} x {f'{size} ' if size > 1 else ''}{pool['gpu']}{role}")
+    unit = " GPU" if pools[0]["tensor_parallel_size"] > 1 else ""
+    times = f", {model} step times" if model else ""
+    of_first = " of the first" if len(pools) > 1 else ""
+    return [f"{' and '.join(parts)}{times}; each{unit}{of_first}:"]
 
 
 def _measured(summary: Summary) -> list[str]:
@@ -114,6 +126,14 @@ def _measured(summary: Summary) -> list[str]:
         f"KV blocks in use {_percent(engine['kv_usage_mean'])} on average, {_percent(engine['kv_usage_max'])} at most;"
         f" {counted(engine['preemptions'], 'preemption')}",
     ]
+    for kind, what in (("hand_off", "hand-off"), ("migration", "migration")):
+        if f"{kind}s" in engine:
+            took_s = engine[f"{kind}_s_mean"]
+            lines.append(
+                f"{counted(engine[f'{kind}s'], what)} ({engine[f'{kind}s_called_off']:,} called off),"
+                f" {number(engine[f'{kind}_bytes'] / 1e9)} GB over the links"
+                + (f", {number(took_s * 1e3)} ms on average" if took_s is not None else "")
+            )
     if "prefix_hit_share" in engine:
         lines.append(
             f"prefix cache hits: {_percent(engine['prefix_hit_share'])} of the"

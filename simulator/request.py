@@ -1,7 +1,7 @@
 """A request as the engine sees it: its progress, and the states it can end in."""
 
 from enum import IntEnum
-from typing import Protocol
+from typing import Any, Protocol
 
 
 class RequestState(IntEnum):
@@ -30,6 +30,7 @@ class Job:
     """
 
     __slots__ = (
+        "_asked_tokens",
         "_computed",
         "_decoding",
         "_generated",
@@ -47,6 +48,7 @@ class Job:
         "priority",
         "prompt_tokens",
         "reserved",
+        "server",
         "session",
         "tenant",
     )
@@ -82,7 +84,9 @@ class Job:
         self.blocks = 0  # KV blocks held; while decoding, those held when decoding began
         self.reserved = False  # the blocks held are enough to the end, none will be asked for
         self.preemptions = 0
-        self._output_tokens = output_tokens
+        self.server: Any = None  # where it is served now; None: nowhere yet, or it has ended
+        self._asked_tokens = output_tokens  # after which it is complete
+        self._output_tokens = output_tokens  # that the replica it is on computes
         self._computed = 0
         self._generated = 0
         self._decoding: Ticking | None = None

@@ -1,8 +1,9 @@
-"""What a run leaves behind: three tables and a manifest, in memory or in a folder.
+"""What a run leaves behind: tables and a manifest, in memory or in a folder.
 
 requests.parquet   one row a request, in order of arrival
 tokens.parquet     one row a token, in order of request and position
 steps.parquet      one row an engine step, in order of replica and time
+transfers.parquet  one row a KV cache that went from replica to replica, where any did
 manifest.json      scenario, seed, versions, hardware sums
 summary.json       every metric, for the scenario's user and targets
 overview.png       the run at a glance
@@ -17,9 +18,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from simulator.errors import InputError
 from simulator.metrics import RequestLog, Slo, UserModel, summarise
 from simulator.request import RequestState
+from simulator.saved import claim, read_folder
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -28,32 +29,24 @@ Columns = dict[str, NDArray[Any]]
 
 STATES = [state.name.lower() for state in RequestState]
 TABLES = ("requests", "tokens", "steps")
-# What reading a saved result back needs: columns, and keys of the manifest with theirs.
-_READ = {
-    "requests": ("arrival_s", "prompt_tokens", "output_tokens", "state", "end_s", "delivered_tokens"),
-    "tokens": ("delivered_s",),
-    "steps": ("start_s", "end_s", "running", "waiting", "kv_blocks_used", "preemptions"),
-}
-_MANIFEST: dict[str, set[str]] = {
-    "scenario": {"name", "seed", "hardware", "cluster", "policy", "run", "user", "slo"},
-    "workload": {"source"},
-    "hardware": set(),
-    "engine": {"max_num_seqs", "max_num_batched_tokens", "max_model_len", "block_size", "usable_blocks"},
-    "gpus": set(),
-    "usd_per_gpu_hour": set(),
-    "end_of_run_s": set(),
-    "extrapolated_share": set(),
-    "partial": set(),
-}
 _OPTIONAL_TIMES = ("first_scheduled_s", "first_token_s", "last_token_s")
 
 
 class Result:
     """A finished (or cut off) run; everything else is computed from it."""
 
-    def __init__(self, requests: Columns, tokens: Columns, steps: Columns, manifest: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        requests: Columns,
+        tokens: Columns,
+        steps: Columns,
+        manifest: dict[str, Any],
+        transfers: Columns | None = None,
+    ) -> None:
         """Columns as ``simulator.tables`` makes them; the manifest is what ``run`` writes."""
         self._columns = {"requests": requests, "tokens": tokens, "steps": steps}
+        if transfers is not None and len(transfers["bytes"]):
+            self._columns["transfers"] = transfers
         self.manifest = manifest
 
     @property
@@ -79,6 +72,18 @@ class Result:
     def steps(self) -> "pa.Table":
         """Return one row an engine step: times, tokens, running, waiting, KV blocks used."""
         return _table(self._columns["steps"])
+
+    def transfers(self) -> "pa.Table | None":
+        """Return one row a KV cache that went from replica to replica; None if none did."""
+        import pyarrow as pa
+
+        columns = self._columns.get("transfers")
+        if columns is None:
+            return None
+        table = {name: _arrow(column) for name, column in columns.items() if column.dtype.kind not in "Ub"}
+        table["kind"] = pa.array(columns["kind"].tolist())
+        table["arrived"] = pa.array(columns["arrived"].tolist())
+        return pa.table({name: table[name] for name in columns})
 
     @cached_property
     def log(self) -> RequestLog:
@@ -135,7 +140,7 @@ class Result:
         folder = Path(folder)
         claim(folder, overwrite)
         summary = self.summary()
-        for name in TABLES:
+        for name in self._columns:
             # No dictionaries, no statistics: for these columns they cost time and save nothing.
             pq.write_table(
                 getattr(self, name)(),
@@ -158,7 +163,7 @@ class Result:
         overview(
             self.log,
             self._columns["steps"],
-            self.manifest["engine"]["usable_blocks"] * scenario["cluster"]["replicas"],
+            int(self._usable_blocks().sum()),
             UserModel(**scenario["user"]),
             path,
             scenario["name"],
@@ -167,57 +172,18 @@ class Result:
     @classmethod
     def load(cls, folder: Path | str) -> "Result":
         """Read a saved result; raises InputError naming the file that is missing or damaged."""
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
-        folder = Path(folder)
-        columns: dict[str, Columns] = {}
-        for name in TABLES:
-            path = folder / f"{name}.parquet"
-            try:
-                table = pq.read_table(path, page_checksum_verification=True)
-            except FileNotFoundError as error:
-                raise InputError(f"{path}: not found; expected the folder of a saved result") from error
-            except (pa.ArrowInvalid, OSError) as error:
-                raise InputError(f"{path}: not a readable parquet file ({error})") from error
-            for column in _READ[name]:
-                if column not in table.column_names:
-                    raise InputError(f"{path}: no column {column}; expected the folder of a saved result")
-            columns[name] = {
-                column: table[column].combine_chunks().indices.to_numpy()
-                if pa.types.is_dictionary(table[column].type)
-                else table[column].to_numpy()
-                for column in table.column_names
-            }
-        path = folder / "manifest.json"
-        try:
-            manifest = json.loads(path.read_text(encoding="utf-8"))
-        except FileNotFoundError as error:
-            raise InputError(f"{path}: not found; expected the folder of a saved result") from error
-        except ValueError as error:
-            raise InputError(f"{path}: not a readable JSON file ({error})") from error
-        for key, parts in _MANIFEST.items():
-            section = manifest.get(key) if isinstance(manifest, dict) else None
-            if section is None or (parts and not (isinstance(section, dict) and parts <= section.keys())):
-                wanted = f"{key} with {', '.join(sorted(parts))}" if parts else key
-                raise InputError(f"{path}: expected the manifest of a saved result, which has {wanted}")
-        delivered, rows = (
-            int(columns["requests"]["delivered_tokens"].sum()),
-            len(columns["tokens"]["delivered_s"]),
+        columns, manifest = read_folder(Path(folder), TABLES)
+        return cls(
+            columns["requests"], columns["tokens"], columns["steps"], manifest, columns.get("transfers")
         )
-        if delivered != rows:
-            raise InputError(
-                f"{folder}/tokens.parquet: {rows:,} tokens found; expected the {delivered:,} that"
-                " requests.parquet has as delivered"
-            )
-        return cls(columns["requests"], columns["tokens"], columns["steps"], manifest)
 
     def _engine_summary(self) -> dict[str, Any]:
         steps, log = self._columns["steps"], self.log
         lasted_s = steps["end_s"] - steps["start_s"]
         busy_s = float(lasted_s.sum())
-        used = steps["kv_blocks_used"] / self.manifest["engine"]["usable_blocks"]
-        window_s = log.window_s * self.manifest["scenario"]["cluster"]["replicas"]
+        blocks = self._usable_blocks()
+        used = steps["kv_blocks_used"] / blocks[steps["replica"]]
+        window_s = log.window_s * len(blocks)
         return {
             "steps": len(lasted_s),
             "busy_share": busy_s / window_s if window_s else 0.0,
@@ -232,7 +198,31 @@ class Result:
             ),
             "extrapolated_share": self.manifest["extrapolated_share"],
             **self._prefix_cache(),
+            **self._moves(),
         }
+
+    def _usable_blocks(self) -> NDArray[np.int64]:
+        """KV blocks that requests can use, of each replica."""
+        pools = self.manifest["pools"]
+        return np.repeat([each["usable_blocks"] for each in pools], [each["replicas"] for each in pools])
+
+    def _moves(self) -> dict[str, Any]:
+        """How many KV caches went from replica to replica, and how long they took; nothing where none did."""
+        found: dict[str, Any] = {}
+        columns = self._columns.get("transfers")
+        for kind in ("hand_off", "migration") if columns is not None else ():
+            assert columns is not None
+            mine = columns["kind"] == kind
+            arrived = mine & columns["arrived"]
+            if mine.any():
+                took_s = (columns["end_s"] - columns["start_s"])[arrived]
+                found |= {
+                    f"{kind}s": int(arrived.sum()),
+                    f"{kind}s_called_off": int(mine.sum() - arrived.sum()),
+                    f"{kind}_bytes": float(columns["bytes"][mine].sum()),
+                    f"{kind}_s_mean": float(took_s.mean()) if len(took_s) else None,
+                }
+        return found
 
     def _prefix_cache(self) -> dict[str, Any]:
         """What the prefix caches found; nothing where there was none."""
@@ -285,12 +275,3 @@ def _strings(words: list[str]) -> "pa.Array":
     offsets = np.cumsum([0, *map(len, words)], dtype=np.int32)
     buffers = [None, pa.py_buffer(offsets), pa.py_buffer("".join(words).encode("ascii"))]
     return pa.Array.from_buffers(pa.string(), len(words), buffers)
-
-
-def claim(folder: Path, overwrite: bool) -> None:
-    """Make ``folder`` if need be; raise InputError if it is a file, or in use and not to be overwritten."""
-    if folder.exists() and not folder.is_dir():
-        raise InputError(f"{folder}: exists and is not a folder")
-    if folder.is_dir() and any(folder.iterdir()) and not overwrite:
-        raise InputError(f"{folder}: exists and is not empty; expected a new folder (or --overwrite)")
-    folder.mkdir(parents=True, exist_ok=True)

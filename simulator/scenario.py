@@ -190,7 +190,9 @@ def default_scenario(overrides: Sequence[str] = ()) -> Scenario:
 
     Unless a name is given it is named after its traffic.
     """
-    scenario = Scenario(cluster={"replicas": 2}).with_overrides(overrides)
+    pools = any(each.startswith(("cluster.prefill", "cluster.decode")) for each in overrides)
+    start = Scenario() if pools else Scenario(cluster={"replicas": 2})
+    scenario = start.with_overrides(overrides)
     if "name" in scenario.model_fields_set:
         return scenario
     traffic = scenario.workload.arrivals or Path(scenario.workload.trace or "").name.split(".")[0]

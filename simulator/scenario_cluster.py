@@ -117,6 +117,11 @@ class Cluster(Section):
         return self
 
     @property
+    def disaggregated(self) -> bool:
+        """Whether prompts are computed elsewhere than decodes."""
+        return self.prefill is not None
+
+    @property
     def total_replicas(self) -> int:
         """Replicas in all roles."""
         if self.prefill is None or self.decode is None:

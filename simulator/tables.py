@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from simulator.policy import Delivery
 from simulator.records import (
     CHUNK_COLUMNS,
     PREEMPTION_COLUMNS,
@@ -26,6 +27,16 @@ Ints = NDArray[np.int64]
 Columns = dict[str, NDArray[Any]]
 
 _STEP_TIMES = ("start_s", "end_s")
+TRANSFER_COLUMNS = {
+    "request_id": np.int32,
+    "kind": np.str_,
+    "source": np.int32,
+    "destination": np.int32,
+    "start_s": np.float64,
+    "end_s": np.float64,
+    "bytes": np.float64,
+    "arrived": np.bool_,
+}
 
 
 @dataclass(frozen=True)
@@ -40,6 +51,7 @@ class Tables:
     steps: Columns
     tokens: Columns
     requests: Columns
+    transfers: Columns  # KV caches that went from replica to replica, in the order in which they ended
 
 
 def unflatten(flat: Sequence[float], columns: Sequence[str]) -> Ints:
@@ -163,21 +175,27 @@ def request_table(
         state[request], end_s[request] = final, time_s
     steps_of = np.bincount(steps["replica"], minlength=len(records))
     row = 0
+    last_scheduled_s = np.full(n, -np.inf)
     for index, each in enumerate(records):
         n_steps = int(steps_of[index])
         start_s = steps["start_s"][row : row + n_steps]
+        step, request, _, _ = unflatten(each.chunks, CHUNK_COLUMNS)
+        step, request = step[step < n_steps], request[step < n_steps]
+        later = start_s[step] >= last_scheduled_s[request]
+        replica[request[later]] = index
+        last_scheduled_s[request[later]] = start_s[step[later]]
+        first_s = np.full(n, np.nan)
+        # Written backwards, so that the first chunk of a request is the one that stays.
+        first_s[request[::-1]] = start_s[step[::-1]]
+        first_scheduled_s = np.fmin(first_scheduled_s, first_s)
+        _, request, _ = unflatten(each.preemptions, PREEMPTION_COLUMNS)
+        np.add.at(preemptions, request, 1)
+        row += n_steps
+    for index, each in enumerate(records):
         for request, final, time_s in each.ended:
             state[request] = final
             end_s[request] = time_s
             replica[request] = index
-        step, request, _, _ = unflatten(each.chunks, CHUNK_COLUMNS)
-        step, request = step[step < n_steps], request[step < n_steps]
-        replica[request] = index
-        # Written backwards, so that the first chunk of a request is the one that stays.
-        first_scheduled_s[request[::-1]] = start_s[step[::-1]]
-        _, request, _ = unflatten(each.preemptions, PREEMPTION_COLUMNS)
-        np.add.at(preemptions, request, 1)
-        row += n_steps
     delivered = np.bincount(tokens["request_id"], minlength=n).astype(np.int64)
     last = np.cumsum(delivered)
     got = delivered > 0
@@ -198,3 +216,36 @@ def request_table(
         "end_s": end_s,
         "preemptions": preemptions,
     }
+
+
+def transfer_table(done: Sequence[tuple[int, str, int, int, float, float, float, bool]]) -> Columns:
+    """One row per transfer of a KV cache: whose, why, between which replicas, when and how much."""
+    columns = list(zip(*done, strict=True)) or [()] * len(TRANSFER_COLUMNS)
+    return {
+        name: np.array(column, kind)
+        for (name, kind), column in zip(TRANSFER_COLUMNS.items(), columns, strict=True)
+    }
+
+
+def deliver(tokens: Columns, delivery: Delivery, rng: np.random.Generator) -> None:
+    """Let a delivery policy say when tokens reach their readers; they have the front end behind them."""
+    sent_s, owner = tokens["delivered_s"], tokens["request_id"]
+    starts = np.flatnonzero(np.r_[True, owner[1:] != owner[:-1]])
+    tokens["delivered_s"] = np.maximum(delivery.deliver(sent_s, starts, rng), sent_s)
+
+
+def number_replicas(steps: Columns, tokens: Columns, requests: Columns, replica_of: Sequence[int]) -> None:
+    """Put the lives of a replica between crashes together: ``replica_of`` gives the replica of each."""
+    owner = np.array(replica_of, np.int32)
+    if (owner == np.arange(len(owner))).all():
+        return
+    n = np.bincount(steps["replica"], minlength=len(owner))
+    before = np.zeros_like(n)  # steps of the replica in earlier lives
+    for life in range(1, len(owner)):
+        if owner[life] == owner[life - 1]:
+            before[life] = before[life - 1] + n[life - 1]
+    for table in (steps, tokens):
+        lives = table["replica"]
+        table["step"] = (table["step"] + before[lives]).astype(np.int32)
+        table["replica"] = owner[lives]
+    requests["replica"] = np.where(requests["replica"] < 0, -1, owner[requests["replica"]]).astype(np.int32)

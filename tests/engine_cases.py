@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from policies.routing.round_robin import RoundRobin
 from simulator import engine
 from simulator.cluster import Cluster
+from simulator.deployment import colocated
 from simulator.discover import discover, load
 from simulator.engine import Outcome, simulate
 from simulator.limits import Limits
@@ -46,14 +47,15 @@ def workload(arrivals, prompts, outputs, max_tokens=None):
 
 def serve(policy, arrivals, prompts, outputs, *, limits=None, cost=None, router=None, **options) -> Outcome:
     """Run ``policy`` (an instance factory or class) on a few requests with ample limits."""
-    return simulate(
-        workload(arrivals, prompts, outputs),
-        scheduler=policy,
-        cost=cost or RaggedCost(),
-        limits=limits or Limits(64, 4096, 4096, 10_000, 16),
-        router=router or RoundRobin(),
+    seen = {key: options.pop(key) for key in ("on_progress", "should_stop") if key in options}
+    deployment = colocated(
+        policy,
+        cost or RaggedCost(),
+        limits or Limits(64, 4096, 4096, 10_000, 16),
+        router or RoundRobin(),
         **options,
     )
+    return simulate(workload(arrivals, prompts, outputs), deployment, **seen)
 
 
 # Beside the defaults of every policy found, what some of them can be told to do differently.
@@ -93,11 +95,20 @@ VARIANTS = {
         },
     ],
 }
+VARIANTS |= {
+    "continuous": [
+        {"preemption": "swap"},
+        {"preemption": "cheapest", "victim": "most_slack"},
+        {"preemption": "swap", "victim": "least_progress", "watermark": 0.2},
+    ],
+    "sarathi": [{"chunk_size": 5}, {"tbt_target_s": 0.005}],
+    "andes": [{"interval": 1}, {"preemption": "recompute", "max_preemptions": 3, "interval": 2}],
+}
 CHOICES = [(name, options) for name in SCHEDULING for options in ({}, *VARIANTS.get(name, ()))]
 
 
 @st.composite
-def scenarios(draw, choices=tuple(CHOICES)):
+def scenarios(draw, choices=tuple(CHOICES), tight=False):
     """A random scenario: few blocks, ties, horizons, departures and several replicas all happen often."""
     n = draw(st.integers(1, 40))
     longest = draw(st.sampled_from([6, 20, 60]))
@@ -135,7 +146,11 @@ def scenarios(draw, choices=tuple(CHOICES)):
             max_num_seqs=draw(st.integers(1, 12)),
             max_num_batched_tokens=draw(st.integers(1 if splits else 2 * longest, 6 * longest)),
             max_model_len=2 * longest,
-            num_gpu_blocks=draw(st.sampled_from([least, least + 1, least + least // 2, 3 * least, 10_000])),
+            num_gpu_blocks=draw(
+                st.sampled_from(
+                    [least, least + 1, *(() if tight else (least + least // 2, 3 * least, 10_000))]
+                )
+            ),
             block_size=block_size,
             num_cpu_blocks=draw(st.sampled_from([0, least, 100 * least])),
         ),
@@ -144,15 +159,15 @@ def scenarios(draw, choices=tuple(CHOICES)):
 
 def play(case) -> tuple[Cluster, Outcome]:
     """Simulate a scenario of ``scenarios``; return what is left of the cluster beside the outcome."""
-    cluster = engine.assemble(
-        case["workload"],
+    deployment = colocated(
         case["policy"],
         case["cost"],
         case["limits"],
-        router=load("routing", case["routing"])(),
+        load("routing", case["routing"])(),
         replicas=case["replicas"],
         horizon_s=case["horizon_s"],
     )
+    cluster = engine.assemble(case["workload"], deployment)
     interrupted, stalled = engine.play(cluster)
     tables, end_s = engine.unfold(cluster)
     return cluster, Outcome(tables, end_s, interrupted, stalled)

@@ -24,7 +24,7 @@ class Server:
             output_stream=None if segments is None else range(1000, 1000 + n),
         )
         limits = Limits(seqs, budget, 10_000, kv // page, page, strict_engine=strict)
-        self.books = books_for(self.policy, limits, traffic)
+        self.books = books_for(limits, traffic, range(10**6), self.policy)
         self.jobs = []
         self.now_s = 0.0
 

@@ -10,6 +10,7 @@ from policies.scheduling.orca import Orca
 from policies.scheduling.static import Static
 from policies.scheduling.vllm_v0 import VllmV0
 from policies.scheduling.vllm_v1 import VllmV1
+from simulator.deployment import colocated
 from simulator.engine import simulate
 from simulator.limits import Limits
 from simulator.records import STEP_COLUMNS
@@ -72,11 +73,13 @@ def fast(case):
     )
     return simulate(
         workload,
-        scheduler=lambda: POLICIES[case["policy"]](**case["options"]),
-        cost=case["cost"],
-        limits=case["limits"],
-        router=RoundRobin(),
-        horizon_s=case["horizon"],
+        colocated(
+            lambda: POLICIES[case["policy"]](**case["options"]),
+            case["cost"],
+            case["limits"],
+            RoundRobin(),
+            horizon_s=case["horizon"],
+        ),
     )
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from benchmarks import conformance
 from policies.routing.round_robin import RoundRobin
+from simulator.deployment import colocated
 from simulator.engine import simulate
 from simulator.request import RequestState
 
@@ -73,10 +74,12 @@ def test_requests_that_can_never_fit(name, strict):
     settings = run["settings"]
     outcome = simulate(
         conformance.workload_of(run),
-        scheduler=lambda: conformance.scheduler_of(run["engine"], settings),
-        cost=conformance.RecordingsCost(0),
-        limits=conformance.limits_of(settings, strict),
-        router=RoundRobin(),
+        colocated(
+            lambda: conformance.scheduler_of(run["engine"], settings),
+            conformance.RecordingsCost(0),
+            conformance.limits_of(settings, strict),
+            RoundRobin(),
+        ),
     )
     requests = outcome.tables.requests
     usable = (settings["num_gpu_blocks"] - ("v0" not in name)) * settings["block_size"]

@@ -38,3 +38,41 @@ def test_readme_begins_with_the_two_commands():
 @pytest.mark.parametrize("name", re.findall(r"`(\w+\.py)`", (ROOT / "README.md").read_text("utf-8")))
 def test_files_named_in_the_map_exist(name):
     assert any(path for folder in ("simulator", "tests") for path in (ROOT / folder).rglob(name))
+
+
+PAGE = (ROOT / "docs" / "write_a_policy.md").read_text("utf-8")
+FILES = dict(re.findall(r"`(\w+\.py)`:\n\n```python\n(.*?)```", PAGE, re.S))
+
+
+def test_every_policy_of_the_page_is_a_file_with_a_name():
+    assert len(FILES) == PAGE.count("```python") == 3
+
+
+def test_the_policies_of_the_page_serve_traffic(tmp_path, monkeypatch):
+    from simulator import Scenario, run
+
+    monkeypatch.chdir(tmp_path)
+    for name, code in FILES.items():
+        (tmp_path / name).write_text(code)
+    scenario = Scenario(
+        cluster={"replicas": 2},
+        engine={"num_gpu_blocks": 300},
+        policy={
+            "scheduling": {"name": "shortest_prompt.py", "ageing": 50.0},
+            "routing": "fewest_requests.py",
+            "admission": "room_for_urgent.py",
+        },
+        workload={
+            "trace": "azure2023_conv",
+            "limit": 200,
+            "max_prompt_tokens": 2000,
+            "priorities": [0.5, 0.5],
+        },
+    )
+    requests = run(scenario).requests().to_pydict()
+    states, priorities = requests["state"], requests["priority"]
+    assert set(states) <= {"completed", "rejected"}
+    refused = [priority for state, priority in zip(states, priorities, strict=True) if state == "rejected"]
+    assert set(refused) == {1}
+    assert states.count("completed") > 100
+    assert set(requests["replica"]) >= {0, 1}

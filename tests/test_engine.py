@@ -10,6 +10,7 @@ from policies.scheduling.orca import Orca
 from policies.scheduling.static import Static
 from policies.scheduling.vllm_v0 import VllmV0
 from policies.scheduling.vllm_v1 import VllmV1
+from simulator.deployment import colocated
 from simulator.engine import simulate
 from simulator.errors import InputError
 from simulator.limits import Limits
@@ -198,11 +199,7 @@ def clients(n, concurrency, outputs, **options):
     )
     return simulate(
         traffic,
-        scheduler=synchronous,
-        cost=SECOND,
-        limits=Limits(64, 4096, 4096, 10_000, 16),
-        router=LeastLoaded(),
-        **options,
+        colocated(synchronous, SECOND, Limits(64, 4096, 4096, 10_000, 16), LeastLoaded(), **options),
     )
 
 

@@ -8,11 +8,12 @@ import pytest
 
 from hardware_profiles import load_gpu
 from simulator import Scenario, run
+from simulator.deployment import colocated
 from simulator.engine import simulate
+from simulator.equip import Server, equip, make_policy
 from simulator.errors import InputError
 from simulator.report import report
 from simulator.result import Result
-from simulator.runner import Server, equip, make_policy
 from simulator.workload import Workload
 
 SHORT = {"arrivals": "poisson", "rate_rps": 2.0, "requests": 12, "prompt_tokens": 300, "output_tokens": 20}
@@ -122,11 +123,13 @@ def test_first_token_under_light_load(model: str, rate: float) -> None:
     server = equip(scenario)
     tables = simulate(
         work,
-        scheduler=lambda: make_policy("scheduling", scenario.policy.scheduling),
-        cost=server.cost,
-        limits=server.limits,
-        router=make_policy("routing", scenario.policy.routing),
-        frontend_s=server.cost.overheads.frontend_s,
+        colocated(
+            lambda: make_policy("scheduling", scenario.policy.scheduling),
+            server.cost,
+            server.limits,
+            make_policy("routing", scenario.policy.routing),
+            frontend_s=server.cost.overheads.frontend_s,
+        ),
     ).tables.requests
     ttft_s = float(np.mean(tables["first_token_s"] - tables["arrival_s"]))
     step_s = float(np.mean((tables["last_token_s"] - tables["first_token_s"]) / 249))

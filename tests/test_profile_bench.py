@@ -11,7 +11,7 @@ from experiments.measured.protocols import serve
 from experiments.measured.servers import Server
 from hardware_profiles import load_gpu
 from simulator import cli
-from simulator.runner import equip, make_policy
+from simulator.equip import equip, make_policy
 from simulator.scenario import Scenario
 from tests.refusals import folder, refusal  # noqa: F401
 

@@ -46,8 +46,9 @@ def test_the_printed_scenario_parses_back_to_the_same_and_spells_everything_out(
     for section, table in dumped.items():
         if isinstance(table, dict) and section != "policy":
             assert f"\n[{section}]\n" in text
-            for key in table:
-                assert f"\n{key} = " in text or f"\n# {key} = " in text, f"{section}.{key}"
+            for key, value in table.items():
+                header = f"\n[{section}.{key}" if isinstance(value, dict) else f"\n{key} = "
+                assert header in text or f"\n# {key} = " in text, f"{section}.{key}"
     for line in text.splitlines():
         policy_parameter = line.partition(" =")[0] in dumped["policy"]["scheduling"]
         if " =" in line and not policy_parameter:

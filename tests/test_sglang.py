@@ -3,8 +3,8 @@
 import pytest
 
 from policies.scheduling.sglang import Sglang
+from simulator.equip import equip
 from simulator.request import Job
-from simulator.runner import equip
 from simulator.scenario import Scenario
 from tests.engine_cases import EvenCost, serve
 from tests.sglang_server import Server

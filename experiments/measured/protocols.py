@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from experiments.measured.rows import BurstRow, ClosedLoopRow, OpenLoopRow, RequestRow
 from experiments.measured.servers import Server
 from policies.routing.round_robin import RoundRobin
+from simulator.deployment import colocated
 from simulator.engine import assemble, play
 from simulator.errors import StallError
 from simulator.records import PROMPT_END_COLUMNS
@@ -62,14 +63,10 @@ class Served:
 
 def serve(workload: Workload, server: Server) -> Served:
     """Serve a workload on one replica; raise ``StallError`` unless every request completes."""
-    cluster = assemble(
-        workload,
-        server.scheduler,
-        server.cost,
-        server.limits,
-        router=RoundRobin(),
-        frontend_s=server.frontend_s,
+    deployment = colocated(
+        server.scheduler, server.cost, server.limits, RoundRobin(), frontend_s=server.frontend_s
     )
+    cluster = assemble(workload, deployment)
     _, stalled = play(cluster)
     (replica,) = cluster.replicas
     n = len(workload)
@@ -83,7 +80,7 @@ def serve(workload: Workload, server: Server) -> Served:
     for job, _, end_s in records.ended:
         last_s[job] = end_s
     return Served(
-        np.array(cluster.arrival_s),
+        np.array(cluster.traffic.arrival_s),
         first_s + server.frontend_s,
         last_s + server.frontend_s,
         workload.output_tokens,

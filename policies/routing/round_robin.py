@@ -17,7 +17,7 @@ class RoundRobin:
         self._next = 0
 
     def route(self, job: Job, replicas: Sequence[ReplicaView], draw: random.Random) -> int:
-        """Return the index after the last one."""
-        chosen = self._next
-        self._next = (chosen + 1) % len(replicas)
+        """Return the index after the last one; there may be fewer replicas than there were."""
+        chosen = self._next % len(replicas)
+        self._next = chosen + 1
         return chosen

@@ -1,6 +1,7 @@
 """Orca's iteration-level batching: requests join and leave at every step, prompts are computed whole."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from simulator.ledger import Ledger
 from simulator.policy import Scheduler
@@ -12,6 +13,8 @@ class Orca(Scheduler):
 
     Nobody is ever preempted. Source: Yu et al., "Orca", OSDI 2022, section 4.2, algorithm 1.
     """
+
+    reserves_whole: ClassVar[bool] = True
 
     def splits_prompts(self) -> bool:
         """Prompts are always computed whole."""

@@ -1,6 +1,7 @@
 """Static batching: a batch is formed, computed to its end, and only then the next one starts."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from simulator.ledger import Ledger
 from simulator.policy import Scheduler
@@ -13,6 +14,8 @@ class Static(Scheduler):
     KV blocks for the prompt and all ``max_tokens`` are reserved. A row that finishes early is not
     computed further (no padding), but its seat stays empty until the whole batch is done.
     """
+
+    reserves_whole: ClassVar[bool] = True
 
     def splits_prompts(self) -> bool:
         """Prompts are always computed whole."""

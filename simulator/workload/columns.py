@@ -6,84 +6,100 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
+from simulator.workload import segments
+from simulator.workload.segments import Segments
+
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
-Segments = tuple[tuple[int, int], ...]  # what a prompt consists of: (stream, tokens) one after another
+Rows = slice | NDArray[np.bool_] | NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class BlockIds:
-    """A list of ids for each request: those of request i are ``ids[offsets[i]:offsets[i + 1]]``."""
+class Pieces:
+    """What each prompt begins with: that of request i are entries ``offsets[i]`` to ``offsets[i + 1]``.
 
-    ids: Ints
+    Its remaining tokens it shares with nobody. Tokens are equal if stream and position are.
+    """
+
+    streams: Ints  # >= 0
+    tokens: Ints
     offsets: Ints  # one more than requests
-    block_tokens: int
 
-    def __getitem__(self, rows: NDArray[np.bool_]) -> Self:
-        """Return the lists of the requests that ``rows`` marks."""
-        lengths = np.diff(self.offsets)
-        offsets = np.concatenate([[0], np.cumsum(lengths[rows])])
-        return replace(self, ids=self.ids[np.repeat(rows, lengths)], offsets=offsets)
+    def __getitem__(self, rows: NDArray[np.int64]) -> Self:
+        """Return the pieces of the requests with these numbers, in that order."""
+        lengths = np.diff(self.offsets)[rows]
+        offsets = np.concatenate([[0], np.cumsum(lengths)])
+        entries = np.arange(offsets[-1]) + np.repeat(self.offsets[:-1][rows] - offsets[:-1], lengths)
+        return replace(self, streams=self.streams[entries], tokens=self.tokens[entries], offsets=offsets)
 
 
 @dataclass(frozen=True)
 class Columns:
     """One entry a request in every column; an optional column is None where nothing is known of it."""
 
-    arrival_s: Floats
+    arrival_s: Floats  # NaN: later turn of a session, which arrives when it does
     prompt_tokens: Ints
     output_tokens: Ints
     priority: Ints | None = None
     patience_s: Floats | None = None  # NaN: never gives up
     prefix_id: Ints | None = None  # >= 0, or -1 for none
     prefix_tokens: Ints | None = None  # 0 where there is no prefix
-    hash_ids: BlockIds | None = None
+    hash_ids: Pieces | None = None
+    hash_runs: Pieces | None = None
+    tenant: Ints | None = None
+    predicted_tokens: Ints | None = None
+    session: Ints | None = None  # >= 0, or -1 for none; rows of one session are in order
+    think_s: Floats | None = None  # after the end of the session's row before; NaN: comes at arrival_s
+    new_tokens: Ints | None = None  # last tokens of the prompt; those before them are the session so far
+    # Sessions whose start is to be drawn, numbered from 0 up: the one that arrival_s counts from. None: all
+    # arrival times are on one clock.
+    counted_from: Ints | None = None
 
     def __len__(self) -> int:
         """Return the number of requests."""
-        return len(self.arrival_s)
+        return len(self.prompt_tokens)
 
-    def pick(self, rows: slice | NDArray[np.bool_]) -> Self:
-        """Return the requests that ``rows`` selects."""
-        if isinstance(rows, slice) and self.hash_ids is not None:
-            marked = np.zeros(len(self), np.bool_)
-            marked[rows] = True
-            rows = marked
+    def pick(self, rows: Rows) -> Self:
+        """Return the requests that ``rows`` selects: a slice, one mark a request, or their numbers."""
+        numbers = np.arange(len(self))[rows]
         columns = {field.name: getattr(self, field.name) for field in fields(self)}
-        return replace(self, **{name: column[rows] for name, column in columns.items() if column is not None})
+        return replace(
+            self, **{name: column[numbers] for name, column in columns.items() if column is not None}
+        )
 
     def optional(self) -> list[str]:
         """Return the names of the optional columns that are there."""
-        return [field.name for field in fields(self)[3:] if getattr(self, field.name) is not None]
+        return [field.name for field in fields(self)[3:-1] if getattr(self, field.name) is not None]
 
     def leave_s(self) -> Floats | None:
         """Return when clients give up, on the clock of the arrivals; NaN for never."""
         return None if self.patience_s is None else self.arrival_s + self.patience_s
 
+    def first_of_session(self) -> Ints:
+        """Return for each request the number of its session's first one; for one without a session its own."""
+        own = np.arange(len(self))
+        if self.session is None:
+            return own
+        _, first, group = np.unique(self.session, return_index=True, return_inverse=True)
+        return np.where(self.session < 0, own, first[group])
+
     def segments(self) -> list[Segments] | None:
         """Return what prompts consist of; None if no two have anything in common.
 
-        Shared streams are numbered from 0 up, as their ids are; -1 - i is the own stream of request i.
+        Shared streams are numbered from 0 up; -1 - i is the own stream of request i.
         """
-        if self.hash_ids is not None:
-            prompts = self.prompt_tokens.tolist()
-            size = self.hash_ids.block_tokens
-            bounds, ids = self.hash_ids.offsets.tolist(), self.hash_ids.ids.tolist()
-            return [
-                (
-                    *((stream, size) for stream in ids[first : last - 1]),
-                    (ids[last - 1], prompt - (last - 1 - first) * size),
-                )
-                for prompt, first, last in zip(prompts, bounds[:-1], bounds[1:], strict=True)
-            ]
-        if self.prefix_id is None or self.prefix_tokens is None:
-            return None
         prompts = self.prompt_tokens.tolist()
-        shared = zip(prompts, self.prefix_id.tolist(), self.prefix_tokens.tolist(), strict=True)
-        return [
-            tuple(part for part in ((stream, tokens), (-1 - i, prompt - tokens)) if part[1])
-            for i, (prompt, stream, tokens) in enumerate(shared)
-        ]
+        pieces = self.hash_ids if self.hash_ids is not None else self.hash_runs
+        if pieces is not None:
+            bounds = pieces.offsets.tolist()
+            return segments.with_rest(prompts, pieces.streams.tolist(), pieces.tokens.tolist(), bounds)
+        begin = None
+        if self.prefix_id is not None and self.prefix_tokens is not None:
+            bounds = list(range(len(self) + 1))
+            begin = segments.with_rest(prompts, self.prefix_id.tolist(), self.prefix_tokens.tolist(), bounds)
+        if self.new_tokens is not None and self.session is not None:
+            return segments.with_history(self.session.tolist(), prompts, self.new_tokens.tolist(), begin)
+        return begin
 
     def output_stream(self) -> Ints:
         """Return the stream of each answer, which is that of what a prompt shares with nobody."""

@@ -24,7 +24,10 @@ if TYPE_CHECKING:
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
+Label = int | str | None  # what names a session or a tenant
+
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?(inf|infinity|nan)", re.IGNORECASE)
+_WHOLE = re.compile(r"[+-]?\d{1,18}")
 
 
 class Container(ABC):
@@ -49,6 +52,10 @@ class Container(ABC):
     @abstractmethod
     def lists(self, name: str) -> tuple[Ints, Ints]:
         """Return a column of lists of whole numbers: all numbers, and the offsets of each row's first."""
+
+    @abstractmethod
+    def labels(self, name: str) -> list[Label]:
+        """Return a column of whole numbers or texts; None where a cell is empty."""
 
     @abstractmethod
     def where(self, row: int) -> str:
@@ -156,6 +163,20 @@ class ParquetFile(_Arrow):
         except (pa.ArrowException, OSError) as error:
             raise self.unreadable(error) from error
 
+    def labels(self, name: str) -> list[Label]:
+        """As the base class."""
+        import pyarrow as pa
+
+        kind = self.schema.field(name).type
+        text = pa.types.is_string(kind) or pa.types.is_large_string(kind)
+        if not (text or pa.types.is_integer(kind) or pa.types.is_null(kind)):
+            raise InputError(f"{self.path}: column {name} holds {kind}; expected whole numbers or texts")
+        try:
+            found: list[Label] = self._read([name])[name].to_pylist()
+        except (pa.ArrowException, OSError) as error:
+            raise self.unreadable(error) from error
+        return [label if label != "" else None for label in found]
+
     def _header(self) -> list[str]:
         import pyarrow as pa
         import pyarrow.parquet as pq
@@ -199,6 +220,15 @@ class CsvFile(_Arrow):
         raise InputError(
             f"{self.path}: column {name} is a list, which CSV cannot hold; expected .parquet or .jsonl"
         )
+
+    def labels(self, name: str) -> list[Label]:
+        """As the base class; a column is of whole numbers if every cell that is not empty holds one."""
+        position = self.header.index(name)
+        rows = (cells for line, cells in self._rows() if line > self.header_line)
+        texts = [cells[position].strip() for cells in rows]
+        if all(_WHOLE.fullmatch(text) for text in texts if text):
+            return [int(text) if text else None for text in texts]
+        return [text or None for text in texts]
 
     def _header(self) -> list[str]:
         self.header_line = 0

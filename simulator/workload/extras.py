@@ -1,4 +1,4 @@
-"""What a scenario adds to any traffic: shared prefixes, priorities, patience.
+"""What a scenario adds to any traffic: shared prefixes, priorities, tenants, patience.
 
 Each is drawn from a random stream of its own, so that adding one shifts nothing else.
 """
@@ -9,7 +9,7 @@ import numpy as np
 
 from simulator.errors import InputError
 from simulator.rng import stream
-from simulator.workload.columns import Columns
+from simulator.workload.columns import Columns, Ints
 from simulator.workload.spec import WorkloadSpec
 
 
@@ -19,30 +19,39 @@ def add(spec: WorkloadSpec, seed: int, columns: Columns, source: list[str]) -> C
     Raises ``InputError`` where a trace already says what ``spec`` would draw.
     """
     own = columns.optional()
-    if own:
+    if own and spec.trace is not None:
         source.append(f"with {', '.join(own)}")
     n = len(columns)
     if spec.shared_prefixes is not None:
         assert spec.shared_prefix_tokens is not None
-        _refuse_second("shared_prefixes", spec, own, ("prefix_id", "hash_ids"))
+        _refuse_second("shared_prefixes", spec, own, ("prefix_id", "hash_ids", "hash_runs"))
         ids = stream(seed, "prefixes").integers(0, spec.shared_prefixes, n)
         tokens = np.minimum(spec.shared_prefix_tokens, columns.prompt_tokens - 1)
         columns = replace(columns, prefix_id=np.where(tokens > 0, ids, -1), prefix_tokens=tokens)
         source.append(f"{spec.shared_prefixes:,} shared prefixes of {spec.shared_prefix_tokens:,} tokens")
     if spec.priorities is not None:
         _refuse_second("priorities", spec, own, ("priority",))
-        steps = np.cumsum(spec.priorities)
-        # up to the last class that anybody is in, as the sum may be a rounding error below 1
-        last = int(np.flatnonzero(spec.priorities)[-1])
-        classes = np.searchsorted(steps, stream(seed, "priorities").random(n), side="right")
-        columns = replace(columns, priority=np.minimum(classes, last))
+        columns = replace(columns, priority=_classes(spec.priorities, seed, "priorities", columns))
         source.append(f"priorities with shares {', '.join(f'{share:g}' for share in spec.priorities)}")
+    if spec.tenants is not None:
+        _refuse_second("tenants", spec, own, ("tenant",))
+        columns = replace(columns, tenant=_classes(spec.tenants, seed, "tenants", columns))
+        source.append(f"tenants with shares {', '.join(f'{share:g}' for share in spec.tenants)}")
     if spec.patience_s is not None:
         _refuse_second("patience_s", spec, own, ("patience_s",))
         patience_s = spec.patience_s * stream(seed, "patience").standard_exponential(n)
         columns = replace(columns, patience_s=patience_s)
         source.append(f"clients that give up after {spec.patience_s:g} s on average")
     return columns
+
+
+def _classes(shares: list[float], seed: int, name: str, columns: Columns) -> Ints:
+    """Draw a class for each request, 0 up, with these probabilities; a session is all of one class."""
+    steps = np.cumsum(shares)
+    # up to the last class that anybody is in, as the sum may be a rounding error below 1
+    last = int(np.flatnonzero(shares)[-1])
+    classes = np.searchsorted(steps, stream(seed, name).random(len(columns)), side="right")
+    return np.minimum(classes, last)[columns.first_of_session()]
 
 
 def _refuse_second(key: str, spec: WorkloadSpec, own: list[str], columns: tuple[str, ...]) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from simulator.errors import InputError
-from simulator.workload.containers import Container, Floats, Ints
+from simulator.workload.containers import Container, Floats, Ints, Label
 
 _LARGEST = 2**63
 
@@ -47,6 +47,16 @@ class JsonLinesFile(Container):
             found += ids
             offsets.append(len(found))
         return np.array(found, np.int64), np.array(offsets, np.int64)
+
+    def labels(self, name: str) -> list[Label]:
+        """As the base class."""
+        found: list[Label] = []
+        for i, (_, entry) in enumerate(self.rows):
+            value = entry.get(name)
+            if value is not None and (type(value) not in (int, str) or value == ""):
+                raise self._wrong(i, name, "a whole number or a text")
+            found.append(value)
+        return found
 
     def _header(self) -> list[str]:
         """Read the whole file; the columns are the keys of all lines, in order of appearance."""

@@ -3,23 +3,24 @@
 Every problem becomes one ``InputError`` that names the file and the line or the row.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from simulator.errors import InputError
-from simulator.workload.columns import BlockIds, Columns
+from simulator.workload import session_columns
+from simulator.workload.columns import Columns, Pieces
 from simulator.workload.containers import Container, CsvFile, ParquetFile
 from simulator.workload.formats import TraceFormat, all_formats
 from simulator.workload.json_lines import JsonLinesFile
 from simulator.workload.library import SUFFIXES
 from simulator.workload.workload import (
     LARGEST_INTEGER,
-    check_arrivals,
     check_patience,
     integers,
+    refuse_unless,
     whole_numbers,
 )
 
@@ -44,7 +45,7 @@ def read_lengths(path: Path) -> tuple[Ints, Ints]:
     Raises ``InputError`` as ``read_trace`` does.
     """
     table = _open(path, "length table")
-    accepted = [fmt.columns[1:] for fmt in all_formats()]
+    accepted = list(dict.fromkeys(fmt.lengths for fmt in all_formats()))
     prompt, output = accepted[_choose(table, accepted)]
     numbers = _numbers(table, "length table", (prompt, output), ())
     return whole_numbers(prompt, numbers[prompt], table.where), whole_numbers(
@@ -103,33 +104,49 @@ def _numbers(
 def _trace(table: Container, fmt: TraceFormat) -> Columns:
     """Check and return all columns of the format that the table has."""
     where = table.where
-    extras = (fmt.priority, fmt.patience_s, fmt.prefix_id, fmt.prefix_tokens)
+    extras = (
+        *(fmt.priority, fmt.patience_s, fmt.prefix_id, fmt.prefix_tokens),
+        *(fmt.session_offset_s, fmt.think_s, fmt.new_tokens),
+    )
     present = tuple(name for name in extras if name is not None and name in table.header)
-    numbers = _numbers(table, "trace", fmt.columns, present)
-    arrival, label = numbers[fmt.arrival_s], fmt.arrival_s
-    if fmt.ticks_per_s != 1:
-        arrival, label = arrival / fmt.ticks_per_s, f"{label} / {fmt.ticks_per_s:g}"
-    check_arrivals(label, arrival, where)
+    later = (
+        fmt.session_id in table.header and fmt.think_s in present
+    )  # turns may come without an arrival time
+    times = () if fmt.arrival_s is None else (fmt.arrival_s,)
+    numbers = _numbers(
+        table,
+        "trace",
+        fmt.lengths if later else (*times, *fmt.lengths),
+        (*(times if later else ()), *present),
+    )
     prompt = whole_numbers(fmt.prompt_tokens, numbers[fmt.prompt_tokens], where)
     output = whole_numbers(fmt.output_tokens, numbers[fmt.output_tokens], where)
-    if not present and fmt.hash_ids not in table.header:
-        return Columns(arrival, prompt, output)
-    priority = patience_s = None
+    priority = patience_s = tenant = None
     if fmt.priority in present:
         given = numbers[fmt.priority]
         priority = integers(fmt.priority, np.where(np.isnan(given), 0.0, given), where)
     if fmt.patience_s in present:
         patience_s = numbers[fmt.patience_s]
         check_patience(fmt.patience_s, patience_s, where)
+    if fmt.tenant is not None and fmt.tenant in table.header:
+        tenant = session_columns.codes(table, fmt.tenant, may_be_empty=False)
+    session = session_columns.read(table, fmt, numbers, prompt)
     prefix_id, prefix_tokens = _prefixes(table, fmt, numbers, prompt)
-    hash_ids = None
+    hash_ids = hash_runs = None
     if fmt.hash_ids is not None and fmt.hash_ids in table.header:
-        if prefix_id is not None:
-            raise InputError(
-                f"{table.path}: columns {fmt.prefix_id} and {fmt.hash_ids} found; expected one of the two"
-            )
         hash_ids = _block_ids(table, fmt.hash_ids, fmt.hash_block_tokens, prompt)
-    return Columns(arrival, prompt, output, priority, patience_s, prefix_id, prefix_tokens, hash_ids)
+    if fmt.hash_runs is not None and fmt.hash_runs in table.header:
+        hash_runs = session_columns.hash_runs(table, fmt, prompt)
+    shares = {
+        fmt.prefix_id: prefix_id, fmt.hash_ids: hash_ids, fmt.hash_runs: hash_runs, fmt.new_tokens: session.new_tokens,
+    }  # fmt: skip
+    names = [str(name) for name, column in shares.items() if column is not None]
+    if len(names) > 1:
+        raise InputError(f"{table.path}: columns {' and '.join(names)} found; expected one of the two")
+    return Columns(
+        session.arrival_s, prompt, output, priority, patience_s, prefix_id, prefix_tokens, hash_ids, hash_runs,
+        tenant, None, session.session, session.think_s, session.new_tokens, session.counted_from,
+    )  # fmt: skip
 
 
 def _prefixes(
@@ -148,13 +165,17 @@ def _prefixes(
     with np.errstate(invalid="ignore"):
         good_id = none | ((ids >= 0) & (ids <= LARGEST_INTEGER) & (ids == np.floor(ids)))
         whole = (tokens >= 1) & (tokens <= prompt) & (tokens == np.floor(tokens))
-    _refuse(good_id, ids, id_name, f"a whole number from 0 to {LARGEST_INTEGER}, or nothing", table.where)
-    _refuse(none | whole, tokens, tokens_name, "a whole number from 1 to the prompt's tokens", table.where)
-    _refuse(~none | (tokens == 0), tokens, tokens_name, f"nothing, as {id_name} is empty", table.where)
+    refuse_unless(
+        good_id, ids, id_name, f"a whole number from 0 to {LARGEST_INTEGER}, or nothing", table.where
+    )
+    refuse_unless(
+        none | whole, tokens, tokens_name, "a whole number from 1 to the prompt's tokens", table.where
+    )
+    refuse_unless(~none | (tokens == 0), tokens, tokens_name, f"nothing, as {id_name} is empty", table.where)
     return np.where(none, -1.0, ids).astype(np.int64), tokens.astype(np.int64)
 
 
-def _block_ids(table: Container, name: str, block_tokens: int, prompt: Ints) -> BlockIds:
+def _block_ids(table: Container, name: str, block_tokens: int, prompt: Ints) -> Pieces:
     """Check and return the prefix blocks of each prompt: as many as it needs, each id >= 0."""
     ids, offsets = table.lists(name)
     blocks = -(-prompt // block_tokens)
@@ -169,12 +190,6 @@ def _block_ids(table: Container, name: str, block_tokens: int, prompt: Ints) -> 
         first = int(np.argmax(ids < 0))
         row = int(np.searchsorted(offsets, first, side="right")) - 1
         raise InputError(f"{table.where(row)}: {name} holds {ids[first]}; expected ids >= 0")
-    return BlockIds(ids, offsets, block_tokens)
-
-
-def _refuse(
-    good: NDArray[np.bool_], values: Floats, name: str, expected: str, where: Callable[[int], str]
-) -> None:
-    if not good.all():
-        i = int(np.argmin(good))
-        raise InputError(f"{where(i)}: {name} is {values[i]:.17g}; expected {expected}")
+    tokens = np.full(len(ids), block_tokens)
+    tokens[offsets[1:] - 1] = prompt - (blocks - 1) * block_tokens
+    return Pieces(ids, tokens, offsets)

@@ -1,6 +1,7 @@
 """What a scenario says about its traffic."""
 
 import math
+from itertools import pairwise
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -11,7 +12,15 @@ from simulator.workload.workload import LARGEST_TOKENS
 
 DEFAULT_TRACE = "azure2023_conv"
 _TRACE_ONLY = ("rate_scale", "start_s", "end_s", "limit", "max_prompt_tokens")
-_SYNTHETIC_ONLY = ("burstiness", "requests", "duration_s", "lengths", "prompt_tokens", "output_tokens")
+_SYNTHETIC_ONLY = (
+    "burstiness",
+    "requests",
+    "duration_s",
+    "lengths",
+    "prompt_tokens",
+    "output_tokens",
+    "session_turns",
+)
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -38,13 +47,15 @@ class WorkloadSpec(BaseModel):
     end_s: Positive | None = Field(None, description="trace: cut what arrives at or after, in trace seconds")
     limit: Count | None = Field(None, description="trace: keep this many requests")
     max_prompt_tokens: Tokens | None = Field(
-        None, description="trace: leave out requests with longer prompts, before the limit is applied"
+        None,
+        description="trace or sessions: leave out requests with longer prompts, before the limit is applied",
     )
     arrivals: Literal["poisson", "gamma", "constant", "burst"] | None = Field(
         None, description="synthetic: poisson, gamma, constant, or burst (all at 0)"
     )
     rate_rps: Positive | None = Field(
-        None, description="mean requests/s: of synthetic arrivals, or what to stretch the trace to"
+        None,
+        description="mean requests/s: of synthetic arrivals, or what to stretch the trace to; or sessions/s",
     )
     burstiness: Positive | None = Field(
         None, description="gamma: shape of the gaps as in vllm bench serve; 1 is Poisson, less is burstier"
@@ -76,8 +87,39 @@ class WorkloadSpec(BaseModel):
     priorities: Annotated[list[NotNegative], Field(min_length=1)] | None = Field(
         None, description="shares of priorities 0 (soonest), 1, ... such as [0.2, 0.8]; unset: all alike"
     )
+    tenants: Annotated[list[NotNegative], Field(min_length=1)] | None = Field(
+        None, description="shares of tenants 0, 1, ... such as [0.7, 0.3]; unset: all of one tenant"
+    )
     patience_s: Positive | None = Field(
         None, description="mean of the exponential time after which a client gives up; unset: never"
+    )
+    concurrency: Count | None = Field(
+        None,
+        description="closed loop: so many clients send one request after another; trace or burst, no arrival times",
+    )
+    session_turns: Annotated[float, Field(ge=1, allow_inf_nan=False)] | None = Field(
+        None,
+        description="synthetic: arrivals are sessions of so many turns on average, each repeats those before it",
+    )
+    think_s: NotNegative | None = Field(
+        None, description="sessions: mean of the exponential time between an answer and the next turn"
+    )
+    max_think_s: Positive | None = Field(
+        None, description="sessions: longer think times, such as nights, are cut to this"
+    )
+    predictor: Literal["none", "perfect", "lognormal", "bucketed"] = Field(
+        "none",
+        description="of output lengths, for policies that use one: none, perfect, lognormal or bucketed",
+    )
+    predictor_sigma: NotNegative | None = Field(
+        None, description="lognormal: predicted is output * exp(sigma * a standard normal)"
+    )
+    predictor_buckets: Annotated[list[Tokens], Field(min_length=1)] | None = Field(
+        None,
+        description="bucketed: ascending upper bounds in tokens, which are predicted; beyond: max_tokens",
+    )
+    predictor_accuracy: Annotated[float, Field(ge=0, le=1)] | None = Field(
+        None, description="bucketed: share of right buckets, the others at random; unset: 1"
     )
 
     @model_validator(mode="before")
@@ -94,6 +136,8 @@ class WorkloadSpec(BaseModel):
         else:
             self._check_synthetic()
         self._check_extras()
+        self._check_closed_loop()
+        self._check_predictor()
         return self
 
     def _check_trace(self) -> None:
@@ -123,6 +167,8 @@ class WorkloadSpec(BaseModel):
                 " expected one of the two (--set workload.trace=none drops a file's trace)"
             )
         for key in _TRACE_ONLY:
+            if key == "max_prompt_tokens" and self.session_turns is not None:
+                continue
             if getattr(self, key) is not None:
                 raise InputError(
                     f"workload.{key}: only for a trace, but workload.arrivals = {self.arrivals!r} is given"
@@ -170,8 +216,51 @@ class WorkloadSpec(BaseModel):
         ):
             if getattr(self, key) is None and getattr(self, other) is not None:
                 raise InputError(f"workload.{key}: missing; expected beside workload.{other}")
-        if self.priorities is not None and not math.isclose(sum(self.priorities), 1, abs_tol=1e-6):
+        for key in ("priorities", "tenants"):
+            shares = getattr(self, key)
+            if shares is not None and not math.isclose(sum(shares), 1, abs_tol=1e-6):
+                raise InputError(
+                    f"workload.{key}: expected shares that add up to 1, got {shares}, which add up"
+                    f" to {sum(shares):g}"
+                )
+
+    def _check_closed_loop(self) -> None:
+        if self.arrivals is not None and (self.session_turns is None) != (self.think_s is None):
+            key, other = "think_s", "session_turns"
+            if self.session_turns is None:
+                key, other = other, key
+            raise InputError(f"workload.{key}: missing; expected beside workload.{other}")
+        if self.arrivals is not None and self.max_think_s is not None and self.session_turns is None:
+            raise InputError("workload.session_turns: missing; expected beside workload.max_think_s")
+        if self.concurrency is None:
+            return
+        if self.arrivals not in (None, "burst"):
             raise InputError(
-                f"workload.priorities: expected shares that add up to 1, got {self.priorities}, which add up"
-                f" to {sum(self.priorities):g}"
+                f"workload.concurrency: clients that wait for answers set the rate themselves, but"
+                f" workload.arrivals = {self.arrivals!r} is given; expected 'burst', or a trace"
             )
+        for key in ("rate_rps", "rate_scale"):
+            if getattr(self, key) is not None:
+                raise InputError(
+                    f"workload.{key}: no meaning with workload.concurrency, whose clients set the rate"
+                    " themselves; expected one of the two"
+                )
+
+    def _check_predictor(self) -> None:
+        for key, kind in (
+            ("predictor_sigma", "lognormal"),
+            ("predictor_buckets", "bucketed"),
+            ("predictor_accuracy", "bucketed"),
+        ):
+            if getattr(self, key) is not None and self.predictor != kind:
+                raise InputError(f"workload.{key}: only for predictor = {kind!r}, got {self.predictor!r}")
+        if self.predictor == "lognormal" and self.predictor_sigma is None:
+            raise InputError("workload.predictor_sigma: missing; predictor = 'lognormal' needs a number >= 0")
+        buckets = self.predictor_buckets
+        if self.predictor == "bucketed" and buckets is None:
+            raise InputError(
+                "workload.predictor_buckets: missing; predictor = 'bucketed' needs upper bounds in tokens,"
+                " such as [64, 256, 1024]"
+            )
+        if buckets is not None and any(a >= b for a, b in pairwise(buckets)):
+            raise InputError(f"workload.predictor_buckets: expected ascending bounds, got {buckets}")

@@ -167,5 +167,14 @@ def check_patience(column: str, seconds: Floats, where: Callable[[int], str]) ->
         )
 
 
+def refuse_unless(
+    good: NDArray[np.bool_], values: Floats, column: str, expected: str, where: Callable[[int], str]
+) -> None:
+    """Raise ``InputError`` for the first value that is not ``good``."""
+    if not good.all():
+        i = int(np.argmin(good))
+        raise InputError(f"{where(i)}: {column} is {values[i]:.17g}; expected {expected}")
+
+
 def _request(i: int) -> str:
     return f"request {i}"

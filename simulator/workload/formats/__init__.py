@@ -9,9 +9,9 @@ _OWN = "servesim"
 
 @dataclass(frozen=True)
 class TraceFormat:
-    """Which columns of a table hold what; the first three must be there, the named others may be."""
+    """Which columns of a table hold what; those of ``columns`` must be there, the others may be."""
 
-    arrival_s: str
+    arrival_s: str | None  # None: the table has sessions, and nothing about when they start
     prompt_tokens: str
     output_tokens: str
     priority: str | None = None  # whole numbers, the lower the sooner; empty: 0
@@ -20,12 +20,32 @@ class TraceFormat:
     prefix_tokens: str | None = None
     hash_ids: str | None = None  # a list: one id for each block of the prompt, the last one possibly partial
     hash_block_tokens: int = 512  # equal ids: equal prompts up to and including that block
-    ticks_per_s: float = 1.0  # units of the arrival column in a second, such as 1000 for milliseconds
+    ticks_per_s: float = (
+        1.0  # units of the arrival and think columns in a second, such as 1000 for milliseconds
+    )
+    tenant: str | None = None  # who pays: whole numbers, or texts
+    session_id: str | None = None  # conversation, whole numbers or texts; its rows are in order; empty: none
+    agent_id: str | None = None  # agents of a session go on side by side, each as a conversation of its own
+    session_offset_s: str | None = None  # from the start of the session to an agent's first request; empty: 0
+    think_s: str | None = (
+        None  # from the end of the session's request before to this one; empty: at its arrival
+    )
+    new_tokens: str | None = None  # the prompt's last ones; before them comes all of the session so far
+    hash_runs: str | None = None  # a list [id, n, id, n, ...]: ids, id + 1, ... of the prompt's full blocks,
+    run_block_tokens: int = 64  # as hash_ids, but local to the session
+    mark: str | None = None  # a column that tells this format from another with the same names
 
     @property
-    def columns(self) -> tuple[str, str, str]:
-        """The names of the three columns that must be there: arrival, prompt, output."""
-        return (self.arrival_s, self.prompt_tokens, self.output_tokens)
+    def columns(self) -> tuple[str, ...]:
+        """The names of the columns that must be there: arrival or session, prompt, output."""
+        first = self.arrival_s or self.session_id
+        assert first is not None, "a format has arrivals or sessions"
+        return (*([self.mark] if self.mark else []), first, *self.lengths)
+
+    @property
+    def lengths(self) -> tuple[str, str]:
+        """The names of the columns of token counts: prompt, output."""
+        return (self.prompt_tokens, self.output_tokens)
 
 
 def all_formats() -> list[TraceFormat]:

@@ -11,4 +11,11 @@ FORMAT = TraceFormat(
     prefix_id="prefix_id",
     prefix_tokens="prefix_tokens",
     hash_ids="hash_ids",
+    tenant="tenant",
+    session_id="session_id",
+    agent_id="agent_id",
+    session_offset_s="session_offset_s",
+    think_s="think_time_s",
+    new_tokens="new_tokens",
+    hash_runs="hash_runs",
 )

@@ -1,0 +1,37 @@
+"""Continuous batching with chunked prompts, and every way to choose a victim and to preempt it."""
+
+from dataclasses import dataclass
+
+from policies.scheduling._preemption import Mechanism, VictimRule, fill, go_on, make_room
+from simulator.ledger import Ledger
+from simulator.policy import Scheduler, check_share
+
+
+@dataclass(frozen=True)
+class Continuous(Scheduler):
+    """Everyone who decodes gets a token; ongoing prompts, then the queue, fill the step up.
+
+    When KV blocks run out, the victim gives its blocks up and computes them again from the head of the
+    queue, or keeps them in host memory and comes back before anyone is admitted. Nobody starts in that step.
+    Source: Kwon et al., "PagedAttention", SOSP 2023 (arXiv 2309.06180), section 4.5.
+    """
+
+    preemption: Mechanism = "recompute"  # recompute, swap (to host memory), or cheapest in added step time
+    victim: VictimRule = "latest"  # latest arrival, priority, most_slack or least_progress gives way
+    watermark: float = 0.01  # share of KV blocks kept free when starting beside running requests
+
+    def __post_init__(self) -> None:
+        """Refuse a watermark that would keep the whole cache free."""
+        check_share("watermark", self.watermark)
+
+    def coast_spare_blocks(self) -> int:
+        """With nobody waiting, whatever fits goes on."""
+        return 0
+
+    def plan(self, step: Ledger) -> None:
+        """Decodes, ongoing prompts, then whoever comes back and whoever is new."""
+        make_room(step, self.preemption, self.victim)
+        step.decode_all()
+        go_on(step)
+        if not step.preempted:
+            fill(step, int(self.watermark * step.total_blocks))

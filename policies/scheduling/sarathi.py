@@ -1,0 +1,69 @@
+"""Sarathi-Serve: prompts are computed in chunks beside the decodes, which never wait for them."""
+
+from copy import copy
+from dataclasses import dataclass
+
+from policies.scheduling._preemption import make_room, ongoing, start
+from simulator.ledger import Ledger
+from simulator.policy import Scheduler, check_share
+from simulator.request import Job
+
+
+@dataclass(frozen=True)
+class Sarathi(Scheduler):
+    """Stall-free batching: all decodes, then ongoing prompts, then new ones, under one token budget.
+
+    With a target for the time between tokens, a chunk is also no longer than what keeps the step below it,
+    but one KV block at least, so that prompts always go on. When KV runs out, the latest is computed again.
+    Source: Agrawal et al., "Sarathi-Serve", OSDI 2024 (arXiv 2403.02310), section 4.2, algorithm 3.
+    """
+
+    chunk_size: int = 512  # token budget of a step, decodes included
+    tbt_target_s: float = (
+        0.0  # longest time between tokens that prompts may cause, s; 0: as chunk_size has it
+    )
+    watermark: float = 0.01  # share of KV blocks kept free when admitting beside running requests
+
+    def __post_init__(self) -> None:
+        """Refuse a watermark that would keep the whole cache free."""
+        check_share("watermark", self.watermark)
+
+    def coast_spare_blocks(self) -> int:
+        """With nobody waiting, whatever fits goes on."""
+        return 0
+
+    def plan(self, step: Ledger) -> None:
+        """Decodes, ongoing prompts, new prompts."""
+        make_room(step, "recompute", "latest")
+        step.decode_all()
+        for job in ongoing(step):
+            tokens = self._chunk(step, job)
+            if tokens:
+                step.prefill(job, tokens)
+        keep_free = int(self.watermark * step.total_blocks)
+        while step.waiting and not step.preempted:
+            job = step.waiting[0]
+            if not start(step, job, self._chunk(step, job), keep_free):
+                return
+
+    def _chunk(self, step: Ledger, job: Job) -> int:
+        """How many tokens of a prompt still go into the step."""
+        spent = step.limits.max_num_batched_tokens - step.token_budget
+        most = min(job.remaining_tokens, step.token_budget, self.chunk_size - spent)
+        if most <= 0 or not self.tbt_target_s or self._step_s(step, job, most) <= self.tbt_target_s:
+            return max(0, most)
+        fits, too_many = 0, most
+        while too_many - fits > 1:
+            tokens = (fits + too_many) // 2
+            if self._step_s(step, job, tokens) <= self.tbt_target_s:
+                fits = tokens
+            else:
+                too_many = tokens
+        first = not step.shape.prefill_seqs
+        return max(fits, min(most, step.block_size)) if first else fits
+
+    def _step_s(self, step: Ledger, job: Job, tokens: int) -> float:
+        """How long the step would take with so many tokens of a prompt in it."""
+        shape = copy(step.shape)
+        shape.count(tokens, job.computed_tokens, False, 1)
+        return step.price(shape)

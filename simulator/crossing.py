@@ -1,0 +1,182 @@
+"""Jobs that cross from one replica to another with their KV cache: the books at either end.
+
+At the source a job that leaves is *departing*: it holds its blocks until they have been copied. At the
+destination blocks are set aside for it (*incoming*); if there are none it may *claim* them, first come
+first served. When it has come it takes the next free seat, before the policy plans, and decodes.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from simulator.ledger import Ledger
+from simulator.limits import Limits
+from simulator.records import PROMPT_END_COLUMNS, SPAN_COLUMNS
+from simulator.request import Job, RequestState
+
+
+class Claim(NamedTuple):
+    """A job that would come if there were blocks for it."""
+
+    job: Job
+    by_force: bool  # whether running jobs are preempted for it
+    granted: Callable[[Job], None]
+
+
+class Crossing(Ledger):
+    """A ledger with doors: what only hand-offs, migrations and faults may do to it."""
+
+    __slots__ = (
+        "_awaited_tokens", "claims", "departing", "detaching", "incoming", "on_hand_off", "seatless", "whole",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        limits: Limits,
+        *,
+        null_blocks: int = 0,
+        queue_key: Callable[[Job], Any] | None = None,
+        whole: bool = False,
+    ) -> None:
+        """``whole``: jobs hold the blocks for all of their output from the beginning."""
+        super().__init__(limits, null_blocks=null_blocks, queue_key=queue_key)
+        self.whole = whole
+        self.on_hand_off: Callable[[Job], None] | None = None  # told whose part here is done
+        self.departing: dict[Job, int] = {}  # blocks of jobs that go on elsewhere
+        self.detaching: list[tuple[Job, Callable[[Job, bool], None]]] = []  # to leave before the next plan
+        self.incoming: dict[Job, int] = {}  # blocks set aside for jobs that come from elsewhere
+        self._awaited_tokens: dict[Job, int] = {}  # those that count as outstanding here already
+        self.claims: deque[Claim] = deque()
+        self.seatless: deque[Job] = deque()  # jobs that have come and wait for a seat
+
+    def blocks_to_receive(self, job: Job) -> int:
+        """KV blocks that a job which has all known tokens but the last computed brings along."""
+        return self.blocks_for(job.prompt_tokens + job.max_tokens if self.whole else job.known_tokens - 1)
+
+    def reserve(self, job: Job) -> bool:
+        """Set blocks aside for a job that is to come, or some more if it has grown; False if there are none."""
+        held = self.incoming.get(job, 0)
+        missing = self.blocks_to_receive(job) - held
+        if missing > self.free_blocks:
+            return False
+        self._await(job, job.known_tokens)
+        if missing > 0:
+            elsewhere, job.blocks = job.blocks, held
+            self._take(job, missing)
+            self.incoming[job], job.blocks = job.blocks, elsewhere
+        return True
+
+    def claim(self, claim: Claim) -> None:
+        """Queue for blocks; ``granted`` is called, once they are set aside, before a step is planned."""
+        self.claims.append(claim)
+
+    def unreserve(self, job: Job) -> None:
+        """Give blocks or the claim to them back: the job does not come."""
+        if job in self.incoming:
+            self._await(job, 0)
+            self._give_back(job, self.incoming.pop(job))
+        self.claims = deque(claim for claim in self.claims if claim.job is not job)
+
+    def receive(self, job: Job) -> None:
+        """Let a job in whose KV has come into the blocks set aside for it."""
+        self._await(job, job.known_tokens)
+        del self._awaited_tokens[job]
+        job.blocks = self.incoming.pop(job)
+        job.reserved = self.whole
+        self.seatless.append(job)
+
+    def detach(self, job: Job, told: Callable[[Job, bool], None]) -> None:
+        """Take a decoding job out before the next step is planned; ``told`` whether it was still there."""
+        self.detaching.append((job, told))
+
+    def let_go(self, job: Job) -> None:
+        """Free the blocks of a departing job: it is elsewhere, or has ended."""
+        self._give_back(job, self.departing.pop(job))
+
+    def take_back(self, job: Job) -> None:
+        """Let a departing job stay: it takes the next seat."""
+        job.blocks = self.departing.pop(job)
+        self._outside_tokens += job.known_tokens
+        self.seatless.append(job)
+
+    def write_off(self, job: Job, state: RequestState, time_s: float) -> None:
+        """Write down the end of a job that is between replicas."""
+        self._outside_tokens += job.known_tokens  # which nobody counts there
+        self._end(job, state, time_s)
+
+    def crash(self, ticks_under_way: int, steps_under_way: int) -> list[Job]:
+        """Lose everything in memory, and the steps under way; return the jobs that were here.
+
+        They have the tokens of the steps that ended, and nothing computed. The books are closed for good.
+        """
+        for job, state in self._leaving:
+            if job in self.running or job in self.waiting or job in self.swapped or job in self.seatless:
+                self._end(job, state, self.now_s)
+        gone = {job for job, _ in self._leaving}
+        jobs = [*self.running, *self.waiting, *self.swapped, *self.seatless, *self.departing]
+        for job in self.running:
+            if job._decoding is not None:
+                self.group.leave(job)
+        lost = dict.fromkeys((job.id for job in jobs), 0)
+        ended_ticks = self.group.tick - ticks_under_way
+        spans = np.array(self.records.spans, np.int64).reshape(-1, len(SPAN_COLUMNS))
+        for request, first, count in spans[spans[:, 1] + spans[:, 2] > ended_ticks].tolist():
+            if request in lost:
+                lost[request] += first + count - max(first, ended_ticks)
+        ends = np.array(self.records.prompt_ends, np.int64).reshape(-1, len(PROMPT_END_COLUMNS))
+        for request in ends[ends[:, 1] >= self.step - steps_under_way, 0].tolist():
+            if request in lost:
+                lost[request] += 1
+        for job in jobs:
+            job._generated -= lost[job.id]
+            job._computed = job.blocks = 0
+            job.reserved = False
+        self.records.under_way = steps_under_way
+        return [job for job in jobs if job not in gone]
+
+    def _let_in_and_out(self) -> None:
+        """Before a step is planned: jobs that are awaited elsewhere go, those that have come take seats."""
+        detaching, self.detaching = self.detaching, []
+        for job, told in detaching:
+            there = job._decoding is not None and job in self.running
+            if there:
+                self._stop_running(job)
+                self.changed = False  # no decision of the policy
+                self._depart(job)
+                self._outside_tokens -= job.known_tokens
+            told(job, there)
+        while self.seatless and self.seats > 0:
+            self._seat(self.seatless.popleft())
+        while self.claims:
+            job, by_force, granted = self.claims[0]
+            while by_force and self.running and self.blocks_to_receive(job) > self.free_blocks:
+                self.preempt(self.last_running())
+            if not self.reserve(job):
+                break
+            self.claims.popleft()
+            granted(job)
+
+    def _await(self, job: Job, tokens: int) -> None:
+        """Count so many tokens of a job that is to come as outstanding here; 0: it does not come."""
+        self._outside_tokens += tokens - self._awaited_tokens.pop(job, 0)
+        if tokens:
+            self._awaited_tokens[job] = tokens
+
+    def _depart(self, job: Job) -> None:
+        self.departing[job] = job.blocks
+
+    def _seat(self, job: Job) -> None:
+        self.running[job] = None
+        job.admission = self._admissions
+        self._admissions += 1
+        self._outside_tokens -= job.known_tokens
+        self.group.join(job)
+        self.joined.append(job)
+
+    def _give_back(self, job: Job, blocks: int) -> None:
+        """Free blocks of a job that may hold others elsewhere."""
+        elsewhere, job.blocks = job.blocks, blocks
+        self._release(job)
+        job.blocks = elsewhere

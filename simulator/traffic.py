@@ -1,0 +1,137 @@
+"""How requests arrive: at their times, or when somebody has the answer that he waited for."""
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+from numpy.typing import NDArray
+
+from simulator.clock import Clock, Process, Quiet
+from simulator.request import RequestState
+from simulator.workload.workload import Workload
+
+
+class Request(NamedTuple):
+    """A row of the workload."""
+
+    row: int
+    arrival_s: float
+    leave_s: float  # NaN: never
+    prompt_tokens: int
+    output_tokens: int
+    priority: int
+    tenant: int
+    predicted_tokens: int
+    session: int
+    think_s: float  # NaN: it arrives at arrival_s
+
+
+class Traffic:
+    """Delivers the requests of a workload: open loop, a number of clients, or sessions.
+
+    Requests are numbered in the order in which they arrive; ``rows`` are theirs in the workload.
+    """
+
+    def __init__(
+        self, clock: Clock, quiet: Quiet, workload: Workload, rows: list[int], deliver: Callable[..., None]
+    ) -> None:
+        """``deliver(request, number, arrival_s)`` is called when a request arrives."""
+        self.clock = clock
+        self.quiet = quiet
+        self.rows = rows
+        self.arrival_s: list[float] = []
+        self.to_come = len(workload)  # requests that may still arrive
+        self.concurrency = workload.concurrency
+        self.closed = workload.concurrency is not None or workload.think_s is not None
+        self._deliver_to = deliver
+        self._requests = _requests(workload)
+        self._next_turn: dict[int, Request] = {}  # of each row that a later one of its session waits for
+
+    def start(self) -> None:
+        """Let requests arrive wherever ``deliver`` brings them."""
+        if self.concurrency is not None:
+            self._requests = iter(self._first_turns())
+            for _ in range(self.concurrency):
+                self._next_client(0.0)
+        else:
+            self.clock.process(self._arrive(self._first_turns(), self.quiet))
+
+    def start_apart(self, quiets: Sequence[Quiet], replica_of: Callable[[Request], int]) -> None:
+        """Open loop to replicas that need not wait for one another, for each request's is known beforehand."""
+        streams: list[list[Request]] = [[] for _ in quiets]
+        for request in self._requests:
+            streams[replica_of(request)].append(request)
+        for stream, quiet in zip(streams, quiets, strict=True):
+            self.clock.process(self._arrive(stream, quiet, apart=True))
+
+    def answered(self, number: int, state: RequestState, time_s: float) -> None:
+        """A request has ended; whoever waited for its answer has it at ``time_s`` and goes on."""
+        turn = self._next_turn.pop(self.rows[number], None)
+        if turn is not None and state == RequestState.COMPLETED:
+            self._arrive_at(turn, time_s + turn.think_s)
+            return
+        while turn is not None:  # the session ends with it
+            self.to_come -= 1
+            turn = self._next_turn.pop(turn.row, None)
+        if self.concurrency is not None:
+            self._next_client(time_s)
+
+    def _first_turns(self) -> Iterable[Request]:
+        """Return the requests that arrive at a given time; the others follow the one before in their session."""
+        if not self.closed:
+            return self._requests
+        first: list[Request] = []
+        last: dict[int, int] = {}
+        for request in self._requests:
+            if request.session in last and request.think_s == request.think_s:  # not NaN
+                self._next_turn[last[request.session]] = request
+            else:
+                first.append(request)
+            if request.session >= 0:
+                last[request.session] = request.row
+        return first
+
+    def _arrive(self, requests: Iterable[Request], quiet: Quiet, apart: bool = False) -> Process:
+        """Open loop: every request arrives at its time, whatever becomes of the others."""
+        clock = self.clock
+        for request in requests:
+            if request.arrival_s > clock.now:
+                yield quiet.at(request.arrival_s)
+            self._deliver(request, request.arrival_s, apart)
+
+    def _deliver(self, request: Request, arrival_s: float, apart: bool = False) -> None:
+        number = len(self.rows)
+        # Apart, two that arrive at one instant may do so in either order, so they keep their rows' numbers.
+        self.rows.append(number if apart else request.row)
+        self.arrival_s.append(arrival_s)
+        self.to_come -= 1
+        self._deliver_to(request, request.row if apart else number, arrival_s)
+
+    def _next_client(self, arrival_s: float) -> None:
+        request = next(self._requests, None)
+        if request is not None:
+            self._arrive_at(request, arrival_s)
+
+    def _arrive_at(self, request: Request, arrival_s: float) -> None:
+        self.quiet.at(arrival_s).callbacks.append(lambda _: self._deliver(request, arrival_s))
+
+
+def _requests(workload: Workload) -> Iterator[Request]:
+    n = len(workload)
+    return map(
+        Request,
+        range(n),
+        workload.arrival_s.tolist(),
+        _listed(workload.leave_s, n, math.nan),
+        workload.prompt_tokens.tolist(),
+        workload.output_tokens.tolist(),
+        _listed(workload.priority, n, 0),
+        _listed(workload.tenant, n, 0),
+        _listed(workload.predicted_tokens, n, workload.max_tokens),
+        _listed(workload.session, n, -1),
+        _listed(workload.think_s, n, math.nan),
+    )
+
+
+def _listed(column: NDArray[Any] | None, n: int, default: float) -> list[Any]:
+    return [default] * n if column is None else column.tolist()

@@ -1,0 +1,122 @@
+"""Laws that hold for every policy in every kind of deployment: nothing is lost on the way."""
+
+import copy
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from simulator import clock
+from simulator.request import RequestState
+from tests.cluster_cases import KV_BYTES, MODES, deployments, play
+from tests.engine_cases import CHOICES
+
+
+def check(traffic, deployment, cluster, outcome):
+    """Raise AssertionError unless all laws hold."""
+    steps, tokens, requests = outcome.tables.steps, outcome.tables.tokens, outcome.tables.requests
+    transfers = outcome.tables.transfers
+    horizon_s = deployment.horizon_s or np.inf
+    state, n = requests["state"], len(requests["state"])
+    rows = np.array(cluster.traffic.rows, int)
+    assert outcome.stalled is None
+
+    # Conservation: each request arrived once, is in one state, and got each token once and in order
+    assert len(set(rows.tolist())) == len(rows) == n
+    assert (requests["prompt_tokens"] == traffic.prompt_tokens[rows]).all()
+    limits = [pool.limits for pool in deployment.pools]
+    overrun = max(pool.scheduler().overrun_tokens for pool in deployment.pools)
+    longest = min(each.max_model_len for each in limits) + overrun
+    asked = np.minimum(requests["output_tokens"], longest - requests["prompt_tokens"])
+    done = state == RequestState.COMPLETED
+    got = requests["delivered_tokens"]
+    assert (got <= asked).all()
+    assert (got[done] == asked[done]).all()
+    expected = [(r, i + 1) for r in range(n) for i in range(got[r])]
+    assert list(zip(tokens["request_id"].tolist(), tokens["token_index"].tolist(), strict=True)) == expected
+    if deployment.horizon_s is None:
+        assert RequestState.UNFINISHED not in state
+        if not traffic_may_end_early(traffic, state):
+            assert n == len(traffic.arrival_s)
+
+    # KV balance, on every replica, and nobody between replicas
+    if deployment.horizon_s is None:
+        for server in cluster.replicas:
+            books = server.books
+            for each in (books.running, books.waiting, books.swapped, books.seatless):
+                assert not each
+            for each in (books.departing, books.incoming, books.claims, books.detaching):
+                assert not each
+            assert books.free_blocks == books.total_blocks
+            assert books.outstanding_tokens == 0
+        if cluster.courier is not None:
+            assert not cluster.courier.under_way
+            assert cluster.courier.fabric.active_flows == 0
+
+    # Links deliver exactly the bytes put in
+    if cluster.courier is not None and not cluster.courier.under_way:
+        fabric = cluster.courier.fabric
+        assert fabric.sent_bytes == pytest.approx(transfers["bytes"].sum())
+        assert sum(fabric.bytes_out) == pytest.approx(sum(fabric.bytes_in))
+        assert fabric.sent_bytes == pytest.approx(sum(fabric.bytes_out))
+        there = transfers["arrived"] & (transfers["kind"] == "hand_off")
+        prompts = requests["prompt_tokens"][transfers["request_id"][there]]
+        assert (transfers["bytes"][there] >= prompts * KV_BYTES - 0.5).all()
+
+    # Causality
+    started = ~np.isnan(requests["first_scheduled_s"])
+    assert (requests["first_scheduled_s"][started] >= requests["arrival_s"][started]).all()
+    same = tokens["request_id"][1:] == tokens["request_id"][:-1]
+    assert (np.diff(tokens["generated_s"])[same] > 0).all()
+    assert (tokens["delivered_s"] >= tokens["generated_s"]).all()
+    assert (tokens["generated_s"] < horizon_s).all()
+    assert (requests["end_s"] >= requests["arrival_s"]).all()
+    assert (transfers["end_s"] >= transfers["start_s"]).all()
+    moved = transfers["arrived"]
+    latency_s = deployment.link.latency_s
+    assert (transfers["end_s"][moved] >= transfers["start_s"][moved] + latency_s * 0.999).all()
+
+    # Limits, replica by replica; steps of one replica do not overlap
+    first = 0
+    for pool in deployment.pools:
+        mine = (steps["replica"] >= first) & (steps["replica"] < first + pool.replicas)
+        first += pool.replicas
+        usable = pool.limits.num_gpu_blocks - pool.scheduler().null_blocks
+        assert (steps["kv_blocks_used"][mine] <= usable).all()
+        assert (steps["kv_blocks_used"][mine] >= 0).all()
+        assert (steps["running"][mine] <= pool.limits.max_num_seqs).all()
+        computed = steps["prefill_tokens"] + steps["decode_seqs"]
+        assert (computed[mine] <= pool.limits.max_num_batched_tokens).all()
+    for replica in range(deployment.replicas):
+        mine = steps["replica"] == replica
+        assert (steps["start_s"][mine][1:] >= steps["end_s"][mine][:-1]).all()
+        assert (steps["step"][mine] == np.arange(mine.sum())).all()
+
+
+def traffic_may_end_early(traffic, state):
+    """Whether a session may have ended before its last turn."""
+    return traffic.think_s is not None and (state != RequestState.COMPLETED).any()
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("choice", CHOICES, ids=str)
+@settings(max_examples=4, deadline=None)
+@given(data=st.data())
+def test_laws_of_deployments(choice, mode, data):
+    traffic, deployment = data.draw(deployments([choice], [mode]))
+    check(traffic, deployment, *play(traffic, deployment))
+
+
+@settings(max_examples=60, deadline=None)
+@given(deployments())
+def test_running_ahead_changes_nothing(case):
+    """Replicas that run on while nothing can reach them do what they would do event by event."""
+    traffic, deployment = case
+    one = play(traffic, copy.deepcopy(deployment))[1].tables
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(clock.Quiet, "until_s", property(lambda self: 0.0, lambda self, value: None))
+        two = play(traffic, copy.deepcopy(deployment))[1].tables
+    for table in ("steps", "tokens", "requests", "transfers"):
+        for name, column in getattr(one, table).items():
+            assert column.tobytes() == getattr(two, table)[name].tobytes(), (table, name)
