@@ -93,9 +93,7 @@ class Books(Crossing):
             if job in self.running:
                 del self.running[job]
                 if job._generated < job._asked_tokens:
-                    self._depart(job)
-                    assert self.on_hand_off is not None
-                    self.on_hand_off(job)
+                    self._hand_over(job, end_s)
                     continue
                 self._release(job)
             elif job in self.waiting:  # preempted while its last token was under way

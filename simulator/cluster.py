@@ -2,9 +2,8 @@
 
 import math
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
 
 from simulator.clock import Clock, Quiet
 from simulator.courier import Courier
@@ -49,6 +48,8 @@ class Cluster:
         self._router = deployment.router
         self._draw = draws(deployment.seed, "routing")
         self._admission_draw = draws(deployment.seed, "admission")
+        self._crashes: dict[Job, int] = {}  # that hit a request
+        self._resting: list[Callable[[], None]] = []  # sets going what looks at the cluster now and then
         self._stranded: list[Job] = []  # no replica is up that takes requests
         self._chosen: list[int] | None = None  # the replica of each request, where that is known beforehand
         self._quiet = Quiet(clock)
@@ -122,16 +123,30 @@ class Cluster:
                 self._crash, self._restart, self.over,
             )  # fmt: skip
 
-    def _every(self, interval_s: float, look: Any) -> None:
-        """Call ``look`` again and again until there is nothing left to serve."""
+    def _every(self, interval_s: float, look: Callable[[], None]) -> None:
+        """Call ``look`` again and again, while anything goes on; the next arrival sets it going again."""
+        seen = [-1]
 
-        def tick(at_s: float) -> None:
-            if not self.over():
-                look()
-                at_s += interval_s
-                self._quiet.at(at_s).callbacks.append(lambda _: tick(at_s))
+        def tick(_: object) -> None:
+            going_on = self._steps_and_flows()
+            if going_on == seen[0] or self.over():
+                self._resting.append(start)
+                return
+            seen[0] = going_on
+            look()
+            self._quiet.at(self.clock.now + interval_s).callbacks.append(tick)
 
-        self._quiet.at(interval_s).callbacks.append(lambda _: tick(interval_s))
+        def start() -> None:
+            seen[0] = -1
+            self._quiet.at(self.clock.now + interval_s).callbacks.append(tick)
+
+        self._resting.append(start)
+
+    def _steps_and_flows(self) -> int:
+        """A number that grows as long as any replica computes or any KV cache is sent."""
+        steps = sum(each.books.step for each in self.replicas)
+        flows = 0 if self.courier is None else self.courier.fabric.active_flows
+        return steps if flows == 0 else -2 - steps
 
     def _movable(self) -> Sequence[Replica]:
         """Replicas between which requests may migrate."""
@@ -199,6 +214,8 @@ class Cluster:
 
     def _place(self, job: Job, newly: bool = False) -> bool:
         """Bring a job to a replica; False if it was not let in."""
+        while self._resting:
+            self._resting.pop()()
         if not self._entrances:
             self._stranded.append(job)
             return True
@@ -314,19 +331,27 @@ class Cluster:
                 self.hand_offs.forget(job)
         for transfer in halted:
             job, source = transfer.job, transfer.source
-            if source is not replica and job in source.books.departing:
-                if transfer.kind == "hand_off":
-                    assert self.hand_offs is not None
-                    self.hand_offs.offer(job, source)
-                else:
-                    source.books.take_back(job)
-                    source.wake()
+            if source is replica or job not in source.books.departing:
+                continue
+            if transfer.kind == "migration":
+                source.books.take_back(job)
+                source.wake()
+            elif self._may_retry(job):
+                assert self.hand_offs is not None
+                self.hand_offs.offer(job, source)
+            else:
+                self._leave(job, RequestState.FAILED)
         for job in sorted(jobs, key=lambda job: job.id):
             job.server = None
-            if self.deployment.faults.retry:
+            if self._may_retry(job):
                 self._place(job)
             else:
                 self._refuse(job, RequestState.FAILED)
+
+    def _may_retry(self, job: Job) -> bool:
+        """Count one more crash that hit a request; False if it is one too many."""
+        self._crashes[job] = self._crashes.get(job, 0) + 1
+        return self._crashes[job] <= self.deployment.faults.retries
 
     def _restart(self, replica: Replica) -> None:
         replica.up = True

@@ -101,6 +101,22 @@ class Crossing(Ledger):
         self._outside_tokens += job.known_tokens
         self.seatless.append(job)
 
+    def turn_away(self) -> bool:
+        """Where nobody can go on because jobs without a seat hold the blocks: the last of them starts anew.
+
+        False if there is none.
+        """
+        if not self.seatless:
+            return False
+        job = self.seatless.pop()
+        self.records.preemptions.extend((self.step, job.id, job._computed))
+        self._release(job)
+        job._computed = 0
+        job.reserved = False
+        job.preemptions += 1
+        self._enqueue(job, at_head=True)
+        return True
+
     def write_off(self, job: Job, state: RequestState, time_s: float) -> None:
         """Write down the end of a job that is between replicas."""
         self._outside_tokens += job.known_tokens  # which nobody counts there
@@ -111,10 +127,10 @@ class Crossing(Ledger):
 
         They have the tokens of the steps that ended, and nothing computed. The books are closed for good.
         """
-        for job, state in self._leaving:
+        gone = dict(reversed(self._leaving))  # of a job that was dropped twice the first time counts
+        for job, state in gone.items():
             if job in self.running or job in self.waiting or job in self.swapped or job in self.seatless:
                 self._end(job, state, self.now_s)
-        gone = {job for job, _ in self._leaving}
         jobs = [*self.running, *self.waiting, *self.swapped, *self.seatless, *self.departing]
         for job in self.running:
             if job._decoding is not None:
@@ -164,8 +180,19 @@ class Crossing(Ledger):
         if tokens:
             self._awaited_tokens[job] = tokens
 
+    def _hand_over(self, job: Job, time_s: float) -> None:
+        """A job's part here is done; unless it was dropped while its last step here was under way, it goes on."""
+        self._depart(job)
+        dropped = [state for each, state in self._leaving if each is job]
+        if dropped:
+            self.let_go(job)
+            self.write_off(job, dropped[0], time_s)
+        else:
+            assert self.on_hand_off is not None
+            self.on_hand_off(job)
+
     def _depart(self, job: Job) -> None:
-        self.departing[job] = job.blocks
+        self.departing[job], job.blocks = job.blocks, 0
 
     def _seat(self, job: Job) -> None:
         self.running[job] = None

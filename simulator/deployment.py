@@ -60,7 +60,7 @@ class Faults:
     events: Sequence[Fault] = ()
     mtbf_s: float = math.inf  # mean time between the crashes of each replica
     repair_s: float = 60.0
-    retry: bool = True  # computed again elsewhere, else they fail
+    retries: int = 3  # how often a request is computed again elsewhere before it fails
 
     @property
     def any(self) -> bool:

@@ -121,7 +121,7 @@ def deploy(scenario: Scenario, pools: Sequence[Server]) -> Deployment:
             [Fault(each.kind, each.replica, each.at_s, each.for_s, each.factor) for each in faults.events],
             float("inf") if faults.mtbf_s is None else faults.mtbf_s,
             faults.repair_s,
-            faults.on_crash == "retry",
+            faults.retries,
         ),
         frontend_s=first.cost.overheads.frontend_s,
         pace_s=scenario.user.v_s_per_token,

@@ -45,6 +45,9 @@ class HandOffs:
             self.stranded.append((job, source))
             return
         destination = self.choose(job, decoders)
+        if destination is source:  # it has changed its role
+            self.stay(job, source)
+            return
         books = destination.books
         if books.blocks_to_receive(job) > books.total_blocks:
             source.books.let_go(job)
@@ -89,7 +92,8 @@ class HandOffs:
             if job._generated >= job._asked_tokens or not decoders:
                 continue
             destination = self.choose(job, decoders)
-            if destination.books.claims or not destination.books.reserve(job):
+            books = destination.books
+            if destination is source or books.claims or not books.reserve(job):
                 continue  # it is offered again when its prompt is computed
             transfer = self._early[job] = self.courier.begin("hand_off", job, source, destination)
             self._send_early(transfer, start_s, end_s)

@@ -79,7 +79,9 @@ class Migrations:
         else:
             source.books.detach(job, self._stopped)
             # The others must not run past the end of the step after which it leaves.
-            self.courier.quiet.late_at(source.under_way[0][0])
+            if source.under_way:
+                self.courier.quiet.late_at(source.under_way[0][0])
+            source.wake()
 
     def _stopped(self, job: Job, there: bool) -> None:
         """The request has left the source's running ones, or is not there any more."""

@@ -218,7 +218,9 @@ class Replica:
                 if shape.decode_seqs or shape.prefill_seqs or shape.swap_out_blocks:
                     end_s += price(shape)
                 elif not books.changed:  # nothing can be done before something arrives or ends
-                    break
+                    if under_way or not books.turn_away():
+                        break
+                    continue
                 write((
                     books.step, start_s, end_s, shape.prefill_tokens, shape.prefill_seqs, shape.decode_seqs,
                     shape.decode_context_tokens, len(running), len(waiting),

@@ -76,8 +76,9 @@ class FaultsSpec(Section):
         None, description="mean time between a replica's crashes (exponential); unset: none at random"
     )
     repair_s: MoreThanZero = Field(60.0, description="how long a replica is down after a random crash")
-    on_crash: Literal["retry", "fail"] = Field(
-        "retry", description="requests of a crashed replica: compute them again elsewhere, or give them up"
+    retries: Annotated[int, Field(ge=0, le=1000)] = Field(
+        3,
+        description="how often a request hit by a crash is computed again before it fails; 0: it fails at once",
     )
 
 

@@ -101,7 +101,7 @@ def deployments(draw, choices=tuple(CHOICES), modes=MODES):
             for _ in range(draw(st.integers(0, 4)))
         ]
         mtbf_s = draw(st.sampled_from([float("inf"), 3.0]))
-        parts["faults"] = Faults(events, mtbf_s, 0.7, draw(st.booleans()))
+        parts["faults"] = Faults(events, mtbf_s, 0.7, draw(st.integers(0, 3)))
     if "abandonment" in on:
         parts["abandonment"] = load("abandonment", "missed_slo")(
             **draw(

@@ -68,6 +68,10 @@ class Sglang(Scheduler):
         ready = [job for job in self._extended if job in step.running and job not in step.partial]
         if len(ready) < len(self._extended):
             self._full = False
+        if step.joined:  # from other replicas
+            batch.jobs = [
+                job for job in batch.jobs if job in step.running and job not in step.joined
+            ] + step.joined
         batch.merge(ready, self._under_way if self.pipeline_depth() > 1 else "")
         self._extended = []
         if not step.running and all(job.arrival_s == step.now_s for job in step.waiting):

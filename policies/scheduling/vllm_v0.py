@@ -45,6 +45,8 @@ class VllmV0(Scheduler):
 
     def plan(self, step: Ledger) -> None:
         """Prompts, decodes and swapped requests, in the order of the engine's mode."""
+        if step.joined:
+            self._order = [job for job in self._order if job not in step.joined] + step.joined
         if self.enable_chunked_prefill:
             visited = self._go_on(step)
             swapped_in = [] if step.preempted else self._swap_in(step)
@@ -66,9 +68,7 @@ class VllmV0(Scheduler):
         prompts = [job for job in visited if job in step.running and not job.decodes]
         seen = {*admitted, *visited, *swapped_in}
         rest = [job for job in self._order if job in step.running and job not in seen]
-        swapped_in.sort(
-            key=attrgetter("decodes"), reverse=True
-        )  # those that decode, then half-computed prompts
+        swapped_in.sort(key=attrgetter("decodes"), reverse=True)  # half-computed prompts last
         self._order = [*rest, *admitted, *decodes, *prompts, *swapped_in]
 
     def _admit(self, step: Ledger) -> list[Job]:
