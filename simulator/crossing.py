@@ -163,7 +163,8 @@ class Crossing(Ledger):
                 self._depart(job)
                 self._outside_tokens -= job.known_tokens
             told(job, there)
-        while self.seatless and self.seats > 0:
+        most = min(self.limits.max_num_seqs, self.limits.max_num_batched_tokens)  # that decode in one step
+        while self.seatless and len(self.running) < most:
             self._seat(self.seatless.popleft())
         while self.claims:
             job, by_force, granted = self.claims[0]

@@ -256,8 +256,12 @@ class Replica:
         return self._asleep
 
     def _watch(self) -> None:
-        """Turn a livelock into an error: steps that go on without ever producing a token."""
-        if self.books.fruitless_steps > FRUITLESS_STEPS + self.outstanding_tokens:
+        """Turn a livelock into an error: steps that go on without ever producing a token.
+
+        Not while blocks are held for jobs on their way, which will be free some day.
+        """
+        on_the_way = self.books.departing or self.books.incoming
+        if not on_the_way and self.books.fruitless_steps > FRUITLESS_STEPS + self.outstanding_tokens:
             raise StallError(self.stall("keeps planning steps that produce no token for"))
 
     def stall(self, what: str) -> str:

@@ -85,9 +85,11 @@ class Smooth(Scheduler):
         trial = prompts.fit(pace_s, True) or min(prompts.offered, self.least_prompt_tokens)
         mixes = prompts.price(trial, True) - decode_s < trial * bulk_s / bulk
 
-        # Rounds of decodes cost less the rarer they are: a long queue is worth some readers' waiting.
+        # Rounds of decodes cost less the rarer they are: a long queue is worth some readers' waiting,
+        # even everybody's where a round costs hardly more than that of one.
         worth = self.queue_weight * prompts.count * self._lone_s / pace_s
-        place = 0 if mixes else int(min(worth, self.most_waiting * group.size))
+        most = group.size * (self.most_waiting if decode_s > 2 * self._lone_s else 1)
+        place = 0 if mixes else int(min(worth, most))
         slack_s = self._readers.need_s(place, group.tick) - self._start_s
         both = prompts.fit(slack_s, True) if mixes else 0
         if both:
