@@ -13,7 +13,7 @@ an upper bound for any policy, even one that knows everything (see ``bound``); i
 
 Writes points.csv (a line as soon as it is measured; a run that was cut short goes on from there),
 best_rates.json and smooth_gain.png. Takes about 20 minutes on one core, with --quick (one stretch, a quarter of
-the time span, four rivals) less than two.
+the time span, five rivals) less than two.
 """
 
 import argparse
@@ -52,7 +52,7 @@ SEARCH_FROM_RPS = {
 LOADS = (0.9, 1.1, 1.3)
 OURS, REFERENCE = "smooth", "vllm_v1"
 ABLATION = "smooth, synchronous"  # measured beside the others, and no rival
-RIVALS_FIRST = (REFERENCE, "sglang", "vllm_v0", "orca")
+RIVALS_FIRST = (REFERENCE, "sglang", "andes", "vllm_v0", "orca")
 FURTHEST_LEFT = -0.5  # of the figure
 V_S = 0.05  # a token every so many seconds, the default reader
 Point = tuple[str, str, int, float]  # traffic, hardware, seed, load
@@ -297,7 +297,7 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
 def main() -> None:
     """Measure what is not measured yet, then report."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--quick", action="store_true", help="one stretch, a quarter as long, four rivals")
+    parser.add_argument("--quick", action="store_true", help="one stretch, a quarter as long, five rivals")
     parser.add_argument("--out", type=Path, default=Path("results/smooth_gain"))
     options = parser.parse_args()
     out: Path = options.out

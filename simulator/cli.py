@@ -1,4 +1,4 @@
-"""The command ``servesim``: run, compare, list, show, validate, profile.
+"""The command ``servesim``: run, compare, list, show, validate, reproduce, profile.
 
 Results go to stdout and are the same for the same scenario; everything else goes to stderr. Exit codes:
 0 done, 1 validate missed a bar, 2 the input or the disk refuses (one sentence), 3 the policy stalled,
@@ -22,6 +22,7 @@ import typer  # noqa: E402
 
 from experiments.validate import validate  # noqa: E402
 from simulator.profile_cli import app as profile_app  # noqa: E402
+from simulator.reproduce_cli import reproduce  # noqa: E402
 
 if TYPE_CHECKING:
     from simulator.result import Result
@@ -174,6 +175,7 @@ def show(
 
 
 app.command(epilog="Example: servesim validate --set burst   (all sets take about a minute)")(validate)
+app.command(epilog="Example: servesim reproduce C1 C4 --quick   (all, quick: about three minutes)")(reproduce)
 app.add_typer(profile_app, name="profile")
 
 

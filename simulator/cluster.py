@@ -2,7 +2,7 @@
 
 import math
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 
 from simulator.clock import Clock, Quiet
@@ -16,6 +16,7 @@ from simulator.policy import Router
 from simulator.replica import Replica
 from simulator.request import Job, RequestState
 from simulator.rng import draws
+from simulator.ticker import Ticker
 from simulator.traffic import Request, Traffic
 from simulator.workload.workload import Workload
 
@@ -49,10 +50,11 @@ class Cluster:
         self._draw = draws(deployment.seed, "routing")
         self._admission_draw = draws(deployment.seed, "admission")
         self._crashes: dict[Job, int] = {}  # that hit a request
-        self._resting: list[Callable[[], None]] = []  # sets going what looks at the cluster now and then
+        self._looks = 0  # at the cluster while KV caches were sent
         self._stranded: list[Job] = []  # no replica is up that takes requests
         self._chosen: list[int] | None = None  # the replica of each request, where that is known beforehand
         self._quiet = Quiet(clock)
+        self._ticker = Ticker(self._quiet, lambda: clock.now, self._going_on)
         self._place_roles()
         self.traffic = Traffic(clock, self._quiet, workload, rows, self._deliver)
         self._couple()
@@ -112,10 +114,10 @@ class Cluster:
             assert migration is not None
             assert self.courier is not None
             self.migrations = Migrations(migration, self.courier, self._movable)
-            self._every(migration.interval_s, lambda: self.migrations.look(self.clock.now))
+            self._ticker.every(migration.interval_s, lambda: self.migrations.look(self.clock.now))
         if switching:
             assert deployment.roles is not None
-            self._every(deployment.roles.interval_s, self._switch_roles)
+            self._ticker.every(deployment.roles.interval_s, self._switch_roles)
         faults = deployment.faults
         if faults.any:
             FaultInjector(
@@ -123,30 +125,12 @@ class Cluster:
                 self._crash, self._restart, self.over,
             )  # fmt: skip
 
-    def _every(self, interval_s: float, look: Callable[[], None]) -> None:
-        """Call ``look`` again and again, while anything goes on; the next arrival sets it going again."""
-        seen = [-1]
-
-        def tick(_: object) -> None:
-            going_on = self._steps_and_flows()
-            if going_on == seen[0] or self.over():
-                self._resting.append(start)
-                return
-            seen[0] = going_on
-            look()
-            self._quiet.at(self.clock.now + interval_s).callbacks.append(tick)
-
-        def start() -> None:
-            seen[0] = -1
-            self._quiet.at(self.clock.now + interval_s).callbacks.append(tick)
-
-        self._resting.append(start)
-
-    def _steps_and_flows(self) -> int:
-        """A number that grows as long as any replica computes or any KV cache is sent."""
+    def _going_on(self) -> int | None:
+        """A number that changes as long as any replica computes or any KV cache is sent; None: all is over."""
         steps = sum(each.books.step for each in self.replicas)
         flows = 0 if self.courier is None else self.courier.fabric.active_flows
-        return steps if flows == 0 else -2 - steps
+        self._looks += flows > 0
+        return None if self.over() else steps + self._looks
 
     def _movable(self) -> Sequence[Replica]:
         """Replicas between which requests may migrate."""
@@ -214,8 +198,7 @@ class Cluster:
 
     def _place(self, job: Job, newly: bool = False) -> bool:
         """Bring a job to a replica; False if it was not let in."""
-        while self._resting:
-            self._resting.pop()()
+        self._ticker.wake()
         if not self._entrances:
             self._stranded.append(job)
             return True

@@ -122,7 +122,7 @@ class Crossing(Ledger):
         self._outside_tokens += job.known_tokens  # which nobody counts there
         self._end(job, state, time_s)
 
-    def crash(self, ticks_under_way: int, steps_under_way: int) -> list[Job]:
+    def crash(self, now_s: float, ticks_under_way: int, steps_under_way: int) -> list[Job]:
         """Lose everything in memory, and the steps under way; return the jobs that were here.
 
         They have the tokens of the steps that ended, and nothing computed. The books are closed for good.
@@ -130,7 +130,7 @@ class Crossing(Ledger):
         gone = dict(reversed(self._leaving))  # of a job that was dropped twice the first time counts
         for job, state in gone.items():
             if job in self.running or job in self.waiting or job in self.swapped or job in self.seatless:
-                self._end(job, state, self.now_s)
+                self._end(job, state, now_s)
         jobs = [*self.running, *self.waiting, *self.swapped, *self.seatless, *self.departing]
         for job in self.running:
             if job._decoding is not None:

@@ -153,7 +153,7 @@ class Replica:
     def crash(self) -> list[Job]:
         """Stop, and lose everything in memory; return the jobs that were here. ``restart`` brings it back."""
         ticks = sum(ticked for _, _, ticked in self.under_way)
-        jobs = self.books.crash(ticks, len(self.under_way))
+        jobs = self.books.crash(self.clock.now, ticks, len(self.under_way))
         self.past.append(self.records)
         self._begin_anew()
         return jobs

@@ -265,7 +265,7 @@ POLICIES = [
 ]
 
 
-@pytest.mark.parametrize("policy", POLICIES, ids=repr)
+@pytest.mark.parametrize("policy", POLICIES, ids=lambda each: repr(each).split(" object")[0])
 @given(rows=ROWS)
 def test_no_token_is_delivered_before_it_is_there_or_out_of_turn(policy, rows):
     for row, delivered in zip(rows, deliver(policy, rows), strict=True):

@@ -59,7 +59,10 @@ def test_a_reader_with_text_in_hand_pauses_while_a_prompt_is_computed(ahead):
 def test_a_reader_about_to_run_out_is_served_though_prompts_wait(ahead):
     """Six seconds of prompts arrive when the reader has less than one in hand: prompts go in pieces."""
     tables = served(
-        lambda: Smooth(async_scheduling=ahead), [0.0, *[0.2] * 6], [10, *[1000] * 6], [300, *[2] * 6]
+        lambda: Smooth(async_scheduling=ahead, queue_weight=0.01),
+        [0.0, *[0.2] * 6],
+        [10, *[1000] * 6],
+        [300, *[2] * 6],
     )
     assert lateness(tables, 0).max() <= 1e-9
     plain = served(VllmV1, [0.0, *[0.2] * 6], [10, *[1000] * 6], [300, *[2] * 6])

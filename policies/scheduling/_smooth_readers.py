@@ -58,8 +58,8 @@ class Readers:
                 readers[:late] = sorted((latest, number, job) for _, number, job in readers[:late])
 
     def drop_leavers(self, step: Ledger) -> None:
-        """Forget those who have ended; remember how long their outputs were."""
-        if sum(map(len, self._by_pace.values())) == step.group.size:
+        """Forget those who have ended; remember how long their outputs were. Take in who came from elsewhere."""
+        if not step.joined and sum(map(len, self._by_pace.values())) == step.group.size:
             return
         for pace_s, readers in list(self._by_pace.items()):
             self._by_pace[pace_s] = stay = [each for each in readers if _decodes(each[2], step)]
@@ -67,6 +67,8 @@ class Readers:
             self._tokens += sum(job.generated_tokens for _, _, job in readers if not _decodes(job, step))
             if not stay:
                 del self._by_pace[pace_s]
+        for job in step.joined:
+            self.join(job, step.now_s, step.group.tick)
 
     def need_s(self, place: int, tick: int) -> float:
         """When the reader in that place (0 is the first) needs a token; never, if there are not so many."""
@@ -94,4 +96,5 @@ class Readers:
 
 
 def _decodes(job: Job, step: Ledger) -> bool:
-    return job in step.running and job not in step.partial and not job.completing
+    going_on = job in step.running and job not in step.partial and not job.completing
+    return going_on and job not in step.joined

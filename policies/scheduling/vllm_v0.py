@@ -63,7 +63,8 @@ class VllmV0(Scheduler):
         """Put the running list together as the engine does; it decides between simultaneous arrivals."""
         if visited is None and not admitted and not swapped_in:
             return  # everyone decoded: the list is as it was
-        visited = sorted(self._order, key=_arrival) if visited is None else visited
+        if visited is None:
+            visited = sorted((job for job in self._order if job not in admitted), key=_arrival)
         decodes = [job for job in visited if job in step.running and job.decodes]
         prompts = [job for job in visited if job in step.running and not job.decodes]
         seen = {*admitted, *visited, *swapped_in}
@@ -114,9 +115,8 @@ class VllmV0(Scheduler):
         if not step.partial and step.free_blocks > step.blocks_opening and step.decode_all():
             return None
         queue = sorted((job for job in self._order if job in step.running), key=_arrival)
-        for job in queue:
-            if job not in step.partial:
-                step.hold(job)
+        for job in [each for each in queue if each not in step.partial]:
+            step.hold(job)
         turn = 0
         while turn < len(queue) and step.token_budget:
             job = queue[turn]

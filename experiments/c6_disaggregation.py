@@ -1,0 +1,315 @@
+"""Does separating prefill from decode serve readers better, or does it only make the gaps between tokens shorter?
+
+Question: the same GPUs, once colocated (chunked prefill, each request to the least loaded replica) and once split
+into prefill and decode replicas: 1P1D against two, 1P3D, 2P2D and 3P1D against four. Two kinds of traffic (chat,
+arXiv papers to summarise) and four fixed prompt lengths with outputs of 256 tokens, at four loads each; 1.0 is
+about where the colocated GPUs begin to fall behind. KV caches go over InfiniBand; a second sweep takes
+2P2D over links from NVLink to 10 Gbit/s Ethernet.
+
+Reading of the paper: a bound on the time between tokens (TBT) rewards splitting, because a decode never shares a
+step with a prompt. A reader with a page in hand does not see a gap of 100 ms, so smooth goodput pays for it only where
+the gaps, or the wait for the first token, would have kept readers waiting.
+
+Expectation: the p99 of TBT falls nearly everywhere. Smooth goodput rises a little with long prompts at moderate
+load (a prefill replica is done with a prompt sooner, as it has no decodes) and falls where one side
+is too small for the traffic: idle GPUs on the other side are no help.
+
+Test: settings are split cluster x traffic x load. TBT *improves* in a setting if the 95 % interval of the paired
+differences of its pooled p99 over seeds is below zero; smooth goodput *gains* or *loses* if its interval is above or
+below zero. Reproduced: TBT improves in more than half of the settings, and among these smooth goodput gains in some and
+loses in some. Partly reproduced: TBT improves in more than half, and smooth goodput gains in none of these. Not
+reproduced otherwise. The first and the last tenth of the arrivals are left out; differences of smooth goodput are in
+percent of the tokens delivered in colocation. The link sweep is shown and does not enter the verdict.
+
+c6_map: the difference in every setting. c6_traffic: tail TBT, idle latency and smooth goodput over the load.
+c6_links: what a slower link costs. About 4 minutes on two cores, with --quick 15 seconds.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import product
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from experiments._reproduce import COLOURS, Study, Summary, Verdict, axes, base_scenario, label_panels, main
+from experiments.stats import Interval, interval, paired
+from simulator.scenario import Scenario
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+CLAIM_ID = "C6"
+CLAIM = "Disaggregation shortens tail TBT, but improves smooth goodput only in part of the settings."
+
+# Requests a second and GPU at which colocated GPUs begin to fall behind
+FULL_LOAD_RPS = {"chat": 60.0, "256": 100.0, "1,024": 27.0, "long": 11.0, "4,096": 6.7, "12,000": 2.0}
+LABELS = {"chat": "chat", "long": "arXiv"}
+OUTPUT_TOKENS = 256
+LOADS = (0.25, 0.5, 0.75, 1.0)
+SPLITS = {2: ("1P1D",), 4: ("1P3D", "2P2D", "3P1D")}  # GPUs: prefill and decode replicas
+LINKS = {"NVLink\n450": 450.0, "IB\n50": 50.0, "100 GbE\n12.5": 12.5, "10 GbE\n1.25": 1.25}  # GB/s
+LINK_TRAFFIC = ("chat", "4,096", "12,000")
+LINK_LOAD = 0.5
+COLOCATED = "colocated"
+
+
+class Setting(NamedTuple):
+    """Which traffic at which load on how many GPUs."""
+
+    traffic: str
+    load: float
+    gpus: int
+
+
+class Comparison(NamedTuple):
+    """What splitting changes in a setting: paired differences, split less colocated."""
+
+    setting: Setting
+    split: str
+    tbt_p99_s: Interval
+    goodput: Interval  # smooth goodput, as a share of the tokens delivered in colocation
+
+
+def scenario(setting: Setting, cluster: str, seed: int, span_s: float, link_gb_s: float = 50.0) -> Scenario:
+    """Return one simulation: ``cluster`` is ``colocated`` or a split such as ``1P3D``."""
+    traffic, load, gpus = setting
+    rate_rps = FULL_LOAD_RPS[traffic] * load * gpus
+    overrides: dict[str, Any] = {
+        "policy.routing": "least_loaded",
+        "run.trim_warmup": 0.1,
+        "run.trim_cooldown": 0.1,
+    }
+    if cluster == COLOCATED:
+        overrides["cluster.replicas"] = gpus
+    else:
+        overrides["cluster.prefill.replicas"] = int(cluster[0])
+        overrides["cluster.decode.replicas"] = int(cluster[2])
+        overrides["cluster.link.bandwidth_gb_s"] = link_gb_s
+    if traffic not in LABELS:
+        overrides["workload.lengths"] = None
+        overrides["workload.prompt_tokens"] = int(traffic.replace(",", ""))
+        overrides["workload.output_tokens"] = OUTPUT_TOKENS
+    return base_scenario(
+        traffic="long" if traffic == "long" else "chat",
+        rate_rps=rate_rps,
+        requests=max(200, min(3000, int(rate_rps * span_s))),
+        seed=seed,
+        overrides=overrides,
+    )
+
+
+def compare(setting: Setting, split: str, apart: Sequence[Summary], together: Sequence[Summary]) -> Comparison:
+    """Compare the summaries of a split cluster with those of the colocated one, seed by seed."""
+    tokens = np.mean([each["throughput"]["output_tokens_per_s"] for each in together])
+    return Comparison(
+        setting,
+        split,
+        paired(tail_tbt_s(apart), tail_tbt_s(together)),
+        paired(*([value / tokens for value in goodput(side)] for side in (apart, together))),
+    )
+
+
+def tail_tbt_s(found: Iterable[Summary]) -> list[float]:
+    """Return the p99 of all gaps between tokens, one value a seed."""
+    return [each["latency"]["tbt_s"]["p99"] for each in found]
+
+
+def goodput(found: Iterable[Summary]) -> list[float]:
+    """Return smooth goodput in tokens/s, one value a seed."""
+    return [each["smooth_goodput"]["smooth_goodput_tokens_per_s"] for each in found]
+
+
+def idle_s(found: Iterable[Summary]) -> list[float]:
+    """Return the mean user idle latency, one value a seed."""
+    return [each["idle_latency"]["idle_latency_s"]["mean"] for each in found]
+
+
+def judge(found: Sequence[Comparison]) -> Verdict:
+    """Apply the test that the module's docstring states."""
+    improved = [each for each in found if each.tbt_p99_s.below_zero]
+    gains = [each for each in improved if each.goodput.above_zero]
+    losses = [each for each in improved if each.goodput.below_zero]
+    numbers = (
+        f"Tail TBT is shorter in {len(improved)} of {len(found)} settings; among these smooth goodput gains in"
+        f" {len(gains)}, loses in {len(losses)} and shows no difference in"
+        f" {len(improved) - len(gains) - len(losses)}."
+    )
+    for word, some, pick in (("Largest gain", gains, max), ("Largest loss", losses, min)):
+        if some:
+            far = pick(some, key=lambda each: each.goodput.mean)
+            kind = LABELS.get(far.setting.traffic, f"prompts of {far.setting.traffic}")
+            numbers += (
+                f" {word}: {far.goodput.text('+.1f', 100)} % of the tokens ({far.split}, {kind}, load"
+                f" {far.setting.load:g}), with tail TBT {far.tbt_p99_s.text('+.0f', 1000)} ms."
+            )
+    if len(improved) <= len(found) / 2 or not losses:
+        return Verdict("not reproduced", CLAIM, numbers)
+    return Verdict("reproduced" if gains else "partly reproduced", CLAIM, numbers)
+
+
+def run(study: Study) -> Verdict:
+    """Simulate all settings, draw, and judge."""
+    traffic = ("chat", "4,096", "12,000") if study.quick else tuple(FULL_LOAD_RPS)
+    loads = (0.5, 1.0) if study.quick else LOADS
+    span_s = 10.0 if study.quick else 40.0
+    runs: dict[tuple[Setting, str], list[Scenario]] = {}
+    for each in map(Setting._make, product(traffic, loads, SPLITS)):
+        for cluster in (COLOCATED, *SPLITS[each.gpus]):
+            runs[each, cluster] = [scenario(each, cluster, seed, span_s) for seed in study.seeds]
+    found = _by_key(study, runs)
+    comparisons = [
+        compare(setting, cluster, summaries, found[setting, COLOCATED])
+        for (setting, cluster), summaries in found.items()
+        if cluster != COLOCATED
+    ]
+    _map(study, comparisons, traffic, loads)
+    _over_load(study, found, [each for each in ("chat", "long", "12,000") if each in traffic], loads)
+    _links(study, found, span_s)
+    return judge(comparisons)
+
+
+def _by_key(study: Study, runs: Mapping[Any, Sequence[Scenario]]) -> dict[Any, list[Summary]]:
+    """Simulate lists of scenarios in one go and return their summaries under the same keys."""
+    summaries = iter(study.summaries([each for some in runs.values() for each in some]))
+    return {key: [next(summaries) for _ in some] for key, some in runs.items()}
+
+
+def _label(traffic: str) -> str:
+    return LABELS.get(traffic, traffic)
+
+
+def _map(study: Study, found: Sequence[Comparison], traffic: Sequence[str], loads: Sequence[float]) -> None:
+    splits = [split for some in SPLITS.values() for split in some]
+    figure, grid = axes(1, len(splits), width="text", height_in=0.7 + 0.27 * len(traffic), sharey=True)
+    for panel, split in zip(grid[0], splits, strict=True):
+        values = np.full((len(traffic), len(loads)), np.nan)
+        for each in found:
+            if each.split == split:
+                row, column = traffic.index(each.setting.traffic), loads.index(each.setting.load)
+                values[row, column] = 100 * each.goodput.mean
+                _write(panel, column, row, each)
+        image = panel.imshow(values, cmap="RdBu", vmin=-20, vmax=20, aspect="auto")
+        panel.grid(False)
+        panel.set_xticks(range(len(loads)), [f"{load:g}" for load in loads])
+        panel.set_yticks(range(len(traffic)), [_label(each) for each in traffic])
+        gpus = next(count for count, some in SPLITS.items() if split in some)
+        panel.set_title(f"{split} vs. {gpus} coloc.")
+        panel.set_xlabel("load")
+    grid[0, 0].set_ylabel("traffic, or prompt tokens")
+    bar = figure.colorbar(image, ax=grid[0].tolist(), extend="both", pad=0.01)
+    bar.set_label("smooth goodput, change\nin % of tokens")
+    label_panels(grid)
+    study.save(figure, "c6_map")
+    study.table(
+        "c6_map",
+        {
+            "traffic": [each.setting.traffic for each in found],
+            "load": [each.setting.load for each in found],
+            "gpus": [each.setting.gpus for each in found],
+            "split": [each.split for each in found],
+            **_columns("tbt_p99_ms", [each.tbt_p99_s for each in found], 1000),
+            **_columns("goodput_percent", [each.goodput for each in found], 100),
+        },
+    )
+
+
+def _write(panel: "Axes", column: int, row: int, each: Comparison) -> None:
+    """Write the change into a cell: grey in brackets if the interval holds zero."""
+    value = 100 * each.goodput.mean
+    sure = each.goodput.above_zero or each.goodput.below_zero
+    digits = 1 if abs(value) < 9.95 else 0
+    text = f"{value:+.{digits}f}" if sure else "o"
+    colour = "white" if abs(value) > 12 else "black"
+    panel.text(column, row, text, ha="center", va="center", fontsize=6, color=colour)
+
+
+def _columns(name: str, found: Sequence[Interval], scale: float) -> dict[str, list[float]]:
+    return {
+        f"{name}{end}": [scale * getattr(each, part) for each in found]
+        for end, part in (("", "mean"), ("_low", "low"), ("_high", "high"))
+    }
+
+
+def _over_load(
+    study: Study,
+    found: Mapping[tuple[Setting, str], Sequence[Summary]],
+    traffic: Sequence[str],
+    loads: Sequence[float],
+) -> None:
+    rows = (
+        ("p99 TBT, ms", 1000.0, tail_tbt_s),
+        ("idle latency, s", 1.0, idle_s),
+        ("smooth goodput,\ntokens/s a GPU", 0.25, goodput),
+    )
+    figure, grid = axes(len(rows), len(traffic), width="text", height_in=4.6, sharex=True)
+    data: dict[str, list[Any]] = {}
+    for (row, (name, scale, values)), (column, kind) in product(enumerate(rows), enumerate(traffic)):
+        panel: Axes = grid[row, column]
+        for colour, marker, cluster in zip(COLOURS, "osD^", (COLOCATED, *SPLITS[4]), strict=False):
+            curve = [interval(values(found[Setting(kind, load, 4), cluster])) for load in loads]
+            mean = [scale * each.mean for each in curve]
+            spread = [[scale * (each.mean - each.low) for each in curve]]
+            spread += [[scale * (each.high - each.mean) for each in curve]]
+            panel.errorbar(loads, mean, spread, marker=marker, color=colour, label=cluster, elinewidth=0.7)
+            for load, each in zip(loads, curve, strict=True):
+                line = (kind, load, cluster, name.replace("\n", " "), *(scale * x for x in vars(each).values()))
+                for key, value in zip(
+                    ("traffic", "load", "cluster", "what", "mean", "low", "high"), line, strict=True
+                ):
+                    data.setdefault(key, []).append(value)
+        if values is idle_s:
+            panel.set_yscale("symlog", linthresh=0.01)
+            panel.set_ylim(0, 100)
+            panel.set_yticks([0, 0.01, 0.1, 1, 10, 100])
+        elif values is tail_tbt_s:
+            panel.set_ylim(bottom=0)
+            panel.set_title(kind if kind == "chat" else f"{_label(kind)} {'' if kind == 'long' else 'tokens'}")
+        if column == 0:
+            panel.set_ylabel(name)
+        if row == len(rows) - 1:
+            panel.set_xlabel("load")
+    figure.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=4)
+    study.save(figure, "c6_traffic")
+    study.table("c6_traffic", data)
+
+
+def _links(study: Study, found: Mapping[tuple[Setting, str], Sequence[Summary]], span_s: float) -> None:
+    runs = {
+        (kind, link): [
+            scenario(Setting(kind, LINK_LOAD, 4), "2P2D", seed, span_s, gb_s) for seed in study.seeds
+        ]
+        for kind, (link, gb_s) in product(LINK_TRAFFIC, LINKS.items())
+    }
+    over_links = _by_key(study, runs)
+    figure, grid = axes(2, 1, height_in=3.6, sharex=True)
+    data: dict[str, list[Any]] = {"traffic": [], "gb_per_s": [], "hand_off_ms": []}
+    gains = []
+    for colour, marker, kind in zip(COLOURS, "osD", LINK_TRAFFIC, strict=False):
+        setting = Setting(kind, LINK_LOAD, 4)
+        some = [over_links[kind, link] for link in LINKS]
+        took_ms = [1000 * np.mean([each["engine"]["hand_off_s_mean"] for each in seeds]) for seeds in some]
+        gain = [compare(setting, "2P2D", seeds, found[setting, COLOCATED]).goodput for seeds in some]
+        label = kind if kind in LABELS else f"prompts of {kind}"
+        where = np.arange(len(LINKS))
+        grid[0, 0].plot(where, took_ms, marker=marker, color=colour, label=label)
+        mean = [100 * each.mean for each in gain]
+        spread = [[100 * (each.mean - each.low) for each in gain], [100 * (each.high - each.mean) for each in gain]]
+        grid[1, 0].errorbar(where, mean, spread, marker=marker, color=colour, elinewidth=0.7)
+        data["traffic"] += [kind] * len(LINKS)
+        data["gb_per_s"] += LINKS.values()
+        data["hand_off_ms"] += took_ms
+        gains += gain
+    grid[0, 0].set_yscale("log")
+    grid[0, 0].set_ylabel("hand-off, mean, ms")
+    grid[0, 0].legend()
+    grid[1, 0].axhline(0, color="black", linewidth=0.6)
+    grid[1, 0].set_yscale("symlog", linthresh=1)
+    grid[1, 0].set_ylabel("smooth goodput of 2P2D\nvs. colocated, % of tokens")
+    grid[1, 0].set_xticks(range(len(LINKS)), LINKS)
+    grid[1, 0].set_xlabel("link, GB/s a port and direction")
+    study.save(figure, "c6_links")
+    study.table("c6_links", {**data, **_columns("goodput_percent", gains, 100)})
+
+
+if __name__ == "__main__":
+    main(run)

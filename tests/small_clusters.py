@@ -1,0 +1,128 @@
+"""Clusters of which everything can be worked out by hand: steps of a second, links of whole tokens a second."""
+
+import numpy as np
+
+from policies.routing.round_robin import RoundRobin
+from policies.scheduling.vllm_v1 import VllmV1
+from simulator import engine
+from simulator.deployment import Deployment, HandOff, Link, Pool
+from simulator.engine import Outcome
+from simulator.limits import Limits
+from simulator.policy import Move
+from simulator.workload.workload import Workload
+from tests.cluster_cases import KV_BYTES
+from tests.engine_cases import EvenCost
+from tests.test_cluster_laws import check
+
+SECOND = EvenCost(1.0)
+ROOMY = Limits(64, 4096, 4096, 10_000, 16)
+
+
+def tight(blocks, seqs=64):
+    """Limits with so many usable blocks of four tokens (one more is never handed out)."""
+    return Limits(seqs, 4096, 4096, blocks + 1, 4)
+
+
+def synchronous():
+    return VllmV1(async_scheduling=False)
+
+
+def link(tokens_per_s, latency_s=0.0):
+    return Link(tokens_per_s * KV_BYTES, latency_s, KV_BYTES)
+
+
+class First:
+    """Sends everything to the first replica that is up."""
+
+    def route(self, job, replicas, draw):
+        return 0
+
+
+class MoveOnce:
+    """Moves the request that has run longest on the first replica to the second, at one look."""
+
+    def __init__(self, interval_s, look=1, request=0):
+        self.interval_s, self.look, self.request = interval_s, look, request
+        self.looks_s = []
+
+    def moves(self, replicas, now_s):
+        self.looks_s.append(now_s)
+        if len(self.looks_s) != self.look:
+            return []
+        return [Move(job, 0, 1) for job in replicas[0].running if job.id == self.request]
+
+
+def traffic(arrivals, prompts, outputs, **more):
+    return Workload("test", np.array(arrivals, float), prompts, outputs, max(outputs), "a test", **more)
+
+
+def together(replicas=2, *, limits=ROOMY, policy=synchronous, cost=SECOND, router=None, speed=24, **more):
+    """Replicas that compute prompts and decode."""
+    pool = Pool(policy, cost, limits, replicas)
+    return Deployment([pool], router or First(), link=link(speed), **more)
+
+
+def apart(
+    prefill=1,
+    decode=1,
+    *,
+    limits=(ROOMY, ROOMY),
+    policies=(synchronous, synchronous),
+    costs=(SECOND, SECOND),
+    when_full="wait",
+    layers=0,
+    speed=10,
+    latency_s=0.0,
+    **more,
+):
+    """Prefill replicas, which come first, and decode replicas."""
+    pools = [
+        Pool(policies[0], costs[0], limits[0], prefill, "prefill"),
+        Pool(policies[1], costs[1], limits[1], decode, "decode"),
+    ]
+    hand_off = HandOff(RoundRobin(), when_full, layers)
+    return Deployment(pools, RoundRobin(), link=link(speed, latency_s), hand_off=hand_off, **more)
+
+
+def serve(requests, deployment, looks=None) -> Outcome:
+    """Simulate and check the laws; ``looks`` are functions of the cluster to call, by time."""
+    cluster = engine.assemble(requests, deployment)
+    for time_s, look in (looks or {}).items():
+        cluster.replicas[0].quiet.at(time_s).callbacks.append(lambda _, look=look: look(cluster))
+    interrupted, stalled = engine.play(cluster)
+    tables, end_s = engine.unfold(cluster)
+    outcome = Outcome(tables, end_s, interrupted, stalled, engine.prefix_hits(cluster))
+    check(requests, deployment, cluster, outcome)
+    return outcome
+
+
+def used_blocks(requests, deployment, replica, moments):
+    """The blocks in use at a replica at each of some moments, which are no step's ends."""
+    seen = []
+
+    def look(cluster):
+        books = cluster.replicas[replica].books
+        seen.append(books.total_blocks - books.free_blocks)
+
+    serve(requests, deployment, dict.fromkeys(moments, look))
+    return seen
+
+
+def times(outcome, request):
+    tokens = outcome.tables.tokens
+    return tokens["generated_s"][tokens["request_id"] == request].tolist()
+
+
+def places(outcome, request):
+    """The replica of each of a request's tokens."""
+    tokens = outcome.tables.tokens
+    return tokens["replica"][tokens["request_id"] == request].tolist()
+
+
+def transfers(outcome):
+    """Each as request, source, destination, start, end, tokens and whether it arrived."""
+    table = outcome.tables.transfers
+    tokens = table["bytes"] / KV_BYTES
+    names = ("request_id", "source", "destination", "start_s", "end_s")
+    return list(zip(*(table[name].tolist() for name in names), tokens.tolist(), table["arrived"].tolist(),
+                    strict=True))  # fmt: skip
