@@ -100,20 +100,33 @@ def engine_ratio() -> Check:
     return "W1 engine, records included / reference loop", statistics.median(ratios), 3.0, "x"
 
 
+def wall_s(trace: str, *settings: str) -> float:
+    """Seconds of a whole ``servesim run``: start-up and result files included, no picture."""
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, "-m", "simulator.cli", "run", "--no-plot", "--out", f"{folder}/out"]
+        for setting in (f"workload.trace={DATA / trace}", *settings):
+            command += ["--set", setting]
+        start = time.perf_counter()
+        subprocess.run(command, check=True, capture_output=True)
+        return time.perf_counter() - start
+
+
 def whole_process() -> Check:
-    walls = []
-    for _ in range(5):
-        with tempfile.TemporaryDirectory() as folder:
-            command = [
-                sys.executable, "-m", "simulator.cli", "run", "--no-plot", "--out", f"{folder}/out",
-                "--set", f"workload.trace={DATA / 'w1.csv.gz'}",
-                "--set", "engine.max_num_seqs=256", "--set", "engine.max_num_batched_tokens=2048",
-                "--set", "cluster.replicas=1",
-            ]  # fmt: skip
-            start = time.perf_counter()
-            subprocess.run(command, check=True, capture_output=True)
-            walls.append(time.perf_counter() - start)
+    limits = "engine.max_num_seqs=256", "engine.max_num_batched_tokens=2048", "cluster.replicas=1"
+    walls = [wall_s("w1.csv.gz", *limits) for _ in range(5)]
     return "W1 whole process, files included, no picture (wall)", statistics.median(walls), 0.8, "s"
+
+
+def disaggregated() -> Check:
+    """The same 20,000 requests on 2 prefill and 2 decode replicas, over those on 4 that do both."""
+    pools = "cluster.prefill.replicas=2", "cluster.decode.replicas=2"
+    apart, together = [], []
+    for _ in range(3):
+        together.append(wall_s("w2.csv.gz", "cluster.replicas=4"))
+        apart.append(wall_s("w2.csv.gz", *pools))
+    print(f"W2 whole process: {statistics.median(together):.2f} s; W3: {statistics.median(apart):.2f} s")
+    ratio = statistics.median(a / b for a, b in zip(apart, together, strict=True))
+    return "W3 whole process, disaggregated / colocated (W2)", ratio, 2.0, "x"
 
 
 def batch_size_independence() -> Check:
@@ -153,7 +166,13 @@ def memory_per_request() -> Check:
 
 
 def main() -> int:
-    checks = [engine_ratio(), whole_process(), batch_size_independence(), memory_per_request()]
+    checks = [
+        engine_ratio(),
+        whole_process(),
+        disaggregated(),
+        batch_size_independence(),
+        memory_per_request(),
+    ]
     missed = 0
     for what, measured, bar, unit in checks:
         missed += measured > bar

@@ -200,7 +200,13 @@ def _draw(study: Study, shares: Shares) -> None:
         panel.set_ylabel("share of requests (%)")
         panel.set_ylim(0, 100)
         panel.grid(axis="x", visible=False)
-    figure.legend(*grid[1, 1].get_legend_handles_labels(), loc="outside lower center", ncols=4)
+    figure.legend(
+        *grid[1, 1].get_legend_handles_labels(),
+        loc="outside lower center",
+        ncols=4,
+        columnspacing=1.2,
+        handlelength=1.5,
+    )
     label_panels(grid)
     study.save(figure, "c1_deadlines")
     study.table(

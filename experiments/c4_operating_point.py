@@ -12,8 +12,8 @@ row: policies that let new requests queue while the running ones decode fast loo
 
 **Runs.** ShareGPT lengths, Poisson arrivals, five schedulers, two models, two GPUs. All rates of a sweep get
 the very same requests, their gaps stretched (common random numbers), and run until all have ended. Beyond
-saturation idle latency grows with the length of the run: here as many requests as arrive in 40 s at load 1;
-the full mode repeats vllm_v1 with half as many. Load 1 is near the best rate of vllm_v1, and 0.6 of that on
+saturation idle latency grows with the length of the run: here as many requests as arrive in 40 s at load 1,
+and vllm_v1 is repeated with fewer and with more. Load 1 is near the best rate of vllm_v1, and 0.6 of that on
 H100 for the schedulers that plan a step only when the last one has ended.
 
 **Test.** A sweep shows it if smooth goodput is largest neither at the first nor at the last rate, is lower at
@@ -51,7 +51,9 @@ LOAD_1_RPS = {"A100 8B": 20.0, "A100 14B": 11.0, "H100 8B": 68.0, "H100 14B": 40
 SLOWER = {"A100": 1.0, "H100": 0.6}  # load 1 of the schedulers that do not plan ahead
 LOADS = (0.25, 0.4, 0.55, 0.7, 0.8, 0.9, 1.0, 1.15, 1.3, 1.5, 1.75, 2.0)
 SPAN_S = 40.0  # of arrivals at load 1
+HORIZONS_S = (10.0, 20.0, 40.0, 80.0)  # the same, where the horizon is varied
 SLO = Slo(ttft_s=1.0, tpot_s=0.05)
+HORIZONS_OF = ("A100", "8B", "vllm_v1")
 CHOICES = {"attainment": "90 % within SLO", "goodput": "most within SLO", "throughput": "most throughput"}
 
 
@@ -144,15 +146,14 @@ def run(study: Study) -> Verdict:
     policies = ("vllm_v1", "orca") if study.quick else POLICIES
     settings = [Setting(g, m, policy, SPAN_S) for g, m in hardware for policy in policies]
     sweeps = measure(study, settings)
-    half: list[Sweep] = []
-    if not study.quick:
-        half = measure(study, [s._replace(span_s=SPAN_S / 2) for s in settings if s.policy == "vllm_v1"])[
-            "arrival"
-        ]
+    spans = HORIZONS_S[:3] if study.quick else HORIZONS_S
+    longer = [Setting(*HORIZONS_OF, span_s) for span_s in spans]
+    horizons = measure(study, longer)["arrival"]
     _write(study, sweeps)
     _draw_sweeps(study, sweeps)
     _draw_points(study, sweeps["arrival"])
-    return judge(sweeps["arrival"], sweeps["first_token"], half)
+    _draw_horizons(study, horizons)
+    return judge(sweeps["arrival"], sweeps["first_token"], horizons)
 
 
 def measure(study: Study, settings: Sequence[Setting]) -> dict[Origin, list[Sweep]]:
@@ -179,7 +180,9 @@ def _sweeps(settings: Sequence[Setting], study: Study, found: Sequence[Summary])
     ]
 
 
-def judge(sweeps: Sequence[Sweep], first_token: Sequence[Sweep] = (), half: Sequence[Sweep] = ()) -> Verdict:
+def judge(
+    sweeps: Sequence[Sweep], first_token: Sequence[Sweep] = (), horizons: Sequence[Sweep] = ()
+) -> Verdict:
     """Apply the test of this file to the sweeps with the clock from arrival; the others are only reported."""
     shown = sum(sweep.shows() for sweep in sweeps)
     parts = [
@@ -196,15 +199,13 @@ def judge(sweeps: Sequence[Sweep], first_token: Sequence[Sweep] = (), half: Sequ
         for values in [[sweep.lost(sweep.chosen()[choice]) for sweep in sweeps]]
     ]
     parts.append(f"Smooth goodput lost at other operating points, median: {', '.join(lost)}.")
-    for sweep in half:
-        whole = next(s for s in sweeps if s.setting[:3] == sweep.setting[:3])
-        moves = f"{whole.rates[whole.peak]:.3g} to {sweep.rates[sweep.peak]:.3g} requests/s"
-        if whole.peak != sweep.peak:
-            parts.append(
-                f"Half the horizon moves the best rate of vllm_v1 on {sweep.setting.hardware} from {moves}."
-            )
-    if half and len(parts) == 4:
-        parts.append("Half the horizon leaves the best rates of vllm_v1 where they are.")
+    if horizons:
+        best = ", ".join(f"{each.rates[each.peak]:.3g}" for each in horizons)
+        spans = ", ".join(f"{each.setting.span_s:g}" for each in horizons)
+        parts.append(
+            f"The best rate depends on the horizon: {best} requests/s for {spans} s at load 1"
+            f" ({' '.join(HORIZONS_OF)})."
+        )
     outcome = "reproduced" if shown == len(sweeps) else "partly reproduced" if shown else "not reproduced"
     return Verdict(outcome, CLAIM, " ".join(parts))  # type: ignore[arg-type]
 
@@ -267,12 +268,13 @@ def _draw_sweeps(study: Study, sweeps: dict[Origin, list[Sweep]]) -> None:
                 )
                 panel.plot(sweep.rates[sweep.peak], mean[sweep.peak], "o", color=colour)
             panel.set_ylim(0, 1.08 * max(float(sweep.throughput.mean(axis=0).max()) for sweep in mine) / 1e3)
-            panel.set_title(f"{name}, from {'arrival' if origin == 'arrival' else 'first token'}")
+            if row == 0:
+                panel.set_title(name)
+        grid[row, 0].set_ylabel(f"clock from {origin.replace('_', ' ')}\nthousand tokens/s")
     grid[0, 0].plot([], [], ":", color="black", label="throughput")
     grid[0, 0].plot([], [], color="black", marker="o", label="smooth goodput, its maximum")
     figure.legend(loc="outside upper center", ncols=7, columnspacing=1.0, handlelength=1.6)
     figure.supxlabel("requests/s", fontsize=8)
-    figure.supylabel("thousand tokens/s", fontsize=8)
     study.save(figure, "rate_sweeps")
 
 
@@ -288,7 +290,8 @@ def _draw_points(study: Study, sweeps: Sequence[Sweep]) -> None:
         )
         for choice, index in sweep.chosen().items():
             marker, colour = markers[choice]
-            panel.plot(sweep.rates[index] / best, row, marker, color=colour, ms=3.5)
+            shift = {"attainment": -0.2, "goodput": 0.2, "throughput": 0.0}[choice]
+            panel.plot(sweep.rates[index] / best, row + shift, marker, color=colour, ms=3.5)
         panel.plot(1, row, "|", color=COLOURS[0], ms=8, mew=1.6)
     panel.set_yticks(range(len(sweeps)), [f"{s.setting.hardware} {s.setting.policy}" for s in sweeps])
     panel.set_ylim(len(sweeps) - 0.4, -0.6)
@@ -300,6 +303,22 @@ def _draw_points(study: Study, sweeps: Sequence[Sweep]) -> None:
         panel.plot([], [], marker, color=colour, ms=3.5, label=CHOICES[choice])
     figure.legend(loc="outside upper center", ncols=2, columnspacing=1.0)
     study.save(figure, "operating_points")
+
+
+def _draw_horizons(study: Study, sweeps: Sequence[Sweep]) -> None:
+    figure, grid = axes(1, 1, height_in=2.3)
+    panel: Axes = grid[0, 0]
+    for sweep, colour in zip(sweeps, COLOURS, strict=False):
+        mean = sweep.smooth.mean(axis=0) / 1e3
+        panel.plot(sweep.rates, mean, color=colour, label=f"{sweep.setting.span_s:g} s")
+        panel.plot(sweep.rates[sweep.peak], mean[sweep.peak], "o", color=colour)
+        panel.plot(sweep.rates, sweep.throughput.mean(axis=0) / 1e3, ":", color=colour)
+    panel.set_ylim(bottom=0)
+    panel.set_title(f"{' '.join(HORIZONS_OF)}; dotted: throughput")
+    panel.set_xlabel("requests/s")
+    panel.set_ylabel("smooth goodput,\nthousand tokens/s")
+    panel.legend(title="arrivals at load 1", title_fontsize=7)
+    study.save(figure, "horizons")
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ beside them; a loss for chunks so small that they cost capacity.
 1/V. The upper maps count idle time from arrival, the lower from the first token: then the longer wait for the
 first token, which is what chunks cost, is not seen.
 
-**Runs.** vllm_v1 on one H100, LLaMA-3.1-8B, max_model_len 16384, Poisson arrivals for 40 s (10 s in quick mode);
+**Runs.** vllm_v1 on one H100, LLaMA-3.1-8B, max_model_len 16384, Poisson arrivals for 40 s (20 s in quick mode);
 ShareGPT lengths, or fixed prompts of 1024, 4096 and 8192 tokens with 256 tokens of output. Chunk size is the
 token budget of a step (max_num_batched_tokens); unchunked (enable_chunked_prefill off) the budget is 16384, as
 vLLM sets it, and a prompt waits until it fits whole. Load 1 is what unchunked serves when always backlogged.
@@ -147,7 +147,7 @@ def run(study: Study) -> Verdict:
     """Map the planes, draw and judge."""
     quick = study.quick
     prompts = (1024, 8192) if quick else tuple(LOAD_1_RPS)
-    loads, chunks = (LOADS[::2], CHUNKS[::2]) if quick else (LOADS, CHUNKS)
+    loads, chunks = (LOADS[1::2], CHUNKS[::2]) if quick else (LOADS, CHUNKS)
     span_s = 20.0 if quick else 40.0
     keys = [(p, c, load, s) for p in prompts for s in study.seeds for c in (0, *chunks) for load in loads]
     scenarios = [scenario(p, load, chunk, seed, span_s) for p, chunk, load, seed in keys]
@@ -203,8 +203,12 @@ def _draw(study: Study, planes: Sequence[Plane]) -> None:
     rows = (
         ("tail TBT", [np.exp(p.tail.mean(axis=0)) for p in planes], [cells(p.tail) for p in planes]),
         *(
-            (text, [100 * p.gain[o].mean(axis=0) for p in planes], [cells(p.gain[o]) for p in planes])
-            for o, text in (("arrival", "from arrival"), ("first_token", "from first token"))
+            (
+                f"from {o.replace('_', ' ')}",
+                [100 * p.gain[o].mean(axis=0) for p in planes],
+                [cells(p.gain[o]) for p in planes],
+            )
+            for o in ORIGINS
         ),
     )
     for row, (text, means, intervals) in enumerate(rows):
@@ -243,7 +247,7 @@ def _map(
             if is_tail:
                 cell = Interval(-cell.mean, -cell.high, -cell.low)
             tiny = not is_tail and abs(cell.low) <= SAME and abs(cell.high) <= SAME
-            sign = "=" if tiny else "+" if cell.above_zero else "-" if cell.below_zero else ""
+            sign = "=" if tiny else "+" if cell.above_zero else "\N{MINUS SIGN}" if cell.below_zero else ""
             dark = abs(norm(mean[i, j]) - 0.5) > 0.35
             panel.text(j, i, sign, ha="center", va="center", fontsize=8, color="white" if dark else "black")
     panel.set_xticks(range(len(plane.loads)), [f"{load:g}" for load in plane.loads])

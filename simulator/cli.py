@@ -100,12 +100,16 @@ def run(
     print(f"records: {folder}", file=sys.stderr)
 
 
-@app.command()
+@app.command(epilog="Example: servesim compare --vary policy.scheduling=vllm_v1,sarathi,smooth")
 def compare(
     scenarios: Annotated[
-        list[Path], typer.Argument(help="Two or more scenario files (TOML); the first is the base.")
-    ],
+        list[Path] | None, typer.Argument(help="Scenario files (TOML); the first is the base.")
+    ] = None,
     overrides: Overrides = None,
+    vary: Annotated[
+        str | None,
+        typer.Option(metavar="KEY=A,B,...", help="Instead of several files: one, with each of these values."),
+    ] = None,
     out: Annotated[
         Path | None, typer.Option(help="Folder for the records, one folder a scenario in it.")
     ] = None,
@@ -116,13 +120,21 @@ def compare(
     ] = False,
 ) -> None:
     """Simulate scenarios on the same traffic; print differences in %."""
-    if len(scenarios) < 2:
-        raise InputError(f"compare: expected two or more scenario files, got {len(scenarios)}")
-    from simulator.comparison import comparison, distinct, traffic_notes
+    from simulator.comparison import comparison, distinct, traffic_notes, varied
     from simulator.report import warnings
 
-    chosen = [_scenario(path, overrides or []) for path in scenarios]
-    names = distinct([scenario.name for scenario, _ in chosen])
+    paths: list[Path | None] = list(scenarios or [])
+    if vary is not None:
+        names, settings = varied(vary)
+        if len(paths) > 1:
+            raise InputError(f"compare: --vary {vary} with {len(paths)} scenario files; expected at most one")
+        path = paths[0] if paths else None
+        chosen = [_scenario(path, [*(overrides or []), setting]) for setting in settings]
+    else:
+        if len(paths) < 2:
+            raise InputError(f"compare: expected two or more scenario files, got {len(paths)} (or --vary)")
+        chosen = [_scenario(path, overrides or []) for path in paths]
+        names = distinct([scenario.name for scenario, _ in chosen])
     for text in traffic_notes(names, chosen, different_traffic):
         _note(text)
     base = chosen[0][0]

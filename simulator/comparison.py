@@ -41,8 +41,52 @@ _COMPARED: tuple[tuple[str, str, tuple[str, ...]], ...] = (
 )
 
 
+# The columns where there are more runs than fit beside one another
+_RANKED: tuple[tuple[str, str, tuple[str, ...]], ...] = (
+    ("completed", "share", ("states", "completed", "share_of_arrived")),
+    ("output", "tokens/s", ("throughput", "output_tokens_per_s")),
+    ("TTFT mean", "s", ("latency", "ttft_s", "mean")),
+    ("TTFT p99", "s", ("latency", "ttft_s", "p99")),
+    ("TBT p99", "s", ("latency", "tbt_s", "p99")),
+    ("E2E mean", "s", ("latency", "e2e_s", "mean")),
+    ("user idle", "mean, s", ("idle_latency", "idle_latency_s", "mean")),
+    ("token SLO", "share", ("token_slo", "attainment")),
+    ("preempted", "times", ("engine", "preemptions")),
+    ("smooth good", "tokens/s", ("smooth_goodput", "smooth_goodput_tokens_per_s")),
+)
+MOST_BESIDE = 4  # runs
+
+
+def varied(vary: str) -> tuple[list[str], list[str]]:
+    """Split ``KEY=A,B,...`` into names of runs and their settings ``KEY=A``, ``KEY=B``, ..."""
+    key, equals, values = vary.partition("=")
+    names = [value.strip() for value in values.split(",")]
+    if not equals or not key.strip() or not all(names) or len(set(names)) < max(2, len(names)):
+        raise InputError(f"--vary {vary}: expected a key and two or more different values, as KEY=A,B")
+    return names, [f"{key.strip()}={name}" for name in names]
+
+
 def comparison(names: Sequence[str], summaries: Sequence[Summary]) -> str:
-    """Return one table of several runs, differences in percent against the first."""
+    """Return one table of several runs, differences in percent against the first.
+
+    More runs than fit beside one another have a row each, the best smooth goodput first.
+    """
+    return (_beside if len(names) <= MOST_BESIDE else _ranked)(names, summaries)
+
+
+def _ranked(names: Sequence[str], summaries: Sequence[Summary]) -> str:
+    path = _RANKED[-1][2]
+    order = sorted(range(len(names)), key=lambda i: -(_look_up(summaries[i], path) or 0.0))
+    rows = [["", *(label for label, _, _ in _RANKED), f"to {names[0]}"]]
+    rows.append(["", *(unit for _, unit, _ in _RANKED), ""])
+    for i in order:
+        difference = _difference(_look_up(summaries[0], path), _look_up(summaries[i], path))
+        cells = (number(_look_up(summaries[i], where)) for _, _, where in _RANKED)
+        rows.append([names[i], *cells, difference])
+    return "\n".join(table(rows, left=1)) + "\n"
+
+
+def _beside(names: Sequence[str], summaries: Sequence[Summary]) -> str:
     header = ["", "", names[0]]
     for name in names[1:]:
         header += [name, "diff"]
@@ -75,11 +119,26 @@ def _difference(first: float | None, value: float | None) -> str:
     return f"{100 * (value - first) / abs(first):+.1f} %"
 
 
+_TRAFFIC = (
+    "arrival_s",
+    "prompt_tokens",
+    "output_tokens",
+    "priority",
+    "leave_s",
+    "tenant",
+    "predicted_tokens",
+    "session",
+    "think_s",
+)
+
+
 def first_difference(one: Workload, other: Workload) -> str | None:
     """Say how the second workload differs from the first, or return None if its requests are the very same."""
     if len(one) != len(other):
         return f"{len(other):,} requests, not {len(one):,}"
-    for column in ("arrival_s", "prompt_tokens", "output_tokens", "priority", "leave_s"):
+    if one.concurrency != other.concurrency:
+        return f"concurrency is {other.concurrency}, not {one.concurrency}"
+    for column in _TRAFFIC:
         ours, theirs = getattr(one, column), getattr(other, column)
         if ours is None and theirs is None:
             continue

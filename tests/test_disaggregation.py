@@ -376,12 +376,8 @@ def test_the_kind_of_link_and_the_overlap_come_from_the_scenario():
         ("[cluster.prefill]\nreplicas = 0\n[cluster.decode]\n", "cluster.prefill.replicas: expected a number >= 1"),
         ('[cluster.hand_off]\nwhen_full = "drop"\n', "cluster.hand_off.when_full"),
         ("[cluster.link]\nbandwidth_gb_s = 0\n", "cluster.link.bandwidth_gb_s: expected a number > 0, got 0"),
-        (
-            '[cluster.prefill]\n[cluster.decode]\nscheduling = "vllm_v2"\n',
-            "cluster.decode.scheduling: no policy 'vllm_v2'",
-        ),
     ],
-)  # fmt: skip
+)
 def test_a_wrong_cluster_is_one_sentence(capsys, toml, message):
     Path("s.toml").write_text('[workload]\ntrace = "t.csv"\n' + toml)
     assert message in refusal(capsys, "run", "s.toml", "--no-plot")
