@@ -3,12 +3,13 @@
 import sys
 from collections.abc import Callable
 
-from benchmarks import conformance, cost, speed
+from benchmarks import conformance, cost, laws, speed
 from simulator import cli
 
 PARTS: dict[str, Callable[[], int]] = {
     "speed": speed.main,
     "cost": cost.main,
+    "laws": laws.main,
     "conformance": lambda: conformance.main([]),
     "validate": lambda: cli.main(["validate", "--out", "results/validate"]),
 }

@@ -23,7 +23,7 @@ LEAST_CASES = 2000
 EACH = -(-LEAST_CASES // (len(CHOICES) * len(CASES.MODES)))  # cases of one policy in one mode
 
 
-class Violated(Exception):
+class LawError(Exception):
     """A case in which a law does not hold."""
 
 
@@ -49,7 +49,7 @@ def try_out(choice: tuple[str, dict[str, Any]], mode: str, number: int) -> int:
         try:
             LAWS.check(traffic, deployment, *CASES.play(traffic, deployment))
         except Exception as error:
-            raise Violated(shown) from error
+            raise LawError(shown) from error
 
     check()
     return tried
@@ -64,7 +64,7 @@ def main() -> int:
         for column, choice in enumerate(CHOICES):
             try:
                 counts.append(try_out(choice, mode, row * len(CHOICES) + column))
-            except Violated as violation:
+            except LawError as violation:
                 print(f"a law is violated: {violation.__cause__!r}\n{violation}")
                 return 1
         total += sum(counts)
