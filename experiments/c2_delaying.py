@@ -23,7 +23,7 @@ falls (95 % intervals exclude 0), no token comes earlier in any run looked at, a
 smooth goodput rises, in all runs with the clock from the arrival and in those without a hold with the clock from
 the first token. Partly, if the classic objective is gamed and the rest holds from the arrival only; else not.
 
-Run time: 6 s quick, 20 s full, on one core.
+Run time: 8 s quick, 30 s full, on one core.
 """
 
 from typing import TYPE_CHECKING, Any

@@ -59,6 +59,7 @@ SPLITS = {2: ("1P1D",), 4: ("1P3D", "2P2D", "3P1D")}  # GPUs: prefill and decode
 LINKS = {"NVLink\n450": 450.0, "IB\n50": 50.0, "100 GbE\n12.5": 12.5, "10 GbE\n1.25": 1.25}  # GB/s
 LINK_TRAFFIC = ("chat", "4,096", "12,000")
 LINK_LOAD = 0.5
+TRIM = {"run.trim_warmup": 0.1, "run.trim_cooldown": 0.1}
 MATERIAL = 0.001  # share of the tokens below which a difference does not count
 FAST_READER = UserModel(v_s_per_token=0.02)
 COLOCATED = "colocated"
@@ -73,6 +74,9 @@ class Setting(NamedTuple):
     traffic: str
     load: float
     gpus: int
+
+
+Found = Mapping[tuple[Setting, str], Sequence[Summary]]  # of a setting and cluster, one summary a seed
 
 
 class Comparison(NamedTuple):
@@ -98,11 +102,7 @@ def scenario(setting: Setting, cluster: str, seed: int, span_s: float, link_gb_s
     """Return one simulation: ``cluster`` is ``colocated`` or a split such as ``1P3D``."""
     traffic, load, gpus = setting
     rate_rps = FULL_LOAD_RPS[traffic] * load * gpus
-    overrides: dict[str, Any] = {
-        "policy.routing": "least_loaded",
-        "run.trim_warmup": 0.1,
-        "run.trim_cooldown": 0.1,
-    }
+    overrides: dict[str, Any] = {"policy.routing": "least_loaded"} | TRIM
     if cluster == COLOCATED:
         overrides["cluster.replicas"] = gpus
     else:
@@ -137,7 +137,7 @@ def compare(
 
 def values(found: Iterable[Summary], *keys: str) -> list[float]:
     """Return one number of each summary, one value a seed."""
-    return [reduce(getitem, keys, each) for each in found]
+    return [float(reduce(getitem, keys, each)) for each in found]  # type: ignore[arg-type]
 
 
 def judge(found: Sequence[Comparison]) -> Verdict:
@@ -204,23 +204,20 @@ def _by_key(
 
 
 def _map(
-    study: Study,
-    found: Mapping[str, Sequence[Comparison]],
-    traffic: Sequence[str],
-    loads: Sequence[float],
+    study: Study, found: Mapping[str, list[Comparison]], traffic: Sequence[str], loads: Sequence[float]
 ) -> None:
     splits = [split for some in SPLITS.values() for split in some]
     height_in = 1.3 + 0.4 * len(traffic)
     figure, grid = axes(len(found), len(splits), width="text", height_in=height_in, sharex=True, sharey=True)
     for (row, (reader, some)), (column, split) in product(enumerate(found.items()), enumerate(splits)):
         panel = grid[row, column]
-        values = np.full((len(traffic), len(loads)), np.nan)
+        change = np.full((len(traffic), len(loads)), np.nan)
         for each in some:
             if each.split == split:
                 where = traffic.index(each.setting.traffic), loads.index(each.setting.load)
-                values[where] = 100 * each.goodput.mean
+                change[where] = 100 * each.goodput.mean
                 _write(panel, *where, each)
-        image = panel.imshow(values, cmap="RdBu", vmin=-20, vmax=20, aspect="auto")
+        image = panel.imshow(change, cmap="RdBu", vmin=-20, vmax=20, aspect="auto")
         panel.grid(False)
         panel.set_xticks(range(len(loads)), [f"{load:g}" for load in loads])
         panel.set_yticks(range(len(traffic)), [LABELS.get(each, each) for each in traffic])
@@ -233,19 +230,16 @@ def _map(
     bar = figure.colorbar(image, ax=grid.ravel().tolist(), extend="both", pad=0.01, aspect=30)
     bar.set_label("smooth goodput, % of tokens")
     study.save(figure, "c6_map")
-    flat = [(reader, each) for reader, some in found.items() for each in some]
-    study.table(
-        "c6_map",
-        {
-            "reader": [reader for reader, _ in flat],
-            "traffic": [each.setting.traffic for _, each in flat],
-            "load": [each.setting.load for _, each in flat],
-            "gpus": [each.setting.gpus for _, each in flat],
-            "split": [each.split for _, each in flat],
-            **_columns("tbt_p99_ms", [each.tbt_p99_s for _, each in flat], 1000),
-            **_columns("goodput_percent", [each.goodput for _, each in flat], 100),
-        },
-    )
+    flat = [each for some in found.values() for each in some]
+    setting = dict(zip(Setting._fields, zip(*[each.setting for each in flat], strict=True), strict=True))
+    columns = {
+        "reader": [reader for reader, some in found.items() for _ in some],
+        **setting,
+        "split": [each.split for each in flat],
+        **_columns("tbt_p99_ms", [each.tbt_p99_s for each in flat], 1000),
+        **_columns("goodput_percent", [each.goodput for each in flat], 100),
+    }
+    study.table("c6_map", columns)
 
 
 def _write(panel: "Axes", row: int, column: int, each: Comparison) -> None:
@@ -274,12 +268,7 @@ def _columns(name: str, found: Sequence[Interval], scale: float) -> dict[str, li
     }
 
 
-def _over_load(
-    study: Study,
-    found: Mapping[tuple[Setting, str], Sequence[Summary]],
-    traffic: Sequence[str],
-    loads: Sequence[float],
-) -> None:
+def _over_load(study: Study, found: Found, traffic: Sequence[str], loads: Sequence[float]) -> None:
     rows = (
         ("p99 TBT, ms", 1000.0, TAIL_TBT_S),
         ("idle latency, s", 1.0, IDLE_S),
@@ -313,23 +302,22 @@ def _over_load(
     study.table("c6_traffic", dict(zip(names, zip(*data, strict=True), strict=True)))
 
 
-def _links(study: Study, found: Mapping[tuple[Setting, str], Sequence[Summary]], span_s: float) -> None:
+def _links(study: Study, found: Found, span_s: float) -> None:
     runs = {
-        (kind, link): [
+        (kind, gb_s): [
             scenario(Setting(kind, LINK_LOAD, 4), "2P2D", seed, span_s, gb_s) for seed in study.seeds
         ]
-        for kind, (link, gb_s) in product(LINK_TRAFFIC, LINKS.items())
+        for kind, gb_s in product(LINK_TRAFFIC, LINKS.values())
     }
     (over_links,) = _by_key(study, runs, [None])
     figure, grid = axes(2, 1, height_in=3.6, sharex=True)
     data: dict[str, list[Any]] = {"traffic": [], "gb_per_s": [], "hand_off_ms": []}
-    gains = []
+    gains, where = [], np.arange(len(LINKS))
     for colour, marker, kind in zip(COLOURS, "osD", LINK_TRAFFIC, strict=False):
         setting = Setting(kind, LINK_LOAD, 4)
-        some = [over_links[kind, link] for link in LINKS]
+        some = [over_links[kind, gb_s] for gb_s in LINKS.values()]
         took_ms = [1000 * np.mean([each["engine"]["hand_off_s_mean"] for each in seeds]) for seeds in some]
         gain = [compare(setting, "2P2D", seeds, found[setting, COLOCATED]).goodput for seeds in some]
-        where = np.arange(len(LINKS))
         grid[0, 0].plot(where, took_ms, marker=marker, color=colour, label=_title(kind))
         _draw(grid[1, 0], where, gain, 100, marker=marker, color=colour)
         data["traffic"] += [kind] * len(LINKS)

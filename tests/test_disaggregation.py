@@ -13,10 +13,10 @@ from policies.scheduling.vllm_v1 import VllmV1
 from simulator import Scenario, run
 from simulator.limits import Limits
 from simulator.request import RequestState
+from tests.cluster_cases import KV_BYTES
 from tests.refusals import folder, refusal
 from tests.small_clusters import (
     ROOMY,
-    SECOND,
     apart,
     places,
     serve,
@@ -55,17 +55,13 @@ def test_the_first_token_is_computed_on_one_side_and_the_others_on_the_other(pol
 
 def test_the_source_holds_the_blocks_until_the_last_byte_is_there():
     moments = [0.5, 1.01, 3.49, 3.51]
-    seen = used_blocks(
-        traffic([0], [20], [3]), apart(limits=(tight(9), tight(9)), latency_s=0.5), 0, moments
-    )
+    seen = used_blocks(traffic([0], [20], [3]), apart(limits=(tight(9), tight(9)), latency_s=0.5), 0, moments)
     assert seen == [5, 5, 5, 0]
 
 
 def test_blocks_are_set_aside_before_the_first_byte_is_sent():
     moments = [0.99, 1.01, 3.49, 3.51, 4.6, 5.6]
-    seen = used_blocks(
-        traffic([0], [20], [3]), apart(limits=(tight(9), tight(9)), latency_s=0.5), 1, moments
-    )
+    seen = used_blocks(traffic([0], [20], [3]), apart(limits=(tight(9), tight(9)), latency_s=0.5), 1, moments)
     assert seen == [0, 5, 5, 6, 6, 0]
 
 
@@ -188,6 +184,17 @@ def test_layers_travel_while_the_next_are_computed(speed, layers, second_token_s
     outcome = serve(traffic([0], [32], [2]), apart(speed=speed, layers=layers))
     assert times(outcome, 0) == [1.0, second_token_s]
     assert transfers(outcome)[0][5] == 32.0
+
+
+def test_no_layer_is_sent_before_it_is_computed():
+    """However fast the link: 8 tokens a quarter of a second, each a quarter late."""
+    sent = []
+    looks = dict.fromkeys(
+        [0.2, 0.375, 0.5, 0.75, 0.99],
+        lambda cluster: sent.append(cluster.courier.fabric.sent_bytes / KV_BYTES),
+    )
+    serve(traffic([0], [32], [2]), apart(speed=1024, layers=4), looks)
+    assert sent == pytest.approx([0, 4, 8, 16, 23.68])
 
 
 def test_the_latency_is_waited_for_once():
@@ -373,7 +380,10 @@ def test_the_kind_of_link_and_the_overlap_come_from_the_scenario():
             '[cluster.prefill]\ngpu = "h1OO-80gb-sxm"\n[cluster.decode]\n',
             "did you mean 'h100-80gb-sxm'",
         ),
-        ("[cluster.prefill]\nreplicas = 0\n[cluster.decode]\n", "cluster.prefill.replicas: expected a number >= 1"),
+        (
+            "[cluster.prefill]\nreplicas = 0\n[cluster.decode]\n",
+            "cluster.prefill.replicas: expected a number >= 1",
+        ),
         ('[cluster.hand_off]\nwhen_full = "drop"\n', "cluster.hand_off.when_full"),
         ("[cluster.link]\nbandwidth_gb_s = 0\n", "cluster.link.bandwidth_gb_s: expected a number > 0, got 0"),
     ],
@@ -381,5 +391,3 @@ def test_the_kind_of_link_and_the_overlap_come_from_the_scenario():
 def test_a_wrong_cluster_is_one_sentence(capsys, toml, message):
     Path("s.toml").write_text('[workload]\ntrace = "t.csv"\n' + toml)
     assert message in refusal(capsys, "run", "s.toml", "--no-plot")
-
-

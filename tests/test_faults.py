@@ -10,14 +10,12 @@ from policies.routing.random import Random
 from policies.routing.round_robin import RoundRobin
 from policies.scheduling.sglang import Sglang
 from policies.scheduling.vllm_v1 import VllmV1
-from simulator import engine
 from simulator.cluster import Cluster
 from simulator.deployment import Fault, Faults
 from simulator.limits import Limits
 from simulator.request import RequestState
 from tests.engine_cases import EvenCost
 from tests.small_clusters import (
-    ROOMY,
     apart,
     places,
     serve,
@@ -48,7 +46,7 @@ def got(outcome):
 
 @pytest.mark.parametrize("policy", [synchronous, VllmV1, Sglang])
 def test_the_step_under_way_is_lost_and_what_was_delivered_stays(policy):
-    """Three tokens by 2.0 and the fourth on its way at 2.5: it is computed again, after 11 known ones, elsewhere."""
+    """Three tokens by 3.0, the fourth on its way: it is computed elsewhere, after 11 known ones."""
     outcome = serve(traffic([0], [8], [6]), together(policy=policy, faults=crashes((0, 3.5, 9.0))))
     assert times(outcome, 0) == [1.0, 2.0, 3.0, 4.5, 5.5, 6.5]
     assert places(outcome, 0) == [0, 0, 0, 1, 1, 1]
@@ -78,7 +76,9 @@ def test_without_retries_a_crash_is_the_end():
     assert outcome.tables.requests["end_s"].tolist()[:2] == [2.5, 2.5]
 
 
-@pytest.mark.parametrize(("retries", "tokens", "state"), [(1, 3, RequestState.FAILED), (2, 5, RequestState.COMPLETED)])
+@pytest.mark.parametrize(
+    ("retries", "tokens", "state"), [(1, 3, RequestState.FAILED), (2, 5, RequestState.COMPLETED)]
+)
 def test_one_crash_too_many(retries, tokens, state):  # fmt: skip
     """At 2.5 and at 4.0, just as often as it may be computed again, or once more."""
     faults = crashes((0, 2.5, 1.0), (1, 4.0, 9.0), retries=retries)
@@ -104,21 +104,18 @@ def test_faults_on_top_of_one_another_end_with_the_last():
 def test_requests_wait_at_the_gate_while_nobody_is_up():
     faults = crashes((0, 1.5, 3.0), (1, 1.25, 5.0))
     outcome = serve(traffic([0, 2, 3], [8] * 3, [2] * 3), together(faults=faults))
-    assert times(outcome, 0) == times(outcome, 1)[:0] + [1.0, 5.5]
+    assert times(outcome, 0) == [1.0, 5.5]
     assert times(outcome, 1) == times(outcome, 2) == [5.5, 6.5]
     assert outcome.tables.requests["first_scheduled_s"].tolist() == [0.0, 4.5, 4.5]
 
 
 def test_who_waits_at_the_gate_may_leave():
     faults = crashes((0, 0.5, 9.0))
-    requests = traffic([1, 2, 3], [8] * 3, [2] * 3, leave_s=[2.5, np.nan, np.nan])
+    requests = traffic([1, 2, 4], [8] * 3, [2] * 3, leave_s=[2.5, np.nan, np.nan])
     outcome = serve(requests, together(1, faults=faults, abandonment=MissedSlo(ttft_s=7.0)))
-    assert states(outcome) == [
-        RequestState.ABANDONED_BY_USER,
-        RequestState.ABANDONED_BY_SYSTEM,  # at 9.0; at 9.5 the replica is up
-        RequestState.COMPLETED,  # its first token comes at 10.5, by when it has seven seconds from 3.0 on
-    ][:2] + states(outcome)[2:]
-    assert outcome.tables.requests["end_s"].tolist()[:2] == [2.5, 9.0]
+    by_user, by_system = RequestState.ABANDONED_BY_USER, RequestState.ABANDONED_BY_SYSTEM
+    assert states(outcome) == [by_user, by_system, RequestState.COMPLETED]
+    assert outcome.tables.requests["end_s"].tolist() == [2.5, 9.0, 11.5]
 
 
 # Between prefill and decode replicas
@@ -126,8 +123,8 @@ def test_who_waits_at_the_gate_may_leave():
 
 def test_a_prefill_replica_that_crashes_while_it_sends():
     outcome = serve(traffic([0], [20], [3]), apart(2, 1, faults=crashes((0, 2.0, 9.0))))
-    assert times(outcome, 0) == [1.0, 3.0, 6.1, 7.1]  # 20 tokens and one: 2.1 s
-    assert places(outcome, 0) == [0, 1, 2, 2][: len(places(outcome, 0))]
+    assert times(outcome, 0) == [1.0, 3.0, 6.1]  # 20 tokens and one, computed again and sent: 2.1 s
+    assert places(outcome, 0) == [0, 1, 2]
     assert [each[4:] for each in transfers(outcome)] == [(2.0, 10.0, False), (5.1, 21.0, True)]
 
 
@@ -161,13 +158,13 @@ def test_requests_wait_while_no_prefill_replica_is_up():
 
 @pytest.mark.parametrize("policy", [synchronous, VllmV1])
 def test_a_slow_replica_is_slow_in_its_window(policy):
-    """Steps that begin from 2.5 to 8.5 take three seconds; those planned ahead keep what they were planned with."""
+    """Steps planned from 2.5 to 8.5 take three seconds; with asynchronous scheduling that is a step before."""
     faults = Faults([Fault("slow", 0, 2.5, 6.0, 3.0)])
     ends = times(serve(traffic([0], [8], [9]), together(1, policy=policy, faults=faults)), 0)
     if policy is synchronous:
         assert ends == [1.0, 2.0, 3.0, 6.0, 9.0, 10.0, 11.0, 12.0, 13.0]
-    else:  # the step that begins at 3.0 was planned at 2.0, that of 9.0 at 7.0
-        assert ends == [1.0, 2.0, 3.0, 4.0, 7.0, 10.0, 11.0, 12.0, 13.0]
+    else:  # the step from 3.0 on was planned at 2.0, that from 10.0 on at 7.0
+        assert ends == [1.0, 2.0, 3.0, 4.0, 7.0, 10.0, 13.0, 14.0, 15.0]
 
 
 def test_of_two_reasons_to_be_slow_the_worse_counts():
@@ -195,9 +192,9 @@ def test_a_thin_link_delays_a_transfer_by_what_it_lacks(end):
 # Crashes at random
 
 
-def random_crashes(seed, mtbf_s=4.0, router=None, n=60):
+def random_crashes(seed, mtbf_s=4.0, router=None, n=60, repair_s=1.0):
     requests = traffic(np.arange(n) * 0.25, [8] * n, [6] * n)
-    faults = Faults(mtbf_s=mtbf_s, repair_s=1.0)
+    faults = Faults(mtbf_s=mtbf_s, repair_s=repair_s)
     return requests, together(3, router=router or RoundRobin(), faults=faults, cost=EvenCost(0.25), seed=seed)
 
 
@@ -237,10 +234,9 @@ def test_crashes_draw_from_a_stream_of_their_own(monkeypatch):
 
 def test_the_mean_time_between_crashes_is_what_it_says(monkeypatch):
     n = 4000
-    crashed = crash_times(monkeypatch, *random_crashes(3, mtbf_s=4.0, n=n))
+    crashed = crash_times(monkeypatch, *random_crashes(3, n=n, repair_s=4.0))
     end_s = n * 0.25
-    # up for four seconds on average, down for one
-    assert len(crashed) == pytest.approx(3 * end_s / 5.0, rel=0.1)
+    assert len(crashed) == pytest.approx(3 * end_s / (4.0 + 4.0), rel=0.1)
 
 
 # The end
@@ -287,5 +283,3 @@ def test_a_prompt_in_chunks_begins_anew():
                     faults=crashes((0, 2.5, 9.0))))  # fmt: skip
     assert times(outcome, 0) == [5.5, 6.5]
     assert outcome.tables.requests["first_scheduled_s"].tolist() == [0.0]
-    assert engine.prefix_hits is not None
-    assert ROOMY.max_num_seqs == 64

@@ -122,17 +122,17 @@ def test_a_request_whose_last_token_is_under_way_stays():
     assert transfers(outcome)[0][4:] == (4.5, 48.0, False)
 
 
-def test_a_request_preempted_meanwhile_is_not_moved():
+@pytest.mark.parametrize(("speed", "copied_s"), [(4, 11.0), (1, 21.5)], ids=["queued", "decoding again"])
+def test_a_request_preempted_meanwhile_is_not_moved(speed, copied_s):
     """Both decode until at 9.0 there is no block more; the later one gives way, and its copy is worth nothing."""
     policy = MoveOnce(7.5, request=1)
-    outcome = serve(
-        traffic([0, 0], [8, 8], [20, 20]), together(limits=tight(8), migration=policy, speed=4)
-    )
+    deployment = together(limits=tight(8), migration=policy, speed=speed)
+    outcome = serve(traffic([0, 0], [8, 8], [20, 20]), deployment)
     requests = outcome.tables.requests
     assert requests["preemptions"].tolist() == [0, 1]
     assert requests["state"].tolist() == [RequestState.COMPLETED] * 2
     assert places(outcome, 1) == [0] * 20
-    assert transfers(outcome) == [(1, 0, 1, 7.5, 11.0, 14.0, False)]
+    assert transfers(outcome) == [(1, 0, 1, 7.5, copied_s, 14.0, False)]
 
 
 def test_a_client_that_leaves_during_the_copy_ends_it():
