@@ -50,7 +50,6 @@ class Cluster:
         self._draw = draws(deployment.seed, "routing")
         self._admission_draw = draws(deployment.seed, "admission")
         self._crashes: dict[Job, int] = {}  # that hit a request
-        self._looks = 0  # at the cluster while KV caches were sent
         self._stranded: list[Job] = []  # no replica is up that takes requests
         self._chosen: list[int] | None = None  # the replica of each request, where that is known beforehand
         self._quiet = Quiet(clock)
@@ -125,12 +124,10 @@ class Cluster:
                 self._crash, self._restart, self.over,
             )  # fmt: skip
 
-    def _going_on(self) -> int | None:
-        """A number that changes as long as any replica computes or any KV cache is sent; None: all is over."""
-        steps = sum(each.books.step for each in self.replicas)
+    def _going_on(self) -> bool:
+        """Whether any replica computes, or any KV cache is sent."""
         flows = 0 if self.courier is None else self.courier.fabric.active_flows
-        self._looks += flows > 0
-        return None if self.over() else steps + self._looks
+        return not self.over() and (flows > 0 or any(each.up and not each.asleep for each in self.replicas))
 
     def _movable(self) -> Sequence[Replica]:
         """Replicas between which requests may migrate."""
@@ -249,9 +246,9 @@ class Cluster:
         """Look at a job again when the system would drop it."""
         abandonment = self.deployment.abandonment
         assert abandonment is not None
-        drop_s = abandonment.drop_s(job)
+        tokens = self._delivered(job)
+        drop_s = abandonment.drop_s(job, tokens)
         if drop_s < math.inf:
-            tokens = self._delivered(job)
 
             def look(_: object) -> None:
                 if job.server is None and job not in self._stranded:
@@ -344,4 +341,5 @@ class Cluster:
         for job in stranded:
             self._place(job)
         if self.hand_offs is not None:
+            self._ticker.wake()
             self.hand_offs.find_places()

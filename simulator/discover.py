@@ -41,13 +41,13 @@ def discover(kind: Kind) -> list[str]:
     return sorted(path.stem for path in files if not path.stem.startswith("_"))
 
 
-def load(kind: Kind, name: str) -> type[Any]:
+def load(kind: Kind, name: str, where: str = "") -> type[Any]:
     """Import one policy by name or by path (``./mine.py``) and return its class.
 
     Raises ``InputError`` for a name that no file has, suggesting the nearest, for a file that does not
     import, and for a file without exactly one class to choose.
     """
-    field = f"policy.{kind}"
+    field = where or f"policy.{kind}"
     if name.endswith(".py"):
         return _the_class(kind, _import_path(field, Path(name).expanduser()))
     names = discover(kind)
@@ -65,7 +65,7 @@ def complete(kind: Kind, name: str, given: dict[str, Any], where: str = "") -> d
     not have, one that is missing, and a value of the wrong type or range: numbers must be finite and > 0
     (or >= 0 where the default is 0, which stands for "off"). ``where`` is the key it is given under.
     """
-    policy = load(kind, name)
+    policy = load(kind, name, where)
     fields = (
         {f.name: f for f in dataclasses.fields(policy) if f.init} if dataclasses.is_dataclass(policy) else {}
     )

@@ -134,10 +134,10 @@ class Admission(Protocol):
 class Abandonment(Protocol):
     """Decides when the system drops a request that it has begun to serve or has left waiting."""
 
-    def drop_s(self, job: Job) -> float:
-        """Return when to drop the request unless it gets another token before; ``math.inf`` for never.
+    def drop_s(self, job: Job, tokens: int) -> float:
+        """Return when to drop a request that has got so many tokens, unless another comes by then.
 
-        Asked when it arrives, and again at the time given if it got tokens meanwhile.
+        ``math.inf`` for never. Asked when it arrives, and again at the time given if it got tokens meanwhile.
         """
         ...
 

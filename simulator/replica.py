@@ -184,6 +184,11 @@ class Replica:
             tokens += min(ticks, self.books.group.tick - job._joined_tick)
         return tokens
 
+    @property
+    def asleep(self) -> bool:
+        """Whether it waits for something to come."""
+        return self._asleep is not None
+
     def wake(self) -> None:
         """Have a look at the books, if it sleeps."""
         if self._asleep is not None:

@@ -117,7 +117,11 @@ class Job:
     @property
     def due_s(self) -> float:
         """When its next token is due to its reader: d_i = S + V·i after its arrival (arXiv 2410.14257)."""
-        return self.arrival_s + self.allowance_s + self.pace_s * (self.generated_tokens + 1)
+        return self.due_s_of(self.generated_tokens + 1)
+
+    def due_s_of(self, token: int) -> float:
+        """When the token of that number, from 1, is due to its reader."""
+        return self.arrival_s + self.allowance_s + self.pace_s * token
 
     @property
     def decodes(self) -> bool:

@@ -8,8 +8,8 @@ from simulator.clock import Quiet
 class Ticker:
     """Calls what is to look at the cluster at its intervals; rests while nothing changes."""
 
-    def __init__(self, quiet: Quiet, now_s: Callable[[], float], going_on: Callable[[], int | None]) -> None:
-        """``going_on`` returns a number that changes as long as anything is done; None when all is over."""
+    def __init__(self, quiet: Quiet, now_s: Callable[[], float], going_on: Callable[[], bool]) -> None:
+        """``going_on`` says whether anything is being done."""
         self.quiet = quiet
         self.now_s = now_s
         self.going_on = going_on
@@ -17,17 +17,13 @@ class Ticker:
 
     def every(self, interval_s: float, look: Callable[[], None]) -> None:
         """Call ``look`` every so many seconds from the next ``wake`` on."""
-        seen: list[int | None] = [None]
 
         def tick(_: object) -> None:
-            now = self.going_on()
-            if now is None or now == seen[0]:
-                seen[0] = None
+            if self.going_on():
+                look()
+                begin()
+            else:
                 self._resting.append(begin)
-                return
-            seen[0] = now
-            look()
-            begin()
 
         def begin() -> None:
             self.quiet.at(self.now_s() + interval_s).callbacks.append(tick)

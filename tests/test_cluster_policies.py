@@ -207,16 +207,16 @@ def test_a_token_bucket_never_lets_in_more_than_rate_and_burst(arrivals):
 def test_missed_slo_takes_the_first_bound_to_pass():
     fresh = request(arrival_s=10.0, pace_s=0.1, allowance_s=1.0)  # tokens due at 11.1, 11.2, ...
     served = decoding(0, arrival_s=10.0, tokens=9, pace_s=0.1, allowance_s=1.0)  # the next at 12.0
-    assert MissedSlo(ttft_s=2.0).drop_s(fresh) == 12.0
-    assert MissedSlo(ttft_s=2.0).drop_s(served) == math.inf
-    assert MissedSlo(e2e_s=30.0).drop_s(fresh) == MissedSlo(e2e_s=30.0).drop_s(served) == 40.0
+    assert MissedSlo(ttft_s=2.0).drop_s(fresh, 0) == 12.0
+    assert MissedSlo(ttft_s=2.0).drop_s(served, 9) == math.inf
+    assert MissedSlo(e2e_s=30.0).drop_s(fresh, 0) == MissedSlo(e2e_s=30.0).drop_s(served, 9) == 40.0
     late = MissedSlo(token_deadlines=True)
-    assert late.drop_s(fresh) == pytest.approx(11.1)
-    assert late.drop_s(served) == pytest.approx(12.0)
-    assert MissedSlo(token_deadlines=True, grace_s=0.5).drop_s(served) == pytest.approx(12.5)
+    assert late.drop_s(fresh, 0) == pytest.approx(11.1)
+    assert late.drop_s(served, 9) == pytest.approx(12.0)
+    assert MissedSlo(token_deadlines=True, grace_s=0.5).drop_s(served, 9) == pytest.approx(12.5)
     every = MissedSlo(ttft_s=0.5, e2e_s=1.5, token_deadlines=True)
-    assert every.drop_s(fresh) == 10.5
-    assert every.drop_s(served) == 11.5
+    assert every.drop_s(fresh, 0) == 10.5
+    assert every.drop_s(served, 9) == 11.5
 
 
 @pytest.mark.parametrize(

@@ -384,6 +384,10 @@ def test_the_kind_of_link_and_the_overlap_come_from_the_scenario():
             "[cluster.prefill]\nreplicas = 0\n[cluster.decode]\n",
             "cluster.prefill.replicas: expected a number >= 1",
         ),
+        (
+            '[cluster.prefill]\n[cluster.decode]\nscheduling = "vllm_v2"\n',
+            "cluster pool's scheduling: no policy 'vllm_v2'",
+        ),
         ('[cluster.hand_off]\nwhen_full = "drop"\n', "cluster.hand_off.when_full"),
         ("[cluster.link]\nbandwidth_gb_s = 0\n", "cluster.link.bandwidth_gb_s: expected a number > 0, got 0"),
     ],

@@ -63,6 +63,15 @@ def test_a_first_token_late_for_its_reader(allowance_s, expected):
     assert ends(serve(traffic([0], [8], [6]), deployment)) == [expected]
 
 
+@pytest.mark.parametrize(
+    ("grace_s", "expected"), [(0.015, (DROPPED, 2, 2.0)), (0.025, (DROPPED, 3, 3.0)), (0.065, (DONE, 6, 6.0))]
+)
+def test_a_token_late_for_its_reader_is_the_last(grace_s, expected):
+    """Token i comes at i seconds, due at 0.99 i; the step under way when its grace is over still gives it."""
+    rule = MissedSlo(token_deadlines=True, grace_s=grace_s)
+    assert ends(serve(traffic([0], [8], [6]), alone(abandonment=rule, pace_s=0.99))) == [expected]
+
+
 def test_a_bound_on_the_first_token_is_off_when_it_has_come():
     outcome = serve(traffic([0], [8], [50]), alone(abandonment=MissedSlo(ttft_s=2.0)))
     assert ends(outcome) == [(DONE, 50, 50.0)]

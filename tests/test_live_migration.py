@@ -255,3 +255,11 @@ def test_llumnix_levels_memory():
         counts[type(policy)] = int(outcome.tables.requests["preemptions"].sum())
     assert counts[Stay] > 0
     assert counts[Llumnix] == 0
+
+
+def test_looks_go_on_during_steps_longer_than_the_interval():
+    """Nothing is planned from one look to the next, but a step is under way."""
+    policy = MoveOnce(0.375, look=8)  # at 3.0, the fourth step being under way
+    outcome = serve(one(), together(migration=policy))
+    assert policy.looks_s[:8] == [0.375 * (i + 1) for i in range(8)]
+    assert places(outcome, 0)[-1] == 1

@@ -26,9 +26,9 @@ class MissedSlo:
         if self.grace_s and not self.token_deadlines:
             raise ValueError("grace_s is for token_deadlines, which is off")
 
-    def drop_s(self, job: Job) -> float:
+    def drop_s(self, job: Job, tokens: int) -> float:
         """Return the earliest of the bounds that are on."""
-        first = job.arrival_s + self.ttft_s if self.ttft_s and not job.generated_tokens else math.inf
+        first = job.arrival_s + self.ttft_s if self.ttft_s and not tokens else math.inf
         end = job.arrival_s + self.e2e_s if self.e2e_s else math.inf
-        due = job.due_s + self.grace_s if self.token_deadlines else math.inf
+        due = job.due_s_of(tokens + 1) + self.grace_s if self.token_deadlines else math.inf
         return min(first, end, due)

@@ -8,6 +8,6 @@ from simulator.request import Job
 class Never:
     """Drop nobody."""
 
-    def drop_s(self, job: Job) -> float:
+    def drop_s(self, job: Job, tokens: int) -> float:
         """Return a time that never comes."""
         return math.inf
