@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from simulator.errors import InputError, StallError
+from simulator.sweep_cli import EXAMPLE as SWEEP_EXAMPLE
+from simulator.sweep_cli import sweep
 from simulator.terminal import progress, quiet_interrupt, stop_on_interrupt
 
 sys.excepthook = quiet_interrupt  # a Ctrl-C may come before main() does
@@ -186,6 +188,7 @@ def show(
     sys.stdout.write(report(result.manifest, result.summary(options.user, options.slo), result.log))
 
 
+app.command(epilog=SWEEP_EXAMPLE)(sweep)
 app.command(epilog="Example: servesim validate --set burst   (all sets take about a minute)")(validate)
 app.command(epilog="Example: servesim reproduce C1 C4 --quick   (all, quick: about three minutes)")(reproduce)
 app.add_typer(profile_app, name="profile")

@@ -76,6 +76,7 @@ def _facts(manifest: Mapping[str, Any], summary: Summary, log: "RequestLog") -> 
         "",
         *_block("Hardware", _machines(manifest)),
         *_block("", manifest["hardware"]),
+        *_block("Cluster", _cluster(scenario["cluster"])),
         *_block("Engine", [", ".join(f"{key} {engine[key]:,}" for key in limits)]),
         *_block(
             "Policies",
@@ -108,6 +109,34 @@ def _machines(manifest: Mapping[str, Any]) -> list[str]:
     times = f", {model} step times" if model else ""
     of_first = " of the first" if len(pools) > 1 else ""
     return [f"{' and '.join(parts)}{times}; each{unit}{of_first}:"]
+
+
+def _cluster(cluster: Mapping[str, Any]) -> list[str]:
+    """What connects the replicas and what goes wrong with them; nothing where they only stand side by side."""
+    lines = []
+    if cluster["prefill"] is not None:
+        link, rule = cluster["link"], cluster["hand_off"]
+        speed = f" at {link['bandwidth_gb_s']:g} GB/s" if link["bandwidth_gb_s"] is not None else ""
+        lines.append(
+            f"hand-offs over {link['kind']}{speed}, {rule['overlap']} the prompt's last step,"
+            f" to {_named(rule['routing'])}; decode full: {rule['when_full']}".replace(
+                "layerwise the", "layer by layer in the"
+            )
+        )
+    faults = cluster["faults"]
+    if faults["mtbf_s"] is not None:
+        lines.append(
+            f"each replica crashes every {faults['mtbf_s']:g} s on average, for {faults['repair_s']:g} s"
+        )
+    lines += [
+        f"fault: {each['kind']} of replica {each['replica']} from {each['at_s']:g} s for {each['for_s']:g} s"
+        for each in faults["events"]
+    ]
+    if lines and (faults["events"] or faults["mtbf_s"] is not None):
+        lines.append(
+            f"requests hit by a crash are computed again up to {faults['retries']} times, then they fail"
+        )
+    return lines
 
 
 def _measured(summary: Summary) -> list[str]:

@@ -1,0 +1,92 @@
+"""``servesim sweep``: simulate all points of a study, on all cores or many machines; go on after a stop."""
+
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from simulator.errors import InputError
+
+if TYPE_CHECKING:
+    from experiments.sweep import Finished, Point
+
+EXAMPLE = """Examples:
+
+servesim sweep study.toml --out results/study --jobs 4
+
+servesim sweep study.toml --out results/study --ray auto   (on a Ray cluster)
+"""
+
+
+def sweep(
+    study: Annotated[Path, typer.Argument(help="Study file (TOML): base, axes, paired, set, replications.")],
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for the results. Default: results/NAME of the study.")
+    ] = None,
+    jobs: Annotated[
+        int | None, typer.Option(min=1, help="Simulations at once. Default: one a processor core.")
+    ] = None,
+    ray: Annotated[
+        str | None,
+        typer.Option(metavar="ADDRESS", help="Simulate on a Ray cluster: its address, auto or local."),
+    ] = None,
+) -> None:
+    """Simulate every point of a study; print and save one table, draw what depends on what.
+
+    What is done is kept in OUT/points: after Ctrl-C, a crash or a change of the axes, the same command
+    computes only what is missing. A point that fails is recorded with its error, and the rest goes on.
+    """
+    if jobs is not None and ray is not None:
+        raise InputError(
+            "--jobs: given together with --ray, which knows its own cores; expected one of the two"
+        )
+    from experiments.sweep import Study, on_cores, on_ray, run_study
+    from experiments.sweep_output import METRICS, by_point, write
+    from simulator.report import number, table
+
+    chosen = Study.from_toml(study)
+    folder = out if out is not None else Path("results") / chosen.name
+    simulate: Callable[[Sequence[Point]], Finished] = (
+        partial(on_ray, address=ray)
+        if ray is not None
+        else partial(on_cores, jobs=jobs or os.cpu_count() or 1)
+    )
+    with _progress() as on_done:
+        results = run_study(chosen, folder, simulate, on_done)
+    files = write(chosen, results, folder)
+    failed = [(point, found["error"]) for point, found in results if "error" in found]
+    metrics = {metric: by_point(chosen, results, metric) for metric in METRICS}
+    rows = [[*chosen.keys, *(label.partition(" (")[0] for label in METRICS.values())]]
+    for place in dict.fromkeys(tuple(point.values[key] for key in chosen.keys) for point, _ in results):
+        cells = [found.get(place) for found in metrics.values()]
+        rows.append([*map(str, place), *(number(cell.mean if cell else None) for cell in cells)])
+    sys.stdout.write("\n".join(table(rows, left=len(chosen.keys))) + "\n")
+    if chosen.replications > 1:
+        print(f"means over {chosen.replications} seeds; intervals: see the pictures", file=sys.stderr)
+    for point, error in failed[:5]:
+        at = ", ".join(f"{key}={value}" for key, value in point.values.items())
+        print(f"servesim: warning: {at}, seed {point.seed}: {error}", file=sys.stderr)
+    if failed:
+        print(f"servesim: warning: {len(failed)} of {len(results)} points failed", file=sys.stderr)
+    print(f"results: {folder} ({', '.join(files)})", file=sys.stderr)
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[int, int], None]]:
+    """Show points done and the time left, where somebody watches."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield lambda done, total: None
+        return
+    columns = TextColumn("points"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task("points", total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
