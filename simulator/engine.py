@@ -32,6 +32,7 @@ from simulator.tables import (
     step_table,
     token_table,
     transfer_table,
+    without_those_of_the_gone,
 )
 from simulator.workload.workload import Workload
 
@@ -99,7 +100,9 @@ def unfold(cluster: Cluster) -> tuple[Tables, float]:
     lives = [(server.index, each) for server in cluster.replicas for each in (*server.past, server.records)]
     records = [each for _, each in lives]
     steps = step_table(records)
-    tokens = token_table(records, steps, cluster.frontend_s)
+    tokens = without_those_of_the_gone(
+        token_table(records, steps, cluster.frontend_s), records, cluster.refused
+    )
     if deployment.delivery is not None and len(tokens["request_id"]):
         deliver(tokens, deployment.delivery, stream(deployment.seed, "delivery"))
     last_s = max(float(steps["end_s"].max(initial=0.0)), float(tokens["delivered_s"].max(initial=0.0)))

@@ -99,11 +99,9 @@ def _gallery(found: list[tuple[Path, dict[str, Any]]]) -> str:
 def _chosen(words: list[str]) -> list[Path]:
     """Find experiments by claim (``C1``) or file (``c1_deadlines``); InputError for what there is not."""
     known = experiments()
-    if any(word.lower() == "all" for word in words):
-        return known
     chosen = set()
     for word in words:
-        mine = [path for path in known if word.lower() in (path.stem, _claim(path).lower())]
+        mine = [path for path in known if word.lower() in ("all", path.stem, _claim(path).lower())]
         if not mine:
             from simulator.discover import nearest
 

@@ -156,6 +156,24 @@ def token_table(records: Sequence[Records], steps: Columns, delay_s: float) -> C
     }
 
 
+def without_those_of_the_gone(
+    tokens: Columns, records: Sequence[Records], refused: Sequence[tuple[int, RequestState, float]]
+) -> Columns:
+    """Leave out the tokens whose request had been dropped or had failed when they came.
+
+    A step that is under way with asynchronous scheduling still computes one; nobody gets it.
+    """
+    ended = [end for each in records for end in each.ended if end[1] != RequestState.COMPLETED]
+    if not ended or not len(tokens["request_id"]):
+        return tokens
+    gone_s = np.full(int(tokens["request_id"].max()) + 1, np.inf)
+    for request, _, time_s in (*refused, *ended):
+        if request < len(gone_s):
+            gone_s[request] = time_s
+    stays = tokens["generated_s"] <= gone_s[tokens["request_id"]]
+    return tokens if stays.all() else {name: column[stays] for name, column in tokens.items()}
+
+
 def request_table(
     records: Sequence[Records],
     refused: Sequence[tuple[int, RequestState, float]],

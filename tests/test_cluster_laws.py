@@ -72,6 +72,7 @@ def check(traffic, deployment, cluster, outcome):
     assert (tokens["delivered_s"] >= tokens["generated_s"]).all()
     assert (tokens["generated_s"] < horizon_s).all()
     assert (requests["end_s"] >= requests["arrival_s"]).all()
+    assert (tokens["generated_s"] <= requests["end_s"][tokens["request_id"]]).all()
     assert (transfers["end_s"] >= transfers["start_s"]).all()
     moved = transfers["arrived"]
     latency_s = deployment.link.latency_s
