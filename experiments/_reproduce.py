@@ -41,6 +41,7 @@ __all__ = [
     "Verdict",
     "axes",
     "base_scenario",
+    "close_pools",
     "label_panels",
     "main",
 ]
@@ -281,9 +282,23 @@ def _code() -> str:
     return digest.hexdigest()
 
 
-@lru_cache
+_pools: dict[int, "ProcessPoolExecutor"] = {}
+
+
+def close_pools() -> None:
+    """End the processes that simulate, if any were started."""
+    while _pools:
+        _pools.popitem()[1].shutdown(wait=True, cancel_futures=True)
+
+
 def _pool(jobs: int) -> "ProcessPoolExecutor":
     """Processes that simulate, started once; Ctrl-C is for this process, which lets them finish."""
+    if jobs not in _pools:
+        _pools[jobs] = _new_pool(jobs)
+    return _pools[jobs]
+
+
+def _new_pool(jobs: int) -> "ProcessPoolExecutor":
     import signal
     from concurrent.futures import ProcessPoolExecutor
 

@@ -129,13 +129,10 @@ def compare(
     setting: Setting, split: str, apart: Sequence[Summary], together: Sequence[Summary]
 ) -> Comparison:
     """Compare the summaries of a split cluster with those of the colocated one, seed by seed."""
-    tokens = np.mean([each["throughput"]["output_tokens_per_s"] for each in together])
-    return Comparison(
-        setting,
-        split,
-        paired(values(apart, *TAIL_TBT_S), values(together, *TAIL_TBT_S)),
-        paired(*([value / tokens for value in values(side, *GOODPUT)] for side in (apart, together))),
-    )
+    tokens = float(np.mean(values(together, "throughput", "output_tokens_per_s")))
+    tbt_p99_s = paired(values(apart, *TAIL_TBT_S), values(together, *TAIL_TBT_S))
+    goodput = paired(*([value / tokens for value in values(side, *GOODPUT)] for side in (apart, together)))
+    return Comparison(setting, split, tbt_p99_s, goodput)
 
 
 def values(found: Iterable[Summary], *keys: str) -> list[float]:
@@ -188,24 +185,22 @@ def run(study: Study) -> Verdict:
     _map(study, comparisons, traffic, loads)
     _over_load(study, found, [each for each in ("chat", "long", "12,000") if each in traffic], loads)
     _links(study, found, span_s)
-    main_reader, *others = comparisons.values()
-    verdict = judge(main_reader)
-    fast, late = (
-        f"gains in {sum(x.gains for x in some)}, loses in {sum(x.loses for x in some)}" for some in others
+    verdict = judge(comparisons.pop(next(iter(READERS))))
+    others = "; ".join(
+        f"{reader}: gains in {sum(each.gains for each in some)}, loses in {sum(each.loses for each in some)}"
+        for reader, some in comparisons.items()
     )
-    for_them = f" In all settings: for readers of 50 tokens/s it {fast}; with deadlines from the first token it {late}."
-    return replace(verdict, numbers=verdict.numbers + for_them)
+    return replace(verdict, numbers=f"{verdict.numbers} Other readers, all settings: {others}.")
 
 
 def _by_key(
     study: Study, runs: Mapping[Any, Sequence[Scenario]], users: Sequence[UserModel]
 ) -> list[dict[Any, list[Summary]]]:
     """Simulate lists of scenarios in one go; return for each user the summaries under the same keys."""
-    flat = [each for some in runs.values() for each in some]
-    return [
-        {key: [next(summaries) for _ in some] for key, some in runs.items()}
-        for summaries in map(iter, study.readings(flat, [(user, None) for user in users]))
-    ]
+    found = study.readings(
+        [each for some in runs.values() for each in some], [(user, None) for user in users]
+    )
+    return [{key: [next(each) for _ in some] for key, some in runs.items()} for each in map(iter, found)]
 
 
 def _map(

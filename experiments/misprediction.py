@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from experiments._figures import BLACK, BLUE, RED
-from experiments._reproduce import STYLE, Study, axes, base_scenario
+from experiments._reproduce import STYLE, Study, axes, base_scenario, close_pools
 from experiments.stats import Interval, interval
 from simulator.scenario import Scenario
 
@@ -84,6 +84,7 @@ def main() -> None:
             columns[f"{policy}_saved_{name}"] = [getattr(each, name) for each in saved[policy]]
     study.table("misprediction", columns)
     draw(study, labels, saved)
+    close_pools()
 
 
 def draw(study: Study, labels: Sequence[str], saved: Mapping[str, Sequence[Interval]]) -> None:

@@ -38,15 +38,18 @@ def reproduce(
     paper.md shows all figures with what they mean. Simulations are kept in OUT/cache: after Ctrl-C, the same
     command goes on from there.
     """
-    for path in _chosen(claims or ["all"]):
-        from experiments._reproduce import Study
+    from experiments._reproduce import Study, close_pools
 
-        print(f"{_claim(path)}: {_title(path)}", file=sys.stderr)
-        study = Study(out / path.stem, quick=quick, jobs=jobs or os.cpu_count() or 1)
-        verdict = _run(path, study)
-        _keep(study, verdict)
-        write_results(out)
-        print(f"{_claim(path)}  {verdict.outcome}: {verdict.claim} {verdict.numbers}")
+    try:
+        for path in _chosen(claims or ["all"]):
+            print(f"{_claim(path)}: {_title(path)}", file=sys.stderr)
+            study = Study(out / path.stem, quick=quick, jobs=jobs or os.cpu_count() or 1)
+            verdict = _run(path, study)
+            _keep(study, verdict)
+            write_results(out)
+            print(f"{_claim(path)}  {verdict.outcome}: {verdict.claim} {verdict.numbers}")
+    finally:
+        close_pools()
     print(f"results: {out / 'results.md'}, figures: {out / 'paper.md'}", file=sys.stderr)
 
 
