@@ -127,6 +127,15 @@ class Scenario(Section):
     slo: Annotated[Slo, _options("slo", Slo)] = Slo()
     run: Run = Run()
 
+    @model_validator(mode="after")
+    def _roles_need_pools(self) -> Self:
+        if self.policy.roles.name != "fixed" and not self.cluster.disaggregated:
+            raise InputError(
+                f"policy.roles: {self.policy.roles.name!r} in a cluster whose replicas all do the same; expected"
+                " cluster.prefill and cluster.decode beside it, or 'fixed'"
+            )
+        return self
+
     def __init__(self, **tables: Any) -> None:
         """Validate ``tables``: the keys and sections of a scenario file, as Python values."""
         try:

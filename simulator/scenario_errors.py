@@ -45,6 +45,8 @@ def sentence(error: ValidationError, model: type[BaseModel]) -> str:
     elif first["type"] == "extra_forbidden":
         known = _section(model, path[:-1]).model_fields
         text = unknown_key(".".join(path[:-1]), path[-1], list(known))
+    elif first["type"] == "missing":
+        text = f"{'.'.join(path)}: missing; expected in {first['input']!r}"
     else:
         expected = _EXPECTED.get(first["type"])
         got = repr(first["input"])

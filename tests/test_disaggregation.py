@@ -386,9 +386,17 @@ def test_the_kind_of_link_and_the_overlap_come_from_the_scenario():
         ),
         (
             '[cluster.prefill]\n[cluster.decode]\nscheduling = "vllm_v2"\n',
-            "cluster pool's scheduling: no policy 'vllm_v2'",
+            "cluster.prefill/decode.scheduling: no policy 'vllm_v2'",
         ),
         ('[cluster.hand_off]\nwhen_full = "drop"\n', "cluster.hand_off.when_full"),
+        (
+            '[policy]\nroles = "by_load"\n',
+            "policy.roles: 'by_load' in a cluster whose replicas all do the same",
+        ),
+        (
+            '[cluster.faults]\nevents = [{kind = "crash", replica = 0, for_s = 1.0}]\n',
+            "cluster.faults.events.0.at_s: missing",
+        ),
         ("[cluster.link]\nbandwidth_gb_s = 0\n", "cluster.link.bandwidth_gb_s: expected a number > 0, got 0"),
     ],
 )
