@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check bench clean
+.PHONY: demo test check bench paper clean
 
 demo: $(VENV)/run.stamp
 	$(BIN)/servesim run experiments/demo.toml --out results/demo --overwrite
@@ -19,6 +19,15 @@ check: $(VENV)/dev.stamp
 
 bench: $(VENV)/dev.stamp
 	$(BIN)/python -m benchmarks
+
+# Every claim of the paper, tested in full (a quarter of an hour), and docs/paper.md with its figures written anew.
+paper: $(VENV)/run.stamp
+	$(BIN)/servesim reproduce all --out results/reproduce
+	rm -rf docs/paper && mkdir -p docs/paper
+	cd results/reproduce && cp -r c[1-9]_* ../../docs/paper
+	rm -f docs/paper/*/verdict.json
+	sed 's#](c\([1-9]\)_#](paper/c\1_#g; s#](results.md)#](paper/results.md)#' results/reproduce/paper.md > docs/paper.md
+	sed 's#](paper.md)#](../paper.md)#' results/reproduce/results.md > docs/paper/results.md
 
 $(VENV)/run.stamp: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)

@@ -246,7 +246,7 @@ def _write(panel: "Axes", row: int, column: int, each: Comparison) -> None:
     """Write the change into a cell."""
     value = 100 * each.goodput.mean
     text = f"{value:+.{1 if abs(value) < 9.95 else 0}f}" if each.gains or each.loses else "o"
-    colour = "white" if abs(value) > 12 else "black"
+    colour = "white" if abs(value) > 12 and text != "o" else "black"
     panel.text(column, row, text, ha="center", va="center", fontsize=6, color=colour)
 
 
