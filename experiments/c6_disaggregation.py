@@ -19,7 +19,8 @@ differences of its pooled p99 over seeds is below zero; smooth goodput *gains* o
 below zero and the mean is at least 0.1 % of the tokens delivered in colocation. Reproduced: TBT improves in more
 than half of the settings, and among these smooth goodput gains in some and loses in some. Partly reproduced: TBT
 improves in more than half, and smooth goodput gains in none of these, but loses in some. Not reproduced otherwise. The
-first and the last tenth of the arrivals are left out. Other readers and the link sweep do not enter the verdict.
+first and the last tenth of the arrivals are left out. Other readers and the link sweep do not enter the verdict. The
+0.1 % was added after a first look; without it there were 21 gains, 42 losses and 9 settings without a difference.
 
 * `c6_map`: the change of smooth goodput by traffic or prompt length and load; `o`: none, or less than 0.1 %. For
   readers of 20 tokens/s (V = 0.05 s), of 50 tokens/s, and of 20 whose deadlines count from the first token.
