@@ -30,6 +30,7 @@ class Books(Crossing):
     def leave(self, job: Job, state: RequestState) -> None:
         """Drop a job before the next step is planned; it ends in ``state``."""
         self._leaving.append((job, state))
+        self.doors = True
 
     def open(self, now_s: float) -> None:
         """Begin the plan of the next step."""
@@ -49,11 +50,10 @@ class Books(Crossing):
             self.preempted.clear()
             shape.swap_out_blocks = 0
             shape.swap_in_blocks = 0
-        if self.joined:
+        if self.doors:
             self.joined.clear()
-        if self._leaving:
-            self._drop_leavers()
-        if self.seatless or self.claims or self.detaching:
+            if self._leaving:
+                self._drop_leavers()
             self._let_in_and_out()
 
     def advance(self) -> Sequence[Job]:
@@ -110,14 +110,7 @@ class Books(Crossing):
 
     def steady(self) -> bool:
         """Whether every running job decodes, and nobody is swapped out or about to leave."""
-        return (
-            len(self.running) == self.group.size > 0
-            and not self.swapped
-            and not self._leaving
-            and not self.seatless
-            and not self.claims
-            and not self.detaching
-        )
+        return len(self.running) == self.group.size > 0 and not self.swapped and not self.doors
 
     def coast(
         self,

@@ -78,13 +78,28 @@ class Quiet:
     simulation) is scheduled here. Replicas whose own steps reach others schedule those here as well.
     """
 
-    __slots__ = ("_clock", "_holds", "_times", "until_s")
+    __slots__ = ("_arrival_s", "_clock", "_holds", "_times", "until_s")
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._times: list[float] = []  # of the events to come, a heap
+        self._arrival_s = math.inf
         self._holds = 0
         self.until_s = clock.stops_at_s
+
+    def arrival_at(self, time_s: float) -> Event:
+        """Return an event as ``at`` does, for whoever makes the next one as soon as this one is over.
+
+        There may be one such process for each ``Quiet``; after its last event it calls ``arrivals_are_over``.
+        """
+        self._arrival_s = time_s
+        self._look()
+        return self._clock.at(time_s)
+
+    def arrivals_are_over(self) -> None:
+        """No more arrivals come by ``arrival_at``."""
+        self._arrival_s = math.inf
+        self._look()
 
     def at(self, time_s: float) -> Event:
         """Return an event as ``Clock.at`` does, which no replica will run past."""
@@ -122,8 +137,12 @@ class Quiet:
         if self._holds:
             self.until_s = 0.0
         else:
-            stops_at_s = self._clock.stops_at_s
-            self.until_s = min(self._times[0], stops_at_s) if self._times else stops_at_s
+            until_s = self._clock.stops_at_s
+            if self._arrival_s < until_s:
+                until_s = self._arrival_s
+            if self._times and self._times[0] < until_s:
+                until_s = self._times[0]
+            self.until_s = until_s
 
 
 class WakeUp(Event):

@@ -71,6 +71,7 @@ class Crossing(Ledger):
     def claim(self, claim: Claim) -> None:
         """Queue for blocks; ``granted`` is called, once they are set aside, before a step is planned."""
         self.claims.append(claim)
+        self.doors = True
 
     def unreserve(self, job: Job) -> None:
         """Give blocks or the claim to them back: the job does not come."""
@@ -86,10 +87,12 @@ class Crossing(Ledger):
         job.blocks = self.incoming.pop(job)
         job.reserved = self.whole
         self.seatless.append(job)
+        self.doors = True
 
     def detach(self, job: Job, told: Callable[[Job, bool], None]) -> None:
         """Take a decoding job out before the next step is planned; ``told`` whether it was still there."""
         self.detaching.append((job, told))
+        self.doors = True
 
     def let_go(self, job: Job) -> None:
         """Free the blocks of a departing job: it is elsewhere, or has ended."""
@@ -100,6 +103,7 @@ class Crossing(Ledger):
         job.blocks = self.departing.pop(job)
         self._outside_tokens += job.known_tokens
         self.seatless.append(job)
+        self.doors = True
 
     def turn_away(self) -> bool:
         """Where nobody can go on because jobs without a seat hold the blocks: the last of them starts anew.
@@ -174,6 +178,7 @@ class Crossing(Ledger):
                 break
             self.claims.popleft()
             granted(job)
+        self.doors = bool(self.joined or self.seatless or self.claims or self.detaching)
 
     def _await(self, job: Job, tokens: int) -> None:
         """Count so many tokens of a job that is to come as outstanding here; 0: it does not come."""

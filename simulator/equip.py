@@ -37,6 +37,14 @@ LINKS = {
     "infiniband": (50.0, 20e-6),
     "ethernet": (12.5, 100e-6),
 }
+# The policies that do nothing
+_IDLE = {
+    "admission": "none",
+    "abandonment": "none",
+    "migration": "none",
+    "roles": "fixed",
+    "delivery": "immediate",
+}
 
 
 @dataclass(frozen=True)
@@ -100,11 +108,7 @@ def deploy(scenario: Scenario, pools: Sequence[Server]) -> Deployment:
             Pool(_maker(each.scheduling), each.cost, each.limits, each.replicas, each.role) for each in pools
         ],
         router=make_policy("routing", policy.routing),
-        admission=make_policy("admission", policy.admission),
-        abandonment=make_policy("abandonment", policy.abandonment),
-        migration=make_policy("migration", policy.migration),
-        roles=make_policy("roles", policy.roles) if cluster.disaggregated else None,
-        delivery=make_policy("delivery", policy.delivery),
+        **{kind: _unless_idle(kind, getattr(policy, kind)) for kind in _IDLE},
         link=Link(
             bytes_per_s=(cluster.link.bandwidth_gb_s or gb_s) * 1e9,
             latency_s=latency_s if cluster.link.latency_s is None else cluster.link.latency_s,
@@ -129,6 +133,11 @@ def deploy(scenario: Scenario, pools: Sequence[Server]) -> Deployment:
         seed=scenario.seed,
         horizon_s=scenario.run.horizon_s,
     )
+
+
+def _unless_idle(kind: str, choice: PolicyChoice) -> Any:
+    """Return a policy, or None where it is the one that does nothing, so that nobody has to ask it."""
+    return None if choice.name == _IDLE[kind] else make_policy(kind, choice)
 
 
 def _maker(choice: PolicyChoice) -> Callable[[], Scheduler]:

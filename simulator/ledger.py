@@ -23,7 +23,7 @@ class Ledger:
 
     __slots__ = (
         "_admissions", "_chunks", "_leaving", "_outside_tokens", "_queue_key", "block_size",
-        "changed", "free_blocks", "free_cpu_blocks", "fruitless_steps", "group", "joined", "limits", "now_s",
+        "changed", "doors", "free_blocks", "free_cpu_blocks", "fruitless_steps", "group", "joined", "limits", "now_s",
         "on_end", "partial", "preempted", "price", "records", "running", "shape", "step", "swapped", "ticks",
         "token_budget", "total_blocks", "waiting",
     )  # fmt: skip
@@ -57,6 +57,7 @@ class Ledger:
         self.price: Callable[[StepShape], float] = _no_price  # how long a step of some shape would take, s
         self.fruitless_steps = 0  # since a step produced a token
         self._leaving: list[tuple[Job, RequestState]] = []  # dropped since the last plan
+        self.doors = False  # whether anybody comes or goes before the next plan other than by the policy
         self._queue_key = queue_key
         self._admissions = 0
         self._chunks: dict[Job, int] = {}  # tokens scheduled in this step outside the group

@@ -96,8 +96,9 @@ class Traffic:
         clock = self.clock
         for request in requests:
             if request.arrival_s > clock.now:
-                yield quiet.at(request.arrival_s)
+                yield quiet.arrival_at(request.arrival_s)
             self._deliver(request, request.arrival_s, apart)
+        quiet.arrivals_are_over()
 
     def _deliver(self, request: Request, arrival_s: float, apart: bool = False) -> None:
         number = len(self.rows)
