@@ -216,7 +216,7 @@ class Cluster:
 
     def _choose(self, router: Router, draw: random.Random, job: Job, replicas: Sequence[Replica]) -> Replica:
         index = router.route(job, replicas, draw)
-        if not isinstance(index, int) or not 0 <= index < len(replicas):
+        if index not in range(len(replicas)):
             raise InputError(
                 f"policy.routing: {type(router).__name__}.route returned {index!r};"
                 f" expected a number from 0 to {len(replicas) - 1}"

@@ -37,7 +37,9 @@ def test_readme_begins_with_the_two_commands():
 
 @pytest.mark.parametrize("name", re.findall(r"`(\w+\.py)`", (ROOT / "README.md").read_text("utf-8")))
 def test_files_named_in_the_map_exist(name):
-    assert any(path for folder in ("simulator", "tests", "experiments") for path in (ROOT / folder).rglob(name))
+    assert any(
+        path for folder in ("simulator", "tests", "experiments") for path in (ROOT / folder).rglob(name)
+    )
 
 
 PAGE = (ROOT / "docs" / "write_a_policy.md").read_text("utf-8")
