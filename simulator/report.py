@@ -114,7 +114,7 @@ def _machines(manifest: Mapping[str, Any]) -> list[str]:
 def _cluster(cluster: Mapping[str, Any]) -> list[str]:
     """What connects the replicas and what goes wrong with them; nothing where they only stand side by side."""
     lines = []
-    if cluster["prefill"] is not None:
+    if cluster.get("prefill") is not None:
         link, rule = cluster["link"], cluster["hand_off"]
         speed = f" at {link['bandwidth_gb_s']:g} GB/s" if link["bandwidth_gb_s"] is not None else ""
         lines.append(
@@ -123,7 +123,7 @@ def _cluster(cluster: Mapping[str, Any]) -> list[str]:
                 "layerwise the", "layer by layer in the"
             )
         )
-    faults = cluster["faults"]
+    faults = cluster.get("faults", {"mtbf_s": None, "events": []})
     if faults["mtbf_s"] is not None:
         lines.append(
             f"each replica crashes every {faults['mtbf_s']:g} s on average, for {faults['repair_s']:g} s"

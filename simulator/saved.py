@@ -22,7 +22,6 @@ _MANIFEST: dict[str, set[str]] = {
     "workload": {"source"},
     "hardware": set(),
     "engine": {"max_num_seqs", "max_num_batched_tokens", "max_model_len", "block_size", "usable_blocks"},
-    "pools": set(),
     "gpus": set(),
     "usd_per_gpu_hour": set(),
     "end_of_run_s": set(),
@@ -67,6 +66,8 @@ def read_folder(folder: Path, tables: Sequence[str]) -> tuple[dict[str, Columns]
         if section is None or (parts and not (isinstance(section, dict) and parts <= section.keys())):
             wanted = f"{key} with {', '.join(sorted(parts))}" if parts else key
             raise InputError(f"{path}: expected the manifest of a saved result, which has {wanted}")
+    if "pools" not in manifest:  # saved before there were any
+        manifest["pools"] = [_only_pool(manifest)]
     delivered, rows = (
         int(columns["requests"]["delivered_tokens"].sum()),
         len(columns["tokens"]["delivered_s"]),
@@ -77,6 +78,18 @@ def read_folder(folder: Path, tables: Sequence[str]) -> tuple[dict[str, Columns]
             " requests.parquet has as delivered"
         )
     return columns, manifest
+
+
+def _only_pool(manifest: dict[str, Any]) -> dict[str, Any]:
+    engine, scenario = manifest["engine"], manifest["scenario"]
+    return {
+        "role": "both",
+        "replicas": scenario["cluster"]["replicas"],
+        "gpu": scenario["hardware"]["gpu"],
+        "tensor_parallel_size": engine.get("tensor_parallel_size", 1),
+        "scheduling": scenario["policy"]["scheduling"]["name"],
+        "usable_blocks": engine["usable_blocks"],
+    }
 
 
 def claim(folder: Path, overwrite: bool) -> None:

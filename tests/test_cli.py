@@ -242,3 +242,17 @@ def test_a_progress_bar_is_drawn_for_a_terminal_only(tiny):
 
 def _root() -> str:
     return str(Path(__file__).parent.parent)
+
+
+def test_results_saved_before_there_were_pools_are_still_shown(tmp_path, capsys):
+    folder = tmp_path / "old"
+    small = ("--set", "workload.limit=5", "--set", "cluster.replicas=2")
+    assert cli.main(["run", "--no-plot", "--out", str(folder), *small]) == 0
+    new = capsys.readouterr().out
+    manifest = json.loads((folder / "manifest.json").read_text())
+    del manifest["pools"]
+    for key in set(manifest["scenario"]["cluster"]) - {"replicas"}:
+        del manifest["scenario"]["cluster"][key]
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    assert cli.main(["show", str(folder)]) == 0
+    assert capsys.readouterr().out == new
