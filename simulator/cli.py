@@ -112,6 +112,9 @@ def compare(
         str | None,
         typer.Option(metavar="KEY=A,B,...", help="Instead of several files: one, with each of these values."),
     ] = None,
+    seeds: Annotated[
+        int, typer.Option(min=1, max=1000, help="Repeat with so many seeds; differences then have intervals.")
+    ] = 1,
     out: Annotated[
         Path | None, typer.Option(help="Folder for the records, one folder a scenario in it.")
     ] = None,
@@ -122,8 +125,8 @@ def compare(
     ] = False,
 ) -> None:
     """Simulate scenarios on the same traffic; print differences in %."""
-    from simulator.comparison import comparison, distinct, traffic_notes, varied
-    from simulator.report import warnings
+    from simulator.comparison import comparison, distinct, over_seeds, traffic_notes, varied
+    from simulator.report import Summary, warnings
 
     paths: list[Path | None] = list(scenarios or [])
     if vary is not None:
@@ -145,15 +148,25 @@ def compare(
     folders = [out / name for name in names] if out is not None else []
     for folder in folders:
         _claim(folder, overwrite)
-    summaries = []
+    summaries: list[list[Summary]] = []
     for i, (name, (scenario, base_dir)) in enumerate(zip(names, chosen, strict=True)):
-        result, failure = _run(scenario, base_dir, folders[i] if folders else None, plot=not no_plot)
-        if failure is not None:
-            raise failure
-        summaries.append(result.summary(base.user, base.slo))
-        for text in warnings(result.manifest, summaries[-1]):
-            _note(f"{name}: {text}")
-    sys.stdout.write(comparison(names, summaries))
+        summaries.append([])
+        for replication in range(seeds):
+            alike = scenario.with_overrides([f"seed={scenario.seed + replication}"])
+            place = folders[i] if folders else None
+            if place is not None and seeds > 1:
+                place = place / f"seed-{alike.seed}"
+            result, failure = _run(alike, base_dir, place, plot=not no_plot)
+            if failure is not None:
+                raise failure
+            summaries[-1].append(result.summary(base.user, base.slo))
+            for text in warnings(result.manifest, summaries[-1][-1]) if replication == 0 else ():
+                _note(f"{name}: {text}")
+    if seeds > 1 and all(each == runs[0] for runs in summaries for each in runs):
+        _note("all seeds give the same: nothing in these scenarios is random, and the intervals mean nothing")
+    sys.stdout.write(
+        over_seeds(names, summaries) if seeds > 1 else comparison(names, [each for (each,) in summaries])
+    )
 
 
 @app.command(name="list")

@@ -74,6 +74,40 @@ def comparison(names: Sequence[str], summaries: Sequence[Summary]) -> str:
     return (_beside if len(names) <= MOST_BESIDE else _ranked)(names, summaries)
 
 
+def over_seeds(names: Sequence[str], summaries: Sequence[Sequence[Summary]]) -> str:
+    """Return one table of several runs, each repeated with the same seeds.
+
+    Means over the seeds; behind them the difference to the first run in percent of its mean, with the 95 %
+    interval of the paired differences (Student's t), or that none is shown where the interval holds zero.
+    """
+    from experiments.stats import paired
+
+    seeds = len(summaries[0])
+    rows = [["", "", names[0]]]
+    for name in names[1:]:
+        rows[0] += [name, "difference [95 %]"]
+    for label, unit, path in _COMPARED:
+        values = [[_look_up(summary, path) for summary in runs] for runs in summaries]
+        if any(value is None for runs in values for value in runs):
+            continue
+        known = [[value for value in runs if value is not None] for runs in values]
+        base = sum(known[0]) / seeds
+        row = [label, unit, number(base)]
+        for runs in known[1:]:
+            found = paired(runs, known[0])
+            shown = found.above_zero or found.below_zero
+            scale = 100 / abs(base) if base else 0.0
+            text = f"{found.mean * scale:+.1f} % [{found.low * scale:+.1f}, {found.high * scale:+.1f}]"
+            equal = runs == known[0]
+            row += [
+                number(sum(runs) / seeds),
+                "=" if equal else text if shown and base else "no difference shown",
+            ]
+        rows.append(row)
+    note = f"means over {seeds} seeds, differences seed by seed; a metric that some run has not is left out"
+    return "\n".join([*table(rows, left=2), "", note]) + "\n"
+
+
 def _ranked(names: Sequence[str], summaries: Sequence[Summary]) -> str:
     path = _RANKED[-1][2]
     order = sorted(range(len(names)), key=lambda i: -(_look_up(summaries[i], path) or 0.0))

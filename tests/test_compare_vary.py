@@ -3,7 +3,7 @@
 import pytest
 
 from simulator import cli
-from simulator.comparison import comparison, varied
+from simulator.comparison import comparison, over_seeds, varied
 from tests.refusals import refusal
 
 QUICK = ["--set", "workload.limit=40", "--set", "cluster.replicas=1"]
@@ -38,6 +38,48 @@ def test_values_of_any_kind(tmp_path, capsys):
     )
     assert capsys.readouterr().out.splitlines()[0].split() == ["4", "64", "diff"]
     assert sorted(path.name for path in (tmp_path / "o").iterdir()) == ["4", "64"]
+
+
+RANDOM = [
+    "--set", "workload.arrivals=poisson", "--set", "workload.rate_rps=20", "--set", "workload.requests=60",
+    "--set", "workload.lengths=chat_sharegpt_vllm", "--set", "cluster.replicas=1",
+]  # fmt: skip
+
+
+def test_over_seeds_a_difference_has_an_interval_or_is_not_shown(capsys, tmp_path):
+    out = tmp_path / "out"
+    vary = "policy.scheduling=vllm_v1,orca"
+    assert cli.main(["compare", "--vary", vary, "--seeds", "3", "--no-plot", "--out", str(out), *RANDOM]) == 0
+    printed = capsys.readouterr()
+    rows = printed.out.splitlines()
+    assert "difference [95 %]" in rows[0]
+    tpot = next(row for row in rows if row.startswith("TPOT"))
+    assert "% [" in tpot
+    assert "means over 3 seeds" in rows[-1]
+    assert "nothing in these scenarios is random" not in printed.err
+    assert sorted(path.name for path in (out / "orca").iterdir()) == ["seed-0", "seed-1", "seed-2"]
+
+
+def test_the_same_twice_shows_no_difference(capsys):
+    vary = "engine.max_num_seqs=500,501"  # neither is ever reached
+    assert cli.main(["compare", "--vary", vary, "--seeds", "2", *RANDOM]) == 0
+    rows = capsys.readouterr().out.splitlines()[1:-2]
+    assert all(row.split()[-1] == "=" for row in rows)
+
+
+def test_seeds_that_change_nothing_are_pointed_out(capsys):
+    assert cli.main(["compare", "--vary", "policy.scheduling=vllm_v1,orca", "--seeds", "2", *QUICK]) == 0
+    assert "nothing in these scenarios is random" in capsys.readouterr().err
+
+
+def test_differences_over_seeds_are_paired():
+    def run(value):
+        return {"throughput": {"requests_per_s": value}}
+
+    noisy = [[run(1.0), run(9.0), run(5.0)], [run(1.1), run(9.1), run(5.1)], [run(9.0), run(1.0), run(5.0)]]
+    row = over_seeds(["a", "b", "c"], noisy).splitlines()[1]
+    assert "+2.0 % [+2.0, +2.0]" in row
+    assert row.rstrip().endswith("no difference shown")
 
 
 @pytest.mark.parametrize(
