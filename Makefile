@@ -20,7 +20,7 @@ check: $(VENV)/dev.stamp
 bench: $(VENV)/dev.stamp
 	$(BIN)/python -m benchmarks
 
-# Every claim of the paper, tested in full (a quarter of an hour), and docs/paper.md with its figures written anew.
+# Every claim of the paper, tested in full (some minutes), and docs/paper.md with its figures written anew.
 paper: $(VENV)/run.stamp
 	$(BIN)/servesim reproduce all --out results/reproduce
 	rm -rf docs/paper && mkdir -p docs/paper
