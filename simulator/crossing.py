@@ -172,13 +172,22 @@ class Crossing(Ledger):
             self._seat(self.seatless.popleft())
         while self.claims:
             job, by_force, granted = self.claims[0]
-            while by_force and self.running and self.blocks_to_receive(job) > self.free_blocks:
-                self.preempt(self.last_running())
+            if by_force:
+                self._make_room_for(job)
             if not self.reserve(job):
                 break
             self.claims.popleft()
             granted(job)
         self.doors = bool(self.joined or self.seatless or self.claims or self.detaching)
+
+    def _make_room_for(self, job: Job) -> None:
+        """Preempt running jobs for one that is to come, the last admitted first.
+
+        Not those whose last token is under way: they are about to free their blocks anyhow.
+        """
+        victims = [each for each in self.running if not each.completing]
+        while victims and self.blocks_to_receive(job) > self.free_blocks:
+            self.preempt(victims.pop())
 
     def _await(self, job: Job, tokens: int) -> None:
         """Count so many tokens of a job that is to come as outstanding here; 0: it does not come."""

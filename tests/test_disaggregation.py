@@ -403,3 +403,26 @@ def test_the_kind_of_link_and_the_overlap_come_from_the_scenario():
 def test_a_wrong_cluster_is_one_sentence(capsys, toml, message):
     Path("s.toml").write_text('[workload]\ntrace = "t.csv"\n' + toml)
     assert message in refusal(capsys, "run", "s.toml", "--no-plot")
+
+
+def test_evict_spares_whoever_is_about_to_end():
+    """A victim whose last token is under way would be computed again for nothing; its blocks are free soon."""
+    from simulator.books import Books
+    from simulator.crossing import Claim
+    from simulator.request import Job
+
+    books = Books(Limits(4, 64, 64, 8, 4))
+    ending, going, coming = Job(0, 0.0, 8, 1, 9), Job(1, 0.0, 8, 9, 9), Job(2, 0.0, 20, 9, 9)
+    for job in (going, ending):
+        books.submit(job)
+    books.open(0.0)
+    assert books.admit(going, 8)
+    assert books.admit(ending, 8)
+    completing = books.advance()  # the step is under way: one more is planned before it ends
+    assert list(completing) == [ending]
+    coming._generated, coming._computed = 1, 20
+    books.claim(Claim(coming, True, lambda job: None))
+    books.open(1.0)
+    assert books.preempted == [going]
+    assert ending in books.running
+    assert coming in books.incoming
