@@ -7,13 +7,8 @@ returns a ``Verdict``; it is found by its name.
 import csv
 import hashlib
 import json
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, fields
-from functools import lru_cache
-from importlib.metadata import PackageNotFoundError, version
-from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -21,14 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from experiments._figures import COLOURS, STYLE, axes, label_panels
+from experiments._runs import close_pools, code_digest, pool_of, whole
 from simulator.metrics.log import RequestLog
 from simulator.metrics.options import Origin, Slo, UserModel
 from simulator.metrics.reader import benefit_tokens, idle_latency_s, meets_token_slo
 from simulator.scenario import Scenario
+from simulator.terminal import counting
 
 if TYPE_CHECKING:
-    from concurrent.futures import ProcessPoolExecutor
-
     from matplotlib.figure import Figure
 
 __all__ = [
@@ -125,12 +120,12 @@ class Study:
             for paths, scenario in zip(zip(*wanted, strict=True), scenarios, strict=True)
             if not all(path.exists() for path in paths)
         }
-        with _bar(label, len(missing)) as advance:
-            for paths, found in self._measured(missing, readings):
+        with counting(label) as on_done:
+            for done, (paths, found) in enumerate(self._measured(missing, readings), 1):
                 for path, summary in zip(paths, found, strict=True):
-                    with _whole(path) as part:
+                    with whole(path) as part:
                         part.write_text(json.dumps(summary), encoding="utf-8")
-                advance()
+                on_done(done, len(missing))
         return [[json.loads(path.read_text(encoding="utf-8")) for path in paths] for paths in wanted]
 
     def per_request(
@@ -144,7 +139,7 @@ class Study:
         path = self._kept(scenario, sorted(columns), "npz")
         if not path.exists():
             found = _columns(scenario, columns)
-            with _whole(path) as part:
+            with whole(path) as part:
                 np.savez_compressed(part, **found)  # type: ignore[arg-type]
         with np.load(path) as kept:
             return {name: kept[name] for name in columns}
@@ -171,7 +166,7 @@ class Study:
 
     def _kept(self, scenario: Scenario, reading: Any, kind: str) -> Path:
         """Where something about a scenario is kept: named after all that it depends on."""
-        content = [_code(), scenario.model_dump(mode="json"), reading]
+        content = [code_digest(), scenario.model_dump(mode="json"), reading]
         text = json.dumps(content, sort_keys=True, default=vars)
         return self.out.parent / "cache" / f"{hashlib.sha256(text.encode()).hexdigest()[:32]}.{kind}"
 
@@ -184,7 +179,7 @@ class Study:
             return
         from concurrent.futures import as_completed
 
-        pool = _pool(self.jobs)
+        pool = pool_of(self.jobs)
         futures = {pool.submit(_measure, scenario, readings): paths for paths, scenario in missing.items()}
         try:
             for future in as_completed(futures):
@@ -265,71 +260,3 @@ def _columns(scenario: Scenario, names: Sequence[str]) -> dict[str, NDArray[Any]
         else:
             found[name] = np.asarray(getattr(result.log, name))
     return found
-
-
-@lru_cache
-def _code() -> str:
-    """A digest of everything that results depend on besides the scenario: the version and the sources."""
-    try:
-        digest = hashlib.sha256(version("servesim").encode())
-    except PackageNotFoundError:
-        digest = hashlib.sha256()
-    root = Path(__file__).parent.parent
-    for package in ("simulator", "policies", "hardware_profiles"):
-        for path in sorted((root / package).rglob("*")):
-            if path.is_file() and "__pycache__" not in path.parts and not path.name.endswith("_cli.py"):
-                digest.update(str(path.relative_to(root)).encode() + path.read_bytes())
-    return digest.hexdigest()
-
-
-_pools: dict[int, "ProcessPoolExecutor"] = {}
-
-
-def close_pools() -> None:
-    """End the processes that simulate, if any were started."""
-    while _pools:
-        _pools.popitem()[1].shutdown(wait=True, cancel_futures=True)
-
-
-def _pool(jobs: int) -> "ProcessPoolExecutor":
-    """Processes that simulate, started once; Ctrl-C is for this process, which lets them finish."""
-    if jobs not in _pools:
-        _pools[jobs] = _new_pool(jobs)
-    return _pools[jobs]
-
-
-def _new_pool(jobs: int) -> "ProcessPoolExecutor":
-    import signal
-    from concurrent.futures import ProcessPoolExecutor
-
-    return ProcessPoolExecutor(
-        jobs,
-        mp_context=get_context("spawn"),
-        initializer=signal.signal,
-        initargs=(signal.SIGINT, signal.SIG_IGN),
-    )
-
-
-@contextmanager
-def _bar(label: str, total: int) -> Iterator[Callable[[], None]]:
-    """Show how many of ``total`` runs are done, where somebody watches; yield what to call after each."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-    console = Console(stderr=True)
-    if total == 0 or not console.is_terminal:
-        yield lambda: None
-        return
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task(label, total=total)
-        yield lambda: bar.advance(task)
-
-
-@contextmanager
-def _whole(path: Path) -> Iterator[Path]:
-    """Yield where to write a file that shall be there whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{os.getpid()}-{path.name}")
-    yield part
-    os.replace(part, path)

@@ -9,7 +9,6 @@ import hashlib
 import itertools
 import json
 import math
-import os
 import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from experiments._runs import code_digest, new_pool, whole
 from simulator.errors import InputError, StallError
 from simulator.scenario import Scenario, default_scenario
 
@@ -37,10 +37,8 @@ class Point:
     @property
     def digest(self) -> str:
         """What its result is kept under: all that the result depends on."""
-        from experiments._reproduce import _code
-
         scenario = self.scenario.model_dump(mode="json")
-        content = [_code(), scenario, list(_files(scenario, self.base_dir))]
+        content = [code_digest(), scenario, list(_files(scenario, self.base_dir))]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:32]
 
 
@@ -235,14 +233,8 @@ class Kept:
 
     def put(self, point: Point, found: Mapping[str, Any]) -> None:
         """Keep a result."""
-        path = self.folder / f"{point.digest}.json"
-        part = path.with_name(f".{os.getpid()}-{path.name}")
-        try:
+        with whole(self.folder / f"{point.digest}.json") as part:
             part.write_text(json.dumps(found), encoding="utf-8")
-            os.replace(part, path)
-        except BaseException:
-            part.unlink(missing_ok=True)
-            raise
 
 
 Finished = Iterator[tuple[Point, dict[str, Any]]]
@@ -254,11 +246,10 @@ def on_cores(points: Sequence[Point], jobs: int) -> Finished:
         for point in points:
             yield point, measure(point)
         return
-    from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-    from multiprocessing import get_context
+    from concurrent.futures import FIRST_COMPLETED, Future, wait
 
     queue = iter(points)
-    with ProcessPoolExecutor(jobs, get_context("spawn"), initializer=_leave_ctrl_c) as pool:
+    with new_pool(jobs) as pool:
         under_way: dict[Future[dict[str, Any]], Point] = {}
         try:
             while True:
@@ -298,13 +289,6 @@ def on_ray(points: Sequence[Point], address: str) -> Finished:
                 yield under_way.pop(done), ray.get(done)
     finally:
         ray.shutdown()
-
-
-def _leave_ctrl_c() -> None:
-    """Ctrl-C is for the process that shows the progress; the others finish their point."""
-    import signal
-
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def run_study(

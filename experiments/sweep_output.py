@@ -2,7 +2,6 @@
 
 import csv
 import math
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from experiments._figures import COLOURS, STYLE, axes
+from experiments._runs import whole
 from experiments.stats import Interval, interval
 from experiments.sweep import Point, Study
 
@@ -52,9 +52,8 @@ def write(study: Study, results: Results, out: Path) -> list[str]:
     import pyarrow.parquet as pq
 
     rows = table(study, results)
-    part = out / ".sweep.parquet"
-    pq.write_table(rows, part)
-    os.replace(part, out / "sweep.parquet")
+    with whole(out / "sweep.parquet") as part:
+        pq.write_table(rows, part)
     with (out / "sweep.csv").open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(rows.column_names)

@@ -1,4 +1,4 @@
-"""The command ``servesim``: run, compare, list, show, validate, reproduce, profile.
+"""The command ``servesim``: run, compare, sweep, list, show, validate, reproduce, profile.
 
 Results go to stdout and are the same for the same scenario; everything else goes to stderr. Exit codes:
 0 done, 1 validate missed a bar, 2 the input or the disk refuses (one sentence), 3 the policy stalled,
@@ -14,8 +14,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from simulator.errors import InputError, StallError
-from simulator.sweep_cli import EXAMPLE as SWEEP_EXAMPLE
-from simulator.sweep_cli import sweep
 from simulator.terminal import progress, quiet_interrupt, stop_on_interrupt
 
 sys.excepthook = quiet_interrupt  # a Ctrl-C may come before main() does
@@ -25,6 +23,8 @@ import typer  # noqa: E402
 from experiments.validate import validate  # noqa: E402
 from simulator.profile_cli import app as profile_app  # noqa: E402
 from simulator.reproduce_cli import reproduce  # noqa: E402
+from simulator.sweep_cli import EXAMPLE as SWEEP_EXAMPLE  # noqa: E402
+from simulator.sweep_cli import sweep  # noqa: E402
 
 if TYPE_CHECKING:
     from simulator.result import Result

@@ -2,8 +2,7 @@
 
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -48,6 +47,7 @@ def sweep(
     from experiments.sweep import Study, on_cores, on_ray, run_study
     from experiments.sweep_output import METRICS, by_point, write
     from simulator.report import number, table
+    from simulator.terminal import counting
 
     chosen = Study.from_toml(study)
     folder = out if out is not None else Path("results") / chosen.name
@@ -56,7 +56,7 @@ def sweep(
         if ray is not None
         else partial(on_cores, jobs=jobs or os.cpu_count() or 1)
     )
-    with _progress() as on_done:
+    with counting("points") as on_done:
         results = run_study(chosen, folder, simulate, on_done)
     files = write(chosen, results, folder)
     failed = [(point, found["error"]) for point, found in results if "error" in found]
@@ -74,19 +74,3 @@ def sweep(
     if failed:
         print(f"servesim: warning: {len(failed)} of {len(results)} points failed", file=sys.stderr)
     print(f"results: {folder} ({', '.join(files)})", file=sys.stderr)
-
-
-@contextmanager
-def _progress() -> Iterator[Callable[[int, int], None]]:
-    """Show points done and the time left, where somebody watches."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    console = Console(stderr=True)
-    if not console.is_terminal:
-        yield lambda done, total: None
-        return
-    columns = TextColumn("points"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-    with Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task("points", total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
