@@ -270,16 +270,19 @@ class Cluster:
         server = job.server
         if server is None:
             return
-        if self.courier is not None:
-            self.courier.cancel(job)
-        if self.hand_offs is not None:
-            self.hand_offs.forget(job)
+        self._call_off(job)
         if job in server.books.departing:
-            server.books.let_go(job)
             server.books.write_off(job, state, self.clock.now)
             server.wake()
         else:
             server.leave(job, state)
+
+    def _call_off(self, job: Job) -> None:
+        """A job does not go where it was to go."""
+        if self.courier is not None:
+            self.courier.cancel(job)
+        if self.hand_offs is not None:
+            self.hand_offs.forget(job)
 
     # Roles and faults
 
@@ -301,21 +304,17 @@ class Cluster:
         self._place_roles()
         halted = [] if self.courier is None else self.courier.touching(replica)
         for transfer in halted:
-            assert self.courier is not None
-            self.courier.cancel(transfer.job)
-            if self.hand_offs is not None:
-                self.hand_offs.forget(transfer.job)
+            self._call_off(transfer.job)
         jobs = replica.crash()
-        if self.hand_offs is not None:
-            for job in jobs:
-                self.hand_offs.forget(job)
+        for job in jobs:
+            self._call_off(job)
         for transfer in halted:
             job, source = transfer.job, transfer.source
             if source is replica or job not in source.books.departing:
                 continue
             if transfer.kind == "migration":
-                source.books.take_back(job)
-                source.wake()
+                assert self.courier is not None
+                self.courier.stay(job, source)
             elif self._may_retry(job):
                 assert self.hand_offs is not None
                 self.hand_offs.offer(job, source)

@@ -78,7 +78,13 @@ class Courier:
         destination.books.receive(job)
         destination.wake()
 
-    def cancel(self, job: Job) -> Transfer | None:
+    def stay(self, job: Job, source: Replica) -> None:
+        """Let a departing job go on where it is, to its end."""
+        job._output_tokens = job._asked_tokens
+        source.books.take_back(job)
+        source.wake()
+
+    def cancel(self, job: Job) -> None:
         """Stop a transfer, if there is one; where the job goes on is the caller's to say."""
         transfer = self.under_way.get(job)
         if transfer is not None:
@@ -89,7 +95,6 @@ class Courier:
             self._write(transfer, arrived=False)
             transfer.destination.books.unreserve(job)
             transfer.destination.wake()
-        return transfer
 
     def touching(self, replica: Replica) -> Iterable[Transfer]:
         """Return the transfers from or to a replica."""

@@ -33,16 +33,10 @@ class Crossing(Ledger):
     )  # fmt: skip
 
     def __init__(
-        self,
-        limits: Limits,
-        *,
-        null_blocks: int = 0,
-        queue_key: Callable[[Job], Any] | None = None,
-        whole: bool = False,
+        self, limits: Limits, *, null_blocks: int = 0, queue_key: Callable[[Job], Any] | None = None
     ) -> None:
-        """``whole``: jobs hold the blocks for all of their output from the beginning."""
         super().__init__(limits, null_blocks=null_blocks, queue_key=queue_key)
-        self.whole = whole
+        self.whole = False  # whether jobs hold the blocks for all of their output from the beginning
         self.on_hand_off: Callable[[Job], None] | None = None  # told whose part here is done
         self.departing: dict[Job, int] = {}  # blocks of jobs that go on elsewhere
         self.detaching: list[tuple[Job, Callable[[Job, bool], None]]] = []  # to leave before the next plan
@@ -95,7 +89,7 @@ class Crossing(Ledger):
         self.doors = True
 
     def let_go(self, job: Job) -> None:
-        """Free the blocks of a departing job: it is elsewhere, or has ended."""
+        """Free the blocks of a departing job, which is elsewhere now."""
         self._give_back(job, self.departing.pop(job))
 
     def take_back(self, job: Job) -> None:
@@ -113,16 +107,13 @@ class Crossing(Ledger):
         if not self.seatless:
             return False
         job = self.seatless.pop()
-        self.records.preemptions.extend((self.step, job.id, job._computed))
-        self._release(job)
-        job._computed = 0
-        job.reserved = False
-        job.preemptions += 1
+        self._lose_cache(job)
         self._enqueue(job, at_head=True)
         return True
 
     def write_off(self, job: Job, state: RequestState, time_s: float) -> None:
-        """Write down the end of a job that is between replicas."""
+        """Free the blocks of a departing job that ends between replicas, and write its end down."""
+        self.let_go(job)
         self._outside_tokens += job.known_tokens  # which nobody counts there
         self._end(job, state, time_s)
 
@@ -200,7 +191,6 @@ class Crossing(Ledger):
         self._depart(job)
         dropped = [state for each, state in self._leaving if each is job]
         if dropped:
-            self.let_go(job)
             self.write_off(job, dropped[0], time_s)
         else:
             assert self.on_hand_off is not None

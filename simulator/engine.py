@@ -133,9 +133,15 @@ def prefix_hits(cluster: Cluster) -> tuple[int, int] | None:
 
 def books_for(limits: Limits, workload: Workload, rows: Sequence[int], policy: Scheduler) -> Books:
     """Return new books of the kind that a policy needs; ``rows`` are the workload's rows of the requests."""
-    null_blocks, queue_key, whole = policy.null_blocks, policy.queue_key(), policy.reserves_whole
+    books = _empty_books(limits, workload, rows, policy)
+    books.whole = policy.reserves_whole
+    return books
+
+
+def _empty_books(limits: Limits, workload: Workload, rows: Sequence[int], policy: Scheduler) -> Books:
+    null_blocks, queue_key = policy.null_blocks, policy.queue_key()
     if policy.prefix_cache() is None:
-        return Books(limits, null_blocks=null_blocks, queue_key=queue_key, whole=whole)
+        return Books(limits, null_blocks=null_blocks, queue_key=queue_key)
 
     def content(request_id: int) -> Content:
         if workload.segments is None or workload.output_stream is None:
@@ -144,13 +150,12 @@ def books_for(limits: Limits, workload: Workload, rows: Sequence[int], policy: S
         return Content(workload.segments[row], int(workload.output_stream[row]))
 
     if policy.prefix_cache() == "radix":
-        return RadixBooks(limits, null_blocks=null_blocks, queue_key=queue_key, content=content, whole=whole)
+        return RadixBooks(limits, null_blocks=null_blocks, queue_key=queue_key, content=content)
     return CachingBooks(
         limits,
         null_blocks=null_blocks,
         queue_key=queue_key,
         content=content,
-        whole=whole,
         deferred=policy.pipeline_depth() > 1,
         partial_first=policy.reuses_partial_blocks_first(),
     )

@@ -46,11 +46,10 @@ class HandOffs:
             return
         destination = self.choose(job, decoders)
         if destination is source:  # it has changed its role
-            self.stay(job, source)
+            self.courier.stay(job, source)
             return
         books = destination.books
         if books.blocks_to_receive(job) > books.total_blocks:
-            source.books.let_go(job)
             source.books.write_off(job, RequestState.FAILED, self.courier.clock.now)
         elif not books.claims and books.reserve(job):
             self._send(self.courier.begin("hand_off", job, source, destination))
@@ -61,18 +60,12 @@ class HandOffs:
             job.reserved = False
             destination.submit(job)
         elif self.rule.when_full == "colocate":
-            self.stay(job, source)
+            self.courier.stay(job, source)
         else:
             self.courier.begin("hand_off", job, source, destination).waits = True
             self.courier.quiet.hold()  # whatever frees blocks at the decode side reaches the link now
             books.claim(Claim(job, self.rule.when_full == "evict", self._granted))
             destination.wake()
-
-    def stay(self, job: Job, source: Replica) -> None:
-        """Let a job decode where its prompt was computed."""
-        job._output_tokens = job._asked_tokens
-        source.books.take_back(job)
-        source.wake()
 
     def forget(self, job: Job) -> None:
         """A job does not go anywhere any more."""

@@ -186,11 +186,7 @@ class Ledger:
         grown beyond the whole cache fails (with ``strict_engine`` it is queued all the same).
         """
         self._stop_running(job)
-        self._release(job)
-        self.records.preemptions.extend((self.step, job.id, job._computed))
-        job._computed = 0
-        job.reserved = False
-        job.preemptions += 1
+        self._lose_cache(job)
         self.preempted.append(job)
         outgrown = self.blocks_for(job.known_tokens) > self.total_blocks and not job.completing
         if outgrown and not self.limits.strict_engine:
@@ -296,6 +292,14 @@ class Ledger:
         """Take all blocks of a job that is not in the decode group back."""
         self.free_blocks += job.blocks
         job.blocks = 0
+
+    def _lose_cache(self, job: Job) -> None:
+        """Give a job's blocks back: what it had computed is computed again later."""
+        self._release(job)
+        self.records.preemptions.extend((self.step, job.id, job._computed))
+        job._computed = 0
+        job.reserved = False
+        job.preemptions += 1
 
     def _end(self, job: Job, state: RequestState, time_s: float) -> None:
         """Write down the final state of a job that is in no queue any more."""

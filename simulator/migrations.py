@@ -88,12 +88,12 @@ class Migrations:
         transfer = self.courier.under_way.get(job)
         if transfer is None:
             if there:  # called off meanwhile
-                self.stay(job)
+                self.courier.stay(job, job.server)
         elif not there:
             self.courier.cancel(job)
         elif not transfer.destination.books.reserve(job):
             self.courier.cancel(job)
-            self.stay(job)
+            self.courier.stay(job, transfer.source)
         else:
             under_way = transfer.source.under_way
             # With asynchronous scheduling a step with its last token here may still be under way.
@@ -104,11 +104,6 @@ class Migrations:
         job = transfer.job
         if self.courier.under_way.get(job) is transfer:
             self.courier.send(transfer, job.computed_tokens - self._copies[job].tokens, self.courier.arrive)
-
-    def stay(self, job: Job) -> None:
-        """Let a job that has stopped go on where it was."""
-        job.server.books.take_back(job)
-        job.server.wake()
 
     @staticmethod
     def _decodes(job: Job, source: Replica) -> bool:

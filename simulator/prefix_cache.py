@@ -86,10 +86,9 @@ class SharingBooks(Books):
         null_blocks: int = 0,
         queue_key: Callable[[Job], Any] | None = None,
         content: Callable[[int], Content],
-        whole: bool = False,
     ) -> None:
         """``content`` returns what a request consists of."""
-        super().__init__(limits, null_blocks=null_blocks, queue_key=queue_key, whole=whole)
+        super().__init__(limits, null_blocks=null_blocks, queue_key=queue_key)
         self._content = content
         self._contents: dict[Job, Content] = {}
         self.hit_tokens = 0  # known tokens found at admissions
@@ -138,12 +137,11 @@ class CachingBooks(SharingBooks):
         null_blocks: int = 0,
         queue_key: Callable[[Job], Any] | None = None,
         content: Callable[[int], Content],
-        whole: bool = False,
         deferred: bool = False,
         partial_first: bool = True,
     ) -> None:
         """``partial_first`` reuses unfindable blocks first."""
-        super().__init__(limits, null_blocks=null_blocks, queue_key=queue_key, content=content, whole=whole)
+        super().__init__(limits, null_blocks=null_blocks, queue_key=queue_key, content=content)
         self._blocks: dict[Job, list[int]] = {}  # the blocks of each running job, in order
         self._references = [0] * self.total_blocks
         self._free: OrderedDict[int, None] = OrderedDict.fromkeys(range(self.total_blocks))

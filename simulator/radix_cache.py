@@ -35,10 +35,9 @@ class RadixBooks(SharingBooks):
         null_blocks: int = 0,
         queue_key: Callable[[Job], Any] | None = None,
         content: Callable[[int], Content],
-        whole: bool = False,
     ) -> None:
         """``content`` returns what a request consists of."""
-        super().__init__(limits, null_blocks=null_blocks, queue_key=queue_key, content=content, whole=whole)
+        super().__init__(limits, null_blocks=null_blocks, queue_key=queue_key, content=content)
         self._tree = RadixTree(limits.block_size)
         self._nodes: dict[Job, Node] = {}  # of running jobs: the end of what the tree holds of them, locked
         self._chunked: list[Job] = []  # had a chunk of their prompt, not the last, in the step planned last
