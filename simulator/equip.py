@@ -18,12 +18,14 @@ from hardware_profiles import (
 )
 from hardware_profiles.gpu import GIB
 from simulator.deployment import Deployment, Fault, Faults, HandOff, Link, Pool, Role
-from simulator.discover import load
+from simulator.discover import Kind, load
 from simulator.errors import InputError
 from simulator.limits import Limits
 from simulator.policy import Scheduler
 from simulator.scenario import Scenario
-from simulator.scenario_policy import PolicyChoice
+from simulator.scenario_cluster import PoolSpec
+from simulator.scenario_engine import Engine
+from simulator.scenario_policy import IDLE_POLICY, PolicyChoice
 
 _Part = TypeVar("_Part")
 
@@ -36,14 +38,6 @@ LINKS = {
     "pcie": (55.0, 10e-6),
     "infiniband": (50.0, 20e-6),
     "ethernet": (12.5, 100e-6),
-}
-# The policies that do nothing
-_IDLE = {
-    "admission": "none",
-    "abandonment": "none",
-    "migration": "none",
-    "roles": "fixed",
-    "delivery": "immediate",
 }
 
 
@@ -79,7 +73,7 @@ def servers(scenario: Scenario, base_dir: Path | None = None) -> list[Server]:
         pool = getattr(scenario.cluster, role)
         if pool is not None:
             hardware = {} if pool.gpu is None else {"gpu": pool.gpu}
-            keys = ("tensor_parallel_size", "max_num_seqs", "max_num_batched_tokens", "num_gpu_blocks")
+            keys = PoolSpec.model_fields.keys() & Engine.model_fields.keys()
             engine = {key: getattr(pool, key) for key in keys if getattr(pool, key) is not None}
             scheduling = pool.scheduling or scenario.policy.scheduling
             alike = scenario.model_copy(
@@ -108,7 +102,7 @@ def deploy(scenario: Scenario, pools: Sequence[Server]) -> Deployment:
             Pool(_maker(each.scheduling), each.cost, each.limits, each.replicas, each.role) for each in pools
         ],
         router=make_policy("routing", policy.routing),
-        **{kind: _unless_idle(kind, getattr(policy, kind)) for kind in _IDLE},
+        **{kind: _unless_idle(kind, getattr(policy, kind)) for kind in IDLE_POLICY},
         link=Link(
             bytes_per_s=(cluster.link.bandwidth_gb_s or gb_s) * 1e9,
             latency_s=latency_s if cluster.link.latency_s is None else cluster.link.latency_s,
@@ -135,9 +129,9 @@ def deploy(scenario: Scenario, pools: Sequence[Server]) -> Deployment:
     )
 
 
-def _unless_idle(kind: str, choice: PolicyChoice) -> Any:
+def _unless_idle(kind: Kind, choice: PolicyChoice) -> Any:
     """Return a policy, or None where it is the one that does nothing, so that nobody has to ask it."""
-    return None if choice.name == _IDLE[kind] else make_policy(kind, choice)
+    return None if choice.name == IDLE_POLICY[kind] else make_policy(kind, choice)
 
 
 def _maker(choice: PolicyChoice) -> Callable[[], Scheduler]:

@@ -23,7 +23,6 @@ _LATENCIES = (
 )
 _BOUNDS = {"ttft_s": "TTFT", "tpot_s": "TPOT", "tail_tbt_s": "tail TBT", "e2e_s": "E2E"}
 
-_NO_POLICY = ("none", "immediate", "fixed")  # not worth a line
 NOTICEABLE = 0.01  # share of the busy time from which a doubt is worth a warning
 
 
@@ -67,6 +66,9 @@ def report(manifest: Mapping[str, Any], summary: Summary, log: "RequestLog") -> 
 
 
 def _facts(manifest: Mapping[str, Any], summary: Summary, log: "RequestLog") -> list[str]:
+    from simulator.scenario_policy import IDLE_POLICY  # which only scenarios need otherwise
+
+    policies: dict[Any, Any] = manifest["scenario"]["policy"]
     scenario, engine, workload = manifest["scenario"], manifest["engine"], manifest["workload"]
     limits = ("max_num_seqs", "max_num_batched_tokens", "max_model_len", "block_size")
     span_s = float(log.arrival_s[-1] - log.arrival_s[0]) if log.n else 0.0
@@ -82,8 +84,8 @@ def _facts(manifest: Mapping[str, Any], summary: Summary, log: "RequestLog") -> 
             "Policies",
             [
                 f"{kind} {_named(choice)}"
-                for kind, choice in scenario["policy"].items()
-                if kind in ("scheduling", "routing") or choice["name"] not in _NO_POLICY
+                for kind, choice in policies.items()
+                if choice["name"] != IDLE_POLICY.get(kind)
             ],
         ),
         *_block(

@@ -7,7 +7,7 @@ found. Sections are frozen; ``with_overrides`` makes a changed copy.
 from collections.abc import Sequence
 from copy import deepcopy
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Self
 
 from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
@@ -15,58 +15,10 @@ from simulator import scenario_toml
 from simulator.errors import InputError
 from simulator.metrics.options import Slo, UserModel
 from simulator.scenario_cluster import Cluster
+from simulator.scenario_engine import Engine, Hardware, Section, Share
 from simulator.scenario_errors import sentence, unknown_key
-from simulator.scenario_policy import AtLeastOne, Policy, Section, Share
+from simulator.scenario_policy import Policy
 from simulator.workload.spec import Name, WorkloadSpec
-
-
-class Hardware(Section):
-    """Which GPU runs which model."""
-
-    gpu: str = Field("h100-80gb-sxm", description="see: servesim list gpus")
-    model: str = Field(
-        "llama-3.1-8b", description="see: servesim list models; or path to a Hugging Face config.json"
-    )
-    cost_model: Literal["auto", "analytic", "tabulated"] = Field(
-        "auto",
-        description="a formula, measured tables, or (auto) tables where there are some for this hardware",
-    )
-    overheads: str | None = Field(
-        None,
-        description="what the engine adds to the kernels, as named in the GPU's profile; unset: by policy",
-    )
-    quantization: Literal["fp8", "nvfp4"] | None = Field(
-        None, description="of the layers' matrices; unset: as the model's config says"
-    )
-
-
-class Engine(Section):
-    """KV cache and limits of one serving engine, under vLLM's names."""
-
-    block_size: Annotated[int, Field(ge=1, le=65536)] | None = Field(
-        None, description="tokens in a KV block; unset: the default of the policy's engine, 16 or SGLang's 1"
-    )
-    gpu_memory_utilization: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] = Field(
-        0.9, description="share of the GPU's memory that the engine may use"
-    )
-    max_num_seqs: AtLeastOne | None = Field(
-        None, description="requests running at once; unset: vLLM's default for the GPU"
-    )
-    max_num_batched_tokens: AtLeastOne | None = Field(
-        None,
-        description="tokens computed in a step; unset: vLLM's default, more if prompts must be whole",
-    )
-    num_gpu_blocks: AtLeastOne | None = Field(None, description="KV blocks; unset: computed from the memory")
-    max_model_len: AtLeastOne | None = Field(
-        None, description="longest sequence in tokens; unset: the model's own, cut to what the KV cache holds"
-    )
-    tensor_parallel_size: Literal[1, 2, 4, 8] = Field(1, description="GPUs that an engine spreads over")
-    swap_space: Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)] = Field(
-        4.0, description="GiB of host memory a GPU, for policies that swap KV blocks out"
-    )
-    strict_engine: bool = Field(
-        False, description="do what the engine does even where that hangs, for requests that can never fit"
-    )
 
 
 class Run(Section):

@@ -5,7 +5,8 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from simulator.errors import InputError
-from simulator.scenario_policy import AtLeastOne, MoreThanZero, PolicyChoice, Seconds, Section, choice
+from simulator.scenario_engine import AtLeastOne, MoreThanZero, Seconds, Section
+from simulator.scenario_policy import PolicyChoice, choice
 
 Replicas = Annotated[int, Field(ge=1, le=10_000)]
 

@@ -2,10 +2,11 @@
 
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_serializer
+from pydantic import BeforeValidator, Field, model_serializer
 
 from simulator.discover import Kind, complete
 from simulator.errors import InputError
+from simulator.scenario_engine import Engine, Section
 
 DEFAULT_POLICY: dict[Kind, str] = {
     "scheduling": "vllm_v1",
@@ -16,29 +17,10 @@ DEFAULT_POLICY: dict[Kind, str] = {
     "delivery": "immediate",
     "roles": "fixed",
 }
-# Limits of the engine, which people look for among a policy's parameters
-ENGINE_KEYS = (
-    "block_size",
-    "gpu_memory_utilization",
-    "max_num_seqs",
-    "max_num_batched_tokens",
-    "num_gpu_blocks",
-    "max_model_len",
-    "tensor_parallel_size",
-    "swap_space",
-    "strict_engine",
-)
-
-Share = Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)]
-AtLeastOne = Annotated[int, Field(ge=1, le=10**9)]
-Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-MoreThanZero = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-
-
-class Section(BaseModel):
-    """A table of a scenario: frozen, strictly typed, unknown keys refused."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+# The kinds whose default does nothing
+IDLE_POLICY: dict[Kind, str] = {
+    kind: name for kind, name in DEFAULT_POLICY.items() if kind not in ("scheduling", "routing")
+}
 
 
 class PolicyChoice(Section):
@@ -67,7 +49,7 @@ def choice(kind: Kind, field: str = "") -> BeforeValidator:
             raise InputError(f"{field}: expected a name or a table with a name, got {value!r}")
         params = {"name": DEFAULT_POLICY[kind], **value}
         name = params.pop("name")
-        for key in params.keys() & set(ENGINE_KEYS):
+        for key in params.keys() & Engine.model_fields.keys():
             raise InputError(f"{field}.{key}: not a policy's parameter; expected as engine.{key}")
         if not isinstance(name, str):
             raise InputError(f"{field}.name: expected a name in quotes, got {name!r}")

@@ -86,8 +86,11 @@ ARROWS = {
     "policies.migration": ["simulator.policy", "simulator.request"],
     "policies.delivery": [],
     "policies.roles": ["simulator.policy"],
-    "simulator.scenario_policy": ["simulator.discover", "simulator.errors"],
-    "simulator.scenario_cluster": ["simulator.errors", "simulator.scenario_policy"],
+    "simulator.scenario_engine": [],
+    "simulator.scenario_policy": ["simulator.discover", "simulator.errors", "simulator.scenario_engine"],
+    "simulator.scenario_cluster": [
+        "simulator.errors", "simulator.scenario_engine", "simulator.scenario_policy",
+    ],
     "hardware_profiles": ["simulator.cost", "simulator.errors"],
 }  # fmt: skip
 FREE = {"simulator", "simulator.runner", "simulator.cli", "policies", "experiments"}
