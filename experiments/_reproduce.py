@@ -10,7 +10,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +31,7 @@ __all__ = [
     "ORIGINS",
     "STYLE",
     "Reading",
+    "Setting",
     "Study",
     "Summary",
     "Verdict",
@@ -221,6 +222,26 @@ def base_scenario(
             table = table[section]
         table[last] = value
     return Scenario(**tables)
+
+
+class Setting(NamedTuple):
+    """Traffic and what serves it, for policies to be compared in."""
+
+    title: str
+    traffic: Traffic
+    rate_rps: float
+    requests: int
+    overrides: dict[str, Any]
+
+    def scenario(self, seed: int, policy: Mapping[str, Any], share: float = 1.0) -> Scenario:
+        """Return the scenario of a policy with a seed and a share of the requests."""
+        return base_scenario(
+            traffic=self.traffic,
+            rate_rps=self.rate_rps,
+            requests=int(self.requests * share),
+            seed=seed,
+            overrides={**self.overrides, **policy},
+        )
 
 
 def main(run: Callable[[Study], Verdict]) -> None:

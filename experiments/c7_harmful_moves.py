@@ -44,11 +44,11 @@ import numpy as np
 from experiments._reproduce import (
     COLOURS,
     ORIGINS,
+    Setting,
     Study,
     Summary,
     Verdict,
     axes,
-    base_scenario,
     label_panels,
     main,
 )
@@ -70,16 +70,6 @@ SMALL = {"engine.max_model_len": 16000}  # so that the longest request fits into
 MARKERS = "osD^vPX"
 MATERIAL = 0.005  # share of the tokens: a gain that would be worth the moves
 IN_HAND_S = 0.1  # a reader with that much text notices no move
-
-
-class Setting(NamedTuple):
-    """Traffic and a cluster, and who is compared there."""
-
-    title: str
-    traffic: Literal["chat", "long", "azure"]
-    rate_rps: float
-    requests: int
-    overrides: dict[str, Any]
 
 
 SLOW_REPLICA = [{"kind": "slow", "replica": 0, "at_s": 4.0, "for_s": 12.0, "factor": 3.0}]
@@ -245,14 +235,7 @@ def _simulate(
     """Return the summaries, by the deadlines' origin, and the scenarios of all policies in all settings."""
     scenarios = {
         (setting.title, name): [
-            base_scenario(
-                traffic=setting.traffic,
-                rate_rps=setting.rate_rps,
-                requests=int(setting.requests * (quick_share if study.quick else 1)),
-                seed=seed,
-                overrides={**setting.overrides, **policy},
-            )
-            for seed in study.seeds
+            setting.scenario(seed, policy, quick_share if study.quick else 1.0) for seed in study.seeds
         ]
         for setting, (name, policy) in product(settings, policies.items())
     }

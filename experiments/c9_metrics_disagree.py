@@ -38,7 +38,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import reduce
 from itertools import combinations, product
 from operator import getitem
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,11 +46,11 @@ from numpy.typing import NDArray
 from experiments._reproduce import (
     COLOURS,
     ORIGINS,
+    Setting,
     Study,
     Summary,
     Verdict,
     axes,
-    base_scenario,
     label_panels,
     main,
 )
@@ -94,16 +94,6 @@ METRICS = (
     Metric("tail TBT", ("slo", "attainment_all"), Slo(tail_tbt_s=0.1)),
 )
 READINGS = tuple(dict.fromkeys(metric.slo for metric in METRICS))
-
-
-class Setting(NamedTuple):
-    """Traffic and the memory of the one replica that serves it."""
-
-    title: str
-    traffic: Literal["chat", "long", "azure"]
-    rate_rps: float
-    requests: int
-    overrides: dict[str, Any]
 
 
 COMMON = {
@@ -192,8 +182,9 @@ def most_disputed(first: Floats, second: Floats) -> tuple[int, int]:
 
 def run(study: Study) -> Verdict:
     """Simulate all settings, draw, and judge."""
+    share = 0.6 if study.quick else 1.0
     scenarios = {
-        (setting.title, name): [_scenario(study, setting, policy, seed) for seed in study.seeds]
+        (setting.title, name): [setting.scenario(seed, policy, share) for seed in study.seeds]
         for setting, (name, policy) in product(SETTINGS, POLICIES.items())
     }
     flat = [each for some in scenarios.values() for each in some]
@@ -227,16 +218,6 @@ def run(study: Study) -> Verdict:
         f" {sum(pair.disagree for pair in other)} of them surely."
     )
     return Verdict(verdict.outcome, verdict.claim, verdict.numbers + also)
-
-
-def _scenario(study: Study, setting: Setting, policy: Mapping[str, Any], seed: int) -> Scenario:
-    return base_scenario(
-        traffic=setting.traffic,
-        rate_rps=setting.rate_rps,
-        requests=setting.requests * (6 if study.quick else 10) // 10,
-        seed=seed,
-        overrides={**setting.overrides, **policy},
-    )
 
 
 def _value(summary: Summary, metric: Metric) -> float:
