@@ -24,12 +24,14 @@ chunks. ``passes`` is above the true number of passes: it also takes the part of
 not hide behind the reading of weights.
 """
 
+from math import inf
+
 import numpy as np
 
 from hardware_profiles.gpu import EngineOverheads, Gpu, MeasuredRange
 from hardware_profiles.model import Model
 from hardware_profiles.step_cost import SATURATING_DECODES, HardwareCost, all_reduce_s, packing_loss_factor
-from simulator.cost import StepShape
+from simulator.cost import DecodePiece, StepShape
 
 # Passes over whole activations that every GPU makes: norms and residuals. The rest is divided. Chosen on the
 # tables of 2 to 8 GPUs: prefill within 2 to 7 % and decode within 2 to 7 % of them on average.
@@ -108,6 +110,20 @@ class AnalyticCost(HardwareCost):
         """The grid that the coefficients were scored on."""
         return self.gpu.kernel_fit.measured_range
 
+    def decode_piece(self, seqs: int, context_tokens: int) -> DecodePiece:
+        """Return the line on which steps of so many decodes lie."""
+        return 0.0, inf, self._fixed_s(seqs), self._s_per_context_token
+
+    def _fixed_s(self, seqs: int) -> float:
+        """Return what a step of so many decodes takes besides reading their contexts."""
+        fixed_s = self._decode_memo.get(seqs)
+        if fixed_s is None:
+            head_s = max(self._head_s_per_seq * seqs, self._head_read_s)
+            fixed_s = self._token_s(seqs) + head_s + self._s_per_seq * seqs
+            if seqs <= _MEMO:
+                self._decode_memo[seqs] = fixed_s
+        return fixed_s
+
     def step_s(self, shape: StepShape) -> float:
         """Return the duration of one engine step in seconds, overheads included; 0 if empty."""
         seqs = shape.decode_seqs
@@ -118,10 +134,7 @@ class AnalyticCost(HardwareCost):
             try:
                 fixed_s = self._decode_memo[seqs]
             except KeyError:
-                head_s = max(self._head_s_per_seq * seqs, self._head_read_s)
-                fixed_s = self._token_s(seqs) + head_s + self._s_per_seq * seqs
-                if seqs <= _MEMO:
-                    self._decode_memo[seqs] = fixed_s
+                fixed_s = self._fixed_s(seqs)
             step_s = fixed_s + self._s_per_context_token * shape.decode_context_tokens
         else:
             entries, pairs, context = (

@@ -30,13 +30,11 @@ from hardware_profiles.gpu import EngineOverheads, Gpu, MeasuredRange
 from hardware_profiles.model import Model
 from hardware_profiles.step_cost import HardwareCost, all_reduce_s, packing_loss_factor
 from hardware_profiles.tables import Floats, OperatorTable
-from simulator.cost import StepShape
+from simulator.cost import DecodePiece, StepShape
 
 _MEMO = 65_536  # largest key of the memos, to bound them
 
 Line = tuple[list[float], list[tuple[float, float]]]  # knots, and offset and slope of each piece
-
-Piece = tuple[float, float, float, float]  # from, to, offset and slope
 
 
 class TabulatedCost(HardwareCost):
@@ -76,7 +74,7 @@ class TabulatedCost(HardwareCost):
         self._chunks, self._priors, prefill_ms = _grid(table.prefill)
         self._form, self._ratio = _form_and_ratio(self._chunks, self._priors, self._to_s * prefill_ms)
         self._decode_lines: dict[int, Line] = {}
-        self._last_piece: dict[int, Piece] = {}
+        self._last_piece: dict[int, DecodePiece] = {}
         self._beside_lines: dict[int, Line] = {}
         self._prefill_lines: dict[int, Line] = {}
 
@@ -101,9 +99,9 @@ class TabulatedCost(HardwareCost):
             try:
                 low, high, offset, slope = self._last_piece[seqs]
             except KeyError:
-                low, high, offset, slope = self._decode_piece(seqs, context)
+                low, high, offset, slope = self.decode_piece(seqs, context)
             if not low <= context < high:
-                low, high, offset, slope = self._decode_piece(seqs, context)
+                low, high, offset, slope = self.decode_piece(seqs, context)
             step_s = offset + slope * context
         else:
             entries, tokens = shape.prefill_seqs, shape.prefill_tokens
@@ -160,7 +158,7 @@ class TabulatedCost(HardwareCost):
         ).T
         return mixing
 
-    def _decode_piece(self, seqs: int, context: int) -> Piece:
+    def decode_piece(self, seqs: int, context: int) -> DecodePiece:
         """Return the piece of ``_decode_line`` that holds a sum of contexts, and keep it for the next step."""
         knots, pieces = self._decode_lines.get(seqs) or self._decode_line(seqs)
         piece = bisect_right(knots, context)

@@ -1,9 +1,10 @@
 """The replica's side of the ledger: arrivals, departures, and what a planned step turns into."""
 
-from collections.abc import Callable, Sequence
+from bisect import bisect_left
+from collections.abc import Sequence
 
-from simulator.cost import StepShape
 from simulator.crossing import Crossing
+from simulator.records import RUN_COLUMNS
 from simulator.request import Job, RequestState
 
 # Steps that a replica may run on by itself before it lets the rest of the program have a look.
@@ -113,12 +114,7 @@ class Books(Crossing):
         return len(self.running) == self.group.size > 0 and not self.swapped and not self.doors
 
     def coast(
-        self,
-        price: Callable[[StepShape], float],
-        start_s: float,
-        until_s: float,
-        spare_blocks: int,
-        pipelined: bool,
+        self, start_s: float, until_s: float, spare_blocks: int, pipelined: bool
     ) -> tuple[float, float]:
         """Run steps in which everyone decodes and nothing else happens, as far as that lasts.
 
@@ -127,7 +123,7 @@ class Books(Crossing):
         that starts there or later). Does what planning each of these steps would do, to the last bit.
         Returns the start and the end of the last step, or ``start_s`` twice if there was none.
         """
-        group, shape = self.group, self.shape
+        group, shape, price, piece = self.group, self.shape, self.price, self.decode_piece
         size, first_tick = group.size, group.tick
         tick = first_tick
         openers, last_ticks, block_size = group.openers, group.last_ticks, group.block_size
@@ -140,12 +136,18 @@ class Books(Crossing):
         shape.decode_seqs = size
         context_tokens = first_context = group.context_tokens()
         begun_s = end_s = start_s
+        low = high = offset = slope = 0.0
         for tick in range(first_tick, first_tick + STEPS_IN_A_ROW):
             blocks_left = free_blocks - openers[tick % block_size]
             if blocks_left < spare_blocks or tick + 1 in last_ticks or (pipelined and end_s >= until_s):
                 break
-            shape.decode_context_tokens = context_tokens
-            next_s = end_s + price(shape)
+            if piece is None:
+                shape.decode_context_tokens = context_tokens
+                next_s = end_s + price(shape)
+            else:
+                if not low <= context_tokens < high:
+                    low, high, offset, slope = piece(size, context_tokens)
+                next_s = end_s + (offset + slope * context_tokens)
             if next_s >= until_s and not pipelined:
                 break
             free_blocks = blocks_left
@@ -162,6 +164,29 @@ class Books(Crossing):
         self.free_blocks = free_blocks
         group.tick = tick
         return begun_s, end_s
+
+    def ahead(self, now_s: float, depth: int) -> int:
+        """Return how many steps of the last coast would not be planned yet, in a pipeline of that depth.
+
+        A step that ends at this very instant has not ended yet.
+        """
+        ends, (_, count, start_s, _, _) = self.records.run_ends, self.records.runs[-len(RUN_COLUMNS) :]
+        first = len(ends) - int(count)
+        planned = bisect_left(ends, now_s, first) - first + depth
+        if depth > 1 and now_s <= start_s:
+            planned -= 1  # the step before the first is still under way
+        return max(0, int(count) - planned)
+
+    def cut_short(self, steps: int) -> None:
+        """Take back the last ``steps`` steps of the last coast, not all of them."""
+        group, records = self.group, self.records
+        if steps:
+            records.runs[1 - len(RUN_COLUMNS)] -= steps
+            del records.run_ends[-steps:], records.run_blocks[-steps:]
+        for _ in range(steps):
+            group.tick -= 1
+            self.free_blocks += group.openers[group.tick % group.block_size]
+        self.step -= steps
 
     def close(self, steps_under_way: int) -> None:
         """Settle the record when the simulation ends; steps that have not ended are not in it."""

@@ -3,7 +3,8 @@
 * Exact times: an arrival at ``t`` happens at ``t``, not at ``now + (t - now)``, which can differ by
   one rounding.
 * One rule for ties: whatever *arrives* at ``t`` is seen by whatever is *decided* at ``t``. Arrivals are
-  ordinary events; step ends and wake-ups are ``LATE`` events of the same instant.
+  ordinary events; step ends and wake-ups are ``LATE`` events of the same instant, in the order of the
+  replicas whenever they were scheduled.
 """
 
 import math
@@ -13,12 +14,12 @@ from typing import Any
 
 import simpy
 from simpy.core import EmptySchedule, StopSimulation
-from simpy.events import Event, EventPriority
+from simpy.events import Event, EventPriority, Process
 
-Process = Generator[Event, Any, None]
+Steps = Generator[Event, Any, None]  # of a process
 
-LATE = EventPriority(2)  # after SimPy's URGENT (0) and NORMAL (1)
-_LAST = EventPriority(3)
+_LATE = 2  # after SimPy's URGENT (0) and NORMAL (1); plus the rank of whose event it is
+_LAST = EventPriority(1 << 30)
 _NORMAL = EventPriority(1)
 _FIRST = EventPriority(-1)
 
@@ -34,9 +35,9 @@ class Clock(simpy.Environment):
         """Return an event at exactly ``time_s`` (>= now), before every late event of that instant."""
         return self._schedule_at(time_s, _NORMAL)
 
-    def late_at(self, time_s: float) -> Event:
-        """Return an event at exactly ``time_s`` (>= now), after everything else of that instant."""
-        return self._schedule_at(time_s, LATE)
+    def late_at(self, time_s: float, rank: int = 0) -> Event:
+        """Return an event at exactly ``time_s`` (>= now), after all but those of that instant with higher ranks."""
+        return self._schedule_at(time_s, EventPriority(_LATE + rank))
 
     def last_at(self, time_s: float) -> Event:
         """Return an event at exactly ``time_s`` (>= now), after the late events of that instant."""
@@ -46,6 +47,16 @@ class Clock(simpy.Environment):
         """End the simulation at ``time_s``, before anything else that happens at that instant."""
         self.stops_at_s = time_s
         self._schedule_at(time_s, _FIRST).callbacks.append(StopSimulation.callback)
+
+    @staticmethod
+    def redirect(process: Process, event: Event) -> None:
+        """Have a process that waits for an event wait for another one instead."""
+        assert process._target is not None
+        assert process._target.callbacks is not None
+        process._target.callbacks.remove(process._resume)
+        assert event.callbacks is not None
+        event.callbacks.append(process._resume)
+        process._target = event
 
     @property
     def stopped(self) -> bool:
@@ -105,9 +116,9 @@ class Quiet:
         """Return an event as ``Clock.at`` does, which no replica will run past."""
         return self._expect(self._clock.at(time_s), time_s)
 
-    def late_at(self, time_s: float) -> Event:
+    def late_at(self, time_s: float, rank: int = 0) -> Event:
         """Return an event as ``Clock.late_at`` does, which no replica will run past."""
-        return self._expect(self._clock.late_at(time_s), time_s)
+        return self._expect(self._clock.late_at(time_s, rank), time_s)
 
     def last_at(self, time_s: float) -> Event:
         """Return an event as ``Clock.last_at`` does, which no replica will run past."""
@@ -148,8 +159,8 @@ class Quiet:
 class WakeUp(Event):
     """What an idle process waits for; ``ring`` wakes it after all arrivals of that instant."""
 
-    def ring(self) -> None:
-        """Wake the waiting process; call once."""
+    def ring(self, rank: int = 0) -> None:
+        """Wake the waiting process, as an event of ``Clock.late_at``; call once."""
         self._ok = True
         self._value = None
-        self.env.schedule(self, LATE)
+        self.env.schedule(self, EventPriority(_LATE + rank))

@@ -10,6 +10,7 @@ from simulator.courier import Courier
 from simulator.deployment import Deployment
 from simulator.errors import InputError
 from simulator.faults import FaultInjector
+from simulator.fleet import Fleet
 from simulator.hand_off import HandOffs
 from simulator.migrations import Migrations
 from simulator.policy import Router
@@ -80,8 +81,8 @@ class Cluster:
     def _place_roles(self) -> None:
         """Keep the lists of who takes requests and who takes hand-offs up to date."""
         up = [each for each in self.replicas if each.up]
-        self._entrances = [each for each in up if each.role != "decode"]
-        self._decoders = [each for each in up if each.role == "decode"]
+        self._entrances = Fleet(each for each in up if each.role != "decode")
+        self._decoders = Fleet(each for each in up if each.role == "decode")
 
     def _couple(self) -> None:
         """Set up what connects replicas, and say whose steps may reach others."""
@@ -102,6 +103,7 @@ class Cluster:
         for each in self.replicas:
             each.quiet = quiet
             each.couples = (closed and len(self.replicas) > 1) or switching or each.role == "prefill"
+            each.dreams = len(self.replicas) > 1
             if watched:
                 each.on_end = self._ended
             if self.hand_offs is not None:
@@ -142,6 +144,7 @@ class Cluster:
         chosen = self._chosen = []
         for each in self.replicas:
             each.quiet = Quiet(self.clock)  # only its own arrivals reach it
+            each.dreams = False
 
         def replica_of(request: Request) -> int:
             job = self._job(request, request.row, request.arrival_s)

@@ -57,8 +57,17 @@ class StepShape:
             self.prefill_context_tokens += sign * (prior + tokens)
 
 
+# From which sum of contexts on, up to below which, a step of so many decodes and nothing else costs
+# ``offset + slope * context_tokens`` seconds
+DecodePiece = tuple[float, float, float, float]
+
+
 class CostModel(Protocol):
-    """How long a step takes: a pure function of its shape, with no clock and no hidden randomness."""
+    """How long a step takes: a pure function of its shape, with no clock and no hidden randomness.
+
+    A model may have a method ``decode_piece(seqs, context_tokens) -> DecodePiece`` too: steps of nothing but
+    decodes are then priced without a call each. It has to agree with ``step_s`` to the last bit.
+    """
 
     def step_s(self, shape: StepShape) -> float:
         """Return the duration of one step in seconds; finite and >= 0."""

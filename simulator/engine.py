@@ -91,6 +91,7 @@ def assemble(workload: Workload, deployment: Deployment) -> Cluster:
 def unfold(cluster: Cluster) -> tuple[Tables, float]:
     """Turn what a cluster has recorded into tables; also return the time of the last event."""
     for server in cluster.replicas:
+        server.wake_from_dream()
         server.books.close(len(server.under_way))
     workload, deployment, rows = (
         cluster.workload,

@@ -93,6 +93,7 @@ class FaultInjector:
 
     def _apply(self, index: int) -> None:
         """Of several faults at once the worst counts."""
+        self.replicas[index].wake_from_dream()
         cost = self.replicas[index].cost
         assert isinstance(cost, SlowableCost)
         cost.factor = max(self._slowed[index], default=1.0)

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, ClassVar, Literal
 
-from simulator.cost import StepShape
+from simulator.cost import DecodePiece, StepShape
 from simulator.decode_group import DecodeGroup
 from simulator.limits import Limits
 from simulator.records import Records
@@ -23,7 +23,7 @@ class Ledger:
 
     __slots__ = (
         "_admissions", "_chunks", "_leaving", "_outside_tokens", "_queue_key", "block_size",
-        "changed", "doors", "free_blocks", "free_cpu_blocks", "fruitless_steps", "group", "joined", "limits", "now_s",
+        "changed", "decode_piece", "doors", "free_blocks", "free_cpu_blocks", "fruitless_steps", "group", "joined", "limits", "now_s",
         "on_end", "partial", "preempted", "price", "records", "running", "shape", "step", "swapped", "ticks",
         "token_budget", "total_blocks", "waiting",
     )  # fmt: skip
@@ -55,6 +55,7 @@ class Ledger:
         self.ticks = False  # whether the decode group is scheduled in this step
         self.on_end: Callable[[Job, RequestState, float], None] | None = None  # told of every end
         self.price: Callable[[StepShape], float] = _no_price  # how long a step of some shape would take, s
+        self.decode_piece: Callable[[int, int], DecodePiece] | None = None  # as in ``simulator.cost``
         self.fruitless_steps = 0  # since a step produced a token
         self._leaving: list[tuple[Job, RequestState]] = []  # dropped since the last plan
         self.doors = False  # whether anybody comes or goes before the next plan other than by the policy

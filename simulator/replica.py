@@ -3,10 +3,11 @@
 from collections import deque
 from collections.abc import Callable, Collection, Sequence
 from itertools import islice
+from math import inf
 from typing import Literal
 
 from simulator.books import NOBODY, STEPS_IN_A_ROW, Books
-from simulator.clock import Clock, Process, Quiet, WakeUp
+from simulator.clock import Clock, Quiet, Steps, WakeUp
 from simulator.cost import CostModel, StepShape
 from simulator.errors import StallError
 from simulator.policy import Scheduler
@@ -41,6 +42,7 @@ class Replica:
         self.clock = clock
         self.quiet = Quiet(clock)  # a cluster may have several replicas share one
         self.couples = False  # whether its steps' ends reach others, so that none may run past them
+        self.dreams = False  # whether it decodes on though something may reach it, and takes that back then
         self.cost = cost
         self.past: list[Records] = []  # of the lives before each crash
         self.index = 0  # in its cluster
@@ -50,77 +52,97 @@ class Replica:
         self.on_hand_off: Callable[[Job], None] | None = None  # told whose part here is done
         # told of the jobs whose part here a planned step completes, when it begins and when it ends
         self.on_last_chunk: Callable[[Sequence[Job], float, float], None] | None = None
-        self._policy, self._books = policy, books
+        self.on_lighter: Callable[[], None] | None = (
+            None  # told when its outstanding tokens may have become fewer
+        )
+        self._new_policy, self._new_books = policy, books
+        self._dream_until_s: float | None = None  # when it has done all that it has decoded ahead of time
         self._begin_anew()
         self.restart()
 
     def _begin_anew(self) -> None:
         """Have nothing in memory."""
-        self.policy = self._policy()
-        self.books = self._books(self.policy)
-        self.books.price = self.cost.step_s
+        self.policy = self._new_policy()
+        self._depth, self._spare_blocks = self.policy.pipeline_depth(), self.policy.coast_spare_blocks()
+        self._before: tuple[float, Sequence[Job], bool] = 0.0, NOBODY, False  # the last coast
+        self._books = self._new_books(self.policy)
+        self._books.price = self.cost.step_s
+        self._books.decode_piece = getattr(self.cost, "decode_piece", None)
         self.listen()
-        self.records = self.books.records
+        self.records = self._books.records
         # end, completed jobs and whether the decode group ticks, of the steps that are planned
         self.under_way: deque[tuple[float, Sequence[Job], bool]] = deque()
         self._asleep: WakeUp | None = None
 
+    @property
+    def books(self) -> Books:
+        """Its queues and KV blocks as they are at this moment, for others to look at and to change."""
+        self.wake_from_dream()
+        if self.on_lighter is not None:
+            self.on_lighter()
+        return self._books
+
     def listen(self) -> None:
         """Have the books tell what ``on_end`` and ``on_hand_off`` are to hear."""
-        self.books.on_end = self.on_end
-        self.books.on_hand_off = self.on_hand_off
+        self._books.on_end = self.on_end
+        self._books.on_hand_off = self.on_hand_off
 
     def restart(self) -> None:
         """Serve, from now on."""
-        self.clock.process(self._serve())
+        self._process = self.clock.process(self._serve())
 
     @property
     def outstanding_tokens(self) -> int:
         """Known tokens of the unfinished requests here."""
-        return self.books.outstanding_tokens
+        tokens = self._books.outstanding_tokens
+        if self._dream_until_s is not None:
+            tokens -= self._books.ahead(self.clock.now, self._depth) * self._books.group.size
+        return tokens
 
     @property
     def outstanding_requests(self) -> int:
         """Unfinished requests here."""
-        books = self.books
+        books = self._books
         here = len(books.waiting) + len(books.running) + len(books.swapped) + len(books.seatless)
         return here + len(books.departing) + len(books.incoming)
 
     @property
     def waiting_requests(self) -> int:
         """Queued requests."""
-        return len(self.books.waiting)
+        return len(self._books.waiting)
 
     @property
     def running(self) -> Collection[Job]:
         """Running requests, in order of admission."""
-        return self.books.running.keys()
+        self.wake_from_dream()
+        return self._books.running.keys()
 
     @property
     def free_blocks(self) -> int:
         """Free KV blocks."""
-        return self.books.free_blocks
+        self.wake_from_dream()
+        return self._books.free_blocks
 
     @property
     def total_blocks(self) -> int:
         """KV blocks that requests can use."""
-        return self.books.total_blocks
+        return self._books.total_blocks
 
     @property
     def block_size(self) -> int:
         """Tokens in a KV block."""
-        return self.books.block_size
+        return self._books.block_size
 
     def cached_tokens(self, job: Job) -> int:
         """Known tokens of a request that the prefix cache holds."""
-        return self.books.cached_tokens(job)
+        return self._books.cached_tokens(job)
 
     def predicted_ttft_s(self, job: Job) -> float:
         """Seconds to compute all queued prompts and then this one, in steps as full as the budget allows.
 
         Neither the rest of the step under way nor waiting for a seat or for KV blocks is in it.
         """
-        books, group = self.books, self.books.group
+        books, group = self._books, self._books.group
         tokens = max(1, books.uncomputed_tokens + job.known_tokens - books.cached_tokens(job))
         room = max(1, books.limits.max_num_batched_tokens - group.size)
         full, rest = divmod(tokens, room)
@@ -152,8 +174,9 @@ class Replica:
 
     def crash(self) -> list[Job]:
         """Stop, and lose everything in memory; return the jobs that were here. ``restart`` brings it back."""
+        books = self.books
         ticks = sum(ticked for _, _, ticked in self.under_way)
-        jobs = self.books.crash(self.clock.now, ticks, len(self.under_way))
+        jobs = books.crash(self.clock.now, ticks, len(self.under_way))
         self.past.append(self.records)
         self._begin_anew()
         return jobs
@@ -161,6 +184,7 @@ class Replica:
     @property
     def last_step_s(self) -> float:
         """Duration of the step that was planned last, 0 before the first."""
+        self.wake_from_dream()
         records = self.records
         runs, steps = records.runs, records.steps
         if runs and (not steps or runs[-len(RUN_COLUMNS)] > steps[-1 - len(STEP_COLUMNS)]):
@@ -171,9 +195,10 @@ class Replica:
 
     def undelivered_tokens(self, job: Job) -> int:
         """Of a running job's generated tokens, those whose steps have not ended yet."""
+        self.wake_from_dream()
         if not self.under_way:
             return 0
-        ends, first = self.records.prompt_ends, self.books.step - len(self.under_way)
+        ends, first = self.records.prompt_ends, self._books.step - len(self.under_way)
         tokens = 0
         for row in range(len(ends) - 2, -1, -2):
             if ends[row + 1] < first:
@@ -181,7 +206,7 @@ class Replica:
             tokens += ends[row] == job.id
         if job._decoding is not None:
             ticks = sum(ticked for _, _, ticked in self.under_way)
-            tokens += min(ticks, self.books.group.tick - job._joined_tick)
+            tokens += min(ticks, self._books.group.tick - job._joined_tick)
         return tokens
 
     @property
@@ -192,31 +217,68 @@ class Replica:
     def wake(self) -> None:
         """Have a look at the books, if it sleeps."""
         if self._asleep is not None:
-            self._asleep.ring()
+            self._asleep.ring(self.index)
             self._asleep = None
 
-    def _serve(self) -> Process:
-        clock, books, plan, price = self.clock, self.books, self.policy.plan, self.cost.step_s
-        ahead, late_at = (_NEVER, self.quiet.late_at) if self.couples else (self.quiet, clock.late_at)
+    def wake_from_dream(self) -> None:
+        """Take back the steps that would not be planned yet, because something may reach it now."""
+        if self._dream_until_s is None:
+            return
+        self._dream_until_s = None
+        books, depth, under_way = self._books, self._depth, self.under_way
+        books.cut_short(books.ahead(self.clock.now, depth))
+        ends, steps = self.records.run_ends, int(self.records.runs[1 - len(RUN_COLUMNS)])
+        under_way.clear()
+        if steps < depth:
+            under_way.append(self._before)
+        under_way.extend((end_s, NOBODY, True) for end_s in ends[-min(steps, depth) :])
+        self.clock.redirect(self._process, self._late_at(under_way[0][0], self.index))
+
+    def _coast(self, now_s: float, busy_until_s: float, until_s: float) -> tuple[float, float]:
+        """Run steps that need no plan; return when the next one is to be planned, and may start."""
+        books, under_way, spare_blocks = self._books, self.under_way, self._spare_blocks
+        assert spare_blocks is not None
+        if self._depth == 1:
+            return books.coast(now_s, until_s, spare_blocks, False)[1], busy_until_s
+        self._before = under_way[0]
+        if not self._before[1]:
+            begun_s, end_s = books.coast(busy_until_s, until_s, spare_blocks, True)
+            if end_s > busy_until_s:
+                under_way[0] = end_s, NOBODY, True
+                return begun_s, end_s
+        return now_s, busy_until_s
+
+    def _serve(self) -> Steps:
+        clock, books, plan, price = self.clock, self._books, self.policy.plan, self.cost.step_s
+        quiet, rank = (_NEVER if self.couples else self.quiet), self.index
+        late_at = self._late_at = (self.quiet if self.couples else clock).late_at
         begin, advance, retire = books.open, books.advance, books.retire
         running, waiting, swapped, shape = books.running, books.waiting, books.swapped, books.shape
         seatless = books.seatless
         total_blocks, write, under_way = books.total_blocks, self.records.steps.extend, self.under_way
-        depth = self.policy.pipeline_depth()
+        depth = self._depth
+        may_coast = self._spare_blocks is not None
         now_s = busy_until_s = clock.now
         in_a_row = 0
-        spare_blocks = self.policy.coast_spare_blocks()
         while True:
-            if not waiting and spare_blocks is not None and len(under_way) == depth - 1 and books.steady():
+            if not waiting and may_coast and len(under_way) == depth - 1 and books.steady():
                 # Nobody waits and all running jobs decode: the next steps need no plan.
-                if depth == 1:
-                    _, now_s = books.coast(price, now_s, ahead.until_s, spare_blocks, False)
-                elif not under_way[0][1]:
-                    begun_s, end_s = books.coast(price, busy_until_s, ahead.until_s, spare_blocks, True)
-                    if end_s > busy_until_s:
-                        now_s, busy_until_s = begun_s, end_s
-                        under_way[0] = end_s, NOBODY, True
+                limit_s = inf if self.dreams else quiet.until_s
+                first_step = books.step
+                now_s, busy_until_s = self._coast(now_s, busy_until_s, limit_s)
+                if books.step > first_step and now_s > clock.now and now_s >= quiet.until_s:
+                    self._dream_until_s = now_s
+                    yield late_at(now_s, rank)
+                    if self._books is not books:
+                        return  # it crashed meanwhile
+                    in_a_row = 0
+                    if self._dream_until_s is None:  # it was woken, and a step has ended since
+                        busy_until_s = under_way[-1][0]
+                        now_s = under_way.popleft()[0]
+                        continue
+                    self._dream_until_s = None
             while len(under_way) < depth and (running or waiting or swapped or seatless or books.claims):
+                lighter = books.doors
                 begin(now_s)
                 plan(books)
                 start_s = end_s = busy_until_s if busy_until_s > now_s else now_s
@@ -234,6 +296,8 @@ class Replica:
                 ticks = books.ticks
                 completing = advance()
                 under_way.append((end_s, completing, ticks))
+                if (completing or lighter or books.changed) and self.on_lighter is not None:
+                    self.on_lighter()
                 if completing and self.on_last_chunk is not None:
                     self.on_last_chunk(completing, start_s, end_s)
                 busy_until_s = end_s
@@ -241,15 +305,15 @@ class Replica:
                     self._watch()
             if not under_way:
                 yield self._next_arrival()
-                if self.books is not books:
-                    return  # it crashed meanwhile
+                if self._books is not books:
+                    return
                 now_s = clock.now
                 continue
             end_s, completing, _ = under_way[0]
             in_a_row += 1
-            if end_s >= ahead.until_s or in_a_row > STEPS_IN_A_ROW:
-                yield late_at(end_s)
-                if self.books is not books:
+            if end_s >= quiet.until_s or in_a_row > STEPS_IN_A_ROW:
+                yield late_at(end_s, rank)
+                if self._books is not books:
                     return
                 in_a_row = 0
             now_s = end_s
@@ -265,14 +329,14 @@ class Replica:
 
         Not while blocks are held for jobs on their way, which will be free some day.
         """
-        on_the_way = self.books.departing or self.books.incoming
-        if not on_the_way and self.books.fruitless_steps > FRUITLESS_STEPS + self.outstanding_tokens:
+        on_the_way = self._books.departing or self._books.incoming
+        if not on_the_way and self._books.fruitless_steps > FRUITLESS_STEPS + self.outstanding_tokens:
             raise StallError(self.stall("keeps planning steps that produce no token for"))
 
     def stall(self, what: str) -> str:
         """One sentence about a replica that makes no progress."""
-        jobs = [*islice(self.books.running, 3), *islice(self.books.waiting, 3)]
+        jobs = [*islice(self._books.running, 3), *islice(self._books.waiting, 3)]
         return (
             f"policy {type(self.policy).__name__} {what} {self.outstanding_requests} requests at "
-            f"{self.books.now_s:.3f} s (the first of them: {', '.join(map(repr, jobs))})"
+            f"{self._books.now_s:.3f} s (the first of them: {', '.join(map(repr, jobs))})"
         )

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from numpy.typing import NDArray
 
-from simulator.clock import Clock, Process, Quiet
+from simulator.clock import Clock, Quiet, Steps
 from simulator.request import RequestState
 from simulator.workload.workload import Workload
 
@@ -91,7 +91,7 @@ class Traffic:
                 last[request.session] = request.row
         return first
 
-    def _arrive(self, requests: Iterable[Request], quiet: Quiet, apart: bool = False) -> Process:
+    def _arrive(self, requests: Iterable[Request], quiet: Quiet, apart: bool = False) -> Steps:
         """Open loop: every request arrives at its time, whatever becomes of the others."""
         clock = self.clock
         for request in requests:

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from simulator import clock
+from simulator.replica import Replica
 from simulator.request import RequestState
 from tests.cluster_cases import KV_BYTES, MODES, deployments, play
 from tests.engine_cases import CHOICES
@@ -112,11 +113,14 @@ def test_laws_of_deployments(choice, mode, data):
 @settings(max_examples=60, deadline=None)
 @given(deployments())
 def test_running_ahead_changes_nothing(case):
-    """Replicas that run on while nothing can reach them do what they would do event by event."""
+    """Replicas that run on, whether nothing can reach them or they take it back, do what they would event by event."""
     traffic, deployment = case
     one = play(traffic, copy.deepcopy(deployment))[1].tables
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(clock.Quiet, "until_s", property(lambda self: 0.0, lambda self, value: None))
+        patch.setattr(
+            Replica, "dreams", property(lambda self: False, lambda self, value: None), raising=False
+        )
         two = play(traffic, copy.deepcopy(deployment))[1].tables
     for table in ("steps", "tokens", "requests", "transfers"):
         for name, column in getattr(one, table).items():

@@ -32,7 +32,7 @@ ARROWS = {
         "simulator.ledger", "simulator.limits", "simulator.records", "simulator.request",
     ],
     "simulator.books": [
-        "simulator.cost", "simulator.crossing", "simulator.decode_group", "simulator.request",
+        "simulator.crossing", "simulator.decode_group", "simulator.records", "simulator.request",
     ],
     "simulator.prefix_cache": [
         "simulator.books", "simulator.decode_group", "simulator.limits", "simulator.request",
@@ -45,6 +45,7 @@ ARROWS = {
         "simulator.books", "simulator.clock", "simulator.cost", "simulator.errors", "simulator.policy",
         "simulator.records", "simulator.request",
     ],
+    "simulator.fleet": ["simulator.replica"],
     "simulator.deployment": ["simulator.cost", "simulator.limits", "simulator.policy"],
     "simulator.link": ["simulator.clock"],
     "simulator.courier": [
@@ -63,7 +64,7 @@ ARROWS = {
     "simulator.metrics": ["simulator.errors", "simulator.request"],
     "simulator.cluster": [
         "simulator.clock", "simulator.courier", "simulator.deployment", "simulator.errors", "simulator.faults",
-        "simulator.hand_off", "simulator.migrations", "simulator.policy", "simulator.replica",
+        "simulator.fleet", "simulator.hand_off", "simulator.migrations", "simulator.policy", "simulator.replica",
         "simulator.request", "simulator.rng", "simulator.ticker", "simulator.traffic", "simulator.workload",
     ],
     "simulator.ticker": ["simulator.clock"],

@@ -3,7 +3,7 @@
 import random
 from collections.abc import Sequence
 
-from simulator.policy import ReplicaView
+from simulator.policy import ReplicaView, least_loaded
 from simulator.request import Job
 
 
@@ -12,5 +12,4 @@ class LeastLoaded:
 
     def route(self, job: Job, replicas: Sequence[ReplicaView], draw: random.Random) -> int:
         """Return the index of the least loaded replica."""
-        loads = [replica.outstanding_tokens for replica in replicas]
-        return loads.index(min(loads))
+        return least_loaded(replicas)

@@ -3,7 +3,7 @@
 import random
 from collections.abc import Sequence
 
-from simulator.policy import ReplicaView
+from simulator.policy import ReplicaView, least_loaded, place_of
 from simulator.request import Job
 
 
@@ -21,11 +21,10 @@ class SessionAffinity:
     def route(self, job: Job, replicas: Sequence[ReplicaView], draw: random.Random) -> int:
         """Return the index of the session's replica."""
         home = self._home.get(job.session)
-        for index, replica in enumerate(replicas):
-            if replica is home:
-                return index
-        loads = [replica.outstanding_tokens for replica in replicas]
-        chosen = loads.index(min(loads))
+        place = None if home is None else place_of(home, replicas)
+        if place is not None:
+            return place
+        chosen = least_loaded(replicas)
         if job.session >= 0:
             self._home[job.session] = replicas[chosen]
         return chosen
