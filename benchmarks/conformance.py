@@ -76,7 +76,7 @@ class Probe:
                 probe.ended = len(self.records.ended)
                 super().open(now_s)
 
-            def steady(self) -> bool:
+            def steady(self, completing: object) -> bool:
                 return False  # every step is to be seen
 
             def advance(self) -> Sequence[Job]:

@@ -76,7 +76,10 @@ class TabulatedCost(HardwareCost):
         self._decode_lines: dict[int, Line] = {}
         self._last_piece: dict[int, DecodePiece] = {}
         self._beside_lines: dict[int, Line] = {}
-        self._prefill_lines: dict[int, Line] = {}
+        self._chunk_knots: list[float] = self._chunks.tolist()
+        self._prior_knots: list[float] = self._priors.tolist()
+        self._ratio_table: list[list[float]] = self._ratio.tolist()
+        self._ratio_pieces: dict[tuple[int, int], tuple[float, float]] = {}
 
     @property
     def measured_range(self) -> MeasuredRange:
@@ -108,11 +111,11 @@ class TabulatedCost(HardwareCost):
             keys = shape.prefill_context_tokens
             chunk = tokens // entries
             prior = (keys - tokens) / entries
+            cell = bisect_right(self._prior_knots, prior)
             try:
-                knots, pieces = self._prefill_lines[chunk]
+                offset, slope = self._ratio_pieces[chunk, cell]
             except KeyError:
-                knots, pieces = self._prefill_line(chunk)
-            offset, slope = pieces[bisect_right(knots, prior)]
+                offset, slope = self._ratio_piece(chunk, cell)
             constant, per_pair, per_key = self._form
             step_s = self._prefill_step_s + (
                 (constant + per_pair * shape.prefill_attention_pairs + per_key * keys)
@@ -181,17 +184,40 @@ class TabulatedCost(HardwareCost):
         return _remember(self._beside_lines, seqs, line)
 
     def _row(self, grid_s: Floats, seqs: int) -> Floats:
-        """Return the seconds at every context measured for ``seqs`` decodes."""
-        return np.array([_beyond_points(self._batches, column, seqs) for column in grid_s.T])
+        """Return the seconds at every context measured for ``seqs`` decodes; beyond the last, along its slope."""
+        x = self._batches
+        if len(x) == 1 or seqs <= x[0]:
+            return np.asarray(grid_s[0])
+        if seqs > x[-1]:
+            slope = np.maximum(0.0, (grid_s[-1] - grid_s[-2]) / (x[-1] - x[-2]))
+            return np.asarray(grid_s[-1] + slope * (seqs - x[-1]))
+        cell = int(np.searchsorted(x, seqs, side="right")) - 1
+        if cell == len(x) - 1:
+            return np.asarray(grid_s[-1])
+        slope = (grid_s[cell + 1] - grid_s[cell]) / (x[cell + 1] - x[cell])
+        return np.asarray(slope * (seqs - x[cell]) + grid_s[cell])
 
-    def _prefill_line(self, chunk: int) -> Line:
-        """Return the ratio of table to form for a chunk of so many tokens, by its prior tokens."""
-        ratios = np.array([np.interp(chunk, self._chunks, column) for column in self._ratio.T])
-        knots = self._priors
-        if len(knots) == 1:
-            knots, ratios = np.append(knots, knots + 1), np.append(ratios, ratios)
-        line = _line(knots, ratios, flat_beyond=True)
-        return _remember(self._prefill_lines, chunk, line)
+    def _ratio_piece(self, chunk: int, cell: int) -> tuple[float, float]:
+        """Return offset and slope, in a chunk's prior tokens, of the ratio of table to form in one cell of these."""
+        knots = self._prior_knots
+        if 0 < cell < len(knots):
+            low, high = self._ratio_at(chunk, cell - 1), self._ratio_at(chunk, cell)
+            slope = (high - low) / (knots[cell] - knots[cell - 1])
+            piece = low - slope * knots[cell - 1], slope
+        else:  # flat before the first knot and after the last
+            piece = self._ratio_at(chunk, 0 if cell == 0 else len(knots) - 1), 0.0
+        if chunk <= _MEMO:
+            self._ratio_pieces[chunk, cell] = piece
+        return piece
+
+    def _ratio_at(self, chunk: int, prior: int) -> float:
+        """Return the ratio of table to form of a chunk at a prior measured, linear between chunks measured."""
+        x, ratio = self._chunk_knots, self._ratio_table
+        above = bisect_right(x, chunk)
+        if above == 0 or above == len(x):
+            return ratio[0 if above == 0 else -1][prior]
+        low, high = ratio[above - 1][prior], ratio[above][prior]
+        return (high - low) / (x[above] - x[above - 1]) * (chunk - x[above - 1]) + low
 
 
 def _at(points: Floats, x: Floats) -> Floats:
@@ -217,18 +243,10 @@ def _beyond(dense: list[float], index: int) -> float:
     return dense[index] if index <= last else dense[last] + (dense[last] - dense[last - 1]) * (index - last)
 
 
-def _beyond_points(x: Floats, y: Floats, at: float) -> float:
-    """Return y between points, and beyond the last one where its slope leads."""
-    if at <= x[-1] or len(x) == 1:
-        return float(np.interp(at, x, y))
-    return float(y[-1] + max(0.0, (y[-1] - y[-2]) / (x[-1] - x[-2])) * (at - x[-1]))
-
-
-def _line(knots: Floats, y: Floats, flat_beyond: bool = False) -> Line:
-    """Return the broken line through points, flat before the first one and (if so told) after the last."""
+def _line(knots: Floats, y: Floats) -> Line:
+    """Return the broken line through points, flat before the first one and never falling after the last."""
     slopes = np.diff(y) / np.diff(knots)
-    after = 0.0 if flat_beyond else max(0.0, float(slopes[-1]))
-    slopes = np.concatenate([[0.0], slopes, [after]])
+    slopes = np.concatenate([[0.0], slopes, [max(0.0, float(slopes[-1]))]])
     anchors = np.concatenate([[0], np.arange(len(knots))])
     offsets = y[anchors] - slopes * knots[anchors]
     return knots.tolist(), list(zip(offsets.tolist(), slopes.tolist(), strict=True))

@@ -1,7 +1,9 @@
 """The replica's side of the ledger: arrivals, departures, and what a planned step turns into."""
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
+from itertools import accumulate
+from math import ceil
 
 from simulator.crossing import Crossing
 from simulator.records import RUN_COLUMNS
@@ -109,68 +111,94 @@ class Books(Crossing):
             if self.on_end is not None:
                 self.on_end(job, RequestState.COMPLETED, end_s)
 
-    def steady(self) -> bool:
-        """Whether every running job decodes, and nobody is swapped out or about to leave."""
-        return len(self.running) == self.group.size > 0 and not self.swapped and not self.doors
+    def steady(self, completing: Sequence[Job]) -> bool:
+        """Whether all running jobs but those that a step under way completes decode, and nobody comes or goes."""
+        size = self.group.size
+        return len(self.running) == size + len(completing) > 0 < size and not (self.swapped or self.doors)
 
     def coast(
-        self, start_s: float, until_s: float, spare_blocks: int, pipelined: bool
-    ) -> tuple[float, float]:
-        """Run steps in which everyone decodes and nothing else happens, as far as that lasts.
+        self,
+        start_s: float,
+        until_s: float,
+        spare_blocks: int,
+        pipelined: bool,
+        most_steps: int = STEPS_IN_A_ROW,
+        to_completion: bool = True,
+    ) -> tuple[float, float, Sequence[Job]]:
+        """Run steps in which everyone decodes, as far as they need no plan.
 
-        The first step starts at ``start_s``. Ends before anybody completes, before ``spare_blocks``
-        blocks would no longer be left, and before a step that ends at ``until_s`` or later (pipelined:
-        that starts there or later). Does what planning each of these steps would do, to the last bit.
-        Returns the start and the end of the last step, or ``start_s`` twice if there was none.
+        The first of them is planned now and starts at ``start_s``; the others are planned when the step
+        before them ends (pipelined: when that starts) and before ``until_s``. Ends with the first step that
+        completes anybody (not ``to_completion``: before it, unless it is the very first), and before
+        ``spare_blocks`` blocks would no longer be left. Does what planning each of these steps would do, to
+        the last bit. Returns the start and the end of the last step, or ``start_s`` twice if there was none,
+        and whom it completes.
         """
-        group, shape, price, piece = self.group, self.shape, self.price, self.decode_piece
-        size, first_tick = group.size, group.tick
-        tick = first_tick
-        openers, last_ticks, block_size = group.openers, group.last_ticks, group.block_size
-        free_blocks, total_blocks = self.free_blocks, self.total_blocks
-        records = self.records
-        write_end, write_blocks = records.run_ends.append, records.run_blocks.append
+        group, records = self.group, self.records
+        size, tick, last_ticks = group.size, group.tick, group.last_ticks
         self.open(start_s)
         if size > self.token_budget:
-            return start_s, start_s
+            return start_s, start_s, NOBODY
+        stop, most = tick + 1, tick + most_steps
+        while stop not in last_ticks and stop < most:
+            stop += 1
+        steps = stop - tick
+        if steps > 1 and not to_completion and stop in last_ticks:
+            steps -= 1
+        context_tokens = group.context_base + size * tick
+        ends = self._decode_ends(start_s, context_tokens, size, steps, until_s)
+        steps = len(ends) - 1
+        if ends[-1] >= until_s and steps > 1:
+            before = (
+                bisect_left(ends, until_s, 0, steps - 1)
+                if pipelined
+                else bisect_left(ends, until_s, 1, steps) - 1
+            )
+            steps = 1 + before
+        used = list(accumulate(group.opening(steps), initial=self.total_blocks - self.free_blocks))
+        most_used = self.total_blocks - spare_blocks
+        if used[steps] > most_used:
+            steps = bisect_right(used, most_used) - 1
+            if steps <= 0:
+                return start_s, start_s, NOBODY
+        records.run_ends += ends[1 : steps + 1]
+        records.run_blocks += used[1 : steps + 1]
+        records.runs += self.step, steps, start_s, size, context_tokens, len(self.running)
+        self.fruitless_steps = 0
+        self.step += steps
+        self.free_blocks = self.total_blocks - used[steps]
+        group.tick = tick = tick + steps
+        return ends[steps - 1], ends[steps], group.finished() if tick in last_ticks else NOBODY
+
+    def _decode_ends(
+        self, start_s: float, context_tokens: int, size: int, steps: int, until_s: float
+    ) -> list[float]:
+        """Return ``start_s`` and the ends of up to so many steps of nothing but decodes, at least of one.
+
+        Where one ends at ``until_s`` or later, those behind it may be left out.
+        """
+        piece = self.decode_piece
+        if piece is not None:
+            _, high, offset, slope = piece(size, context_tokens)
+            stop = context_tokens + size * steps
+            contexts = range(context_tokens, stop if stop < high else ceil(high), size)
+            return list(accumulate([offset + slope * context for context in contexts], initial=start_s))
+        shape, price = self.shape, self.price
         shape.decode_seqs = size
-        context_tokens = first_context = group.context_tokens()
-        begun_s = end_s = start_s
-        low = high = offset = slope = 0.0
-        for tick in range(first_tick, first_tick + STEPS_IN_A_ROW):
-            blocks_left = free_blocks - openers[tick % block_size]
-            if blocks_left < spare_blocks or tick + 1 in last_ticks or (pipelined and end_s >= until_s):
+        ends = [start_s]
+        for shape.decode_context_tokens in range(context_tokens, context_tokens + size * steps, size):
+            ends.append(ends[-1] + price(shape))
+            if ends[-1] >= until_s:
                 break
-            if piece is None:
-                shape.decode_context_tokens = context_tokens
-                next_s = end_s + price(shape)
-            else:
-                if not low <= context_tokens < high:
-                    low, high, offset, slope = piece(size, context_tokens)
-                next_s = end_s + (offset + slope * context_tokens)
-            if next_s >= until_s and not pipelined:
-                break
-            free_blocks = blocks_left
-            write_end(next_s)
-            write_blocks(total_blocks - free_blocks)
-            context_tokens += size
-            begun_s, end_s = end_s, next_s
-        else:
-            tick += 1
-        if tick > first_tick:
-            self.fruitless_steps = 0
-            records.runs.extend((self.step, tick - first_tick, start_s, size, first_context))
-        self.step += tick - first_tick
-        self.free_blocks = free_blocks
-        group.tick = tick
-        return begun_s, end_s
+        return ends
 
     def ahead(self, now_s: float, depth: int) -> int:
         """Return how many steps of the last coast would not be planned yet, in a pipeline of that depth.
 
         A step that ends at this very instant has not ended yet.
         """
-        ends, (_, count, start_s, _, _) = self.records.run_ends, self.records.runs[-len(RUN_COLUMNS) :]
+        ends = self.records.run_ends
+        _, count, start_s, *_ = self.records.runs[-len(RUN_COLUMNS) :]
         first = len(ends) - int(count)
         planned = bisect_left(ends, now_s, first) - first + depth
         if depth > 1 and now_s <= start_s:

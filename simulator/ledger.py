@@ -22,8 +22,8 @@ class Ledger:
     """What a policy sees of its replica, and what it may do to it in one step."""
 
     __slots__ = (
-        "_admissions", "_chunks", "_leaving", "_outside_tokens", "_queue_key", "block_size",
-        "changed", "decode_piece", "doors", "free_blocks", "free_cpu_blocks", "fruitless_steps", "group", "joined", "limits", "now_s",
+        "_admissions", "_chunks", "_leaving", "_outside_tokens", "_queue_key", "block_size", "changed", "decode_piece",
+        "doors", "free_blocks", "free_cpu_blocks", "fruitless_steps", "group", "joined", "limits", "now_s",
         "on_end", "partial", "preempted", "price", "records", "running", "shape", "step", "swapped", "ticks",
         "token_budget", "total_blocks", "waiting",
     )  # fmt: skip

@@ -212,7 +212,7 @@ class CachingBooks(SharingBooks):
                 self._register(job, index)
         super().retire(completing, end_s)
 
-    def steady(self) -> bool:
+    def steady(self, completing: Sequence[Job]) -> bool:
         """Never: blocks are handed out by name, one step at a time."""
         return False
 

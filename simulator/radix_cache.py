@@ -128,7 +128,7 @@ class RadixBooks(SharingBooks):
                 self._store(job, job._computed)
         super().retire(completing, end_s)
 
-    def steady(self) -> bool:
+    def steady(self, completing: Sequence[Job]) -> bool:
         """Never: a step may have to evict."""
         return False
 

@@ -27,7 +27,7 @@ PROMPT_END_COLUMNS = ("request_id", "step")
 PREEMPTION_COLUMNS = ("step", "request_id", "computed_tokens")
 
 
-RUN_COLUMNS = ("first_step", "steps", "start_s", "decode_seqs", "decode_context_tokens")
+RUN_COLUMNS = ("first_step", "steps", "start_s", "decode_seqs", "decode_context_tokens", "running")
 
 
 class Records:

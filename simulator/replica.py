@@ -56,7 +56,7 @@ class Replica:
             None  # told when its outstanding tokens may have become fewer
         )
         self._new_policy, self._new_books = policy, books
-        self._dream_until_s: float | None = None  # when it has done all that it has decoded ahead of time
+        self._dreaming = False  # whether its last coast may have to be taken back
         self._begin_anew()
         self.restart()
 
@@ -95,7 +95,7 @@ class Replica:
     def outstanding_tokens(self) -> int:
         """Known tokens of the unfinished requests here."""
         tokens = self._books.outstanding_tokens
-        if self._dream_until_s is not None:
+        if self._dreaming:
             tokens -= self._books.ahead(self.clock.now, self._depth) * self._books.group.size
         return tokens
 
@@ -222,9 +222,9 @@ class Replica:
 
     def wake_from_dream(self) -> None:
         """Take back the steps that would not be planned yet, because something may reach it now."""
-        if self._dream_until_s is None:
+        if not self._dreaming:
             return
-        self._dream_until_s = None
+        self._dreaming = False
         books, depth, under_way = self._books, self._depth, self.under_way
         books.cut_short(books.ahead(self.clock.now, depth))
         ends, steps = self.records.run_ends, int(self.records.runs[1 - len(RUN_COLUMNS)])
@@ -234,19 +234,27 @@ class Replica:
         under_way.extend((end_s, NOBODY, True) for end_s in ends[-min(steps, depth) :])
         self.clock.redirect(self._process, self._late_at(under_way[0][0], self.index))
 
-    def _coast(self, now_s: float, busy_until_s: float, until_s: float) -> tuple[float, float]:
-        """Run steps that need no plan; return when the next one is to be planned, and may start."""
-        books, under_way, spare_blocks = self._books, self.under_way, self._spare_blocks
+    def _coast(self, start_s: float, until_s: float) -> float:
+        """Run steps that need no plan; return when the last one ends."""
+        books, under_way, spare_blocks, dreams = self._books, self.under_way, self._spare_blocks, self.dreams
         assert spare_blocks is not None
-        if self._depth == 1:
-            return books.coast(now_s, until_s, spare_blocks, False)[1], busy_until_s
-        self._before = under_way[0]
-        if not self._before[1]:
-            begun_s, end_s = books.coast(busy_until_s, until_s, spare_blocks, True)
-            if end_s > busy_until_s:
-                under_way[0] = end_s, NOBODY, True
-                return begun_s, end_s
-        return now_s, busy_until_s
+        pipelined, first_step = self._depth > 1, books.step
+        if pipelined and under_way[0][1]:  # when those complete, their seats and blocks are free
+            _, end_s, completing = books.coast(start_s, inf, spare_blocks, True, 1)
+        else:
+            until_s = inf if dreams else until_s
+            begun_s, end_s, completing = books.coast(
+                start_s, until_s, spare_blocks, pipelined, to_completion=not dreams
+            )
+        steps = books.step - first_step
+        if steps:
+            if pipelined and steps > 1:
+                self._before = under_way[0]
+                under_way[0] = begun_s, NOBODY, True
+            under_way.append((end_s, completing, True))
+            if completing and self.on_lighter is not None:
+                self.on_lighter()
+        return end_s
 
     def _serve(self) -> Steps:
         clock, books, plan, price = self.clock, self._books, self.policy.plan, self.cost.step_s
@@ -261,22 +269,12 @@ class Replica:
         now_s = busy_until_s = clock.now
         in_a_row = 0
         while True:
-            if not waiting and may_coast and len(under_way) == depth - 1 and books.steady():
-                # Nobody waits and all running jobs decode: the next steps need no plan.
-                limit_s = inf if self.dreams else quiet.until_s
+            dreaming = False
+            full = len(under_way) == depth - 1  # but for the next step
+            if not waiting and may_coast and full and books.steady(under_way[0][1] if under_way else NOBODY):
                 first_step = books.step
-                now_s, busy_until_s = self._coast(now_s, busy_until_s, limit_s)
-                if books.step > first_step and now_s > clock.now and now_s >= quiet.until_s:
-                    self._dream_until_s = now_s
-                    yield late_at(now_s, rank)
-                    if self._books is not books:
-                        return  # it crashed meanwhile
-                    in_a_row = 0
-                    if self._dream_until_s is None:  # it was woken, and a step has ended since
-                        busy_until_s = under_way[-1][0]
-                        now_s = under_way.popleft()[0]
-                        continue
-                    self._dream_until_s = None
+                busy_until_s = self._coast(busy_until_s if under_way else now_s, quiet.until_s)
+                dreaming = self.dreams and books.step - first_step > 1
             while len(under_way) < depth and (running or waiting or swapped or seatless or books.claims):
                 lighter = books.doors
                 begin(now_s)
@@ -306,18 +304,22 @@ class Replica:
             if not under_way:
                 yield self._next_arrival()
                 if self._books is not books:
-                    return
+                    return  # it crashed meanwhile
                 now_s = clock.now
                 continue
-            end_s, completing, _ = under_way[0]
+            now_s, completing, _ = under_way[0]
             in_a_row += 1
-            if end_s >= quiet.until_s or in_a_row > STEPS_IN_A_ROW:
-                yield late_at(end_s, rank)
+            if now_s >= quiet.until_s or in_a_row > STEPS_IN_A_ROW:
+                self._dreaming = dreaming
+                yield late_at(now_s, rank)
                 if self._books is not books:
                     return
                 in_a_row = 0
-            now_s = end_s
-            retire(completing, end_s)
+                if dreaming:
+                    self._dreaming = False
+                    now_s, completing, _ = under_way[0]
+                    busy_until_s = under_way[-1][0]
+            retire(completing, now_s)
             under_way.popleft()
 
     def _next_arrival(self) -> WakeUp:

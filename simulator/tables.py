@@ -82,7 +82,8 @@ def _steps_of(records: Records) -> Columns:
     }
     for name, column in zip(STEP_COLUMNS, planned[1:], strict=True):
         steps[name][planned[0].astype(np.int64)] = column
-    first, count, start_s, seqs, context = np.array(records.runs, np.float64).reshape(-1, len(RUN_COLUMNS)).T
+    runs = np.array(records.runs, np.float64).reshape(-1, len(RUN_COLUMNS)).T
+    first, count, start_s, seqs, context, all_running = runs
     counts = count.astype(np.int64)
     begins = np.cumsum(counts) - counts
     nth = np.arange(len(ends)) - np.repeat(begins, counts)  # place within the run
@@ -96,7 +97,7 @@ def _steps_of(records: Records) -> Columns:
         ("end_s", ends),
         ("decode_seqs", running),
         ("decode_context_tokens", np.repeat(context, counts) + nth * running),
-        ("running", running),
+        ("running", np.repeat(all_running, counts)),
         ("kv_blocks_used", np.array(records.run_blocks, np.int64)),
         ("ticks", np.ones(len(ends))),
     ):
