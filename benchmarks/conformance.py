@@ -28,9 +28,8 @@ from simulator.engine import assemble, unfold
 from simulator.errors import StallError
 from simulator.limits import Limits
 from simulator.policy import Scheduler
-from simulator.records import STEP_COLUMNS
 from simulator.replica import Replica
-from simulator.request import Job
+from simulator.request import Job, RequestState
 from simulator.workload.workload import Workload
 
 SHIPPED = Path(__file__).parent / "recordings"
@@ -73,7 +72,7 @@ class Probe:
             def open(self, now_s: float) -> None:
                 probe.before = dict.fromkeys(self.running)
                 probe.was_swapped = dict(self.swapped)
-                probe.ended = len(self.records.ended)
+                probe.ended = self.records.ends
                 super().open(now_s)
 
             def steady(self, completing: object) -> bool:
@@ -103,7 +102,8 @@ class Probe:
         entries += [(job, tokens, job._computed) for job, tokens in books._chunks.items()]
         entries.sort(key=lambda entry: self.order(self, *entry))
         swapped_in = [job.id for job in self.was_swapped if job in books.running]
-        ignored = [job for job, state, _ in books.records.ended[self.ended :] if state.name == "FAILED"]
+        ended = books.records.rows("ended")[:, self.ended :].T.tolist()
+        ignored = [int(job) for job, state, _ in ended if state == RequestState.FAILED]
         row = {
             "t_sched_ns": books.now_s,
             "sched": [_entry(*entry) for entry in entries],
@@ -237,7 +237,7 @@ def first_difference(recording: dict[str, Any]) -> str | None:
     steps = recording["steps"]
     n = len(steps["t_ns"])
     records = cluster.replicas[0].records
-    steps_taken = np.array(records.steps, np.float64).reshape(-1, 1 + len(STEP_COLUMNS))
+    steps_taken = records.rows("steps").T
     for index in range(n):
         if index >= len(probe.rows):
             return f"step {index}: recorded {_brief(steps, index)}, simulated nothing more"
@@ -263,7 +263,10 @@ def _results_differ(recording: dict[str, Any], cluster: Cluster, probe: Probe) -
     """Compare how each request ended."""
     results = recording["results"]
     records = cluster.replicas[0].records
-    ended = {request: (state.name, time_s) for request, state, time_s in records.ended}
+    ended = {
+        int(request): (RequestState(int(state)).name, time_s)
+        for request, state, time_s in records.rows("ended").T.tolist()
+    }
     tables, _ = unfold(cluster)
     steps_of: list[list[int]] = [[] for _ in results["reason"]]
     for request, step in zip(

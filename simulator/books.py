@@ -1,9 +1,8 @@
 """The replica's side of the ledger: arrivals, departures, and what a planned step turns into."""
 
-from bisect import bisect_left, bisect_right
+from bisect import bisect_left
 from collections.abc import Sequence
-from itertools import accumulate
-from math import ceil
+from math import inf
 
 from simulator.crossing import Crossing
 from simulator.records import RUN_COLUMNS
@@ -27,8 +26,11 @@ class Books(Crossing):
 
     def submit(self, job: Job) -> None:
         """Queue a job that has just arrived."""
-        self._outside_tokens += job.known_tokens
-        self._enqueue(job)
+        self._outside_tokens += job.prompt_tokens + job._generated
+        if self._queue_key is None:
+            self.waiting.append(job)
+        else:
+            self._enqueue(job)
 
     def leave(self, job: Job, state: RequestState) -> None:
         """Drop a job before the next step is planned; it ends in ``state``."""
@@ -107,7 +109,7 @@ class Books(Crossing):
                 self.waiting.remove(job)
             else:  # the client left meanwhile
                 continue
-            self.records.ended.append((job.id, RequestState.COMPLETED, end_s))
+            self.records.ended.extend((job.id, RequestState.COMPLETED, end_s))
             if self.on_end is not None:
                 self.on_end(job, RequestState.COMPLETED, end_s)
 
@@ -134,63 +136,57 @@ class Books(Crossing):
         the last bit. Returns the start and the end of the last step, or ``start_s`` twice if there was none,
         and whom it completes.
         """
-        group, records = self.group, self.records
-        size, tick, last_ticks = group.size, group.tick, group.last_ticks
+        group, records, shape, price, piece = (
+            self.group, self.records, self.shape, self.price, self.decode_piece
+        )  # fmt: skip
+        size, first_tick, last_ticks = group.size, group.tick, group.last_ticks
+        openers, block_size, blocks_left = group.openers, group.block_size, self.free_blocks - spare_blocks
+        most_used = self.total_blocks - spare_blocks
+        write_end, write_blocks = records.run_ends.append, records.run_blocks.append
         self.open(start_s)
         if size > self.token_budget:
             return start_s, start_s, NOBODY
-        stop, most = tick + 1, tick + most_steps
-        while stop not in last_ticks and stop < most:
-            stop += 1
-        steps = stop - tick
-        if steps > 1 and not to_completion and stop in last_ticks:
-            steps -= 1
-        context_tokens = group.context_base + size * tick
-        ends = self._decode_ends(start_s, context_tokens, size, steps, until_s)
-        steps = len(ends) - 1
-        if ends[-1] >= until_s and steps > 1:
-            before = (
-                bisect_left(ends, until_s, 0, steps - 1)
-                if pipelined
-                else bisect_left(ends, until_s, 1, steps) - 1
-            )
-            steps = 1 + before
-        used = list(accumulate(group.opening(steps), initial=self.total_blocks - self.free_blocks))
-        most_used = self.total_blocks - spare_blocks
-        if used[steps] > most_used:
-            steps = bisect_right(used, most_used) - 1
-            if steps <= 0:
-                return start_s, start_s, NOBODY
-        records.run_ends += ends[1 : steps + 1]
-        records.run_blocks += used[1 : steps + 1]
-        records.runs += self.step, steps, start_s, size, context_tokens, len(self.running)
+        shape.decode_seqs = size
+        context_tokens = first_context = group.context_base + size * first_tick
+        begun_s = end_s = start_s
+        planned_s = -inf
+        high = offset = slope = 0.0
+        tick = first_tick
+        while tick < first_tick + most_steps:
+            left = blocks_left - openers[tick % block_size]
+            if left < 0 or planned_s >= until_s:
+                break
+            completes = tick + 1 in last_ticks
+            if completes and tick > first_tick and not to_completion:
+                break
+            if context_tokens >= high:
+                if piece is not None:
+                    _, high, offset, slope = piece(size, context_tokens)
+                    step_s = offset + slope * context_tokens
+                else:
+                    shape.decode_context_tokens = context_tokens
+                    step_s = price(shape)
+            else:
+                step_s = offset + slope * context_tokens
+            tick += 1
+            blocks_left = left
+            context_tokens += size
+            begun_s = end_s
+            end_s += step_s
+            write_end(end_s)
+            write_blocks(most_used - left)
+            if completes:
+                break
+            planned_s = begun_s if pipelined else end_s
+        if tick == first_tick:
+            return start_s, start_s, NOBODY
+        steps = tick - first_tick
+        records.runs.extend((self.step, steps, start_s, size, first_context, len(self.running)))
         self.fruitless_steps = 0
         self.step += steps
-        self.free_blocks = self.total_blocks - used[steps]
-        group.tick = tick = tick + steps
-        return ends[steps - 1], ends[steps], group.finished() if tick in last_ticks else NOBODY
-
-    def _decode_ends(
-        self, start_s: float, context_tokens: int, size: int, steps: int, until_s: float
-    ) -> list[float]:
-        """Return ``start_s`` and the ends of up to so many steps of nothing but decodes, at least of one.
-
-        Where one ends at ``until_s`` or later, those behind it may be left out.
-        """
-        piece = self.decode_piece
-        if piece is not None:
-            _, high, offset, slope = piece(size, context_tokens)
-            stop = context_tokens + size * steps
-            contexts = range(context_tokens, stop if stop < high else ceil(high), size)
-            return list(accumulate([offset + slope * context for context in contexts], initial=start_s))
-        shape, price = self.shape, self.price
-        shape.decode_seqs = size
-        ends = [start_s]
-        for shape.decode_context_tokens in range(context_tokens, context_tokens + size * steps, size):
-            ends.append(ends[-1] + price(shape))
-            if ends[-1] >= until_s:
-                break
-        return ends
+        self.free_blocks = blocks_left + spare_blocks
+        group.tick = tick
+        return begun_s, end_s, group.finished() if tick in last_ticks else NOBODY
 
     def ahead(self, now_s: float, depth: int) -> int:
         """Return how many steps of the last coast would not be planned yet, in a pipeline of that depth.

@@ -2,6 +2,7 @@
 
 import math
 import random
+from array import array
 from collections.abc import Sequence
 from functools import partial
 
@@ -31,7 +32,7 @@ class Cluster:
         workload: Workload,
         deployment: Deployment,
         replicas: Sequence[Replica],
-        rows: list[int],
+        rows: "array[int]",
     ) -> None:
         """Start the arrivals; ``replicas`` are those of the deployment's pools, ``rows`` is to be filled."""
         self.clock = clock
@@ -52,7 +53,7 @@ class Cluster:
         self._admission_draw = draws(deployment.seed, "admission")
         self._crashes: dict[Job, int] = {}  # that hit a request
         self._stranded: list[Job] = []  # no replica is up that takes requests
-        self._chosen: list[int] | None = None  # the replica of each request, where that is known beforehand
+        self._early: dict[int, tuple[Job, Replica]] = {}  # whose replica is known before they arrive
         self._quiet = Quiet(clock)
         self._ticker = Ticker(self._quiet, lambda: clock.now, self._going_on)
         self._place_roles()
@@ -69,7 +70,7 @@ class Cluster:
 
     def requests_done(self) -> int:
         """Requests that have reached a final state."""
-        ended = sum(len(records.ended) for each in self.replicas for records in (*each.past, each.records))
+        ended = sum(records.ends for each in self.replicas for records in (*each.past, each.records))
         return len(self.refused) + ended
 
     def over(self) -> bool:
@@ -141,16 +142,17 @@ class Cluster:
         if len(self.replicas) == 1 or not self._is_simple():
             self.traffic.start()
             return
-        chosen = self._chosen = []
         for each in self.replicas:
             each.quiet = Quiet(self.clock)  # only its own arrivals reach it
             each.dreams = False
 
         def replica_of(request: Request) -> int:
             job = self._job(request, request.row, request.arrival_s)
-            fits = not self._never_fits(request)
-            chosen.append(self._choose(self._router, self._draw, job, self.replicas).index if fits else 0)
-            return chosen[-1]
+            replica = self.replicas[0]
+            if not self._never_fits(request):
+                replica = self._choose(self._router, self._draw, job, self.replicas)
+            self._early[request.row] = job, replica
+            return replica.index
 
         self.traffic.start_apart([each.quiet for each in self.replicas], replica_of)
 
@@ -163,10 +165,10 @@ class Cluster:
 
     def _deliver(self, request: Request, number: int, arrival_s: float) -> None:
         """A request arrives now."""
-        job = self._job(request, number, arrival_s)
+        job, replica = self._early.pop(number, None) or (self._job(request, number, arrival_s), None)
         if self._never_fits(request):
             self._refuse(job, RequestState.FAILED)
-        elif self._place(job, newly=True):
+        elif self._place(job, replica, newly=True):
             if request.leave_s == request.leave_s:  # not NaN
                 # Where a closed loop delays the arrival, the departure comes as much later.
                 leave_s = max(request.leave_s + (arrival_s - request.arrival_s), arrival_s)
@@ -196,15 +198,13 @@ class Cluster:
         tokens = request.prompt_tokens
         return (tokens >= self._longest_tokens or tokens > self._capacity_tokens) and not self._strict
 
-    def _place(self, job: Job, newly: bool = False) -> bool:
-        """Bring a job to a replica; False if it was not let in."""
+    def _place(self, job: Job, replica: Replica | None = None, newly: bool = False) -> bool:
+        """Bring a job to a replica, which the router chooses unless it has; False if it was not let in."""
         self._ticker.wake()
         if not self._entrances:
             self._stranded.append(job)
             return True
-        if self._chosen is not None:
-            replica = self.replicas[self._chosen[job.id]]
-        else:
+        if replica is None:
             replica = self._choose(self._router, self._draw, job, self._entrances)
         admission = self.deployment.admission
         if newly and admission is not None:

@@ -9,11 +9,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from simulator.ledger import Ledger
 from simulator.limits import Limits
-from simulator.records import PROMPT_END_COLUMNS, SPAN_COLUMNS
 from simulator.request import Job, RequestState
 
 
@@ -132,11 +129,11 @@ class Crossing(Ledger):
                 self.group.leave(job)
         lost = dict.fromkeys((job.id for job in jobs), 0)
         ended_ticks = self.group.tick - ticks_under_way
-        spans = np.array(self.records.spans, np.int64).reshape(-1, len(SPAN_COLUMNS))
+        spans = self.records.rows("spans").T
         for request, first, count in spans[spans[:, 1] + spans[:, 2] > ended_ticks].tolist():
             if request in lost:
                 lost[request] += first + count - max(first, ended_ticks)
-        ends = np.array(self.records.prompt_ends, np.int64).reshape(-1, len(PROMPT_END_COLUMNS))
+        ends = self.records.rows("prompt_ends").T
         for request in ends[ends[:, 1] >= self.step - steps_under_way, 0].tolist():
             if request in lost:
                 lost[request] += 1

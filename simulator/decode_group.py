@@ -26,13 +26,6 @@ class DecodeGroup:
         """Σ computed + 1 over the group: the tokens that its next tick attends to."""
         return self.context_base + self.size * self.tick
 
-    def opening(self, ticks: int) -> list[int]:
-        """How many jobs need a new block at each of the next ticks."""
-        openers, phase = self.openers, self.tick % self.block_size
-        if phase + ticks <= self.block_size:
-            return openers[phase : phase + ticks]
-        return (openers[phase:] + openers * (ticks // self.block_size + 1))[:ticks]
-
     def join(self, job: Job) -> None:
         """Add a job whose prompt is computed and that has at least one token to go."""
         tick = self.tick

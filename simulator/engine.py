@@ -5,6 +5,7 @@ cost model or policy of its own starts here.
 """
 
 import time
+from array import array
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -76,7 +77,7 @@ def assemble(workload: Workload, deployment: Deployment) -> Cluster:
     clock = Clock()
     if deployment.horizon_s is not None:
         clock.stop_at(deployment.horizon_s)
-    rows: list[int] = []  # of the requests as they arrive; the cluster fills it
+    rows = array("q")  # of the requests as they arrive; the cluster fills it
     replicas: list[Replica] = []
     faulty = bool(deployment.faults.events)
     for pool in deployment.pools:
@@ -169,12 +170,14 @@ def play(
 ) -> tuple[bool, str | None]:
     """Run a cluster to its end; return whether it was interrupted, and how it stalled if it did."""
     clock, total = cluster.clock, len(cluster.workload)
-    next_look = 0.0
+    next_look, turn = 0.0, 0
     try:
         while clock.run_some(EVENTS_BETWEEN_LOOKS):
             if on_progress is not None and time.monotonic() > next_look:
                 on_progress(clock.now, cluster.requests_done(), total)
                 next_look = time.monotonic() + SECONDS_BETWEEN_LOOKS
+            turn = (turn + 1) % len(cluster.replicas)
+            cluster.replicas[turn].records.pack()
             if should_stop is not None and should_stop():
                 return True, None
     except StallError as error:

@@ -305,7 +305,7 @@ class Ledger:
     def _end(self, job: Job, state: RequestState, time_s: float) -> None:
         """Write down the final state of a job that is in no queue any more."""
         self._outside_tokens -= job.known_tokens
-        self.records.ended.append((job.id, state, time_s))
+        self.records.ended.extend((job.id, state, time_s))
         if self.on_end is not None:
             self.on_end(job, state, time_s)
 

@@ -6,7 +6,10 @@ that completes adds one token at its step. Nor are steps in which everyone just 
 steps is one row, with an end and a count of KV blocks for each. ``simulator.tables`` unfolds all of it.
 """
 
-from simulator.request import RequestState
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 STEP_COLUMNS = (
     "start_s",
@@ -28,15 +31,32 @@ PREEMPTION_COLUMNS = ("step", "request_id", "computed_tokens")
 
 
 RUN_COLUMNS = ("first_step", "steps", "start_s", "decode_seqs", "decode_context_tokens", "running")
+ENDED_COLUMNS = ("request_id", "state", "time_s")
+
+# Of each list: how many columns its rows have, and as what they are packed
+_WIDTH = {
+    "steps": (1 + len(STEP_COLUMNS), np.float64),
+    "runs": (len(RUN_COLUMNS), np.float64),
+    "run_ends": (1, np.float64),
+    "run_blocks": (1, np.int32),
+    "chunks": (len(CHUNK_COLUMNS), np.int32),
+    "spans": (len(SPAN_COLUMNS), np.int32),
+    "prompt_ends": (len(PROMPT_END_COLUMNS), np.int32),
+    "preemptions": (len(PREEMPTION_COLUMNS), np.int32),
+    "ended": (len(ENDED_COLUMNS), np.float64),
+}
+_MOST_ROWS = 4096  # in a list before it is packed, which leaves the last rows for those who look back
+_LAST_ROWS = 2048
 
 
 class Records:
-    """The rows of one replica. Each list is flat: its columns follow one another, row by row."""
+    """The rows of one replica. Each list is flat: its columns follow one another, row by row.
 
-    __slots__ = (
-        "chunks", "ended", "preemptions", "prompt_ends", "run_blocks", "run_ends", "runs", "spans", "steps",
-        "under_way",
-    )  # fmt: skip
+    Lists are the fastest to append to but take some 30 bytes a number, so ``pack`` moves what is old into
+    arrays. Only the end of a list may be looked at or changed; ``rows`` gives all of it.
+    """
+
+    __slots__ = (*_WIDTH, "_packed", "prefix_hits", "under_way")
 
     def __init__(self) -> None:
         """Start with no rows."""
@@ -48,5 +68,28 @@ class Records:
         self.spans: list[int] = []  # SPAN_COLUMNS: tokens decoded tick after tick
         self.prompt_ends: list[int] = []  # PROMPT_END_COLUMNS: the token that follows the last known one
         self.preemptions: list[int] = []  # PREEMPTION_COLUMNS
-        self.ended: list[tuple[int, RequestState, float]] = []  # request id, state, time
+        self.ended: list[float] = []  # ENDED_COLUMNS: final states
+        self.prefix_hits = 0, 0  # known tokens found in a cache that a crash has lost, and those looked up
         self.under_way = 0  # steps at the end that had not ended when the simulation did
+        self._packed: dict[str, list[NDArray[Any]]] = {name: [] for name in _WIDTH}
+
+    def pack(self, last_rows: int = _LAST_ROWS) -> None:
+        """Make what has become many rows small; ``last_rows`` of each list stay as they are."""
+        for name, (width, kind) in _WIDTH.items():
+            rows: list[float] = getattr(self, name)
+            if len(rows) > _MOST_ROWS * width:
+                old = len(rows) - last_rows * width
+                self._packed[name].append(np.array(rows[:old], kind))
+                del rows[:old]
+
+    def rows(self, name: str) -> NDArray[Any]:
+        """Return all rows of a list as float64 or int64, shape (columns, rows)."""
+        width, kind = _WIDTH[name]
+        wide = np.float64 if kind is np.float64 else np.int64
+        parts = [*self._packed[name], np.array(getattr(self, name), kind)]
+        return np.concatenate(parts, dtype=wide).reshape(-1, width).T
+
+    @property
+    def ends(self) -> int:
+        """How many requests have reached a final state."""
+        return (sum(map(len, self._packed["ended"])) + len(self.ended)) // len(ENDED_COLUMNS)

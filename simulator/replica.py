@@ -164,7 +164,9 @@ class Replica:
     def submit(self, job: Job) -> None:
         """Queue an arriving job; it is seen by any step planned at this instant or later."""
         job.server = self
-        self.books.submit(job)
+        if self._dreaming:
+            self.wake_from_dream()
+        self._books.submit(job)
         self.wake()
 
     def leave(self, job: Job, state: RequestState) -> None:

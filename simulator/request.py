@@ -107,12 +107,14 @@ class Job:
     @property
     def known_tokens(self) -> int:
         """Prompt plus generated tokens: what has to be computed before the next token appears."""
-        return self.prompt_tokens + self.generated_tokens
+        group = self._decoding
+        known = self.prompt_tokens + self._generated
+        return known if group is None else known + group.tick - self._joined_tick
 
     @property
     def remaining_tokens(self) -> int:
         """Known tokens not yet computed; 1 for a job that is decoding."""
-        return self.known_tokens - self.computed_tokens
+        return self.prompt_tokens + self._generated - self._computed
 
     @property
     def due_s(self) -> float:

@@ -11,15 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simulator.policy import Delivery
-from simulator.records import (
-    CHUNK_COLUMNS,
-    PREEMPTION_COLUMNS,
-    PROMPT_END_COLUMNS,
-    RUN_COLUMNS,
-    SPAN_COLUMNS,
-    STEP_COLUMNS,
-    Records,
-)
+from simulator.records import STEP_COLUMNS, Records
 from simulator.request import RequestState
 
 Floats = NDArray[np.float64]
@@ -54,11 +46,6 @@ class Tables:
     transfers: Columns  # KV caches that went from replica to replica, in the order in which they ended
 
 
-def unflatten(flat: Sequence[float], columns: Sequence[str]) -> Ints:
-    """Return the flat rows as an int64 array of shape (columns, rows)."""
-    return np.array(flat, np.int64).reshape(-1, len(columns)).T
-
-
 def step_table(records: Sequence[Records]) -> Columns:
     """Return the steps of all replicas one after another; counts are int32, times are seconds."""
     parts = [_steps_of(each) for each in records]
@@ -74,16 +61,15 @@ def step_table(records: Sequence[Records]) -> Columns:
 
 def _steps_of(records: Records) -> Columns:
     """Return the steps of one replica that have ended, in order."""
-    planned = np.array(records.steps, np.float64).reshape(-1, 1 + len(STEP_COLUMNS)).T
-    ends = np.array(records.run_ends, np.float64)
+    planned = records.rows("steps")
+    ends = records.rows("run_ends")[0]
     n = planned.shape[1] + len(ends)
     steps: Columns = {
         name: np.zeros(n, np.float64 if name in _STEP_TIMES else np.int32) for name in STEP_COLUMNS
     }
     for name, column in zip(STEP_COLUMNS, planned[1:], strict=True):
         steps[name][planned[0].astype(np.int64)] = column
-    runs = np.array(records.runs, np.float64).reshape(-1, len(RUN_COLUMNS)).T
-    first, count, start_s, seqs, context, all_running = runs
+    first, count, start_s, seqs, context, all_running = records.rows("runs")
     counts = count.astype(np.int64)
     begins = np.cumsum(counts) - counts
     nth = np.arange(len(ends)) - np.repeat(begins, counts)  # place within the run
@@ -98,7 +84,7 @@ def _steps_of(records: Records) -> Columns:
         ("decode_seqs", running),
         ("decode_context_tokens", np.repeat(context, counts) + nth * running),
         ("running", np.repeat(all_running, counts)),
-        ("kv_blocks_used", np.array(records.run_blocks, np.int64)),
+        ("kv_blocks_used", records.rows("run_blocks")[0]),
         ("ticks", np.ones(len(ends))),
     ):
         steps[name][rows] = column
@@ -118,8 +104,8 @@ def token_table(records: Sequence[Records], steps: Columns, delay_s: float) -> C
         n_steps = int(steps_of[replica])
         ticks = row + np.flatnonzero(steps["ticks"][row : row + n_steps])
         row_of_tick.append(ticks)
-        request, tick, tokens = unflatten(each.spans, SPAN_COLUMNS)
-        ended, step = unflatten(each.prompt_ends, PROMPT_END_COLUMNS)
+        request, tick, tokens = each.rows("spans")
+        ended, step = each.rows("prompt_ends")
         # The steps under way when the simulation ended gave no tokens.
         tokens = np.minimum(tokens, len(ticks) - tick)
         request, tick, tokens = request[tokens > 0], tick[tokens > 0], tokens[tokens > 0]
@@ -164,13 +150,15 @@ def without_those_of_the_gone(
 
     A step that is under way with asynchronous scheduling still computes one; nobody gets it.
     """
-    ended = [end for each in records for end in each.ended if end[1] != RequestState.COMPLETED]
-    if not ended or not len(tokens["request_id"]):
+    request, state, time_s = np.concatenate([each.rows("ended") for each in records], axis=1)
+    early = state != RequestState.COMPLETED
+    if not early.any() or not len(tokens["request_id"]):
         return tokens
-    gone_s = np.full(int(tokens["request_id"].max()) + 1, np.inf)
-    for request, _, time_s in (*refused, *ended):
-        if request < len(gone_s):
-            gone_s[request] = time_s
+    last = max([int(tokens["request_id"].max()), *request[early].astype(int), *(row[0] for row in refused)])
+    gone_s = np.full(last + 1, np.inf)
+    for number, _, refused_s in refused:
+        gone_s[number] = refused_s
+    gone_s[request[early].astype(np.int64)] = time_s[early]
     stays = tokens["generated_s"] <= gone_s[tokens["request_id"]]
     return tokens if stays.all() else {name: column[stays] for name, column in tokens.items()}
 
@@ -198,7 +186,7 @@ def request_table(
     for index, each in enumerate(records):
         n_steps = int(steps_of[index])
         start_s = steps["start_s"][row : row + n_steps]
-        step, request, _, _ = unflatten(each.chunks, CHUNK_COLUMNS)
+        step, request, _, _ = each.rows("chunks")
         step, request = step[step < n_steps], request[step < n_steps]
         later = start_s[step] >= last_scheduled_s[request]
         replica[request[later]] = index
@@ -207,14 +195,13 @@ def request_table(
         # Written backwards, so that the first chunk of a request is the one that stays.
         first_s[request[::-1]] = start_s[step[::-1]]
         first_scheduled_s = np.fmin(first_scheduled_s, first_s)
-        _, request, _ = unflatten(each.preemptions, PREEMPTION_COLUMNS)
+        _, request, _ = each.rows("preemptions")
         np.add.at(preemptions, request, 1)
         row += n_steps
     for index, each in enumerate(records):
-        for request, final, time_s in each.ended:
-            state[request] = final
-            end_s[request] = time_s
-            replica[request] = index
+        request, final, time_s = each.rows("ended")
+        who = request.astype(np.int64)
+        state[who], end_s[who], replica[who] = final, time_s, index
     delivered = np.bincount(tokens["request_id"], minlength=n).astype(np.int64)
     last = np.cumsum(delivered)
     got = delivered > 0

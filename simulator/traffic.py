@@ -1,6 +1,8 @@
 """How requests arrive: at their times, or when somebody has the answer that he waited for."""
 
 import math
+from array import array
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -9,6 +11,8 @@ from numpy.typing import NDArray
 from simulator.clock import Clock, Quiet, Steps
 from simulator.request import RequestState
 from simulator.workload.workload import Workload
+
+ROWS_AT_ONCE = 16_384  # that are turned from columns into requests, which take ten times the memory
 
 
 class Request(NamedTuple):
@@ -33,13 +37,13 @@ class Traffic:
     """
 
     def __init__(
-        self, clock: Clock, quiet: Quiet, workload: Workload, rows: list[int], deliver: Callable[..., None]
+        self, clock: Clock, quiet: Quiet, workload: Workload, rows: "array[int]", deliver: Callable[..., None]
     ) -> None:
         """``deliver(request, number, arrival_s)`` is called when a request arrives."""
         self.clock = clock
         self.quiet = quiet
         self.rows = rows
-        self.arrival_s: list[float] = []
+        self.arrival_s = array("d")
         self.to_come = len(workload)  # requests that may still arrive
         self.concurrency = workload.concurrency
         self.closed = workload.concurrency is not None or workload.think_s is not None
@@ -58,11 +62,19 @@ class Traffic:
 
     def start_apart(self, quiets: Sequence[Quiet], replica_of: Callable[[Request], int]) -> None:
         """Open loop to replicas that need not wait for one another, for each request's is known beforehand."""
-        streams: list[list[Request]] = [[] for _ in quiets]
-        for request in self._requests:
-            streams[replica_of(request)].append(request)
-        for stream, quiet in zip(streams, quiets, strict=True):
-            self.clock.process(self._arrive(stream, quiet, apart=True))
+        queues: list[deque[Request]] = [deque() for _ in quiets]
+
+        def requests_of(queue: deque[Request]) -> Iterator[Request]:
+            while True:
+                while not queue:
+                    request = next(self._requests, None)
+                    if request is None:
+                        return
+                    queues[replica_of(request)].append(request)
+                yield queue.popleft()
+
+        for queue, quiet in zip(queues, quiets, strict=True):
+            self.clock.process(self._arrive(requests_of(queue), quiet, apart=True))
 
     def answered(self, number: int, state: RequestState, time_s: float) -> None:
         """A request has ended; whoever waited for its answer has it at ``time_s`` and goes on."""
@@ -118,21 +130,22 @@ class Traffic:
 
 
 def _requests(workload: Workload) -> Iterator[Request]:
-    n = len(workload)
-    return map(
-        Request,
-        range(n),
-        workload.arrival_s.tolist(),
-        _listed(workload.leave_s, n, math.nan),
-        workload.prompt_tokens.tolist(),
-        workload.output_tokens.tolist(),
-        _listed(workload.priority, n, 0),
-        _listed(workload.tenant, n, 0),
-        _listed(workload.predicted_tokens, n, workload.max_tokens),
-        _listed(workload.session, n, -1),
-        _listed(workload.think_s, n, math.nan),
-    )
+    for first in range(0, len(workload), ROWS_AT_ONCE):
+        rows = range(first, min(first + ROWS_AT_ONCE, len(workload)))
+        yield from map(
+            Request,
+            rows,
+            _listed(workload.arrival_s, rows),
+            _listed(workload.leave_s, rows, math.nan),
+            _listed(workload.prompt_tokens, rows),
+            _listed(workload.output_tokens, rows),
+            _listed(workload.priority, rows, 0),
+            _listed(workload.tenant, rows, 0),
+            _listed(workload.predicted_tokens, rows, workload.max_tokens),
+            _listed(workload.session, rows, -1),
+            _listed(workload.think_s, rows, math.nan),
+        )
 
 
-def _listed(column: NDArray[Any] | None, n: int, default: float) -> list[Any]:
-    return [default] * n if column is None else column.tolist()
+def _listed(column: NDArray[Any] | None, rows: range, default: float = 0) -> list[Any]:
+    return [default] * len(rows) if column is None else column[rows.start : rows.stop].tolist()

@@ -17,8 +17,7 @@ from policies.routing.round_robin import RoundRobin
 from simulator.deployment import colocated
 from simulator.engine import assemble, play
 from simulator.errors import StallError
-from simulator.records import PROMPT_END_COLUMNS
-from simulator.tables import Columns, step_table, unflatten
+from simulator.tables import Columns, step_table
 from simulator.workload.library import shipped_samples
 from simulator.workload.workload import Workload
 
@@ -71,14 +70,14 @@ def serve(workload: Workload, server: Server) -> Served:
     (replica,) = cluster.replicas
     n = len(workload)
     records = replica.records
-    if stalled is not None or len(records.ended) < n:
-        raise StallError(stalled or f"only {len(records.ended)} of {n} requests completed")
+    if stalled is not None or records.ends < n:
+        raise StallError(stalled or f"only {records.ends} of {n} requests completed")
     steps = step_table([records])
-    request, step = unflatten(records.prompt_ends, PROMPT_END_COLUMNS)
+    request, step = records.rows("prompt_ends")
     first_s, last_s = np.full(n, np.nan), np.full(n, np.nan)
     first_s[request[::-1]] = steps["end_s"][step[::-1]]  # backwards: the first one stays, were it preempted
-    for job, _, end_s in records.ended:
-        last_s[job] = end_s
+    ended, _, end_s = records.rows("ended")
+    last_s[ended.astype(np.int64)] = end_s
     return Served(
         np.array(cluster.traffic.arrival_s),
         first_s + server.frontend_s,
