@@ -13,6 +13,7 @@ from simulator.errors import InputError
 from simulator.faults import FaultInjector
 from simulator.fleet import Fleet
 from simulator.hand_off import HandOffs
+from simulator.intake import Intake
 from simulator.migrations import Migrations
 from simulator.policy import Router
 from simulator.replica import Replica
@@ -43,11 +44,7 @@ class Cluster:
         self.refused: list[tuple[int, RequestState, float]] = []  # requests that no replica served
         self.courier: Courier | None = None
         self.hand_offs: HandOffs | None = None
-        self._longest_tokens = min(
-            pool.limits.max_model_len for pool in deployment.pools
-        ) + max(each.policy.overrun_tokens for each in replicas)  # fmt: skip
-        self._capacity_tokens = min(each.total_blocks * each.books.block_size for each in replicas)
-        self._strict = deployment.pools[0].limits.strict_engine
+        self._intake = Intake(workload, deployment, replicas)
         self._router = deployment.router
         self._draw = draws(deployment.seed, "routing")
         self._admission_draw = draws(deployment.seed, "admission")
@@ -66,7 +63,7 @@ class Cluster:
     @property
     def arrived(self) -> int:
         """Requests that have arrived."""
-        return len(self.traffic.rows)
+        return self.traffic.arrived
 
     def requests_done(self) -> int:
         """Requests that have reached a final state."""
@@ -139,36 +136,44 @@ class Cluster:
     # Arrivals
 
     def _start_arrivals(self) -> None:
-        if len(self.replicas) == 1 or not self._is_simple():
+        if not self._is_simple():
             self.traffic.start()
             return
-        for each in self.replicas:
-            each.quiet = Quiet(self.clock)  # only its own arrivals reach it
-            each.dreams = False
 
         def replica_of(request: Request) -> int:
-            job = self._job(request, request.row, request.arrival_s)
-            replica = self.replicas[0]
-            if not self._never_fits(request):
+            job, replica = self._intake.job(request, request.row, request.arrival_s), self.replicas[0]
+            if not self._intake.never_fits(request):
                 replica = self._choose(self._router, self._draw, job, self.replicas)
             self._early[request.row] = job, replica
             return replica.index
 
-        self.traffic.start_apart([each.quiet for each in self.replicas], replica_of)
+        def arrive(request: Request) -> None:
+            job, replica = self._early.pop(request.row)
+            if self._intake.never_fits(request):
+                self.refused.append((job.id, RequestState.FAILED, request.arrival_s))
+            else:
+                replica.submit(job)
+
+        for each, feed in zip(
+            self.replicas, self.traffic.start_apart(replica_of, len(self.replicas), arrive), strict=True
+        ):
+            each.quiet = Quiet(self.clock)  # nothing but what it fetches reaches it
+            each.arrivals, each.dreams, each.on_lighter = feed, False, None
 
     def _is_simple(self) -> bool:
-        """Whether which replica serves a request depends on the requests alone."""
-        deployment = self.deployment
-        policies = deployment.router, deployment.admission
-        looks = any(each is not None and getattr(each, "looks_at_load", True) for each in policies)
-        return not (looks or deployment.faults.any or self.courier is not None or self.traffic.closed)
+        """Whether replicas need not know of one another: where a request goes depends on the requests alone."""
+        deployment, traffic = self.deployment, self.workload
+        looks = getattr(deployment.router, "looks_at_load", True) and len(self.replicas) > 1
+        watched = deployment.abandonment is not None or traffic.leave_s is not None
+        coupled = deployment.faults.any or self.courier is not None or deployment.roles is not None
+        return not (looks or watched or coupled or self.traffic.closed or deployment.admission is not None)
 
     def _deliver(self, request: Request, number: int, arrival_s: float) -> None:
         """A request arrives now."""
-        job, replica = self._early.pop(number, None) or (self._job(request, number, arrival_s), None)
-        if self._never_fits(request):
+        job = self._intake.job(request, number, arrival_s)
+        if self._intake.never_fits(request):
             self._refuse(job, RequestState.FAILED)
-        elif self._place(job, replica, newly=True):
+        elif self._place(job, newly=True):
             if request.leave_s == request.leave_s:  # not NaN
                 # Where a closed loop delays the arrival, the departure comes as much later.
                 leave_s = max(request.leave_s + (arrival_s - request.arrival_s), arrival_s)
@@ -177,35 +182,13 @@ class Cluster:
             if self.deployment.abandonment is not None:
                 self._watch(job)
 
-    def _job(self, request: Request, number: int, arrival_s: float) -> Job:
-        room = max(1, self._longest_tokens - request.prompt_tokens)
-        max_tokens = min(self.workload.max_tokens, room)
-        return Job(
-            number,
-            arrival_s,
-            request.prompt_tokens,
-            min(request.output_tokens, room),
-            max_tokens,
-            request.priority,
-            tenant=request.tenant,
-            session=request.session,
-            predicted_tokens=min(request.predicted_tokens, max_tokens),
-            pace_s=self.deployment.pace_s,
-            allowance_s=self.deployment.allowance_s,
-        )
-
-    def _never_fits(self, request: Request) -> bool:
-        tokens = request.prompt_tokens
-        return (tokens >= self._longest_tokens or tokens > self._capacity_tokens) and not self._strict
-
-    def _place(self, job: Job, replica: Replica | None = None, newly: bool = False) -> bool:
-        """Bring a job to a replica, which the router chooses unless it has; False if it was not let in."""
+    def _place(self, job: Job, newly: bool = False) -> bool:
+        """Bring a job to a replica; False if it was not let in."""
         self._ticker.wake()
         if not self._entrances:
             self._stranded.append(job)
             return True
-        if replica is None:
-            replica = self._choose(self._router, self._draw, job, self._entrances)
+        replica = self._choose(self._router, self._draw, job, self._entrances)
         admission = self.deployment.admission
         if newly and admission is not None:
             let_in = admission.admit(job, replica, self.clock.now, self._admission_draw)

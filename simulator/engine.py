@@ -37,7 +37,8 @@ from simulator.tables import (
 )
 from simulator.workload.workload import Workload
 
-# How often progress is told and a stop is noticed. An event may stand for many steps of a quiet replica.
+# How often progress is told and a stop is noticed. Where replicas fetch what arrives, an event stands for
+# hundreds of their steps.
 EVENTS_BETWEEN_LOOKS = 256
 SECONDS_BETWEEN_LOOKS = 0.03  # of the person's time, not of the simulation's
 
@@ -91,13 +92,14 @@ def assemble(workload: Workload, deployment: Deployment) -> Cluster:
 
 def unfold(cluster: Cluster) -> tuple[Tables, float]:
     """Turn what a cluster has recorded into tables; also return the time of the last event."""
+    cluster.traffic.close()
     for server in cluster.replicas:
         server.wake_from_dream()
         server.books.close(len(server.under_way))
     workload, deployment, rows = (
         cluster.workload,
         cluster.deployment,
-        np.array(cluster.traffic.rows, np.int64),
+        np.array(cluster.traffic.rows[: cluster.arrived], np.int64),
     )
     lives = [(server.index, each) for server in cluster.replicas for each in (*server.past, server.records)]
     records = [each for _, each in lives]
@@ -111,7 +113,7 @@ def unfold(cluster: Cluster) -> tuple[Tables, float]:
     if cluster.requests_done() < cluster.arrived:  # somebody waits on until the clock is stopped
         last_s = max(last_s, cluster.clock.now)
     arrived: Columns = {
-        "arrival_s": np.array(cluster.traffic.arrival_s, np.float64),
+        "arrival_s": cluster.traffic.arrival_s,
         "prompt_tokens": workload.prompt_tokens[rows],
         "output_tokens": workload.output_tokens[rows],
     }
@@ -172,7 +174,7 @@ def play(
     clock, total = cluster.clock, len(cluster.workload)
     next_look, turn = 0.0, 0
     try:
-        while clock.run_some(EVENTS_BETWEEN_LOOKS):
+        while clock.run_some(1 if cluster.traffic.feeds else EVENTS_BETWEEN_LOOKS):
             if on_progress is not None and time.monotonic() > next_look:
                 on_progress(clock.now, cluster.requests_done(), total)
                 next_look = time.monotonic() + SECONDS_BETWEEN_LOOKS

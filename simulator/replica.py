@@ -1,18 +1,19 @@
 """One engine instance: a SimPy process that plans, prices, waits and commits, step after step."""
 
 from collections import deque
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from itertools import islice
 from math import inf
-from typing import Literal
+from typing import Literal, Protocol
 
 from simulator.books import NOBODY, STEPS_IN_A_ROW, Books
 from simulator.clock import Clock, Quiet, Steps, WakeUp
-from simulator.cost import CostModel, StepShape
+from simulator.cost import CostModel
 from simulator.errors import StallError
 from simulator.policy import Scheduler
-from simulator.records import RUN_COLUMNS, STEP_COLUMNS, Records
+from simulator.records import RUN_COLUMNS, Records
 from simulator.request import Job, RequestState
+from simulator.view import View
 
 # Steps without a single new token that are always allowed; beyond them as many again as there are
 # tokens outstanding, because a step that makes progress computes at least one.
@@ -28,7 +29,25 @@ class _Never:
 _NEVER = _Never()
 
 
-class Replica:
+class Arrivals(Protocol):
+    """What arrives at a replica that fetches it."""
+
+    next_s: float  # when the next request arrives
+
+    def bring(self, now_s: float) -> None:
+        """Submit what has arrived by now."""
+
+
+class _Nothing:
+    """No arrivals: whoever has something brings it."""
+
+    next_s = inf
+
+    def bring(self, now_s: float) -> None:
+        """Nothing comes."""
+
+
+class Replica(View):
     """A server with one GPU group, its queue and its KV cache."""
 
     def __init__(
@@ -44,6 +63,7 @@ class Replica:
         self.couples = False  # whether its steps' ends reach others, so that none may run past them
         self.dreams = False  # whether it decodes on though something may reach it, and takes that back then
         self.cost = cost
+        self.arrivals: Arrivals = _Nothing()
         self.past: list[Records] = []  # of the lives before each crash
         self.index = 0  # in its cluster
         self.role: Literal["both", "prefill", "decode"] = "both"
@@ -52,9 +72,7 @@ class Replica:
         self.on_hand_off: Callable[[Job], None] | None = None  # told whose part here is done
         # told of the jobs whose part here a planned step completes, when it begins and when it ends
         self.on_last_chunk: Callable[[Sequence[Job], float, float], None] | None = None
-        self.on_lighter: Callable[[], None] | None = (
-            None  # told when its outstanding tokens may have become fewer
-        )
+        self.on_lighter = None
         self._new_policy, self._new_books = policy, books
         self._dreaming = False  # whether its last coast may have to be taken back
         self._begin_anew()
@@ -70,17 +88,8 @@ class Replica:
         self._books.decode_piece = getattr(self.cost, "decode_piece", None)
         self.listen()
         self.records = self._books.records
-        # end, completed jobs and whether the decode group ticks, of the steps that are planned
-        self.under_way: deque[tuple[float, Sequence[Job], bool]] = deque()
+        self.under_way = deque()
         self._asleep: WakeUp | None = None
-
-    @property
-    def books(self) -> Books:
-        """Its queues and KV blocks as they are at this moment, for others to look at and to change."""
-        self.wake_from_dream()
-        if self.on_lighter is not None:
-            self.on_lighter()
-        return self._books
 
     def listen(self) -> None:
         """Have the books tell what ``on_end`` and ``on_hand_off`` are to hear."""
@@ -90,76 +99,6 @@ class Replica:
     def restart(self) -> None:
         """Serve, from now on."""
         self._process = self.clock.process(self._serve())
-
-    @property
-    def outstanding_tokens(self) -> int:
-        """Known tokens of the unfinished requests here."""
-        tokens = self._books.outstanding_tokens
-        if self._dreaming:
-            tokens -= self._books.ahead(self.clock.now, self._depth) * self._books.group.size
-        return tokens
-
-    @property
-    def outstanding_requests(self) -> int:
-        """Unfinished requests here."""
-        books = self._books
-        here = len(books.waiting) + len(books.running) + len(books.swapped) + len(books.seatless)
-        return here + len(books.departing) + len(books.incoming)
-
-    @property
-    def waiting_requests(self) -> int:
-        """Queued requests."""
-        return len(self._books.waiting)
-
-    @property
-    def running(self) -> Collection[Job]:
-        """Running requests, in order of admission."""
-        self.wake_from_dream()
-        return self._books.running.keys()
-
-    @property
-    def free_blocks(self) -> int:
-        """Free KV blocks."""
-        self.wake_from_dream()
-        return self._books.free_blocks
-
-    @property
-    def total_blocks(self) -> int:
-        """KV blocks that requests can use."""
-        return self._books.total_blocks
-
-    @property
-    def block_size(self) -> int:
-        """Tokens in a KV block."""
-        return self._books.block_size
-
-    def cached_tokens(self, job: Job) -> int:
-        """Known tokens of a request that the prefix cache holds."""
-        return self._books.cached_tokens(job)
-
-    def predicted_ttft_s(self, job: Job) -> float:
-        """Seconds to compute all queued prompts and then this one, in steps as full as the budget allows.
-
-        Neither the rest of the step under way nor waiting for a seat or for KV blocks is in it.
-        """
-        books, group = self._books, self._books.group
-        tokens = max(1, books.uncomputed_tokens + job.known_tokens - books.cached_tokens(job))
-        room = max(1, books.limits.max_num_batched_tokens - group.size)
-        full, rest = divmod(tokens, room)
-
-        def step_s(chunk: int) -> float:
-            return self.cost.step_s(
-                StepShape(
-                    prefill_tokens=chunk,
-                    prefill_seqs=1,
-                    prefill_attention_pairs=0.5 * chunk * chunk,
-                    prefill_context_tokens=chunk,
-                    decode_seqs=group.size,
-                    decode_context_tokens=group.context_tokens(),
-                )
-            )
-
-        return (full * step_s(room) if full else 0.0) + (step_s(rest) if rest else 0.0)
 
     def submit(self, job: Job) -> None:
         """Queue an arriving job; it is seen by any step planned at this instant or later."""
@@ -182,34 +121,6 @@ class Replica:
         self.past.append(self.records)
         self._begin_anew()
         return jobs
-
-    @property
-    def last_step_s(self) -> float:
-        """Duration of the step that was planned last, 0 before the first."""
-        self.wake_from_dream()
-        records = self.records
-        runs, steps = records.runs, records.steps
-        if runs and (not steps or runs[-len(RUN_COLUMNS)] > steps[-1 - len(STEP_COLUMNS)]):
-            ends = records.run_ends
-            begun_s = ends[-2] if runs[-len(RUN_COLUMNS) + 1] > 1 else runs[-len(RUN_COLUMNS) + 2]
-            return ends[-1] - begun_s
-        return steps[1 - len(STEP_COLUMNS)] - steps[-len(STEP_COLUMNS)] if steps else 0.0
-
-    def undelivered_tokens(self, job: Job) -> int:
-        """Of a running job's generated tokens, those whose steps have not ended yet."""
-        self.wake_from_dream()
-        if not self.under_way:
-            return 0
-        ends, first = self.records.prompt_ends, self._books.step - len(self.under_way)
-        tokens = 0
-        for row in range(len(ends) - 2, -1, -2):
-            if ends[row + 1] < first:
-                break
-            tokens += ends[row] == job.id
-        if job._decoding is not None:
-            ticks = sum(ticked for _, _, ticked in self.under_way)
-            tokens += min(ticks, self._books.group.tick - job._joined_tick)
-        return tokens
 
     @property
     def asleep(self) -> bool:
@@ -267,15 +178,18 @@ class Replica:
         seatless = books.seatless
         total_blocks, write, under_way = books.total_blocks, self.records.steps.extend, self.under_way
         depth = self._depth
-        may_coast = self._spare_blocks is not None
+        may_coast, arrivals = self._spare_blocks is not None, self.arrivals
         now_s = busy_until_s = clock.now
         in_a_row = 0
         while True:
             dreaming = False
+            if arrivals.next_s <= now_s:
+                arrivals.bring(now_s)
             full = len(under_way) == depth - 1  # but for the next step
             if not waiting and may_coast and full and books.steady(under_way[0][1] if under_way else NOBODY):
                 first_step = books.step
-                busy_until_s = self._coast(busy_until_s if under_way else now_s, quiet.until_s)
+                until_s = min(quiet.until_s, arrivals.next_s)
+                busy_until_s = self._coast(busy_until_s if under_way else now_s, until_s)
                 dreaming = self.dreams and books.step - first_step > 1
             while len(under_way) < depth and (running or waiting or swapped or seatless or books.claims):
                 lighter = books.doors
@@ -303,6 +217,13 @@ class Replica:
                 busy_until_s = end_s
                 if books.fruitless_steps > FRUITLESS_STEPS:
                     self._watch()
+            if not under_way and arrivals.next_s < inf:
+                now_s = arrivals.next_s
+                in_a_row += 1
+                if now_s >= quiet.until_s or in_a_row > STEPS_IN_A_ROW:
+                    yield late_at(now_s, rank)
+                    in_a_row = 0
+                continue
             if not under_way:
                 yield self._next_arrival()
                 if self._books is not books:

@@ -3,9 +3,10 @@
 import math
 from array import array
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
+import numpy as np
 from numpy.typing import NDArray
 
 from simulator.clock import Clock, Quiet, Steps
@@ -30,6 +31,29 @@ class Request(NamedTuple):
     think_s: float  # NaN: it arrives at arrival_s
 
 
+class Feed:
+    """The requests that arrive at one replica, which fetches them whenever it looks: no event is needed."""
+
+    __slots__ = ("_deliver", "_request", "_requests", "next_s")
+
+    def __init__(self, requests: Iterator[Request], deliver: Callable[[Request], None]) -> None:
+        self._requests, self._deliver = requests, deliver
+        self.next_s = -math.inf  # when the next one arrives; infinite: none does
+        self._request: Request | None = None
+        self._look()
+
+    def bring(self, now_s: float) -> None:
+        """Deliver what has arrived by now."""
+        while self.next_s <= now_s:
+            assert self._request is not None
+            self._deliver(self._request)
+            self._look()
+
+    def _look(self) -> None:
+        self._request = next(self._requests, None)
+        self.next_s = math.inf if self._request is None else self._request.arrival_s
+
+
 class Traffic:
     """Delivers the requests of a workload: open loop, a number of clients, or sessions.
 
@@ -43,7 +67,10 @@ class Traffic:
         self.clock = clock
         self.quiet = quiet
         self.rows = rows
-        self.arrival_s = array("d")
+        self.arrived = 0
+        self.workload = workload
+        self.feeds: list[Feed] = []  # of replicas that fetch what arrives
+        self._arrival_s = array("d")
         self.to_come = len(workload)  # requests that may still arrive
         self.concurrency = workload.concurrency
         self.closed = workload.concurrency is not None or workload.think_s is not None
@@ -58,11 +85,14 @@ class Traffic:
             for _ in range(self.concurrency):
                 self._next_client(0.0)
         else:
-            self.clock.process(self._arrive(self._first_turns(), self.quiet))
+            self.clock.process(self._arrive(self._first_turns()))
 
-    def start_apart(self, quiets: Sequence[Quiet], replica_of: Callable[[Request], int]) -> None:
-        """Open loop to replicas that need not wait for one another, for each request's is known beforehand."""
-        queues: list[deque[Request]] = [deque() for _ in quiets]
+    def start_apart(
+        self, replica_of: Callable[[Request], int], replicas: int, deliver: Callable[[Request], None]
+    ) -> "list[Feed]":
+        """Open loop where each request's replica is known beforehand: return what arrives at each of them."""
+        self.rows.extend(range(len(self.workload)))
+        queues: list[deque[Request]] = [deque() for _ in range(replicas)]
 
         def requests_of(queue: deque[Request]) -> Iterator[Request]:
             while True:
@@ -73,8 +103,25 @@ class Traffic:
                     queues[replica_of(request)].append(request)
                 yield queue.popleft()
 
-        for queue, quiet in zip(queues, quiets, strict=True):
-            self.clock.process(self._arrive(requests_of(queue), quiet, apart=True))
+        def arrive(request: Request) -> None:
+            self.to_come -= 1
+            self.arrived = max(self.arrived, request.row + 1)
+            deliver(request)
+
+        self.feeds = [Feed(requests_of(queue), arrive) for queue in queues]
+        return self.feeds
+
+    def close(self) -> None:
+        """The simulation is over: what would have arrived before the clock was stopped has arrived."""
+        for feed in self.feeds:
+            feed.bring(math.nextafter(self.clock.stops_at_s, 0.0) if self.clock.stopped else -math.inf)
+
+    @property
+    def arrival_s(self) -> NDArray[np.float64]:
+        """When each request arrived."""
+        if self.feeds:
+            return self.workload.arrival_s[: self.arrived]
+        return np.array(self._arrival_s, np.float64)
 
     def answered(self, number: int, state: RequestState, time_s: float) -> None:
         """A request has ended; whoever waited for its answer has it at ``time_s`` and goes on."""
@@ -103,22 +150,21 @@ class Traffic:
                 last[request.session] = request.row
         return first
 
-    def _arrive(self, requests: Iterable[Request], quiet: Quiet, apart: bool = False) -> Steps:
+    def _arrive(self, requests: Iterable[Request]) -> Steps:
         """Open loop: every request arrives at its time, whatever becomes of the others."""
-        clock = self.clock
+        clock, quiet = self.clock, self.quiet
         for request in requests:
             if request.arrival_s > clock.now:
                 yield quiet.arrival_at(request.arrival_s)
-            self._deliver(request, request.arrival_s, apart)
+            self._deliver(request, request.arrival_s)
         quiet.arrivals_are_over()
 
-    def _deliver(self, request: Request, arrival_s: float, apart: bool = False) -> None:
-        number = len(self.rows)
-        # Apart, two that arrive at one instant may do so in either order, so they keep their rows' numbers.
-        self.rows.append(number if apart else request.row)
-        self.arrival_s.append(arrival_s)
+    def _deliver(self, request: Request, arrival_s: float) -> None:
+        number, self.arrived = self.arrived, self.arrived + 1
+        self.rows.append(request.row)
+        self._arrival_s.append(arrival_s)
         self.to_come -= 1
-        self._deliver_to(request, request.row if apart else number, arrival_s)
+        self._deliver_to(request, number, arrival_s)
 
     def _next_client(self, arrival_s: float) -> None:
         request = next(self._requests, None)

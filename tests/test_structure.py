@@ -41,9 +41,12 @@ ARROWS = {
     "simulator.radix_cache": [
         "simulator.books", "simulator.limits", "simulator.prefix_cache", "simulator.radix_tree", "simulator.request",
     ],
+    "simulator.view": [
+        "simulator.books", "simulator.clock", "simulator.cost", "simulator.records", "simulator.request",
+    ],
     "simulator.replica": [
         "simulator.books", "simulator.clock", "simulator.cost", "simulator.errors", "simulator.policy",
-        "simulator.records", "simulator.request",
+        "simulator.records", "simulator.request", "simulator.view",
     ],
     "simulator.fleet": ["simulator.replica"],
     "simulator.deployment": ["simulator.cost", "simulator.limits", "simulator.policy"],
@@ -62,9 +65,13 @@ ARROWS = {
     "simulator.traffic": ["simulator.clock", "simulator.request", "simulator.workload"],
     "simulator.workload": ["simulator.errors", "simulator.rng"],
     "simulator.metrics": ["simulator.errors", "simulator.request"],
+    "simulator.intake": [
+        "simulator.deployment", "simulator.replica", "simulator.request", "simulator.traffic", "simulator.workload",
+    ],
     "simulator.cluster": [
         "simulator.clock", "simulator.courier", "simulator.deployment", "simulator.errors", "simulator.faults",
-        "simulator.fleet", "simulator.hand_off", "simulator.migrations", "simulator.policy", "simulator.replica",
+        "simulator.fleet", "simulator.hand_off", "simulator.intake", "simulator.migrations", "simulator.policy",
+        "simulator.replica",
         "simulator.request", "simulator.rng", "simulator.ticker", "simulator.traffic", "simulator.workload",
     ],
     "simulator.ticker": ["simulator.clock"],
