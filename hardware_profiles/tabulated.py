@@ -163,6 +163,9 @@ class TabulatedCost(HardwareCost):
 
     def decode_piece(self, seqs: int, context: int) -> DecodePiece:
         """Return the piece of ``_decode_line`` that holds a sum of contexts, and keep it for the next step."""
+        last = self._last_piece.get(seqs)
+        if last is not None and last[0] <= context < last[1]:
+            return last
         knots, pieces = self._decode_lines.get(seqs) or self._decode_line(seqs)
         piece = bisect_right(knots, context)
         low = knots[piece - 1] if piece else -inf

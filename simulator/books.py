@@ -2,8 +2,8 @@
 
 from bisect import bisect_left
 from collections.abc import Sequence
-from math import inf
 
+from simulator.cost import DecodePiece
 from simulator.crossing import Crossing
 from simulator.records import RUN_COLUMNS
 from simulator.request import Job, RequestState
@@ -136,57 +136,50 @@ class Books(Crossing):
         the last bit. Returns the start and the end of the last step, or ``start_s`` twice if there was none,
         and whom it completes.
         """
-        group, records, shape, price, piece = (
-            self.group, self.records, self.shape, self.price, self.decode_piece
-        )  # fmt: skip
+        group, records, piece = self.group, self.records, self.decode_piece or self._priced
         size, first_tick, last_ticks = group.size, group.tick, group.last_ticks
-        openers, block_size, blocks_left = group.openers, group.block_size, self.free_blocks - spare_blocks
+        openers, block_size, left = group.openers, group.block_size, self.free_blocks - spare_blocks
         most_used = self.total_blocks - spare_blocks
         write_end, write_blocks = records.run_ends.append, records.run_blocks.append
         self.open(start_s)
         if size > self.token_budget:
             return start_s, start_s, NOBODY
-        shape.decode_seqs = size
         context_tokens = first_context = group.context_base + size * first_tick
         begun_s = end_s = start_s
-        planned_s = -inf
         high = offset = slope = 0.0
-        tick = first_tick
-        while tick < first_tick + most_steps:
-            left = blocks_left - openers[tick % block_size]
-            if left < 0 or planned_s >= until_s:
+        for tick in range(first_tick, first_tick + most_steps):
+            blocks = openers[tick % block_size]
+            if blocks > left or (tick > first_tick and (begun_s if pipelined else end_s) >= until_s):
                 break
-            completes = tick + 1 in last_ticks
-            if completes and tick > first_tick and not to_completion:
+            if tick + 1 in last_ticks and tick > first_tick and not to_completion:
                 break
             if context_tokens >= high:
-                if piece is not None:
-                    _, high, offset, slope = piece(size, context_tokens)
-                    step_s = offset + slope * context_tokens
-                else:
-                    shape.decode_context_tokens = context_tokens
-                    step_s = price(shape)
-            else:
-                step_s = offset + slope * context_tokens
-            tick += 1
-            blocks_left = left
-            context_tokens += size
+                _, high, offset, slope = piece(size, context_tokens)
             begun_s = end_s
-            end_s += step_s
+            end_s += offset + slope * context_tokens
+            context_tokens += size
+            left -= blocks
             write_end(end_s)
             write_blocks(most_used - left)
-            if completes:
+            if tick + 1 in last_ticks:
+                tick += 1
                 break
-            planned_s = begun_s if pipelined else end_s
-        if tick == first_tick:
-            return start_s, start_s, NOBODY
+        else:
+            tick += 1
         steps = tick - first_tick
+        if not steps:
+            return start_s, start_s, NOBODY
         records.runs.extend((self.step, steps, start_s, size, first_context, len(self.running)))
         self.fruitless_steps = 0
         self.step += steps
-        self.free_blocks = blocks_left + spare_blocks
+        self.free_blocks = left + spare_blocks
         group.tick = tick
         return begun_s, end_s, group.finished() if tick in last_ticks else NOBODY
+
+    def _priced(self, seqs: int, context_tokens: int) -> DecodePiece:
+        """Return the price of a step of so many decodes as a piece that holds for this sum of contexts only."""
+        self.shape.decode_seqs, self.shape.decode_context_tokens = seqs, context_tokens
+        return context_tokens, context_tokens + 1, self.price(self.shape), 0.0
 
     def ahead(self, now_s: float, depth: int) -> int:
         """Return how many steps of the last coast would not be planned yet, in a pipeline of that depth.

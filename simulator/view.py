@@ -39,10 +39,10 @@ class View(ABC):
     @property
     def outstanding_tokens(self) -> int:
         """Known tokens of the unfinished requests here."""
-        tokens = self._books.outstanding_tokens
-        if self._dreaming:
-            tokens -= self._books.ahead(self.clock.now, self._depth) * self._books.group.size
-        return tokens
+        books = self._books
+        group = books.group
+        tick = group.tick - books.ahead(self.clock.now, self._depth) if self._dreaming else group.tick
+        return books._outside_tokens + group.context_base + group.size * tick
 
     @property
     def outstanding_requests(self) -> int:

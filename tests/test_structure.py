@@ -32,7 +32,7 @@ ARROWS = {
         "simulator.ledger", "simulator.limits", "simulator.records", "simulator.request",
     ],
     "simulator.books": [
-        "simulator.crossing", "simulator.decode_group", "simulator.records", "simulator.request",
+        "simulator.cost", "simulator.crossing", "simulator.decode_group", "simulator.records", "simulator.request",
     ],
     "simulator.prefix_cache": [
         "simulator.books", "simulator.decode_group", "simulator.limits", "simulator.request",
