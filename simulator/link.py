@@ -123,9 +123,12 @@ class Fabric:
         begins_s = now_s + self._latency_s
         flow = Flow(source, destination, size_bytes, cap_bytes_per_s, now_s, done, begins_s)
         flow._restart(now_s)
-        self.update()
         self._flows.append(flow)
-        self._share()
+        if begins_s > now_s:  # until then it takes nothing from the others
+            self._wake_at(min(begins_s, self._next_s))
+        else:
+            self.update()
+            self._share()
         return flow
 
     def resize(
@@ -217,19 +220,33 @@ class Fabric:
         """Give every flow its rate from now on, and wait for the next change."""
         now_s = self._clock.now
         running = [flow for flow in self._flows if flow._begins_s <= now_s < flow._due_s]
-        self._fill(running, now_s)
-        next_s = min((flow._wakes_s(now_s) for flow in self._flows), default=math.inf)
-        if next_s != self._next_s:
-            self._next_s = next_s
+        if len(running) == 1:
+            (flow,) = running
+            ports = self._bytes_per_s[flow.source], self._bytes_per_s[flow.destination]
+            flow._run(min(flow.cap_bytes_per_s, *ports), now_s)
+        elif running:
+            self._fill(running, now_s)
+        next_s = math.inf
+        for flow in self._flows:
+            wakes_s = flow._wakes_s(now_s)
+            if wakes_s < next_s:
+                next_s = wakes_s
+        self._wake_at(next_s)
+
+    def _wake_at(self, time_s: float) -> None:
+        """Let ``time_s`` be when anything changes next."""
+        if time_s != self._next_s:
+            self._next_s = time_s
             self._next = None
-            if next_s < math.inf:
-                self._next = self._at(next_s)
+            if time_s < math.inf:
+                self._next = self._at(time_s)
                 self._next.callbacks.append(self._wake)
 
     def _fill(self, flows: list[Flow], now_s: float) -> None:
         """Raise the rates of ``flows`` together; whoever meets a full port or its cap stays there."""
-        left_out, left_in = self._bytes_per_s.copy(), self._bytes_per_s.copy()  # bytes/s
-        users_out, users_in = [0] * len(left_out), [0] * len(left_in)
+        left_out = {flow.source: self._bytes_per_s[flow.source] for flow in flows}  # bytes/s
+        left_in = {flow.destination: self._bytes_per_s[flow.destination] for flow in flows}
+        users_out, users_in = dict.fromkeys(left_out, 0), dict.fromkeys(left_in, 0)
         for flow in flows:
             users_out[flow.source] += 1
             users_in[flow.destination] += 1
