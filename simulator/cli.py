@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from simulator.errors import InputError, StallError
-from simulator.terminal import progress, quiet_interrupt, stop_on_interrupt
+from simulator.terminal import cores, progress, quiet_interrupt, stop_on_interrupt
 
 sys.excepthook = quiet_interrupt  # a Ctrl-C may come before main() does
 
@@ -75,6 +75,13 @@ def run(
     ] = None,
     no_plot: NoPlot = False,
     overwrite: Overwrite = False,
+    jobs: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Processes for a large cluster whose replicas need not know of one another. Default: one a core.",
+        ),
+    ] = None,
     print_scenario: Annotated[
         bool,
         typer.Option("--print-scenario", help="Print the scenario with every default spelled out, and stop."),
@@ -90,7 +97,7 @@ def run(
     folder = out if out is not None else _free_folder(chosen.name)
     claimed = _claim(folder, overwrite)
     try:
-        result, failure = _run(chosen, base_dir, folder, plot=not no_plot)
+        result, failure = _run(chosen, base_dir, folder, plot=not no_plot, processes=jobs or cores())
     except BaseException:
         if claimed:
             with suppress(OSError):
@@ -271,7 +278,7 @@ def _scenario(path: Path | None, overrides: Sequence[str]) -> "tuple[Scenario, P
 
 
 def _run(
-    scenario: "Scenario", base_dir: Path | None, folder: Path | None, *, plot: bool
+    scenario: "Scenario", base_dir: Path | None, folder: Path | None, *, plot: bool, processes: int = 1
 ) -> "tuple[Result, Exception | None]":
     """Simulate and save; return the result, and what the command must fail with once that is printed.
 
@@ -279,7 +286,7 @@ def _run(
     """
     with stop_on_interrupt() as asked:
         try:
-            result = _simulate(scenario, base_dir, asked)
+            result = _simulate(scenario, base_dir, asked, processes)
         except KeyboardInterrupt as error:
             raise _InterruptedError("interrupted twice; nothing was saved") from error
         cut_off = asked()
@@ -295,12 +302,16 @@ def _run(
         return result, _cut_off(result, folder, asked())
 
 
-def _simulate(scenario: "Scenario", base_dir: Path | None, asked: Callable[[], bool]) -> "Result":
+def _simulate(
+    scenario: "Scenario", base_dir: Path | None, asked: Callable[[], bool], processes: int
+) -> "Result":
     with progress(scenario.name) as on_progress:
         from simulator.runner import run as simulate  # slow enough for a Ctrl-C to land in it
 
         try:
-            return simulate(scenario, base_dir=base_dir, on_progress=on_progress, should_stop=asked)
+            return simulate(
+                scenario, base_dir=base_dir, on_progress=on_progress, should_stop=asked, processes=processes
+            )
         except StallError as error:
             stalled: Result | None = error.result
             if stalled is None:

@@ -58,6 +58,10 @@ class Clock(simpy.Environment):
         event.callbacks.append(process._resume)
         process._target = event
 
+    def advance_to(self, time_s: float) -> None:
+        """Let it be ``time_s``: what happens until then happens elsewhere."""
+        self._now = time_s
+
     @property
     def stopped(self) -> bool:
         """Whether the stopping time has been reached."""

@@ -20,7 +20,7 @@ from simulator.replica import Replica
 from simulator.request import Job, RequestState
 from simulator.rng import draws
 from simulator.ticker import Ticker
-from simulator.traffic import Request, Traffic
+from simulator.traffic import Placed, Request, Traffic
 from simulator.workload.workload import Workload
 
 
@@ -50,7 +50,6 @@ class Cluster:
         self._admission_draw = draws(deployment.seed, "admission")
         self._crashes: dict[Job, int] = {}  # that hit a request
         self._stranded: list[Job] = []  # no replica is up that takes requests
-        self._early: dict[int, tuple[Job, Replica]] = {}  # whose replica is known before they arrive
         self._quiet = Quiet(clock)
         self._ticker = Ticker(self._quiet, lambda: clock.now, self._going_on)
         self._place_roles()
@@ -140,23 +139,22 @@ class Cluster:
             self.traffic.start()
             return
 
-        def replica_of(request: Request) -> int:
-            job, replica = self._intake.job(request, request.row, request.arrival_s), self.replicas[0]
-            if not self._intake.never_fits(request):
-                replica = self._choose(self._router, self._draw, job, self.replicas)
-            self._early[request.row] = job, replica
-            return replica.index
+        intake = self._intake
 
-        def arrive(request: Request) -> None:
-            job, replica = self._early.pop(request.row)
-            if self._intake.never_fits(request):
-                self.refused.append((job.id, RequestState.FAILED, request.arrival_s))
+        def place(request: Request) -> Placed:
+            job, replica = intake.job(request, request.row, request.arrival_s), 0
+            if not intake.never_fits(request):
+                replica = self._choose(self._router, self._draw, job, self.replicas).index
+            return Placed(request, replica, job)
+
+        def arrive(placed: Placed) -> None:
+            if intake.never_fits(placed.request):
+                self.refused.append((placed.job.id, RequestState.FAILED, placed.request.arrival_s))
             else:
-                replica.submit(job)
+                self.replicas[placed.replica].submit(placed.job)
 
-        for each, feed in zip(
-            self.replicas, self.traffic.start_apart(replica_of, len(self.replicas), arrive), strict=True
-        ):
+        feeds = self.traffic.start_apart(place, len(self.replicas), arrive)
+        for each, feed in zip(self.replicas, feeds, strict=True):
             each.quiet = Quiet(self.clock)  # nothing but what it fetches reaches it
             each.arrivals, each.dreams, each.on_lighter = feed, False, None
 

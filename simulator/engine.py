@@ -24,6 +24,7 @@ from simulator.prefix_cache import CachingBooks, Content, SharingBooks
 from simulator.radix_cache import RadixBooks
 from simulator.replica import Replica
 from simulator.rng import stream
+from simulator.shards import can_be_split, play_split
 from simulator.tables import (
     Columns,
     Tables,
@@ -40,6 +41,7 @@ from simulator.workload.workload import Workload
 # How often progress is told and a stop is noticed. Where replicas fetch what arrives, an event stands for
 # hundreds of their steps.
 EVENTS_BETWEEN_LOOKS = 256
+WORTH_SPLITTING = 2000  # requests: below that a process takes longer to start than it saves
 SECONDS_BETWEEN_LOOKS = 0.03  # of the person's time, not of the simulation's
 
 
@@ -60,15 +62,20 @@ def simulate(
     *,
     on_progress: Callable[[float, int, int], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
+    processes: int = 1,
 ) -> Outcome:
     """Serve ``workload`` and return its tables.
 
     ``on_progress`` gets simulated seconds, requests done and requests in all. The simulation ends with the
     last request, at the horizon, when ``should_stop`` says so, or when a policy makes no more progress
-    (``Outcome.stalled`` then says how).
+    (``Outcome.stalled`` then says how). With more than one process, replicas that need not know of one
+    another are simulated at the same time, where that is worth it; the tables are the same.
     """
     cluster = assemble(workload, deployment)
-    interrupted, stalled = play(cluster, on_progress, should_stop)
+    if processes > 1 and len(workload) >= WORTH_SPLITTING and can_be_split(cluster):
+        interrupted, stalled = play_split(cluster, processes, play, on_progress, should_stop)
+    else:
+        interrupted, stalled = play(cluster, on_progress, should_stop)
     tables, end_s = unfold(cluster)
     return Outcome(tables, end_s, interrupted, stalled, prefix_hits(cluster))
 
@@ -132,7 +139,9 @@ def prefix_hits(cluster: Cluster) -> tuple[int, int] | None:
     caches = [each.books for each in cluster.replicas if isinstance(each.books, SharingBooks)]
     if not caches:
         return None
-    return sum(each.hit_tokens for each in caches), sum(each.looked_up_tokens for each in caches)
+    found = [(each.hit_tokens, each.looked_up_tokens) for each in caches]
+    found += [records.prefix_hits for each in cluster.replicas for records in (*each.past, each.records)]
+    return sum(hit for hit, _ in found), sum(looked_up for _, looked_up in found)
 
 
 def books_for(limits: Limits, workload: Workload, rows: Sequence[int], policy: Scheduler) -> Books:

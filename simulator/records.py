@@ -73,11 +73,11 @@ class Records:
         self.under_way = 0  # steps at the end that had not ended when the simulation did
         self._packed: dict[str, list[NDArray[Any]]] = {name: [] for name in _WIDTH}
 
-    def pack(self, last_rows: int = _LAST_ROWS) -> None:
-        """Make what has become many rows small; ``last_rows`` of each list stay as they are."""
+    def pack(self, most_rows: int = _MOST_ROWS, last_rows: int = _LAST_ROWS) -> None:
+        """Make lists of more than ``most_rows`` rows small; the ``last_rows`` of each stay as they are."""
         for name, (width, kind) in _WIDTH.items():
             rows: list[float] = getattr(self, name)
-            if len(rows) > _MOST_ROWS * width:
+            if len(rows) > most_rows * width:
                 old = len(rows) - last_rows * width
                 self._packed[name].append(np.array(rows[:old], kind))
                 del rows[:old]

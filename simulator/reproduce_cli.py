@@ -3,7 +3,6 @@
 import ast
 import importlib
 import json
-import os
 import re
 import sys
 from pathlib import Path
@@ -39,11 +38,12 @@ def reproduce(
     command goes on from there.
     """
     from experiments._reproduce import Study, close_pools
+    from simulator.terminal import cores
 
     try:
         for path in _chosen(claims or ["all"]):
             print(f"{_claim(path)}: {_title(path)}", file=sys.stderr)
-            study = Study(out / path.stem, quick=quick, jobs=jobs or os.cpu_count() or 1)
+            study = Study(out / path.stem, quick=quick, jobs=jobs or cores())
             verdict = _run(path, study)
             _keep(study, verdict)
             write_results(out)

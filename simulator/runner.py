@@ -23,13 +23,15 @@ def run(
     base_dir: Path | None = None,
     on_progress: Callable[[float, int, int], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
+    processes: int = 1,
 ) -> Result:
     """Simulate a scenario and return its result.
 
     Relative paths in the scenario are looked up in ``base_dir`` (default: the working directory).
     ``on_progress`` gets simulated seconds, requests done and requests in all, some 30 times a second;
     ``should_stop`` is asked as often and ends the run early, with what is finished kept
-    (``Result.partial``).
+    (``Result.partial``). ``processes`` is how many a large cluster whose replicas need not know of one another
+    may be split over; the result is the same.
 
     Raises InputError for anything in the scenario that cannot be simulated, and StallError when the
     policy stops making progress; its ``result`` holds everything up to then.
@@ -48,6 +50,7 @@ def run(
             deploy(scenario, pools),
             on_progress=on_progress,
             should_stop=should_stop,
+            processes=processes,
         )
     result = Result(
         requests=outcome.tables.requests,

@@ -1,6 +1,5 @@
 """``servesim sweep``: simulate all points of a study, on all cores or many machines; go on after a stop."""
 
-import os
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -47,14 +46,12 @@ def sweep(
     from experiments.sweep import Study, on_cores, on_ray, run_study
     from experiments.sweep_output import METRICS, by_point, write
     from simulator.report import number, table
-    from simulator.terminal import counting
+    from simulator.terminal import cores, counting
 
     chosen = Study.from_toml(study)
     folder = out if out is not None else Path("results") / chosen.name
     simulate: Callable[[Sequence[Point]], Finished] = (
-        partial(on_ray, address=ray)
-        if ray is not None
-        else partial(on_cores, jobs=jobs or os.cpu_count() or 1)
+        partial(on_ray, address=ray) if ray is not None else partial(on_cores, jobs=jobs or cores())
     )
     with counting("points") as on_done:
         results = run_study(chosen, folder, simulate, on_done)

@@ -1,5 +1,6 @@
 """What a long run owes the person who waits for it: progress, and an end on Ctrl-C that keeps the records."""
 
+import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -7,6 +8,12 @@ from contextlib import contextmanager
 from types import FrameType, TracebackType
 
 OnProgress = Callable[[float, int, int], None]
+
+
+def cores() -> int:
+    """Return how many cores this process may use."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity is not None else os.cpu_count() or 1
 
 
 @contextmanager

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simulator.clock import Clock, Quiet, Steps
-from simulator.request import RequestState
+from simulator.request import Job, RequestState
 from simulator.workload.workload import Workload
 
 ROWS_AT_ONCE = 16_384  # that are turned from columns into requests, which take ten times the memory
@@ -31,27 +31,39 @@ class Request(NamedTuple):
     think_s: float  # NaN: it arrives at arrival_s
 
 
+class Placed(NamedTuple):
+    """A request whose replica is known before it arrives."""
+
+    request: Request
+    replica: int
+    job: Job
+
+
 class Feed:
     """The requests that arrive at one replica, which fetches them whenever it looks: no event is needed."""
 
-    __slots__ = ("_deliver", "_request", "_requests", "next_s")
+    __slots__ = ("_deliver", "_next", "_requests", "next_s")
 
-    def __init__(self, requests: Iterator[Request], deliver: Callable[[Request], None]) -> None:
+    def __init__(self, requests: Iterator[Placed], deliver: Callable[[Placed], None]) -> None:
         self._requests, self._deliver = requests, deliver
         self.next_s = -math.inf  # when the next one arrives; infinite: none does
-        self._request: Request | None = None
+        self._next: Placed | None = None
         self._look()
 
     def bring(self, now_s: float) -> None:
         """Deliver what has arrived by now."""
         while self.next_s <= now_s:
-            assert self._request is not None
-            self._deliver(self._request)
+            assert self._next is not None
+            self._deliver(self._next)
             self._look()
 
+    def stop(self) -> None:
+        """Bring nothing more."""
+        self._next, self.next_s = None, math.inf
+
     def _look(self) -> None:
-        self._request = next(self._requests, None)
-        self.next_s = math.inf if self._request is None else self._request.arrival_s
+        self._next = next(self._requests, None)
+        self.next_s = math.inf if self._next is None else self._next.request.arrival_s
 
 
 class Traffic:
@@ -70,6 +82,7 @@ class Traffic:
         self.arrived = 0
         self.workload = workload
         self.feeds: list[Feed] = []  # of replicas that fetch what arrives
+        self.only = range(0)  # the replicas whose feeds bring anything
         self._arrival_s = array("d")
         self.to_come = len(workload)  # requests that may still arrive
         self.concurrency = workload.concurrency
@@ -88,28 +101,38 @@ class Traffic:
             self.clock.process(self._arrive(self._first_turns()))
 
     def start_apart(
-        self, replica_of: Callable[[Request], int], replicas: int, deliver: Callable[[Request], None]
+        self, place: Callable[[Request], Placed], replicas: int, deliver: Callable[[Placed], None]
     ) -> "list[Feed]":
         """Open loop where each request's replica is known beforehand: return what arrives at each of them."""
         self.rows.extend(range(len(self.workload)))
-        queues: list[deque[Request]] = [deque() for _ in range(replicas)]
+        queues: list[deque[Placed]] = [deque() for _ in range(replicas)]
+        self.only = range(replicas)
 
-        def requests_of(queue: deque[Request]) -> Iterator[Request]:
+        def requests_of(queue: deque[Placed]) -> Iterator[Placed]:
             while True:
                 while not queue:
                     request = next(self._requests, None)
                     if request is None:
                         return
-                    queues[replica_of(request)].append(request)
+                    placed = place(request)
+                    if placed.replica in self.only:
+                        queues[placed.replica].append(placed)
                 yield queue.popleft()
 
-        def arrive(request: Request) -> None:
+        def arrive(placed: Placed) -> None:
             self.to_come -= 1
-            self.arrived = max(self.arrived, request.row + 1)
-            deliver(request)
+            self.arrived = max(self.arrived, placed.request.row + 1)
+            deliver(placed)
 
         self.feeds = [Feed(requests_of(queue), arrive) for queue in queues]
         return self.feeds
+
+    def keep_to(self, replicas: range) -> None:
+        """Bring what arrives to these replicas only."""
+        self.only = replicas
+        for replica, feed in enumerate(self.feeds):
+            if replica not in replicas:
+                feed.stop()
 
     def close(self) -> None:
         """The simulation is over: what would have arrived before the clock was stopped has arrived."""

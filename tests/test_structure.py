@@ -76,10 +76,14 @@ ARROWS = {
     ],
     "simulator.ticker": ["simulator.clock"],
     "simulator.tables": ["simulator.policy", "simulator.records", "simulator.request"],
+    "simulator.shards": [
+        "simulator.cluster", "simulator.prefix_cache", "simulator.records", "simulator.request",
+    ],
     "simulator.engine": [
         "simulator.books", "simulator.clock", "simulator.cluster", "simulator.deployment", "simulator.errors",
         "simulator.faults", "simulator.limits", "simulator.policy", "simulator.prefix_cache",
-        "simulator.radix_cache", "simulator.replica", "simulator.rng", "simulator.tables", "simulator.workload",
+        "simulator.radix_cache", "simulator.replica", "simulator.rng", "simulator.shards", "simulator.tables",
+        "simulator.workload",
     ],
     "simulator.plots": ["simulator.metrics"],
     "simulator.saved": ["simulator.errors"],

@@ -1,0 +1,143 @@
+"""One simulation on several cores: replicas that need not know of one another, some in each process.
+
+The processes are forks of this one: each plays its replicas to the end and sends back what they recorded, so
+the tables are those of a single process, to the last bit.
+"""
+
+import gc
+import multiprocessing as mp
+import signal
+import warnings
+from collections.abc import Callable, Sequence
+from multiprocessing.connection import Connection, wait
+from typing import Any, NamedTuple
+
+from simulator.cluster import Cluster
+from simulator.prefix_cache import SharingBooks
+from simulator.records import Records
+from simulator.request import RequestState
+
+Play = Callable[..., tuple[bool, str | None]]  # what a process does with its replicas: ``engine.play``
+
+
+class Played(NamedTuple):
+    """What a process has made of its replicas."""
+
+    records: dict[int, Records]  # by replica
+    refused: list[tuple[int, RequestState, float]]
+    arrived: int
+    now_s: float
+    interrupted: bool
+    stalled: str | None
+
+
+def can_be_split(cluster: Cluster) -> bool:
+    """Whether replicas need not know of one another, on a system that can fork."""
+    return len(cluster.traffic.feeds) > 1 and "fork" in mp.get_all_start_methods()
+
+
+def play_split(
+    cluster: Cluster,
+    processes: int,
+    play: Play,
+    on_progress: Callable[[float, int, int], None] | None = None,
+    should_stop: Callable[[], bool] | None = None,
+) -> tuple[bool, str | None]:
+    """Play a cluster that ``can_be_split`` in so many processes; return as ``play`` does.
+
+    Raises what a process raises, and RuntimeError if one is gone.
+    """
+    context, n = mp.get_context("fork"), len(cluster.replicas)
+    processes = min(processes, n)
+    stop = context.Event()
+    workers, pipes = [], []
+    gc.freeze()  # what there is by now is not copied for a look at it
+    for number in range(processes):
+        mine = range(n * number // processes, n * (number + 1) // processes)
+        receiver, sender = context.Pipe(duplex=False)
+        worker = context.Process(target=_work, args=(cluster, mine, play, sender, stop), daemon=True)
+        with (
+            warnings.catch_warnings()
+        ):  # of threads: those of a progress display hold nothing that a fork needs
+            warnings.simplefilter("ignore", DeprecationWarning)
+            worker.start()
+        sender.close()
+        workers.append(worker)
+        pipes.append(receiver)
+    gc.unfreeze()
+    try:
+        parts = _collect(pipes, len(cluster.workload), stop, on_progress, should_stop)
+    finally:
+        for worker in workers:
+            worker.kill()
+            worker.join()
+    return _put_together(cluster, parts)
+
+
+def _collect(
+    pipes: Sequence[Connection],
+    total: int,
+    stop: Any,
+    on_progress: Callable[[float, int, int], None] | None,
+    should_stop: Callable[[], bool] | None,
+) -> list[Played]:
+    """Wait for all processes; tell how far they are together, and tell them to stop."""
+    parts: dict[int, Played] = {}
+    progress = dict.fromkeys(range(len(pipes)), (0.0, 0))
+    while len(parts) < len(pipes):
+        for pipe in wait([each for i, each in enumerate(pipes) if i not in parts], timeout=0.05):
+            number = next(i for i, each in enumerate(pipes) if each is pipe)
+            try:
+                found = pipes[number].recv()
+            except EOFError:
+                raise RuntimeError("a process of this simulation is gone; was it short of memory?") from None
+            if isinstance(found, BaseException):
+                raise found
+            if isinstance(found, Played):
+                parts[number] = found
+            else:
+                progress[number] = found
+        if should_stop is not None and should_stop():
+            stop.set()
+        if on_progress is not None:
+            on_progress(
+                min(now for now, _ in progress.values()), sum(done for _, done in progress.values()), total
+            )
+    return [parts[number] for number in range(len(pipes))]
+
+
+def _work(cluster: Cluster, mine: range, play: Play, pipe: Connection, stop: Any) -> None:
+    """Play some of the replicas and send what came of it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the first process hears it and says what to do
+    try:
+        cluster.traffic.keep_to(mine)
+        interrupted, stalled = play(cluster, lambda now_s, done, _: pipe.send((now_s, done)), stop.is_set)
+        cluster.traffic.close()
+        records = {}
+        for replica in (cluster.replicas[index] for index in mine):
+            replica.books.close(len(replica.under_way))
+            records[replica.index] = replica.records
+            replica.records.pack(0, 0)
+            if isinstance(replica.books, SharingBooks):
+                replica.records.prefix_hits = replica.books.hit_tokens, replica.books.looked_up_tokens
+        traffic = cluster.traffic
+        pipe.send(Played(records, cluster.refused, traffic.arrived, cluster.clock.now, interrupted, stalled))
+    except BaseException as error:  # whatever it is, the first process raises it
+        try:
+            pipe.send(error)
+        except Exception:
+            pipe.send(RuntimeError(f"{type(error).__name__}: {error}"))
+
+
+def _put_together(cluster: Cluster, parts: Sequence[Played]) -> tuple[bool, str | None]:
+    """Let the cluster have what the processes have done."""
+    cluster.traffic.keep_to(range(0))
+    for part in parts:
+        for index, records in part.records.items():
+            cluster.replicas[index].records = records
+        cluster.refused += part.refused
+    cluster.refused.sort()
+    cluster.traffic.arrived = max(part.arrived for part in parts)
+    cluster.clock.advance_to(max(part.now_s for part in parts))
+    stalls = [part.stalled for part in parts if part.stalled is not None]
+    return any(part.interrupted for part in parts), stalls[0] if stalls else None
