@@ -70,7 +70,12 @@ def _workloads() -> list[str]:
     from simulator.workload.reader import describe
 
     rows = []
-    for kind, files in (("trace", library.shipped_traces()), ("lengths", library.shipped_samples())):
+    shipped = {
+        "trace": library.shipped_traces(),
+        "lengths": library.shipped_samples(),
+        "load": library.shipped_loads(),
+    }
+    for kind, files in shipped.items():
         for name, path in files.items():
             count, source, license_ = describe(path)
             rows.append([f"workload.{kind}", name, f"{count:,} rows; {source} [{license_}]"])

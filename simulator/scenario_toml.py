@@ -97,14 +97,17 @@ def _flat(section: str, table: dict[str, Any]) -> Iterator[tuple[str, dict[str, 
 
 
 def _line(section: str, key: str, value: Any, scenario: "Scenario") -> str:
-    import tomli_w
-
-    if isinstance(value, list):  # on one line
-        shown = f"{key} = [{', '.join(tomli_w.dumps({'_': item})[4:].strip() for item in value)}]"
-    else:
-        shown = f"# {key} =" if value is None else tomli_w.dumps({key: value}).strip()
+    shown = f"# {key} =" if value is None else f"{key} = {_on_one_line(value)}"
     comment = _comment(section, key, scenario)
     return f"{shown:<40}  # {comment}" if comment else shown
+
+
+def _on_one_line(value: Any) -> str:
+    import tomli_w
+
+    if isinstance(value, list):
+        return f"[{', '.join(map(_on_one_line, value))}]"
+    return tomli_w.dumps({"_": value})[4:].strip()
 
 
 def _comment(section: str, key: str, scenario: "Scenario") -> str:

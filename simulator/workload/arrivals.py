@@ -1,7 +1,8 @@
 """When requests arrive: renewal processes with a mean rate, as arrays of times in seconds.
 
 Times are the running sum of gaps drawn one after another, so that a longer run begins with the very
-arrivals of a shorter one, and another rate only stretches them.
+arrivals of a shorter one, and another rate only stretches them. A load that changes over time stretches them
+here and there (``load.py``).
 """
 
 from collections.abc import Callable
@@ -14,7 +15,8 @@ from simulator.errors import InputError
 Floats = NDArray[np.float64]
 UnitGaps = Callable[[int], Floats]  # n gaps with mean 1
 
-MOST_REQUESTS = 20_000_000  # about 2 GB of columns and records: more is a slip of the keyboard
+# 500 MB of columns, and many times that in a run's records: more is a slip of the keyboard.
+MOST_REQUESTS = 20_000_000
 
 
 def unit_gaps(kind: str, rng: np.random.Generator, burstiness: float | None) -> UnitGaps:
@@ -32,18 +34,20 @@ def unit_gaps(kind: str, rng: np.random.Generator, burstiness: float | None) -> 
     return rng.standard_exponential
 
 
-def first_n(gaps: UnitGaps, rate_rps: float, n: int) -> Floats:
-    """Return the times of the first ``n`` arrivals; the first comes one gap after 0."""
-    return np.cumsum(gaps(n)) / rate_rps
+def first_units(gaps: UnitGaps, n: int) -> Floats:
+    """Return the times of the first ``n`` arrivals at one a second; the first comes one gap after 0."""
+    return np.cumsum(gaps(n))
 
 
-def within(gaps: UnitGaps, rate_rps: float, duration_s: float) -> Floats:
-    """Return the arrival times up to ``duration_s``; may be empty. Raises ``InputError`` if too many."""
-    expected = rate_rps * duration_s
-    if expected > MOST_REQUESTS:
+def units_beyond(gaps: UnitGaps, expected: float, duration_s: float) -> Floats:
+    """Return arrival times at one a second, up to ``expected`` and some more.
+
+    Raises ``InputError`` if they are too many, in terms of the ``duration_s`` in which so many are expected.
+    """
+    if not expected <= MOST_REQUESTS:
         raise InputError(
-            f"workload.duration_s: {rate_rps:g} requests/s for {duration_s:g} s are about {expected:.3g}"
-            f" requests; expected at most {MOST_REQUESTS:,}"
+            f"workload.duration_s: {expected / duration_s:g} requests/s for {duration_s:g} s are about"
+            f" {expected:.3g} requests; expected at most {MOST_REQUESTS:,}"
         )
     chunks: list[Floats] = []
     reached = 0.0
@@ -51,5 +55,15 @@ def within(gaps: UnitGaps, rate_rps: float, duration_s: float) -> Floats:
         times = reached + np.cumsum(gaps(int(expected) + 64))
         chunks.append(times)
         reached = float(times[-1])
-    times = np.concatenate(chunks) / rate_rps
+    return np.concatenate(chunks)
+
+
+def first_n(gaps: UnitGaps, rate_rps: float, n: int) -> Floats:
+    """Return the times of the first ``n`` arrivals at a constant mean rate."""
+    return first_units(gaps, n) / rate_rps
+
+
+def within(gaps: UnitGaps, rate_rps: float, duration_s: float) -> Floats:
+    """Return the arrival times up to ``duration_s``; may be empty. Raises ``InputError`` if too many."""
+    times = units_beyond(gaps, rate_rps * duration_s, duration_s) / rate_rps
     return times[times <= duration_s]

@@ -1,6 +1,7 @@
 """How a scenario's traffic becomes columns: a trace cut and stretched, or one drawn from a seed."""
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -8,10 +9,12 @@ from numpy.typing import NDArray
 
 from simulator.errors import InputError
 from simulator.rng import stream
-from simulator.workload import extras, library, predictors, reader, sessions
+from simulator.workload import extras, library, load_keys, predictors, reader, sessions
 from simulator.workload import lengths as draw
-from simulator.workload.arrivals import first_n, unit_gaps, within
+from simulator.workload import load as loads
+from simulator.workload.arrivals import unit_gaps
 from simulator.workload.columns import Columns
+from simulator.workload.cut import Cut
 from simulator.workload.spec import WorkloadSpec
 from simulator.workload.workload import Workload
 
@@ -33,6 +36,7 @@ def build(spec: WorkloadSpec, seed: int, base_dir: Path | None = None) -> Worklo
         columns = replace(columns, output_tokens=np.minimum(columns.output_tokens, spec.max_tokens))
         source.append(f"outputs cut at {spec.max_tokens:,} tokens")
     columns = extras.add(spec, seed, columns, source)
+    columns.freeze()
     segments = columns.segments()
     max_tokens = spec.max_tokens if spec.max_tokens is not None else int(columns.output_tokens.max())
     predicted = predictors.predict(spec, seed, columns.output_tokens, max_tokens)
@@ -64,58 +68,46 @@ def _replay(
 ) -> tuple[str, list[str], Columns]:
     shipped = library.shipped_traces()
     path = shipped.get(trace) or library.find_table("workload.trace", trace, list(shipped), base_dir)
-    columns = reader.read_trace(path)
-    source = [f"trace {trace}"]
-    whole, timed = len(columns), columns.counted_from is None
-    if timed:
-        columns = sessions.in_order(columns)
-    if spec.start_s is not None or spec.end_s is not None:
-        _refuse_untimed("start_s" if spec.start_s is not None else "end_s", trace, timed)
-        columns = _window(spec, trace, columns, source)
-    columns = _short_enough(spec, trace, columns, source)
-    if spec.limit is not None:
-        columns = columns.pick(slice(spec.limit))
-    if len(columns) < whole:
-        source.append(f"{len(columns):,} of {whole:,} requests")
+    file = reader.Trace(path)
+    changing = loads.of(spec, seed, base_dir)
+    _check_times(spec, trace, file.timed, changing)
+    columns, cut = file.read(spec)
+    cut.check(trace)
+    source = [f"trace {trace}", *cut.described()]
+    if file.rows is None:
+        source.append(f"the first {len(columns):,} requests")
+    elif len(columns) < file.rows:
+        source.append(f"{len(columns):,} of {file.rows:,} requests")
     columns = sessions.think(spec, seed, columns)
     if spec.think_s is not None:
         source.append(f"think times of {spec.think_s:g} s on average")
     if spec.max_think_s is not None:
         source.append(f"think times up to {spec.max_think_s:g} s")
-    if timed:
+    if file.timed:
         columns = _stretched(spec, trace, columns, source)
     else:
-        if spec.rate_scale is not None:
-            _refuse_untimed("rate_scale", trace, timed)
-        columns = sessions.place(spec, seed, columns)
+        columns = sessions.place(spec, seed, columns, partial(loads.first_n, spec, changing))
         if spec.rate_rps is not None:
             source.append(f"poisson arrivals of {spec.rate_rps:g} sessions/s")
+        if changing is not None:
+            source.append(changing.described())
     columns = sessions.in_order(columns) if spec.concurrency is None else sessions.at_once(columns)
     return Path(trace).name.split(".")[0], source, columns
 
 
-def _refuse_untimed(key: str, trace: str, timed: bool) -> None:
-    if not timed:
+def _check_times(spec: WorkloadSpec, trace: str, timed: bool, changing: loads.Load | None) -> None:
+    """Refuse keys that change the times of a trace that has none, or that set those of one which has."""
+    for key in ("start_s", "end_s", "rate_scale"):
+        if not timed and getattr(spec, key) is not None:
+            raise InputError(
+                f"workload.{key}: {trace} says nothing of when its sessions start, so there are no times to change;"
+                " expected workload.limit to cut it, workload.rate_rps for sessions/s"
+            )
+    if timed and changing is not None:
         raise InputError(
-            f"workload.{key}: {trace} says nothing of when its sessions start, so there are no times to change;"
-            " expected workload.limit to cut it, workload.rate_rps for sessions/s"
+            f"workload.{load_keys.first_given(spec)}: {trace} has arrival times, and so a load, of its own; expected"
+            f" workload.arrivals beside it, with workload.lengths = {trace!r} for the lengths of its requests"
         )
-
-
-def _short_enough(spec: WorkloadSpec, name: str, columns: Columns, source: list[str]) -> Columns:
-    """Leave out prompts above ``max_prompt_tokens``, and what follows them in their sessions."""
-    if spec.max_prompt_tokens is None:
-        return columns
-    fits = sessions.cut(columns, columns.prompt_tokens <= spec.max_prompt_tokens)
-    if not fits.any():
-        what = "prompt" if columns.session is None else "session's first prompt"
-        shortest = columns.prompt_tokens[columns.first_of_session() == np.arange(len(columns))].min()
-        raise InputError(
-            f"workload.max_prompt_tokens: every {what} of {name} is longer than {spec.max_prompt_tokens:,};"
-            f" the shortest has {shortest:,} tokens"
-        )
-    source.append(f"prompts up to {spec.max_prompt_tokens:,} tokens")
-    return columns.pick(fits)
 
 
 def _stretched(spec: WorkloadSpec, trace: str, columns: Columns, source: list[str]) -> Columns:
@@ -137,52 +129,52 @@ def _stretched(spec: WorkloadSpec, trace: str, columns: Columns, source: list[st
     return columns
 
 
-def _window(spec: WorkloadSpec, trace: str, columns: Columns, source: list[str]) -> Columns:
-    """Cut what arrives outside of the window; the clock then starts where the window does."""
-    arrival_s = columns.arrival_s
-    start, end = spec.start_s or 0.0, spec.end_s if spec.end_s is not None else np.inf
-    first, last = np.searchsorted(arrival_s, [start, end])
-    if first == last:
-        raise InputError(
-            f"workload.start_s, end_s: no request of {trace} arrives from {start:g} s on"
-            + (f" and before {end:g} s;" if spec.end_s is not None else ";")
-            + f" expected a window inside {arrival_s[0]:g} to {arrival_s[-1]:g} s"
-        )
-    source.append(f"window {start:g} to {end:g} s" if spec.end_s is not None else f"from {start:g} s on")
-    columns = columns.pick(slice(first, last))
-    return replace(columns, arrival_s=columns.arrival_s - start)
-
-
 def _synthesise(spec: WorkloadSpec, seed: int, base_dir: Path | None) -> tuple[str, list[str], Columns]:
     assert spec.arrivals is not None
+    changing = loads.of(spec, seed, base_dir)
+    turns = sessions.turns(spec, seed, spec.requests) if spec.session_turns and spec.requests else None
+    starts = spec.requests if turns is None else len(turns)
     if spec.arrivals == "burst":
-        assert spec.requests is not None
-        arrival_s = np.zeros(spec.requests)
-        source = "burst: all arrive at 0"
+        assert starts is not None
+        arrival_s = np.zeros(starts)
+        source = ["burst: all arrive at 0"]
     else:
-        assert spec.rate_rps is not None
         gaps = unit_gaps(spec.arrivals, stream(seed, "arrivals"), spec.burstiness)
-        if spec.requests is not None:
-            arrival_s = first_n(gaps, spec.rate_rps, spec.requests)
+        if starts is not None:
+            arrival_s = loads.first_n(spec, changing, gaps, starts)
         else:
-            assert spec.duration_s is not None
-            arrival_s = within(gaps, spec.rate_rps, spec.duration_s)
-        source = f"{spec.arrivals} arrivals at {spec.rate_rps:g} requests/s"
-        if spec.burstiness is not None:
-            source += f" with burstiness {spec.burstiness:g}"
+            arrival_s = loads.within(spec, changing, gaps)
+        source = [_arrivals_described(spec, changing)]
     if len(arrival_s) == 0:
+        at = "under this load" if changing is not None else f"at {spec.rate_rps:g} requests/s"
         raise InputError(
-            f"workload.duration_s: nothing arrives within {spec.duration_s:g} s at {spec.rate_rps:g}"
-            " requests/s; expected a longer time or a higher rate"
+            f"workload.duration_s: nothing arrives within {spec.duration_s:g} s {at}; expected a longer time or a"
+            " higher rate"
         )
     if spec.session_turns is not None:
-        return _sessions(spec, seed, base_dir, arrival_s, [source.replace("requests/s", "sessions/s")])
+        turns = turns if turns is not None else sessions.turns(spec, seed, len(arrival_s))
+        return _sessions(spec, seed, base_dir, arrival_s, turns, source)
     prompt, output, what = _lengths(spec, seed, len(arrival_s), base_dir)
-    return spec.arrivals, [source, what], Columns(arrival_s, prompt, output)
+    return spec.arrivals, [*source, what], Columns(arrival_s, prompt, output)
+
+
+def _arrivals_described(spec: WorkloadSpec, changing: loads.Load | None) -> str:
+    what = "requests/s" if spec.session_turns is None else "sessions/s"
+    said = f"{spec.arrivals} arrivals"
+    if spec.rate_rps is not None:
+        said += f" at {spec.rate_rps:g} {what}"
+    if changing is not None:
+        on = (
+            f" on average, {changing.described()}"
+            if spec.rate_rps is not None
+            else f", {changing.described()}"
+        )
+        said += on if spec.rate_rps is not None else f"{on} in {what}"
+    return said if spec.burstiness is None else f"{said} with burstiness {spec.burstiness:g}"
 
 
 def _sessions(
-    spec: WorkloadSpec, seed: int, base_dir: Path | None, start_s: Floats, source: list[str]
+    spec: WorkloadSpec, seed: int, base_dir: Path | None, start_s: Floats, turns: Ints, source: list[str]
 ) -> tuple[str, list[str], Columns]:
     assert spec.arrivals is not None
     what = ""
@@ -192,13 +184,16 @@ def _sessions(
         prompt, output, what = _lengths(spec, seed, n, base_dir)
         return prompt, output
 
-    columns = sessions.think(spec, seed, sessions.draw(spec, seed, start_s, lengths))
+    columns = sessions.think(spec, seed, sessions.draw(spec, turns, start_s, lengths))
     drawn = len(columns)
     if spec.max_think_s is not None:
         source.append(f"think times up to {spec.max_think_s:g} s")
-    turns = f"sessions of {spec.session_turns:g} turns on average, {spec.think_s:g} s between them"
-    source += [turns, f"{what} for what each turn adds"]
-    columns = _short_enough(spec, "these sessions", columns, source)
+    mean = f"sessions of {spec.session_turns:g} turns on average, {spec.think_s:g} s between them"
+    source += [mean, f"{what} for what each turn adds"]
+    cut = Cut(spec)
+    columns = cut.take(columns)
+    cut.check("these sessions")
+    source += cut.described()
     if len(columns) < drawn:
         source.append(f"{len(columns):,} of {drawn:,} requests")
     columns = sessions.in_order(columns) if spec.concurrency is None else sessions.at_once(columns)

@@ -1,7 +1,8 @@
 """Traffic on its way to a ``Workload``: what a trace or a generator says of every request, column by column."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Self
+from typing import Any, Self, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,8 +11,17 @@ from simulator.workload import segments
 from simulator.workload.segments import Segments
 
 Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
+Ints = NDArray[np.int64]  # or int32, where that holds them: see ``compact``
 Rows = slice | NDArray[np.bool_] | NDArray[np.int64]
+
+_INT32 = np.iinfo(np.int32)
+
+
+def compact(numbers: Ints) -> Ints:
+    """Return whole numbers in half the room, where they fit."""
+    if len(numbers) and (numbers.min() < _INT32.min or numbers.max() > _INT32.max):
+        return numbers
+    return cast(Ints, numbers.astype(np.int32))
 
 
 @dataclass(frozen=True)
@@ -25,8 +35,9 @@ class Pieces:
     tokens: Ints
     offsets: Ints  # one more than requests
 
-    def __getitem__(self, rows: NDArray[np.int64]) -> Self:
-        """Return the pieces of the requests with these numbers, in that order."""
+    def __getitem__(self, rows: Rows) -> Self:
+        """Return the pieces of the requests that ``rows`` selects."""
+        rows = np.arange(len(self.offsets) - 1)[rows]
         lengths = np.diff(self.offsets)[rows]
         offsets = np.concatenate([[0], np.cumsum(lengths)])
         entries = np.arange(offsets[-1]) + np.repeat(self.offsets[:-1][rows] - offsets[:-1], lengths)
@@ -61,11 +72,8 @@ class Columns:
 
     def pick(self, rows: Rows) -> Self:
         """Return the requests that ``rows`` selects: a slice, one mark a request, or their numbers."""
-        numbers = np.arange(len(self))[rows]
         columns = {field.name: getattr(self, field.name) for field in fields(self)}
-        return replace(
-            self, **{name: column[numbers] for name, column in columns.items() if column is not None}
-        )
+        return replace(self, **{name: column[rows] for name, column in columns.items() if column is not None})
 
     def optional(self) -> list[str]:
         """Return the names of the optional columns that are there."""
@@ -83,24 +91,90 @@ class Columns:
         _, first, group = np.unique(self.session, return_index=True, return_inverse=True)
         return np.where(self.session < 0, own, first[group])
 
-    def segments(self) -> list[Segments] | None:
-        """Return what prompts consist of; None if no two have anything in common.
+    def segments(self) -> Sequence[Segments] | None:
+        """Return what prompts consist of, made when it is asked for; None if no two have anything in common.
 
         Shared streams are numbered from 0 up; -1 - i is the own stream of request i.
         """
-        prompts = self.prompt_tokens.tolist()
+        prompts = self.prompt_tokens
         pieces = self.hash_ids if self.hash_ids is not None else self.hash_runs
         if pieces is not None:
-            bounds = pieces.offsets.tolist()
-            return segments.with_rest(prompts, pieces.streams.tolist(), pieces.tokens.tolist(), bounds)
+            return segments.Begun(prompts, pieces.streams, pieces.tokens, pieces.offsets)
         begin = None
         if self.prefix_id is not None and self.prefix_tokens is not None:
-            bounds = list(range(len(self) + 1))
-            begin = segments.with_rest(prompts, self.prefix_id.tolist(), self.prefix_tokens.tolist(), bounds)
+            begin = segments.Begun(prompts, self.prefix_id, self.prefix_tokens, np.arange(len(self) + 1))
         if self.new_tokens is not None and self.session is not None:
-            return segments.with_history(self.session.tolist(), prompts, self.new_tokens.tolist(), begin)
+            return segments.Repeating(self.session, prompts, self.new_tokens, begin)
         return begin
+
+    def freeze(self) -> None:
+        """Let nobody write to the columns any more, so that whoever needs that need not copy them."""
+        for name in (each.name for each in fields(self)):
+            column = getattr(self, name)
+            if isinstance(column, np.ndarray):
+                column.flags.writeable = False
 
     def output_stream(self) -> Ints:
         """Return the stream of each answer, which is that of what a prompt shares with nobody."""
         return -1 - np.arange(len(self), dtype=np.int64)
+
+
+class Parts:
+    """Columns, or pieces of them, that come in one after another and are held once."""
+
+    def __init__(self) -> None:
+        self._arrays: dict[str, _Growing] = {}
+        self._pieces: dict[str, Parts] = {}
+
+    def add(self, **columns: Any) -> None:
+        """Add arrays or ``Pieces`` to the columns of these names; None is nothing."""
+        for name, column in columns.items():
+            if isinstance(column, Pieces):
+                parts = self._pieces.setdefault(name, Parts())
+                begun = parts._arrays.get("streams")
+                offsets = column.offsets if begun is None else column.offsets[1:] + begun.length
+                parts.add(streams=column.streams, tokens=column.tokens, offsets=offsets)
+            elif name in self._arrays:
+                self._arrays[name].add(column)
+            elif column is not None:
+                self._arrays[name] = _Growing(column)
+
+    def add_columns(self, columns: Columns) -> None:
+        """Add all columns that are there."""
+        self.add(**{each.name: getattr(columns, each.name) for each in fields(columns)})
+
+    def take(self, name: str) -> Any:
+        """Return a whole column and let go of it; None if there is nothing of it."""
+        if name in self._pieces:
+            parts = self._pieces.pop(name)
+            return Pieces(parts.take("streams"), parts.take("tokens"), parts.take("offsets"))
+        return self._arrays.pop(name).whole() if name in self._arrays else None
+
+    def columns(self) -> Columns:
+        """Return all that was added as columns."""
+        return Columns(**{each.name: self.take(each.name) for each in fields(Columns)})
+
+
+class _Growing:
+    """An array with room behind its end, which costs no memory before it is written to."""
+
+    def __init__(self, first: NDArray[Any]) -> None:
+        self.length = len(first)
+        self._array = first
+
+    def add(self, part: NDArray[Any]) -> None:
+        """Copy a part behind what is there."""
+        end = self.length + len(part)
+        dtype = np.promote_types(self._array.dtype, part.dtype)
+        if end > len(self._array) or dtype != self._array.dtype:
+            roomy = np.empty(max(end, 2 * len(self._array)), dtype)
+            roomy[: self.length] = self._array[: self.length]
+            self._array = roomy
+        self._array[self.length : end] = part
+        self.length = end
+
+    def whole(self) -> NDArray[Any]:
+        """Return all of it, giving the room behind it back."""
+        if len(self._array) > self.length:
+            self._array.resize(self.length, refcheck=False)
+        return self._array

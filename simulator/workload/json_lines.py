@@ -1,66 +1,70 @@
 """Tables in JSON lines: one object a line, its keys the columns; a key may be missing where it is empty."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 import numpy as np
 
 from simulator.errors import InputError
-from simulator.workload.containers import Container, Floats, Ints, Label
+from simulator.workload.containers import Batch, Floats, Ints, Label, TextFile, Wanted, coded
 
+_BATCH_ROWS = 16_384  # objects take some ten times the room of columns
 _LARGEST = 2**63
+_Entry = tuple[int, dict[str, Any]]  # line number, object
 
 
-class JsonLinesFile(Container):
-    """A file of JSON lines, plain or gzipped."""
+class JsonLinesFile(TextFile):
+    """A file of JSON lines, plain or gzipped.
+
+    Its ``header`` is that of the first batch; ``late`` gets the keys that only come up later.
+    """
 
     kind = "JSON lines"
+    _begun: tuple[list[_Entry], Iterator[_Entry]] | None = None  # the first batch, and what yields the others
 
     def where(self, row: int) -> str:
         """As the base class."""
-        return f"{self.path}: line {self.rows[row][0]}"
+        lines = (line for line, text in enumerate(self._lines(), start=1) if text.strip())
+        return f"{self.path}: line {next(islice(lines, row, None))}"
 
-    def numbers(self, required: Sequence[str], optional: Sequence[str]) -> dict[str, Floats]:
+    def batches(self, wanted: Wanted) -> Iterator[Batch]:
         """As the base class."""
-        columns = {}
-        for name in [*required, *optional]:
-            column = np.full(len(self.rows), np.nan)
-            for i, (_, entry) in enumerate(self.rows):
-                value: Any = entry.get(name)
-                if value is None and name in optional:
-                    continue
-                if type(value) not in (int, float) or abs(value) >= 1e300:
-                    raise self._wrong(i, name, "a number")
-                column[i] = value
-            columns[name] = column
-        return columns
+        found, rest = self._begun or self._begin()
+        self._begun = None  # so that what is held of it can go
+        row, known = 0, set(self.header)
+        while found:
+            if len(found) < _BATCH_ROWS:
+                self.rows = row + len(found)
+            self.late |= set().union(*(entry for _, entry in found)) - known
+            yield Batch(
+                row,
+                len(found),
+                {name: self._numbers(found, name, True) for name in wanted.required}
+                | {name: self._numbers(found, name, False) for name in wanted.optional},
+                {name: self._lists(found, name) for name in wanted.lists},
+                {name: self._labels(found, name) for name in wanted.labels},
+            )
+            row += len(found)
+            found = list(islice(rest, _BATCH_ROWS))
 
-    def lists(self, name: str) -> tuple[Ints, Ints]:
+    def look_through(self) -> None:
         """As the base class."""
-        found: list[int] = []
-        offsets = [0]
-        for i, (_, entry) in enumerate(self.rows):
-            ids = entry.get(name)
-            if not isinstance(ids, list) or any(type(x) is not int or abs(x) >= _LARGEST for x in ids):
-                raise self._wrong(i, name, "a list of whole numbers")
-            found += ids
-            offsets.append(len(found))
-        return np.array(found, np.int64), np.array(offsets, np.int64)
-
-    def labels(self, name: str) -> list[Label]:
-        """As the base class."""
-        found: list[Label] = []
-        for i, (_, entry) in enumerate(self.rows):
-            value = entry.get(name)
-            if value is not None and (type(value) not in (int, str) or value == ""):
-                raise self._wrong(i, name, "a whole number or a text")
-            found.append(value)
-        return found
+        self._begun = None
+        self.header = list(dict.fromkeys(key for _, entry in self._entries() for key in entry))
+        self.late = set()
 
     def _header(self) -> list[str]:
-        """Read the whole file; the columns are the keys of all lines, in order of appearance."""
-        self.rows: list[tuple[int, dict[str, Any]]] = []  # line number, object
+        """Read the first batch; the columns are the keys of all its lines, in order of appearance."""
+        self._begun = self._begin()
+        return list(dict.fromkeys(key for _, entry in self._begun[0] for key in entry))
+
+    def _begin(self) -> tuple[list[_Entry], Iterator[_Entry]]:
+        entries = self._entries()
+        return list(islice(entries, _BATCH_ROWS)), entries
+
+    def _entries(self) -> Iterator[_Entry]:
         for line, text in enumerate(self._lines(), start=1):
             text = text.strip()
             if not text:
@@ -78,13 +82,42 @@ class JsonLinesFile(Container):
                 raise InputError(
                     f'{self.path}: line {line}: {_shown(entry)} found; expected an object like {{"column": value}}'
                 )
-            self.rows.append((line, entry))
-        return list(dict.fromkeys(key for _, entry in self.rows for key in entry))
+            yield line, entry
 
-    def _wrong(self, row: int, name: str, expected: str) -> InputError:
-        value = self.rows[row][1].get(name)
+    def _numbers(self, rows: list[_Entry], name: str, required: bool) -> Floats:
+        column = np.full(len(rows), np.nan)
+        for i, (line, entry) in enumerate(rows):
+            value: Any = entry.get(name)
+            if value is None and not required:
+                continue
+            if type(value) not in (int, float) or abs(value) >= 1e300:
+                raise self._wrong(line, name, value, "a number")
+            column[i] = value
+        return column
+
+    def _lists(self, rows: list[_Entry], name: str) -> tuple[Ints, Ints]:
+        found: list[int] = []
+        offsets = [0]
+        for line, entry in rows:
+            ids = entry.get(name)
+            if not isinstance(ids, list) or any(type(x) is not int or abs(x) >= _LARGEST for x in ids):
+                raise self._wrong(line, name, ids, "a list of whole numbers")
+            found += ids
+            offsets.append(len(found))
+        return np.array(found, np.int64), np.array(offsets, np.int64)
+
+    def _labels(self, rows: list[_Entry], name: str) -> tuple[Ints, list[Label]]:
+        found: list[Label | None] = []
+        for line, entry in rows:
+            value = entry.get(name)
+            if value is not None and (type(value) not in (int, str) or value == ""):
+                raise self._wrong(line, name, value, "a whole number or a text")
+            found.append(value)
+        return coded(found)
+
+    def _wrong(self, line: int, name: str, value: Any, expected: str) -> InputError:
         found = "empty" if value is None else _shown(value)
-        return InputError(f"{self.where(row)}: {name} is {found}; expected {expected}")
+        return InputError(f"{self.path}: line {line}: {name} is {found}; expected {expected}")
 
 
 def _shown(value: Any) -> str:

@@ -8,6 +8,8 @@ from simulator.workload.library import QuantileTable
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
+_AT_A_TIME = 2**20  # draws, which take more room than what becomes of them
+
 
 def fixed(n: int, prompt_tokens: int, output_tokens: int) -> tuple[Ints, Ints]:
     """Return ``n`` requests of one and the same shape."""
@@ -20,10 +22,13 @@ def from_quantiles(rng: np.random.Generator, table: QuantileTable, n: int) -> tu
     Prompt and output are drawn independently: a table of marginal quantiles knows nothing of how the
     two go together (a sample of rows does).
     """
-    u = rng.random((n, 2))
-    prompt = np.interp(u[:, 0], table.levels, table.prompt_tokens)
-    output = np.interp(u[:, 1], table.levels, table.output_tokens)
-    return np.rint(prompt).astype(np.int64), np.rint(output).astype(np.int64)
+    prompt, output = np.empty(n, np.int64), np.empty(n, np.int64)
+    for first in range(0, n, _AT_A_TIME):
+        rows = slice(first, min(first + _AT_A_TIME, n))
+        u = rng.random((rows.stop - first, 2))
+        prompt[rows] = np.rint(np.interp(u[:, 0], table.levels, table.prompt_tokens))
+        output[rows] = np.rint(np.interp(u[:, 1], table.levels, table.output_tokens))
+    return prompt, output
 
 
 def from_rows(

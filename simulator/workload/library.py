@@ -10,6 +10,7 @@ from simulator.errors import InputError
 DATA = Path(__file__).parent / "data"
 SUFFIXES = (".parquet", ".csv", ".csv.gz", ".jsonl", ".jsonl.gz")
 _LENGTHS_PREFIX = "lengths_"
+_LOAD_PREFIX = "load_"
 
 
 @dataclass(frozen=True)
@@ -28,13 +29,19 @@ class QuantileTable:
 def shipped_traces() -> dict[str, Path]:
     """Return name -> file of the traces in the package: arrival times and lengths."""
     files = sorted(DATA.glob("*.parquet"))
-    return {path.stem: path for path in files if not path.name.startswith(_LENGTHS_PREFIX)}
+    return {path.stem: path for path in files if not path.name.startswith((_LENGTHS_PREFIX, _LOAD_PREFIX))}
 
 
 def shipped_samples() -> dict[str, Path]:
     """Return name -> file of the samples of lengths in the package: rows without arrival times."""
     files = sorted(DATA.glob(f"{_LENGTHS_PREFIX}*.parquet"))
     return {path.stem.removeprefix(_LENGTHS_PREFIX): path for path in files}
+
+
+def shipped_loads() -> dict[str, Path]:
+    """Return name -> file of the loads in the package: rates over time."""
+    files = sorted(DATA.glob(f"{_LOAD_PREFIX}*.parquet"))
+    return {path.stem.removeprefix(_LOAD_PREFIX): path for path in files}
 
 
 def shipped_quantiles() -> dict[str, QuantileTable]:

@@ -1,14 +1,15 @@
-"""Reading the columns of a trace that tell of sessions, and those with names instead of numbers."""
+"""Reading the columns of a trace that tell of sessions, as the rows of one may lie anywhere in it."""
 
-from typing import NamedTuple
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from simulator.errors import InputError
-from simulator.workload.columns import Floats, Ints, Pieces
-from simulator.workload.containers import Container
+from simulator.workload.columns import Columns, Floats, Ints, Parts, Pieces, compact
+from simulator.workload.containers import Batch, Container, Wanted
 from simulator.workload.formats import TraceFormat
+from simulator.workload.labels import Labels
 from simulator.workload.workload import (
     LARGEST_INTEGER,
     LARGEST_TOKENS,
@@ -18,90 +19,129 @@ from simulator.workload.workload import (
 )
 
 
-class SessionColumns(NamedTuple):
-    """The columns of ``Columns`` by these names."""
+class Found:
+    """What a table with sessions tells of them, gathered batch by batch and checked at the end."""
 
-    arrival_s: Floats
-    session: Ints | None = None
-    think_s: Floats | None = None
-    new_tokens: Ints | None = None
-    counted_from: Ints | None = None
+    def __init__(self, table: Container, fmt: TraceFormat) -> None:
+        self.table = table
+        self.fmt = fmt
+        assert fmt.session_id is not None
+        self._session = Labels(table, fmt.session_id, may_be_empty=fmt.arrival_s is not None)
+        self._agent = None
+        if fmt.agent_id is not None and fmt.agent_id in table.header:
+            self._agent = Labels(table, fmt.agent_id)
+        numbers = (fmt.arrival_s, fmt.session_offset_s, fmt.think_s, fmt.new_tokens)
+        self._numbers = [name for name in numbers if name is not None and name in table.header]
+        self._runs = fmt.hash_runs if fmt.hash_runs in table.header else None
+        self._parts = Parts()
 
+    def wanted(self, others: Wanted) -> Wanted:
+        """Return the columns to read, beside ``others``; later turns with think times need no arrival time."""
+        required = (
+            [self.fmt.arrival_s] if self.fmt.arrival_s and self.fmt.think_s not in self._numbers else []
+        )
+        return Wanted(
+            [*required, *others.required],
+            [*others.optional, *(name for name in self._numbers if name not in required)],
+            [*others.lists, *([self._runs] if self._runs else [])],
+            [*others.labels, *(each.name for each in (self._session, self._agent) if each is not None)],
+        )
 
-def codes(table: Container, name: str, may_be_empty: bool = True) -> Ints:
-    """Return a column of whole numbers >= 0 as it is, one of texts numbered in order of appearance; empty: -1."""
-    labels = table.labels(name)
-    texts = any(isinstance(label, str) for label in labels)
-    numbered: dict[int | str, int] = {}
-    found = np.empty(len(labels), np.int64)
-    for i, label in enumerate(labels):
-        if label is None and not may_be_empty:
-            raise InputError(f"{table.where(i)}: {name} is empty; expected a whole number >= 0 or a text")
-        if label is None:
-            found[i] = -1
-        elif texts:
-            found[i] = numbered.setdefault(label, len(numbered))
-        elif isinstance(label, int) and 0 <= label <= LARGEST_INTEGER:
-            found[i] = label
-        else:
-            raise InputError(
-                f"{table.where(i)}: {name} is {label}; expected a whole number from 0 to {LARGEST_INTEGER},"
-                " or a text"
+    def add(self, batch: Batch) -> None:
+        """Keep what a batch tells."""
+        self._parts.add(**{f"number {name}": batch.numbers[name] for name in self._numbers})
+        self._parts.add(session=compact(self._session.add(batch)))
+        if self._agent is not None:
+            self._parts.add(agent=compact(self._agent.add(batch)))
+        if self._runs is not None:
+            flat, offsets = batch.lists[self._runs]
+            self._parts.add(runs=Pieces(compact(flat), np.empty(0, np.int32), offsets))
+
+    def put_into(self, columns: Columns) -> Columns:
+        """Check all that was found and return the columns with it.
+
+        Raises ``InputError`` naming the row where an arrival or a think time is missing or out of range, or a
+        prompt does not hold its session so far.
+        """
+        table, fmt, prompt = self.table, self.fmt, columns.prompt_tokens
+        numbers = {name: self._parts.take(f"number {name}") for name in self._numbers}
+        session = whole = self._session.finished(self._parts.take("session"))
+        if self._agent is not None:
+            pairs = np.stack([session, self._agent.finished(self._parts.take("agent"))])
+            session = np.where(session < 0, -1, np.unique(pairs, axis=1, return_inverse=True)[1].reshape(-1))
+        first = _firsts(session)
+        think_s = _think_s(table, fmt, numbers, first)
+        new_tokens = hash_runs = counted_from = None
+        if fmt.new_tokens in numbers:
+            new_tokens = _new_tokens(
+                table, str(fmt.new_tokens), numbers[str(fmt.new_tokens)], session, prompt
             )
-    return found
+        if fmt.arrival_s is None:
+            arrival_s = np.where(first, _offsets_s(table, fmt, numbers, len(prompt)), np.nan)
+            counted_from = compact(np.unique(whole, return_inverse=True)[1].reshape(-1))
+        else:
+            arrival_s = _arrivals(table, fmt, numbers[fmt.arrival_s] / fmt.ticks_per_s, first, think_s)
+        if self._runs is not None:
+            runs: Pieces = self._parts.take("runs")
+            hash_runs = _hash_runs(table, fmt, runs.streams, runs.offsets, whole, prompt)
+        return replace(
+            columns,
+            arrival_s=arrival_s,
+            hash_runs=hash_runs,
+            session=compact(session),
+            think_s=think_s,
+            new_tokens=new_tokens,
+            counted_from=counted_from,
+        )
 
 
-def read(table: Container, fmt: TraceFormat, numbers: dict[str, Floats], prompt: Ints) -> SessionColumns:
-    """Check and return arrivals, and what the table says of sessions, given its columns of numbers.
+def arrivals_label(fmt: TraceFormat) -> str:
+    """Return what arrival times are called in error sentences."""
+    return str(fmt.arrival_s) + (f" / {fmt.ticks_per_s:g}" if fmt.ticks_per_s != 1 else "")
 
-    Raises ``InputError`` naming the row where an arrival or a think time is missing or out of range, or a
-    prompt does not hold its session so far.
-    """
-    given = None if fmt.arrival_s is None else numbers[fmt.arrival_s] / fmt.ticks_per_s
-    label = str(fmt.arrival_s) + (f" / {fmt.ticks_per_s:g}" if fmt.ticks_per_s != 1 else "")
-    if fmt.session_id is None or fmt.session_id not in table.header:
-        for name in (fmt.agent_id, fmt.session_offset_s, fmt.think_s, fmt.new_tokens, fmt.hash_runs):
-            if name in table.header:
-                raise InputError(
-                    f"{table.path}: column {name} found without {fmt.session_id}; expected both or neither"
-                )
-        assert given is not None
-        check_arrivals(label, given, table.where)
-        return SessionColumns(given)
-    session = codes(table, fmt.session_id, may_be_empty=given is not None)
-    whole = session
-    if fmt.agent_id is not None and fmt.agent_id in table.header:
-        pairs = np.stack([session, codes(table, fmt.agent_id)])
-        session = np.where(session < 0, -1, np.unique(pairs, axis=1, return_inverse=True)[1].reshape(-1))
-    first = _firsts(session)
-    think_s = _think_s(table, fmt, numbers, first)
-    new_tokens = None
-    if fmt.new_tokens in numbers:
-        new_tokens = _new_tokens(table, str(fmt.new_tokens), numbers[str(fmt.new_tokens)], session, prompt)
-    if given is None:
-        offset_s = np.zeros(len(prompt))
-        if fmt.session_offset_s in numbers:
-            offset_s = numbers[str(fmt.session_offset_s)]
-            offset_s = np.where(np.isnan(offset_s), 0.0, offset_s)
-            _check_seconds(table, str(fmt.session_offset_s), offset_s)
-        arrival_s = np.where(first, offset_s, np.nan)
-        counted_from = np.unique(whole, return_inverse=True)[1].reshape(-1)
-        return SessionColumns(arrival_s, session, think_s, new_tokens, counted_from)
+
+def refuse_without_sessions(table: Container, fmt: TraceFormat) -> None:
+    """Raise ``InputError`` if a table that names no sessions has a column on them."""
+    if fmt.session_id in table.header:
+        return
+    for name in (fmt.agent_id, fmt.session_offset_s, fmt.think_s, fmt.new_tokens, fmt.hash_runs):
+        if name in table.header:
+            raise InputError(
+                f"{table.path}: column {name} found without {fmt.session_id}; expected both or neither"
+            )
+
+
+def _arrivals(
+    table: Container, fmt: TraceFormat, given: Floats, first: NDArray[np.bool_], think_s: Floats | None
+) -> Floats:
+    """Check and return arrival times; a later turn with a think time needs none."""
     follows = np.isnan(given) & ~first & (think_s == think_s if think_s is not None else False)
     rows = np.flatnonzero(~follows)
-    for i in rows[np.isnan(given[rows])].tolist():
+    missing = rows[np.isnan(given[rows])]
+    if len(missing):
         raise InputError(
-            f"{table.where(i)}: {fmt.arrival_s} is empty; expected a number, or {fmt.think_s} in a later row of"
-            " its session"
+            f"{table.where(int(missing[0]))}: {fmt.arrival_s} is empty; expected a number, or {fmt.think_s} in a"
+            " later row of its session"
         )
-    check_arrivals(label, given[rows], lambda i: table.where(int(rows[i])))
-    return SessionColumns(given, session, think_s, new_tokens)
+    check_arrivals(arrivals_label(fmt), given[rows], lambda i: table.where(int(rows[i])))
+    return given
 
 
-def hash_runs(table: Container, fmt: TraceFormat, prompt: Ints) -> Pieces:
+def _offsets_s(table: Container, fmt: TraceFormat, numbers: dict[str, Floats], n: int) -> Floats:
+    """Check and return the times from a session's start to an agent's first request."""
+    if fmt.session_offset_s not in numbers:
+        return np.zeros(n)
+    offset_s = numbers[str(fmt.session_offset_s)]
+    offset_s = np.where(np.isnan(offset_s), 0.0, offset_s)
+    _check_seconds(table, str(fmt.session_offset_s), offset_s)
+    return offset_s
+
+
+def _hash_runs(
+    table: Container, fmt: TraceFormat, flat: Ints, offsets: Ints, session: Ints, prompt: Ints
+) -> Pieces:
     """Check and return runs of block ids; ids are local to the session, and each stands at one position only."""
     name, size = str(fmt.hash_runs), fmt.run_block_tokens
-    flat, offsets = table.lists(name)
     lengths = np.diff(offsets)
     if (lengths % 2).any():
         i = int(np.argmax(lengths % 2))
@@ -126,9 +166,8 @@ def hash_runs(table: Container, fmt: TraceFormat, prompt: Ints) -> Pieces:
         )
     # ids of a run rise by one from block to block, as positions do: the difference names the stream
     place = ids - (before[:-1] - np.repeat(before[bounds[:-1]], np.diff(bounds)))
-    session = codes(table, str(fmt.session_id))
     streams = np.unique(np.stack([session[row], place]), axis=1, return_inverse=True)[1].reshape(-1)
-    return Pieces(streams.astype(np.int64), blocks * size, bounds)
+    return Pieces(compact(streams.astype(np.int64)), compact(blocks * size), bounds)
 
 
 def _firsts(session: Ints) -> NDArray[np.bool_]:
@@ -160,7 +199,7 @@ def _new_tokens(table: Container, name: str, given: Floats, session: Ints, promp
     with np.errstate(invalid="ignore"):
         good = (given >= 1) & (given <= prompt) & (given == np.floor(given))
     refuse_unless(good, given, name, "a whole number from 1 to the prompt's tokens", table.where)
-    new = given.astype(np.int64)
+    new = compact(given.astype(np.int64))
     last: dict[int, int] = {}
     for i, (each, old) in enumerate(zip(session.tolist(), (prompt - new).tolist(), strict=True)):
         if each in last and old < prompt[last[each]]:

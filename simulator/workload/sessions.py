@@ -11,28 +11,33 @@ from numpy.typing import NDArray
 
 from simulator.errors import InputError
 from simulator.rng import stream
-from simulator.workload.arrivals import MOST_REQUESTS, first_n
+from simulator.workload.arrivals import MOST_REQUESTS, UnitGaps
 from simulator.workload.columns import Columns
 from simulator.workload.spec import WorkloadSpec
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+Starts = Callable[[UnitGaps, int], Floats]  # times of the first n arrivals
 Lengths = Callable[[int], tuple[Ints, Ints]]  # prompt and output tokens of n requests
 
 
-def draw(spec: WorkloadSpec, seed: int, start_s: Floats, lengths: Lengths) -> Columns:
-    """Return sessions that start at the given times; a turn's new tokens and answer are a draw of ``lengths``.
+def turns(spec: WorkloadSpec, seed: int, sessions: int) -> Ints:
+    """Return how many turns each of so many sessions has, geometric with mean ``session_turns``.
 
-    The number of turns is geometric with mean ``session_turns``. With ``requests`` the last session is
-    cut there.
+    With ``requests`` they are as many sessions as it takes, and the last is cut there.
     """
     assert spec.session_turns is not None
-    turns = stream(seed, "turns").geometric(1 / spec.session_turns, len(start_s))
+    drawn = stream(seed, "turns").geometric(1 / spec.session_turns, sessions)
     if spec.requests is not None:
-        ends = np.cumsum(turns)
+        ends = np.cumsum(drawn)
         last = int(np.searchsorted(ends, spec.requests))
-        turns = turns[: last + 1]
-        turns[last] -= ends[last] - spec.requests
+        drawn = drawn[: last + 1]
+        drawn[last] -= ends[last] - spec.requests
+    return drawn
+
+
+def draw(spec: WorkloadSpec, turns: Ints, start_s: Floats, lengths: Lengths) -> Columns:
+    """Return sessions that start at the given times; a turn's new tokens and answer are a draw of ``lengths``."""
     total = int(turns.sum())
     if total > MOST_REQUESTS:
         raise InputError(
@@ -44,10 +49,10 @@ def draw(spec: WorkloadSpec, seed: int, start_s: Floats, lengths: Lengths) -> Co
     new, output = lengths(total)
     if spec.max_tokens is not None:
         output = np.minimum(output, spec.max_tokens)
-    so_far = np.cumsum(new + output)
+    so_far = np.cumsum(new + output, dtype=np.int64)
     before = np.where(first > 0, so_far[first - 1], 0)
     arrival_s = np.full(total, np.nan)
-    arrival_s[first] = start_s[: len(turns)]
+    arrival_s[first] = start_s
     prompt = so_far - output - np.repeat(before, turns)
     return Columns(arrival_s, prompt, output, session=session, new_tokens=new)
 
@@ -87,11 +92,11 @@ def think(spec: WorkloadSpec, seed: int, columns: Columns) -> Columns:
     return columns
 
 
-def place(spec: WorkloadSpec, seed: int, columns: Columns) -> Columns:
+def place(spec: WorkloadSpec, seed: int, columns: Columns, starts: Starts) -> Columns:
     """Draw the starts of sessions that have none, as Poisson arrivals at ``rate_rps`` sessions a second."""
     if columns.counted_from is None or spec.concurrency is not None:
         return columns
-    if spec.rate_rps is None:
+    if spec.rate_rps is None and spec.load is None and spec.load_points is None:
         raise InputError(
             f"workload.rate_rps: missing; {spec.trace} says nothing of when its sessions start; expected"
             " sessions/s, or workload.concurrency"
@@ -99,7 +104,7 @@ def place(spec: WorkloadSpec, seed: int, columns: Columns) -> Columns:
     _, first, group = np.unique(columns.counted_from, return_index=True, return_inverse=True)
     order = np.argsort(np.argsort(first))  # of appearance
     gaps = stream(seed, "session_starts").standard_exponential
-    start_s = first_n(gaps, spec.rate_rps, len(first))
+    start_s = starts(gaps, len(first))
     return replace(columns, arrival_s=columns.arrival_s + start_s[order[group]], counted_from=None)
 
 

@@ -7,8 +7,9 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from simulator.errors import InputError
+from simulator.workload import load_keys
 from simulator.workload.arrivals import MOST_REQUESTS
-from simulator.workload.workload import LARGEST_TOKENS
+from simulator.workload.workload import LARGEST_FACTOR, LARGEST_TOKENS
 
 DEFAULT_TRACE = "azure2023_conv"
 _TRACE_ONLY = ("rate_scale", "start_s", "end_s", "limit", "max_prompt_tokens")
@@ -26,6 +27,7 @@ Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Name = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]+$")]  # printable and not empty
 Count = Annotated[int, Field(ge=1, le=MOST_REQUESTS)]
+Factor = Annotated[float, Field(ge=0, le=LARGEST_FACTOR, allow_inf_nan=False)]
 Tokens = Annotated[int, Field(ge=1, le=LARGEST_TOKENS)]
 
 
@@ -60,6 +62,37 @@ class WorkloadSpec(BaseModel):
     burstiness: Positive | None = Field(
         None, description="gamma: shape of the gaps as in vllm bench serve; 1 is Poisson, less is burstier"
     )
+    load: Name | None = Field(
+        None,
+        description="rate over time: shipped, or path to a table of time_s and rate_rps or factor; unset: constant",
+    )
+    load_points: Annotated[list[list[Factor]], Field(min_length=1)] | None = Field(
+        None,
+        description="instead of load: [time_s, factor], ..., of the mean; without rate_rps in requests/s",
+    )
+    load_interpolation: Literal["steps", "linear"] | None = Field(
+        None, description="between those times: steps (each holds until the next; unset) or linear"
+    )
+    load_period_s: Positive | None = Field(
+        None, description="repeat the load with this period; unset: a shipped one's own, others do not repeat"
+    )
+    load_time_scale: Positive | None = Field(
+        None, description="multiply the load's times, its own period included: 0.5 plays a day in 12 hours"
+    )
+    spike_factor: Factor | None = Field(
+        None, description="times the load during spikes; beside spike_s, spike_every_s"
+    )
+    spike_s: Positive | None = Field(None, description="how long a spike takes")
+    spike_every_s: Positive | None = Field(
+        None, description="from the end of one spike to that of the next, also from 0 to that of the first"
+    )
+    spikes: Literal["regular", "random"] | None = Field(
+        None, description="random: times between them are exponential; unset: regular"
+    )
+    growth: Positive | None = Field(
+        None, description="each growth_every_s has so many times the load of the one before: 1.05 is 5 % more"
+    )
+    growth_every_s: Positive | None = Field(None, description="unset: 86400, a day")
     requests: Count | None = Field(None, description="synthetic: number of requests")
     duration_s: Positive | None = Field(
         None, description="synthetic: instead of requests, arrivals up to this time"
@@ -137,6 +170,7 @@ class WorkloadSpec(BaseModel):
             self._check_synthetic()
         self._check_extras()
         self._check_closed_loop()
+        load_keys.check(self)
         self._check_predictor()
         return self
 
@@ -177,7 +211,7 @@ class WorkloadSpec(BaseModel):
         for key in ("rate_rps", "duration_s"):
             if burst and getattr(self, key) is not None:
                 raise InputError(f"workload.{key}: no meaning with arrivals = 'burst', where all arrive at 0")
-        if not burst and self.rate_rps is None:
+        if not burst and self.rate_rps is None and self.load is None and self.load_points is None:
             raise InputError(f"workload.rate_rps: missing; arrivals = {self.arrivals!r} needs a number > 0")
         if (self.burstiness is None) == (self.arrivals == "gamma"):
             if self.burstiness is None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,10 +10,12 @@ from numpy.typing import NDArray
 from simulator.errors import InputError
 
 Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
+Ints = NDArray[np.int64]  # or int32, where a column was given as that
+Column = TypeVar("Column", bound=NDArray[Any])
 
 LATEST_S = 1e10  # 300 years, any clock's epoch included; beyond it float seconds lose the microseconds
 LARGEST_INTEGER = 2**53 - 1  # beyond it two whole numbers may be one and the same float
+LARGEST_FACTOR = 1e12  # of a load over time, or requests/s
 LARGEST_TOKENS = 1_000_000_000  # per request: far beyond any context, far below what sums of int64 can hold
 
 _OPTIONAL = (
@@ -30,6 +33,9 @@ _OPTIONAL = (
 @dataclass(frozen=True)
 class Workload:
     """Requests in order of arrival; every array has one entry a request and is read-only.
+
+    Whole numbers are int64, or int32 where they were given so. An array that owns its numbers and is read-only
+    is kept as it is, any other is copied.
 
     Raises ``InputError``, naming the request by its index from 0, if there is no request, a value is
     not finite, negative or zero where it must not be, arrivals go back in time, an output exceeds
@@ -59,8 +65,8 @@ class Workload:
     think_s: Floats | None = None
 
     def __post_init__(self) -> None:
-        """Check the columns and make private, read-only copies of them."""
-        arrival = np.array(self.arrival_s, dtype=np.float64)
+        """Check the columns and make them private and read-only."""
+        arrival = np.asarray(self.arrival_s, dtype=np.float64)
         prompt = whole_numbers("prompt_tokens", self.prompt_tokens, _request)
         output = whole_numbers("output_tokens", self.output_tokens, _request)
         if not (
@@ -81,15 +87,14 @@ class Workload:
         columns = {"arrival_s": arrival, "prompt_tokens": prompt, "output_tokens": output}
         columns |= self._optional_columns(len(arrival))
         for name, column in columns.items():
-            column.flags.writeable = False
-            object.__setattr__(self, name, column)
+            object.__setattr__(self, name, _private(column))
 
     def __len__(self) -> int:
         """Return the number of requests."""
         return len(self.arrival_s)
 
     def _optional_columns(self, n: int) -> dict[str, Floats | Ints]:
-        """Check the optional columns that are there; return copies of those that are arrays."""
+        """Check the optional columns that are there; return those that are arrays."""
         found: dict[str, Floats | Ints] = {}
         for name in _OPTIONAL:
             column = getattr(self, name)
@@ -101,7 +106,7 @@ class Workload:
                     f" {n} requests"
                 )
             if name in ("leave_s", "think_s"):
-                seconds = np.array(column, dtype=np.float64)
+                seconds = np.asarray(column, dtype=np.float64)
                 check_patience(name, seconds, _request)
                 found[name] = seconds
             elif name == "predicted_tokens":
@@ -130,8 +135,10 @@ def check_arrivals(column: str, arrival_s: Floats, where: Callable[[int], str]) 
 
 
 def whole_numbers(column: str, values: Floats | Ints, where: Callable[[int], str]) -> Ints:
-    """Return token counts as a new int64 array; raise ``InputError`` unless all are whole and >= 1."""
+    """Return token counts as whole numbers; raise ``InputError`` unless all are whole and >= 1."""
     numbers = np.asarray(values)
+    if _is_whole(numbers) and len(numbers) and numbers.min() >= 1 and numbers.max() <= LARGEST_TOKENS:
+        return cast(Ints, numbers)
     with np.errstate(invalid="ignore"):
         good = (numbers >= 1) & (numbers <= LARGEST_TOKENS) & (numbers == np.floor(numbers))
     if not good.all():
@@ -140,11 +147,13 @@ def whole_numbers(column: str, values: Floats | Ints, where: Callable[[int], str
         raise InputError(
             f"{where(i)}: {column} is {numbers[i]:g}; expected a whole number of tokens >= 1{most}"
         )
-    return numbers.astype(np.int64)
+    return cast(Ints, numbers) if _is_whole(numbers) else numbers.astype(np.int64)
 
 
 def integers(column: str, values: Floats | Ints, where: Callable[[int], str]) -> Ints:
-    """Return whole numbers of either sign as a new int64 array; raise ``InputError`` for anything else."""
+    """Return whole numbers of either sign as such; raise ``InputError`` for anything else."""
+    if values.dtype == np.int32:
+        return cast(Ints, values)
     with np.errstate(invalid="ignore"):
         good = (np.abs(values) <= LARGEST_INTEGER) & (values == np.floor(values))
     if not good.all():
@@ -153,7 +162,7 @@ def integers(column: str, values: Floats | Ints, where: Callable[[int], str]) ->
             f"{where(i)}: {column} is {values[i]:.17g}; expected a whole number"
             + (f" of at most {LARGEST_INTEGER:,}" if abs(values[i]) > LARGEST_INTEGER else "")
         )
-    return values.astype(np.int64)
+    return values.astype(np.int64, copy=False)
 
 
 def check_patience(column: str, seconds: Floats, where: Callable[[int], str]) -> None:
@@ -178,3 +187,15 @@ def refuse_unless(
 
 def _request(i: int) -> str:
     return f"request {i}"
+
+
+def _is_whole(numbers: NDArray[np.generic]) -> bool:
+    return numbers.dtype in (np.int32, np.int64)
+
+
+def _private(column: Column) -> Column:
+    """Return a read-only column that nobody else can write to."""
+    if column.flags.writeable or column.base is not None:
+        column = column.copy()
+        column.flags.writeable = False
+    return column

@@ -1,0 +1,70 @@
+"""What the containers that are read with pyarrow share: columns of a record batch as numpy arrays."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from simulator.errors import InputError
+from simulator.workload.containers import Batch, Floats, Ints, Label, Wanted, recoded
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+Where = Callable[[int], str]
+
+
+def batch(found: "pa.RecordBatch", first_row: int, wanted: Wanted, where: Where) -> Batch:
+    """Return the wanted columns of a record batch; ``where`` names rows of the whole table."""
+
+    def here(row: int) -> str:
+        return where(first_row + row)
+
+    return Batch(
+        first_row,
+        found.num_rows,
+        {name: _numbers(found.column(name), name, True, here) for name in wanted.required}
+        | {name: _numbers(found.column(name), name, False, here) for name in wanted.optional},
+        {name: _lists(found.column(name), name, here) for name in wanted.lists},
+        {name: _labels(found.column(name)) for name in wanted.labels},
+    )
+
+
+def _numbers(column: "pa.Array", name: str, required: bool, where: Where) -> Floats:
+    import pyarrow as pa
+
+    if column.null_count or pa.types.is_null(column.type):
+        if column.null_count and required:
+            raise InputError(f"{where(_first_null(column))}: {name} is empty; expected a number")
+        column = column.cast(pa.float64(), safe=False).fill_null(np.nan)
+    # DLPack, since pyarrow's own conversion imports pandas where that is installed
+    numbers: Floats = np.from_dlpack(column).astype(np.float64)
+    return numbers
+
+
+def _lists(column: "pa.Array", name: str, where: Where) -> tuple[Ints, Ints]:
+    import pyarrow as pa
+
+    if column.null_count:
+        raise InputError(f"{where(_first_null(column))}: {name} is empty; expected a list of whole numbers")
+    offsets = np.from_dlpack(column.offsets).astype(np.int64)
+    first = int(offsets[0])
+    values, offsets = column.values.slice(first, int(offsets[-1]) - first), offsets - first
+    if values.null_count:
+        row = int(np.searchsorted(offsets, _first_null(values), side="right")) - 1
+        raise InputError(f"{where(row)}: {name} lacks an entry; expected a list of whole numbers")
+    return np.from_dlpack(values.cast(pa.int64())).astype(np.int64), offsets
+
+
+def _labels(column: "pa.Array") -> tuple[Ints, list[Label]]:
+    import pyarrow as pa
+
+    if pa.types.is_null(column.type):
+        return np.full(len(column), -1), []
+    coded = column.dictionary_encode()
+    codes = np.from_dlpack(coded.indices.fill_null(-1)).astype(np.int64)
+    return recoded(codes, [label if label != "" else None for label in coded.dictionary.to_pylist()])
+
+
+def _first_null(column: "pa.Array") -> int:
+    return int(np.argmax(column.is_null().to_numpy(zero_copy_only=False)))
