@@ -77,8 +77,9 @@ def comparison(names: Sequence[str], summaries: Sequence[Summary]) -> str:
 def over_seeds(names: Sequence[str], summaries: Sequence[Sequence[Summary]]) -> str:
     """Return one table of several runs, each repeated with the same seeds.
 
-    Means over the seeds; behind them the difference to the first run in percent of its mean, with the 95 %
-    interval of the paired differences (Student's t), or that none is shown where the interval holds zero.
+    Means over the seeds; behind them the difference to the first run in percent of its mean (where that is 0:
+    the difference itself), with the 95 % interval of the paired differences (Student's t), or that none is
+    shown where the interval holds zero.
     """
     from experiments.stats import paired
 
@@ -98,11 +99,10 @@ def over_seeds(names: Sequence[str], summaries: Sequence[Sequence[Summary]]) -> 
             shown = found.above_zero or found.below_zero
             scale = 100 / abs(base) if base else 0.0
             text = f"{found.mean * scale:+.1f} % [{found.low * scale:+.1f}, {found.high * scale:+.1f}]"
+            if not base:  # of nothing there are no percent
+                text = f"{number(found.mean)} [{number(found.low)}, {number(found.high)}]"
             equal = runs == known[0]
-            row += [
-                number(sum(runs) / seeds),
-                "=" if equal else text if shown and base else "no difference shown",
-            ]
+            row += [number(sum(runs) / seeds), "=" if equal else text if shown else "no difference shown"]
         rows.append(row)
     note = f"means over {seeds} seeds, differences seed by seed; a metric that some run has not is left out"
     return "\n".join([*table(rows, left=2), "", note]) + "\n"
