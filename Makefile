@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check bench paper clean
+.PHONY: demo test check bench performance paper clean
 
 demo: $(VENV)/run.stamp
 	$(BIN)/servesim run experiments/demo.toml --out results/demo --overwrite
@@ -20,6 +20,10 @@ check: $(VENV)/dev.stamp
 bench: $(VENV)/dev.stamp
 	$(BIN)/python -m benchmarks
 
+# What docs/performance.md says, measured in full (some ten minutes on a machine that does nothing else), and written.
+performance: $(VENV)/dev.stamp
+	$(BIN)/python -m benchmarks.performance
+
 # Every claim of the paper, tested in full (some minutes), and docs/paper.md with its figures written anew.
 paper: $(VENV)/run.stamp
 	$(BIN)/servesim reproduce all --out results/reproduce
@@ -31,12 +35,12 @@ paper: $(VENV)/run.stamp
 
 $(VENV)/run.stamp: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e .
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --config-settings editable_mode=compat -e .
 	touch $@
 
 $(VENV)/dev.stamp: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[dev]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --config-settings editable_mode=compat -e ".[dev]"
 	touch $@ $(VENV)/run.stamp
 
 clean:

@@ -2,6 +2,7 @@
 
 from bisect import bisect_left
 from collections.abc import Sequence
+from typing import ClassVar
 
 from simulator.cost import DecodePiece
 from simulator.crossing import Crossing
@@ -23,6 +24,10 @@ class Books(Crossing):
     """
 
     __slots__ = ()
+
+    numbered: ClassVar[bool] = (
+        False  # whether blocks are more than a count; then a coast cannot be taken back
+    )
 
     def submit(self, job: Job) -> None:
         """Queue a job that has just arrived."""
@@ -173,8 +178,13 @@ class Books(Crossing):
         self.fruitless_steps = 0
         self.step += steps
         self.free_blocks = left + spare_blocks
+        if self.numbered:
+            self._hand_out(first_tick, steps)
         group.tick = tick
         return begun_s, end_s, group.finished() if tick in last_ticks else NOBODY
+
+    def _hand_out(self, first_tick: int, steps: int) -> None:
+        """Where blocks have numbers: do for each of these steps what planning and ending it does to them."""
 
     def _priced(self, seqs: int, context_tokens: int) -> DecodePiece:
         """Return the price of a step of so many decodes as a piece that holds for this sum of contexts only."""

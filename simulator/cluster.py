@@ -6,6 +6,7 @@ from array import array
 from collections.abc import Sequence
 from functools import partial
 
+from simulator.autoscaler import Autoscalers
 from simulator.clock import Clock, Quiet
 from simulator.courier import Courier
 from simulator.deployment import Deployment
@@ -44,6 +45,7 @@ class Cluster:
         self.refused: list[tuple[int, RequestState, float]] = []  # requests that no replica served
         self.courier: Courier | None = None
         self.hand_offs: HandOffs | None = None
+        self.migrations: Migrations | None = None
         self._intake = Intake(workload, deployment, replicas)
         self._router = deployment.router
         self._draw = draws(deployment.seed, "routing")
@@ -77,7 +79,7 @@ class Cluster:
 
     def _place_roles(self) -> None:
         """Keep the lists of who takes requests and who takes hand-offs up to date."""
-        up = [each for each in self.replicas if each.up]
+        up = [each for each in self.replicas if each.up and not each.draining]
         self._entrances = Fleet(each for each in up if each.role != "decode")
         self._decoders = Fleet(each for each in up if each.role == "decode")
 
@@ -111,17 +113,20 @@ class Cluster:
         if migrating:
             assert migration is not None
             assert self.courier is not None
-            self.migrations = Migrations(migration, self.courier, self._movable)
-            self._ticker.every(migration.interval_s, lambda: self.migrations.look(self.clock.now))
+            migrations = self.migrations = Migrations(migration, self.courier, self._movable)
+            self._ticker.every(migration.interval_s, lambda: migrations.look(self.clock.now))
         if switching:
             assert deployment.roles is not None
             self._ticker.every(deployment.roles.interval_s, self._switch_roles)
-        faults = deployment.faults
-        if faults.any:
+        if deployment.faults.any:
             FaultInjector(
-                faults, quiet, self.replicas, self.courier, draws(seed, "faults"),
-                self._crash, self._restart, self.over,
+                deployment.faults, quiet, self.replicas, self.courier, draws(seed, "faults"),
+                self._crash, self._reopen, self.over,
             )  # fmt: skip
+        self.autoscalers = Autoscalers(
+            deployment, self.replicas, self.traffic, self._ticker, self.courier, self.hand_offs, self.migrations,
+            lambda: self._stranded, self._reopen, self._going_on, self.requests_done,
+        )  # fmt: skip
 
     def _going_on(self) -> bool:
         """Whether any replica computes, or any KV cache is sent."""
@@ -163,7 +168,7 @@ class Cluster:
         deployment, traffic = self.deployment, self.workload
         looks = getattr(deployment.router, "looks_at_load", True) and len(self.replicas) > 1
         watched = deployment.abandonment is not None or traffic.leave_s is not None
-        coupled = deployment.faults.any or self.courier is not None or deployment.roles is not None
+        coupled = deployment.changing or self.courier is not None or deployment.roles is not None
         return not (looks or watched or coupled or self.traffic.closed or deployment.admission is not None)
 
     def _deliver(self, request: Request, number: int, arrival_s: float) -> None:
@@ -223,8 +228,8 @@ class Cluster:
         return self._quiet if job.server is None else job.server.quiet
 
     def _delivered(self, job: Job) -> int:
-        there = job.server is not None
-        return job.generated_tokens - (job.server.undelivered_tokens(job) if there else 0)
+        undelivered = 0 if job.server is None else job.server.undelivered_tokens(job)  # first: ends a dream
+        return job.generated_tokens - undelivered
 
     def _watch(self, job: Job) -> None:
         """Look at a job again when the system would drop it."""
@@ -316,10 +321,9 @@ class Cluster:
         self._crashes[job] = self._crashes.get(job, 0) + 1
         return self._crashes[job] <= self.deployment.faults.retries
 
-    def _restart(self, replica: Replica) -> None:
-        replica.up = True
+    def _reopen(self) -> None:
+        """Others take requests than before: find places for those that had none."""
         self._place_roles()
-        replica.restart()
         stranded, self._stranded = self._stranded, []
         for job in stranded:
             self._place(job)

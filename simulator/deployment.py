@@ -7,10 +7,21 @@ from typing import Literal
 
 from simulator.cost import CostModel
 from simulator.limits import Limits
-from simulator.policy import Abandonment, Admission, Delivery, Migration, Roles, Router, Scheduler
+from simulator.policy import Abandonment, Admission, Delivery, Migration, Roles, Router, Scaler, Scheduler
 
 Role = Literal["both", "prefill", "decode"]
 WhenFull = Literal["wait", "recompute", "colocate", "evict"]
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """How many replicas a pool has is its policy's to say, within bounds; a new one takes its time."""
+
+    policy: Scaler
+    min_replicas: int
+    max_replicas: int
+    provision_s: float = 0.0  # from the order until the machine is there, and from then on paid for
+    load_s: float = 0.0  # from then until it takes requests
 
 
 @dataclass(frozen=True)
@@ -20,8 +31,14 @@ class Pool:
     scheduler: Callable[[], Scheduler]  # makes one policy for each replica
     cost: CostModel
     limits: Limits
-    replicas: int = 1
+    replicas: int = 1  # with scaling: at the start
     role: Role = "both"
+    scaling: Scaling | None = None
+
+    @property
+    def places(self) -> int:
+        """How many replicas there can be at once."""
+        return self.replicas if self.scaling is None else self.scaling.max_replicas
 
 
 @dataclass(frozen=True)
@@ -97,9 +114,14 @@ class Deployment:
         return any(pool.role == "prefill" for pool in self.pools)
 
     @property
+    def changing(self) -> bool:
+        """Whether replicas may come and go."""
+        return self.faults.any or any(pool.scaling is not None for pool in self.pools)
+
+    @property
     def replicas(self) -> int:
-        """Replicas in all pools."""
-        return sum(pool.replicas for pool in self.pools)
+        """Replicas in all pools, at most."""
+        return sum(pool.places for pool in self.pools)
 
 
 def colocated(

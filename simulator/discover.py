@@ -19,7 +19,9 @@ from typing import Any, Literal, cast, get_type_hints
 
 from simulator.errors import InputError, StallError
 
-Kind = Literal["scheduling", "routing", "admission", "abandonment", "migration", "delivery", "roles"]
+Kind = Literal[
+    "scheduling", "routing", "admission", "abandonment", "migration", "delivery", "roles", "scaling"
+]
 
 # What a policy of each kind must have
 METHODS: dict[Kind, tuple[str, ...]] = {
@@ -30,6 +32,7 @@ METHODS: dict[Kind, tuple[str, ...]] = {
     "migration": ("moves",),
     "delivery": ("deliver",),
     "roles": ("switch",),
+    "scaling": ("target",),
 }
 KINDS: tuple[Kind, ...] = tuple(METHODS)
 
@@ -98,7 +101,8 @@ def complete(kind: Kind, name: str, given: dict[str, Any], where: str = "") -> d
 def blamed(**names: str) -> Iterator[None]:
     """Turn an exception from a policy's own file into an ``InputError`` that names the file and the line.
 
-    ``names`` are the policies in use by kind. Any other exception passes as it is.
+    ``names`` are the policies in use by kind, or kind and role ("scheduling decode"). Any other exception
+    passes as it is.
     """
     try:
         yield
@@ -110,7 +114,7 @@ def blamed(**names: str) -> Iterator[None]:
             origin = origin.__cause__
         frames = traceback.extract_tb(origin.__traceback__)
         for kind, name in names.items():
-            file = sys.modules[load(cast(Kind, kind), name).__module__].__file__
+            file = sys.modules[load(cast(Kind, kind.split()[0]), name).__module__].__file__
             for frame in reversed(frames):
                 if frame.filename == file:
                     what = f"{type(error).__name__}: {error}"

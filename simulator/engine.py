@@ -12,6 +12,7 @@ from functools import partial
 
 import numpy as np
 
+from simulator.autoscaler import scaling_table
 from simulator.books import Books
 from simulator.clock import Clock
 from simulator.cluster import Cluster
@@ -22,20 +23,12 @@ from simulator.limits import Limits
 from simulator.policy import Scheduler
 from simulator.prefix_cache import CachingBooks, Content, SharingBooks
 from simulator.radix_cache import RadixBooks
+from simulator.recorded import ending_rows
 from simulator.replica import Replica
 from simulator.rng import stream
 from simulator.shards import can_be_split, play_split
-from simulator.tables import (
-    Columns,
-    Tables,
-    deliver,
-    number_replicas,
-    request_table,
-    step_table,
-    token_table,
-    transfer_table,
-    without_those_of_the_gone,
-)
+from simulator.tables import TIMING, Columns, Life, Tables, request_table, step_table, transfer_table
+from simulator.tokens import Delay, collect, left_early_s
 from simulator.workload.workload import Workload
 
 # How often progress is told and a stop is noticed. Where replicas fetch what arrives, an event stands for
@@ -62,6 +55,7 @@ def simulate(
     *,
     on_progress: Callable[[float, int, int], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
+    keep_steps: bool = True,
     processes: int = 1,
 ) -> Outcome:
     """Serve ``workload`` and return its tables.
@@ -70,13 +64,14 @@ def simulate(
     last request, at the horizon, when ``should_stop`` says so, or when a policy makes no more progress
     (``Outcome.stalled`` then says how). With more than one process, replicas that need not know of one
     another are simulated at the same time, where that is worth it; the tables are the same.
+    ``keep_steps`` as in ``unfold``.
     """
     cluster = assemble(workload, deployment)
     if processes > 1 and len(workload) >= WORTH_SPLITTING and can_be_split(cluster):
         interrupted, stalled = play_split(cluster, processes, play, on_progress, should_stop)
     else:
         interrupted, stalled = play(cluster, on_progress, should_stop)
-    tables, end_s = unfold(cluster)
+    tables, end_s = unfold(cluster, keep_steps)
     return Outcome(tables, end_s, interrupted, stalled, prefix_hits(cluster))
 
 
@@ -89,16 +84,21 @@ def assemble(workload: Workload, deployment: Deployment) -> Cluster:
     replicas: list[Replica] = []
     faulty = bool(deployment.faults.events)
     for pool in deployment.pools:
-        for _ in range(pool.replicas):
+        for place in range(pool.places):
             cost = SlowableCost(pool.cost) if faulty else pool.cost
             replica = Replica(clock, pool.scheduler, cost, partial(books_for, pool.limits, workload, rows))
             replica.index, replica.role = len(replicas), pool.role
+            replica.up = place < pool.replicas
+            replica.released = not replica.up
             replicas.append(replica)
     return Cluster(clock, workload, deployment, replicas, rows)
 
 
-def unfold(cluster: Cluster) -> tuple[Tables, float]:
-    """Turn what a cluster has recorded into tables; also return the time of the last event."""
+def unfold(cluster: Cluster, keep_steps: bool = True) -> tuple[Tables, float]:
+    """Turn what a cluster has recorded into tables; also return the time of the last event.
+
+    Without ``keep_steps`` the tables have none; they make the steps anew, replica by replica, when asked.
+    """
     cluster.traffic.close()
     for server in cluster.replicas:
         server.wake_from_dream()
@@ -108,30 +108,38 @@ def unfold(cluster: Cluster) -> tuple[Tables, float]:
         cluster.deployment,
         np.array(cluster.traffic.rows[: cluster.arrived], np.int64),
     )
-    lives = [(server.index, each) for server in cluster.replicas for each in (*server.past, server.records)]
-    records = [each for _, each in lives]
-    steps = step_table(records)
-    tokens = without_those_of_the_gone(
-        token_table(records, steps, cluster.frontend_s), records, cluster.refused
+    lives = [
+        Life(server.index, each) for server in cluster.replicas for each in (*server.past, server.records)
+    ]
+    records = [life.records for life in lives]
+    refused = ending_rows(cluster.refused)
+    steps = step_table(lives) if keep_steps else step_table(lives, TIMING)
+    rng = None if deployment.delivery is None else stream(deployment.seed, "delivery")
+    tokens = collect(
+        records,
+        [life.replica for life in lives],
+        steps,
+        len(rows),
+        left_early_s(len(rows), refused, records),
+        Delay(cluster.frontend_s, deployment.delivery, rng),
     )
-    if deployment.delivery is not None and len(tokens["request_id"]):
-        deliver(tokens, deployment.delivery, stream(deployment.seed, "delivery"))
-    last_s = max(float(steps["end_s"].max(initial=0.0)), float(tokens["delivered_s"].max(initial=0.0)))
+    last_s = float(steps["end_s"].max(initial=0.0))
+    last_s = max(last_s, float(np.fmax.reduce(tokens.first_and_last_s()[1], initial=0.0)))
     if cluster.requests_done() < cluster.arrived:  # somebody waits on until the clock is stopped
         last_s = max(last_s, cluster.clock.now)
     arrived: Columns = {
         "arrival_s": cluster.traffic.arrival_s,
-        "prompt_tokens": workload.prompt_tokens[rows],
-        "output_tokens": workload.output_tokens[rows],
+        "prompt_tokens": workload.prompt_tokens[rows].astype(np.int64),
+        "output_tokens": workload.output_tokens[rows].astype(np.int64),
     }
     for name in ("priority", "tenant", "session"):
         column = getattr(workload, name)
         if column is not None:
-            arrived[name] = column[rows]
-    requests = request_table(records, cluster.refused, arrived, steps, tokens, last_s)
+            arrived[name] = column[rows].astype(np.int64)
+    requests = request_table(lives, refused, arrived, steps, tokens, last_s)
     transfers = transfer_table([] if cluster.courier is None else cluster.courier.done)
-    number_replicas(steps, tokens, requests, [index for index, _ in lives])
-    return Tables(steps, tokens, requests, transfers), last_s
+    scaling = scaling_table(cluster.autoscalers.lives)
+    return Tables(steps if keep_steps else {}, tokens, requests, transfers, lives, scaling), last_s
 
 
 def prefix_hits(cluster: Cluster) -> tuple[int, int] | None:

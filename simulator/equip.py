@@ -17,13 +17,13 @@ from hardware_profiles import (
     step_cost,
 )
 from hardware_profiles.gpu import GIB
-from simulator.deployment import Deployment, Fault, Faults, HandOff, Link, Pool, Role
+from simulator.deployment import Deployment, Fault, Faults, HandOff, Link, Pool, Role, Scaling
 from simulator.discover import Kind, load
 from simulator.errors import InputError
 from simulator.limits import Limits
 from simulator.policy import Scheduler
 from simulator.scenario import Scenario
-from simulator.scenario_cluster import PoolSpec
+from simulator.scenario_cluster import Bounds, PoolSpec, ScalingSpec
 from simulator.scenario_engine import Engine
 from simulator.scenario_policy import IDLE_POLICY, PolicyChoice
 
@@ -42,6 +42,22 @@ LINKS = {
 
 
 @dataclass(frozen=True)
+class Plan:
+    """How a pool is scaled: ``simulator.deployment.Scaling`` with the policy's name."""
+
+    policy: PolicyChoice
+    min_replicas: int
+    max_replicas: int
+    provision_s: float
+    load_s: float
+
+    def begin(self) -> Scaling:
+        """Return it with a new instance of the policy."""
+        policy = make_policy("scaling", self.policy)
+        return Scaling(policy, self.min_replicas, self.max_replicas, self.provision_s, self.load_s)
+
+
+@dataclass(frozen=True)
 class Server:
     """The hardware, the limits and the price of a step that a scenario comes down to."""
 
@@ -54,11 +70,17 @@ class Server:
     role: Role = "both"
     replicas: int = 1
     tensor_parallel_size: int = 1
+    scaling: Plan | None = None
 
     @property
     def gpus(self) -> int:
-        """GPUs of all replicas."""
+        """GPUs of all replicas; of those at the start where they are scaled."""
         return self.replicas * self.tensor_parallel_size
+
+    @property
+    def places(self) -> int:
+        """How many replicas there can be at once."""
+        return self.replicas if self.scaling is None else self.scaling.max_replicas
 
     @property
     def usable_blocks(self) -> int:
@@ -88,7 +110,20 @@ def servers(scenario: Scenario, base_dir: Path | None = None) -> list[Server]:
             except InputError as error:
                 raise InputError(f"cluster.{role}: {error}") from error
             found.append(replace(server, role=role, replicas=pool.replicas))
-    return found or [replace(equip(scenario, base_dir), replicas=scenario.cluster.replicas)]
+    found = found or [replace(equip(scenario, base_dir), replicas=scenario.cluster.replicas)]
+    bounds = scenario.cluster.bounds(scenario.policy)
+    return [
+        replace(server, scaling=_plan(each, scenario.cluster.scaling, server.model))
+        for server, each in zip(found, bounds, strict=True)
+    ]
+
+
+def _plan(bounds: Bounds, spec: ScalingSpec, model: Model) -> Plan | None:
+    if bounds.policy.name == IDLE_POLICY["scaling"]:
+        return None
+    assert bounds.max_replicas is not None
+    load_s = model.weight_bytes / (spec.load_gb_s * 1e9) if spec.load_s is None else spec.load_s
+    return Plan(bounds.policy, bounds.min_replicas, bounds.max_replicas, spec.provision_s, load_s)
 
 
 def deploy(scenario: Scenario, pools: Sequence[Server]) -> Deployment:
@@ -99,10 +134,18 @@ def deploy(scenario: Scenario, pools: Sequence[Server]) -> Deployment:
     faults = cluster.faults
     return Deployment(
         pools=[
-            Pool(_maker(each.scheduling), each.cost, each.limits, each.replicas, each.role) for each in pools
+            Pool(
+                _maker(each.scheduling),
+                each.cost,
+                each.limits,
+                each.replicas,
+                each.role,
+                None if each.scaling is None else each.scaling.begin(),
+            )
+            for each in pools
         ],
         router=make_policy("routing", policy.routing),
-        **{kind: _unless_idle(kind, getattr(policy, kind)) for kind in IDLE_POLICY},
+        **{kind: _unless_idle(kind, getattr(policy, kind)) for kind in IDLE_POLICY if kind != "scaling"},
         link=Link(
             bytes_per_s=(cluster.link.bandwidth_gb_s or gb_s) * 1e9,
             latency_s=latency_s if cluster.link.latency_s is None else cluster.link.latency_s,

@@ -36,16 +36,16 @@ class FaultInjector:
         courier: "Courier | None",
         draw: random.Random,
         crash: Callable[[Replica], None],
-        restart: Callable[[Replica], None],
+        reopen: Callable[[], None],
         over: Callable[[], bool],
     ) -> None:
-        """``crash`` and ``restart`` do it to a replica; ``over`` says when there is no more to serve."""
+        """``crash`` does it to a replica; ``reopen`` is told when one is back; ``over`` says when all is served."""
         self.faults = faults
         self.quiet = quiet
         self.replicas = replicas
         self.courier = courier
         self.draw = draw
-        self.crash, self.restart, self.over = crash, restart, over
+        self.crash, self.reopen, self.over = crash, reopen, over
         # A replica may be hit again while it is hit: it comes back when the last of the faults is over.
         self._down = [0] * len(replicas)
         self._slowed: list[list[float]] = [[] for _ in replicas]
@@ -75,7 +75,7 @@ class FaultInjector:
         index = fault.replica
         if fault.kind == "crash":
             self._down[index] += 1
-            if self._down[index] == 1:
+            if self._down[index] == 1 and self.replicas[index].up:
                 self.crash(self.replicas[index])
         else:
             (self._slowed if fault.kind == "slow" else self._thin)[index].append(fault.factor)
@@ -85,8 +85,11 @@ class FaultInjector:
         index = fault.replica
         if fault.kind == "crash":
             self._down[index] -= 1
-            if self._down[index] == 0:
-                self.restart(self.replicas[index])
+            replica = self.replicas[index]
+            if self._down[index] == 0 and not (replica.up or replica.released):  # it may have gone meanwhile
+                replica.up = True
+                replica.restart()
+                self.reopen()
         else:
             (self._slowed if fault.kind == "slow" else self._thin)[index].remove(fault.factor)
             self._apply(index)

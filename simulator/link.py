@@ -47,7 +47,7 @@ class Flow:
         if self._due_s <= now_s:
             self.sent_bytes = self.size_bytes
             self.bytes_per_s = 0.0
-        elif self.bytes_per_s:
+        elif self.bytes_per_s and now_s > self._since_s:
             sent_bytes = self._since_bytes + self.bytes_per_s * (now_s - self._since_s)
             self.sent_bytes = min(sent_bytes, self.size_bytes)
 
@@ -125,7 +125,11 @@ class Fabric:
         flow._restart(now_s)
         self._flows.append(flow)
         if begins_s > now_s:  # until then it takes nothing from the others
-            self._wake_at(min(begins_s, self._next_s))
+            if len(self._flows) == 1 and done is not None:
+                flow._run(self._alone_bytes_per_s(flow), begins_s)  # if nobody comes in between
+                self._wake_at(flow._due_s)
+            else:
+                self._wake_at(min(begins_s, self._next_s))
         else:
             self.update()
             self._share()
@@ -219,11 +223,14 @@ class Fabric:
     def _share(self) -> None:
         """Give every flow its rate from now on, and wait for the next change."""
         now_s = self._clock.now
-        running = [flow for flow in self._flows if flow._begins_s <= now_s < flow._due_s]
+        running = []
+        for flow in self._flows:
+            if flow._begins_s > now_s:
+                flow._restart(now_s)  # it may not be alone any more
+            elif now_s < flow._due_s:
+                running.append(flow)
         if len(running) == 1:
-            (flow,) = running
-            ports = self._bytes_per_s[flow.source], self._bytes_per_s[flow.destination]
-            flow._run(min(flow.cap_bytes_per_s, *ports), now_s)
+            running[0]._run(self._alone_bytes_per_s(running[0]), now_s)
         elif running:
             self._fill(running, now_s)
         next_s = math.inf
@@ -232,6 +239,11 @@ class Fabric:
             if wakes_s < next_s:
                 next_s = wakes_s
         self._wake_at(next_s)
+
+    def _alone_bytes_per_s(self, flow: Flow) -> float:
+        """Return the rate of a flow that shares its ports with nobody."""
+        ports = self._bytes_per_s[flow.source], self._bytes_per_s[flow.destination]
+        return min(flow.cap_bytes_per_s, *ports)
 
     def _wake_at(self, time_s: float) -> None:
         """Let ``time_s`` be when anything changes next."""

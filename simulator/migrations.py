@@ -44,6 +44,12 @@ class Migrations:
         for move in self.policy.moves(replicas, now_s):
             self._begin(move, replicas)
 
+    def evacuate(self, source: Replica, destinations: Sequence[Replica]) -> None:
+        """Begin to move whoever decodes on a replica to where most KV blocks are free, as far as there is room."""
+        for job in list(source.running) if destinations else ():
+            roomiest = max(destinations, key=lambda each: each.free_blocks)
+            self._begin(Move(job, 0, 1), (source, roomiest))
+
     def _begin(self, move: Move, replicas: Sequence[Replica]) -> None:
         job, source, destination = move.job, replicas[move.source], replicas[move.destination]
         if source is destination or job in self.courier.under_way or not self._decodes(job, source):
@@ -59,7 +65,8 @@ class Migrations:
         """Copy what has been computed meanwhile; the request goes on decoding."""
         job = transfer.job
         copy = self._copies[job]
-        computed = job.computed_tokens - transfer.source.undelivered_tokens(job)
+        undelivered = transfer.source.undelivered_tokens(job)  # first: ends a dream
+        computed = job.computed_tokens - undelivered
         missing = computed - copy.tokens
         copy.tokens = computed
         copy.stages += 1

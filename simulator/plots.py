@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from simulator.billing import mean_over_bins
 from simulator.metrics.log import RequestLog
 from simulator.metrics.options import UserModel
 from simulator.metrics.reader import Stalls, clock_start_s, idle_latency_s, penalty, stalls
 from simulator.metrics.segments import Floats, Ints
+from simulator.step_totals import Load, bin_edges
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -18,31 +20,31 @@ if TYPE_CHECKING:
 # Okabe and Ito's palette, which colour-blind readers can tell apart.
 _BLUE, _ORANGE, _GREEN, _RED, _GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#6E6E6E"
 _MOST_POINTS = 1500  # per curve: more than a screen is wide, so thinning cannot be seen
-_BINS = 80  # of time, in the load and goodput panels
 
 
 def overview(
     log: RequestLog,
-    steps: Mapping[str, NDArray[Any]],
-    kv_blocks_total: int,
+    load: Load | None,
+    kv_blocks: Ints,
     user: UserModel,
     path: Path,
     title: str,
+    scaling: Mapping[str, NDArray[Any]] | None = None,
 ) -> None:
     """Draw the overview of a run as one PNG, 1800 x 1140 pixels, and write it to ``path``.
 
     Top: delivery against reading for the requests with the lowest, median and highest idle latency. Bottom:
     latency distributions, load and KV cache over time, throughput beside smooth goodput over time.
 
-    ``steps`` has equally long columns ``start_s``, ``end_s``, ``running``, ``waiting``, ``kv_blocks_used``
-    and ``replica``, in time order within a replica; ``kv_blocks_total`` is the sum over replicas. Anything
-    may be empty. Raises OSError when the file cannot be written.
+    ``kv_blocks`` are those of each replica. With ``scaling`` (columns as ``simulator.autoscaler`` makes them)
+    there is a strip with the number of replicas, and KV blocks count while their replica is in service.
+    Anything may be empty. A log whose tokens are too many to be kept is gone through once, part by part.
+    Raises OSError when the file cannot be written.
     """
     from matplotlib import rc_context
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    waits = stalls(log, user)
     picks = _three_requests(log, user)
     with rc_context(_STYLE):
         figure = Figure(figsize=(12, 7.6), dpi=150)
@@ -53,16 +55,23 @@ def overview(
             2, 3, left=0.06, right=0.985, bottom=0.075, top=0.86, wspace=0.29, hspace=0.36
         )
         for column, name in enumerate(("lowest", "median", "highest")):
-            _draw_delivery(figure.add_subplot(grid[0, column]), log, user, waits, picks.get(name), name)
+            _draw_delivery(figure.add_subplot(grid[0, column]), log, user, picks.get(name), name)
         keys = max(
             (axes.get_legend_handles_labels() for axes in figure.axes), key=lambda found: len(found[0])
         )
         figure.legend(*keys, loc="upper right", bbox_to_anchor=(0.99, 0.955), ncols=3, borderpad=0)
         _draw_latencies(figure.add_subplot(grid[1, 0]), log)
-        load = grid[1, 1].subgridspec(2, 1, height_ratios=(3, 2), hspace=0.12)
-        queue_axes = figure.add_subplot(load[0])
-        _draw_load(queue_axes, figure.add_subplot(load[1], sharex=queue_axes), log, steps, kv_blocks_total)
-        _draw_goodput(figure.add_subplot(grid[1, 2]), log, user, waits)
+        heights = (3, 2) if scaling is None else (3, 2, 2)
+        middle = grid[1, 1].subgridspec(len(heights), 1, height_ratios=heights, hspace=0.12)
+        queue_axes = figure.add_subplot(middle[0])
+        kv_axes = figure.add_subplot(middle[1], sharex=queue_axes)
+        _draw_load(queue_axes, kv_axes, log, load, kv_blocks, scaling)
+        if scaling is not None:
+            kv_axes.tick_params(labelbottom=False)
+            kv_axes.set_xlabel("")
+            kv_axes.set_ylabel("KV (%)")
+            _draw_replicas(figure.add_subplot(middle[2], sharex=queue_axes), log, scaling)
+        _draw_goodput(figure.add_subplot(grid[1, 2]), log, user)
         figure.savefig(path)
 
 
@@ -100,9 +109,7 @@ def _three_requests(log: RequestLog, user: UserModel) -> dict[str, int]:
     return picks
 
 
-def _draw_delivery(
-    axes: "Axes", log: RequestLog, user: UserModel, waits: Stalls, request: int | None, name: str
-) -> None:
+def _draw_delivery(axes: "Axes", whole: RequestLog, user: UserModel, request: int | None, name: str) -> None:
     """Tokens delivered and tokens read against time since arrival, with the user's idle time shaded."""
     axes.set_title(f"{name.capitalize()} idle latency")
     axes.set_xlabel("time since arrival (s)")
@@ -110,13 +117,13 @@ def _draw_delivery(
     if request is None:
         _say(axes, "no such request")
         return
-    arrival_s = log.arrival_s[request]
-    tokens = slice(log.token_offsets[request], log.token_offsets[request + 1])
-    delivered_s = log.delivered_s[tokens] - arrival_s
-    read_s = _reading_s(delivered_s, float(clock_start_s(log, user)[request] - arrival_s), user.v_s_per_token)
-    mine = slice(*np.searchsorted(waits.request, [request, request + 1]))
-    idle_from_s, idle_to_s = waits.start_s[mine] - arrival_s, waits.end_s[mine] - arrival_s
-    last_s = float(max([log.end_s[request] - arrival_s, *read_s[-1:]]))
+    (log,) = whole.rows(request, request + 1).parts()
+    arrival_s = log.arrival_s[0]
+    delivered_s = log.delivered_s - arrival_s
+    read_s = _reading_s(delivered_s, float(clock_start_s(log, user)[0] - arrival_s), user.v_s_per_token)
+    waits = stalls(log, user)
+    idle_from_s, idle_to_s = waits.start_s - arrival_s, waits.end_s - arrival_s
+    last_s = float(max([log.end_s[0] - arrival_s, *read_s[-1:]]))
 
     axes.broken_barh(
         np.column_stack([idle_from_s, idle_to_s - idle_from_s]).tolist(),
@@ -139,7 +146,7 @@ def _draw_delivery(
     axes.set_xlim(0, max(last_s, 1e-3) * 1.02)
     axes.set_ylim(0, max(len(delivered_s), 1) * 1.05)
     axes.set_title(f"{name.capitalize()} idle latency: {float((idle_to_s - idle_from_s).sum()):.3g} s")
-    if not log.completed[request]:
+    if not log.completed[0]:
         axes.set_xlabel("time since arrival (s); not completed")
 
 
@@ -186,63 +193,70 @@ def _draw_load(
     queue_axes: "Axes",
     kv_axes: "Axes",
     log: RequestLog,
-    steps: Mapping[str, NDArray[Any]],
-    kv_blocks_total: int,
+    load: Load | None,
+    kv_blocks: Ints,
+    scaling: Mapping[str, NDArray[Any]] | None,
 ) -> None:
     """Requests running and waiting, and the share of KV blocks in use, as means over time bins."""
     queue_axes.set_title("Load")
     queue_axes.set_ylabel("requests")
     queue_axes.tick_params(labelbottom=False)
-    kv_axes.set_xlabel("simulated time (s)")
-    kv_axes.locator_params(axis="x", nbins=5)
+    _label_time(kv_axes, log)
     kv_axes.set_ylabel("KV in use (%)")
     kv_axes.set_ylim(0, 105)
     kv_axes.set_yticks([0, 50, 100])
-    edges = _bin_edges(log)
-    if len(steps["start_s"]) == 0 or edges is None:
+    if load is None:
         _say(queue_axes, "no steps")
         return
     most = 1.0
-    for column, colour in (("running", _BLUE), ("waiting", _RED)):
-        mean = _mean_over_bins(steps, column, edges)
+    for mean, colour, label in ((load.running, _BLUE, "running"), (load.waiting, _RED, "waiting")):
         most = max(most, float(mean.max()))
-        queue_axes.stairs(mean, edges, baseline=None, color=colour, linewidth=1.6, label=column)
+        queue_axes.stairs(mean, load.edges_s, baseline=None, color=colour, linewidth=1.6, label=label)
     queue_axes.set_ylim(0, 1.25 * most)
     queue_axes.legend(loc="upper left", ncols=2)
-    used = 100 * _mean_over_bins(steps, "kv_blocks_used", edges) / max(kv_blocks_total, 1)
+    edges = load.edges_s
+    there = np.full(len(edges) - 1, float(kv_blocks.sum()))
+    if scaling is not None:
+        scaled = scaling["replica"]
+        there -= kv_blocks[np.unique(scaled)].sum()
+        there += mean_over_bins(scaling["ready_s"], scaling["released_s"], edges, kv_blocks[scaled])
+    used = 100 * load.kv_blocks_used / np.maximum(there, 1)
     kv_axes.stairs(used, edges, fill=True, color=_GREEN, alpha=0.35)
     kv_axes.stairs(used, edges, baseline=None, color=_GREEN)
 
 
-def _mean_over_bins(steps: Mapping[str, NDArray[Any]], column: str, edges: Floats) -> Floats:
-    """The time-weighted mean of a step column in each bin, summed over replicas; 0 while none steps."""
-    total = np.zeros(len(edges) - 1)
-    for replica in np.unique(steps["replica"]):
-        own = steps["replica"] == replica
-        start_s, end_s, value = steps["start_s"][own], steps["end_s"][own], steps[column][own]
-        area = np.cumsum(value * (end_s - start_s))
-        # The running integral is flat between steps and straight within one, so interpolation is exact.
-        times_s = np.column_stack([start_s, end_s]).ravel()
-        integral = np.column_stack([np.concatenate([[0.0], area[:-1]]), area]).ravel()
-        total += np.diff(np.interp(edges, times_s, integral)) / np.diff(edges)
-    return total
+def _draw_replicas(axes: "Axes", log: RequestLog, scaling: Mapping[str, NDArray[Any]]) -> None:
+    """Replicas that are paid for, and those in service, as means over time bins."""
+    _label_time(axes, log)
+    axes.set_ylabel("replicas")
+    edges = bin_edges(log.arrival_s, log.end_s)
+    if edges is None:
+        return
+    paid = mean_over_bins(scaling["billed_from_s"], scaling["released_s"], edges)
+    serving = mean_over_bins(scaling["ready_s"], scaling["released_s"], edges)
+    axes.stairs(paid, edges, fill=True, color=_GREY, alpha=0.3, label="paid for")
+    axes.stairs(serving, edges, baseline=None, color=_BLUE, linewidth=1.6, label="in service")
+    axes.set_ylim(0, 1.9 * max(1.0, float(paid.max())))
+    axes.legend(loc="upper left", ncols=2, borderpad=0.1)
 
 
-def _draw_goodput(axes: "Axes", log: RequestLog, user: UserModel, waits: Stalls) -> None:
+def _draw_goodput(axes: "Axes", log: RequestLog, user: UserModel) -> None:
     """Tokens delivered per second, and the same less what waiting cost the users in that time."""
     axes.set_title("Throughput and smooth goodput")
-    axes.set_xlabel("simulated time (s)")
-    axes.locator_params(axis="x", nbins=5)
+    _label_time(axes, log)
     axes.set_ylabel("tokens/s")
-    edges = _bin_edges(log)
+    edges = bin_edges(log.arrival_s, log.end_s)
     if edges is None:
         _say(axes, "nothing happened")
         return
     width_s = edges[1] - edges[0]
-    delivered = np.histogram(log.delivered_s, edges)[0] / width_s
+    counts, cost = np.zeros(len(edges) - 1), np.zeros(len(edges) - 1)
+    for part in log.parts():
+        counts += np.histogram(part.delivered_s, edges)[0]
+        cost += _penalty_over_bins(stalls(part, user), user, edges)
+    delivered, cost = counts / width_s, cost / width_s
     served = log.token_counts > 0
     prompts = np.histogram(log.first_token_s[served], edges, weights=log.prompt_tokens[served])[0] / width_s
-    cost = _penalty_over_bins(waits, user, edges) / width_s
     benefit = user.weight_output * delivered + user.weight_input * prompts - cost
     axes.axhline(0, color=_GREY, linewidth=0.9)
     axes.stairs(
@@ -277,12 +291,20 @@ def _penalty_over_bins(waits: Stalls, user: UserModel, edges: Floats) -> Floats:
     return np.diff(accrued)
 
 
-def _bin_edges(log: RequestLog) -> Floats | None:
-    """Edges of equal time bins over everything in the log; None when it spans no time."""
-    if log.n == 0:
-        return None
-    first_s, last_s = float(log.arrival_s.min()), float(log.end_s.max())
-    return np.linspace(first_s, last_s, _BINS + 1) if last_s > first_s else None
+def _label_time(axes: "Axes", log: RequestLog) -> None:
+    """Label the axis of simulated time in seconds, or in hours where there are many."""
+    edges = bin_edges(log.arrival_s, log.end_s)
+    hours = 0.0 if edges is None else float(edges[-1] - edges[0]) / 3600
+    if hours <= 3:
+        axes.set_xlabel("simulated time (s)")
+        axes.locator_params(axis="x", nbins=5)
+        return
+    axes.set_xlabel("simulated time (h)")
+    from matplotlib.ticker import MultipleLocator
+
+    apart = next(each for each in (1, 2, 3, 6, 12, 24, 48, 168, hours) if each >= hours / 6)
+    axes.xaxis.set_major_locator(MultipleLocator(3600 * apart))
+    axes.xaxis.set_major_formatter(lambda seconds, _: f"{seconds / 3600:g}")
 
 
 def _thinned(points: int) -> Ints:

@@ -209,6 +209,27 @@ class Roles(Protocol):
         ...
 
 
+class PoolView(NamedTuple):
+    """What a scaling policy sees of its pool: all replicas, or those of one role."""
+
+    replicas: Sequence[ReplicaView]  # that take requests now
+    coming: int  # replicas that will: on order, loading, or under repair after a crash
+    unplaced: Collection[Job]  # requests that wait until any replica takes them
+
+
+class Scaler(Protocol):
+    """Decides how many replicas a pool is to have; each pool has an instance of its own."""
+
+    interval_s: float  # how often it is asked
+
+    def target(self, pool: PoolView, now_s: float) -> int:
+        """Return how many replicas the pool is to have, those that are coming included.
+
+        It is kept within the pool's bounds, and at least 1 while requests are unplaced.
+        """
+        ...
+
+
 def check_share(name: str, value: float) -> None:
     """Raise ValueError unless a parameter is a share: at least 0 and below 1."""
     if not 0 <= value < 1:

@@ -109,6 +109,11 @@ class SharingBooks(Books):
         super().let_go(job)
         self._contents.pop(job, None)
 
+    def crash(self, now_s: float, ticks_under_way: int, steps_under_way: int) -> list[Job]:
+        """As the base class; what was found is written down."""
+        self.records.prefix_hits = self.hit_tokens, self.looked_up_tokens
+        return super().crash(now_s, ticks_under_way, steps_under_way)
+
     def _content_of(self, job: Job) -> Content:
         content = self._contents.get(job)
         if content is None:
@@ -122,6 +127,8 @@ class CachingBooks(SharingBooks):
     ``deferred`` registers the blocks that generated tokens fill when their step ends, as asynchronous
     scheduling does, which has not seen those tokens when it schedules.
     """
+
+    numbered = True
 
     __slots__ = (
         "_asked", "_blocks", "_cached", "_changes", "_deferred", "_filled",
@@ -188,13 +195,7 @@ class CachingBooks(SharingBooks):
         if not super().decode_all():
             return False
         if self.ticks:
-            group = self.group
-            assert isinstance(group, PhasedGroup)
-            tick = group.tick
-            for job in group.phases[tick % self.block_size]:
-                self._blocks[job].append(self._next_free())
-            for job in sorted(group.phases[(tick + 1) % self.block_size], key=_admission):
-                self._fill(job, job.computed_tokens // self.block_size)
+            self._open_and_fill(self.group.tick)
         return True
 
     # What the replica does
@@ -207,16 +208,35 @@ class CachingBooks(SharingBooks):
 
     def retire(self, completing: Sequence[Job], end_s: float) -> None:
         """As the base class, after registering the blocks that the step's tokens filled."""
+        self._register_filled()
+        super().retire(completing, end_s)
+
+    def _hand_out(self, first_tick: int, steps: int) -> None:
+        """As the base class, in the order in which steps are planned and end."""
+        for tick in range(first_tick, first_tick + steps):
+            if tick > first_tick:
+                self._register_filled()
+            self._open_and_fill(tick)
+            self._fills.append(self._filled)
+            self._filled = []
+
+    # Blocks
+
+    def _open_and_fill(self, tick: int) -> None:
+        """Decoding jobs get the blocks that they open at a tick, and fill others."""
+        group, size = self.group, self.block_size
+        assert isinstance(group, PhasedGroup)
+        for job in group.phases[tick % size]:
+            self._blocks[job].append(self._next_free())
+        filling = group.phases[(tick + 1) % size]
+        for job in sorted(filling, key=_admission) if len(filling) > 1 else filling:
+            self._fill(job, (job._computed + tick - job._joined_tick) // size)
+
+    def _register_filled(self) -> None:
+        """A step has ended: the blocks that its tokens filled can be found."""
         for job, index, preemptions in self._fills.pop(0):
             if job in self.running and job.preemptions == preemptions:
                 self._register(job, index)
-        super().retire(completing, end_s)
-
-    def steady(self, completing: Sequence[Job]) -> bool:
-        """Never: blocks are handed out by name, one step at a time."""
-        return False
-
-    # Blocks
 
     def _schedule(self, job: Job, tokens: int, reserve_tokens: int = 0) -> bool:
         computed = job._computed

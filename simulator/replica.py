@@ -68,6 +68,8 @@ class Replica(View):
         self.index = 0  # in its cluster
         self.role: Literal["both", "prefill", "decode"] = "both"
         self.up = True
+        self.draining = self.released = False  # goes when it has no more requests; has gone or not come
+        self.on_idle: Callable[[float], None] = lambda now_s: None  # told when there is nothing left to do
         self.on_end: Callable[[Job, RequestState, float], None] | None = None  # told of every end
         self.on_hand_off: Callable[[Job], None] | None = None  # told whose part here is done
         # told of the jobs whose part here a planned step completes, when it begins and when it ends
@@ -120,6 +122,7 @@ class Replica(View):
         jobs = books.crash(self.clock.now, ticks, len(self.under_way))
         self.past.append(self.records)
         self._begin_anew()
+        self.on_idle(self.clock.now)
         return jobs
 
     @property
@@ -149,7 +152,8 @@ class Replica(View):
 
     def _coast(self, start_s: float, until_s: float) -> float:
         """Run steps that need no plan; return when the last one ends."""
-        books, under_way, spare_blocks, dreams = self._books, self.under_way, self._spare_blocks, self.dreams
+        books, under_way, spare_blocks = self._books, self.under_way, self._spare_blocks
+        dreams = self.dreams and not books.numbered
         assert spare_blocks is not None
         pipelined, first_step = self._depth > 1, books.step
         if pipelined and under_way[0][1]:  # when those complete, their seats and blocks are free
@@ -179,6 +183,7 @@ class Replica(View):
         total_blocks, write, under_way = books.total_blocks, self.records.steps.extend, self.under_way
         depth = self._depth
         may_coast, arrivals = self._spare_blocks is not None, self.arrivals
+        dreams = self.dreams and not books.numbered
         now_s = busy_until_s = clock.now
         in_a_row = 0
         while True:
@@ -190,7 +195,7 @@ class Replica(View):
                 first_step = books.step
                 until_s = min(quiet.until_s, arrivals.next_s)
                 busy_until_s = self._coast(busy_until_s if under_way else now_s, until_s)
-                dreaming = self.dreams and books.step - first_step > 1
+                dreaming = dreams and books.step - first_step > 1
             while len(under_way) < depth and (running or waiting or swapped or seatless or books.claims):
                 lighter = books.doors
                 begin(now_s)
@@ -225,7 +230,7 @@ class Replica(View):
                     in_a_row = 0
                 continue
             if not under_way:
-                yield self._next_arrival()
+                yield self._next_arrival(now_s)
                 if self._books is not books:
                     return  # it crashed meanwhile
                 now_s = clock.now
@@ -245,7 +250,8 @@ class Replica(View):
             retire(completing, now_s)
             under_way.popleft()
 
-    def _next_arrival(self) -> WakeUp:
+    def _next_arrival(self, now_s: float) -> WakeUp:
+        self.on_idle(now_s)
         self._asleep = WakeUp(self.clock)
         return self._asleep
 

@@ -5,10 +5,9 @@ Pure functions of a manifest and a summary; the same records always print the sa
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from simulator.metrics import RequestLog
+from simulator.report_cluster import cluster_lines, machines, named, paid_replicas, scaled_pools
 
 Summary = Mapping[str, Any]
 
@@ -53,10 +52,10 @@ def table(rows: Sequence[Sequence[str]], left: int = 1) -> list[str]:
     ]
 
 
-def report(manifest: Mapping[str, Any], summary: Summary, log: "RequestLog") -> str:
+def report(manifest: Mapping[str, Any], summary: Summary) -> str:
     """Return the printed report of one run: facts, warnings, states, latencies, classic beside smooth."""
     parts = [
-        _facts(manifest, summary, log),
+        _facts(manifest, summary),
         [f"WARNING: {text}" for text in warnings(manifest, summary)],
         _states(summary),
         _latencies(summary),
@@ -65,25 +64,26 @@ def report(manifest: Mapping[str, Any], summary: Summary, log: "RequestLog") -> 
     return "\n\n".join("\n".join(lines) for lines in parts if lines) + "\n"
 
 
-def _facts(manifest: Mapping[str, Any], summary: Summary, log: "RequestLog") -> list[str]:
+def _facts(manifest: Mapping[str, Any], summary: Summary) -> list[str]:
     from simulator.scenario_policy import IDLE_POLICY  # which only scenarios need otherwise
 
     policies: dict[Any, Any] = manifest["scenario"]["policy"]
     scenario, engine, workload = manifest["scenario"], manifest["engine"], manifest["workload"]
     limits = ("max_num_seqs", "max_num_batched_tokens", "max_model_len", "block_size")
-    span_s = float(log.arrival_s[-1] - log.arrival_s[0]) if log.n else 0.0
-    rate = f", {number((log.n - 1) / span_s)} requests/s" if span_s > 0 else ""
+    traffic = summary["traffic"]
+    requests, span_s = traffic["requests"], traffic["arrivals_span_s"]
+    rate = f", {number((requests - 1) / span_s)} requests/s" if span_s > 0 else ""
     return [
         f"{scenario['name']}, seed {scenario['seed']}",
         "",
-        *_block("Hardware", _machines(manifest)),
+        *_block("Hardware", machines(manifest)),
         *_block("", manifest["hardware"]),
-        *_block("Cluster", _cluster(scenario["cluster"])),
+        *_block("Cluster", cluster_lines(scenario["cluster"]) + scaled_pools(manifest["pools"])),
         *_block("Engine", [", ".join(f"{key} {engine[key]:,}" for key in limits)]),
         *_block(
             "Policies",
             [
-                f"{kind} {_named(choice)}"
+                f"{kind} {named(choice)}"
                 for kind, choice in policies.items()
                 if choice["name"] != IDLE_POLICY.get(kind)
             ],
@@ -92,53 +92,12 @@ def _facts(manifest: Mapping[str, Any], summary: Summary, log: "RequestLog") -> 
             "Workload",
             [
                 workload["source"],
-                f"{counted(log.n, 'request')} over {number(span_s, 5)} s{rate}",
-                f"{int(log.prompt_tokens.sum()):,} prompt and {int(log.output_tokens.sum()):,} output tokens",
+                f"{counted(requests, 'request')} over {number(span_s, 5)} s{rate}",
+                f"{traffic['prompt_tokens']:,} prompt and {traffic['output_tokens']:,} output tokens",
             ],
         ),
         *_block("Measured", _measured(summary)),
     ]
-
-
-def _machines(manifest: Mapping[str, Any]) -> list[str]:
-    pools, model = manifest["pools"], manifest["engine"].get("cost_model")
-    parts = []
-    for pool in pools:
-        size = pool["tensor_parallel_size"]
-        role = "" if pool["role"] == "both" else f" for {pool['role']}"
-        parts.append(f"{pool['replicas']} x {f'{size} ' if size > 1 else ''}{pool['gpu']}{role}")
-    unit = " GPU" if pools[0]["tensor_parallel_size"] > 1 else ""
-    times = f", {model} step times" if model else ""
-    of_first = " of the first" if len(pools) > 1 else ""
-    return [f"{' and '.join(parts)}{times}; each{unit}{of_first}:"]
-
-
-def _cluster(cluster: Mapping[str, Any]) -> list[str]:
-    """What connects the replicas and what goes wrong with them; nothing where they only stand side by side."""
-    lines = []
-    if cluster.get("prefill") is not None:
-        link, rule = cluster["link"], cluster["hand_off"]
-        speed = f" at {link['bandwidth_gb_s']:g} GB/s" if link["bandwidth_gb_s"] is not None else ""
-        lines.append(
-            f"hand-offs over {link['kind']}{speed}, {rule['overlap']} the prompt's last step,"
-            f" to {_named(rule['routing'])}; decode full: {rule['when_full']}".replace(
-                "layerwise the", "layer by layer in the"
-            )
-        )
-    faults = cluster.get("faults", {"mtbf_s": None, "events": []})
-    if faults["mtbf_s"] is not None:
-        lines.append(
-            f"each replica crashes every {faults['mtbf_s']:g} s on average, for {faults['repair_s']:g} s"
-        )
-    lines += [
-        f"fault: {each['kind']} of replica {each['replica']} from {each['at_s']:g} s for {each['for_s']:g} s"
-        for each in faults["events"]
-    ]
-    if lines and (faults["events"] or faults["mtbf_s"] is not None):
-        lines.append(
-            f"requests hit by a crash are computed again up to {faults['retries']} times, then they fail"
-        )
-    return lines
 
 
 def _measured(summary: Summary) -> list[str]:
@@ -170,6 +129,7 @@ def _measured(summary: Summary) -> list[str]:
             f"prefix cache hits: {_percent(engine['prefix_hit_share'])} of the"
             f" {engine['prefix_looked_up_tokens']:,} known tokens looked up at admissions"
         )
+    lines += paid_replicas(cost.get("replicas", {}))
     per_million = cost["usd_per_million_output_tokens"]
     if per_million is not None:
         lines.append(
@@ -187,13 +147,6 @@ def _measured(summary: Summary) -> list[str]:
 
 def _block(title: str, lines: Sequence[str]) -> list[str]:
     return [f"{title if i == 0 else '':<10}{line}" for i, line in enumerate(lines)]
-
-
-def _named(choice: Mapping[str, Any]) -> str:
-    params = ", ".join(
-        f"{key}={value}" for key, value in choice.items() if key != "name" and value is not None
-    )
-    return f"{choice['name']} ({params})" if params else str(choice["name"])
 
 
 def warnings(manifest: Mapping[str, Any], summary: Summary) -> list[str]:

@@ -1,19 +1,23 @@
 """``run(scenario)``: the only place that puts the parts together."""
 
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from simulator.billing import bill
 from simulator.discover import blamed
 from simulator.engine import Outcome, simulate
 from simulator.equip import Server, deploy, servers
 from simulator.errors import InputError, StallError
 from simulator.result import Result
 from simulator.scenario import Scenario
+from simulator.step_totals import StepTotals, add_up, bin_edges
+from simulator.trace_level import kept_tables
 from simulator.workload import Workload, build
 
 
@@ -44,24 +48,41 @@ def run(
     kinds = scenario.policy.model_dump()
     schedulers = {f"scheduling {each.role}": each.scheduling.name for each in pools}
     names = {kind: choice["name"] for kind, choice in kinds.items() if kind != "scheduling"}
-    with blamed(**{"scheduling": pools[0].scheduling.name, **names}, **schedulers):
+    scalers = {f"scaling {each.role}": each.scaling.policy.name for each in pools if each.scaling is not None}
+    with blamed(**{"scheduling": pools[0].scheduling.name, **names}, **schedulers, **scalers):
         outcome = simulate(
             workload,
             deploy(scenario, pools),
             on_progress=on_progress,
             should_stop=should_stop,
+            keep_steps="steps" in kept_tables(scenario.run.trace_level),
             processes=processes,
         )
+    manifest = _manifest(scenario, workload, pools, outcome)
+    arrival_s, scaling = outcome.tables.requests["arrival_s"], outcome.tables.scaling
+    if len(arrival_s) and len(scaling["replica"]):
+        manifest["replicas"] = bill(manifest, scaling, float(arrival_s[0]), outcome.end_s)["replicas"]
     result = Result(
         requests=outcome.tables.requests,
-        tokens=outcome.tables.tokens,
-        steps={name: column for name, column in outcome.tables.steps.items() if name != "ticks"},
+        tokens=outcome.tables.unfolding,
+        steps=_steps(pools, outcome),
         transfers=outcome.tables.transfers,
-        manifest=_manifest(scenario, workload, pools, outcome),
+        scaling=scaling,
+        manifest=manifest,
     )
     if outcome.stalled is not None:
         raise StallError(outcome.stalled).with_result(result)
     return result
+
+
+def _steps(pools: list[Server], outcome: Outcome) -> dict[str, Any] | StepTotals:
+    """Return the steps where they were kept, else their totals."""
+    tables = outcome.tables
+    if tables.steps:
+        return {name: column for name, column in tables.steps.items() if name != "ticks"}
+    blocks = np.repeat([each.usable_blocks for each in pools], [each.places for each in pools])
+    edges_s = bin_edges(tables.requests["arrival_s"], tables.requests["end_s"])
+    return add_up(tables.steps_by_replica(), blocks, edges_s)
 
 
 def _check_lengths(scenario: Scenario, workload: Workload, pools: list[Server]) -> None:
@@ -110,6 +131,7 @@ def _manifest(
     return {
         "scenario": scenario.model_dump(mode="json"),
         "seed": scenario.seed,
+        "trace_level": scenario.run.trace_level,
         "versions": _versions(),
         "workload": {
             "name": workload.name,
@@ -135,7 +157,12 @@ def _manifest(
             {
                 "role": each.role,
                 "replicas": each.replicas,
+                "places": each.places,
+                "scaling": None
+                if each.scaling is None
+                else asdict(each.scaling) | {"policy": each.scaling.policy.name},
                 "gpu": each.gpu.name,
+                "usd_per_gpu_hour": each.gpu.price.usd_per_hour,
                 "tensor_parallel_size": each.tensor_parallel_size,
                 "scheduling": each.scheduling.name,
                 "usable_blocks": each.usable_blocks,
@@ -150,22 +177,20 @@ def _manifest(
         "validated": server.gpu.validated,
         **_prefix_cache(outcome),
         "end_of_run_s": outcome.end_s,
-        "extrapolated_share": _extrapolated_share(pools, outcome.tables.steps),
+        "extrapolated_share": _extrapolated_share(pools, outcome.tables.steps_by_replica()),
         "partial": outcome.interrupted,
         "stalled": outcome.stalled,
     }
 
 
-def _extrapolated_share(pools: list[Server], steps: dict[str, Any]) -> float:
+def _extrapolated_share(pools: list[Server], steps_by_replica: Iterable[tuple[int, dict[str, Any]]]) -> float:
     """Share of the busy time that is spent in steps outside of what the cost model was measured on."""
-    lasted_s = steps["end_s"] - steps["start_s"]
-    outside_s, first = 0.0, 0
-    for each in pools:
-        mine = (steps["replica"] >= first) & (steps["replica"] < first + each.replicas)
-        outside = each.cost.outside_measured_range({name: column[mine] for name, column in steps.items()})
-        outside_s += float(lasted_s[mine][outside].sum())
-        first += each.replicas
-    busy_s = float(lasted_s.sum())
+    cost_of = [each.cost for each in pools for _ in range(each.places)]
+    busy_s = outside_s = 0.0
+    for replica, steps in steps_by_replica:
+        lasted_s = steps["end_s"] - steps["start_s"]
+        busy_s += float(lasted_s.sum())
+        outside_s += float(lasted_s[cost_of[replica].outside_measured_range(steps)].sum())
     return outside_s / busy_s if busy_s else 0.0
 
 

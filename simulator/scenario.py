@@ -18,6 +18,7 @@ from simulator.scenario_cluster import Cluster
 from simulator.scenario_engine import Engine, Hardware, Section, Share
 from simulator.scenario_errors import sentence, unknown_key
 from simulator.scenario_policy import Policy
+from simulator.trace_level import TraceLevel
 from simulator.workload.spec import Name, WorkloadSpec
 
 
@@ -32,6 +33,10 @@ class Run(Section):
     )
     trim_cooldown: Share = Field(
         0.0, description="share of the arrival window left out of metrics at its end"
+    )
+
+    trace_level: TraceLevel = Field(
+        "tokens", description="what is kept: every token, or only steps, requests or the summary"
     )
 
     @model_validator(mode="after")
@@ -86,6 +91,7 @@ class Scenario(Section):
                 f"policy.roles: {self.policy.roles.name!r} in a cluster whose replicas all do the same; expected"
                 " cluster.prefill and cluster.decode beside it, or 'fixed'"
             )
+        self.cluster.check_replicas(self.policy)
         return self
 
     def __init__(self, **tables: Any) -> None:

@@ -1,14 +1,15 @@
 """The cluster of a scenario: how many replicas in which roles, the links between them, and their faults."""
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, NamedTuple, Self
 
 from pydantic import Field, model_validator
 
 from simulator.errors import InputError
 from simulator.scenario_engine import AtLeastOne, MoreThanZero, Seconds, Section
-from simulator.scenario_policy import PolicyChoice, choice
+from simulator.scenario_policy import IDLE_POLICY, Policy, PolicyChoice, choice
 
 Replicas = Annotated[int, Field(ge=1, le=10_000)]
+OrNone = Annotated[int, Field(ge=0, le=10_000)]
 
 
 class PoolSpec(Section):
@@ -23,6 +24,11 @@ class PoolSpec(Section):
     scheduling: Annotated[PolicyChoice | None, choice("scheduling", "cluster.prefill/decode.scheduling")] = (
         Field(None, description="unset: as policy.scheduling")
     )
+    scaling: Annotated[PolicyChoice | None, choice("scaling", "cluster.prefill/decode.scaling")] = Field(
+        None, description="unset: as policy.scaling"
+    )
+    min_replicas: OrNone | None = Field(None, description="unset: as in cluster.scaling")
+    max_replicas: Replicas | None = Field(None, description="unset: as in cluster.scaling")
 
 
 class LinkSpec(Section):
@@ -83,6 +89,32 @@ class FaultsSpec(Section):
     )
 
 
+class ScalingSpec(Section):
+    """Between what bounds policy.scaling may change the number of replicas, and how long a new one takes."""
+
+    min_replicas: OrNone = Field(
+        1, description="of each pool; 0: the first request after a pause waits for a machine and the model"
+    )
+    max_replicas: Replicas | None = Field(None, description="of each pool; has to be set for policy.scaling")
+    provision_s: Seconds = Field(
+        120.0, description="from the order until the machine is there; it is paid for from then on"
+    )
+    load_s: Seconds | None = Field(
+        None, description="from then until it takes requests; unset: the model's bytes at load_gb_s"
+    )
+    load_gb_s: MoreThanZero = Field(2.0, description="GB/s (10^9 bytes) at which a replica's model is loaded")
+
+
+class Bounds(NamedTuple):
+    """How many replicas a pool has at the start, and may have under its scaling policy."""
+
+    key: str  # of the pool
+    replicas: int
+    min_replicas: int
+    max_replicas: int | None
+    policy: PolicyChoice
+
+
 class Cluster(Section):
     """How many engines serve the traffic, in which roles."""
 
@@ -92,6 +124,7 @@ class Cluster(Section):
     link: LinkSpec = LinkSpec()
     hand_off: HandOffSpec = Field(default_factory=HandOffSpec)
     faults: FaultsSpec = FaultsSpec()
+    scaling: ScalingSpec = ScalingSpec()
 
     @model_validator(mode="before")
     @classmethod
@@ -110,12 +143,6 @@ class Cluster(Section):
         for role, other in (("prefill", "decode"), ("decode", "prefill")):
             if getattr(self, role) is None and getattr(self, other) is not None:
                 raise InputError(f"cluster.{role}: missing; expected beside cluster.{other}")
-        for event in self.faults.events:
-            if event.replica >= self.total_replicas:
-                raise InputError(
-                    f"cluster.faults.events: there is no replica {event.replica}; expected a number from 0 to"
-                    f" {self.total_replicas - 1}"
-                )
         return self
 
     @property
@@ -125,7 +152,57 @@ class Cluster(Section):
 
     @property
     def total_replicas(self) -> int:
-        """Replicas in all roles."""
+        """Replicas in all roles, at the start."""
         if self.prefill is None or self.decode is None:
             return self.replicas
         return self.prefill.replicas + self.decode.replicas
+
+    def bounds(self, policy: Policy) -> list[Bounds]:
+        """Return the bounds of each pool, prefill first."""
+        shared = self.scaling
+        pools = [("cluster.prefill", self.prefill), ("cluster.decode", self.decode)]
+        return [
+            Bounds(
+                key,
+                pool.replicas,
+                shared.min_replicas if pool.min_replicas is None else pool.min_replicas,
+                pool.max_replicas or shared.max_replicas,
+                pool.scaling or policy.scaling,
+            )
+            for key, pool in pools
+            if pool is not None
+        ] or [Bounds("cluster", self.replicas, shared.min_replicas, shared.max_replicas, policy.scaling)]
+
+    def check_replicas(self, policy: Policy) -> None:
+        """Raise InputError where scaling cannot be, and for faults of replicas that never are."""
+        places = 0
+        for each in self.bounds(policy):
+            places += each.replicas if each.policy.name == IDLE_POLICY["scaling"] else _places(each, policy)
+        for event in self.faults.events:
+            if event.replica >= places:
+                raise InputError(
+                    f"cluster.faults.events: there is no replica {event.replica}; expected a number from 0 to"
+                    f" {places - 1}"
+                )
+
+
+def _places(pool: Bounds, policy: Policy) -> int:
+    """Return how many replicas a pool that is scaled may have."""
+    name, least, most = pool.policy.name, pool.min_replicas, pool.max_replicas
+    if policy.roles.name != IDLE_POLICY["roles"]:
+        raise InputError(
+            f"policy.roles: {policy.roles.name!r} together with scaling {name!r}, which has pools of its own size;"
+            f" expected {IDLE_POLICY['roles']!r}, or policy.scaling = {IDLE_POLICY['scaling']!r}"
+        )
+    if most is None:
+        raise InputError(f"cluster.scaling.max_replicas: missing; expected beside scaling by {name!r}")
+    if least > most:
+        raise InputError(
+            f"cluster.scaling.min_replicas: {least} in {pool.key}; expected at most max_replicas = {most}"
+        )
+    if not least <= pool.replicas <= most:
+        raise InputError(
+            f"{pool.key}.replicas: {pool.replicas} at the start; expected from min_replicas = {least} to"
+            f" max_replicas = {most}"
+        )
+    return most

@@ -16,6 +16,7 @@ DEFAULT_POLICY: dict[Kind, str] = {
     "migration": "none",
     "delivery": "immediate",
     "roles": "fixed",
+    "scaling": "none",
 }
 # The kinds whose default does nothing
 IDLE_POLICY: dict[Kind, str] = {
@@ -63,7 +64,7 @@ def _default(kind: Kind) -> Any:
 
 
 class Policy(Section):
-    """Who runs next, and where; who is let in, dropped, moved; when tokens are delivered."""
+    """Who runs next, and where; who is let in, dropped, moved; when tokens are delivered; how many serve."""
 
     scheduling: Annotated[PolicyChoice, choice("scheduling")] = _default("scheduling")
     routing: Annotated[PolicyChoice, choice("routing")] = _default("routing")
@@ -72,3 +73,4 @@ class Policy(Section):
     migration: Annotated[PolicyChoice, choice("migration")] = _default("migration")
     delivery: Annotated[PolicyChoice, choice("delivery")] = _default("delivery")
     roles: Annotated[PolicyChoice, choice("roles")] = _default("roles")
+    scaling: Annotated[PolicyChoice, choice("scaling")] = _default("scaling")

@@ -5,17 +5,18 @@ the tables are those of a single process, to the last bit.
 """
 
 import gc
-import multiprocessing as mp
 import signal
 import warnings
 from collections.abc import Callable, Sequence
-from multiprocessing.connection import Connection, wait
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from simulator.cluster import Cluster
 from simulator.prefix_cache import SharingBooks
 from simulator.records import Records
 from simulator.request import RequestState
+
+if TYPE_CHECKING:
+    from multiprocessing.connection import Connection
 
 Play = Callable[..., tuple[bool, str | None]]  # what a process does with its replicas: ``engine.play``
 
@@ -33,7 +34,9 @@ class Played(NamedTuple):
 
 def can_be_split(cluster: Cluster) -> bool:
     """Whether replicas need not know of one another, on a system that can fork."""
-    return len(cluster.traffic.feeds) > 1 and "fork" in mp.get_all_start_methods()
+    from multiprocessing import get_all_start_methods
+
+    return len(cluster.traffic.feeds) > 1 and "fork" in get_all_start_methods()
 
 
 def play_split(
@@ -47,7 +50,9 @@ def play_split(
 
     Raises what a process raises, and RuntimeError if one is gone.
     """
-    context, n = mp.get_context("fork"), len(cluster.replicas)
+    import multiprocessing
+
+    context, n = multiprocessing.get_context("fork"), len(cluster.replicas)
     processes = min(processes, n)
     stop = context.Event()
     workers, pipes = [], []
@@ -75,13 +80,15 @@ def play_split(
 
 
 def _collect(
-    pipes: Sequence[Connection],
+    pipes: "Sequence[Connection]",
     total: int,
     stop: Any,
     on_progress: Callable[[float, int, int], None] | None,
     should_stop: Callable[[], bool] | None,
 ) -> list[Played]:
     """Wait for all processes; tell how far they are together, and tell them to stop."""
+    from multiprocessing.connection import wait
+
     parts: dict[int, Played] = {}
     progress = dict.fromkeys(range(len(pipes)), (0.0, 0))
     while len(parts) < len(pipes):
@@ -106,7 +113,7 @@ def _collect(
     return [parts[number] for number in range(len(pipes))]
 
 
-def _work(cluster: Cluster, mine: range, play: Play, pipe: Connection, stop: Any) -> None:
+def _work(cluster: Cluster, mine: range, play: Play, pipe: "Connection", stop: Any) -> None:
     """Play some of the replicas and send what came of it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the first process hears it and says what to do
     try:

@@ -44,11 +44,12 @@ def sweep(
             "--jobs: given together with --ray, which knows its own cores; expected one of the two"
         )
     from experiments.sweep import Study, on_cores, on_ray, run_study
-    from experiments.sweep_output import METRICS, by_point, write
+    from experiments.sweep_output import by_point, metrics, write
     from simulator.report import number, table
     from simulator.terminal import cores, counting
 
     chosen = Study.from_toml(study)
+    labels = metrics(chosen)  # checked before anything is simulated
     folder = out if out is not None else Path("results") / chosen.name
     simulate: Callable[[Sequence[Point]], Finished] = (
         partial(on_ray, address=ray) if ray is not None else partial(on_cores, jobs=jobs or cores())
@@ -57,12 +58,12 @@ def sweep(
         results = run_study(chosen, folder, simulate, on_done)
     files = write(chosen, results, folder)
     failed = [(point, found["error"]) for point, found in results if "error" in found]
-    metrics = {metric: by_point(chosen, results, metric) for metric in METRICS}
-    rows = [[*chosen.keys, *(label.partition(" (")[0] for label in METRICS.values())]]
-    for place in dict.fromkeys(tuple(point.values[key] for key in chosen.keys) for point, _ in results):
-        cells = [found.get(place) for found in metrics.values()]
+    values = [by_point(chosen, results, metric) for metric in labels]
+    rows = [[*chosen.shown, *(label.partition(" (")[0] for label in labels.values())]]
+    for place in dict.fromkeys(point.place(chosen.shown) for point, _ in results):
+        cells = [found.get(place) for found in values]
         rows.append([*map(str, place), *(number(cell.mean if cell else None) for cell in cells)])
-    sys.stdout.write("\n".join(table(rows, left=len(chosen.keys))) + "\n")
+    sys.stdout.write("\n".join(table(rows, left=len(chosen.shown))) + "\n")
     if chosen.replications > 1:
         print(f"means over {chosen.replications} seeds; intervals: see the pictures", file=sys.stderr)
     for point, error in failed[:5]:

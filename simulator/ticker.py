@@ -15,11 +15,13 @@ class Ticker:
         self.going_on = going_on
         self._resting: list[Callable[[], None]] = []
 
-    def every(self, interval_s: float, look: Callable[[], None]) -> None:
-        """Call ``look`` every so many seconds from the next ``wake`` on."""
+    def every(
+        self, interval_s: float, look: Callable[[], None], going_on: Callable[[], bool] | None = None
+    ) -> None:
+        """Call ``look`` every so many seconds from the next ``wake`` on, or from now if it has its own ``going_on``."""
 
         def tick(_: object) -> None:
-            if self.going_on():
+            if (going_on or self.going_on)():
                 look()
                 begin()
             else:
@@ -28,7 +30,10 @@ class Ticker:
         def begin() -> None:
             self.quiet.at(self.now_s() + interval_s).callbacks.append(tick)
 
-        self._resting.append(begin)
+        if going_on is None:
+            self._resting.append(begin)
+        else:
+            begin()
 
     def wake(self) -> None:
         """Something has come that sets the cluster going."""

@@ -39,10 +39,15 @@ class View(ABC):
     @property
     def outstanding_tokens(self) -> int:
         """Known tokens of the unfinished requests here."""
+        return self._books._outside_tokens + self._context_tokens
+
+    @property
+    def _context_tokens(self) -> int:
+        """What the next tick of the decode group attends to."""
         books = self._books
         group = books.group
         tick = group.tick - books.ahead(self.clock.now, self._depth) if self._dreaming else group.tick
-        return books._outside_tokens + group.context_base + group.size * tick
+        return group.context_base + group.size * tick
 
     @property
     def outstanding_requests(self) -> int:
@@ -100,7 +105,7 @@ class View(ABC):
                     prefill_attention_pairs=0.5 * chunk * chunk,
                     prefill_context_tokens=chunk,
                     decode_seqs=group.size,
-                    decode_context_tokens=group.context_tokens(),
+                    decode_context_tokens=self._context_tokens,
                 )
             )
 

@@ -7,14 +7,24 @@ from hypothesis import strategies as st
 
 from simulator import engine
 from simulator.cluster import Cluster
-from simulator.deployment import Deployment, Fault, Faults, HandOff, Link, Pool
+from simulator.deployment import Deployment, Fault, Faults, HandOff, Link, Pool, Scaling
 from simulator.discover import discover, load
 from simulator.engine import Outcome
 from simulator.policy import Move
 from simulator.workload.workload import Workload
 from tests.engine_cases import CHOICES, ROUTING, scenarios
 
-MODES = ("plain", "tight", "disaggregated", "faults", "abandonment", "migration", "sessions", "mixed")
+MODES = (
+    "plain",
+    "tight",
+    "disaggregated",
+    "faults",
+    "abandonment",
+    "migration",
+    "sessions",
+    "scaling",
+    "mixed",
+)
 NEEDS = {"missed_slo": {"ttft_s": 0.8, "token_deadlines": True}}  # policies without a default for everything
 KV_BYTES = 1024  # of a token
 
@@ -49,6 +59,26 @@ class Restless:
         return side[self.draw.randrange(len(side))]
 
 
+class Fickle:
+    """Wants any number of replicas whenever it is asked."""
+
+    interval_s = 0.37
+
+    def __init__(self, draw):
+        self.draw = draw
+
+    def target(self, pool, now_s):
+        assert all(each.up and not each.draining for each in pool.replicas)
+        return self.draw.randrange(-1, 6)
+
+
+def _scaled(draw, draws, pool):
+    least = draw(st.integers(0, pool.replicas))
+    most = draw(st.integers(pool.replicas, 4))
+    delays = st.sampled_from([0.0, 0.2, 1.0])
+    return dataclasses.replace(pool, scaling=Scaling(Fickle(draws), least, most, draw(delays), draw(delays)))
+
+
 def _any(draw, kind):
     name = draw(st.sampled_from([*discover(kind), *discover(kind), "none"]))
     return None if name == "none" else load(kind, name)(**NEEDS.get(name, {}))
@@ -60,6 +90,8 @@ def deployments(draw, choices=tuple(CHOICES), modes=MODES):
     mode = draw(st.sampled_from(modes))
     case = draw(scenarios(choices, tight=mode == "tight"))
     on = {mode} if mode != "mixed" else set(draw(st.sets(st.sampled_from(MODES[2:-1]), min_size=2)))
+    if mode == "scaling" and draw(st.booleans()):
+        on.add("migration")  # away from replicas that drain
     traffic, seed = case["workload"], draw(st.integers(0, 2**20))
     replicas = case["replicas"]
     parts = {"router": load("routing", case["routing"])(), "seed": seed, "horizon_s": case["horizon_s"]}
@@ -85,9 +117,11 @@ def deployments(draw, choices=tuple(CHOICES), modes=MODES):
             draw(st.sampled_from(["wait", "recompute", "colocate", "evict"])),
             draw(st.sampled_from([0, 1, 4])),
         )
-        if draw(st.booleans()) and sum(each.replicas for each in pools) > 2:
+        if "scaling" not in on and draw(st.booleans()) and sum(each.replicas for each in pools) > 2:
             parts["roles"] = Restless(draws)
-    count = sum(each.replicas for each in pools)
+    if "scaling" in on:
+        pools = [_scaled(draw, draws, each) if draw(st.booleans()) else each for each in pools]
+    count = sum(each.places for each in pools)
     if "faults" in on:
         moments = st.floats(0, 6)
         events = [

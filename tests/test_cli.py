@@ -175,11 +175,12 @@ def test_outputs_cut_at_max_model_len_are_said(tiny, capsys):
 
 def test_a_run_cut_off_before_anything_arrived_can_be_shown(tiny, capsys):
     from simulator import Result, Scenario, run
+    from simulator.tokens import joined
 
     whole = run(Scenario.from_toml(tiny))
+    tables = {"requests": whole._requests, "tokens": joined(whole._tokens), "steps": whole._steps}
     none = {
-        table: {name: column[:0] for name, column in columns.items()}
-        for table, columns in whole._columns.items()
+        table: {name: column[:0] for name, column in columns.items()} for table, columns in tables.items()
     }
     Result(**none, manifest={**whole.manifest, "partial": True}).save("o")
     assert "0 requests" in servesim(capsys, "show", "o")

@@ -1,6 +1,7 @@
 """Laws that hold for every policy in every kind of deployment: nothing is lost on the way."""
 
 import copy
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from simulator import clock
+from simulator.books import Books
 from simulator.replica import Replica
 from simulator.request import RequestState
 from tests.cluster_cases import KV_BYTES, MODES, deployments, play
@@ -82,18 +84,58 @@ def check(traffic, deployment, cluster, outcome):
     # Limits, replica by replica; steps of one replica do not overlap
     first = 0
     for pool in deployment.pools:
-        mine = (steps["replica"] >= first) & (steps["replica"] < first + pool.replicas)
-        first += pool.replicas
+        mine = (steps["replica"] >= first) & (steps["replica"] < first + pool.places)
+        first += pool.places
         usable = pool.limits.num_gpu_blocks - pool.scheduler().null_blocks
         assert (steps["kv_blocks_used"][mine] <= usable).all()
         assert (steps["kv_blocks_used"][mine] >= 0).all()
         assert (steps["running"][mine] <= pool.limits.max_num_seqs).all()
         computed = steps["prefill_tokens"] + steps["decode_seqs"]
         assert (computed[mine] <= pool.limits.max_num_batched_tokens).all()
+    check_lives(deployment, cluster, steps, requests)
     for replica in range(deployment.replicas):
         mine = steps["replica"] == replica
         assert (steps["start_s"][mine][1:] >= steps["end_s"][mine][:-1]).all()
         assert (steps["step"][mine] == np.arange(mine.sum())).all()
+
+
+def check_lives(deployment, cluster, steps, requests):
+    """Raise AssertionError unless replicas that come and go keep to their times and bounds."""
+    lives = cluster.autoscalers.lives
+    scaled = [pool for pool in deployment.pools if pool.scaling is not None]
+    assert bool(lives) == any(pool.replicas or pool.places for pool in scaled) or not scaled
+    places = {each.replica for each in lives}
+    outside = ~np.isin(steps["replica"], list(places))
+    for each in lives:
+        assert each.ordered_s <= each.billed_from_s
+        assert not each.ready_s < each.billed_from_s
+        assert not each.released_s < each.ordered_s
+        assert not each.draining_s < each.ready_s
+        assert not each.released_s < each.draining_s
+        if not np.isnan(each.ready_s):
+            released_s = np.inf if np.isnan(each.released_s) else each.released_s
+            outside |= (
+                (steps["replica"] == each.replica)
+                & (steps["start_s"] >= each.ready_s)
+                & (steps["end_s"] <= released_s)
+            )
+    assert outside.all()  # each step within a life
+    for replica in places:
+        mine = [each for each in lives if each.replica == replica]
+        for one, two in pairwise(mine):
+            assert one.released_s <= two.ordered_s
+    first = 0
+    for pool in deployment.pools:
+        own = [each for each in lives if first <= each.replica < first + pool.places]
+        first += pool.places
+        if pool.scaling is None:
+            assert not own
+            continue
+        changes = sorted(
+            [(each.ordered_s, 1) for each in own]
+            + [(each.released_s, -1) for each in own if each.released_s >= 0]
+        )
+        assert all(count <= pool.places for count in np.cumsum([change for _, change in changes]))
 
 
 def traffic_may_end_early(traffic, state):
@@ -122,6 +164,24 @@ def test_running_ahead_changes_nothing(case):
             Replica, "dreams", property(lambda self: False, lambda self, value: None), raising=False
         )
         two = play(traffic, copy.deepcopy(deployment))[1].tables
+    same(one, two)
+
+
+@settings(max_examples=60, deadline=None)
+@given(deployments())
+def test_coasting_changes_nothing(case):
+    """Steps that are run without asking the policy are those that it would plan."""
+    traffic, deployment = case
+    one, two = play(traffic, copy.deepcopy(deployment))[1], None
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Books, "steady", lambda self, completing: False)
+        two = play(traffic, copy.deepcopy(deployment))[1]
+    same(one.tables, two.tables)
+    assert one.prefix_hits == two.prefix_hits
+
+
+def same(one, two):
+    """All tables are equal, to the last bit."""
     for table in ("steps", "tokens", "requests", "transfers"):
         for name, column in getattr(one, table).items():
             assert column.tobytes() == getattr(two, table)[name].tobytes(), (table, name)

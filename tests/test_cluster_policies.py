@@ -533,7 +533,7 @@ def test_parameters_are_refused(kind, name, options, message):
         complete(kind, name, options)
 
 
-KINDS = ("routing", "admission", "abandonment", "delivery", "migration", "roles")
+KINDS = ("routing", "admission", "abandonment", "delivery", "migration", "roles", "scaling")
 NEEDS = {"missed_slo": {"ttft_s": 1.0}}
 
 

@@ -11,9 +11,9 @@ from simulator import plots
 from simulator.metrics import RequestLog, UserModel
 from simulator.metrics.reader import benefit_tokens, stalls
 from simulator.request import RequestState
+from simulator.step_totals import add_up, bin_edges
 
-COLUMNS = ("start_s", "end_s", "running", "waiting", "kv_blocks_used", "replica")
-NO_STEPS = {name: np.empty(0) for name in COLUMNS}
+COLUMNS = ("kv_blocks_used", "preemptions")
 MIXED = RequestLog.from_lists(
     [0.0, 1.0, 1.0],
     [[0.1, 0.2, 3.0], [], [2.0]],
@@ -36,21 +36,33 @@ MIXED = RequestLog.from_lists(
 @pytest.mark.parametrize("user", [UserModel(), UserModel(v_s_per_token=0.0, alpha=1.0, origin="first_token")])
 def test_a_png_is_written_for_any_records(log: RequestLog, user: UserModel, tmp_path: Path) -> None:
     path = tmp_path / "overview.png"
-    plots.overview(log, NO_STEPS, 0, user, path, "a run")
+    plots.overview(log, None, np.array([0]), user, path, "a run")
     data = path.read_bytes()
     assert data.startswith(b"\x89PNG")
     assert int.from_bytes(data[16:20], "big") == 1800
 
 
 def test_load_is_the_time_weighted_mean_summed_over_replicas() -> None:
-    steps = {
-        "start_s": np.array([0.0, 0.0, 1.0]),
-        "end_s": np.array([1.0, 4.0, 2.0]),
-        "running": np.array([4, 1, 8]),
-        "replica": np.array([0, 1, 0]),
+    one: dict[str, list[float]] = {
+        "start_s": [0.0, 1.0],
+        "end_s": [1.0, 2.0],
+        "running": [4, 8],
+        "waiting": [0, 3],
     }
-    mean = plots._mean_over_bins(steps, "running", np.array([0.0, 2.0, 4.0]))
-    assert mean == pytest.approx([(4 + 8) / 2 + 1, 0 + 1])
+    two: dict[str, list[float]] = {"start_s": [0.0], "end_s": [4.0], "running": [1], "waiting": [0]}
+    replicas = [
+        (
+            i,
+            {name: np.array(column) for name, column in each.items()}
+            | dict.fromkeys(COLUMNS, np.zeros(len(each["start_s"]))),
+        )
+        for i, each in enumerate((one, two))
+    ]
+    totals = add_up(replicas, np.array([10, 20]), np.array([0.0, 2.0, 4.0]))
+    assert totals.load is not None
+    assert totals.load.running == pytest.approx([(4 + 8) / 2 + 1, 0 + 1])
+    assert totals.load.waiting == pytest.approx([1.5, 0])
+    assert (totals.steps, totals.busy_s, totals.running_max, totals.waiting_max) == (3, 6.0, 8, 3)
 
 
 @pytest.mark.parametrize("f", ["linear", "quadratic", "step"])
@@ -59,7 +71,7 @@ def test_the_goodput_panel_adds_up_to_the_benefit(f: str) -> None:
     log = RequestLog.from_lists(
         [0.0, 1.0, 1.5], [[0.5, 0.6, 4.0], [2.0, 2.1], []], end_s=[4.0, 2.1, 6.0], end_of_run_s=6.0
     )
-    edges = plots._bin_edges(log)
+    edges = bin_edges(log.arrival_s, log.end_s)
     assert edges is not None
     cost = plots._penalty_over_bins(stalls(log, user), user, edges).sum()
     assert len(log.delivered_s) - cost == pytest.approx(benefit_tokens(log, user).sum())

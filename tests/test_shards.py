@@ -1,5 +1,7 @@
 """Replicas that need not know of one another, played in several processes: the same to the last bit."""
 
+from multiprocessing import get_all_start_methods
+
 import numpy as np
 import pytest
 
@@ -16,9 +18,7 @@ from simulator.request import RequestState
 from simulator.shards import can_be_split
 from simulator.workload.workload import Workload
 
-pytestmark = pytest.mark.skipif(
-    "fork" not in engine.play_split.__globals__["mp"].get_all_start_methods(), reason="no fork"
-)
+pytestmark = pytest.mark.skipif("fork" not in get_all_start_methods(), reason="needs fork")
 LIMITS = Limits(8, 64, 100, 40, 4)
 
 

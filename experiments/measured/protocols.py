@@ -17,7 +17,8 @@ from policies.routing.round_robin import RoundRobin
 from simulator.deployment import colocated
 from simulator.engine import assemble, play
 from simulator.errors import StallError
-from simulator.tables import Columns, step_table
+from simulator.recorded import ended_rows, prompt_end_rows
+from simulator.tables import Columns, Life, step_table
 from simulator.workload.library import shipped_samples
 from simulator.workload.workload import Workload
 
@@ -72,12 +73,12 @@ def serve(workload: Workload, server: Server) -> Served:
     records = replica.records
     if stalled is not None or records.ends < n:
         raise StallError(stalled or f"only {records.ends} of {n} requests completed")
-    steps = step_table([records])
-    request, step = records.rows("prompt_ends")
+    steps = step_table([Life(0, records)])
+    request, step = prompt_end_rows(records)
     first_s, last_s = np.full(n, np.nan), np.full(n, np.nan)
     first_s[request[::-1]] = steps["end_s"][step[::-1]]  # backwards: the first one stays, were it preempted
-    ended, _, end_s = records.rows("ended")
-    last_s[ended.astype(np.int64)] = end_s
+    job, _, end_s = ended_rows(records)
+    last_s[job] = end_s
     return Served(
         np.array(cluster.traffic.arrival_s),
         first_s + server.frontend_s,

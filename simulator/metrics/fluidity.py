@@ -6,21 +6,25 @@ import numpy as np
 
 from simulator.metrics.distribution import distribution, share
 from simulator.metrics.log import RequestLog
-from simulator.metrics.options import Slo, UserModel
+from simulator.metrics.options import Reader, Slo, UserModel
 from simulator.metrics.reader import ON_TIME_WITHIN_S, final_lateness_s, slips
+from simulator.metrics.reduce import per_request
 from simulator.metrics.segments import Floats
 
 FLUID_ABOVE = 0.9  # the index above which Etalon counts a request as fluid
 
 
-def fluidity_index(log: RequestLog, user: UserModel) -> Floats:
-    """Return deadlines met / deadlines of each request, f64[n]; NaN where none was due. Needs V > 0.
+@per_request
+def fluidity_index(log: RequestLog, user: Reader) -> Floats:
+    """Return deadlines met / deadlines of each request, f64[n]; NaN where none was due, and with V = 0.
 
     The first token is due as the user model says, each other one V after the deadline before it, or V after
     a token that came too late; tokens ahead of time build up slack. A token late by L counts as
     ``1 + floor(L/V)`` missed deadlines. A request that ended without completing is charged the same for
     the token that it left without.
     """
+    if user.v_s_per_token == 0:
+        return np.full(log.n, np.nan)
     late = slips(log, user)
     late_s = late.after_s - late.before_s
     late_s = np.where(late_s > ON_TIME_WITHIN_S, late_s, np.nan)
@@ -36,7 +40,7 @@ def fluidity_index(log: RequestLog, user: UserModel) -> Floats:
     return index
 
 
-def _periods(late_s: Floats, user: UserModel) -> Floats:
+def _periods(late_s: Floats, user: Reader) -> Floats:
     """Deadlines missed by a token that is late; 0 for NaN, which is none."""
     return np.nan_to_num(1.0 + np.floor(late_s / user.v_s_per_token))
 
@@ -46,7 +50,7 @@ def measure(log: RequestLog, user: UserModel, slo: Slo) -> dict[str, Any]:
 
     With V = 0 there is no period between deadlines, and all of it is None.
     """
-    index = fluidity_index(log, user) if user.v_s_per_token > 0 else np.full(log.n, np.nan)
+    index = fluidity_index(log, user)
     defined = user.v_s_per_token > 0
     return {
         "v_s_per_token": user.v_s_per_token,

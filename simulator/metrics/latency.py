@@ -3,7 +3,7 @@
 from typing import Any
 
 from simulator.metrics.distribution import distribution
-from simulator.metrics.log import RequestLog
+from simulator.metrics.log import RequestLog, tbt_s
 from simulator.metrics.options import Slo, UserModel
 
 _TWO_TOKENS = "requests with at least two tokens"
@@ -19,7 +19,7 @@ def measure(log: RequestLog, user: UserModel, slo: Slo) -> dict[str, Any]:
     """
     return {
         "ttft_s": distribution(log.ttft_s, "requests with a first token"),
-        "tbt_s": distribution(log.gaps_s, "gaps between tokens of all requests"),
+        "tbt_s": distribution(tbt_s(log), "gaps between tokens of all requests"),
         "tbt_p99_per_request_s": distribution(log.tbt_p99_s, _TWO_TOKENS),
         "tbt_max_per_request_s": distribution(log.tbt_max_s, _TWO_TOKENS),
         "tpot_s": distribution(log.tpot_s, _TWO_TOKENS),

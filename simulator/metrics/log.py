@@ -1,15 +1,18 @@
 """The delivery record: the columns that every metric reads, and the per-request values they share."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from simulator.errors import InputError
-from simulator.metrics.segments import Floats, Ints, row_max, row_quantile
+from simulator.metrics.reduce import Kept, per_request, pooled
+from simulator.metrics.segments import Floats, Ints, cut, row_max, row_quantile
 from simulator.request import RequestState
 
 
@@ -41,9 +44,9 @@ class RequestLog:
         for name in ("prompt_tokens", "output_tokens", "state", "end_s"):
             if len(getattr(self, name)) != n:
                 raise ValueError(f"{name} has {len(getattr(self, name))} rows, arrival_s has {n}")
-        offsets = self.token_offsets
-        if len(offsets) != n + 1 or offsets[0] != 0 or offsets[-1] != len(self.delivered_s):
-            raise ValueError(f"token_offsets must be {n + 1} numbers from 0 to {len(self.delivered_s)}")
+        offsets, tokens = self.token_offsets, self._tokens()
+        if len(offsets) != n + 1 or offsets[0] != 0 or offsets[-1] != tokens:
+            raise ValueError(f"token_offsets must be {n + 1} numbers from 0 to {tokens}")
         if np.any(offsets[1:] < offsets[:-1]):
             raise ValueError("token_offsets must not descend")
 
@@ -116,8 +119,17 @@ class RequestLog:
         end_s = last_s - cooldown * (last_s - first_s)
         first = int(np.searchsorted(self.arrival_s, start_s, side="left"))
         stop = int(np.searchsorted(self.arrival_s, end_s, side="right"))
-        rows = slice(first, stop)
-        offsets = self.token_offsets[first : stop + 1]
+        return replace(
+            self.rows(first, stop),
+            start_s=start_s,
+            end_of_run_s=end_s,
+            trimmed_warmup=self.trimmed_warmup + first,
+            trimmed_cooldown=self.trimmed_cooldown + self.n - stop,
+        )
+
+    def rows(self, first: int, stop: int) -> "RequestLog":
+        """Return the log of the requests ``first .. stop`` alone, over the same window."""
+        rows, offsets = slice(first, stop), self.token_offsets[first : stop + 1]
         return replace(
             self,
             arrival_s=self.arrival_s[rows],
@@ -126,12 +138,34 @@ class RequestLog:
             state=self.state[rows],
             end_s=self.end_s[rows],
             token_offsets=offsets - offsets[0],
-            delivered_s=self.delivered_s[offsets[0] : offsets[-1]],
-            start_s=start_s,
-            end_of_run_s=end_s,
-            trimmed_warmup=self.trimmed_warmup + first,
-            trimmed_cooldown=self.trimmed_cooldown + self.n - stop,
+            **self._tokens_of(first, stop),
         )
+
+    def parts(self) -> "Iterator[RequestLog]":
+        """Yield logs of all requests, some at a time, in order: as ``segments.cut`` cuts them."""
+        bounds = cut(self.token_offsets).tolist()
+        if len(bounds) == 2:
+            yield self
+        else:
+            for first, stop in pairwise(bounds):
+                yield self.rows(first, stop)
+
+    @property
+    def keeps_tokens(self) -> bool:
+        """Whether ``delivered_s`` can be asked for; if not, marked functions still can."""
+        return True
+
+    def _tokens(self) -> int:
+        return len(self.delivered_s)
+
+    def _tokens_of(self, first: int, stop: int) -> dict[str, Any]:
+        """What to replace so that only some requests' tokens are there."""
+        return {"delivered_s": self.delivered_s[self.token_offsets[first] : self.token_offsets[stop]]}
+
+    @cached_property
+    def kept(self) -> Kept:
+        """What marked functions returned for this log."""
+        return {}
 
     @property
     def n(self) -> int:
@@ -194,17 +228,35 @@ class RequestLog:
         within[self.token_offsets[:-1][self.token_counts > 0]] = False  # a first token ends no gap
         return np.diff(self.delivered_s)[within[1:]]
 
-    @cached_property
+    @property
     def tbt_p99_s(self) -> Floats:
         """The 99th percentile of each request's own gaps, f64[n]; NaN below two tokens."""
-        return row_quantile(self.gaps_s, self.gap_offsets, 0.99)
+        return tbt_p99_s(self)
 
-    @cached_property
+    @property
     def tbt_max_s(self) -> Floats:
         """The largest of each request's own gaps, f64[n]; NaN below two tokens."""
-        return row_max(self.gaps_s, self.gap_offsets)
+        return tbt_max_s(self)
 
     def _pick(self, mask: NDArray[np.bool_], index: Ints) -> Floats:
         times = np.full(self.n, np.nan)
         times[mask] = self.delivered_s[index[mask]]
         return times
+
+
+@per_request
+def tbt_p99_s(log: RequestLog) -> Floats:
+    """Return the 99th percentile of each request's own gaps, f64[n]; NaN below two tokens."""
+    return row_quantile(log.gaps_s, log.gap_offsets, 0.99)
+
+
+@per_request
+def tbt_max_s(log: RequestLog) -> Floats:
+    """Return the largest of each request's own gaps, f64[n]; NaN below two tokens."""
+    return row_max(log.gaps_s, log.gap_offsets)
+
+
+@pooled
+def tbt_s(log: RequestLog) -> Floats:
+    """Return the times between consecutive tokens of all requests."""
+    return log.gaps_s

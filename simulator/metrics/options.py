@@ -12,6 +12,20 @@ TailTbt = Literal["p99", "max"]
 
 
 @dataclass(frozen=True)
+class Reading:
+    """When a reader's tokens are due: the part of the user model on which his waiting depends."""
+
+    v_s_per_token: float
+    origin: Origin
+    first_token_allowance_s: float
+
+    @property
+    def reading(self) -> "Reading":
+        """Itself, as ``UserModel.reading`` is one."""
+        return self
+
+
+@dataclass(frozen=True)
 class UserModel:
     """A steady reader, and what its waiting costs (arXiv 2410.14257).
 
@@ -57,9 +71,17 @@ class UserModel:
             )
 
     @property
+    def reading(self) -> Reading:
+        """When tokens are due."""
+        return Reading(self.v_s_per_token, self.origin, self.first_token_allowance_s)
+
+    @property
     def alpha_tokens(self) -> float:
         """The weight of the penalty in tokens per unit of ``f``: ``alpha``, or its default ``1/V``."""
         return 1.0 / self.v_s_per_token if self.alpha is None else self.alpha
+
+
+Reader = UserModel | Reading  # either says when tokens are due, by ``reading``
 
 
 @dataclass(frozen=True)

@@ -10,12 +10,14 @@ import numpy as np
 
 from simulator.metrics.distribution import distribution
 from simulator.metrics.log import RequestLog
-from simulator.metrics.options import Slo, UserModel
+from simulator.metrics.options import Reader, Slo, UserModel
 from simulator.metrics.reader import clock_start_s, slips
+from simulator.metrics.reduce import per_request
 from simulator.metrics.segments import Floats
 
 
-def qoe(log: RequestLog, user: UserModel) -> Floats:
+@per_request
+def qoe(log: RequestLog, user: Reader) -> Floats:
     """Return the quality of experience of each request, f64[n], 0 to 1; 1 where nothing was to be read.
 
     Expected: a token every V seconds as the user model says, as many as were delivered or, if the request

@@ -11,19 +11,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simulator.metrics.log import RequestLog
-from simulator.metrics.options import UserModel
-from simulator.metrics.segments import Floats, Ints, row_max, running_max
+from simulator.metrics.options import Reader, UserModel
+from simulator.metrics.reduce import per_request, pooled
+from simulator.metrics.segments import Floats, Ints, row_max, row_sum, running_max
 
 ON_TIME_WITHIN_S = 1e-9  # sums of float seconds carry rounding; a token this little late is on time
 
-_KEPT = "_lateness_s"
+_LATENESS, _SLIPS = "_lateness_s", "_slips"
 
 # Beyond this exponent the penalty stays level, so that no sum over requests can overflow: a run whose users
 # wait 600 times the scale is worthless at any number of digits.
 _LARGEST_EXPONENT = 600.0
 
 
-def clock_start_s(log: RequestLog, user: UserModel) -> Floats:
+def clock_start_s(log: RequestLog, user: Reader) -> Floats:
     """Return the absolute time from which each request's deadlines count, allowance included, f64[n].
 
     With origin ``first_token``, a request that never got a token counts from its arrival: it has been
@@ -34,13 +35,13 @@ def clock_start_s(log: RequestLog, user: UserModel) -> Floats:
     return log.arrival_s + user.first_token_allowance_s
 
 
-def lateness_s(log: RequestLog, user: UserModel) -> Floats:
+def lateness_s(log: RequestLog, user: Reader) -> Floats:
     """Return ``t_i − d_i`` for every delivered token, f64[tokens]; negative means ahead of the reader.
 
     Read-only, and kept with the log for the last user asked about, since most metrics begin here.
     """
-    kept = vars(log).get(_KEPT)
-    if kept is not None and kept[0] == user:
+    kept = vars(log).get(_LATENESS)
+    if kept is not None and kept[0] == user.reading:
         late_s: Floats = kept[1]
         return late_s
     counts = log.token_counts
@@ -50,11 +51,29 @@ def lateness_s(log: RequestLog, user: UserModel) -> Floats:
     lateness = log.delivered_s - np.repeat(clock_start_s(log, user), counts)
     lateness -= index
     lateness.flags.writeable = False
-    vars(log)[_KEPT] = (user, lateness)
+    vars(log)[_LATENESS] = (user.reading, lateness)
     return lateness
 
 
-def final_lateness_s(log: RequestLog, user: UserModel) -> Floats:
+@per_request
+def largest_lateness_s(log: RequestLog, user: Reader) -> Floats:
+    """Return the largest lateness of each request's tokens, f64[n]; NaN without one."""
+    return row_max(lateness_s(log, user), log.token_offsets)
+
+
+@per_request
+def on_time_tokens(log: RequestLog, user: Reader) -> Floats:
+    """Return how many of each request's tokens came by their deadline, f64[n]."""
+    return row_sum(lateness_s(log, user) <= ON_TIME_WITHIN_S, log.token_offsets)
+
+
+@pooled
+def deadline_slack_s(log: RequestLog, user: Reader) -> Floats:
+    """Return ``d_i − t_i`` of all delivered tokens; negative is late."""
+    return -lateness_s(log, user)
+
+
+def final_lateness_s(log: RequestLog, user: Reader) -> Floats:
     """Return how late the next token was when the request left without it, f64[n]; -inf when none was owed.
 
     A request is owed another token unless it completed; one that got no token is always owed its first.
@@ -65,14 +84,13 @@ def final_lateness_s(log: RequestLog, user: UserModel) -> Floats:
     return np.where(owed, late_s, -np.inf)
 
 
-def idle_latency_s(log: RequestLog, user: UserModel) -> Floats:
+def idle_latency_s(log: RequestLog, user: Reader) -> Floats:
     """Return the user idle latency ``l`` of each request, f64[n], >= 0.
 
     For a request that ended without completing, the wait for the token that never came counts up to the
     moment it left, so abandoning is never free.
     """
-    latest = row_max(lateness_s(log, user), log.token_offsets)
-    return np.fmax(np.fmax(latest, final_lateness_s(log, user)), 0.0)
+    return np.fmax(np.fmax(largest_lateness_s(log, user), final_lateness_s(log, user)), 0.0)
 
 
 def penalty(idle_s: Floats, user: UserModel) -> Floats:
@@ -116,8 +134,15 @@ class Slips(NamedTuple):
     after_s: Floats  # and with it, always more: the token's lateness
 
 
-def slips(log: RequestLog, user: UserModel) -> Slips:
-    """Return the tokens that came later, against their deadlines, than every one before them."""
+def slips(log: RequestLog, user: Reader) -> Slips:
+    """Return the tokens that came later, against their deadlines, than every one before them.
+
+    Kept with the log for the last user asked about.
+    """
+    kept = vars(log).get(_SLIPS)
+    if kept is not None and kept[0] == user.reading:
+        known: Slips = kept[1]
+        return known
     late_s = lateness_s(log, user)
     # A reader waits only for a token that is later than the one before it: few are left to look at.
     later = np.ones(len(late_s), dtype=np.bool_)
@@ -131,7 +156,9 @@ def slips(log: RequestLog, user: UserModel) -> Slips:
     before_s[offsets[:-1][offsets[1:] > offsets[:-1]]] = 0.0
     made_wait = after_s > before_s
     request = np.repeat(np.arange(log.n), np.diff(offsets))
-    return Slips(token[made_wait], request[made_wait], before_s[made_wait], after_s[made_wait])
+    found = Slips(token[made_wait], request[made_wait], before_s[made_wait], after_s[made_wait])
+    vars(log)[_SLIPS] = (user.reading, found)
+    return found
 
 
 class Stalls(NamedTuple):
@@ -144,7 +171,7 @@ class Stalls(NamedTuple):
     idle_after_s: Floats  # and when it ended: idle_before_s + end_s − start_s
 
 
-def stalls(log: RequestLog, user: UserModel) -> Stalls:
+def stalls(log: RequestLog, user: Reader) -> Stalls:
     """Return all stalls of all users; those of one request add up to its idle latency."""
     slipped = slips(log, user)
     reached = np.zeros(log.n)

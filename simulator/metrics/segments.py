@@ -5,12 +5,30 @@ are rows, ascends, and rows may be empty.
 """
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+
+
+PART = 1 << 17  # values that are looked at at once: what a processor's cache holds
+
+
+def cut(offsets: Ints) -> Ints:
+    """Return where to cut the rows into parts of whole rows with at most PART values or one row each.
+
+    Part ``p`` are the rows ``bounds[p] .. bounds[p + 1]``; there is at least one, and none has more than PART
+    rows. A run is cut the same way wherever it is looked at, so that sums are the same to the last bit.
+    """
+    bounds, n = [0], len(offsets) - 1
+    while bounds[-1] < n:
+        start = bounds[-1]
+        stop = int(np.searchsorted(offsets, offsets[start] + PART, side="right")) - 1
+        bounds.append(min(max(stop, start + 1), start + PART, n))
+    return np.array(bounds if n else [0, 0], np.int64)
 
 
 def row_max(values: Floats, offsets: Ints) -> Floats:
@@ -24,44 +42,45 @@ def row_max(values: Floats, offsets: Ints) -> Floats:
     return largest
 
 
+def row_sum(values: NDArray[Any], offsets: Ints) -> Floats:
+    """Return the sum of each row of booleans or whole numbers, f64[rows]; 0 for an empty row."""
+    sums = np.zeros(len(offsets) - 1)
+    filled = np.flatnonzero(offsets[1:] > offsets[:-1])
+    if len(filled):
+        sums[filled] = np.add.reduceat(values, offsets[filled], dtype=np.int64)
+    return sums
+
+
 def row_quantile(values: Floats, offsets: Ints, quantile: float) -> Floats:
     """Return a quantile (0..1, interpolated as in np.percentile) of each row; NaN for an empty row."""
     result = np.full(len(offsets) - 1, np.nan)
-    for rows, table, counts in _tables(values, offsets):
-        table.sort(axis=1)
-        position = (counts - 1) * quantile
-        below = position.astype(np.int64)
-        above = np.minimum(below + 1, counts - 1)
-        each = np.arange(len(rows))
-        low, high = table[each, below], table[each, above]
-        result[rows] = low + (high - low) * (position - below)
+    ordered = values.copy()
+    for row in _longer_rows(ordered, offsets):
+        row.sort()
+    filled = np.flatnonzero(offsets[1:] > offsets[:-1])
+    last = (offsets[1:] - offsets[:-1])[filled] - 1
+    position = last * quantile
+    below = position.astype(np.int64)
+    first = offsets[filled]
+    low, high = ordered[first + below], ordered[first + np.minimum(below + 1, last)]
+    result[filled] = low + (high - low) * (position - below)
     return result
 
 
 def running_max(values: Floats, offsets: Ints) -> Floats:
     """Return, for every value, the largest value of its row so far (itself included), f64[values]."""
-    result = np.empty_like(values)
-    for rows, table, counts in _tables(values, offsets):
-        np.maximum.accumulate(table, axis=1, out=table)
-        columns = np.arange(table.shape[1])
-        present = columns < counts[:, None]
-        result[(offsets[rows][:, None] + columns)[present]] = table[present]
+    result = values.copy()
+    for row in _longer_rows(result, offsets):
+        np.maximum.accumulate(row, out=row)
     return result
 
 
-def _tables(values: Floats, offsets: Ints) -> Iterator[tuple[Ints, Floats, Ints]]:
-    """Yield (row numbers, table of their values padded with inf at the end, row lengths).
+def _longer_rows(values: Floats, offsets: Ints) -> Iterator[Floats]:
+    """Yield the rows of two values and more, to be changed in place.
 
-    Rows whose lengths round up to the same power of two share a table: at most 2x padding, and a
-    number of tables that grows with the logarithm of the longest row.
+    One at a time: most rows are long enough for that to be several times faster than tables padded to the
+    same length.
     """
-    counts = np.diff(offsets)
-    width_bits = np.ceil(np.log2(np.maximum(counts, 1))).astype(np.int64)
-    width_bits[counts == 0] = -1
-    for bits in np.unique(width_bits[counts > 0]):
-        rows = np.flatnonzero(width_bits == bits)
-        width = int(counts[rows].max())
-        columns = np.arange(width)
-        source = np.minimum(offsets[rows][:, None] + columns, len(values) - 1)
-        table = np.where(columns < counts[rows][:, None], values[source], np.inf)
-        yield rows, table, counts[rows]
+    rows = np.flatnonzero(offsets[1:] > offsets[:-1] + 1)
+    for start, stop in zip(offsets[rows].tolist(), offsets[rows + 1].tolist(), strict=True):
+        yield values[start:stop]

@@ -14,7 +14,7 @@ def measure(log: RequestLog, user: UserModel, slo: Slo) -> dict[str, Any]:
     requests that got a first token, since those prompts were processed to the end.
     """
     completed = int(log.completed.sum())
-    delivered = len(log.delivered_s)
+    delivered = int(log.token_offsets[-1])
     prompts = int(log.prompt_tokens[log.token_counts > 0].sum())
     return {
         "requests_per_s": rate(completed, log.window_s),

@@ -2,12 +2,10 @@
 
 from typing import Any
 
-import numpy as np
-
 from simulator.metrics.distribution import distribution, rate, share
 from simulator.metrics.log import RequestLog
 from simulator.metrics.options import Slo, UserModel
-from simulator.metrics.reader import ON_TIME_WITHIN_S, lateness_s, meets_token_slo
+from simulator.metrics.reader import deadline_slack_s, meets_token_slo, on_time_tokens
 
 
 def measure(log: RequestLog, user: UserModel, slo: Slo) -> dict[str, Any]:
@@ -18,14 +16,13 @@ def measure(log: RequestLog, user: UserModel, slo: Slo) -> dict[str, Any]:
     """
     met = meets_token_slo(log, user)
     count = int(met.sum())
-    slack_s = -lateness_s(log, user)
-    on_time = int(np.count_nonzero(slack_s >= -ON_TIME_WITHIN_S))
+    on_time = int(on_time_tokens(log, user).sum())
     return {
         "attainment_over": "arrived requests",
         "attainment": share(count, log.n),
         "requests_meeting": count,
         "goodput_requests_per_s": rate(count, log.window_s),
         "goodput_tokens_per_s": rate(int(log.token_counts[met].sum()), log.window_s),
-        "tokens_on_time_share_of_delivered": share(on_time, len(slack_s)),
-        "deadline_slack_s": distribution(slack_s, "delivered tokens"),
+        "tokens_on_time_share_of_delivered": share(on_time, int(log.token_offsets[-1])),
+        "deadline_slack_s": distribution(deadline_slack_s(log, user), "delivered tokens"),
     }

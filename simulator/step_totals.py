@@ -1,0 +1,95 @@
+"""What is left of the engine's steps in a summary and a picture, added up replica by replica."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Columns = Mapping[str, NDArray[Any]]
+
+_BINS = 80  # of time, in a picture
+_NEARLY_FULL = 0.95  # share of a replica's KV blocks
+
+
+@dataclass(frozen=True)
+class Load:
+    """Means over equal bins of time, summed over replicas; 0 while none steps."""
+
+    edges_s: Floats  # f64[bins + 1]
+    running: Floats  # f64[bins], requests
+    waiting: Floats
+    kv_blocks_used: Floats
+
+
+@dataclass(frozen=True)
+class StepTotals:
+    """Sums and maxima over all steps of all replicas; times in seconds."""
+
+    steps: int
+    busy_s: float
+    kv_share_s: float  # share of the replica's KV blocks in use, times the time for which it was
+    kv_share_max: float
+    kv_nearly_full_s: float
+    preemptions: int
+    waiting_max: int  # on one replica
+    running_max: int
+    load: Load | None = None  # where the run took any time, and a picture was thought of
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the numbers, to be saved; the load is not."""
+        return {name: value for name, value in asdict(self).items() if name != "load"}
+
+
+def add_up(
+    steps_by_replica: Iterable[tuple[int, Columns]], usable_blocks: NDArray[np.int64], edges_s: Floats | None
+) -> StepTotals:
+    """Return the totals of the steps of each replica; ``usable_blocks`` are those of each replica.
+
+    Of the steps, the columns start_s, end_s, running, waiting, kv_blocks_used and preemptions are needed.
+    """
+    steps = preemptions = waiting_max = running_max = 0
+    busy_s = kv_share_s = kv_share_max = nearly_full_s = 0.0
+    bins = {} if edges_s is None else {name: np.zeros(len(edges_s) - 1) for name in _LOAD}
+    for replica, mine in steps_by_replica:
+        lasted_s = mine["end_s"] - mine["start_s"]
+        used = mine["kv_blocks_used"] / usable_blocks[replica]
+        steps += len(lasted_s)
+        busy_s += float(lasted_s.sum())
+        kv_share_s += float((used * lasted_s).sum())  # not @, whose sums depend on the number of cores
+        kv_share_max = max(kv_share_max, float(used.max(initial=0.0)))
+        nearly_full_s += float(lasted_s[used >= _NEARLY_FULL].sum())
+        preemptions += int(mine["preemptions"].sum())
+        waiting_max = max(waiting_max, int(mine["waiting"].max(initial=0)))
+        running_max = max(running_max, int(mine["running"].max(initial=0)))
+        for name, mean in bins.items():
+            assert edges_s is not None
+            mean += mean_step_over_bins(mine, name, edges_s)
+    load = Load(edges_s, **bins) if edges_s is not None and steps else None
+    return StepTotals(
+        *(steps, busy_s, kv_share_s, kv_share_max, nearly_full_s, preemptions, waiting_max, running_max), load
+    )
+
+
+_LOAD = ("running", "waiting", "kv_blocks_used")
+
+
+def bin_edges(arrival_s: Floats, end_s: Floats) -> Floats | None:
+    """Edges of equal time bins over all requests; None when they span no time."""
+    if len(arrival_s) == 0:
+        return None
+    first_s, last_s = float(arrival_s.min()), float(end_s.max())
+    return np.linspace(first_s, last_s, _BINS + 1) if last_s > first_s else None
+
+
+def mean_step_over_bins(steps: Columns, column: str, edges_s: Floats) -> Floats:
+    """Return the time-weighted mean of a column of one replica's steps in each bin; 0 while it does not step."""
+    start_s, end_s, value = steps["start_s"], steps["end_s"], steps[column]
+    area = np.cumsum(value * (end_s - start_s))
+    # The running integral is flat between steps and straight within one, so interpolation is exact.
+    times_s = np.column_stack([start_s, end_s]).ravel()
+    integral = np.column_stack([np.concatenate([[0.0], area[:-1]]), area]).ravel()
+    mean: Floats = np.diff(np.interp(edges_s, times_s, integral)) / np.diff(edges_s)
+    return mean
