@@ -16,7 +16,7 @@ from simulator.errors import InputError, StallError
 from simulator.terminal import quiet_interrupt
 
 sys.excepthook = quiet_interrupt  # a Ctrl-C may come before main() does
-gc.set_threshold(50_000, 20, 20)  # modules and records are many, cycles are few: look for them less often
+gc.set_threshold(200_000, 50, 100)  # modules and records are many, cycles are few: look for them less often
 os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")  # looking for some takes longer than validating
 
 import typer  # noqa: E402

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
-from heapq import heapify, heappop, heappush
+from heapq import heapify, heappop, heappush, heapreplace
 from typing import overload
 
 from simulator.replica import Replica
@@ -25,7 +25,7 @@ class Fleet(Sequence[Replica]):
         self._heap = [(0, place) for place in range(len(self._replicas))]
         heapify(self._heap)
         for place, replica in enumerate(self._replicas):
-            replica.on_lighter = partial(self._lighter, place)
+            replica.on_lighter = partial(_lighter, place, self._bounds, self._heap)
 
     def least_loaded(self) -> int:
         """Return the place of the replica with the fewest outstanding tokens, the first of equals."""
@@ -38,20 +38,12 @@ class Fleet(Sequence[Replica]):
             tokens = replicas[place].outstanding_tokens
             if tokens == bound:
                 return place
-            heappop(heap)
-            self._set(place, tokens)
+            bounds[place] = tokens
+            heapreplace(heap, (tokens, place))
 
     def place(self, replica: object) -> int | None:
         """Return where a replica is; None if it is not here."""
         return self._places.get(id(replica))
-
-    def _lighter(self, place: int) -> None:
-        if self._bounds[place]:
-            self._set(place, 0)
-
-    def _set(self, place: int, bound: int) -> None:
-        self._bounds[place] = bound
-        heappush(self._heap, (bound, place))
 
     @overload
     def __getitem__(self, place: int) -> Replica: ...
@@ -65,3 +57,10 @@ class Fleet(Sequence[Replica]):
 
     def __iter__(self) -> Iterator[Replica]:
         return iter(self._replicas)
+
+
+def _lighter(place: int, bounds: list[int], heap: list[tuple[int, int]]) -> None:
+    """A replica may have fewer tokens than it had."""
+    if bounds[place]:
+        bounds[place] = 0
+        heappush(heap, (0, place))

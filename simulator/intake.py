@@ -32,11 +32,11 @@ class Intake:
             min(request.output_tokens, room),
             max_tokens,
             request.priority,
-            tenant=request.tenant,
-            session=request.session,
-            predicted_tokens=min(request.predicted_tokens, max_tokens),
-            pace_s=self._pace_s,
-            allowance_s=self._allowance_s,
+            request.tenant,
+            request.session,
+            min(request.predicted_tokens, max_tokens),
+            self._pace_s,
+            self._allowance_s,
         )
 
     def never_fits(self, request: Request) -> bool:

@@ -61,7 +61,6 @@ class Job:
         output_tokens: int,
         max_tokens: int,
         priority: int = 0,
-        *,
         tenant: int = 0,
         session: int = -1,
         predicted_tokens: int | None = None,

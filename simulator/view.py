@@ -39,15 +39,15 @@ class View(ABC):
     @property
     def outstanding_tokens(self) -> int:
         """Known tokens of the unfinished requests here."""
-        return self._books._outside_tokens + self._context_tokens
+        books = self._books
+        group = books.group
+        tick = group.tick - books.ahead(self.clock.now, self._depth) if self._dreaming else group.tick
+        return books._outside_tokens + group.context_base + group.size * tick
 
     @property
     def _context_tokens(self) -> int:
         """What the next tick of the decode group attends to."""
-        books = self._books
-        group = books.group
-        tick = group.tick - books.ahead(self.clock.now, self._depth) if self._dreaming else group.tick
-        return group.context_base + group.size * tick
+        return self.outstanding_tokens - self._books._outside_tokens
 
     @property
     def outstanding_requests(self) -> int:
