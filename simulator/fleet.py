@@ -7,6 +7,8 @@ from typing import overload
 
 from simulator.replica import Replica
 
+FEW = 8  # replicas, which are looked at faster than a heap is kept
+
 
 class Fleet(Sequence[Replica]):
     """Replicas in order. ``least_loaded`` looks at few of them however many there are.
@@ -24,12 +26,16 @@ class Fleet(Sequence[Replica]):
         )  # of their outstanding tokens; a heap entry holds if it is this
         self._heap = [(0, place) for place in range(len(self._replicas))]
         heapify(self._heap)
+        self._few = len(self._replicas) <= FEW
         for place, replica in enumerate(self._replicas):
-            replica.on_lighter = partial(_lighter, place, self._bounds, self._heap)
+            replica.on_lighter = None if self._few else partial(_lighter, place, self._bounds, self._heap)
 
     def least_loaded(self) -> int:
         """Return the place of the replica with the fewest outstanding tokens, the first of equals."""
         heap, bounds, replicas = self._heap, self._bounds, self._replicas
+        if self._few:
+            loads = [replica.outstanding_tokens for replica in replicas]
+            return loads.index(min(loads))
         while True:  # each turn drops a stale entry or makes a bound exact
             bound, place = heap[0]
             if bound != bounds[place]:

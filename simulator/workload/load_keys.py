@@ -16,9 +16,9 @@ _SPIKES = ("spike_factor", "spike_s", "spike_every_s")
 _KEYS = (*_SHAPE, *_OF_A_SHAPE, *_SPIKES, "spikes", "growth", "growth_every_s")
 
 
-def first_given(spec: "WorkloadSpec") -> str:
-    """Return the first key on load that is there; raise ``StopIteration`` if there is none."""
-    return next(key for key in _KEYS if getattr(spec, key) is not None)
+def first_given(spec: "WorkloadSpec") -> str | None:
+    """Return the first key on load that is there; None where the rate is constant."""
+    return next((key for key in _KEYS if getattr(spec, key) is not None), None)
 
 
 def check(spec: "WorkloadSpec") -> None:
