@@ -1,6 +1,6 @@
 """The replica's side of the ledger: arrivals, departures, and what a planned step turns into."""
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from typing import ClassVar
 
@@ -191,16 +191,16 @@ class Books(Crossing):
         self.shape.decode_seqs, self.shape.decode_context_tokens = seqs, context_tokens
         return context_tokens, context_tokens + 1, self.price(self.shape), 0.0
 
-    def ahead(self, now_s: float, depth: int) -> int:
+    def ahead(self, now_s: float, depth: int, ended_now: bool) -> int:
         """Return how many steps of the last coast would not be planned yet, in a pipeline of that depth.
 
-        A step that ends at this very instant has not ended yet.
+        ``ended_now`` says whether a step that ends at this very instant has ended.
         """
         ends = self.records.run_ends
         _, count, start_s, *_ = self.records.runs[-len(RUN_COLUMNS) :]
         first = len(ends) - int(count)
-        planned = bisect_left(ends, now_s, first) - first + depth
-        if depth > 1 and now_s <= start_s:
+        planned = (bisect_right if ended_now else bisect_left)(ends, now_s, first) - first + depth
+        if depth > 1 and (now_s < start_s or (now_s == start_s and not ended_now)):
             planned -= 1  # the step before the first is still under way
         return max(0, int(count) - planned)
 

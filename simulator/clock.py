@@ -13,7 +13,7 @@ from heapq import heappop, heappush
 from typing import Any
 
 import simpy
-from simpy.core import EmptySchedule, StopSimulation
+from simpy.core import StopSimulation
 from simpy.events import Event, EventPriority, Process
 
 Steps = Generator[Event, Any, None]  # of a process
@@ -30,6 +30,7 @@ class Clock(simpy.Environment):
     def __init__(self) -> None:
         super().__init__()
         self.stops_at_s = math.inf
+        self._priority = 0  # of the event that is happening
 
     def at(self, time_s: float) -> Event:
         """Return an event at exactly ``time_s`` (>= now), before every late event of that instant."""
@@ -67,13 +68,24 @@ class Clock(simpy.Environment):
         """Whether the stopping time has been reached."""
         return self.now >= self.stops_at_s
 
+    def past(self, rank: int) -> bool:
+        """Whether the late events of that rank at this instant have happened."""
+        return self._priority > _LATE + rank
+
     def run_some(self, events: int) -> bool:
         """Process up to ``events`` events; return whether any is left before the stopping time."""
-        step = self.step
+        queue = self._queue
         try:
             for _ in range(events):
-                step()
-        except (EmptySchedule, StopSimulation):
+                if not queue:
+                    return False
+                self._now, self._priority, _, event = heappop(queue)
+                callbacks, event.callbacks = event.callbacks, None  # type: ignore[assignment]
+                for callback in callbacks:
+                    callback(event)
+                if not event._ok:  # only a process can fail here
+                    raise event._value
+        except StopSimulation:
             return False
         return True
 

@@ -87,7 +87,7 @@ class Migrations:
             source.books.detach(job, self._stopped)
             # The others must not run past the end of the step after which it leaves.
             if source.under_way:
-                self.courier.quiet.late_at(source.under_way[0][0])
+                self.courier.quiet.last_at(source.under_way[0][0])
             source.wake()
 
     def _stopped(self, job: Job, there: bool) -> None:

@@ -142,7 +142,7 @@ class Replica(View):
             return
         self._dreaming = False
         books, depth, under_way = self._books, self._depth, self.under_way
-        books.cut_short(books.ahead(self.clock.now, depth))
+        books.cut_short(self._steps_ahead())
         ends, steps = self.records.run_ends, int(self.records.runs[1 - len(RUN_COLUMNS)])
         under_way.clear()
         if steps < depth:

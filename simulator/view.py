@@ -14,6 +14,7 @@ from simulator.request import Job
 class View(ABC):
     """What may be asked of a replica at any moment, whatever it has done ahead of time by then."""
 
+    index: int  # in its cluster
     clock: Clock
     cost: CostModel
     records: Records
@@ -41,8 +42,13 @@ class View(ABC):
         """Known tokens of the unfinished requests here."""
         books = self._books
         group = books.group
-        tick = group.tick - books.ahead(self.clock.now, self._depth) if self._dreaming else group.tick
+        tick = group.tick - self._steps_ahead() if self._dreaming else group.tick
         return books._outside_tokens + group.context_base + group.size * tick
+
+    def _steps_ahead(self) -> int:
+        """How many steps of its dream are not planned yet."""
+        clock = self.clock
+        return self._books.ahead(clock.now, self._depth, clock.past(self.index))
 
     @property
     def _context_tokens(self) -> int:

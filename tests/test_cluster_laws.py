@@ -1,6 +1,7 @@
 """Laws that hold for every policy in every kind of deployment: nothing is lost on the way."""
 
 import copy
+import random
 from itertools import pairwise
 
 import numpy as np
@@ -10,10 +11,14 @@ from hypothesis import strategies as st
 
 from simulator import clock
 from simulator.books import Books
+from simulator.deployment import Deployment, Link, Pool
+from simulator.discover import load
+from simulator.limits import Limits
 from simulator.replica import Replica
 from simulator.request import RequestState
-from tests.cluster_cases import KV_BYTES, MODES, deployments, play
-from tests.engine_cases import CHOICES
+from simulator.workload.workload import Workload
+from tests.cluster_cases import KV_BYTES, MODES, Often, deployments, play
+from tests.engine_cases import CHOICES, EvenCost
 
 
 def check(traffic, deployment, cluster, outcome):
@@ -159,12 +164,35 @@ def test_running_ahead_changes_nothing(case):
     traffic, deployment = case
     one = play(traffic, copy.deepcopy(deployment))[1].tables
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(clock.Quiet, "until_s", property(lambda self: 0.0, lambda self, value: None))
-        patch.setattr(
-            Replica, "dreams", property(lambda self: False, lambda self, value: None), raising=False
-        )
+        event_by_event(patch)
         two = play(traffic, copy.deepcopy(deployment))[1].tables
     same(one, two)
+
+
+def event_by_event(patch):
+    """Let no replica run on."""
+    patch.setattr(clock.Quiet, "until_s", property(lambda self: 0.0, lambda self, value: None))
+    patch.setattr(Replica, "dreams", property(lambda self: False, lambda self, value: None), raising=False)
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("name", ["vllm_v0", "vllm_v1", "sarathi", "sglang"])
+def test_running_ahead_changes_nothing_where_all_steps_end_at_once(name, seed):
+    """Steps on three replicas tie, while requests move between them: who acts first is settled by number."""
+    prompts = [17, 11, 14, 26, 53, 30, 42, 45, 54, 1, 56, 56, 56, 42, 19, 50, 45]
+    outputs = [12, 37, 60, 19, 46, 7, 50, 43, 42, 60, 36, 11, 25, 56, 54, 11, 35]
+    arrival_s = [0, 0, 0.25, 0.25, 0.25, 0.75, 2.5, 2.5, 2.5, 4.25, 6, 6.5, 6.5, 7, 7.5, 8, 8]
+    traffic = Workload("ties", *map(np.array, (arrival_s, prompts, outputs)), 60, "made by hand")
+    pool = Pool(load("scheduling", name), EvenCost(), Limits(12, 43, 120, 11, 16), 3)
+    router = load("routing", "power_of_two")()
+    moves = Often(random.Random(seed))
+    deployment = Deployment([pool], router, migration=moves, link=Link(1e12, 0.01, 1024), seed=seed)
+    one = play(traffic, copy.deepcopy(deployment))[1].tables
+    with pytest.MonkeyPatch.context() as patch:
+        event_by_event(patch)
+        two = play(traffic, copy.deepcopy(deployment))[1].tables
+    same(one, two)
+    assert len(one.transfers["bytes"]) > 10
 
 
 @settings(max_examples=60, deadline=None)
