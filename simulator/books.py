@@ -2,7 +2,10 @@
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
+from math import ceil, inf
 from typing import ClassVar
+
+import numpy as np
 
 from simulator.cost import DecodePiece
 from simulator.crossing import Crossing
@@ -11,6 +14,9 @@ from simulator.request import Job, RequestState
 
 # Steps that a replica may run on by itself before it lets the rest of the program have a look.
 STEPS_IN_A_ROW = 256
+# Where few requests run, so that the next end is found quickly, runs from so many steps on are computed at once;
+# the longest is shorter than what ``Records`` leaves to be looked back at.
+LONG_RUN, LONGEST_RUN, FEW_ENDS = 80, 1024, 8
 
 NOBODY: Sequence[Job] = ()
 
@@ -150,6 +156,14 @@ class Books(Crossing):
         if size > self.token_budget:
             return start_s, start_s, NOBODY
         context_tokens = first_context = group.context_base + size * first_tick
+        if len(last_ticks) <= FEW_ENDS and most_steps > 1:
+            steps = min(LONGEST_RUN, min(last_ticks) - first_tick)
+            if steps >= LONG_RUN:
+                if not to_completion and first_tick + steps in last_ticks:
+                    steps -= 1
+                far = self._coast_far(start_s, until_s, spare_blocks, pipelined, steps)
+                if far is not None:
+                    return far
         begun_s = end_s = start_s
         high = offset = slope = 0.0
         for tick in range(first_tick, first_tick + most_steps):
@@ -174,14 +188,65 @@ class Books(Crossing):
         steps = tick - first_tick
         if not steps:
             return start_s, start_s, NOBODY
-        records.runs.extend((self.step, steps, start_s, size, first_context, len(self.running)))
+        self.free_blocks = left + spare_blocks
+        return begun_s, end_s, self._coasted(steps, start_s, first_context)
+
+    def _coasted(self, steps: int, start_s: float, context_tokens: int) -> Sequence[Job]:
+        """Note steps that were run without a plan; return whom the last one completes."""
+        group = self.group
+        self.records.runs.extend((self.step, steps, start_s, group.size, context_tokens, len(self.running)))
         self.fruitless_steps = 0
         self.step += steps
-        self.free_blocks = left + spare_blocks
         if self.numbered:
-            self._hand_out(first_tick, steps)
-        group.tick = tick
-        return begun_s, end_s, group.finished() if tick in last_ticks else NOBODY
+            self._hand_out(group.tick, steps)
+        group.tick += steps
+        return group.finished() if group.tick in group.last_ticks else NOBODY
+
+    def _coast_far(
+        self, start_s: float, until_s: float, spare_blocks: int, pipelined: bool, steps: int
+    ) -> tuple[float, float, Sequence[Job]] | None:
+        """As ``coast``, for many steps at once: they end at a running sum, whose terms lie on a line.
+
+        ``steps`` are at most to run. None where they turn out to be few, which is faster one by one.
+        """
+        piece = self.decode_piece
+        if piece is None:
+            return None
+        group = self.group
+        size, tick = group.size, group.tick
+        context_tokens = group.context_base + size * tick
+        _, _, offset, slope = piece(size, context_tokens)
+        most_s = (until_s - start_s) / (offset + slope * context_tokens)  # in steps, which only become longer
+        if most_s < steps:
+            steps = min(steps, int(most_s) + 2)
+        if steps < LONG_RUN:
+            return None
+        nth = np.arange(steps)
+        contexts = context_tokens + size * nth
+        lasts_s = np.empty(steps)
+        done = 0
+        while done < steps:
+            _, high, offset, slope = piece(size, context_tokens + size * done)
+            stop = steps if high == inf else min(steps, max(done + 1, ceil((high - context_tokens) / size)))
+            lasts_s[done:stop] = offset + slope * contexts[done:stop]
+            done = stop
+        lasts_s[0] += start_s
+        ends = np.add.accumulate(lasts_s)
+        # Planned before ``until_s`` are the first, and those before which a step ends (pipelined: starts) by then.
+        planned = 1 + int(np.searchsorted(ends, until_s))
+        if pipelined and start_s < until_s:
+            planned += 1
+        opened = np.array(group.openers)[(tick + nth) % group.block_size]
+        used = self.total_blocks - self.free_blocks + np.add.accumulate(opened)
+        fitting = int(np.searchsorted(used, self.total_blocks - spare_blocks, side="right"))
+        steps = min(steps, planned, fitting)
+        if not steps:
+            return None
+        self.records.run_ends += ends[:steps].tolist()
+        self.records.run_blocks += used[:steps].tolist()
+        self.free_blocks = self.total_blocks - int(used[steps - 1])
+        begun_s = float(ends[steps - 2]) if steps > 1 else start_s
+        return begun_s, float(ends[steps - 1]), self._coasted(steps, start_s, context_tokens)
 
     def _hand_out(self, first_tick: int, steps: int) -> None:
         """Where blocks have numbers: do for each of these steps what planning and ending it does to them."""

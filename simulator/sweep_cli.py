@@ -44,12 +44,11 @@ def sweep(
             "--jobs: given together with --ray, which knows its own cores; expected one of the two"
         )
     from experiments.sweep import Study, on_cores, on_ray, run_study
-    from experiments.sweep_output import by_point, metrics, write
-    from simulator.report import number, table
+    from experiments.sweep_output import metrics, printed, write
     from simulator.terminal import cores, counting
 
     chosen = Study.from_toml(study)
-    labels = metrics(chosen)  # checked before anything is simulated
+    metrics(chosen)  # checked before anything is simulated
     folder = out if out is not None else Path("results") / chosen.name
     simulate: Callable[[Sequence[Point]], Finished] = (
         partial(on_ray, address=ray) if ray is not None else partial(on_cores, jobs=jobs or cores())
@@ -58,14 +57,7 @@ def sweep(
         results = run_study(chosen, folder, simulate, on_done)
     files = write(chosen, results, folder)
     failed = [(point, found["error"]) for point, found in results if "error" in found]
-    values = [by_point(chosen, results, metric) for metric in labels]
-    rows = [[*chosen.shown, *(label.partition(" (")[0] for label in labels.values())]]
-    for place in dict.fromkeys(point.place(chosen.shown) for point, _ in results):
-        cells = [found.get(place) for found in values]
-        rows.append([*map(str, place), *(number(cell.mean if cell else None) for cell in cells)])
-    sys.stdout.write("\n".join(table(rows, left=len(chosen.shown))) + "\n")
-    if chosen.replications > 1:
-        print(f"means over {chosen.replications} seeds; intervals: see the pictures", file=sys.stderr)
+    sys.stdout.write(printed(chosen, results))
     for point, error in failed[:5]:
         at = ", ".join(f"{key}={value}" for key, value in point.values.items())
         print(f"servesim: warning: {at}, seed {point.seed}: {error}", file=sys.stderr)

@@ -38,17 +38,12 @@ class Smooth(Scheduler):
     _lone_s: float = field(default=0.0, init=False)  # how long a step of one decode takes
     _start_s: float = field(default=0.0, init=False)  # when the step being planned will start
     _busy_until_s: float = field(default=0.0, init=False)  # when the step planned last ends
-    _next_step: int = field(default=0, init=False)  # the one to plan now, unless some were run without asking
     _catching_up: bool = field(default=False, init=False)  # whether decodes go on until all are ahead
     _decoded: bool = field(default=False, init=False)  # whether the last step had decodes
 
     def pipeline_depth(self) -> int:
         """2 with asynchronous scheduling."""
         return 2 if self.async_scheduling else 1
-
-    def coast_spare_blocks(self) -> int:
-        """With nobody waiting, everyone decodes."""
-        return 0
 
     def queue_key(self) -> Callable[[Job], Any]:
         """Whoever needs least computed before the next token comes first."""
@@ -127,9 +122,7 @@ class Smooth(Scheduler):
 
     def _starts_s(self, step: Ledger) -> float:
         """When the step will start: when the one under way ends."""
-        if step.step == self._next_step:
-            return max(step.now_s, self._busy_until_s)
-        return step.now_s + (self._decode_s(step) if self.async_scheduling and step.group.size else 0.0)
+        return max(step.now_s, self._busy_until_s)
 
     def _note(self, step: Ledger, brought: list[Job]) -> None:
         """Write down when the step ends, and who gets tokens then."""
@@ -140,7 +133,7 @@ class Smooth(Scheduler):
             self._readers.tick(end_s, group.tick)
         for job in brought:
             self._readers.join(job, end_s, group.tick + step.ticks)
-        self._next_step, self._busy_until_s = step.step + 1, end_s
+        self._busy_until_s = end_s
 
 
 def _work(job: Job) -> tuple[int, float, int]:
