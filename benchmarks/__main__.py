@@ -3,13 +3,18 @@
 import sys
 from collections.abc import Callable
 
-from benchmarks import conformance, cost, laws, speed
+from benchmarks import conformance, cost, coverage, growth, laws, plan, reading, speed, sweeping
 from simulator import cli
 
 PARTS: dict[str, Callable[[], int]] = {
     "speed": speed.main,
+    "growth": growth.main,
+    "sweep": lambda: sweeping.main(sweeping.SMALL),
     "cost": cost.main,
     "laws": laws.main,
+    "coverage": coverage.main,
+    "reading": reading.main,
+    "plan": plan.main,
     "conformance": lambda: conformance.main([]),
     "validate": lambda: cli.main(["validate", "--out", "results/validate"]),
 }

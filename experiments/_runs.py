@@ -47,15 +47,26 @@ def pool_of(jobs: int) -> "ProcessPoolExecutor":
 
 def new_pool(jobs: int) -> "ProcessPoolExecutor":
     """Start processes that simulate; Ctrl-C is for this process, which lets them finish."""
-    import signal
     from concurrent.futures import ProcessPoolExecutor
 
-    return ProcessPoolExecutor(
-        jobs,
-        mp_context=get_context("spawn"),
-        initializer=signal.signal,
-        initargs=(signal.SIGINT, signal.SIG_IGN),
-    )
+    return ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=_begin)
+
+
+def _begin() -> None:
+    """In a process of a pool: leave Ctrl-C to the one that started it, and end if that is killed."""
+    import signal
+    from multiprocessing import parent_process
+    from threading import Thread
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = parent_process()
+    if parent is not None:
+
+        def follow() -> None:
+            parent.join()
+            os._exit(1)
+
+        Thread(target=follow, daemon=True).start()
 
 
 @contextmanager

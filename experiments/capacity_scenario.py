@@ -5,7 +5,6 @@ import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import as_completed
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -142,9 +141,9 @@ class Traffic:
                 "workload: clients that wait for answers, or a burst, have no rate to search; expected arrivals ="
                 " 'poisson', 'gamma' or 'constant', or a trace"
             )
-        with suppress(StopIteration):
+        if (changing := first_given(spec)) is not None:
             raise InputError(
-                f"workload.{first_given(spec)}: a rate that changes has no highest value that is kept; expected none,"
+                f"workload.{changing}: a rate that changes has no highest value that is kept; expected none,"
                 " or servesim sweep over workload.rate_rps"
             )
         if scenario.run.horizon_s is not None:

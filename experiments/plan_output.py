@@ -20,7 +20,11 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 FILES = ("candidates.parquet", "candidates.csv", "plan.json", "plan.toml", "front.png")
-_PATHS = (("workload", "trace"), ("workload", "lengths"), ("hardware", "gpu"), ("hardware", "model"))
+LOWEST_SHOWN = 0.25  # of the largest smooth goodput, below 0
+_PATHS = (
+    "workload.trace", "workload.lengths", "workload.load",
+    "hardware.gpu", "hardware.model", "cluster.prefill.gpu", "cluster.decode.gpu",
+)  # fmt: skip
 
 
 def write(found: Found, out: Path) -> list[str]:
@@ -106,11 +110,15 @@ def runnable(found: Found) -> Scenario:
     scenario = found.chosen_scenario
     assert scenario is not None
     tables = scenario.to_tables()
-    for section, key in _PATHS:
-        value = tables.get(section, {}).get(key)
+    for dotted in _PATHS:
+        *sections, key = dotted.split(".")
+        table: Any = tables
+        for section in sections:
+            table = table.get(section, {})
+        value = table.get(key)
         path = (found.plan.base_dir or Path()) / value if isinstance(value, str) else None
         if path is not None and path.is_file():
-            tables[section] = {**tables[section], key: str(path.resolve())}
+            table[key] = str(path.resolve())
     return Scenario(**{**tables, "name": f"{found.plan.name}-plan"})
 
 
@@ -170,6 +178,15 @@ def _panel(found: Found, ax: "Axes", metric: str, *, at_least: bool) -> None:
                 zorder=4,
             )
     ax.set_xlabel("price (US$/hour)")
+    values = [found.value(place, metric) or 0.0 for place in places]
+    if (
+        at_least and min(values) < -LOWEST_SHOWN * max(values) < 0
+    ):  # what is far below 0 says no more than that
+        ax.set_ylim(-LOWEST_SHOWN * max(values), 1.1 * max(values))
+        ax.text(
+            0.98, 0.02, f"lower values, to {min(values):,.0f}, are not shown",
+            transform=ax.transAxes, ha="right", va="bottom", fontsize=6, color=GREY,
+        )  # fmt: skip
 
 
 def _place(found: Found, place: Place | None) -> dict[str, Any] | None:

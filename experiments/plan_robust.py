@@ -17,6 +17,7 @@ from hardware_profiles import Gpu, load_gpu
 from simulator.errors import InputError
 from simulator.scenario import Scenario
 from simulator.workload import Workload
+from simulator.workload.load_keys import first_given
 
 LONGER = 1.25  # outputs
 RATES = (0.8, 1.2)
@@ -100,10 +101,15 @@ def _seeds(scenario: Scenario, runs: Runs) -> list[Scenario]:
 def _faster(scenario: Scenario, factor: float, runs: Runs, out: Path) -> list[Scenario] | str:
     """Return the scenario with more or less traffic; why not, where that has no meaning."""
     spec = scenario.workload
+    more: list[str] = []
     if spec.concurrency is not None:
         change = f"concurrency={max(1, round(spec.concurrency * factor))}"
     elif spec.rate_rps is not None:
         change = f"rate_rps={spec.rate_rps * factor!r}"
+        if (
+            spec.requests is not None and first_given(spec) is not None
+        ):  # as much of the load's time as before
+            more = [f"workload.requests={max(1, round(spec.requests * factor))}"]
     elif spec.arrivals is not None:
         if spec.arrivals != "burst":  # a load in requests/s: the same requests, closer together
             return _filed(scenario, runs, out / f"rate-x{factor:g}", partial(closer, factor=factor))
@@ -112,7 +118,7 @@ def _faster(scenario: Scenario, factor: float, runs: Runs, out: Path) -> list[Sc
     else:
         change = f"rate_scale={(spec.rate_scale or 1.0) * factor!r}"
     try:
-        return _seeds(scenario.with_overrides([f"workload.{change}"]), runs)
+        return _seeds(scenario.with_overrides([f"workload.{change}", *more]), runs)
     except InputError as error:
         return f"not tried: {error}"
 

@@ -21,7 +21,8 @@ from simulator.errors import InputError, StallError
 from simulator.scenario import Scenario, default_scenario
 
 MOST_POINTS = 1_000_000
-_KEYS = ("name", "base", "replications", "set", "axes", "paired")
+_KEYS = ("name", "base", "replications", "metrics", "set", "axes", "paired")
+_NAME = "name"  # of a scenario: where a group has it, it stands for the group's other keys
 _RANGE = ("from", "to", "steps", "scale")
 
 
@@ -33,6 +34,11 @@ class Point:
     seed: int
     scenario: Scenario
     base_dir: Path | None
+
+    def place(self, keys: Sequence[str]) -> tuple[Any, ...]:
+        """Return its values of some keys; what is neither a number nor a text as one line of TOML."""
+        values = (self.values[key] for key in keys)
+        return tuple(each if isinstance(each, int | float | str) else _toml(each) for each in values)
 
     @property
     def digest(self) -> str:
@@ -53,6 +59,7 @@ class Study:
     base: Path | None = None
     replications: int = 1
     name: str = "sweep"
+    metrics: Sequence[str] = ()  # to print and to draw; none: the usual ones
     keys: tuple[str, ...] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -63,10 +70,27 @@ class Study:
         if not keys:
             raise InputError(f"{self.path}: axes: missing; expected at least one key with its values")
         object.__setattr__(self, "keys", tuple(keys))
+        for names in (group[_NAME] for group in self.paired if _NAME in group):
+            if len(set(map(str, names))) < len(names):
+                raise InputError(
+                    f"{self.path}: paired.{_NAME}: expected a different name for each, got {names}"
+                )
         count = math.prod(map(len, self.axes.values())) * self.replications
         count *= math.prod(len(next(iter(group.values()))) for group in self.paired)
         if count > MOST_POINTS:
             raise InputError(f"{self.path}: {count:,} points; expected at most {MOST_POINTS:,}")
+
+    @property
+    def dimensions(self) -> list[list[str]]:
+        """The keys that tell points apart, by axis and group: of a group whose points have names, the name."""
+        return [[key] for key in self.axes] + [
+            [_NAME] if _NAME in group else list(group) for group in self.paired
+        ]
+
+    @property
+    def shown(self) -> list[str]:
+        """The same in one list."""
+        return [key for dimension in self.dimensions for key in dimension]
 
     @classmethod
     def from_toml(cls, path: Path) -> "Study":
@@ -89,6 +113,9 @@ class Study:
         base = tables.get("base")
         if base is not None and not isinstance(base, str):
             raise InputError(f"{path}: base: expected the path of a scenario file, got {base!r}")
+        metrics = tables.get("metrics", [])
+        if not isinstance(metrics, list) or not all(isinstance(each, str) for each in metrics):
+            raise InputError(f"{path}: metrics: expected a list of numbers of a summary, got {metrics!r}")
         groups = tables.get("paired", [])
         if not isinstance(groups, list) or not all(isinstance(group, dict) and group for group in groups):
             raise InputError(f"{path}: paired: expected tables [[paired]] of keys with their values")
@@ -108,6 +135,7 @@ class Study:
             None if base is None else path.parent / base,
             replications,
             str(tables.get("name", path.stem)),
+            metrics,
         )
 
     def points(self) -> list[Point]:
@@ -161,9 +189,16 @@ def _flat(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any
 
 
 def _setting(key: str, value: Any) -> str:
+    return f"{key}={value if isinstance(value, str) else _toml(value)}"
+
+
+def _toml(value: Any) -> str:
+    """Return a value as TOML; a table stands on one line."""
     import tomli_w
 
-    return f"{key}={value if isinstance(value, str) else tomli_w.dumps({'v': value})[4:].strip()}"
+    if isinstance(value, dict):
+        return f"{{ {', '.join(f'{key} = {_toml(each)}' for key, each in value.items())} }}"
+    return tomli_w.dumps({"v": value})[4:].strip()
 
 
 def _values(path: Path, key: str, given: Any) -> list[Any]:

@@ -6,16 +6,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from experiments._figures import COLOURS, STYLE, axes
+from experiments import sweep_figures
 from experiments._runs import whole
 from experiments.stats import Interval, interval
 from experiments.sweep import Point, Study
+from simulator.errors import InputError
 
 if TYPE_CHECKING:
     import pyarrow as pa
-    from matplotlib.figure import Figure
 
 METRICS = {
     "smooth_goodput.smooth_goodput_tokens_per_s": "smooth goodput (tokens/s)",
@@ -23,11 +21,41 @@ METRICS = {
     "latency.ttft_s.p99": "TTFT p99 (s)",
     "latency.tbt_s.p99": "TBT p99 (s)",
     "idle_latency.idle_latency_s.mean": "user idle, mean (s)",
-    "token_slo.attainment": "token SLO attainment (share of arrived)",
+    "token_slo.attainment": "token SLO (share of arrived)",
 }
-MOST_LINES = 8
+_LABELS = {  # of others, where a key says too little
+    "cost.usd": "cost (US$)",
+    "cost.gpu_hours": "paid for (GPU hours)",
+    "cost.smooth_good_tokens_per_gpu_hour": "smooth good (tokens per GPU hour)",
+    "cost.usd_per_million_smooth_good_tokens": "price (US$ per million smooth-good tokens)",
+    "cost.usd_per_million_output_tokens": "price (US$ per million output tokens)",
+    "engine.prefix_hit_share": "prefix hits (share of looked up)",
+    "latency.tpot_s.p99": "TPOT p99 (s)",
+    "latency.e2e_s.p99": "end to end p99 (s)",
+    "slo.attainment_all": "SLO attainment (share of arrived)",
+}
 
 Results = Sequence[tuple[Point, Mapping[str, Any]]]
+
+
+def metrics(study: Study) -> dict[str, str]:
+    """Return what is printed and drawn of a study, with labels.
+
+    Raises InputError for a metric that no summary has; ``engine.`` and ``cost.`` depend on the run, and are let pass.
+    """
+    from experiments.plan_space import known_numbers
+    from simulator.discover import nearest
+
+    if not study.metrics:
+        return METRICS
+    known = known_numbers(study.points()[0].scenario)
+    for name in study.metrics:
+        if name not in known and not name.startswith(("engine.", "cost.")):
+            raise InputError(
+                f"{study.path}: metrics: no number {name!r}; {nearest(name, known)}expected one of a run's"
+                " summary.json, such as latency.ttft_s.p99"
+            )
+    return {name: METRICS.get(name) or _LABELS.get(name, name) for name in study.metrics}
 
 
 def table(study: Study, results: Results) -> "pa.Table":
@@ -37,8 +65,8 @@ def table(study: Study, results: Results) -> "pa.Table":
     names = list(dict.fromkeys(name for _, found in results for name in found if name != "error"))
     columns: dict[str, Any] = {}
     for key in study.keys:
-        given = [point.values[key] for point, _ in results]
-        alike = len({type(value) for value in given}) == 1 and isinstance(given[0], int | float | str | bool)
+        given = [point.place([key])[0] for point, _ in results]
+        alike = len({type(value) for value in given}) == 1
         columns[key] = pa.array(given if alike else [str(value) for value in given])
     columns["seed"] = pa.array([point.seed for point, _ in results])
     columns["error"] = pa.array([found.get("error") for _, found in results], pa.string())
@@ -58,16 +86,50 @@ def write(study: Study, results: Results, out: Path) -> list[str]:
         writer = csv.writer(file)
         writer.writerow(rows.column_names)
         writer.writerows(zip(*(rows[name].to_pylist() for name in rows.column_names), strict=True))
-    return ["sweep.parquet", "sweep.csv", *_draw(study, results, out)]
+    drawn = {label: by_point(study, results, metric) for metric, label in metrics(study).items()}
+    files = sweep_figures.draw(study, dict(zip(map(_file, metrics(study)), drawn.items(), strict=True)), out)
+    return ["sweep.parquet", "sweep.csv", *files]
+
+
+def printed(study: Study, results: Results) -> str:
+    """Return a table of the chosen metrics, a row a place; with several seeds, each with half of its 95 % interval."""
+    from simulator.report import number
+    from simulator.report import table as aligned
+
+    def cell(value: Interval | None) -> str:
+        if value is None:
+            return number(None)
+        if not math.isfinite(value.half):
+            return number(value.mean)
+        return f"{number(value.mean)} ±{float(f'{value.half:.2g}'):,g}"
+
+    chosen = metrics(study)
+    heads = [label.removesuffix(")").partition(" (") for label in chosen.values()]
+    rows = [
+        [*study.shown, *(name for name, _, _ in heads)],
+        [*("" for _ in study.shown), *(unit for _, _, unit in heads)],
+    ]
+    values = [by_point(study, results, metric) for metric in chosen]
+    rows += [
+        [*map(str, place), *(cell(found.get(place)) for found in values)]
+        for place in dict.fromkeys(point.place(study.shown) for point, _ in results)
+    ]
+    lines = aligned(rows, left=len(study.shown))
+    if study.replications > 1:
+        lines += ["", f"means over {study.replications} seeds, ± half of a 95 % interval"]
+    return "\n".join(lines) + "\n"
 
 
 def by_point(study: Study, results: Results, metric: str) -> dict[tuple[Any, ...], Interval]:
-    """Return a metric at each point of the axes: mean over seeds with its 95 % interval; failed runs left out."""
+    """Return a metric at each place: mean over seeds with its 95 % interval; failed runs left out.
+
+    A place is a point's values of the keys that are shown (``Study.shown``).
+    """
     values: dict[tuple[Any, ...], list[float]] = {}
     for point, found in results:
         value = _number(found.get(metric))
         if value is not None and math.isfinite(value):
-            values.setdefault(tuple(point.values[key] for key in study.keys), []).append(value)
+            values.setdefault(point.place(study.shown), []).append(value)
     return {place: interval(found) for place, found in values.items()}
 
 
@@ -75,70 +137,9 @@ def _number(value: Any) -> float | None:
     return None if value is None else float(value)
 
 
-def _draw(study: Study, results: Results, out: Path) -> list[str]:
-    """Lines over the first numeric axis, or a heat map for two numeric axes and nothing else."""
-    numeric = [key for key in study.keys if all(_is_number(point.values[key]) for point, _ in results)]
-    if not numeric:
-        return []
-    import matplotlib as mpl
-
-    files = []
-    for metric, label in METRICS.items():
-        found = by_point(study, results, metric)
-        if len(found) < 2:
-            continue
-        with mpl.rc_context(STYLE):
-            if len(study.keys) == 2 == len(numeric):
-                figure = _heat_map(study.keys, found, label)
-            else:
-                figure = _lines(study.keys, numeric[0], found, label)
-            name = f"{metric.rpartition('.')[2] if 'latency' not in metric else metric.replace('.', '_')}.png"
-            figure.savefig(out / name, dpi=150)
-        files.append(name)
-    return files
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _lines(
-    keys: Sequence[str], x_key: str, found: Mapping[tuple[Any, ...], Interval], label: str
-) -> "Figure":
-    figure, grid = axes(1, 1, width=5.0)
-    ax, x = grid[0, 0], keys.index(x_key)
-    lines: dict[tuple[Any, ...], list[tuple[float, Interval]]] = {}
-    for place, value in found.items():
-        lines.setdefault((*place[:x], *place[x + 1 :]), []).append((place[x], value))
-    for i, (rest, points) in enumerate(list(lines.items())[:MOST_LINES]):
-        points.sort(key=lambda pair: pair[0])
-        xs, means = [x for x, _ in points], [value.mean for _, value in points]
-        colour = COLOURS[i % len(COLOURS)]
-        ax.plot(xs, means, "o-", color=colour, label=", ".join(map(str, rest)) or None)
-        if all(math.isfinite(value.low) for _, value in points):
-            low, high = [value.low for _, value in points], [value.high for _, value in points]
-            ax.fill_between(xs, low, high, color=colour, alpha=0.18, linewidth=0)
-    ax.set_xlabel(x_key)
-    ax.set_ylabel(label)
-    if len(lines) > 1:
-        left_out = len(lines) - MOST_LINES
-        ax.legend(title=f"(and {left_out} more in the table)" if left_out > 0 else None)
-    return figure
-
-
-def _heat_map(keys: Sequence[str], found: Mapping[tuple[Any, ...], Interval], label: str) -> "Figure":
-    figure, grid = axes(1, 1, width=5.0, height_in=3.6)
-    ax = grid[0, 0]
-    xs, ys = (sorted({place[i] for place in found}) for i in (0, 1))
-    values = np.full((len(ys), len(xs)), np.nan)
-    for (x, y), value in found.items():
-        values[ys.index(y), xs.index(x)] = value.mean
-    image = ax.imshow(values, origin="lower", aspect="auto", cmap="cividis")
-    ax.grid(False)
-    for ticks, marks in ((ax.set_xticks, xs), (ax.set_yticks, ys)):
-        every = max(1, len(marks) // 8)
-        ticks(range(0, len(marks), every), [f"{mark:g}" for mark in marks[::every]])
-    ax.set_xlabel(keys[0])
-    ax.set_ylabel(keys[1])
-    figure.colorbar(image, label=label)
-    return figure
+def _file(metric: str) -> str:
+    return (
+        metric.replace(".", "_")
+        if metric.startswith(("latency.", "idle_latency."))
+        else metric.rpartition(".")[2]
+    )

@@ -73,6 +73,10 @@ def test_targets(text, key, bound):
         (["--set", "run.horizon_s=9"], "run.horizon_s: would cut runs off"),
         (["--set", "workload.arrivals=burst", "--set", "workload.rate_rps=none"], "have no rate to search"),
         (["--set", "workload.growth=2", "--set", "workload.growth_every_s=9"], "a rate that changes"),
+        (
+            ["--set", "workload.load=servegen_r1_day", "--set", "workload.rate_rps=none"],
+            "workload.load: a rate that changes",
+        ),
         (["--most-requests", "100"], "expected at least 150"),
         (["--within", "0"], "--within"),
         (["--set", "engine.max_model_len=100"], "requests/s, seed 0: workload.prompt_tokens 200"),

@@ -47,7 +47,7 @@ FILES = dict(re.findall(r"`(\w+\.py)`:\n\n```python\n(.*?)```", PAGE, re.S))
 
 
 def test_every_policy_of_the_page_is_a_file_with_a_name():
-    assert len(FILES) == PAGE.count("```python") == 3
+    assert len(FILES) == PAGE.count("```python") == 4
 
 
 def test_the_policies_of_the_page_serve_traffic(tmp_path, monkeypatch):
@@ -57,12 +57,13 @@ def test_the_policies_of_the_page_serve_traffic(tmp_path, monkeypatch):
     for name, code in FILES.items():
         (tmp_path / name).write_text(code)
     scenario = Scenario(
-        cluster={"replicas": 2},
+        cluster={"replicas": 2, "scaling": {"max_replicas": 3, "provision_s": 5.0, "load_s": 1.0}},
         engine={"num_gpu_blocks": 300},
         policy={
             "scheduling": {"name": "shortest_prompt.py", "ageing": 50.0},
             "routing": "fewest_requests.py",
             "admission": "room_for_urgent.py",
+            "scaling": "one_to_spare.py",
         },
         workload={
             "trace": "azure2023_conv",
@@ -77,4 +78,4 @@ def test_the_policies_of_the_page_serve_traffic(tmp_path, monkeypatch):
     refused = [priority for state, priority in zip(states, priorities, strict=True) if state == "rejected"]
     assert set(refused) == {1}
     assert states.count("completed") > 100
-    assert set(requests["replica"]) >= {0, 1}
+    assert set(requests["replica"]) >= {0, 1, 2}

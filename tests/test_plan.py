@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from benchmarks.plan import compare
-from experiments import plan_runs
+from experiments import plan_robust, plan_runs
 from experiments.plan import find, judge_lines
 from experiments.plan_output import runnable
 from experiments.plan_runs import Runs
@@ -19,6 +19,7 @@ from experiments.plan_space import PlanFile
 from experiments.sweep import Kept
 from simulator import cli, run
 from simulator.scenario import Scenario
+from simulator.workload import build
 
 TRAFFIC = """
 [set]
@@ -207,6 +208,25 @@ def test_paths_in_the_plan_do_not_depend_on_where_it_is_read(tmp_path):
     )
     found = find(PlanFile.from_toml(path), tmp_path / "out", 1, robustness=False)
     assert runnable(found).workload.trace == str(tmp_path / "mine.csv")
+
+
+def test_a_plan_for_a_load_of_ones_own(tmp_path):
+    """Its path is kept, and more traffic is more of it over the same time."""
+    (tmp_path / "day.csv").write_text("time_s,factor\n0,1\n30,3\n")
+    path = tmp_path / "plan.toml"
+    path.write_text(
+        'target = ["latency.ttft_s.p99 <= 1.0"]\n[set.workload]\narrivals = "constant"\nrate_rps = 1.0\n'
+        'requests = 60\nprompt_tokens = 50\noutput_tokens = 5\nload = "day.csv"\n'
+        '[space]\ngpus = ["l40s"]\ntensor_parallel = [1]\nshapes = ["colocated"]\nreplicas = [1]\n'
+    )
+    plan = PlanFile.from_toml(path)
+    found = find(plan, tmp_path / "out", 1, robustness=False)
+    assert runnable(found).workload.load == str(tmp_path / "day.csv")
+    (more,) = plan_robust._faster(plan.scenario(*found.best), 1.2, found.runs, tmp_path)
+    now, then = (build(each.workload, 0, tmp_path).arrival_s for each in (plan.base, more))
+    assert (len(now), len(then)) == (60, 72)
+    assert then[-1] == pytest.approx(now[-1], abs=1.0)
+    assert sum(then < 30) == pytest.approx(1.2 * sum(now < 30), abs=1)
 
 
 def test_simulations_are_kept_one_by_one(make, tmp_path, monkeypatch):

@@ -105,7 +105,12 @@ def test_a_study_leaves_a_row_a_point_and_pictures(study, tmp_path, capsys):
     assert all(value is not None and value > 0 for value in goodput)
     assert (out / "smooth_goodput_tokens_per_s.png").stat().st_size > 5000
     printed = capsys.readouterr().out
-    assert len(printed.splitlines()) == 1 + 6
+    names, units, *rows, _, note = printed.splitlines()
+    assert names.split()[:2] == ["policy.scheduling", "workload.rate_rps"]
+    assert units.split()[:2] == ["tokens/s", "tokens/s"]
+    assert len(rows) == 6
+    assert all(row.count("±") == 6 for row in rows)
+    assert note == "means over 2 seeds, ± half of a 95 % interval"
 
 
 def test_nothing_is_computed_twice(study, tmp_path, monkeypatch):
