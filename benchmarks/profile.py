@@ -116,7 +116,9 @@ def _child(out: str, folder: str, settings: list[str]) -> int:
 
     command = ["run", "--no-plot", "--out", folder]
     code = cli.main(command + [part for each in settings for part in ("--set", each)])
-    signal.setitimer(signal.ITIMER_PROF, 0)  # Python puts the signal's default back when it ends, which is to die
+    signal.setitimer(
+        signal.ITIMER_PROF, 0
+    )  # Python puts the signal's default back when it ends, which is to die
     return code
 
 

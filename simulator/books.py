@@ -14,9 +14,9 @@ from simulator.request import Job, RequestState
 
 # Steps that a replica may run on by itself before it lets the rest of the program have a look.
 STEPS_IN_A_ROW = 256
-# Where few requests run, so that the next end is found quickly, runs from so many steps on are computed at once;
-# the longest is shorter than what ``Records`` leaves to be looked back at.
-LONG_RUN, LONGEST_RUN, FEW_ENDS = 80, 1024, 8
+# Runs from so many steps on are computed at once; the longest is shorter than what ``Records`` leaves to be looked
+# back at.
+LONG_RUN, LONGEST_RUN = 80, 1024
 
 NOBODY: Sequence[Job] = ()
 
@@ -156,8 +156,8 @@ class Books(Crossing):
         if size > self.token_budget:
             return start_s, start_s, NOBODY
         context_tokens = first_context = group.context_base + size * first_tick
-        if len(last_ticks) <= FEW_ENDS and most_steps > 1:
-            steps = min(LONGEST_RUN, min(last_ticks) - first_tick)
+        if most_steps > 1:
+            steps = min(LONGEST_RUN, group.next_end() - first_tick)
             if steps >= LONG_RUN:
                 if not to_completion and first_tick + steps in last_ticks:
                     steps -= 1

@@ -1,5 +1,7 @@
 """Jobs that decode together, kept as sums instead of a loop over them."""
 
+from heapq import heappop, heappush
+
 from simulator.request import Job
 
 
@@ -10,7 +12,7 @@ class DecodeGroup:
     tick costs the same for one job and for a thousand. ``tick`` counts the ticks done.
     """
 
-    __slots__ = ("block_size", "context_base", "last_ticks", "openers", "size", "spans", "tick")
+    __slots__ = ("_ends", "block_size", "context_base", "last_ticks", "openers", "size", "spans", "tick")
 
     def __init__(self, block_size: int, spans: list[int]) -> None:
         """``spans`` receives job id, first tick, tokens (flat) of everyone who leaves."""
@@ -21,6 +23,7 @@ class DecodeGroup:
         self.context_base = 0  # Σ (computed + 1) over the jobs, less size·tick
         self.openers = [0] * block_size  # jobs that need a new block at ticks ≡ index (mod block size)
         self.last_ticks: dict[int, list[Job]] = {}  # tick count after which these jobs are complete
+        self._ends: list[int] = []  # a heap of these tick counts, and of some that are over
 
     def context_tokens(self) -> int:
         """Σ computed + 1 over the group: the tokens that its next tick attends to."""
@@ -40,8 +43,16 @@ class DecodeGroup:
         jobs = self.last_ticks.get(last_tick)
         if jobs is None:
             self.last_ticks[last_tick] = [job]
+            heappush(self._ends, last_tick)
         else:
             jobs.append(job)
+
+    def next_end(self) -> int:
+        """Return the tick count after which somebody is complete; there is somebody."""
+        ends, last_ticks = self._ends, self.last_ticks
+        while ends[0] not in last_ticks:
+            heappop(ends)
+        return ends[0]
 
     def finished(self) -> list[Job]:
         """Take out and return the jobs whose last token came with the tick just done."""

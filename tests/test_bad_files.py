@@ -43,7 +43,10 @@ def test_a_wrong_trace_is_placed(capsys, rows, message):
         (b"", "t.csv: the file is empty; expected columns arrival_s/prompt_tokens/output_tokens"),
         (TRACE.replace(",", ";").encode() + b"0;5;5\n", "separated by commas"),
         (TRACE.encode("utf-16"), "t.csv: not UTF-8 text but UTF-16"),
-        (gzip.compress(TRACE.encode(), mtime=0), "not UTF-8 text but gzipped (its name should end in .csv.gz)"),
+        (
+            gzip.compress(TRACE.encode(), mtime=0),
+            "not UTF-8 text but gzipped (its name should end in .csv.gz)",
+        ),
         (TRACE.replace("\n", ",n\n").encode() + b"0,5,5,caf\xe9\n", "t.csv: not UTF-8 text (line 2)"),
         (TRACE.replace("\n", ",prompt_tokens\n").encode() + b"0,5,5,7\n", "prompt_tokens is there 2 times"),
     ],

@@ -105,7 +105,8 @@ ARROWS = {
     ],
     "simulator.result": [
         "simulator.arrow", "simulator.billing", "simulator.engine_summary", "simulator.errors", "simulator.metrics",
-        "simulator.plots", "simulator.saved", "simulator.step_totals", "simulator.tables", "simulator.tokens", "simulator.trace_level",
+        "simulator.plots", "simulator.saved", "simulator.step_totals", "simulator.tables",
+        "simulator.tokens", "simulator.trace_level",
     ],
     "simulator.discover": ["simulator.errors"],
     "policies.scheduling": ["simulator.cost", "simulator.ledger", "simulator.policy", "simulator.request"],
