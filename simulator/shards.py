@@ -48,7 +48,8 @@ def play_split(
 ) -> tuple[bool, str | None]:
     """Play a cluster that ``can_be_split`` in so many processes; return as ``play`` does.
 
-    Raises what a process raises, and RuntimeError if one is gone.
+    Where a process fails all is played here once more, so that the error is raised with where it comes from.
+    Raises MemoryError if a process is gone.
     """
     import multiprocessing
 
@@ -76,7 +77,7 @@ def play_split(
         for worker in workers:
             worker.kill()
             worker.join()
-    return _put_together(cluster, parts)
+    return play(cluster, on_progress, should_stop) if parts is None else _put_together(cluster, parts)
 
 
 def _collect(
@@ -85,8 +86,8 @@ def _collect(
     stop: Any,
     on_progress: Callable[[float, int, int], None] | None,
     should_stop: Callable[[], bool] | None,
-) -> list[Played]:
-    """Wait for all processes; tell how far they are together, and tell them to stop."""
+) -> list[Played] | None:
+    """Wait for all processes; tell how far they are together, and tell them to stop. None: one has failed."""
     from multiprocessing.connection import wait
 
     parts: dict[int, Played] = {}
@@ -97,9 +98,9 @@ def _collect(
             try:
                 found = pipes[number].recv()
             except EOFError:
-                raise RuntimeError("a process of this simulation is gone; was it short of memory?") from None
-            if isinstance(found, BaseException):
-                raise found
+                raise MemoryError("a process of this simulation is gone") from None
+            if found is None:
+                return None
             if isinstance(found, Played):
                 parts[number] = found
             else:
@@ -129,11 +130,10 @@ def _work(cluster: Cluster, mine: range, play: Play, pipe: "Connection", stop: A
                 replica.records.prefix_hits = replica.books.hit_tokens, replica.books.looked_up_tokens
         traffic = cluster.traffic
         pipe.send(Played(records, cluster.refused, traffic.arrived, cluster.clock.now, interrupted, stalled))
-    except BaseException as error:  # whatever it is, the first process raises it
-        try:
-            pipe.send(error)
-        except Exception:
-            pipe.send(RuntimeError(f"{type(error).__name__}: {error}"))
+    except MemoryError:
+        raise SystemExit(1) from None
+    except BaseException:  # whatever it is: it can be sent, but not where it was raised
+        pipe.send(None)
 
 
 def _put_together(cluster: Cluster, parts: Sequence[Played]) -> tuple[bool, str | None]:

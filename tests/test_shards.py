@@ -9,7 +9,7 @@ from policies.routing.least_loaded import LeastLoaded
 from policies.routing.random import Random
 from policies.routing.round_robin import RoundRobin
 from policies.scheduling.vllm_v1 import VllmV1
-from simulator import engine
+from simulator import cli, engine
 from simulator.deployment import colocated
 from simulator.engine import assemble, simulate
 from simulator.limits import Limits
@@ -105,3 +105,15 @@ def test_what_goes_wrong_in_a_process_is_raised_here():
         simulate(traffic(), deployment(Fails), processes=2)
     stalled = simulate(traffic(), deployment(Idles), processes=2).stalled
     assert "Idles never schedules" in stalled
+
+
+def test_a_mistake_in_a_policy_of_ones_own_is_named_by_file_and_line(tmp_path, capsys):
+    policy = tmp_path / "mine.py"
+    policy.write_text(
+        "from simulator.policy import Scheduler\n\n\nclass Mine(Scheduler):\n"
+        "    def plan(self, step):\n        raise KeyError('oops')\n"
+    )
+    settings = [f"policy.scheduling={policy}", "cluster.replicas=2", "workload.limit=20"]
+    arguments = ["run", "--no-plot", "--jobs", "2", "--out", str(tmp_path / "out")]
+    assert cli.main([*arguments, *(f"--set={setting}" for setting in settings)]) == 2
+    assert "mine.py: line 6: KeyError: 'oops'" in capsys.readouterr().err
