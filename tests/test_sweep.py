@@ -176,14 +176,14 @@ def test_killed_half_way_it_goes_on_without_a_point_lost_or_repeated(study, tmp_
     )
     for _ in range(600):
         time.sleep(0.05)
-        if process.poll() is not None or len(list((out / "points").glob("*.json"))) >= 3:
+        if process.poll() is not None or len(list((out / "points").glob("[!.]*.json"))) >= 3:
             break
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
-    done = {path: path.stat().st_mtime_ns for path in (out / "points").glob("*.json")}
+    done = {path: path.stat().st_mtime_ns for path in (out / "points").glob("[!.]*.json")}
     assert len(done) >= 3
     assert subprocess.run(command, check=False, capture_output=True).returncode == 0
-    after = {path: path.stat().st_mtime_ns for path in (out / "points").glob("*.json")}
+    after = {path: path.stat().st_mtime_ns for path in (out / "points").glob("[!.]*.json")}
     assert len(after) == 12
     assert all(after[path] == when for path, when in done.items())
     assert all(isinstance(json.loads(path.read_text()), dict) for path in after)
