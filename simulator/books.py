@@ -31,9 +31,8 @@ class Books(Crossing):
 
     __slots__ = ()
 
-    numbered: ClassVar[bool] = (
-        False  # whether blocks are more than a count; then a coast cannot be taken back
-    )
+    # Whether blocks are more than a count; then a coast cannot be taken back
+    numbered: ClassVar[bool] = False
 
     def submit(self, job: Job) -> None:
         """Queue a job that has just arrived."""
@@ -210,15 +209,15 @@ class Books(Crossing):
         ``steps`` are at most to run. None where they turn out to be few, which is faster one by one.
         """
         piece = self.decode_piece
-        if piece is None:
+        if piece is None or until_s <= start_s:
             return None
         group = self.group
         size, tick = group.size, group.tick
         context_tokens = group.context_base + size * tick
         _, _, offset, slope = piece(size, context_tokens)
-        most_s = (until_s - start_s) / (offset + slope * context_tokens)  # in steps, which only become longer
-        if most_s < steps:
-            steps = min(steps, int(most_s) + 2)
+        first_s = offset + slope * context_tokens  # steps only become longer
+        if until_s - start_s < first_s * steps:
+            steps = min(steps, int((until_s - start_s) / first_s) + 2)
         if steps < LONG_RUN:
             return None
         nth = np.arange(steps)

@@ -75,6 +75,12 @@ class Cluster:
         """Whether there is nothing left to serve."""
         return self.traffic.to_come == 0 and self.requests_done() == self.arrived
 
+    def close(self) -> None:
+        """The simulation is over: settle what is recorded."""
+        self.traffic.close()
+        for each in self.replicas:
+            each.books.close(len(each.under_way))
+
     # Who depends on whom
 
     def _place_roles(self) -> None:
@@ -147,14 +153,14 @@ class Cluster:
         intake = self._intake
 
         def place(request: Request) -> Placed:
-            job, replica = intake.job(request, request.row, request.arrival_s), 0
-            if not intake.never_fits(request):
-                replica = self._choose(self._router, self._draw, job, self.replicas).index
-            return Placed(request, replica, job)
+            if intake.never_fits(request):
+                return Placed(request, 0, None)
+            job = intake.job(request, request.row, request.arrival_s)
+            return Placed(request, self._choose(self._router, self._draw, job, self.replicas).index, job)
 
         def arrive(placed: Placed) -> None:
-            if intake.never_fits(placed.request):
-                self.refused.append((placed.job.id, RequestState.FAILED, placed.request.arrival_s))
+            if placed.job is None:
+                self.refused.append((placed.request.row, RequestState.FAILED, placed.request.arrival_s))
             else:
                 self.replicas[placed.replica].submit(placed.job)
 

@@ -21,7 +21,7 @@ from simulator.errors import StallError
 from simulator.faults import SlowableCost
 from simulator.limits import Limits
 from simulator.policy import Scheduler
-from simulator.prefix_cache import CachingBooks, Content, SharingBooks
+from simulator.prefix_cache import CachingBooks, Content
 from simulator.radix_cache import RadixBooks
 from simulator.recorded import ending_rows
 from simulator.replica import Replica
@@ -99,10 +99,7 @@ def unfold(cluster: Cluster, keep_steps: bool = True) -> tuple[Tables, float]:
 
     Without ``keep_steps`` the tables have none; they make the steps anew, replica by replica, when asked.
     """
-    cluster.traffic.close()
-    for server in cluster.replicas:
-        server.wake_from_dream()
-        server.books.close(len(server.under_way))
+    cluster.close()
     workload, deployment, rows = (
         cluster.workload,
         cluster.deployment,
@@ -144,12 +141,10 @@ def unfold(cluster: Cluster, keep_steps: bool = True) -> tuple[Tables, float]:
 
 def prefix_hits(cluster: Cluster) -> tuple[int, int] | None:
     """Known tokens found in prefix caches at admissions, and those looked up; None without such a cache."""
-    caches = [each.books for each in cluster.replicas if isinstance(each.books, SharingBooks)]
-    if not caches:
+    if all(each.policy.prefix_cache() is None for each in cluster.replicas):
         return None
-    found = [(each.hit_tokens, each.looked_up_tokens) for each in caches]
-    found += [records.prefix_hits for each in cluster.replicas for records in (*each.past, each.records)]
-    return sum(hit for hit, _ in found), sum(looked_up for _, looked_up in found)
+    lives = [records for each in cluster.replicas for records in (*each.past, each.records)]
+    return sum(each.hit_tokens for each in lives), sum(each.looked_up_tokens for each in lives)
 
 
 def books_for(limits: Limits, workload: Workload, rows: Sequence[int], policy: Scheduler) -> Books:

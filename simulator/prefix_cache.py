@@ -77,7 +77,7 @@ class PhasedGroup(DecodeGroup):
 class SharingBooks(Books):
     """Books whose requests share what they begin alike with; the base of both prefix caches."""
 
-    __slots__ = ("_content", "_contents", "hit_tokens", "looked_up_tokens")
+    __slots__ = ("_content", "_contents")
 
     def __init__(
         self,
@@ -91,8 +91,6 @@ class SharingBooks(Books):
         super().__init__(limits, null_blocks=null_blocks, queue_key=queue_key)
         self._content = content
         self._contents: dict[Job, Content] = {}
-        self.hit_tokens = 0  # known tokens found at admissions
-        self.looked_up_tokens = 0  # and those looked up
 
     def retire(self, completing: Sequence[Job], end_s: float) -> None:
         """As the base class; what is complete need not be known any more."""
@@ -108,11 +106,6 @@ class SharingBooks(Books):
         """As the base class; what is elsewhere need not be known any more."""
         super().let_go(job)
         self._contents.pop(job, None)
-
-    def crash(self, now_s: float, ticks_under_way: int, steps_under_way: int) -> list[Job]:
-        """As the base class; what was found is written down."""
-        self.records.prefix_hits = self.hit_tokens, self.looked_up_tokens
-        return super().crash(now_s, ticks_under_way, steps_under_way)
 
     def _content_of(self, job: Job) -> Content:
         content = self._contents.get(job)
@@ -186,8 +179,8 @@ class CachingBooks(SharingBooks):
         for block in hits:
             self._hold(block)
         job.blocks, job._computed = len(hits), computed
-        self.hit_tokens += computed
-        self.looked_up_tokens += job.known_tokens
+        self.records.hit_tokens += computed
+        self.records.looked_up_tokens += job.known_tokens
         return super().admit(job, tokens, reserve_tokens)
 
     def decode_all(self) -> bool:

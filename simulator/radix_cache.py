@@ -76,8 +76,8 @@ class RadixBooks(SharingBooks):
         self._nodes[job] = node
         self._lock(node)
         job.blocks, job._computed = cached // self.block_size, cached
-        self.hit_tokens += cached
-        self.looked_up_tokens += job.known_tokens
+        self.records.hit_tokens += cached
+        self.records.looked_up_tokens += job.known_tokens
         return super().admit(job, tokens, reserve_tokens)
 
     def decode_all(self) -> bool:

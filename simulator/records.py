@@ -56,7 +56,7 @@ class Records:
     arrays. Only the end of a list may be looked at or changed; ``rows`` gives all of it.
     """
 
-    __slots__ = (*_WIDTH, "_packed", "prefix_hits", "under_way")
+    __slots__ = (*_WIDTH, "_packed", "hit_tokens", "looked_up_tokens", "under_way")
 
     def __init__(self) -> None:
         """Start with no rows."""
@@ -69,7 +69,9 @@ class Records:
         self.prompt_ends: list[int] = []  # PROMPT_END_COLUMNS: the token that follows the last known one
         self.preemptions: list[int] = []  # PREEMPTION_COLUMNS
         self.ended: list[float] = []  # ENDED_COLUMNS: final states
-        self.prefix_hits = 0, 0  # known tokens found in a cache that a crash has lost, and those looked up
+        self.hit_tokens = self.looked_up_tokens = (
+            0  # known tokens found in a prefix cache at admissions, and sought
+        )
         self.under_way = 0  # steps at the end that had not ended when the simulation did
         self._packed: dict[str, list[NDArray[Any]]] = {name: [] for name in _WIDTH}
 

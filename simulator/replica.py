@@ -150,8 +150,8 @@ class Replica(View):
         under_way.extend((end_s, NOBODY, True) for end_s in ends[-min(steps, depth) :])
         self.clock.redirect(self._process, self._late_at(under_way[0][0], self.index))
 
-    def _coast(self, start_s: float, until_s: float) -> float:
-        """Run steps that need no plan; return when the last one ends."""
+    def _coast(self, start_s: float, until_s: float) -> tuple[float, bool]:
+        """Run steps that need no plan; return when the last one ends, and whether some may have to be taken back."""
         books, under_way, spare_blocks = self._books, self.under_way, self._spare_blocks
         dreams = self.dreams and not books.numbered
         assert spare_blocks is not None
@@ -171,7 +171,7 @@ class Replica(View):
             under_way.append((end_s, completing, True))
             if completing and self.on_lighter is not None:
                 self.on_lighter()
-        return end_s
+        return end_s, dreams and steps > 1
 
     def _serve(self) -> Steps:
         clock, books, plan, price = self.clock, self._books, self.policy.plan, self.cost.step_s
@@ -183,7 +183,6 @@ class Replica(View):
         total_blocks, write, under_way = books.total_blocks, self.records.steps.extend, self.under_way
         depth = self._depth
         may_coast, arrivals = self._spare_blocks is not None, self.arrivals
-        dreams = self.dreams and not books.numbered
         now_s = busy_until_s = clock.now
         in_a_row = 0
         while True:
@@ -192,10 +191,8 @@ class Replica(View):
                 arrivals.bring(now_s)
             full = len(under_way) == depth - 1  # but for the next step
             if not waiting and may_coast and full and books.steady(under_way[0][1] if under_way else NOBODY):
-                first_step = books.step
                 until_s = min(quiet.until_s, arrivals.next_s)
-                busy_until_s = self._coast(busy_until_s if under_way else now_s, until_s)
-                dreaming = dreams and books.step - first_step > 1
+                busy_until_s, dreaming = self._coast(busy_until_s if under_way else now_s, until_s)
             while len(under_way) < depth and (running or waiting or swapped or seatless or books.claims):
                 lighter = books.doors
                 begin(now_s)

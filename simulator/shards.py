@@ -11,7 +11,6 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from simulator.cluster import Cluster
-from simulator.prefix_cache import SharingBooks
 from simulator.records import Records
 from simulator.request import RequestState
 
@@ -62,9 +61,8 @@ def play_split(
         mine = range(n * number // processes, n * (number + 1) // processes)
         receiver, sender = context.Pipe(duplex=False)
         worker = context.Process(target=_work, args=(cluster, mine, play, sender, stop), daemon=True)
-        with (
-            warnings.catch_warnings()
-        ):  # of threads: those of a progress display hold nothing that a fork needs
+        with warnings.catch_warnings():
+            # Of threads: those of a progress display hold nothing that a fork needs.
             warnings.simplefilter("ignore", DeprecationWarning)
             worker.start()
         sender.close()
@@ -90,28 +88,27 @@ def _collect(
     """Wait for all processes; tell how far they are together, and tell them to stop. None: one has failed."""
     from multiprocessing.connection import wait
 
-    parts: dict[int, Played] = {}
-    progress = dict.fromkeys(range(len(pipes)), (0.0, 0))
+    parts: dict[Connection, Played] = {}
+    progress = dict.fromkeys(pipes, (0.0, 0))
     while len(parts) < len(pipes):
-        for pipe in wait([each for i, each in enumerate(pipes) if i not in parts], timeout=0.05):
-            number = next(i for i, each in enumerate(pipes) if each is pipe)
+        ready = wait([each for each in pipes if each not in parts], timeout=0.05)
+        for pipe in (each for each in pipes if each in ready):
             try:
-                found = pipes[number].recv()
+                found = pipe.recv()
             except EOFError:
                 raise MemoryError("a process of this simulation is gone") from None
             if found is None:
                 return None
             if isinstance(found, Played):
-                parts[number] = found
+                parts[pipe] = found
             else:
-                progress[number] = found
+                progress[pipe] = found
         if should_stop is not None and should_stop():
             stop.set()
         if on_progress is not None:
-            on_progress(
-                min(now for now, _ in progress.values()), sum(done for _, done in progress.values()), total
-            )
-    return [parts[number] for number in range(len(pipes))]
+            times_s, done = zip(*progress.values(), strict=True)
+            on_progress(min(times_s), sum(done), total)
+    return [parts[pipe] for pipe in pipes]
 
 
 def _work(cluster: Cluster, mine: range, play: Play, pipe: "Connection", stop: Any) -> None:
@@ -120,16 +117,11 @@ def _work(cluster: Cluster, mine: range, play: Play, pipe: "Connection", stop: A
     try:
         cluster.traffic.keep_to(mine)
         interrupted, stalled = play(cluster, lambda now_s, done, _: pipe.send((now_s, done)), stop.is_set)
-        cluster.traffic.close()
-        records = {}
-        for replica in (cluster.replicas[index] for index in mine):
-            replica.books.close(len(replica.under_way))
-            records[replica.index] = replica.records
-            replica.records.pack(0, 0)
-            if isinstance(replica.books, SharingBooks):
-                replica.records.prefix_hits = replica.books.hit_tokens, replica.books.looked_up_tokens
-        traffic = cluster.traffic
-        pipe.send(Played(records, cluster.refused, traffic.arrived, cluster.clock.now, interrupted, stalled))
+        cluster.close()
+        records = {index: cluster.replicas[index].records for index in mine}
+        for each in records.values():
+            each.pack(0, 0)
+        pipe.send(Played(records, cluster.refused, cluster.arrived, cluster.clock.now, interrupted, stalled))
     except MemoryError:
         raise SystemExit(1) from None
     except BaseException:  # whatever it is: it can be sent, but not where it was raised

@@ -36,7 +36,7 @@ class Placed(NamedTuple):
 
     request: Request
     replica: int
-    job: Job
+    job: Job | None  # None: it can never be served
 
 
 class Feed:
