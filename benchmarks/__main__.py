@@ -4,7 +4,7 @@ import sys
 from collections.abc import Callable
 
 from benchmarks import conformance, cost, coverage, growth, laws, plan, reading, speed, sweeping
-from simulator import cli
+from simulator.cli import main as cli
 
 PARTS: dict[str, Callable[[], int]] = {
     "speed": speed.main,

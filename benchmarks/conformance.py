@@ -21,15 +21,15 @@ import numpy as np
 from policies.routing.round_robin import RoundRobin
 from policies.scheduling.vllm_v0 import VllmV0
 from policies.scheduling.vllm_v1 import VllmV1
-from simulator.cluster import Cluster
-from simulator.cost import StepShape
-from simulator.deployment import colocated
-from simulator.engine import assemble, unfold
+from simulator.cluster.cluster import Cluster
+from simulator.cluster.deployment import colocated
+from simulator.cluster.simulate import assemble, unfold
 from simulator.errors import StallError
-from simulator.limits import Limits
 from simulator.policy import Scheduler
-from simulator.replica import Replica
-from simulator.request import Job, RequestState
+from simulator.replica.cost import StepShape
+from simulator.replica.limits import Limits
+from simulator.replica.replica import Replica
+from simulator.replica.request import Job, RequestState
 from simulator.workload.workload import Workload
 
 SHIPPED = Path(__file__).parent / "recordings"

@@ -5,7 +5,7 @@ import timeit
 
 from hardware_profiles import AnalyticCost, HardwareCost, TabulatedCost, load_gpu, load_model, step_cost
 from hardware_profiles.fit import step_shape
-from simulator.cost import StepShape
+from simulator.replica.cost import StepShape
 
 Check = tuple[str, float, float, str]  # what, measured, bar, unit
 

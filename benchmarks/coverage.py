@@ -14,9 +14,9 @@ from functools import partial
 import numpy as np
 
 from benchmarks import single_server as queue
-from experiments.capacity import Answer, Ask, Bound, Plan, Seen, highest_rate
-from experiments.stats import Interval, batch_means, batch_quantile, interval
-from experiments.warmup import mser5
+from simulator.stats import Interval, batch_means, batch_quantile, interval
+from simulator.studies.capacity.search import Answer, Ask, Bound, Plan, Seen, highest_rate
+from simulator.studies.warmup import mser5
 
 EXPERIMENTS = 1000
 SIMULATED = 10  # of them also by the simulator, whose waits must be the recursion's

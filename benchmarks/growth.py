@@ -16,11 +16,11 @@ import numpy as np
 
 from benchmarks.speed import report
 from benchmarks.works import W1, W2, Check, Work, cpu_s, poisson, prepare
-from simulator.cluster import Cluster
-from simulator.deployment import colocated
-from simulator.engine import assemble, play, unfold
-from simulator.equip import Server, equip, make_policy
-from simulator.scenario import Scenario
+from simulator.cluster.cluster import Cluster
+from simulator.cluster.deployment import colocated
+from simulator.cluster.simulate import assemble, play, unfold
+from simulator.scenario.resolve import Server, equip, make_policy
+from simulator.scenario.scenario import Scenario
 from simulator.workload import Workload
 
 MOST = {

@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 
 # By name, because the tests are not type-checked.
 CASES: Any = import_module("tests.cluster_cases")
-LAWS: Any = import_module("tests.test_cluster_laws")
+LAWS: Any = import_module("tests.laws.test_cluster_laws")
 CHOICES: Any = import_module("tests.engine_cases").CHOICES
 
 LEAST_CASES = 2000

@@ -7,7 +7,7 @@ from typing import Any
 import matplotlib as mpl
 
 from benchmarks import peers
-from experiments._figures import BLUE, GREY, ORANGE, STYLE, axes, label_panels
+from simulator.report.style import BLUE, GREY, ORANGE, STYLE, axes, label_panels
 
 _AXES = {
     "requests": "requests (8/s, 1 replica)",

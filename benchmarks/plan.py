@@ -17,11 +17,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from experiments._runs import close_pools
-from experiments.plan import Found, find, judge_lines
-from experiments.plan_runs import Runs
-from experiments.plan_space import Line, PlanFile
-from experiments.sweep import Kept
+from simulator.studies.plan.plan import Found, find, judge_lines
+from simulator.studies.plan.runs import Runs
+from simulator.studies.plan.space import Line, PlanFile
+from simulator.studies.processes import close_pools
+from simulator.studies.sweep.sweep import Kept
 
 MOST_OVER, MOST_SHARE, MOST_S = 0.03, 0.15, 300.0
 

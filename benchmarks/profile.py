@@ -112,7 +112,7 @@ def _child(out: str, folder: str, settings: list[str]) -> int:
     signal.signal(signal.SIGPROF, sample)
     os.register_at_fork(after_in_child=begin)
     signal.setitimer(signal.ITIMER_PROF, EVERY_S, EVERY_S)
-    from simulator import cli
+    from simulator.cli import main as cli
 
     command = ["run", "--no-plot", "--out", folder]
     code = cli.main(command + [part for each in settings for part in ("--set", each)])

@@ -6,14 +6,14 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from experiments.capacity import Ask, Seen
 from policies.routing.round_robin import RoundRobin
 from policies.scheduling.vllm_v1 import VllmV1
-from simulator.cost import StepShape
-from simulator.deployment import colocated
-from simulator.engine import simulate
-from simulator.limits import Limits
+from simulator.cluster.deployment import colocated
+from simulator.cluster.simulate import simulate
+from simulator.replica.cost import StepShape
+from simulator.replica.limits import Limits
 from simulator.rng import stream
+from simulator.studies.capacity.search import Ask, Seen
 from simulator.workload import Workload
 
 Floats = NDArray[np.float64]

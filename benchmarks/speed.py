@@ -15,7 +15,7 @@ from benchmarks.works import W1, W2, W3, W4, Check, Pair, Work, many, pair, prep
 
 WORST_RATIO = 2.0
 HELP_S = 0.25
-HELP = [sys.executable, "-m", "simulator.cli", "--help"]
+HELP = [sys.executable, "-m", "simulator.cli.main", "--help"]
 
 
 @dataclass(frozen=True)

@@ -67,7 +67,7 @@ def _command(study: Path, out: Path, jobs: int) -> list[str]:
     return [
         sys.executable,
         "-m",
-        "simulator.cli",
+        "simulator.cli.main",
         "sweep",
         str(study),
         "--out",

@@ -9,14 +9,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-import simulator.cli  # noqa: F401 (says how garbage is collected, for what is timed here too)
+import simulator.cli.main  # noqa: F401 (says how garbage is collected, for what is timed here too)
 from benchmarks.child import Cost, measure
 from benchmarks.reference_loop import reference_loop
 from benchmarks.reference_pools import disaggregated_loop, least_loaded_loop
-from simulator.cluster import Cluster
-from simulator.engine import assemble, play
-from simulator.equip import Server, deploy, servers
-from simulator.scenario import Scenario, default_scenario
+from simulator.cluster.cluster import Cluster
+from simulator.cluster.simulate import assemble, play
+from simulator.scenario.resolve import Server, deploy, servers
+from simulator.scenario.scenario import Scenario, default_scenario
 from simulator.workload import Workload, build
 
 ROOT = Path(__file__).parent.parent
@@ -49,7 +49,7 @@ class Work:
     def command(self, out: Path) -> list[str]:
         """Return the command that runs it and leaves all result files but the picture."""
         settings = [part for each in self.settings for part in ("--set", each)]
-        return [sys.executable, "-m", "simulator.cli", "run", "--no-plot", "--out", str(out), *settings]
+        return [sys.executable, "-m", "simulator.cli.main", "run", "--no-plot", "--out", str(out), *settings]
 
     def with_settings(self, name: str, *settings: str) -> "Work":
         """Return it with more settings, without bars."""

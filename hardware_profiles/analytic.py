@@ -31,7 +31,7 @@ import numpy as np
 from hardware_profiles.gpu import EngineOverheads, Gpu, MeasuredRange
 from hardware_profiles.model import Model
 from hardware_profiles.step_cost import SATURATING_DECODES, HardwareCost, all_reduce_s, packing_loss_factor
-from simulator.cost import DecodePiece, StepShape
+from simulator.replica.cost import DecodePiece, StepShape
 
 # Passes over whole activations that every GPU makes: norms and residuals. The rest is divided. Chosen on the
 # tables of 2 to 8 GPUs: prefill within 2 to 7 % and decode within 2 to 7 % of them on average.

@@ -11,7 +11,7 @@ from hardware_profiles.model import Model
 from hardware_profiles.step_cost import HardwareCost
 from hardware_profiles.tables import Floats
 from hardware_profiles.tabulated import TabulatedCost
-from simulator.cost import StepShape
+from simulator.replica.cost import StepShape
 
 # Of each free coefficient: least value, largest value, typical size of a change.
 BOUNDS = {

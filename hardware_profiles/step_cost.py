@@ -9,15 +9,15 @@ from numpy.typing import NDArray
 
 from hardware_profiles.gpu import EngineOverheads, Gpu, MeasuredRange
 from hardware_profiles.model import Model
-from simulator.cost import StepShape
 from simulator.errors import InputError
+from simulator.replica.cost import StepShape
 
 TENSOR_PARALLEL = (1, 2, 4, 8)
 SATURATING_DECODES = 128  # beyond as many, a prefill in the batch slows decode attention no further
 
 
 class HardwareCost(ABC):
-    """Step times of ``model`` on ``tensor_parallel`` GPUs; a ``simulator.cost.CostModel``.
+    """Step times of ``model`` on ``tensor_parallel`` GPUs; a ``simulator.replica.cost.CostModel``.
 
     A pure function of the step's shape: equal shapes give equal floats, whatever was asked before.
     ``overheads`` are the GPU's for an asynchronous engine unless given; ``block_size`` prices swapping.

@@ -30,7 +30,7 @@ from hardware_profiles.gpu import EngineOverheads, Gpu, MeasuredRange
 from hardware_profiles.model import Model
 from hardware_profiles.step_cost import HardwareCost, all_reduce_s, packing_loss_factor
 from hardware_profiles.tables import Floats, OperatorTable
-from simulator.cost import DecodePiece, StepShape
+from simulator.replica.cost import DecodePiece, StepShape
 
 _MEMO = 65_536  # largest key of the memos, to bound them
 

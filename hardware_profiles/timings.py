@@ -20,8 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hardware_profiles.files import read_text
-from simulator.cost import StepShape
 from simulator.errors import InputError
+from simulator.replica.cost import StepShape
 
 COUNTS = ("prefill_tokens", "prior_context_tokens", "decode_seqs", "decode_context_tokens")
 _MOST = 10**12  # tokens in a step; beyond is a mistake, and would not be exact in a double

@@ -9,18 +9,18 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from simulator.errors import InputError, StallError
-    from simulator.result import Result
-    from simulator.runner import run
-    from simulator.scenario import Scenario
+    from simulator.results.result import Result
+    from simulator.scenario.run import run
+    from simulator.scenario.scenario import Scenario
 
 __all__ = ["InputError", "Result", "Scenario", "StallError", "load", "run"]
 
 _HOMES = {
     "InputError": "simulator.errors",
-    "Result": "simulator.result",
-    "Scenario": "simulator.scenario",
+    "Result": "simulator.results.result",
+    "Scenario": "simulator.scenario.scenario",
     "StallError": "simulator.errors",
-    "run": "simulator.runner",
+    "run": "simulator.scenario.run",
 }
 
 
@@ -35,6 +35,6 @@ def __getattr__(name: str) -> Any:
 
 def load(folder: str) -> "Result":
     """Return the result saved in ``folder``."""
-    from simulator.result import Result
+    from simulator.results.result import Result
 
     return Result.load(folder)

@@ -1,233 +1,42 @@
-"""The seams that policies implement: one file, one class, one method each."""
-
-import random
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Iterable, Sequence
-from typing import Any, ClassVar, Literal, NamedTuple, Protocol
-
-import numpy as np
-from numpy.typing import NDArray
-
-from simulator.ledger import Ledger
-from simulator.request import Job
-
-
-class Scheduler(ABC):
-    """Decides what one replica computes in its next step: subclass it in a file of its own."""
-
-    default_block_size: ClassVar[int] = 16  # tokens in a KV block, unless the scenario says otherwise
-    null_blocks: ClassVar[int] = 0  # KV blocks that the engine keeps for itself
-    reserves_whole: ClassVar[bool] = False  # running requests hold the KV blocks for all of their output
-    overrun_tokens: ClassVar[int] = 0  # tokens beyond max_model_len that a sequence gets before it stops
-
-    def splits_prompts(self) -> bool:
-        """Whether a prompt may be computed over several steps.
-
-        Where it may not, the engine needs a token budget that holds the longest sequence.
-        """
-        return True
-
-    def pipeline_depth(self) -> int:
-        """Steps that are planned before the first of them has ended; 2 is asynchronous scheduling."""
-        return 1
-
-    def prefix_cache(self) -> Literal["blocks", "radix"] | None:
-        """How requests that begin alike share their KV: not at all, by full blocks, or by a radix tree."""
-        return None
-
-    def reuses_partial_blocks_first(self) -> bool:
-        """With shared blocks: whether a freed block that can never be hit is the next to be reused."""
-        return True
-
-    def coast_spare_blocks(self) -> int | None:
-        """Return how many KV blocks a step has to leave free for the engine to run it without asking.
-
-        Asked for only while nobody waits and every running job decodes, where most policies would do
-        nothing but ``decode_all()``. None: ``plan`` wants to be asked every time.
-        """
-        return None
-
-    def queue_key(self) -> Callable[[Job], Any] | None:
-        """Return what orders the waiting queue (smallest first); None: first come, first served."""
-        return None
-
-    @abstractmethod
-    def plan(self, step: Ledger) -> None:
-        """Write the plan of the next step with the ledger's verbs."""
-
-
-class ReplicaView(Protocol):
-    """What routing, admission and migration may see of a replica."""
-
-    @property
-    def outstanding_tokens(self) -> int:
-        """Known tokens of its unfinished requests: queued, being computed and in the cache."""
-        ...
-
-    @property
-    def outstanding_requests(self) -> int:
-        """Unfinished requests."""
-        ...
-
-    @property
-    def waiting_requests(self) -> int:
-        """Requests that are queued."""
-        ...
-
-    @property
-    def running(self) -> Collection[Job]:
-        """Requests that are running, in order of admission."""
-        ...
-
-    @property
-    def free_blocks(self) -> int:
-        """KV blocks that are free."""
-        ...
-
-    @property
-    def total_blocks(self) -> int:
-        """KV blocks that requests can use."""
-        ...
-
-    @property
-    def block_size(self) -> int:
-        """Tokens in a KV block."""
-        ...
-
-    @property
-    def last_step_s(self) -> float:
-        """Duration of the step planned last: the time between tokens of those who decode; 0 at first."""
-        ...
-
-    def cached_tokens(self, job: Job) -> int:
-        """Known tokens of a request that the replica's prefix cache holds; 0 without one."""
-        ...
-
-    def predicted_ttft_s(self, job: Job) -> float:
-        """Seconds until a request that came now would have its first token, as far as can be told.
-
-        What is queued and the request's own prompt, at the speed of the steps that compute prompts.
-        """
-        ...
-
-
-def least_loaded(replicas: Sequence[ReplicaView]) -> int:
-    """Return the index of the replica with the fewest outstanding tokens, the first of equals.
-
-    Cheaper than to look at each where there are many: a cluster's sequence of replicas keeps a heap.
-    """
-    find: Callable[[], int] | None = getattr(replicas, "least_loaded", None)
-    if find is not None:
-        return find()
-    loads = [replica.outstanding_tokens for replica in replicas]
-    return loads.index(min(loads))
-
-
-def place_of(replica: ReplicaView, replicas: Sequence[ReplicaView]) -> int | None:
-    """Return the index of a replica, None if it is not there (any more); as cheap as ``least_loaded``."""
-    find: Callable[[object], int | None] | None = getattr(replicas, "place", None)
-    if find is not None:
-        return find(replica)
-    return next((index for index, each in enumerate(replicas) if each is replica), None)
-
-
-class Router(Protocol):
-    """Decides which replica serves an arriving request.
-
-    A router with an attribute ``looks_at_load = False`` decides all of it beforehand, from the requests
-    alone; replicas then need not wait for one another.
-    """
-
-    def route(self, job: Job, replicas: Sequence[ReplicaView], draw: random.Random) -> int:
-        """Return the index of the chosen replica; ``draw`` is the policy's own random stream."""
-        ...
-
-
-class Admission(Protocol):
-    """Decides whether a request is served at all, when it arrives; a refused one ends as rejected."""
-
-    def admit(self, job: Job, replica: ReplicaView, now_s: float, draw: random.Random) -> bool:
-        """Whether the replica that the router chose takes the request; ``draw`` is a stream of its own."""
-        ...
-
-
-class Abandonment(Protocol):
-    """Decides when the system drops a request that it has begun to serve or has left waiting."""
-
-    def drop_s(self, job: Job, tokens: int) -> float:
-        """Return when to drop a request that has got so many tokens, unless another comes by then.
-
-        ``math.inf`` for never. Asked when it arrives, and again at the time given if it got tokens meanwhile.
-        """
-        ...
-
-
-class Delivery(Protocol):
-    """Decides when generated tokens are handed to their readers."""
-
-    def deliver(
-        self, generated_s: NDArray[np.float64], starts: NDArray[np.int64], rng: np.random.Generator
-    ) -> NDArray[np.float64]:
-        """Return the time at which each token is delivered, never before it was generated.
-
-        The tokens of a request are in order, those of request k begin at ``starts[k]``; ``rng`` is a
-        stream of its own.
-        """
-        ...
-
-
-class Move(NamedTuple):
-    """A running request that is to go on elsewhere."""
-
-    job: Job
-    source: int  # index of the replica that it runs on
-    destination: int
-
-
-class Migration(Protocol):
-    """Decides which running requests are moved to other replicas, KV and all, while they decode."""
-
-    interval_s: float  # how often it is asked
-
-    def moves(self, replicas: Sequence[ReplicaView], now_s: float) -> Iterable[Move]:
-        """Return the moves to begin now; requests that are on the move already are not to be moved."""
-        ...
-
-
-class Roles(Protocol):
-    """Decides which replicas of a disaggregated cluster change between computing prompts and decoding."""
-
-    interval_s: float  # how often it is asked
-
-    def switch(
-        self, prefill: Sequence[ReplicaView], decode: Sequence[ReplicaView], now_s: float
-    ) -> ReplicaView | None:
-        """Return the replica that is to change its role now, or None; neither side may be left empty.
-
-        What it has begun it finishes: prompts are handed off as before, decodes stay to their end.
-        """
-        ...
-
-
-class PoolView(NamedTuple):
-    """What a scaling policy sees of its pool: all replicas, or those of one role."""
-
-    replicas: Sequence[ReplicaView]  # that take requests now
-    coming: int  # replicas that will: on order, loading, or under repair after a crash
-    unplaced: Collection[Job]  # requests that wait until any replica takes them
-
-
-class Scaler(Protocol):
-    """Decides how many replicas a pool is to have; each pool has an instance of its own."""
-
-    interval_s: float  # how often it is asked
-
-    def target(self, pool: PoolView, now_s: float) -> int:
-        """Return how many replicas the pool is to have, those that are coming included.
-
-        It is kept within the pool's bounds, and at least 1 while requests are unplaced.
-        """
-        ...
+"""All that the author of a policy imports: the seams, and the types that stand in them."""
+
+from simulator.cluster.policy import (
+    Abandonment,
+    Admission,
+    Migration,
+    Move,
+    PoolView,
+    Roles,
+    Router,
+    Scaler,
+    least_loaded,
+    place_of,
+)
+from simulator.replica.cost import StepShape
+from simulator.replica.ledger import Ledger
+from simulator.replica.policy import ReplicaView, Scheduler
+from simulator.replica.request import Job
+from simulator.results.delivery import Delivery
+
+__all__ = [
+    "Abandonment",
+    "Admission",
+    "Delivery",
+    "Job",
+    "Ledger",
+    "Migration",
+    "Move",
+    "PoolView",
+    "ReplicaView",
+    "Roles",
+    "Router",
+    "Scaler",
+    "Scheduler",
+    "StepShape",
+    "check_share",
+    "least_loaded",
+    "place_of",
+]
 
 
 def check_share(name: str, value: float) -> None:

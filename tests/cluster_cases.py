@@ -5,12 +5,12 @@ import dataclasses
 import numpy as np
 from hypothesis import strategies as st
 
-from simulator import engine
-from simulator.cluster import Cluster
-from simulator.deployment import Deployment, Fault, Faults, HandOff, Link, Pool, Scaling
-from simulator.discover import discover, load
-from simulator.engine import Outcome
+from simulator.cluster import simulate as engine
+from simulator.cluster.cluster import Cluster
+from simulator.cluster.deployment import Deployment, Fault, Faults, HandOff, Link, Pool, Scaling
+from simulator.cluster.simulate import Outcome
 from simulator.policy import Move
+from simulator.scenario.discover import discover, load
 from simulator.workload.workload import Workload
 from tests.engine_cases import CHOICES, ROUTING, scenarios
 

@@ -6,12 +6,12 @@ import numpy as np
 from hypothesis import strategies as st
 
 from policies.routing.round_robin import RoundRobin
-from simulator import engine
-from simulator.cluster import Cluster
-from simulator.deployment import colocated
-from simulator.discover import discover, load
-from simulator.engine import Outcome, simulate
-from simulator.limits import Limits
+from simulator.cluster import simulate as engine
+from simulator.cluster.cluster import Cluster
+from simulator.cluster.deployment import colocated
+from simulator.cluster.simulate import Outcome, simulate
+from simulator.replica.limits import Limits
+from simulator.scenario.discover import discover, load
 from simulator.workload.workload import Workload
 
 SCHEDULING = discover("scheduling")

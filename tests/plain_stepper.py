@@ -6,7 +6,7 @@ model. The policies are written again here from their published rules, in the en
 
 from dataclasses import dataclass, field
 
-from simulator.cost import StepShape
+from simulator.replica.cost import StepShape
 
 
 @dataclass(eq=False)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from simulator import cli
+from simulator.cli import main as cli
 
 ROOT = str(Path(__file__).parent.parent)
 TRACE = "arrival_s,prompt_tokens,output_tokens\n"
@@ -38,7 +38,7 @@ def one_line(stderr: str) -> str:
 
 
 def command(*arguments: str) -> list[str]:
-    return [sys.executable, "-m", "simulator.cli", *arguments]
+    return [sys.executable, "-m", "simulator.cli.main", *arguments]
 
 
 def environment() -> dict[str, str]:

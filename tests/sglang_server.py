@@ -1,9 +1,9 @@
 """A replica under SGLang's policy that the tests step by hand."""
 
 from policies.scheduling.sglang import Sglang
-from simulator.engine import books_for
-from simulator.limits import Limits
-from simulator.request import Job
+from simulator.cluster.simulate import books_for
+from simulator.replica.limits import Limits
+from simulator.replica.request import Job
 from simulator.workload.workload import Workload
 
 

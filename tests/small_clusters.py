@@ -4,15 +4,15 @@ import numpy as np
 
 from policies.routing.round_robin import RoundRobin
 from policies.scheduling.vllm_v1 import VllmV1
-from simulator import engine
-from simulator.deployment import Deployment, HandOff, Link, Pool
-from simulator.engine import Outcome
-from simulator.limits import Limits
+from simulator.cluster import simulate as engine
+from simulator.cluster.deployment import Deployment, HandOff, Link, Pool
+from simulator.cluster.simulate import Outcome
 from simulator.policy import Move
+from simulator.replica.limits import Limits
 from simulator.workload.workload import Workload
 from tests.cluster_cases import KV_BYTES
 from tests.engine_cases import EvenCost
-from tests.test_cluster_laws import check
+from tests.laws.test_cluster_laws import check
 
 SECOND = EvenCost(1.0)
 ROOMY = Limits(64, 4096, 4096, 10_000, 16)

@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from simulator.request import Job
+from simulator.policy import Job
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 import math
 
-from simulator.request import Job
+from simulator.policy import Job
 
 
 class Never:

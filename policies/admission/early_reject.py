@@ -3,8 +3,7 @@
 import random
 from dataclasses import dataclass
 
-from simulator.policy import ReplicaView
-from simulator.request import Job
+from simulator.policy import Job, ReplicaView
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,7 @@
 
 import random
 
-from simulator.policy import ReplicaView
-from simulator.request import Job
+from simulator.policy import Job, ReplicaView
 
 
 class Everybody:

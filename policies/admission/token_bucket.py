@@ -4,8 +4,7 @@ import random
 from dataclasses import dataclass, field
 from typing import Literal
 
-from simulator.policy import ReplicaView
-from simulator.request import Job
+from simulator.policy import Job, ReplicaView
 
 
 @dataclass

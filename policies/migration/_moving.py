@@ -1,7 +1,6 @@
 """What migration policies share: how free a replica is, whom they may move, and where there is room."""
 
-from simulator.policy import ReplicaView
-from simulator.request import Job
+from simulator.policy import Job, ReplicaView
 
 
 class Resting:

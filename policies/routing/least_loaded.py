@@ -3,8 +3,7 @@
 import random
 from collections.abc import Sequence
 
-from simulator.policy import ReplicaView, least_loaded
-from simulator.request import Job
+from simulator.policy import Job, ReplicaView, least_loaded
 
 
 class LeastLoaded:

@@ -4,8 +4,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from simulator.policy import ReplicaView
-from simulator.request import Job
+from simulator.policy import Job, ReplicaView
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,7 @@ from collections.abc import Callable, Iterable
 from operator import attrgetter
 from typing import Any, Literal
 
-from simulator.cost import StepShape
-from simulator.ledger import Ledger
-from simulator.request import Job
+from simulator.policy import Job, Ledger, StepShape
 
 Mechanism = Literal["recompute", "swap", "cheapest"]
 VictimRule = Literal["latest", "priority", "most_slack", "least_progress"]

@@ -5,10 +5,7 @@ from collections.abc import Callable, Iterable
 from heapq import merge
 from typing import ClassVar
 
-from simulator.cost import StepShape
-from simulator.ledger import Ledger
-from simulator.policy import Scheduler
-from simulator.request import Job
+from simulator.policy import Job, Ledger, Scheduler, StepShape
 
 
 class Ranked(Scheduler):

@@ -5,8 +5,7 @@ from enum import Enum, auto
 from typing import Literal
 
 from policies.scheduling._sglang_running import LONGEST_EXPECTED, RunningBatch, allowed_tokens
-from simulator.ledger import Ledger
-from simulator.request import Job
+from simulator.policy import Job, Ledger
 
 
 class Added(Enum):

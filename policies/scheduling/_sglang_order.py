@@ -4,7 +4,7 @@ import random
 from typing import Literal
 
 from policies.scheduling._sglang_running import allowed_tokens
-from simulator.ledger import Ledger
+from simulator.policy import Ledger
 
 Rule = Literal["fcfs", "lpm", "dfs-weight", "lof", "random"]
 

@@ -3,8 +3,7 @@
 from collections.abc import Iterator
 from typing import Literal
 
-from simulator.ledger import Ledger
-from simulator.request import Job
+from simulator.policy import Job, Ledger
 
 INITIAL_RATIO, LEAST_SHARE, DECAY_STEPS = 0.7, 0.14, 600  # of the tokens still allowed, the share to come
 LONGEST_EXPECTED = 4096  # tokens to come beyond which no request is expected to go

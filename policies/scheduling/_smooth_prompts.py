@@ -2,9 +2,7 @@
 
 from bisect import bisect_right
 
-from simulator.cost import StepShape
-from simulator.ledger import Ledger
-from simulator.request import Job
+from simulator.policy import Job, Ledger, StepShape
 
 # A preempted request is brought back this long before its reader runs out, if blocks are short.
 BACK_BEFORE_S = 1.0

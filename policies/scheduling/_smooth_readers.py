@@ -6,8 +6,7 @@ from itertools import islice
 from math import inf
 from operator import itemgetter
 
-from simulator.ledger import Ledger
-from simulator.request import Job
+from simulator.policy import Job, Ledger
 
 _key = itemgetter(0)
 

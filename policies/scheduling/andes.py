@@ -3,10 +3,7 @@
 from dataclasses import dataclass, field
 
 from policies.scheduling._preemption import Mechanism, fill, give_way, go_on, make_room, start
-from simulator.cost import StepShape
-from simulator.ledger import Ledger
-from simulator.policy import Scheduler, check_share
-from simulator.request import Job
+from simulator.policy import Job, Ledger, Scheduler, StepShape, check_share
 
 
 @dataclass

@@ -3,8 +3,7 @@
 from dataclasses import dataclass
 
 from policies.scheduling._preemption import Mechanism, VictimRule, fill, go_on, make_room
-from simulator.ledger import Ledger
-from simulator.policy import Scheduler, check_share
+from simulator.policy import Ledger, Scheduler, check_share
 
 
 @dataclass(frozen=True)

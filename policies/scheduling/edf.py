@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from policies.scheduling._ranked import Ranked
-from simulator.request import Job
+from simulator.policy import Job
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,7 @@ from dataclasses import dataclass, field
 from math import ceil, floor, log2
 
 from policies.scheduling._ranked import Ranked, prompt_token_s
-from simulator.cost import StepShape
-from simulator.ledger import Ledger
-from simulator.request import Job
+from simulator.policy import Job, Ledger, StepShape
 
 
 @dataclass

@@ -3,8 +3,7 @@
 from dataclasses import dataclass, field
 
 from policies.scheduling._ranked import Ranked, prompt_token_s
-from simulator.ledger import Ledger
-from simulator.request import Job
+from simulator.policy import Job, Ledger
 
 
 @dataclass

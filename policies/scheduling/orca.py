@@ -3,8 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from simulator.ledger import Ledger
-from simulator.policy import Scheduler
+from simulator.policy import Ledger, Scheduler
 
 
 @dataclass(frozen=True)

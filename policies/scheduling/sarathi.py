@@ -4,9 +4,7 @@ from copy import copy
 from dataclasses import dataclass
 
 from policies.scheduling._preemption import make_room, ongoing, start
-from simulator.ledger import Ledger
-from simulator.policy import Scheduler, check_share
-from simulator.request import Job
+from simulator.policy import Job, Ledger, Scheduler, check_share
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,7 @@ from typing import ClassVar, Literal
 from policies.scheduling._sglang_extend import Added, ExtendBatch
 from policies.scheduling._sglang_order import Rule, sort_waiting
 from policies.scheduling._sglang_running import RunningBatch
-from simulator.ledger import Ledger
-from simulator.policy import Scheduler
-from simulator.request import Job
+from simulator.policy import Job, Ledger, Scheduler
 
 
 @dataclass

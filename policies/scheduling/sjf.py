@@ -1,7 +1,7 @@
 """Shortest job first: of those who wait, the one with the shortest predicted output starts next."""
 
 from policies.scheduling._ranked import Ranked
-from simulator.request import Job
+from simulator.policy import Job
 
 
 class Sjf(Ranked):

@@ -6,10 +6,7 @@ from typing import Any, ClassVar
 
 from policies.scheduling._smooth_prompts import Prompts
 from policies.scheduling._smooth_readers import Readers
-from simulator.cost import StepShape
-from simulator.ledger import Ledger
-from simulator.policy import Scheduler
-from simulator.request import Job
+from simulator.policy import Job, Ledger, Scheduler, StepShape
 
 NEAR_S = 0.5  # a reader who runs out within this counts as one who waits
 

@@ -4,9 +4,7 @@ from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import ClassVar, Literal
 
-from simulator.ledger import Ledger
-from simulator.policy import Scheduler, check_share
-from simulator.request import Job
+from simulator.policy import Job, Ledger, Scheduler, check_share
 
 _arrival = attrgetter("arrival_s")
 

@@ -4,9 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
-from simulator.ledger import Ledger
-from simulator.policy import Scheduler, check_share
-from simulator.request import Job
+from simulator.policy import Job, Ledger, Scheduler, check_share
 
 
 @dataclass(frozen=True)

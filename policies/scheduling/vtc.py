@@ -5,8 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from policies.scheduling._ranked import Ranked
-from simulator.ledger import Ledger
-from simulator.request import Job
+from simulator.policy import Job, Ledger
 
 
 @dataclass

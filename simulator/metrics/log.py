@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from simulator.errors import InputError
 from simulator.metrics.reduce import Kept, per_request, pooled
 from simulator.metrics.segments import Floats, Ints, cut, row_max, row_quantile
-from simulator.request import RequestState
+from simulator.replica.request import RequestState
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,7 +7,7 @@ import numpy as np
 from simulator.metrics.log import RequestLog
 from simulator.metrics.options import Slo, UserModel
 from simulator.metrics.segments import Floats
-from simulator.request import RequestState
+from simulator.replica.request import RequestState
 
 _BLOCKS = 10
 _FEWEST_REQUESTS = 100  # below this a trend cannot be told from luck

@@ -7,7 +7,7 @@ import numpy as np
 from simulator.metrics.distribution import share
 from simulator.metrics.log import RequestLog
 from simulator.metrics.options import Slo, UserModel
-from simulator.request import RequestState
+from simulator.replica.request import RequestState
 
 
 def measure(log: RequestLog, user: UserModel, slo: Slo) -> dict[str, Any]:

@@ -1,0 +1,1 @@
+"""Commands that belong to the experiments; servesim finds them by file name."""

@@ -1,0 +1,99 @@
+"""``servesim validate``: measured servers re-simulated, the errors, and whether the promised accuracy holds."""
+
+import json
+import sys
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from simulator.errors import InputError
+
+if TYPE_CHECKING:
+    from experiments.validation.scores import Score
+
+BAR_MISSED = 1
+
+
+def validate(
+    only: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="NAME", help="Only this set of measured rows; may be repeated."),
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Folder for results.json and scatter.png.")] = Path(
+        "servesim-out/validate"
+    ),
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Fewer rows of the large sets; n is printed.")
+    ] = False,
+) -> None:
+    """Re-simulate measured servers and print the errors; exit 1 if an accuracy bar is missed."""
+    from experiments.validation.bars import BARS
+    from experiments.validation.report import bars_text, rows_text, summary_text
+    from experiments.validation.scatter import scatter
+    from experiments.validation.scores import judge
+
+    runs = sets()
+    for name in only or []:
+        if name not in runs:
+            raise InputError(f"--set {name}: expected one of {', '.join(runs)}")
+    chosen = [name for name in runs if not only or name in only]
+    out.mkdir(parents=True, exist_ok=True)
+    began_s = time.monotonic()
+    scores: list[Score] = []
+    if quick:
+        print(
+            "quick: every 4th closed-loop row, every 10th table row, stages a tenth as long, no TensorRT-LLM bursts"
+        )
+    for name in chosen:
+        own = list(runs[name](quick))
+        scores += own
+        sys.stdout.write(rows_text(name, own))
+        sys.stdout.flush()
+    sys.stdout.write(summary_text(scores))
+    verdicts = [judge(bar, scores) for bar in BARS if bar.set_name in chosen]
+    scatter(scores, out / "scatter.png")
+    results = {
+        "quick": quick,
+        "bars": [
+            {
+                "set": v.bar.set_name, "what": v.bar.what, "statistic": v.bar.statistic,
+                "limit_pct": v.bar.limit_pct, "reached_pct": _finite(v.reached_pct), "n": v.n,
+                "not_simulated": v.missing, "holds": v.holds,
+            }
+            for v in verdicts
+        ],
+        "scores": [asdict(score) | {"error_pct": _finite(score.error_pct)} for score in scores],
+    }  # fmt: skip
+    (out / "results.json").write_text(json.dumps(results, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    print(
+        f"{time.monotonic() - began_s:.0f} s; {out / 'results.json'}, {out / 'scatter.png'}", file=sys.stderr
+    )
+    sys.stdout.write(bars_text(verdicts))
+    if not all(verdict.holds for verdict in verdicts):
+        raise typer.Exit(BAR_MISSED)
+
+
+def sets() -> "dict[str, Callable[[bool], Iterable[Score]]]":
+    """Return name -> what re-simulates a set, ``quick`` or in full."""
+    from experiments.validation import sets as measured
+    from experiments.validation.step_tables import step_tables
+
+    def loop(chosen: measured.ClosedLoopSet) -> "Callable[[bool], Iterable[Score]]":
+        return lambda quick: measured.closed_loop(chosen, quick)
+
+    return {
+        "step-tables": step_tables,
+        **{chosen.name: loop(chosen) for chosen in measured.CLOSED_LOOPS},
+        "per-request": measured.per_request,
+        "open-loop": measured.open_loops,
+        "step-cycles": measured.step_cycles,
+        "burst": measured.bursts,
+    }
+
+
+def _finite(value: float) -> float | None:
+    return value if value == value else None

@@ -1,0 +1,283 @@
+"""What the experiments c1 to c9 share: scenarios, cached runs, figures, and how a verdict is written down.
+
+An experiment is one file ``experiments/cN_name.py`` with a docstring, ``CLAIM_ID`` and ``run(study)``, which
+returns a ``Verdict``; it is found by its name.
+"""
+
+import csv
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from simulator.cli.terminal import counting
+from simulator.metrics.log import RequestLog
+from simulator.metrics.options import Origin, Slo, UserModel
+from simulator.metrics.reader import benefit_tokens, idle_latency_s, meets_token_slo
+from simulator.report.style import COLOURS, STYLE, axes, label_panels
+from simulator.scenario.scenario import Scenario
+from simulator.studies.processes import close_pools, code_digest, pool_of, whole
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = [
+    "COLOURS",
+    "ORIGINS",
+    "STYLE",
+    "Reading",
+    "Setting",
+    "Study",
+    "Summary",
+    "Verdict",
+    "axes",
+    "base_scenario",
+    "close_pools",
+    "label_panels",
+    "main",
+]
+
+Summary = dict[str, Any]
+Reading = tuple[UserModel | None, Slo | None]  # None: the scenario's own
+Traffic = Literal["chat", "long", "azure"]
+
+ORIGINS: tuple[Origin, ...] = ("arrival", "first_token")
+_POOL_FROM = 4  # simulations that are missing; fewer are not worth starting processes for
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What an experiment found, computed by the test that its file states."""
+
+    outcome: Literal["reproduced", "partly reproduced", "not reproduced"]
+    claim: str  # one sentence
+    numbers: str  # the figures that decide, with 95 % intervals, in a sentence or two
+
+
+class Study:
+    """What an experiment gets: its folder, its seeds, cached simulations, and where figures go."""
+
+    def __init__(self, out: Path, quick: bool = False, jobs: int = 1) -> None:
+        """``out`` is the folder of this experiment and is made; the cache is beside it, shared by all."""
+        self.out = out
+        self.quick = quick
+        self.jobs = jobs  # simulations at once
+        self.files: list[str] = []  # what was written into ``out``, in order
+        out.mkdir(parents=True, exist_ok=True)
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """0 to 2 in quick mode, else 0 to 4."""
+        return self.first_seeds(5)
+
+    def first_seeds(self, n: int) -> tuple[int, ...]:
+        """Return the first ``n`` seeds; in quick mode no more than three."""
+        return tuple(range(min(n, 3) if self.quick else n))
+
+    def summaries(
+        self,
+        scenarios: Sequence[Scenario],
+        *,
+        user: UserModel | None = None,
+        slo: Slo | None = None,
+        label: str = "simulating",
+    ) -> list[Summary]:
+        """Return ``Result.summary(user, slo)`` of every scenario, simulating those that are not cached."""
+        return self.readings(scenarios, [(user, slo)], label=label)[0]
+
+    def both_origins(
+        self,
+        scenarios: Sequence[Scenario],
+        *,
+        user: UserModel | None = None,
+        slo: Slo | None = None,
+        label: str = "simulating",
+    ) -> dict[Origin, list[Summary]]:
+        """Return the summaries under both readings of where the deadlines' clock starts, simulating once.
+
+        Only the measure changes, not what policies are told; ``user`` defaults to the standard reader.
+        """
+        options = vars(user or UserModel())
+        users = [UserModel(**{**options, "origin": origin}) for origin in ORIGINS]
+        return dict(
+            zip(ORIGINS, self.readings(scenarios, [(each, slo) for each in users], label=label), strict=True)
+        )
+
+    def readings(
+        self, scenarios: Sequence[Scenario], readings: Sequence[Reading], *, label: str = "simulating"
+    ) -> list[list[Summary]]:
+        """Return for each (user, slo) the summaries of all scenarios; each scenario is simulated once.
+
+        What is done is on disk at once: a run that was cut short goes on from there.
+        """
+        wanted = [[self._kept(scenario, reading, "json") for scenario in scenarios] for reading in readings]
+        missing = {
+            paths: scenario
+            for paths, scenario in zip(zip(*wanted, strict=True), scenarios, strict=True)
+            if not all(path.exists() for path in paths)
+        }
+        with counting(label) as on_done:
+            for done, (paths, found) in enumerate(self._measured(missing, readings), 1):
+                for path, summary in zip(paths, found, strict=True):
+                    with whole(path) as part:
+                        part.write_text(json.dumps(summary), encoding="utf-8")
+                on_done(done, len(missing))
+        return [[json.loads(path.read_text(encoding="utf-8")) for path in paths] for paths in wanted]
+
+    def per_request(
+        self, scenario: Scenario, columns: Sequence[str] = ("arrival_s", "token_offsets", "delivered_s")
+    ) -> dict[str, NDArray[Any]]:
+        """Return columns of a run, cached: any of ``RequestLog``'s (``ttft_s``, ``tbt_max_s``, ``state``, ...),
+
+        ``idle_s``, ``benefit_tokens`` and ``meets_token_slo`` under the scenario's own user, and columns of
+        the tables as ``requests.NAME``, ``tokens.NAME`` or ``steps.NAME``.
+        """
+        path = self._kept(scenario, sorted(columns), "npz")
+        if not path.exists():
+            found = _columns(scenario, columns)
+            with whole(path) as part:
+                np.savez_compressed(part, **found)  # type: ignore[arg-type]
+        with np.load(path) as kept:
+            return {name: kept[name] for name in columns}
+
+    def log(self, scenario: Scenario) -> RequestLog:
+        """Return the delivery record of a run, cached: what every metric is a function of."""
+        kept: dict[str, Any] = {}
+        kept |= self.per_request(scenario, [field.name for field in fields(RequestLog)])
+        return RequestLog(**{name: column if column.ndim else column.item() for name, column in kept.items()})
+
+    def save(self, figure: "Figure", name: str) -> None:
+        """Write a figure as PNG (200 dpi) and PDF."""
+        figure.savefig(self.out / f"{name}.png", dpi=200)
+        figure.savefig(self.out / f"{name}.pdf", metadata={"CreationDate": None})
+        self.files += [f"{name}.png", f"{name}.pdf"]
+
+    def table(self, name: str, columns: Mapping[str, Sequence[Any]]) -> None:
+        """Write the data behind a figure: columns of equal length as CSV."""
+        with (self.out / f"{name}.csv").open("w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file)
+            writer.writerow(columns)
+            writer.writerows(zip(*columns.values(), strict=True))
+        self.files.append(f"{name}.csv")
+
+    def _kept(self, scenario: Scenario, reading: Any, kind: str) -> Path:
+        """Where something about a scenario is kept: named after all that it depends on."""
+        content = [code_digest(), scenario.model_dump(mode="json"), reading]
+        text = json.dumps(content, sort_keys=True, default=vars)
+        return self.out.parent / "cache" / f"{hashlib.sha256(text.encode()).hexdigest()[:32]}.{kind}"
+
+    def _measured(
+        self, missing: dict[tuple[Path, ...], Scenario], readings: Sequence[Reading]
+    ) -> Iterator[tuple[tuple[Path, ...], list[Summary]]]:
+        if self.jobs == 1 or len(missing) < _POOL_FROM:
+            for paths, scenario in missing.items():
+                yield paths, _measure(scenario, readings)
+            return
+        from concurrent.futures import as_completed
+
+        pool = pool_of(self.jobs)
+        futures = {pool.submit(_measure, scenario, readings): paths for paths, scenario in missing.items()}
+        try:
+            for future in as_completed(futures):
+                yield futures[future], future.result()
+        finally:
+            for future in futures:
+                future.cancel()
+
+
+def base_scenario(
+    *,
+    model: str = "llama-3.1-8b",
+    gpu: str = "h100-80gb-sxm",
+    traffic: Traffic = "chat",
+    rate_rps: float,
+    requests: int,
+    seed: int,
+    overrides: Mapping[str, Any] | None = None,
+) -> Scenario:
+    """Return one replica of vLLM under one of three kinds of traffic; ``overrides`` has dotted keys.
+
+    ``chat``: ShareGPT's lengths, Poisson arrivals. ``long``: arXiv papers to summarise (prompts of some 2,600
+    tokens), Poisson arrivals. ``azure``: the Azure conversation trace stretched to the rate; each of the seeds
+    0 to 4 is another stretch of it, beginning 600 s after the one before.
+    """
+    workload: dict[str, Any] = {"rate_rps": rate_rps}
+    if traffic == "azure":
+        workload |= {"trace": "azure2023_conv", "limit": requests, "start_s": 600.0 * (seed % 5)}
+    else:
+        lengths = {"chat": "chat_sharegpt_vllm", "long": "arxiv_summarization_4k"}[traffic]
+        workload |= {"arrivals": "poisson", "lengths": lengths, "requests": requests}
+    tables: dict[str, Any] = {"seed": seed, "hardware": {"model": model, "gpu": gpu}, "workload": workload}
+    for key, value in (overrides or {}).items():
+        *sections, last = key.split(".")
+        table = tables
+        for section in sections:
+            below = table.get(section, {})
+            table[section] = {"name": below} if isinstance(below, str) else dict(below)
+            table = table[section]
+        table[last] = value
+    return Scenario(**tables)
+
+
+class Setting(NamedTuple):
+    """Traffic and what serves it, for policies to be compared in."""
+
+    title: str
+    traffic: Traffic
+    rate_rps: float
+    requests: int
+    overrides: dict[str, Any]
+
+    def scenario(self, seed: int, policy: Mapping[str, Any], share: float = 1.0) -> Scenario:
+        """Return the scenario of a policy with a seed and a share of the requests."""
+        return base_scenario(
+            traffic=self.traffic,
+            rate_rps=self.rate_rps,
+            requests=int(self.requests * share),
+            seed=seed,
+            overrides={**self.overrides, **policy},
+        )
+
+
+def main(run: Callable[[Study], Verdict]) -> None:
+    """Run one experiment from its own file: ``python -m experiments.cN_name [--quick] [--out DIR]``."""
+    import inspect
+    import sys
+
+    from simulator.cli import main as cli
+
+    name = Path(inspect.getfile(run)).stem
+    sys.exit(cli.main(["reproduce", name, *sys.argv[1:]]))
+
+
+def _measure(scenario: Scenario, readings: Sequence[Reading]) -> list[Summary]:
+    from simulator.scenario.run import run
+
+    result = run(scenario)
+    return [result.summary(user, slo) for user, slo in readings]
+
+
+def _columns(scenario: Scenario, names: Sequence[str]) -> dict[str, NDArray[Any]]:
+    from simulator.scenario.run import run
+
+    result = run(scenario)
+    derived = {
+        "idle_s": idle_latency_s,
+        "benefit_tokens": benefit_tokens,
+        "meets_token_slo": meets_token_slo,
+    }
+    found: dict[str, NDArray[Any]] = {}
+    for name in names:
+        table, dot, column = name.partition(".")
+        if dot:
+            found[name] = getattr(result, table)()[column].to_numpy()
+        elif name in derived:
+            found[name] = np.asarray(derived[name](result.log, scenario.user))
+        else:
+            found[name] = np.asarray(getattr(result.log, name))
+    return found

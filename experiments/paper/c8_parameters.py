@@ -1,0 +1,337 @@
+"""Which conclusions hold for any V, alpha and f, and which flip.
+
+**Question.** Smooth goodput leaves three things to the task: the pace of the reader (V seconds a token), the
+price of waiting (alpha) and its shape (f). How far can they be changed before a system that looked better looks
+worse?
+
+**Expected.** Signs that rest on tokens served sooner hold; where some wait so that others need not, as when
+requests are abandoned, a penalty that grows faster or slower than the wait changes the balance.
+
+**Reading of the paper.** Defaults: V = 0.05 s, linear f, alpha = 1/V, clock from arrival. Varied: V from 0.02 to
+0.2 s, alpha from 0.1/V to 10/V tokens per unit of f, and f: l, l², exp(l/c) - 1, 1[l > c], max(0, l - c) with
+c = 1 s. Nothing is simulated again: the same records are scored anew, and policies go on as they were told.
+
+**Runs.** Five choices, each with the same requests for all its options. Scheduler: ShareGPT lengths with
+LLaMA-3.1-8B on A100 at 24 requests/s, about saturation for vllm_v1; and with Qwen-2.5-14B on H100 at 50 (at
+34 the best two tied). Rate: the first of these with vllm_v1. Abandoning: the same at 34 requests/s, with and
+without dropping whoever's next token is more than 1 s late. Chunks: prompts of 8192 tokens on H100 at load
+1.15, a step's budget of 1024 tokens against whole prompts. Runs last until all requests have ended, 700, 1500
+(H100) and 140 (long prompts) of them.
+
+**Test.** A user model contradicts a choice if the option that is best under the defaults is beaten by the one that
+is best under it: by more than 1 % of the tokens delivered, beyond the 95 % interval paired over seeds. It
+contradicts the order of schedulers if any two, which differ so much under the defaults, do so the other way
+round. A conclusion is stable if at most 5 % of the user models contradict it. Reproduced: all seven are stable;
+partly: some. In the figure a cross marks a contradicted choice, a digit how many pairs of schedulers swapped, and
+a frame the defaults.
+
+Takes about 6 s (quick) and 40 s (full) on one core.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import TYPE_CHECKING, Any, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from experiments.paper._reproduce import COLOURS, ORIGINS, Study, Verdict, axes, base_scenario, main
+from simulator.metrics.log import RequestLog
+from simulator.metrics.options import Origin, Penalty, UserModel
+from simulator.metrics.reader import idle_latency_s, penalty
+from simulator.scenario.scenario import Scenario
+from simulator.stats import interval, paired
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.image import AxesImage
+
+Floats = NDArray[np.float64]
+Cell = tuple[int, int, int]  # a user model: which V, which alpha, which f
+
+CLAIM_ID = "C8"
+CLAIM = "What smooth goodput says of schedulers, rates, chunks and abandoning holds for a wide range of V, alpha and f."
+V_S = (0.02, 0.03, 0.05, 0.08, 0.12, 0.2)
+ALPHAS = (0.1, 0.3, 1.0, 3.0, 10.0)  # times 1/V
+SHAPES: tuple[Penalty, ...] = get_args(Penalty)
+POLICIES = ("vllm_v1", "vllm_v0", "sarathi", "orca", "smooth", "sglang")
+FEW_POLICIES = ("vllm_v1", "orca", "smooth")
+RATES_RPS = (10.0, 14.0, 18.0, 21.0, 24.0, 28.0, 34.0, 40.0)
+RATE_RPS, OVERLOAD_RPS, LARGER_RPS, LONG_RPS = 24.0, 34.0, 50.0, 3.5
+REQUESTS, LARGER_REQUESTS, LONG_REQUESTS = 700, 1500, 140
+MARGIN = 0.01  # of the tokens delivered; less is no difference
+STABLE = 0.05  # share of user models that may contradict
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Options and what each is worth to every user model, as a share of the tokens delivered."""
+
+    name: str
+    options: tuple[str, ...]
+    worth: Floats  # f64[option, seed, V, alpha, f]
+    default: Cell
+    ordered: bool = False  # whether the order of all options is a conclusion too
+
+    def best(self, cell: Cell) -> int:
+        """Return the option with the largest mean under a user model."""
+        return int(np.argmax(self._at(cell).mean(axis=1)))
+
+    def differ(self, a: int, b: int, cell: Cell) -> bool:
+        """Whether option ``a`` is worth more than ``b`` to a user model, beyond margin and interval."""
+        at = self._at(cell)
+        return a != b and interval((at[a] - at[b] - MARGIN).tolist()).above_zero
+
+    def contradicted(self, cell: Cell) -> bool:
+        """Whether a user model contradicts the choice made under the defaults."""
+        return self.differ(self.best(cell), self.best(self.default), cell)
+
+    def swapped(self, cell: Cell) -> int:
+        """Return how many pairs of options differ under the defaults and the other way round here."""
+        pairs = [*combinations(range(len(self.options)), 2)]
+        both = [*pairs, *((b, a) for a, b in pairs)]
+        return sum(self.differ(a, b, self.default) and self.differ(b, a, cell) for a, b in both)
+
+    def lead(self) -> str:
+        """Return the best option under the defaults, and its lead over the second, in words."""
+        at = self._at(self.default)
+        second, best = np.argsort(at.mean(axis=1))[-2:]
+        lead = paired(at[best].tolist(), at[second].tolist())
+        return f"{self.name}: {self.options[best]} {lead.text('+.1f', 100)}"
+
+    def cells(self) -> list[Cell]:
+        """Return all user models."""
+        return [(i, j, k) for i, j, k in np.ndindex(self.worth.shape[2:])]
+
+    def _at(self, cell: Cell) -> Floats:
+        values: Floats = self.worth[(slice(None), slice(None), *cell)]
+        return values
+
+
+def score(log: RequestLog, v_s: Sequence[float], alphas: Sequence[float], origin: Origin) -> Floats:
+    """Return smooth goodput in tokens/s for every user model, f64[V, alpha, f]; idle latency once per V."""
+    found = np.empty((len(v_s), len(alphas), len(SHAPES)))
+    for i, v in enumerate(v_s):
+        idle_s = idle_latency_s(log, UserModel(v_s_per_token=v, origin=origin))
+        for k, f in enumerate(SHAPES):
+            for j, alpha in enumerate(alphas):
+                user = UserModel(v_s_per_token=v, origin=origin, alpha=alpha / v, f=f)
+                found[i, j, k] = len(log.delivered_s) - penalty(idle_s, user).sum()
+    return found / log.window_s
+
+
+def judge(choices: Sequence[Choice], first_token: Sequence[Choice] = ()) -> Verdict:
+    """Apply the test of this file to the choices with the clock from arrival; the others are only reported."""
+    flips = _flips(choices)
+    stable = {name: cells.mean() <= STABLE for name, cells in flips.items()}
+    parts = [f"{name} {cells.mean():.0%}" for name, cells in flips.items()]
+    by_shape = np.mean([cells.mean(axis=(0, 1)) for cells in flips.values()], axis=0)
+    shapes = [f"{shape} {share:.0%}" for shape, share in zip(SHAPES, by_shape, strict=True)]
+    chosen = [each.lead() for each in choices]
+    numbers = (
+        f"{sum(stable.values())} of {len(stable)} conclusions are stable. Contradicted by so many of the"
+        f" {next(iter(flips.values())).size} user models: {', '.join(parts)}; by f: {', '.join(shapes)}."
+        f" Best under the defaults, and by how many percent of the tokens delivered: {', '.join(chosen)}."
+    )
+    if first_token:
+        others = [f"{name} {cells.mean():.0%}" for name, cells in _flips(first_token).items()]
+        numbers += f" With the clock from the first token: {', '.join(others)}."
+    outcome = "reproduced" if all(stable.values()) else "partly reproduced" if any(stable.values()) else ""
+    return Verdict(outcome or "not reproduced", CLAIM, numbers)  # type: ignore[arg-type]
+
+
+def _flips(choices: Sequence[Choice]) -> dict[str, NDArray[np.bool_]]:
+    """Which user models contradict each conclusion, bool[V, alpha, f]."""
+    flips = {}
+    for choice in choices:
+        flips[choice.name] = _over(choice, choice.contradicted)
+        if choice.ordered:
+            flips[f"order of {choice.name}"] = _over(choice, choice.swapped) > 0
+    return flips
+
+
+def _over(choice: Choice, asked: Any) -> NDArray[Any]:
+    return np.reshape([asked(cell) for cell in choice.cells()], choice.worth.shape[2:])
+
+
+def chat(seed: int, rate_rps: float = RATE_RPS, policy: str = "vllm_v1", **more: Any) -> Scenario:
+    """Return a run of chat on A100; ``more`` has dotted keys with ``__`` for dots."""
+    overrides = {"policy.scheduling": policy, **{key.replace("__", "."): item for key, item in more.items()}}
+    return base_scenario(
+        gpu="a100-80gb-sxm", rate_rps=rate_rps, requests=REQUESTS, seed=seed, overrides=overrides
+    )
+
+
+def larger(seed: int, policy: str) -> Scenario:
+    """Return a run of chat with the larger model on H100."""
+    overrides = {"hardware.model": "qwen-2.5-14b", "policy.scheduling": policy}
+    return base_scenario(rate_rps=LARGER_RPS, requests=LARGER_REQUESTS, seed=seed, overrides=overrides)
+
+
+def summarising(seed: int, chunked: bool) -> Scenario:
+    """Return a run with long prompts on H100, in chunks or whole."""
+    lengths = {"workload.lengths": None, "workload.prompt_tokens": 8192, "workload.output_tokens": 256}
+    whole = {"policy.scheduling": {"name": "vllm_v1", "enable_chunked_prefill": False}}
+    how: Mapping[str, Any] = {"engine.max_num_batched_tokens": 1024} if chunked else whole
+    overrides = {**lengths, "engine.max_model_len": 16384, **how}
+    return base_scenario(rate_rps=LONG_RPS, requests=LONG_REQUESTS, seed=seed, overrides=overrides)
+
+
+def run(study: Study) -> Verdict:
+    """Simulate once, score for all user models, draw and judge."""
+    quick, seeds = study.quick, study.first_seeds(8)
+    policies, rates = (FEW_POLICIES, RATES_RPS[::2]) if quick else (POLICIES, RATES_RPS)
+    v_s, alphas = (V_S[::2], ALPHAS[::2]) if quick else (V_S, ALPHAS)
+    drop: dict[str, Any] = {
+        "policy__abandonment": {"name": "missed_slo", "token_deadlines": True, "grace_s": 1.0}
+    }
+    options = {
+        "schedulers on A100": {name: [chat(seed, policy=name) for seed in seeds] for name in policies},
+        "schedulers on H100": {name: [larger(seed, name) for seed in seeds] for name in policies},
+        "rate": {f"{rate:g}": [chat(seed, rate) for seed in seeds] for rate in rates},
+        "chunks": {n: [summarising(seed, n == "chunked") for seed in seeds] for n in ("whole", "chunked")},
+        "abandoning": {
+            "keep": [chat(seed, OVERLOAD_RPS) for seed in seeds],
+            "drop": [chat(seed, OVERLOAD_RPS, **drop) for seed in seeds],
+        },
+    }
+    default = v_s.index(0.05), alphas.index(1.0), SHAPES.index("linear")
+    choices = {
+        origin: [
+            Choice(
+                name,
+                tuple(some),
+                _worth(study, [*some.values()], v_s, alphas, origin),
+                default,
+                "sched" in name,
+            )
+            for name, some in options.items()
+        ]
+        for origin in ORIGINS
+    }
+    _write(study, choices, v_s, alphas)
+    _draw(study, choices["arrival"], v_s, alphas)
+    return judge(choices["arrival"], choices["first_token"])
+
+
+def _worth(
+    study: Study,
+    options: Sequence[Sequence[Scenario]],
+    v_s: Sequence[float],
+    alphas: Sequence[float],
+    origin: Origin,
+) -> Floats:
+    """Score all options, relative to the tokens a second of the option that delivers most, by seed."""
+    logs = [[study.log(scenario) for scenario in seeds] for seeds in options]
+    scores = np.array([[score(log, v_s, alphas, origin) for log in seeds] for seeds in logs])
+    delivered = np.array([[len(log.delivered_s) / log.window_s for log in seeds] for seeds in logs])
+    worth: Floats = scores / delivered.max(axis=0)[None, :, None, None, None]
+    return worth
+
+
+def _write(
+    study: Study, choices: Mapping[Origin, Sequence[Choice]], v_s: Sequence[float], alphas: Sequence[float]
+) -> None:
+    rows = []
+    for origin, some in choices.items():
+        for choice in some:
+            for i, j, k in choice.cells():
+                best = choice.best((i, j, k))
+                worth = [float(each) for each in choice.worth[:, :, i, j, k].mean(axis=1)]
+                user = v_s[i], alphas[j] / v_s[i], SHAPES[k]
+                flipped = choice.contradicted((i, j, k)), choice.swapped((i, j, k))
+                listed = " ".join(f"{name}={w:.4g}" for name, w in zip(choice.options, worth, strict=True))
+                rows.append((origin, choice.name, *user, choice.options[best], *flipped, listed))
+    columns = (
+        "clock_from",
+        "choice",
+        "v_s_per_token",
+        "alpha_tokens",
+        "f",
+        "best",
+        "contradicts",
+        "pairs_swapped",
+    )
+    study.table("user_models", dict(zip((*columns, "worth"), zip(*rows, strict=True), strict=True)))
+
+
+def _draw(study: Study, choices: Sequence[Choice], v_s: Sequence[float], alphas: Sequence[float]) -> None:
+    from matplotlib.patches import Rectangle
+
+    figure, grid = axes(len(choices), len(SHAPES), width="text", height_in=7.6, sharex=True, sharey=True)
+    titles = {
+        "linear": "f(l) = l",
+        "quadratic": "l²",
+        "exponential": "exp(l/c) - 1",
+        "step": "1[l > c]",
+        "hinge": "max(0, l - c)",
+    }
+    for row, choice in enumerate(choices):
+        for k, shape in enumerate(SHAPES):
+            panel: Axes = grid[row, k]
+            image = _matrix(panel, choice, k, digits=choice.ordered)
+            if k == choice.default[2]:
+                corner = choice.default[0] - 0.5, choice.default[1] - 0.5
+                panel.add_patch(
+                    Rectangle(corner, 1, 1, fill=False, edgecolor="black", linewidth=1.4, zorder=3)
+                )
+            if row == 0:
+                panel.set_title(titles[shape])
+            panel.set_xticks(range(len(v_s)), [f"{1000 * v:g}" for v in v_s], fontsize=5.5)
+            panel.set_yticks(range(len(alphas)), [f"{alpha:g}" for alpha in alphas])
+            panel.grid(visible=False)
+            panel.tick_params(length=0)
+        what = "chunks of 1024" if choice.name == "chunks" else choice.name
+        grid[row, 0].set_ylabel(f"{what}\nalpha · V")
+        _explain(figure, image, grid[row].tolist(), choice)
+    figure.supxlabel("V, ms a token", fontsize=8)
+    study.save(figure, "user_models")
+
+
+def _matrix(panel: "Axes", choice: Choice, k: int, digits: bool) -> "AxesImage":
+    """Draw one shape of penalty: which option is best, or how much the second of two gains, and flips."""
+    from matplotlib import colormaps
+    from matplotlib.colors import ListedColormap
+
+    shape = choice.worth.shape[3], choice.worth.shape[2]
+    cells = [(i, j, k) for j in range(shape[0]) for i in range(shape[1])]
+    gain: list[float] = []
+    if len(choice.options) == 2:
+        gain = [100 * float((choice.worth[1] - choice.worth[0]).mean(axis=0)[cell]) for cell in cells]
+        image = panel.imshow(
+            np.reshape(gain, shape), origin="lower", aspect="auto", cmap="RdBu", vmin=-50, vmax=50
+        )
+    else:
+        many = len(choice.options)
+        rates = [colormaps["viridis"](each) for each in np.linspace(0.25, 1, many)]
+        colours = ListedColormap(
+            [COLOURS[POLICIES.index(name)] for name in choice.options] if choice.ordered else rates
+        )
+        best = np.reshape([choice.best(cell) for cell in cells], shape)
+        image = panel.imshow(best, origin="lower", aspect="auto", cmap=colours, vmin=-0.5, vmax=many - 0.5)
+        image.set_alpha(0.75)
+    for cell in cells:
+        swapped = choice.swapped(cell) if digits else 0
+        mark = "\N{MULTIPLICATION SIGN}" if choice.contradicted(cell) else ""
+        dark = len(choice.options) == 2 and abs(gain[cells.index(cell)]) > 35
+        ink = "white" if dark else "black"
+        text = mark + (str(swapped) if swapped else "")
+        panel.text(cell[0], cell[1], text, ha="center", va="center", fontsize=6.5, color=ink)
+    return image
+
+
+def _explain(figure: "Figure", image: "AxesImage", panels: Any, choice: Choice) -> None:
+    two = len(choice.options) == 2
+    bar = figure.colorbar(image, ax=panels, aspect=12, pad=0.01, extend="both" if two else "neither")
+    if two:
+        bar.set_label("gain, % of tokens")
+    else:
+        bar.set_ticks(range(len(choice.options)), labels=choice.options)
+        bar.set_label("best, requests/s" if choice.name == "rate" else "best")
+    bar.ax.tick_params(length=0)
+
+
+if __name__ == "__main__":
+    main(run)

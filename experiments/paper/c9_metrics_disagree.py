@@ -1,0 +1,323 @@
+"""Do fluidity, QoE, classic attainment and smooth goodput prefer the same scheduling policy?
+
+Question: the same runs of seven policies, under loads at which not everybody can be served in time, scored by six
+metrics: smooth goodput, QoE (Andes), the fluidity index (Etalon), the share of requests with every token in time
+(token SLO), and two classic attainments: first token within 1 s and 50 ms a token on average, and a p99 of a request's
+gaps of at most 100 ms. Who is best by which?
+
+Reading of the paper: it argues that a metric is what a system is tuned for, and so decides which policy wins. It does
+not compare with QoE and fluidity; this experiment goes beyond it. All metrics get the same reader: one token every
+50 ms, counted from the request's arrival.
+
+Expectation: attainments favour whoever serves some requests well and forgets the others. QoE and fluidity are shares
+between 0 and 1 of each request, so they hardly tell a reader who waited for some minutes from one who waited for an
+hour, and requests served at once outweigh those that starve. Smooth goodput counts every second of waiting. They
+should part where a policy serves by length.
+
+Test: two metrics *disagree* in a setting if the policies with the highest means over seeds differ, and the 95 %
+interval of the paired differences between these two policies excludes zero by either metric, in opposite directions.
+Reproduced: some pair of metrics disagrees in some setting. Partly reproduced: best policies differ, but no pair of
+metrics disagrees. Not reproduced: one policy is best by all metrics in each setting. The first and the last tenth of
+the arrivals are left out of the scores. The verdict rests on the clock from the arrival; the other reading's count is
+said beside it.
+
+How the settings were found: seven were tried, and two of these three are the only ones with pairs that disagree. At
+lower loads (chat 45/s, Azure 22/s) best policies differ, but no interval excludes zero both ways; at deeper overload
+only a tie on tail TBT keeps them apart. So the claim is that metrics can disagree, not that they mostly do.
+
+* `c9_ranks`: every policy by every metric (smooth goodput in 1000 tokens/s); the darker the better, the best is bold.
+* `c9_request`: why. All requests of a run are ranked by how much better one policy serves them than the other, once by
+  either of two metrics that disagree. Shown are the two requests whose ranks are furthest apart: on top the
+  one that the first metric finds better served by its policy, below the one that the second metric does. A wait counts
+  by its seconds in smooth goodput, and by its share of the time of reading in QoE.
+
+About 25 s of processor time, with --quick 10 s.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import reduce
+from itertools import combinations, product
+from operator import getitem
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from experiments.paper._reproduce import (
+    COLOURS,
+    ORIGINS,
+    Setting,
+    Study,
+    Summary,
+    Verdict,
+    axes,
+    label_panels,
+    main,
+)
+from simulator.metrics.fluidity import fluidity_index
+from simulator.metrics.log import RequestLog
+from simulator.metrics.options import Origin, Slo, UserModel
+from simulator.metrics.qoe import qoe
+from simulator.metrics.reader import benefit_tokens, idle_latency_s
+from simulator.scenario.scenario import Scenario
+from simulator.stats import Interval, paired
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+CLAIM_ID = "C9"
+CLAIM = (
+    "On the same runs, smooth goodput, QoE, fluidity and classic attainment do not agree on the best policy."
+)
+
+Floats = NDArray[np.float64]
+Score = Callable[[RequestLog, UserModel], Floats]
+
+
+class Metric(NamedTuple):
+    """A number of a summary, the higher the better, and the same of each request where the figure needs it."""
+
+    name: str
+    keys: tuple[str, ...]
+    slo: Slo | None = None
+    of_each: Score | None = None
+
+
+METRICS = (
+    Metric(
+        "smooth goodput", ("smooth_goodput", "smooth_goodput_tokens_per_s"), of_each=benefit_tokens
+    ),  # tokens/s; of each request: tokens
+    Metric("QoE", ("qoe", "qoe", "mean"), of_each=qoe),
+    Metric("fluidity", ("fluidity", "fluidity_index", "mean"), of_each=fluidity_index),
+    Metric("token SLO", ("token_slo", "attainment")),
+    Metric("TTFT + TPOT", ("slo", "attainment_all"), Slo(ttft_s=1.0, tpot_s=0.05)),
+    Metric("tail TBT", ("slo", "attainment_all"), Slo(tail_tbt_s=0.1)),
+)
+READINGS = tuple(dict.fromkeys(metric.slo for metric in METRICS))
+
+
+COMMON = {
+    "run.trim_warmup": 0.1,
+    "run.trim_cooldown": 0.1,
+    "workload.predictor": "perfect",
+    "engine.max_model_len": 16000,  # so that the longest request fits into little memory
+}
+SETTINGS = (
+    Setting("chat, little memory", "chat", 60.0, 900, {**COMMON, "engine.num_gpu_blocks": 2200}),
+    Setting("Azure, little memory", "azure", 14.0, 700, {**COMMON, "engine.num_gpu_blocks": 3000}),
+    Setting("Azure, overload", "azure", 28.0, 900, COMMON),
+)
+POLICIES: dict[str, dict[str, Any]] = {
+    name: {"policy.scheduling": name}
+    for name in ("vllm_v1", "sarathi", "sjf", "srpt", "andes", "edf", "smooth")
+}
+POLICIES["edf"] = {"policy.scheduling": {"name": "edf", "margin_s": 5.0}}
+
+Scores = Mapping[str, Mapping[str, Sequence[float]]]  # metric, policy: one value a seed
+
+
+class Pair(NamedTuple):
+    """Two metrics in a setting, the best policy by either, and by how much each prefers its own."""
+
+    setting: str
+    first: str  # metrics
+    second: str
+    first_best: str  # policies
+    second_best: str
+    by_first: Interval  # first metric: its best policy less the other's
+    by_second: Interval
+
+    @property
+    def disagree(self) -> bool:
+        """Whether each surely prefers its own."""
+        return self.first_best != self.second_best and self.by_first.above_zero and self.by_second.above_zero
+
+
+def compare(setting: str, scores: Scores) -> list[Pair]:
+    """Compare all pairs of metrics."""
+    best = {metric: max(of, key=lambda name: float(np.mean(of[name]))) for metric, of in scores.items()}
+    return [
+        Pair(
+            setting,
+            *(one, two, best[one], best[two]),
+            paired(scores[one][best[one]], scores[one][best[two]]),
+            paired(scores[two][best[two]], scores[two][best[one]]),
+        )
+        for one, two in combinations(scores, 2)
+    ]
+
+
+def judge(pairs: Sequence[Pair]) -> Verdict:
+    """Apply the test that the module's docstring states."""
+    apart = [pair for pair in pairs if pair.disagree]
+    differ = sum(pair.first_best != pair.second_best for pair in pairs)
+    numbers = (
+        f"Of {len(pairs)} pairs of metrics (in {len({pair.setting for pair in pairs})} settings) {differ} have"
+        f" different best policies, {len(apart)} of them with intervals that exclude zero both ways."
+    )
+    for pair in {pair.setting: pair for pair in reversed(apart)}.values():  # the first of each setting
+        numbers += (
+            f" {pair.setting}: {pair.first} prefers {pair.first_best} to {pair.second_best} by"
+            f" {pair.by_first.text('.4g')}, {pair.second} the reverse by {pair.by_second.text('.2g')}."
+        )
+    if not differ:
+        return Verdict("not reproduced", CLAIM, numbers)
+    return Verdict("reproduced" if apart else "partly reproduced", CLAIM, numbers)
+
+
+def most_disputed(first: Floats, second: Floats) -> tuple[int, int]:
+    """Return two requests that the changes by two metrics (one value a request each) rank most differently.
+
+    The first is one that the first metric finds improved, and ranks higher; the second is one that the second metric
+    finds worse, and ranks lower. NaN, where a metric is not defined, is no change.
+    """
+    from scipy.stats import rankdata
+
+    first, second = np.nan_to_num(first), np.nan_to_num(second)
+    apart = rankdata(first) - rankdata(second)
+    better = np.where(first > 0, apart, -np.inf)
+    worse = np.where(second < 0, apart, -np.inf)
+    return int(np.argmax(better)), int(np.argmax(worse))
+
+
+def run(study: Study) -> Verdict:
+    """Simulate all settings, draw, and judge."""
+    share = 0.6 if study.quick else 1.0
+    scenarios = {
+        (setting.title, name): [setting.scenario(seed, policy, share) for seed in study.seeds]
+        for setting, (name, policy) in product(SETTINGS, POLICIES.items())
+    }
+    flat = [each for some in scenarios.values() for each in some]
+    readings: list[tuple[Origin, Slo | None]] = list(product(ORIGINS, READINGS))
+    summaries = study.readings(flat, [(UserModel(origin=origin), slo) for origin, slo in readings])
+    pairs: dict[Origin, list[Pair]] = {}
+    for origin in ORIGINS:
+        found: dict[Slo | None, dict[tuple[str, str], list[Summary]]] = {}
+        for (of, slo), some in zip(readings, summaries, strict=True):
+            left = iter(some)
+            if of == origin:
+                found[slo] = {key: [next(left) for _ in alike] for key, alike in scenarios.items()}
+        scores = {
+            setting.title: {
+                metric.name: {
+                    name: [_value(each, metric) for each in found[metric.slo][setting.title, name]]
+                    for name in POLICIES
+                }
+                for metric in METRICS
+            }
+            for setting in SETTINGS
+        }
+        pairs[origin] = [pair for title, of_title in scores.items() for pair in compare(title, of_title)]
+        if origin == "arrival":
+            _ranks(study, scores)
+    _request(study, pairs["arrival"], scenarios)
+    verdict, other = judge(pairs["arrival"]), pairs["first_token"]
+    differ = sum(pair.first_best != pair.second_best for pair in other)
+    also = (
+        f" With the clock from the first token {differ} of {len(other)} have,"
+        f" {sum(pair.disagree for pair in other)} of them surely."
+    )
+    return Verdict(verdict.outcome, verdict.claim, verdict.numbers + also)
+
+
+def _value(summary: Summary, metric: Metric) -> float:
+    return float(reduce(getitem, metric.keys, summary))  # type: ignore[arg-type]
+
+
+def _ranks(study: Study, scores: Mapping[str, Scores]) -> None:
+    from scipy.stats import rankdata
+
+    figure, grid = axes(1, len(scores), width="text", height_in=2.9, sharey=True)
+    rows = []
+    for panel, (title, of) in zip(grid[0], scores.items(), strict=True):
+        means = np.array([[np.mean(of[metric.name][name]) for metric in METRICS] for name in POLICIES])
+        ranks = rankdata(-means, axis=0)
+        panel.imshow(ranks, cmap="Blues_r", vmin=-1, vmax=len(POLICIES) + 1, aspect="auto")
+        for row, column in np.ndindex(ranks.shape):
+            value = means[row, column]
+            text = f"{value / 1000:.1f}" if column == 0 else f"{value:.2f}"
+            weight = "bold" if ranks[row, column] == 1 else "normal"
+            colour = "white" if ranks[row, column] < 4 else "black"
+            panel.text(column, row, text, ha="center", va="center", fontsize=6, color=colour, weight=weight)
+            rows.append((title, list(POLICIES)[row], METRICS[column].name, value, ranks[row, column]))
+        panel.grid(False)
+        panel.set_xticks(range(len(METRICS)), [metric.name for metric in METRICS], rotation=45, ha="right")
+        panel.set_yticks(range(len(POLICIES)), list(POLICIES))
+        panel.set_title(title)
+    label_panels(grid)
+    study.save(figure, "c9_ranks")
+    names = ("setting", "policy", "metric", "mean", "rank")
+    study.table("c9_ranks", dict(zip(names, zip(*rows, strict=True), strict=True)))
+
+
+def _request(
+    study: Study, pairs: Sequence[Pair], scenarios: Mapping[tuple[str, str], Sequence[Scenario]]
+) -> None:
+    """Draw the request on which two metrics that prefer different policies disagree most."""
+    by_name = {metric.name: metric for metric in METRICS}
+    drawable = [pair for pair in pairs if by_name[pair.first].of_each and by_name[pair.second].of_each]
+    pair = next(
+        (pair for pair in drawable if pair.disagree),
+        next((pair for pair in drawable if pair.first_best != pair.second_best), None),
+    )
+    if pair is None:
+        return
+    policies = (pair.first_best, pair.second_best)
+    best_by = {pair.first_best: pair.first, pair.second_best: pair.second}
+    sides = [_log(study, scenarios[pair.setting, name][0]) for name in policies]
+    user = scenarios[pair.setting, policies[0]][0].user
+    changes = []
+    for name in (pair.first, pair.second):
+        of_each = by_name[name].of_each
+        assert of_each is not None
+        one, other = (of_each(log, user) for log in sides)
+        changes.append(one - other)
+    figure, grid = axes(2, 2, width="text", height_in=4.4, sharex="row", sharey="row")
+    rows: list[tuple[Any, ...]] = []
+    for panels, who in zip(grid, most_disputed(*changes), strict=True):
+        for panel, name, log in zip(panels, policies, sides, strict=True):
+            rows += [(who, name, *row) for row in _timeline(panel, log, who, user)]
+            panel.set_title(f"request {who} under {name}, best by {best_by[name]}")
+        panels[0].set_ylabel("tokens")
+    for panel in grid[1]:
+        panel.set_xlabel("time since arrival, s")
+    figure.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=3)
+    label_panels(grid)
+    study.save(figure, "c9_request")
+    names = ("request", "policy", "token", "delivered_s", "due_s", "read_s")
+    study.table("c9_request", dict(zip(names, zip(*rows, strict=True), strict=True)))
+
+
+def _log(study: Study, scenario: Scenario) -> RequestLog:
+    names = (
+        *("arrival_s", "prompt_tokens", "output_tokens", "state", "end_s"),
+        *("token_offsets", "delivered_s"),
+    )
+    columns: dict[str, Any] = {**study.per_request(scenario, names)}
+    end_s = float(columns["end_s"].max())
+    return RequestLog(**columns, start_s=float(columns["arrival_s"][0]), end_of_run_s=end_s)
+
+
+def _timeline(panel: "Axes", log: RequestLog, who: int, user: UserModel) -> list[tuple[float, ...]]:
+    """Draw a request's tokens against its reader; return a row a token."""
+    mine = slice(log.token_offsets[who], log.token_offsets[who + 1])
+    delivered_s = log.delivered_s[mine] - log.arrival_s[who]
+    token = np.arange(1, len(delivered_s) + 1)
+    due_s = user.v_s_per_token * token
+    read_s = due_s + np.maximum.accumulate(np.maximum(delivered_s - due_s, 0.0))
+    panel.step(delivered_s, token, where="post", color=COLOURS[0], label="delivered")
+    panel.plot(due_s, token, color=COLOURS[6], linestyle=":", label="due")
+    panel.step(read_s, token, where="post", color=COLOURS[1], linestyle="--", label="read")
+    values = (
+        f"idle {idle_latency_s(log, user)[who]:.1f} s",
+        f"benefit {benefit_tokens(log, user)[who]:.0f} tokens",
+        f"QoE {qoe(log, user)[who]:.2f}",
+        f"fluidity {fluidity_index(log, user)[who]:.2f}",
+    )
+    panel.text(0.55, 0.05, "\n".join(values), transform=panel.transAxes, fontsize=7)
+    rows: list[tuple[float, ...]] = np.stack([token, delivered_s, due_s, read_s], axis=1).tolist()
+    return rows
+
+
+if __name__ == "__main__":
+    main(run)

@@ -1,0 +1,1 @@
+"""Studies beyond the paper, and worked plans."""

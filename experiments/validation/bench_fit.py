@@ -1,0 +1,199 @@
+"""From results of ``vllm bench serve`` alone to engine overheads: the simulation has to meet their means.
+
+The runs are simulated again and again with other overheads until mean TTFT and mean TPOT fit best. What is
+printed as cross-validated is each run's error with overheads fitted to the other runs.
+"""
+
+import datetime
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from experiments.validation.bench_results import BenchResult
+from experiments.validation.protocols import serve
+from experiments.validation.servers import Server
+from hardware_profiles import AnalyticCost, Gpu, HardwareCost, TabulatedCost
+from hardware_profiles.fit_timings import chosen
+from hardware_profiles.gpu import EngineOverheads
+from hardware_profiles.least_squares import Parameter, Solution, solve
+from hardware_profiles.tables import Floats
+from simulator.errors import InputError, StallError
+from simulator.replica.limits import Limits
+from simulator.scenario.resolve import equip, make_policy
+from simulator.scenario.scenario import Scenario
+
+PARAMETERS = (
+    Parameter("kernel_factor", 0.5, 3.0, 1.0, "runs at a load where steps are long"),
+    Parameter("step_ms", 0.0, 50.0, 2.0, "runs at a load where steps are short (one request at a time)"),
+    Parameter("per_sequence_ms", 0.0, 1.0, 0.05, "runs with many more requests at once"),
+    Parameter("frontend_s", 0.0, 2.0, 0.02, "runs with prompts of another length"),
+)
+# Which requests share a step changes by jumps, so derivatives need differences well above one such jump.
+DIFFERENCE = 0.05
+# TTFT hangs on how the clients began and on what a few prompts queued behind; time per token does not. So TTFT
+# decides little but frontend_s, which time per token says nothing about.
+WEIGHTS = (0.05, 1.0)  # of TTFT and TPOT errors in the fit
+
+
+@dataclass(frozen=True)
+class RunError:
+    """Signed errors of one run in %, where fitted and with overheads fitted to the others (None: too few)."""
+
+    source: str
+    fitted: tuple[float, float]  # TTFT, TPOT
+    left_out: tuple[float, float] | None
+
+
+@dataclass(frozen=True)
+class BenchFit:
+    """The new profile, the fitted values, and every run's errors."""
+
+    gpu: Gpu
+    solution: Solution
+    errors: list[RunError]
+
+    @property
+    def fitted_pct(self) -> tuple[float, float]:
+        """Mean absolute errors of TTFT and TPOT where fitted."""
+        return _pair(np.abs([each.fitted for each in self.errors]).mean(axis=0))
+
+    @property
+    def left_out_pct(self) -> tuple[float, float] | None:
+        """Likewise, each run left out of the fit that predicts it; None: too few runs."""
+        values = [each.left_out for each in self.errors if each.left_out is not None]
+        return _pair(np.abs(values).mean(axis=0)) if values else None
+
+
+class _Simulated:
+    """Mean TTFT and TPOT of the runs, in ms, for any overheads."""
+
+    def __init__(self, runs: Sequence[BenchResult], scenario: Scenario, start: EngineOverheads) -> None:
+        parts = equip(scenario)
+        self._parts, self._start, self._runs = parts, start, runs
+        self._scenario = scenario
+        self._seen: dict[tuple[float, ...], Floats] = {}
+        for run in runs:
+            _check_lengths(run, parts.limits)
+
+    def __call__(self, values: dict[str, float]) -> Floats:
+        """Return TTFT and TPOT of each run, one after the other."""
+        key = tuple(values.values())
+        if key not in self._seen:
+            self._seen[key] = self._simulate(self._start.model_copy(update=values))
+        return self._seen[key]
+
+    def _simulate(self, overheads: EngineOverheads) -> Floats:
+        old = self._parts.cost
+        cost: HardwareCost
+        if isinstance(old, TabulatedCost):
+            cost = TabulatedCost(old.gpu, old.model, old.table, old.tensor_parallel, overheads)
+        else:
+            cost = AnalyticCost(old.gpu, old.model, old.tensor_parallel, overheads)
+        choice = self._scenario.policy.scheduling
+        server = Server(
+            cost, self._parts.limits, lambda: make_policy("scheduling", choice), overheads.frontend_s
+        )
+        means = []
+        for run in self._runs:
+            try:
+                served = serve(run.workload, server)
+            except StallError as error:
+                raise InputError(f"{run.source}: cannot be simulated: {error}") from error
+            means += [1e3 * float(served.ttft_s.mean()), 1e3 * float(served.tpot_s.mean())]
+        return np.array(means)
+
+
+def fit_bench(
+    runs: Sequence[BenchResult], scenario: Scenario, gpu: Gpu, *, free: Iterable[str] = (), name: str = ""
+) -> BenchFit:
+    """Return a new profile, from ``gpu``, with which the simulated means meet the measured ones best.
+
+    ``scenario`` says what served (hardware, engine, policy); ``free`` names the parameters (default: all).
+    Raises InputError where the runs do not determine them.
+    """
+    parameters = chosen(PARAMETERS, free)
+    points = len({run.operating_point for run in runs})
+    if points < len(parameters):
+        raise InputError(
+            f"under-determined: {points} operating point{'s' * (points > 1)} for {len(parameters)} parameters; add"
+            f" {len(parameters) - points} or more runs at other rates, concurrencies or lengths, or name with"
+            " --free fewer of them"
+        )
+    start = equip(scenario).cost.overheads
+    first = {each.name: float(getattr(start, each.name)) for each in parameters}
+    solution, off = _solve(runs, scenario, start, parameters, first)
+    enough = points > len(parameters)
+    errors = []
+    for i, run in enumerate(runs):
+        left_out = None
+        if enough:
+            others = [other for j, other in enumerate(runs) if j != i]
+            again, _ = _solve(others, scenario, start, parameters, solution.values, check=False)
+            left_out = _pair(100 * _off(_Simulated([run], scenario, start), [run], again.values))
+        errors.append(RunError(run.source, _pair(100 * off[2 * i : 2 * i + 2]), left_out))
+    fit = BenchFit(gpu, solution, errors)
+    return BenchFit(_profile(gpu, start, fit, runs, name), solution, errors)
+
+
+def _solve(
+    runs: Sequence[BenchResult],
+    scenario: Scenario,
+    start: EngineOverheads,
+    parameters: Sequence[Parameter],
+    first: dict[str, float],
+    *,
+    check: bool = True,
+) -> tuple[Solution, Floats]:
+    simulated = _Simulated(runs, scenario, start)
+    weights = np.tile(WEIGHTS, len(runs))
+    solution = solve(
+        lambda values: weights * _off(simulated, runs, values), parameters, first,
+        difference=DIFFERENCE, most_steps=25 if check else 6, check=check,
+    )  # fmt: skip
+    return solution, solution.residuals / weights
+
+
+def _off(simulated: _Simulated, runs: Sequence[BenchResult], values: dict[str, float]) -> Floats:
+    measured = np.array([ms for run in runs for ms in (run.mean_ttft_ms, run.mean_tpot_ms)])
+    return np.asarray(simulated(values) / measured - 1)
+
+
+def _pair(values: Floats) -> tuple[float, float]:
+    return float(values[0]), float(values[1])
+
+
+def _check_lengths(run: BenchResult, limits: Limits) -> None:
+    longest = int((run.workload.prompt_tokens + run.workload.output_tokens).max())
+    if longest > limits.max_model_len:
+        raise InputError(
+            f"{run.source}: a request has {longest} tokens; expected {limits.max_model_len} or fewer"
+        )
+    if not (run.workload.output_tokens > 1).any():
+        raise InputError(
+            f"{run.source}: no request has two output tokens; expected some, for the time per token"
+        )
+
+
+def _profile(gpu: Gpu, start: EngineOverheads, fit: BenchFit, runs: Sequence[BenchResult], name: str) -> Gpu:
+    """Return the profile with the fitted block before all others."""
+    left = fit.left_out_pct
+    ttft, tpot = fit.fitted_pct
+    said = f"fitted to {len(runs)} runs of vllm bench serve: TTFT {ttft:.1f} % and TPOT {tpot:.1f} % off on average"
+    said += (
+        "; too few to leave any out" if left is None else f", left out {left[0]:.1f} % and {left[1]:.1f} %"
+    )
+    kept = [each.name for each in PARAMETERS if each.name not in fit.solution.values]
+    block = start.model_copy(update={
+        **{key: round(value, 6) for key, value in fit.solution.values.items()},
+        "engine_version": f"as benchmarked ({runs[0].source}{', ...' * (len(runs) > 1)})",
+        "source": "servesim profile fit: " + ", ".join(run.source for run in runs),
+        "licence": "yours", "date": datetime.date.today(),
+        "remark": f"Overheads {said}." + (f" Kept: {', '.join(kept)}." if kept else ""),
+    })  # fmt: skip
+    blocks = {key: each for key, each in gpu.engine_overheads.items() if key != "fitted"}
+    return gpu.model_copy(update={
+        "name": name or f"{gpu.name}-fitted",
+        "validated": f"overheads {said}. The rest is that of {gpu.name}: {gpu.validated.strip()}",
+        "engine_overheads": {"fitted": block, **blocks},
+    })  # fmt: skip

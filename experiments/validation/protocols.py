@@ -1,0 +1,181 @@
+"""How each set was measured, done again with simulated servers.
+
+Every protocol ends in ``Served``: when each request arrived, got its first token and its last one. The
+token trace is not unfolded, which is what makes five million tokens a row affordable.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from experiments.validation.rows import BurstRow, ClosedLoopRow, OpenLoopRow, RequestRow
+from experiments.validation.servers import Server
+from policies.routing.round_robin import RoundRobin
+from simulator.cluster.deployment import colocated
+from simulator.cluster.simulate import assemble, play
+from simulator.errors import StallError
+from simulator.results.recorded import ended_rows, prompt_end_rows
+from simulator.results.tables import Columns, Life, step_table
+from simulator.workload.library import shipped_samples
+from simulator.workload.workload import Workload
+
+REQUESTS_PER_CLIENT = 10  # the sources do not say how many they sent; ten fit what they measured
+DISTINCT_PROMPTS = 100  # of the constant-rate runs, used in turn
+LONGER_PROMPTS = 1.05  # real prompts there are some 5 % longer than system prompt and question
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Served:
+    """Completed requests in order of arrival, delivered times in seconds, and the steps behind them."""
+
+    arrival_s: Floats
+    first_token_s: Floats
+    last_token_s: Floats
+    output_tokens: NDArray[np.int64]
+    steps: Columns
+
+    @property
+    def ttft_s(self) -> Floats:
+        """Time to first token of each request."""
+        return self.first_token_s - self.arrival_s
+
+    @property
+    def e2e_s(self) -> Floats:
+        """Time to the last token of each request."""
+        return self.last_token_s - self.arrival_s
+
+    @property
+    def tpot_s(self) -> Floats:
+        """Time per output token after the first, of the requests that have more than one."""
+        several = self.output_tokens > 1
+        return (self.last_token_s - self.first_token_s)[several] / (self.output_tokens[several] - 1)
+
+    @property
+    def duration_s(self) -> float:
+        """From the first arrival to the last token."""
+        return float(self.last_token_s.max() - self.arrival_s.min())
+
+
+def serve(workload: Workload, server: Server) -> Served:
+    """Serve a workload on one replica; raise ``StallError`` unless every request completes."""
+    deployment = colocated(
+        server.scheduler, server.cost, server.limits, RoundRobin(), frontend_s=server.frontend_s
+    )
+    cluster = assemble(workload, deployment)
+    _, stalled = play(cluster)
+    (replica,) = cluster.replicas
+    n = len(workload)
+    records = replica.records
+    if stalled is not None or records.ends < n:
+        raise StallError(stalled or f"only {records.ends} of {n} requests completed")
+    steps = step_table([Life(0, records)])
+    request, step = prompt_end_rows(records)
+    first_s, last_s = np.full(n, np.nan), np.full(n, np.nan)
+    first_s[request[::-1]] = steps["end_s"][step[::-1]]  # backwards: the first one stays, were it preempted
+    job, _, end_s = ended_rows(records)
+    last_s[job] = end_s
+    return Served(
+        np.array(cluster.traffic.arrival_s),
+        first_s + server.frontend_s,
+        last_s + server.frontend_s,
+        workload.output_tokens,
+        steps,
+    )
+
+
+def closed_loop(row: ClosedLoopRow, server: Server) -> Served:
+    """Every client starts at t = 0 and sends its next request when it has its answer."""
+    n = row.concurrency * REQUESTS_PER_CLIENT
+    draw = np.random.default_rng(0)
+    prompt, output = (
+        draw.integers(round(row.shortest * tokens), tokens + 1, n)
+        for tokens in (row.prompt_tokens, row.output_tokens)
+    )
+    return serve(_workload(row.row, np.zeros(n), prompt, output, concurrency=row.concurrency), server)
+
+
+def burst(row: BurstRow, server: Server, seed: int = 0, requests_per_s: float | None = None) -> Served:
+    """All requests at t = 0, or as fast as the API server lets them through, or a closed loop."""
+    prompt, output = burst_lengths(row, seed)
+    arrival = np.arange(row.requests) / requests_per_s if requests_per_s else np.zeros(row.requests)
+    return serve(_workload(row.row, arrival, prompt, output, concurrency=row.concurrency), server)
+
+
+def burst_lengths(row: BurstRow, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return prompt and output lengths that add up to the row's totals."""
+    n = row.requests
+    if row.fixed_lengths:
+        prompt, output = np.ones(n), np.ones(n)
+    else:
+        sample = pq.read_table(shipped_samples()["chat_sharegpt_vllm"])
+        drawn = np.random.default_rng(seed).choice(sample.num_rows, n, replace=False)
+        prompt, output = (sample[name].to_numpy()[drawn] for name in ("prompt_tokens", "output_tokens"))
+    return to_total(prompt, row.total_prompt_tokens), to_total(output, row.total_output_tokens)
+
+
+def to_total(weights: NDArray[np.int64] | Floats, total: int) -> NDArray[np.int64]:
+    """Return whole numbers >= 1 in proportion to the weights that add up to ``total``."""
+    ends = np.round(np.cumsum(weights) * ((total - len(weights)) / np.sum(weights)))
+    whole: NDArray[np.int64] = np.diff(ends, prepend=0.0).astype(np.int64) + 1
+    return whole
+
+
+def open_loop(row: OpenLoopRow, server: Server, thin: int = 1) -> Served:
+    """Constant rates in stages; a hundred distinct prompts in turn, so that nearly all are cached.
+
+    ``thin`` shortens the stages that many times; the load stays the same.
+    """
+    stages = []
+    begin = 0.0
+    lasts_s = row.stage_duration_s / thin
+    for rate in row.stage_rates_rps:
+        stages.append(begin + np.arange(round(rate * lasts_s)) / rate)
+        begin += lasts_s
+    arrival = np.concatenate(stages)
+    n = len(arrival)
+    tokens = round(row.prompt_tokens * LONGER_PROMPTS)
+    return serve(
+        _workload(
+            row.row,
+            arrival,
+            np.full(n, tokens),
+            np.full(n, row.output_tokens),
+            segments=[((i % DISTINCT_PROMPTS, tokens),) for i in range(n)],
+            output_stream=np.arange(n) + DISTINCT_PROMPTS,
+        ),
+        server,
+    )
+
+
+def replay(rows: Sequence[RequestRow], server: Server) -> Served:
+    """Every request at its own time with its own lengths."""
+    return serve(
+        _workload(
+            "replay",
+            np.array([each.arrival_s for each in rows]),
+            np.array([each.prompt_tokens for each in rows]),
+            np.array([each.output_tokens for each in rows]),
+        ),
+        server,
+    )
+
+
+def _workload(
+    name: str,
+    arrival_s: Floats,
+    prompt: NDArray[np.int64],
+    output: NDArray[np.int64],
+    *,
+    concurrency: int | None = None,
+    segments: Sequence[Sequence[tuple[int, int]]] | None = None,
+    output_stream: NDArray[np.int64] | None = None,
+) -> Workload:
+    return Workload(
+        name, arrival_s, prompt, output, int(output.max()), "measured run",
+        concurrency=concurrency, segments=segments, output_stream=output_stream,
+    )  # fmt: skip

@@ -1,0 +1,208 @@
+"""From a deployment to the parts of a simulation: price of a step, limits, scheduling policy.
+
+The kernels come from the hardware profile. What an engine adds to them (a factor, milliseconds per step and
+per sequence, the front end) belongs to the engine and its version: named blocks of the GPU's profile.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from experiments.validation.rows import Deployment
+from hardware_profiles import (
+    Gpu,
+    HardwareCost,
+    Model,
+    TabulatedCost,
+    find_table,
+    kv_capacity,
+    list_models,
+    load_gpu,
+    load_model,
+    step_cost,
+)
+from hardware_profiles.gpu import EngineOverheads
+from policies.scheduling.orca import Orca
+from policies.scheduling.sglang import Sglang
+from policies.scheduling.vllm_v1 import VllmV1
+from simulator.errors import InputError
+from simulator.policy import Scheduler
+from simulator.replica.limits import Limits
+
+
+@dataclass(frozen=True)
+class Server:
+    """What a simulation needs beside its traffic."""
+
+    cost: HardwareCost
+    limits: Limits
+    scheduler: Callable[[], Scheduler]
+    frontend_s: float
+
+
+@dataclass(frozen=True)
+class Engine:
+    """How an engine of a set is stood for: its overheads, its scheduler, and limits unlike the GPU's."""
+
+    overheads: str  # the block of the GPU's profile
+    asynchronous: bool  # plans a step while the one before still runs
+    max_num_seqs: int | None = None
+    max_num_batched_tokens: int | None = None
+    kv_share_of_free: float | None = None  # of the memory that weights and activations leave; None: as vLLM
+    prefix_caching: bool = False
+    policy: Literal["vllm_v1", "sglang", "orca"] = "vllm_v1"
+    fp8_kv_on: tuple[str, ...] = ()  # GPUs where the KV cache has 8 bits a value if the weights have
+
+
+def _vllm(overheads: str, asynchronous: bool) -> Engine:
+    return Engine(overheads, asynchronous, prefix_caching=True)
+
+
+def _trtllm(overheads: str, policy: Literal["vllm_v1", "orca"]) -> Engine:
+    """Overlapped scheduling, and nine tenths of the free memory for KV: TensorRT-LLM's defaults."""
+    return Engine(
+        overheads, True, max_num_seqs=2048, max_num_batched_tokens=8192, kv_share_of_free=0.9, policy=policy
+    )
+
+
+def _sglang(overheads: str) -> Engine:
+    return Engine(overheads, True, max_num_seqs=2048, max_num_batched_tokens=8192, policy="sglang")
+
+
+# TensorRT-LLM computes prompts whole and admits only what fits to its end (GUARANTEED_NO_EVICT, its default),
+# as Orca does here. Where requests have lengths of their own, Orca would reserve for the longest of all, so
+# vLLM's rules stand for it. The engines of unknown version are InferenceMAX's of October 2025, as its launch
+# scripts set them.
+ENGINES = {
+    ("vllm", "0.11.0"): _vllm("vllm-0_12-sync", asynchronous=False),
+    ("vllm", "0.12.0"): _vllm("vllm-0_12-sync", asynchronous=False),
+    ("vllm", "0.15.1"): _vllm("vllm-0_15-async", asynchronous=True),
+    ("vllm", "0.19.0"): _vllm("vllm-0_19-async", asynchronous=True),
+    ("vllm", "unknown"): Engine(
+        "vllm-2025_10",
+        True,
+        max_num_seqs=512,
+        max_num_batched_tokens=8192,
+        fp8_kv_on=("b200-sxm",),
+    ),
+    ("trtllm", "1.0.0rc3"): _trtllm("trtllm-1_0", "orca"),
+    ("trtllm", "1.2.0rc1"): _trtllm("trtllm-1_0", "vllm_v1"),
+    ("trtllm", "unknown"): Engine(
+        "trtllm-2025_10",
+        True,
+        max_num_seqs=2048,
+        max_num_batched_tokens=16384,
+        kv_share_of_free=0.9,
+        policy="orca",
+        fp8_kv_on=("h200-sxm", "b200-sxm"),
+    ),
+    ("sglang", "0.5.1.post1"): _sglang("sglang-0_5"),
+    ("sglang", "0.5.3.post3"): _sglang("sglang-0_5"),
+}
+
+
+def engine_of(deployment: Deployment) -> Engine:
+    """Return how a deployment's engine is simulated; InputError if nobody has said."""
+    key = deployment.engine, deployment.engine_version
+    if key not in ENGINES:
+        raise InputError(f"{' '.join(key)}: no engine of that name and version is described")
+    return ENGINES[key]
+
+
+class Fp8KvModel(Model):
+    """A model that is served with 8 bits a KV value."""
+
+    @property
+    def kv_bytes_per_token(self) -> int:
+        """KV-cache bytes of one token over all layers."""
+        return super().kv_bytes_per_token // 2
+
+
+def model_of(deployment: Deployment) -> Model:
+    """Return the deployment's model, with the weights and the KV cache it is served in."""
+    weights = deployment.weights
+    if weights == "bf16":
+        return load_model(deployment.model)
+    if weights not in ("fp8", "nvfp4"):
+        raise InputError(f"weights of kind {weights} are not described")
+    named = f"{deployment.model}-{weights}"
+    model = load_model(named if named in list_models() else deployment.model)
+    kind = Fp8KvModel if deployment.gpu in engine_of(deployment).fp8_kv_on else Model
+    fields = {field.name: getattr(model, field.name) for field in dataclasses.fields(model)}
+    return kind(**fields | {"quantization": weights})
+
+
+def equip(
+    deployment: Deployment,
+    *,
+    overheads: EngineOverheads | None = None,
+    max_num_seqs: int | None = None,
+    max_num_batched_tokens: int | None = None,
+    num_gpu_blocks: int | None = None,
+) -> Server:
+    """Return the server of a deployment, by default with its engine's own overheads and limits.
+
+    Raises InputError where the profiles do not describe it (model, tensor parallel, overheads).
+    """
+    engine = engine_of(deployment)
+    gpu, model, tp = load_gpu(deployment.gpu), model_of(deployment), deployment.tensor_parallel
+    chosen = overheads or overheads_of(gpu, engine)
+    seqs = max_num_seqs or engine.max_num_seqs or gpu.default_max_num_seqs
+    tokens = max_num_batched_tokens or engine.max_num_batched_tokens or gpu.default_max_num_batched_tokens
+    blocks = num_gpu_blocks or _blocks(engine, gpu, model, tp, tokens, seqs)
+    block_size = 16
+    if engine.policy == "sglang":
+        blocks, block_size = blocks * block_size, 1
+    limits = Limits(
+        seqs, tokens, min(model.max_position_embeddings, (blocks - 1) * block_size), blocks, block_size
+    )
+    return Server(_cost(gpu, model, tp, chosen), limits, lambda: _scheduler(engine), chosen.frontend_s)
+
+
+def _scheduler(engine: Engine) -> Scheduler:
+    """Return a new policy. No two prompts are alike where SGLang was measured, so its radix cache is off."""
+    if engine.policy == "orca":
+        return Orca()
+    if engine.policy == "sglang":
+        return Sglang(disable_radix_cache=True)
+    return VllmV1(
+        engine_version="0.24.0" if engine.asynchronous else "0.11.0",
+        enable_prefix_caching=engine.prefix_caching,
+    )
+
+
+def _cost(gpu: Gpu, model: Model, tp: int, overheads: EngineOverheads) -> HardwareCost:
+    """Return the price of steps; where the KV cache has 8 bits, half of what a table adds with the context."""
+    table = find_table(gpu, model, tp) if isinstance(model, Fp8KvModel) else None
+    if table is None:
+        return step_cost(gpu, model, tensor_parallel=tp, overheads=overheads)
+    attention = table.attention.copy()  # new tokens, prior tokens, sequences, context, ms
+    for seqs in set(attention[attention[:, 0] == 0, 2]):
+        rows = (attention[:, 0] == 0) & (attention[:, 2] == seqs)
+        least_ms = attention[rows, 4].min()
+        attention[rows, 4] = least_ms + (attention[rows, 4] - least_ms) / 2
+    halved = dataclasses.replace(table, attention=attention)
+    return TabulatedCost(gpu, model, halved, tp, overheads)
+
+
+def _blocks(engine: Engine, gpu: Gpu, model: Model, tp: int, tokens: int, seqs: int) -> int:
+    """Return the KV blocks that the engine would make: a share of all memory, or of what is left."""
+    if engine.kv_share_of_free is None:
+        sampled = seqs
+    else:
+        sampled = min(seqs, gpu.default_max_num_seqs)  # does not reserve for all of its many seats at once
+    capacity = kv_capacity(
+        gpu, model, max_num_batched_tokens=tokens, max_num_seqs=sampled, tensor_parallel=tp
+    )
+    if engine.kv_share_of_free is None:
+        return capacity.num_blocks
+    free = capacity.memory_bytes - capacity.weight_bytes - capacity.reserve_bytes
+    return int(engine.kv_share_of_free * free) // (capacity.block_size * capacity.kv_bytes_per_token)
+
+
+def overheads_of(gpu: Gpu, engine: Engine) -> EngineOverheads:
+    """Return an engine's overheads on a GPU, or where nobody fitted them, those of one that runs alike."""
+    if engine.overheads in gpu.engine_overheads:
+        return gpu.overheads(engine.overheads)
+    return gpu.overheads(asynchronous=engine.asynchronous)

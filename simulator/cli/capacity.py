@@ -1,0 +1,104 @@
+"""``servesim capacity``: the highest rate that keeps a target, or the best one, with an interval."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from simulator.errors import InputError
+
+EXAMPLE = """Examples:
+
+\b
+servesim capacity chat.toml                                    the best rate by smooth goodput
+servesim capacity chat.toml --target 'ttft_p99<=0.5'           the highest rate with this p99
+servesim capacity chat.toml --target 'token_slo>=0.99'         with 99 % of requests read without a stall
+servesim capacity chat.toml --target 'slo>=0.95' --set slo.ttft_s=1.0
+servesim capacity chat.toml --target stable                    at which no queue grows
+"""
+
+
+def capacity(
+    scenario: Annotated[
+        Path | None,
+        typer.Argument(help="Scenario file (TOML). Without one: an hour of Azure chat on two H100s."),
+    ] = None,
+    target: Annotated[
+        str,
+        typer.Option(
+            help="KEY<=NUMBER, KEY>=NUMBER, KEY (its largest value) or stable. A key is one of summary.json, with"
+            " dots, or short: token_slo, slo, ttft_p99, tbt_mean, ..."
+        ),
+    ] = "smooth",
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="SECTION.KEY=VALUE", help="Change one key of the scenario; may be repeated."
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for the results. Default: results/capacity-NAME.")
+    ] = None,
+    within: Annotated[
+        float, typer.Option(min=0.001, max=0.5, help="Wanted half-width of the answer, relative.")
+    ] = 0.05,
+    confidence: Annotated[
+        float, typer.Option(min=0.5, max=0.9999, help="With which both ends of the answer are right.")
+    ] = 0.95,
+    requests: Annotated[
+        int | None,
+        typer.Option(
+            min=100, help="Requests a run, at first. Default: the scenario's, or 1000. Not for a trace."
+        ),
+    ] = None,
+    most_requests: Annotated[
+        int | None,
+        typer.Option(min=100, help="The same, at most; for a largest value they stay. Default: 16 times."),
+    ] = None,
+    most_simulations: Annotated[int, typer.Option(min=1, max=10_000, help="Simulations, at most.")] = 100,
+    jobs: Annotated[
+        int | None, typer.Option(min=1, help="Simulations at once. Default: one a processor core.")
+    ] = None,
+) -> None:
+    """Find the highest request rate that keeps a target, or the best one; print it with its interval.
+
+    Each simulation is kept in OUT/points: after Ctrl-C or a crash the same command goes on from there.
+    """
+    from simulator.cli.terminal import counting
+    from simulator.scenario.scenario import Scenario, default_scenario
+    from simulator.studies.capacity.best import best_rate
+    from simulator.studies.capacity.output import FILES, Outcome, report, write
+    from simulator.studies.capacity.scenario import Runs, Traffic, check_target, parse_target
+    from simulator.studies.capacity.search import Plan, highest_rate
+    from simulator.studies.processes import close_pools
+
+    if scenario is None:
+        chosen, base_dir = default_scenario(overrides or []), None
+    else:
+        chosen, base_dir = Scenario.from_toml(scenario, overrides or []), scenario.parent
+    wanted = parse_target(target)
+    check_target(wanted, chosen.user, chosen.slo)
+    traffic = Traffic(chosen, base_dir, requests)
+    first = traffic.requests
+    most = first if traffic.replayed else most_requests or 16 * first
+    if most < first:
+        raise InputError(f"--most-requests {most}: fewer than the first runs have; expected at least {first}")
+    folder = out if out is not None else Path("results") / f"capacity-{chosen.name}"
+    plan = Plan(traffic.start, first, most, within, confidence, most_simulations, seed=chosen.seed)
+    with counting("simulations") as on_done:
+        runs = Runs(
+            traffic, wanted, folder / "points", jobs or os.cpu_count() or 1,
+            lambda done: on_done(done, most_simulations),
+        )  # fmt: skip
+        try:
+            answer = best_rate(runs, plan) if wanted.bound is None else highest_rate(runs, wanted.bound, plan)
+        finally:
+            close_pools()
+    if not answer.runs:
+        raise InputError(f"--most-simulations {most_simulations}: too few to begin; expected 10 or more")
+    outcome = Outcome(answer, runs.found, wanted, plan, traffic.of, traffic.replayed)
+    write(outcome, folder)
+    sys.stdout.write(report(outcome))
+    print(f"results: {folder} ({', '.join(FILES)})", file=sys.stderr)

@@ -1,0 +1,82 @@
+"""``servesim compare``: several scenarios on the same traffic, side by side."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from simulator.cli.run import NoPlot, Overrides, Overwrite, claim_folder, load_scenario, simulate_and_save
+from simulator.errors import InputError
+
+EXAMPLE = "Example: servesim compare --vary policy.scheduling=vllm_v1,sarathi,smooth"
+
+
+def compare(
+    scenarios: Annotated[
+        list[Path] | None, typer.Argument(help="Scenario files (TOML); the first is the base.")
+    ] = None,
+    overrides: Overrides = None,
+    vary: Annotated[
+        str | None,
+        typer.Option(metavar="KEY=A,B,...", help="Instead of several files: one, with each of these values."),
+    ] = None,
+    seeds: Annotated[
+        int, typer.Option(min=1, max=1000, help="Repeat with so many seeds; differences then have intervals.")
+    ] = 1,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for the records, one folder a scenario in it.")
+    ] = None,
+    no_plot: NoPlot = False,
+    overwrite: Overwrite = False,
+    different_traffic: Annotated[
+        bool, typer.Option("--different-traffic", help="Compare though the requests are not the same.")
+    ] = False,
+) -> None:
+    """Simulate scenarios on the same traffic; print differences in %."""
+    from simulator.report.comparison import comparison, distinct, over_seeds, traffic_notes, varied
+    from simulator.report.report import Summary, warnings
+
+    paths: list[Path | None] = list(scenarios or [])
+    if vary is not None:
+        names, settings = varied(vary)
+        if len(paths) > 1:
+            raise InputError(f"compare: --vary {vary} with {len(paths)} scenario files; expected at most one")
+        path = paths[0] if paths else None
+        chosen = [load_scenario(path, [*(overrides or []), setting]) for setting in settings]
+    else:
+        if len(paths) < 2:
+            raise InputError(f"compare: expected two or more scenario files, got {len(paths)} (or --vary)")
+        chosen = [load_scenario(path, overrides or []) for path in paths]
+        names = distinct([scenario.name for scenario, _ in chosen])
+    for text in traffic_notes(names, chosen, different_traffic):
+        _note(text)
+    base = chosen[0][0]
+    if any((scenario.user, scenario.slo) != (base.user, base.slo) for scenario, _ in chosen):
+        _note(f"[user] and [slo] differ; all are measured with those of {names[0]}")
+    folders = [out / name for name in names] if out is not None else []
+    for folder in folders:
+        claim_folder(folder, overwrite)
+    summaries: list[list[Summary]] = []
+    for i, (name, (scenario, base_dir)) in enumerate(zip(names, chosen, strict=True)):
+        summaries.append([])
+        for replication in range(seeds):
+            alike = scenario.with_overrides([f"seed={scenario.seed + replication}"])
+            place = folders[i] if folders else None
+            if place is not None and seeds > 1:
+                place = place / f"seed-{alike.seed}"
+            result, failure = simulate_and_save(alike, base_dir, place, plot=not no_plot)
+            if failure is not None:
+                raise failure
+            summaries[-1].append(result.summary(base.user, base.slo))
+            for text in warnings(result.manifest, summaries[-1][-1]) if replication == 0 else ():
+                _note(f"{name}: {text}")
+    if seeds > 1 and all(each == runs[0] for runs in summaries for each in runs):
+        _note("all seeds give the same: nothing in these scenarios is random, and the intervals mean nothing")
+    sys.stdout.write(
+        over_seeds(names, summaries) if seeds > 1 else comparison(names, [each for (each,) in summaries])
+    )
+
+
+def _note(text: str) -> None:
+    print(f"servesim: warning: {text}", file=sys.stderr)

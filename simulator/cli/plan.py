@@ -1,0 +1,68 @@
+"""``servesim plan``: the cheapest cluster that keeps a target for some traffic; go on after a stop."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+TARGET_MISSED = 1
+
+EXAMPLE = """Example: servesim plan plan.toml --out results/chat
+
+plan.toml, at its shortest:
+
+\b
+target = ["token_slo.attainment >= 0.9", "latency.ttft_s.p99 <= 1.0"]
+[set]
+"workload.trace" = "azure2023_conv"
+"user.first_token_allowance_s" = 1.0
+"""
+
+
+def plan(
+    file: Annotated[
+        Path, typer.Argument(metavar="PLAN", help="Plan file (TOML): target, base, set, space, replications.")
+    ],
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for the results. Default: results/NAME of the plan.")
+    ] = None,
+    jobs: Annotated[
+        int | None, typer.Option(min=1, help="Simulations at once. Default: one a processor core.")
+    ] = None,
+    no_checks: Annotated[
+        bool, typer.Option("--no-checks", help="Do not try the plan with other traffic and slower steps.")
+    ] = False,
+) -> None:
+    """Find which GPUs, how many, which policy and settings keep a target at the least price.
+
+    Bounds that need no simulation come first, then short simulations, whole ones for what is left in doubt.
+    What is done is kept in OUT/points: after Ctrl-C, a crash or another target, the same command computes only
+    what is missing. Exit code 1 where nothing keeps the target: then the nearest is shown, and by how much it
+    misses.
+    """
+    from simulator.cli.terminal import counting
+    from simulator.studies.plan.output import write
+    from simulator.studies.plan.plan import find
+    from simulator.studies.plan.report import report
+    from simulator.studies.plan.space import PlanFile
+    from simulator.studies.processes import close_pools
+
+    chosen = PlanFile.from_toml(file)
+    folder = out if out is not None else Path("results") / chosen.name
+    try:
+        with counting("simulations") as on_done:
+            found = find(chosen, folder, jobs or os.cpu_count() or 1, on_done, robustness=not no_checks)
+    finally:
+        close_pools()
+    files = write(found, folder)
+    sys.stdout.write(report(found))
+    failed = [row for row in found.rows() if row.state == "failed"]
+    for row in failed[:5]:
+        print(f"servesim: warning: {row.line.name(row.count)}: {row.reason}", file=sys.stderr)
+    if failed:
+        print(f"servesim: warning: {len(failed)} candidates failed", file=sys.stderr)
+    print(f"results: {folder} ({', '.join(files)})", file=sys.stderr)
+    if not found.keeps:
+        raise typer.Exit(TARGET_MISSED)

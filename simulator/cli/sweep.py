@@ -1,0 +1,66 @@
+"""``servesim sweep``: simulate all points of a study, on all cores or many machines; go on after a stop."""
+
+import sys
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from simulator.errors import InputError
+
+if TYPE_CHECKING:
+    from simulator.studies.sweep.sweep import Finished, Point
+
+EXAMPLE = """Examples:
+
+servesim sweep study.toml --out results/study --jobs 4
+
+servesim sweep study.toml --out results/study --ray auto   (on a Ray cluster)
+"""
+
+
+def sweep(
+    study: Annotated[Path, typer.Argument(help="Study file (TOML): base, axes, paired, set, replications.")],
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for the results. Default: results/NAME of the study.")
+    ] = None,
+    jobs: Annotated[
+        int | None, typer.Option(min=1, help="Simulations at once. Default: one a processor core.")
+    ] = None,
+    ray: Annotated[
+        str | None,
+        typer.Option(metavar="ADDRESS", help="Simulate on a Ray cluster: its address, auto or local."),
+    ] = None,
+) -> None:
+    """Simulate every point of a study; print and save one table, draw what depends on what.
+
+    What is done is kept in OUT/points: after Ctrl-C, a crash or a change of the axes, the same command
+    computes only what is missing. A point that fails is recorded with its error, and the rest goes on.
+    """
+    if jobs is not None and ray is not None:
+        raise InputError(
+            "--jobs: given together with --ray, which knows its own cores; expected one of the two"
+        )
+    from simulator.cli.terminal import cores, counting
+    from simulator.studies.sweep.output import metrics, printed, write
+    from simulator.studies.sweep.sweep import Study, on_cores, on_ray, run_study
+
+    chosen = Study.from_toml(study)
+    metrics(chosen)  # checked before anything is simulated
+    folder = out if out is not None else Path("results") / chosen.name
+    simulate: Callable[[Sequence[Point]], Finished] = (
+        partial(on_ray, address=ray) if ray is not None else partial(on_cores, jobs=jobs or cores())
+    )
+    with counting("points") as on_done:
+        results = run_study(chosen, folder, simulate, on_done)
+    files = write(chosen, results, folder)
+    failed = [(point, found["error"]) for point, found in results if "error" in found]
+    sys.stdout.write(printed(chosen, results))
+    for point, error in failed[:5]:
+        at = ", ".join(f"{key}={value}" for key, value in point.values.items())
+        print(f"servesim: warning: {at}, seed {point.seed}: {error}", file=sys.stderr)
+    if failed:
+        print(f"servesim: warning: {len(failed)} of {len(results)} points failed", file=sys.stderr)
+    print(f"results: {folder} ({', '.join(files)})", file=sys.stderr)

@@ -1,0 +1,1 @@
+"""Replicas together: traffic, routing, transfers, migration, faults, scaling."""

@@ -1,0 +1,238 @@
+"""Orders replicas and gives them back, pool by pool, as its policy says.
+
+A replica is ordered, there after ``provision_s`` (from then on it is paid for), and ready ``load_s`` later:
+only then it takes requests, with an empty KV cache. One that is to go drains: routers do not see it any more,
+it finishes what it has, and is released. Each replica stands in a place, whose number it has in the records.
+"""
+
+import math
+import operator
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import islice
+
+import numpy as np
+from numpy.typing import NDArray
+
+from simulator.cluster.clock import Clock, Quiet
+from simulator.cluster.courier import Courier
+from simulator.cluster.deployment import Deployment, Scaling
+from simulator.cluster.hand_off import HandOffs
+from simulator.cluster.migrations import Migrations
+from simulator.cluster.policy import PoolView
+from simulator.cluster.ticker import Ticker
+from simulator.cluster.traffic import Traffic
+from simulator.errors import InputError
+from simulator.replica.replica import Replica
+from simulator.replica.request import Job
+
+SCALING_COLUMNS = ("ordered_s", "billed_from_s", "ready_s", "draining_s", "released_s")
+
+
+@dataclass(eq=False)
+class Life:
+    """One replica from its order to its release; NaN: has not happened."""
+
+    replica: int  # the number of its place
+    ordered_s: float
+    billed_from_s: float  # not if it is cancelled before
+    ready_s: float = math.nan
+    draining_s: float = math.nan  # the last time, if it was taken back meanwhile
+    released_s: float = math.nan
+
+
+class Autoscaler:
+    """Keeps one pool at the size that its policy wants."""
+
+    def __init__(
+        self,
+        scaling: Scaling,
+        places: Sequence[Replica],
+        clock: Clock,
+        quiet: Quiet,
+        *,
+        changed: Callable[[], None],
+        unplaced: Callable[[], Collection[Job]],
+        in_transit: Callable[[Replica], bool],
+        evacuate: Callable[[Replica, Sequence[Replica]], None] | None,
+    ) -> None:
+        """``places`` hold the replicas of the start; where nobody stands they are ``released``.
+
+        ``changed`` is called when replicas begin or cease to take requests; ``unplaced`` are requests that wait
+        until one does; ``in_transit`` says whether any KV cache is on its way from or to a replica;
+        ``evacuate`` moves running requests away from one.
+        """
+        self.scaling = scaling
+        self.places = places
+        self.clock = clock
+        self.quiet = quiet
+        self.lives: list[Life] = []  # in the order in which they were ordered
+        self._now: dict[Replica, Life] = {}  # of those that are paid for or on order
+        self._changed = changed
+        self._unplaced = unplaced
+        self._in_transit = in_transit
+        self._evacuate = evacuate
+        for place in places:
+            place.on_idle = partial(self._idle, place)
+            if not place.released:
+                self._begin(place, Life(place.index, clock.now, clock.now, clock.now))
+
+    def look(self) -> None:
+        """Ask the policy, and order, take back, drain or release."""
+        for each in self._draining():
+            self._release_if_empty(each)
+        serving = [each for each in self.places if each.up and not each.draining]
+        coming = len(self._now) - len(serving) - len(self._draining())
+        unplaced = self._unplaced()
+        policy = self.scaling.policy
+        wanted = policy.target(PoolView(serving, coming, unplaced), self.clock.now)
+        try:
+            replicas = operator.index(wanted)
+        except TypeError as error:
+            raise InputError(
+                f"policy.scaling: {type(policy).__name__}.target returned {wanted!r}; expected a whole number"
+            ) from error
+        least = max(self.scaling.min_replicas, 1 if unplaced else 0)
+        self._aim(max(least, min(replicas, self.scaling.max_replicas)))
+        if self._evacuate is not None:
+            serving = [each for each in self.places if each.up and not each.draining]
+            for each in self._draining():
+                self._evacuate(each, serving)
+
+    def _aim(self, replicas: int) -> None:
+        """Have so many that serve or will."""
+        have = len(self._now) - len(self._draining())
+        for _ in range(have, replicas):
+            self._add()
+        for _ in range(replicas, have):
+            self._take_away()
+        if have != replicas:
+            self._changed()
+
+    def _add(self) -> None:
+        """Take the most loaded of the draining ones back, or order one for the first free place."""
+        draining = self._draining()
+        if draining:
+            replica = max(draining, key=lambda each: (each.outstanding_tokens, -each.index))
+            replica.draining = False
+            self._now[replica].draining_s = math.nan
+            return
+        place = next(each for each in self.places if each not in self._now)
+        now_s = self.clock.now
+        there_s = now_s + self.scaling.provision_s
+        life = Life(place.index, now_s, there_s)
+        self._begin(place, life)
+        self.quiet.at(there_s + self.scaling.load_s).callbacks.append(lambda _: self._ready(place, life))
+
+    def _take_away(self) -> None:
+        """The last order that is not ready is cancelled; else whoever is down goes, else the least loaded drains."""
+        starting = [each for each, life in self._now.items() if each.released]
+        down = [each for each in self._now if not each.up and not each.released]
+        if starting or down:
+            self._release((starting or down)[-1])
+            return
+        serving = [each for each in self._now if not each.draining]
+        replica = min(serving, key=lambda each: (each.outstanding_tokens, -each.index))
+        replica.draining = True
+        self._now[replica].draining_s = self.clock.now
+        self._release_if_empty(replica)
+
+    def _begin(self, place: Replica, life: Life) -> None:
+        self._now[place] = life
+        self.lives.append(life)
+
+    def _ready(self, place: Replica, life: Life) -> None:
+        if self._now.get(place) is life:  # not cancelled meanwhile
+            life.ready_s = self.clock.now
+            place.released = False
+            place.up = True
+            self._changed()
+
+    def _idle(self, replica: Replica, now_s: float) -> None:
+        """A replica has nothing left to do; it may have run ahead of the clock."""
+        if replica.draining:
+            self.quiet.last_at(now_s).callbacks.append(lambda _: self._release_if_empty(replica))
+
+    def _release_if_empty(self, replica: Replica) -> None:
+        rests = replica.asleep or not replica.up  # those of a crashed one are elsewhere
+        empty = rests and not replica.outstanding_requests and not self._in_transit(replica)
+        if replica.draining and empty:
+            self._release(replica)
+
+    def _release(self, replica: Replica) -> None:
+        """Nobody pays for it any more; the next one in its place begins with empty memory."""
+        self._now.pop(replica).released_s = self.clock.now
+        if not replica.released:  # it has served
+            replica.up = replica.draining = False
+            replica.released = True
+            replica.crash()
+            replica.restart()
+
+    def _draining(self) -> list[Replica]:
+        return [each for each in self._now if each.draining]
+
+
+class Autoscalers:
+    """Those of all pools of a deployment; there may be none."""
+
+    def __init__(
+        self,
+        deployment: Deployment,
+        replicas: Sequence[Replica],
+        traffic: Traffic,
+        ticker: Ticker,
+        courier: Courier | None,
+        hand_offs: HandOffs | None,
+        migrations: Migrations | None,
+        stranded: Callable[[], Collection[Job]],
+        reopen: Callable[[], None],
+        going_on: Callable[[], bool],
+        requests_done: Callable[[], int],
+    ) -> None:
+        """Begin to look; ``stranded`` are requests that no replica has taken, ``reopen`` finds places for them."""
+
+        def awaiting_decode() -> Collection[Job]:
+            return () if hand_offs is None else [job for job, _ in hand_offs.stranded]
+
+        def in_transit(replica: Replica) -> bool:
+            return courier is not None and bool(courier.touching(replica))
+
+        def anything_to_do() -> bool:
+            """Whether requests are served, wait for a replica, or come at a time that is known."""
+            if going_on() or stranded() or awaiting_decode():
+                return True
+            return traffic.to_come > 0 and (not traffic.closed or requests_done() == len(traffic.rows))
+
+        self._all: list[Autoscaler] = []
+        places = iter(replicas)
+        for pool in deployment.pools:
+            mine = list(islice(places, pool.places))
+            if pool.scaling is None:
+                continue
+            scaler = Autoscaler(
+                pool.scaling,
+                mine,
+                traffic.clock,
+                traffic.quiet,
+                changed=reopen,
+                unplaced=awaiting_decode if pool.role == "decode" else stranded,
+                in_transit=in_transit,
+                evacuate=None if migrations is None or pool.role == "prefill" else migrations.evacuate,
+            )
+            self._all.append(scaler)
+            if pool.scaling.policy.interval_s < math.inf:
+                ticker.every(pool.scaling.policy.interval_s, scaler.look, anything_to_do)
+
+    @property
+    def lives(self) -> list[Life]:
+        """Every replica that was there or ordered, pool by pool."""
+        return [life for each in self._all for life in each.lives]
+
+
+def scaling_table(lives: Sequence[Life]) -> dict[str, NDArray[np.generic]]:
+    """One row per replica that was ordered or there at the start: its place, and its times in seconds."""
+    table: dict[str, NDArray[np.generic]] = {"replica": np.array([each.replica for each in lives], np.int32)}
+    for name in SCALING_COLUMNS:
+        table[name] = np.array([getattr(each, name) for each in lives], np.float64)
+    return table

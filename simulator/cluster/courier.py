@@ -1,0 +1,111 @@
+"""Carries KV caches from replica to replica: hand-offs after the prompt, and live migrations."""
+
+from collections.abc import Callable, Iterable
+from typing import Literal
+
+from simulator.cluster.clock import Clock, Quiet
+from simulator.cluster.deployment import Link
+from simulator.cluster.link import Fabric, Flow
+from simulator.replica.replica import Replica
+from simulator.replica.request import Job
+
+Kind = Literal["hand_off", "migration"]
+
+
+class Transfer:
+    """A job on its way; its blocks at the destination are set aside, or claimed."""
+
+    __slots__ = ("destination", "flow", "job", "kind", "sent_bytes", "source", "start_s", "waits")
+
+    def __init__(self, kind: Kind, job: Job, source: Replica, destination: Replica) -> None:
+        self.kind = kind
+        self.job = job
+        self.source = source
+        self.destination = destination
+        self.flow: Flow | None = None  # the one under way
+        self.sent_bytes = 0.0  # by earlier ones
+        self.start_s = 0.0
+        self.waits = False  # for blocks at the destination
+
+
+class Courier:
+    """The transfers under way, and the record of those that are over."""
+
+    def __init__(self, clock: Clock, quiet: Quiet, link: Link, ports: int) -> None:
+        self.clock = clock
+        self.quiet = quiet
+        self.link = link
+        self.fabric = Fabric(clock, quiet.at, ports, link.bytes_per_s, link.latency_s)
+        self.under_way: dict[Job, Transfer] = {}
+        # request, kind, source, destination, start, end, bytes, whether it arrived
+        self.done: list[tuple[int, Kind, int, int, float, float, float, bool]] = []
+
+    def begin(self, kind: Kind, job: Job, source: Replica, destination: Replica) -> Transfer:
+        """Note that a job is to go; nothing is sent yet."""
+        transfer = self.under_way[job] = Transfer(kind, job, source, destination)
+        transfer.start_s = self.clock.now
+        return transfer
+
+    def send(
+        self,
+        transfer: Transfer,
+        tokens: float,
+        done: Callable[[Transfer], None] | None,
+        cap_bytes_per_s: float = float("inf"),
+    ) -> None:
+        """Send the KV of so many tokens from now on; without ``done`` the flow stays open for more."""
+        transfer.flow = self.fabric.send(
+            transfer.source.index,
+            transfer.destination.index,
+            tokens * self.link.kv_bytes_per_token,
+            None if done is None else lambda: done(transfer),
+            cap_bytes_per_s=cap_bytes_per_s,
+        )
+
+    def extend(self, transfer: Transfer, tokens: float, done: Callable[[Transfer], None]) -> None:
+        """Let an open flow end after so many tokens in all, as fast as the link goes."""
+        assert transfer.flow is not None
+        self.fabric.resize(transfer.flow, tokens * self.link.kv_bytes_per_token, done=lambda: done(transfer))
+
+    def arrive(self, transfer: Transfer) -> None:
+        """The last byte is there: the job goes on at its destination."""
+        job, source, destination = transfer.job, transfer.source, transfer.destination
+        self._write(transfer, arrived=True)
+        source.books.let_go(job)
+        source.wake()
+        job.server = destination
+        job._output_tokens = job._asked_tokens
+        destination.books.receive(job)
+        destination.wake()
+
+    def stay(self, job: Job, source: Replica) -> None:
+        """Let a departing job go on where it is, to its end."""
+        job._output_tokens = job._asked_tokens
+        source.books.take_back(job)
+        source.wake()
+
+    def cancel(self, job: Job) -> None:
+        """Stop a transfer, if there is one; where the job goes on is the caller's to say."""
+        transfer = self.under_way.get(job)
+        if transfer is not None:
+            if transfer.flow is not None:
+                self.fabric.cancel(transfer.flow)
+            if transfer.waits:
+                self.quiet.release()
+            self._write(transfer, arrived=False)
+            transfer.destination.books.unreserve(job)
+            transfer.destination.wake()
+
+    def touching(self, replica: Replica) -> Iterable[Transfer]:
+        """Return the transfers from or to a replica."""
+        return [each for each in self.under_way.values() if replica in (each.source, each.destination)]
+
+    def _write(self, transfer: Transfer, arrived: bool) -> None:
+        del self.under_way[transfer.job]
+        sent = transfer.sent_bytes
+        if transfer.flow is not None:
+            sent += transfer.flow.sent_bytes
+        self.done.append((
+            transfer.job.id, transfer.kind, transfer.source.index, transfer.destination.index,
+            transfer.start_s, self.clock.now, sent, arrived,
+        ))  # fmt: skip

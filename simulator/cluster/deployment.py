@@ -1,0 +1,142 @@
+"""What is deployed: pools of replicas, the policies above them, links and faults. Objects, not names."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from simulator.cluster.policy import Abandonment, Admission, Migration, Roles, Router, Scaler
+from simulator.replica.cost import CostModel
+from simulator.replica.limits import Limits
+from simulator.replica.policy import Scheduler
+from simulator.results.delivery import Delivery
+
+Role = Literal["both", "prefill", "decode"]
+WhenFull = Literal["wait", "recompute", "colocate", "evict"]
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """How many replicas a pool has is its policy's to say, within bounds; a new one takes its time."""
+
+    policy: Scaler
+    min_replicas: int
+    max_replicas: int
+    provision_s: float = 0.0  # from the order until the machine is there, and from then on paid for
+    load_s: float = 0.0  # from then until it takes requests
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Identical replicas."""
+
+    scheduler: Callable[[], Scheduler]  # makes one policy for each replica
+    cost: CostModel
+    limits: Limits
+    replicas: int = 1  # with scaling: at the start
+    role: Role = "both"
+    scaling: Scaling | None = None
+
+    @property
+    def places(self) -> int:
+        """How many replicas there can be at once."""
+        return self.replicas if self.scaling is None else self.scaling.max_replicas
+
+
+@dataclass(frozen=True)
+class Link:
+    """What KV caches travel on: each replica has a port, as fast in either direction."""
+
+    bytes_per_s: float = 50e9
+    latency_s: float = 5e-6
+    kv_bytes_per_token: int = 131_072  # that a request's KV cache takes
+
+
+@dataclass(frozen=True)
+class HandOff:
+    """How a prefill replica hands requests over; ``router`` chooses the decode replica."""
+
+    router: Router
+    when_full: WhenFull = "wait"
+    layers: int = 0  # layer-wise overlap with the prompt's last step; 0: the KV is sent after it
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A replica crashes, or steps or its link are ``factor`` times slower, from ``at_s`` for ``for_s`` seconds."""
+
+    kind: Literal["crash", "slow", "link"]
+    replica: int
+    at_s: float
+    for_s: float
+    factor: float = 2.0
+
+
+@dataclass(frozen=True)
+class Faults:
+    """Faults at given times, and crashes at random; what becomes of a crashed replica's requests."""
+
+    events: Sequence[Fault] = ()
+    mtbf_s: float = math.inf  # mean time between the crashes of each replica
+    repair_s: float = 60.0
+    retries: int = 3  # how often a request is computed again elsewhere before it fails
+
+    @property
+    def any(self) -> bool:
+        """Whether anything goes wrong."""
+        return bool(self.events) or self.mtbf_s < math.inf
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """Everything that serves; a workload beside it is a simulation.
+
+    There is one pool of role "both", or one of role "prefill" and one of role "decode" in this order.
+    """
+
+    pools: Sequence[Pool]
+    router: Router
+    admission: Admission | None = None
+    abandonment: Abandonment | None = None
+    migration: Migration | None = None
+    roles: Roles | None = None
+    delivery: Delivery | None = None
+    link: Link = field(default_factory=Link)
+    hand_off: HandOff | None = None  # with pools of prefill and decode replicas
+    faults: Faults = field(default_factory=Faults)
+    frontend_s: float = 0.0  # constant time between the generation of a token and its delivery
+    pace_s: float = 0.05  # V: readers take a token every so many seconds,
+    allowance_s: float = 0.0  # S: beginning so long after their request's arrival
+    seed: int = 0
+    horizon_s: float | None = None
+
+    @property
+    def disaggregated(self) -> bool:
+        """Whether prompts are computed elsewhere than decodes."""
+        return any(pool.role == "prefill" for pool in self.pools)
+
+    @property
+    def changing(self) -> bool:
+        """Whether replicas may come and go."""
+        return self.faults.any or any(pool.scaling is not None for pool in self.pools)
+
+    @property
+    def replicas(self) -> int:
+        """Replicas in all pools, at most."""
+        return sum(pool.places for pool in self.pools)
+
+
+def colocated(
+    scheduler: Callable[[], Scheduler],
+    cost: CostModel,
+    limits: Limits,
+    router: Router,
+    *,
+    replicas: int = 1,
+    frontend_s: float = 0.0,
+    seed: int = 0,
+    horizon_s: float | None = None,
+) -> Deployment:
+    """Return the common case: identical replicas that compute prompts and decode."""
+    pool = Pool(scheduler, cost, limits, replicas)
+    return Deployment([pool], router, frontend_s=frontend_s, seed=seed, horizon_s=horizon_s)

@@ -1,0 +1,104 @@
+"""What goes wrong: replicas crash and come back, slow down, or lose bandwidth."""
+
+import random
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from simulator.cluster.deployment import Fault, Faults
+from simulator.replica.cost import CostModel, StepShape
+from simulator.replica.replica import Replica
+
+if TYPE_CHECKING:
+    from simulator.cluster.clock import Quiet
+    from simulator.cluster.courier import Courier
+
+
+class SlowableCost:
+    """A cost model whose steps can be made longer by a factor."""
+
+    def __init__(self, cost: CostModel) -> None:
+        self.cost = cost
+        self.factor = 1.0
+
+    def step_s(self, shape: StepShape) -> float:
+        """As the cost model says, times the factor."""
+        return self.cost.step_s(shape) * self.factor
+
+
+class FaultInjector:
+    """Makes the faults of a deployment happen, as long as anything is left to serve."""
+
+    def __init__(
+        self,
+        faults: Faults,
+        quiet: "Quiet",
+        replicas: Sequence[Replica],
+        courier: "Courier | None",
+        draw: random.Random,
+        crash: Callable[[Replica], None],
+        reopen: Callable[[], None],
+        over: Callable[[], bool],
+    ) -> None:
+        """``crash`` does it to a replica; ``reopen`` is told when one is back; ``over`` says when all is served."""
+        self.faults = faults
+        self.quiet = quiet
+        self.replicas = replicas
+        self.courier = courier
+        self.draw = draw
+        self.crash, self.reopen, self.over = crash, reopen, over
+        # A replica may be hit again while it is hit: it comes back when the last of the faults is over.
+        self._down = [0] * len(replicas)
+        self._slowed: list[list[float]] = [[] for _ in replicas]
+        self._thin: list[list[float]] = [[] for _ in replicas]
+        for event in faults.events:
+            self._plan(event)
+        if faults.mtbf_s < float("inf"):
+            for replica in replicas:
+                self._crash_some_day(replica.index, 0.0)
+
+    def _plan(self, fault: Fault) -> None:
+        self.quiet.at(fault.at_s).callbacks.append(lambda _: self._begin(fault))
+
+    def _crash_some_day(self, replica: int, from_s: float) -> None:
+        at_s = from_s + self.draw.expovariate(1 / self.faults.mtbf_s)
+        fault = Fault("crash", replica, at_s, self.faults.repair_s)
+
+        def strike(_: object) -> None:
+            if not self.over():
+                self._begin(fault)
+                self._crash_some_day(replica, at_s + fault.for_s)
+
+        self.quiet.at(at_s).callbacks.append(strike)
+
+    def _begin(self, fault: Fault) -> None:
+        self.quiet.at(fault.at_s + fault.for_s).callbacks.append(lambda _: self._end(fault))
+        index = fault.replica
+        if fault.kind == "crash":
+            self._down[index] += 1
+            if self._down[index] == 1 and self.replicas[index].up:
+                self.crash(self.replicas[index])
+        else:
+            (self._slowed if fault.kind == "slow" else self._thin)[index].append(fault.factor)
+            self._apply(index)
+
+    def _end(self, fault: Fault) -> None:
+        index = fault.replica
+        if fault.kind == "crash":
+            self._down[index] -= 1
+            replica = self.replicas[index]
+            if self._down[index] == 0 and not (replica.up or replica.released):  # it may have gone meanwhile
+                replica.up = True
+                replica.restart()
+                self.reopen()
+        else:
+            (self._slowed if fault.kind == "slow" else self._thin)[index].remove(fault.factor)
+            self._apply(index)
+
+    def _apply(self, index: int) -> None:
+        """Of several faults at once the worst counts."""
+        self.replicas[index].wake_from_dream()
+        cost = self.replicas[index].cost
+        assert isinstance(cost, SlowableCost)
+        cost.factor = max(self._slowed[index], default=1.0)
+        if self.courier is not None:
+            self.courier.fabric.set_bandwidth(index, 1 / max(self._thin[index], default=1.0))

@@ -1,0 +1,72 @@
+"""The replicas that a router chooses from, with the least loaded of them at hand."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
+from heapq import heapify, heappop, heappush, heapreplace
+from typing import overload
+
+from simulator.replica.replica import Replica
+
+FEW = 8  # replicas, which are looked at faster than a heap is kept
+
+
+class Fleet(Sequence[Replica]):
+    """Replicas in order. ``least_loaded`` looks at few of them however many there are.
+
+    Between the ends of requests a replica's outstanding tokens only become more, so what was seen last is a
+    lower bound: a heap of these bounds leads to the least. A replica says when it may have fewer.
+    """
+
+    def __init__(self, replicas: Iterable[Replica]) -> None:
+        """A replica is in one fleet at a time: the last one made of it."""
+        self._replicas = list(replicas)
+        self._places = {id(replica): place for place, replica in enumerate(self._replicas)}
+        self._bounds = [0] * len(
+            self._replicas
+        )  # of their outstanding tokens; a heap entry holds if it is this
+        self._heap = [(0, place) for place in range(len(self._replicas))]
+        heapify(self._heap)
+        self._few = len(self._replicas) <= FEW
+        for place, replica in enumerate(self._replicas):
+            replica.on_lighter = None if self._few else partial(_lighter, place, self._bounds, self._heap)
+
+    def least_loaded(self) -> int:
+        """Return the place of the replica with the fewest outstanding tokens, the first of equals."""
+        heap, bounds, replicas = self._heap, self._bounds, self._replicas
+        if self._few:
+            loads = [replica.outstanding_tokens for replica in replicas]
+            return loads.index(min(loads))
+        while True:  # each turn drops a stale entry or makes a bound exact
+            bound, place = heap[0]
+            if bound != bounds[place]:
+                heappop(heap)
+                continue
+            tokens = replicas[place].outstanding_tokens
+            if tokens == bound:
+                return place
+            bounds[place] = tokens
+            heapreplace(heap, (tokens, place))
+
+    def place(self, replica: object) -> int | None:
+        """Return where a replica is; None if it is not here."""
+        return self._places.get(id(replica))
+
+    @overload
+    def __getitem__(self, place: int) -> Replica: ...
+    @overload
+    def __getitem__(self, place: slice) -> list[Replica]: ...
+    def __getitem__(self, place: int | slice) -> Replica | list[Replica]:
+        return self._replicas[place]
+
+    def __len__(self) -> int:
+        return len(self._replicas)
+
+    def __iter__(self) -> Iterator[Replica]:
+        return iter(self._replicas)
+
+
+def _lighter(place: int, bounds: list[int], heap: list[tuple[int, int]]) -> None:
+    """A replica may have fewer tokens than it had."""
+    if bounds[place]:
+        bounds[place] = 0
+        heappush(heap, (0, place))

@@ -1,0 +1,122 @@
+"""Prefill replicas hand requests over to decode replicas: where to, when, and what if there is no room."""
+
+from collections.abc import Callable, Sequence
+
+from simulator.cluster.courier import Courier, Transfer
+from simulator.cluster.deployment import HandOff
+from simulator.replica.crossing import Claim
+from simulator.replica.replica import Replica
+from simulator.replica.request import Job, RequestState
+
+
+class HandOffs:
+    """Takes jobs whose first token the prefill side has computed to the decode side.
+
+    The source holds the KV cache until all of it has been copied. Blocks at the destination are set aside
+    before the first byte is sent.
+    """
+
+    def __init__(
+        self,
+        rule: HandOff,
+        courier: Courier,
+        decoders: Callable[[], Sequence[Replica]],
+        choose: Callable[[Job, Sequence[Replica]], Replica],
+    ) -> None:
+        """``decoders`` are the decode replicas that are up; ``choose`` applies the rule's router."""
+        self.rule = rule
+        self.courier = courier
+        self.decoders = decoders
+        self.choose = choose
+        self.stranded: list[tuple[Job, Replica]] = []  # no decode replica is up
+        self._early: dict[Job, Transfer] = {}  # sent layer by layer while their prompts are computed
+
+    def offer(self, job: Job, source: Replica) -> None:
+        """A job's part at the source is done, and its KV is there: find a place where it goes on."""
+        early = self._early.pop(job, None)
+        if early is not None:
+            if early.flow is None:
+                self.courier.send(early, job.known_tokens - 1, self.courier.arrive)
+            else:
+                self.courier.extend(early, job.known_tokens - 1, self.courier.arrive)
+            return
+        decoders = self.decoders()
+        if not decoders:
+            self.stranded.append((job, source))
+            return
+        destination = self.choose(job, decoders)
+        if destination is source:  # it has changed its role
+            self.courier.stay(job, source)
+            return
+        books = destination.books
+        if books.blocks_to_receive(job) > books.total_blocks:
+            source.books.write_off(job, RequestState.FAILED, self.courier.clock.now)
+        elif not books.claims and books.reserve(job):
+            self._send(self.courier.begin("hand_off", job, source, destination))
+        elif self.rule.when_full == "recompute":
+            source.books.let_go(job)
+            job._computed = 0
+            job._output_tokens = job._asked_tokens
+            job.reserved = False
+            destination.submit(job)
+        elif self.rule.when_full == "colocate":
+            self.courier.stay(job, source)
+        else:
+            self.courier.begin("hand_off", job, source, destination).waits = True
+            self.courier.quiet.hold()  # whatever frees blocks at the decode side reaches the link now
+            books.claim(Claim(job, self.rule.when_full == "evict", self._granted))
+            destination.wake()
+
+    def forget(self, job: Job) -> None:
+        """A job does not go anywhere any more."""
+        self._early.pop(job, None)
+        self.stranded = [pair for pair in self.stranded if pair[0] is not job]
+
+    def find_places(self) -> None:
+        """A decode replica is up again: offer it what could not go anywhere."""
+        stranded, self.stranded = self.stranded, []
+        for job, source in stranded:
+            self.offer(job, source)
+
+    def look_ahead(self, source: Replica, completing: Sequence[Job], start_s: float, end_s: float) -> None:
+        """A step is planned that computes prompts to their ends: send their KV layer by layer meanwhile."""
+        decoders = self.decoders()
+        for job in completing:
+            if job._generated >= job._asked_tokens or not decoders:
+                continue
+            destination = self.choose(job, decoders)
+            books = destination.books
+            if destination is source or books.claims or not books.reserve(job):
+                continue  # it is offered again when its prompt is computed
+            transfer = self._early[job] = self.courier.begin("hand_off", job, source, destination)
+            self._send_early(transfer, start_s, end_s)
+
+    def _send_early(self, transfer: Transfer, start_s: float, end_s: float) -> None:
+        layers, tokens = self.rule.layers, transfer.job.known_tokens - 1
+        quiet, kv = self.courier.quiet, self.courier.link.kv_bytes_per_token
+        lasts_s = end_s - start_s
+        first_layer_s = start_s + lasts_s / layers
+        if layers > 1 and lasts_s > 0 and self.courier.clock.now <= first_layer_s < end_s:
+
+            def begin(_: object) -> None:
+                if self._early.get(transfer.job) is transfer:
+                    # All but the last layer, which is there when the step ends, as fast as they are computed
+                    self.courier.send(transfer, tokens * (layers - 1) / layers, None, tokens * kv / lasts_s)
+
+            quiet.at(first_layer_s).callbacks.append(begin)
+
+        def look(_: object) -> None:
+            if self._early.get(transfer.job) is transfer:  # its prompt did not come to its end
+                self.courier.cancel(transfer.job)
+                del self._early[transfer.job]
+
+        quiet.last_at(end_s).callbacks.append(look)
+
+    def _granted(self, job: Job) -> None:
+        transfer = self.courier.under_way[job]
+        transfer.waits = False
+        self.courier.quiet.release()
+        self._send(transfer)
+
+    def _send(self, transfer: Transfer) -> None:
+        self.courier.send(transfer, transfer.job.known_tokens - 1, self.courier.arrive)

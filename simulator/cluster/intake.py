@@ -1,0 +1,45 @@
+"""From a request of the traffic to a job that replicas serve."""
+
+from collections.abc import Sequence
+
+from simulator.cluster.deployment import Deployment
+from simulator.cluster.traffic import Request
+from simulator.replica.replica import Replica
+from simulator.replica.request import Job
+from simulator.workload.workload import Workload
+
+
+class Intake:
+    """What a deployment makes of requests: how long they may get, and which can never be served."""
+
+    def __init__(self, workload: Workload, deployment: Deployment, replicas: Sequence[Replica]) -> None:
+        """Look up the limits once."""
+        longest_tokens = min(pool.limits.max_model_len for pool in deployment.pools)
+        self._longest_tokens = longest_tokens + max(each.policy.overrun_tokens for each in replicas)
+        self._capacity_tokens = min(each.total_blocks * each.block_size for each in replicas)
+        self._strict = deployment.pools[0].limits.strict_engine
+        self._max_tokens = workload.max_tokens
+        self._pace_s, self._allowance_s = deployment.pace_s, deployment.allowance_s
+
+    def job(self, request: Request, number: int, arrival_s: float) -> Job:
+        """Return the job of a request, which is the ``number``-th to arrive."""
+        room = max(1, self._longest_tokens - request.prompt_tokens)
+        max_tokens = min(self._max_tokens, room)
+        return Job(
+            number,
+            arrival_s,
+            request.prompt_tokens,
+            min(request.output_tokens, room),
+            max_tokens,
+            request.priority,
+            request.tenant,
+            request.session,
+            min(request.predicted_tokens, max_tokens),
+            self._pace_s,
+            self._allowance_s,
+        )
+
+    def never_fits(self, request: Request) -> bool:
+        """Whether a prompt is too long for the replicas; an engine taken strictly hangs on it."""
+        tokens = request.prompt_tokens
+        return (tokens >= self._longest_tokens or tokens > self._capacity_tokens) and not self._strict

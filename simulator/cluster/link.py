@@ -1,0 +1,308 @@
+"""A network whose transfers share bandwidth: what moving a KV cache between replicas waits for.
+
+Every port can send and can receive at some rate. The flows that are under way share these rates max-min
+fairly: all are raised together until a port is full or a flow reaches its cap; that one stays, the others
+go on rising. Rates change only when a flow starts, ends or is changed, or a port's bandwidth changes, so
+nothing happens in between.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from types import EllipsisType
+
+from simpy.events import Event
+
+from simulator.cluster.clock import Clock
+
+Done = Callable[[], None]
+
+
+@dataclass(slots=True, eq=False)
+class Flow:
+    """One transfer from port to port; times in seconds, ``sent_bytes`` as of the fabric's last update.
+
+    ``finished_s`` stays None while the flow is under way, and for ever if it is cancelled.
+    """
+
+    source: int
+    destination: int
+    size_bytes: float
+    cap_bytes_per_s: float
+    started_s: float
+    _done: Done | None = field(repr=False)
+    _begins_s: float = field(repr=False)
+    sent_bytes: float = field(default=0.0, init=False)
+    bytes_per_s: float = field(default=0.0, init=False)
+    finished_s: float | None = field(default=None, init=False)
+    # When the last byte arrives at the present rate; infinite until a rate is known.
+    _due_s: float = field(default=math.inf, init=False, repr=False)
+    # Where the present rate began. Progress is measured from here and not added up change by change, so
+    # a flow that others leave alone gathers no rounding errors.
+    _since_s: float = field(default=0.0, init=False, repr=False)
+    _since_bytes: float = field(default=0.0, init=False, repr=False)
+
+    def _update(self, now_s: float) -> None:
+        """Count what was sent by ``now_s``."""
+        if self._due_s <= now_s:
+            self.sent_bytes = self.size_bytes
+            self.bytes_per_s = 0.0
+        elif self.bytes_per_s and now_s > self._since_s:
+            sent_bytes = self._since_bytes + self.bytes_per_s * (now_s - self._since_s)
+            self.sent_bytes = min(sent_bytes, self.size_bytes)
+
+    def _run(self, bytes_per_s: float, now_s: float) -> None:
+        """Go on at a rate from ``now_s``, up to which the flow is updated."""
+        if bytes_per_s != self.bytes_per_s:
+            self.bytes_per_s = bytes_per_s
+            self._since_s = now_s
+            self._since_bytes = self.sent_bytes
+            self._due_s = now_s + (self.size_bytes - self.sent_bytes) / bytes_per_s
+
+    def _restart(self, now_s: float) -> None:
+        """Forget the rate, after a change of size or cap."""
+        self.bytes_per_s = 0.0
+        self._due_s = math.inf if self.sent_bytes < self.size_bytes else max(now_s, self._begins_s)
+
+    def _wakes_s(self, now_s: float) -> float:
+        """When the flow next begins, ends or reaches its limit."""
+        if now_s < self._begins_s:
+            return self._begins_s
+        if self._due_s <= now_s and self._done is None:
+            return math.inf  # open and idle
+        return self._due_s
+
+
+class Fabric:
+    """``ports`` ports of ``bytes_per_s`` in either direction; a flow begins ``latency_s`` after ``send``.
+
+    ``at(time_s)`` gives an event at exactly that time: ``clock.at``, or something that tells others too.
+    A flow ends when the clock reaches the time it is due, never by counting bytes down to zero: a
+    remainder too small to move the clock is due at once, so no time is ever waited for twice.
+    """
+
+    def __init__(
+        self, clock: Clock, at: Callable[[float], Event], ports: int, bytes_per_s: float, latency_s: float
+    ) -> None:
+        if not 0 < bytes_per_s < math.inf:
+            raise ValueError(f"bytes_per_s must be positive and finite, not {bytes_per_s}")
+        if not 0 <= latency_s < math.inf:
+            raise ValueError(f"latency_s must be finite and not negative, not {latency_s}")
+        self._clock = clock
+        self._at = at
+        self._latency_s = latency_s
+        self._as_new_bytes_per_s = bytes_per_s
+        self._bytes_per_s = [bytes_per_s] * ports
+        self._flows: list[Flow] = []  # in the order they were sent
+        # Bytes of flows that are over, added once each: with whole bytes these sums are exact.
+        self._out_bytes = [0.0] * ports
+        self._in_bytes = [0.0] * ports
+        self._next: Event | None = None  # the one event that counts; SimPy cannot take back older ones
+        self._next_s = math.inf
+
+    def send(
+        self,
+        source: int,
+        destination: int,
+        size_bytes: float,
+        done: Done | None,
+        *,
+        cap_bytes_per_s: float = math.inf,
+    ) -> Flow:
+        """Start a flow and call ``done()`` when its last byte has arrived.
+
+        With ``done=None`` the flow stays open at its size, taking no bandwidth, until it is resized with
+        a ``done`` or cancelled.
+        """
+        self._check_port(source)
+        self._check_port(destination)
+        if source == destination:
+            raise ValueError(f"a flow needs two ports, not {source} twice")
+        _check_flow(size_bytes, cap_bytes_per_s)
+        now_s = self._clock.now
+        begins_s = now_s + self._latency_s
+        flow = Flow(source, destination, size_bytes, cap_bytes_per_s, now_s, done, begins_s)
+        flow._restart(now_s)
+        self._flows.append(flow)
+        if begins_s > now_s:  # until then it takes nothing from the others
+            if len(self._flows) == 1 and done is not None:
+                flow._run(self._alone_bytes_per_s(flow), begins_s)  # if nobody comes in between
+                self._wake_at(flow._due_s)
+            else:
+                self._wake_at(min(begins_s, self._next_s))
+        else:
+            self.update()
+            self._share()
+        return flow
+
+    def resize(
+        self,
+        flow: Flow,
+        size_bytes: float,
+        cap_bytes_per_s: float = math.inf,
+        done: Done | EllipsisType | None = ...,
+    ) -> None:
+        """Change a flow's size (bytes, not below what is sent) and cap; keep its ``done`` unless given.
+
+        A flow that has begun goes on at once, without another latency.
+        """
+        _check_flow(size_bytes, cap_bytes_per_s)
+        if flow not in self._flows:
+            raise ValueError("the flow is finished or cancelled")
+        self.update()
+        if size_bytes < flow.sent_bytes:
+            raise ValueError(f"{flow.sent_bytes} bytes are sent already, more than {size_bytes}")
+        flow.size_bytes = size_bytes
+        flow.cap_bytes_per_s = cap_bytes_per_s
+        if not isinstance(done, EllipsisType):
+            flow._done = done
+        flow._restart(self._clock.now)
+        self._share()
+
+    def cancel(self, flow: Flow) -> None:
+        """End a flow where it is: what is sent stays sent, and ``done`` is not called any more."""
+        flow._done = None  # also where it finished this instant and its turn has not come
+        if flow in self._flows:
+            self.update()
+            self._close(flow)
+            self._share()
+
+    def set_bandwidth(self, port: int, factor: float) -> None:
+        """Let a port send and receive at ``factor`` times its bandwidth as new."""
+        self._check_port(port)
+        if not 0 < factor < math.inf:
+            raise ValueError(f"factor must be positive and finite, not {factor}")
+        self.update()
+        self._bytes_per_s[port] = self._as_new_bytes_per_s * factor
+        self._share()
+
+    def update(self) -> None:
+        """Count what every flow has sent by now."""
+        now_s = self._clock.now
+        for flow in self._flows:
+            flow._update(now_s)
+
+    @property
+    def active_flows(self) -> int:
+        """How many flows are neither finished nor cancelled, idle ones included."""
+        return len(self._flows)
+
+    @property
+    def sent_bytes(self) -> float:
+        """All bytes that have crossed by now."""
+        return sum(self.bytes_out)
+
+    @property
+    def bytes_out(self) -> list[float]:
+        """The bytes each port has sent by now."""
+        self.update()
+        total = self._out_bytes.copy()
+        for flow in self._flows:
+            total[flow.source] += flow.sent_bytes
+        return total
+
+    @property
+    def bytes_in(self) -> list[float]:
+        """The bytes each port has received by now."""
+        self.update()
+        total = self._in_bytes.copy()
+        for flow in self._flows:
+            total[flow.destination] += flow.sent_bytes
+        return total
+
+    def _check_port(self, port: int) -> None:
+        if not 0 <= port < len(self._bytes_per_s):
+            raise ValueError(f"there is no port {port}; ports are 0 to {len(self._bytes_per_s) - 1}")
+
+    def _close(self, flow: Flow) -> None:
+        self._flows.remove(flow)
+        flow.bytes_per_s = 0.0
+        self._out_bytes[flow.source] += flow.sent_bytes
+        self._in_bytes[flow.destination] += flow.sent_bytes
+
+    def _share(self) -> None:
+        """Give every flow its rate from now on, and wait for the next change."""
+        now_s = self._clock.now
+        running = []
+        for flow in self._flows:
+            if flow._begins_s > now_s:
+                flow._restart(now_s)  # it may not be alone any more
+            elif now_s < flow._due_s:
+                running.append(flow)
+        if len(running) == 1:
+            running[0]._run(self._alone_bytes_per_s(running[0]), now_s)
+        elif running:
+            self._fill(running, now_s)
+        next_s = math.inf
+        for flow in self._flows:
+            wakes_s = flow._wakes_s(now_s)
+            if wakes_s < next_s:
+                next_s = wakes_s
+        self._wake_at(next_s)
+
+    def _alone_bytes_per_s(self, flow: Flow) -> float:
+        """Return the rate of a flow that shares its ports with nobody."""
+        ports = self._bytes_per_s[flow.source], self._bytes_per_s[flow.destination]
+        return min(flow.cap_bytes_per_s, *ports)
+
+    def _wake_at(self, time_s: float) -> None:
+        """Let ``time_s`` be when anything changes next."""
+        if time_s != self._next_s:
+            self._next_s = time_s
+            self._next = None
+            if time_s < math.inf:
+                self._next = self._at(time_s)
+                self._next.callbacks.append(self._wake)
+
+    def _fill(self, flows: list[Flow], now_s: float) -> None:
+        """Raise the rates of ``flows`` together; whoever meets a full port or its cap stays there."""
+        left_out = {flow.source: self._bytes_per_s[flow.source] for flow in flows}  # bytes/s
+        left_in = {flow.destination: self._bytes_per_s[flow.destination] for flow in flows}
+        users_out, users_in = dict.fromkeys(left_out, 0), dict.fromkeys(left_in, 0)
+        for flow in flows:
+            users_out[flow.source] += 1
+            users_in[flow.destination] += 1
+        while flows:
+            limits = [
+                min(
+                    flow.cap_bytes_per_s,
+                    left_out[flow.source] / users_out[flow.source],
+                    left_in[flow.destination] / users_in[flow.destination],
+                )
+                for flow in flows
+            ]
+            lowest = min(limits)
+            rising = []
+            for flow, limit in zip(flows, limits, strict=True):
+                if limit > lowest:
+                    rising.append(flow)
+                    continue
+                flow._run(lowest, now_s)
+                left_out[flow.source] -= lowest
+                left_in[flow.destination] -= lowest
+                users_out[flow.source] -= 1
+                users_in[flow.destination] -= 1
+            flows = rising
+
+    def _wake(self, event: Event) -> None:
+        """Finish the flows that are due, in the order they were sent, and let new ones begin."""
+        if event is not self._next:
+            return
+        self._next, self._next_s = None, math.inf
+        self.update()
+        now_s = self._clock.now
+        arrived = [flow for flow in self._flows if flow._due_s <= now_s and flow._done is not None]
+        for flow in arrived:
+            flow.finished_s = now_s
+            self._close(flow)
+        self._share()
+        for flow in arrived:
+            if flow._done is not None:
+                flow._done()
+
+
+def _check_flow(size_bytes: float, cap_bytes_per_s: float) -> None:
+    if not 0 <= size_bytes < math.inf:
+        raise ValueError(f"size_bytes must be finite and not negative, not {size_bytes}")
+    if not cap_bytes_per_s > 0:
+        raise ValueError(f"cap_bytes_per_s must be positive, not {cap_bytes_per_s}")

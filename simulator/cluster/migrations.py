@@ -1,0 +1,117 @@
+"""Live migration: a request's KV is copied while it decodes, and it stops only for the last tokens.
+
+Source of the mechanism: Sun et al., "Llumnix", OSDI 2024, section 4.2.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from simulator.cluster.courier import Courier, Transfer
+from simulator.cluster.policy import Migration, Move
+from simulator.replica.replica import Replica
+from simulator.replica.request import Job
+
+LAST_TOKENS = 16  # copied while the request stands still
+MOST_STAGES = 8  # after which it stands still for whatever is left
+
+
+@dataclass
+class Copy:
+    """How far a request's KV has been copied."""
+
+    preemptions: int  # of the request when it began; one more, and the copy is worth nothing
+    tokens: int = 0
+    stages: int = 0
+
+
+class Migrations:
+    """Asks the policy for moves, and carries them out stage by stage."""
+
+    def __init__(
+        self, policy: Migration, courier: Courier, replicas: Callable[[], Sequence[Replica]]
+    ) -> None:
+        """``replicas`` are those that are up and decode."""
+        self.policy = policy
+        self.courier = courier
+        self.replicas = replicas
+        self._copies: dict[Job, Copy] = {}
+
+    def look(self, now_s: float) -> None:
+        """Begin the moves that the policy wants now, as far as the destinations have room."""
+        replicas = self.replicas()
+        if len(replicas) < 2:
+            return
+        for move in self.policy.moves(replicas, now_s):
+            self._begin(move, replicas)
+
+    def evacuate(self, source: Replica, destinations: Sequence[Replica]) -> None:
+        """Begin to move whoever decodes on a replica to where most KV blocks are free, as far as there is room."""
+        for job in list(source.running) if destinations else ():
+            roomiest = max(destinations, key=lambda each: each.free_blocks)
+            self._begin(Move(job, 0, 1), (source, roomiest))
+
+    def _begin(self, move: Move, replicas: Sequence[Replica]) -> None:
+        job, source, destination = move.job, replicas[move.source], replicas[move.destination]
+        if source is destination or job in self.courier.under_way or not self._decodes(job, source):
+            return
+        if any(each is job for each, _ in source.books.detaching):
+            return
+        if destination.books.claims or not destination.books.reserve(job):
+            return
+        self._copies[job] = Copy(job.preemptions)
+        self._copy(self.courier.begin("migration", job, source, destination))
+
+    def _copy(self, transfer: Transfer) -> None:
+        """Copy what has been computed meanwhile; the request goes on decoding."""
+        job = transfer.job
+        copy = self._copies[job]
+        undelivered = transfer.source.undelivered_tokens(job)  # first: ends a dream
+        computed = job.computed_tokens - undelivered
+        missing = computed - copy.tokens
+        copy.tokens = computed
+        copy.stages += 1
+        self.courier.send(transfer, missing, self._next_stage)
+
+    def _next_stage(self, transfer: Transfer) -> None:
+        assert transfer.flow is not None
+        transfer.sent_bytes += transfer.flow.sent_bytes
+        transfer.flow = None
+        job, source, books = transfer.job, transfer.source, transfer.destination.books
+        copy = self._copies[job]
+        gone = not self._decodes(job, source) or job.preemptions != copy.preemptions
+        if gone or not books.reserve(job):
+            self.courier.cancel(job)
+        elif job.computed_tokens - copy.tokens > LAST_TOKENS and copy.stages < MOST_STAGES:
+            self._copy(transfer)
+        else:
+            source.books.detach(job, self._stopped)
+            # The others must not run past the end of the step after which it leaves.
+            if source.under_way:
+                self.courier.quiet.last_at(source.under_way[0][0])
+            source.wake()
+
+    def _stopped(self, job: Job, there: bool) -> None:
+        """The request has left the source's running ones, or is not there any more."""
+        transfer = self.courier.under_way.get(job)
+        if transfer is None:
+            if there:  # called off meanwhile
+                self.courier.stay(job, job.server)
+        elif not there:
+            self.courier.cancel(job)
+        elif not transfer.destination.books.reserve(job):
+            self.courier.cancel(job)
+            self.courier.stay(job, transfer.source)
+        else:
+            under_way = transfer.source.under_way
+            # With asynchronous scheduling a step with its last token here may still be under way.
+            ready_s = under_way[-1][0] if under_way else transfer.source.books.now_s
+            self.courier.quiet.at(ready_s).callbacks.append(lambda _: self._send_rest(transfer))
+
+    def _send_rest(self, transfer: Transfer) -> None:
+        job = transfer.job
+        if self.courier.under_way.get(job) is transfer:
+            self.courier.send(transfer, job.computed_tokens - self._copies[job].tokens, self.courier.arrive)
+
+    @staticmethod
+    def _decodes(job: Job, source: Replica) -> bool:
+        return job in source.books.running and job._decoding is not None

@@ -1,0 +1,113 @@
+"""The seams of policies that look at several replicas: one file, one class, one method each."""
+
+import random
+from collections.abc import Callable, Collection, Iterable, Sequence
+from typing import NamedTuple, Protocol
+
+from simulator.replica.policy import ReplicaView
+from simulator.replica.request import Job
+
+
+def least_loaded(replicas: Sequence[ReplicaView]) -> int:
+    """Return the index of the replica with the fewest outstanding tokens, the first of equals.
+
+    Cheaper than to look at each where there are many: a cluster's sequence of replicas keeps a heap.
+    """
+    find: Callable[[], int] | None = getattr(replicas, "least_loaded", None)
+    if find is not None:
+        return find()
+    loads = [replica.outstanding_tokens for replica in replicas]
+    return loads.index(min(loads))
+
+
+def place_of(replica: ReplicaView, replicas: Sequence[ReplicaView]) -> int | None:
+    """Return the index of a replica, None if it is not there (any more); as cheap as ``least_loaded``."""
+    find: Callable[[object], int | None] | None = getattr(replicas, "place", None)
+    if find is not None:
+        return find(replica)
+    return next((index for index, each in enumerate(replicas) if each is replica), None)
+
+
+class Router(Protocol):
+    """Decides which replica serves an arriving request.
+
+    A router with an attribute ``looks_at_load = False`` decides all of it beforehand, from the requests
+    alone; replicas then need not wait for one another.
+    """
+
+    def route(self, job: Job, replicas: Sequence[ReplicaView], draw: random.Random) -> int:
+        """Return the index of the chosen replica; ``draw`` is the policy's own random stream."""
+        ...
+
+
+class Admission(Protocol):
+    """Decides whether a request is served at all, when it arrives; a refused one ends as rejected."""
+
+    def admit(self, job: Job, replica: ReplicaView, now_s: float, draw: random.Random) -> bool:
+        """Whether the replica that the router chose takes the request; ``draw`` is a stream of its own."""
+        ...
+
+
+class Abandonment(Protocol):
+    """Decides when the system drops a request that it has begun to serve or has left waiting."""
+
+    def drop_s(self, job: Job, tokens: int) -> float:
+        """Return when to drop a request that has got so many tokens, unless another comes by then.
+
+        ``math.inf`` for never. Asked when it arrives, and again at the time given if it got tokens meanwhile.
+        """
+        ...
+
+
+class Move(NamedTuple):
+    """A running request that is to go on elsewhere."""
+
+    job: Job
+    source: int  # index of the replica that it runs on
+    destination: int
+
+
+class Migration(Protocol):
+    """Decides which running requests are moved to other replicas, KV and all, while they decode."""
+
+    interval_s: float  # how often it is asked
+
+    def moves(self, replicas: Sequence[ReplicaView], now_s: float) -> Iterable[Move]:
+        """Return the moves to begin now; requests that are on the move already are not to be moved."""
+        ...
+
+
+class Roles(Protocol):
+    """Decides which replicas of a disaggregated cluster change between computing prompts and decoding."""
+
+    interval_s: float  # how often it is asked
+
+    def switch(
+        self, prefill: Sequence[ReplicaView], decode: Sequence[ReplicaView], now_s: float
+    ) -> ReplicaView | None:
+        """Return the replica that is to change its role now, or None; neither side may be left empty.
+
+        What it has begun it finishes: prompts are handed off as before, decodes stay to their end.
+        """
+        ...
+
+
+class PoolView(NamedTuple):
+    """What a scaling policy sees of its pool: all replicas, or those of one role."""
+
+    replicas: Sequence[ReplicaView]  # that take requests now
+    coming: int  # replicas that will: on order, loading, or under repair after a crash
+    unplaced: Collection[Job]  # requests that wait until any replica takes them
+
+
+class Scaler(Protocol):
+    """Decides how many replicas a pool is to have; each pool has an instance of its own."""
+
+    interval_s: float  # how often it is asked
+
+    def target(self, pool: PoolView, now_s: float) -> int:
+        """Return how many replicas the pool is to have, those that are coming included.
+
+        It is kept within the pool's bounds, and at least 1 while requests are unplaced.
+        """
+        ...

@@ -1,0 +1,204 @@
+"""From parts to tables: serve a workload on replicas and unfold what they recorded.
+
+This is the level below a scenario: every part is an object that the caller made, so a study with a
+cost model or policy of its own starts here.
+"""
+
+import time
+from array import array
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+
+from simulator.cluster.autoscaler import scaling_table
+from simulator.cluster.clock import Clock
+from simulator.cluster.cluster import Cluster
+from simulator.cluster.deployment import Deployment
+from simulator.cluster.faults import SlowableCost
+from simulator.cluster.shards import can_be_split, play_split
+from simulator.errors import StallError
+from simulator.replica.books import Books
+from simulator.replica.limits import Limits
+from simulator.replica.policy import Scheduler
+from simulator.replica.prefix_cache import CachingBooks, Content
+from simulator.replica.radix_cache import RadixBooks
+from simulator.replica.replica import Replica
+from simulator.results.recorded import ending_rows
+from simulator.results.tables import TIMING, Columns, Life, Tables, request_table, step_table, transfer_table
+from simulator.results.tokens import Delay, collect, left_early_s
+from simulator.rng import stream
+from simulator.workload.workload import Workload
+
+# How often progress is told and a stop is noticed. Where replicas fetch what arrives, an event stands for
+# hundreds of their steps.
+EVENTS_BETWEEN_LOOKS = 256
+WORTH_SPLITTING = 2000  # requests: below that a process takes longer to start than it saves
+SECONDS_BETWEEN_LOOKS = 0.03  # of the person's time, not of the simulation's
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The tables of a simulation, and why it ended early if it did."""
+
+    tables: Tables
+    end_s: float  # the last event, or the horizon
+    interrupted: bool = False
+    stalled: str | None = None
+    prefix_hits: tuple[int, int] | None = None  # as the function of that name
+
+
+def simulate(
+    workload: Workload,
+    deployment: Deployment,
+    *,
+    on_progress: Callable[[float, int, int], None] | None = None,
+    should_stop: Callable[[], bool] | None = None,
+    keep_steps: bool = True,
+    processes: int = 1,
+) -> Outcome:
+    """Serve ``workload`` and return its tables.
+
+    ``on_progress`` gets simulated seconds, requests done and requests in all. The simulation ends with the
+    last request, at the horizon, when ``should_stop`` says so, or when a policy makes no more progress
+    (``Outcome.stalled`` then says how). With more than one process, replicas that need not know of one
+    another are simulated at the same time, where that is worth it; the tables are the same.
+    ``keep_steps`` as in ``unfold``.
+    """
+    cluster = assemble(workload, deployment)
+    if processes > 1 and len(workload) >= WORTH_SPLITTING and can_be_split(cluster):
+        interrupted, stalled = play_split(cluster, processes, play, on_progress, should_stop)
+    else:
+        interrupted, stalled = play(cluster, on_progress, should_stop)
+    tables, end_s = unfold(cluster, keep_steps)
+    return Outcome(tables, end_s, interrupted, stalled, prefix_hits(cluster))
+
+
+def assemble(workload: Workload, deployment: Deployment) -> Cluster:
+    """Build the replicas and the traffic to them, ready to play."""
+    clock = Clock()
+    if deployment.horizon_s is not None:
+        clock.stop_at(deployment.horizon_s)
+    rows = array("q")  # of the requests as they arrive; the cluster fills it
+    replicas: list[Replica] = []
+    faulty = bool(deployment.faults.events)
+    for pool in deployment.pools:
+        for place in range(pool.places):
+            cost = SlowableCost(pool.cost) if faulty else pool.cost
+            replica = Replica(clock, pool.scheduler, cost, partial(books_for, pool.limits, workload, rows))
+            replica.index, replica.role = len(replicas), pool.role
+            replica.up = place < pool.replicas
+            replica.released = not replica.up
+            replicas.append(replica)
+    return Cluster(clock, workload, deployment, replicas, rows)
+
+
+def unfold(cluster: Cluster, keep_steps: bool = True) -> tuple[Tables, float]:
+    """Turn what a cluster has recorded into tables; also return the time of the last event.
+
+    Without ``keep_steps`` the tables have none; they make the steps anew, replica by replica, when asked.
+    """
+    cluster.close()
+    workload, deployment, rows = (
+        cluster.workload,
+        cluster.deployment,
+        np.array(cluster.traffic.rows[: cluster.arrived], np.int64),
+    )
+    lives = [
+        Life(server.index, each) for server in cluster.replicas for each in (*server.past, server.records)
+    ]
+    records = [life.records for life in lives]
+    refused = ending_rows(cluster.refused)
+    steps = step_table(lives) if keep_steps else step_table(lives, TIMING)
+    rng = None if deployment.delivery is None else stream(deployment.seed, "delivery")
+    tokens = collect(
+        records,
+        [life.replica for life in lives],
+        steps,
+        len(rows),
+        left_early_s(len(rows), refused, records),
+        Delay(cluster.frontend_s, deployment.delivery, rng),
+    )
+    last_s = float(steps["end_s"].max(initial=0.0))
+    last_s = max(last_s, float(np.fmax.reduce(tokens.first_and_last_s()[1], initial=0.0)))
+    if cluster.requests_done() < cluster.arrived:  # somebody waits on until the clock is stopped
+        last_s = max(last_s, cluster.clock.now)
+    arrived: Columns = {
+        "arrival_s": cluster.traffic.arrival_s,
+        "prompt_tokens": workload.prompt_tokens[rows].astype(np.int64),
+        "output_tokens": workload.output_tokens[rows].astype(np.int64),
+    }
+    for name in ("priority", "tenant", "session"):
+        column = getattr(workload, name)
+        if column is not None:
+            arrived[name] = column[rows].astype(np.int64)
+    requests = request_table(lives, refused, arrived, steps, tokens, last_s)
+    transfers = transfer_table([] if cluster.courier is None else cluster.courier.done)
+    scaling = scaling_table(cluster.autoscalers.lives)
+    return Tables(steps if keep_steps else {}, tokens, requests, transfers, lives, scaling), last_s
+
+
+def prefix_hits(cluster: Cluster) -> tuple[int, int] | None:
+    """Known tokens found in prefix caches at admissions, and those looked up; None without such a cache."""
+    if all(each.policy.prefix_cache() is None for each in cluster.replicas):
+        return None
+    lives = [records for each in cluster.replicas for records in (*each.past, each.records)]
+    return sum(each.hit_tokens for each in lives), sum(each.looked_up_tokens for each in lives)
+
+
+def books_for(limits: Limits, workload: Workload, rows: Sequence[int], policy: Scheduler) -> Books:
+    """Return new books of the kind that a policy needs; ``rows`` are the workload's rows of the requests."""
+    books = _empty_books(limits, workload, rows, policy)
+    books.whole = policy.reserves_whole
+    return books
+
+
+def _empty_books(limits: Limits, workload: Workload, rows: Sequence[int], policy: Scheduler) -> Books:
+    null_blocks, queue_key = policy.null_blocks, policy.queue_key()
+    if policy.prefix_cache() is None:
+        return Books(limits, null_blocks=null_blocks, queue_key=queue_key)
+
+    def content(request_id: int) -> Content:
+        if workload.segments is None or workload.output_stream is None:
+            return Content((), -1 - request_id)  # nothing in common with anybody
+        row = rows[request_id]
+        return Content(workload.segments[row], int(workload.output_stream[row]))
+
+    if policy.prefix_cache() == "radix":
+        return RadixBooks(limits, null_blocks=null_blocks, queue_key=queue_key, content=content)
+    return CachingBooks(
+        limits,
+        null_blocks=null_blocks,
+        queue_key=queue_key,
+        content=content,
+        deferred=policy.pipeline_depth() > 1,
+        partial_first=policy.reuses_partial_blocks_first(),
+    )
+
+
+def play(
+    cluster: Cluster,
+    on_progress: Callable[[float, int, int], None] | None = None,
+    should_stop: Callable[[], bool] | None = None,
+) -> tuple[bool, str | None]:
+    """Run a cluster to its end; return whether it was interrupted, and how it stalled if it did."""
+    clock, total = cluster.clock, len(cluster.workload)
+    next_look, turn = 0.0, 0
+    try:
+        while clock.run_some(1 if cluster.traffic.feeds else EVENTS_BETWEEN_LOOKS):
+            if on_progress is not None and time.monotonic() > next_look:
+                on_progress(clock.now, cluster.requests_done(), total)
+                next_look = time.monotonic() + SECONDS_BETWEEN_LOOKS
+            turn = (turn + 1) % len(cluster.replicas)
+            cluster.replicas[turn].records.pack()
+            if should_stop is not None and should_stop():
+                return True, None
+    except StallError as error:
+        return False, str(error)
+    if on_progress is not None:
+        on_progress(clock.now, cluster.requests_done(), total)
+    for server in cluster.replicas:
+        if server.outstanding_requests and not clock.stopped:
+            return False, server.stall("never schedules")
+    return False, None

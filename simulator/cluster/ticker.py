@@ -1,0 +1,41 @@
+"""Looking at a cluster now and then: as long as anything goes on in it, so that every simulation ends."""
+
+from collections.abc import Callable
+
+from simulator.cluster.clock import Quiet
+
+
+class Ticker:
+    """Calls what is to look at the cluster at its intervals; rests while nothing changes."""
+
+    def __init__(self, quiet: Quiet, now_s: Callable[[], float], going_on: Callable[[], bool]) -> None:
+        """``going_on`` says whether anything is being done."""
+        self.quiet = quiet
+        self.now_s = now_s
+        self.going_on = going_on
+        self._resting: list[Callable[[], None]] = []
+
+    def every(
+        self, interval_s: float, look: Callable[[], None], going_on: Callable[[], bool] | None = None
+    ) -> None:
+        """Call ``look`` every so many seconds from the next ``wake`` on, or from now if it has its own ``going_on``."""
+
+        def tick(_: object) -> None:
+            if (going_on or self.going_on)():
+                look()
+                begin()
+            else:
+                self._resting.append(begin)
+
+        def begin() -> None:
+            self.quiet.at(self.now_s() + interval_s).callbacks.append(tick)
+
+        if going_on is None:
+            self._resting.append(begin)
+        else:
+            begin()
+
+    def wake(self) -> None:
+        """Something has come that sets the cluster going."""
+        while self._resting:
+            self._resting.pop()()

@@ -1,0 +1,1 @@
+"""One engine instance: its queues, KV blocks, steps and records."""

@@ -1,0 +1,89 @@
+"""Jobs that decode together, kept as sums instead of a loop over them."""
+
+from heapq import heappop, heappush
+
+from simulator.replica.request import Job
+
+
+class DecodeGroup:
+    """Jobs that decode in lockstep: one token each at every tick.
+
+    Everything a step needs of them is a sum that changes only when somebody joins or leaves, so a
+    tick costs the same for one job and for a thousand. ``tick`` counts the ticks done.
+    """
+
+    __slots__ = ("_ends", "block_size", "context_base", "last_ticks", "openers", "size", "spans", "tick")
+
+    def __init__(self, block_size: int, spans: list[int]) -> None:
+        """``spans`` receives job id, first tick, tokens (flat) of everyone who leaves."""
+        self.block_size = block_size
+        self.spans = spans
+        self.tick = 0
+        self.size = 0
+        self.context_base = 0  # Σ (computed + 1) over the jobs, less size·tick
+        self.openers = [0] * block_size  # jobs that need a new block at ticks ≡ index (mod block size)
+        self.last_ticks: dict[int, list[Job]] = {}  # tick count after which these jobs are complete
+        self._ends: list[int] = []  # a heap of these tick counts, and of some that are over
+
+    def context_tokens(self) -> int:
+        """Σ computed + 1 over the group: the tokens that its next tick attends to."""
+        return self.context_base + self.size * self.tick
+
+    def join(self, job: Job) -> None:
+        """Add a job whose prompt is computed and that has at least one token to go."""
+        tick = self.tick
+        shift = tick - job._computed
+        job._decoding = self
+        job._joined_tick = tick
+        self.size += 1
+        self.context_base += 1 - shift
+        if not job.reserved:
+            self.openers[shift % self.block_size] += 1
+        last_tick = tick + job._output_tokens - job._generated
+        jobs = self.last_ticks.get(last_tick)
+        if jobs is None:
+            self.last_ticks[last_tick] = [job]
+            heappush(self._ends, last_tick)
+        else:
+            jobs.append(job)
+
+    def next_end(self) -> int:
+        """Return the tick count after which somebody is complete; there is somebody."""
+        ends, last_ticks = self._ends, self.last_ticks
+        while ends[0] not in last_ticks:
+            heappop(ends)
+        return ends[0]
+
+    def finished(self) -> list[Job]:
+        """Take out and return the jobs whose last token came with the tick just done."""
+        jobs = self.last_ticks.pop(self.tick, None)
+        if jobs is None:
+            return []
+        for job in jobs:
+            self._settle(job)
+        return jobs
+
+    def leave(self, job: Job) -> None:
+        """Take out a job before it is complete."""
+        last_tick = job._joined_tick + job._output_tokens - job._generated
+        jobs = self.last_ticks[last_tick]
+        jobs.remove(job)
+        if not jobs:
+            del self.last_ticks[last_tick]
+        self._settle(job)
+
+    def _settle(self, job: Job) -> None:
+        """Write the ticks since joining into the job and the record."""
+        joined = job._joined_tick
+        shift = joined - job._computed
+        self.size -= 1
+        self.context_base -= 1 - shift
+        ticks = self.tick - joined
+        if ticks:
+            self.spans.extend((job.id, joined, ticks))
+        job._generated += ticks
+        job._computed += ticks
+        job._decoding = None
+        if not job.reserved:
+            self.openers[shift % self.block_size] -= 1
+            job.blocks = -(-job._computed // self.block_size)

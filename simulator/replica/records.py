@@ -1,0 +1,97 @@
+"""What the engine writes down while it runs: flat rows, appended and never read until the end.
+
+Tokens are not written one by one. A job that decodes without interruption from tick ``a`` on for ``k``
+ticks produced its tokens at exactly those ticks' steps, so one *span* stands for all of them; a prompt
+that completes adds one token at its step. Nor are steps in which everyone just decodes: such a *run* of
+steps is one row, with an end and a count of KV blocks for each. ``simulator.results.tables`` unfolds all of it.
+"""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+STEP_COLUMNS = (
+    "start_s",
+    "end_s",
+    "prefill_tokens",
+    "prefill_seqs",
+    "decode_seqs",
+    "decode_context_tokens",
+    "running",
+    "waiting",
+    "kv_blocks_used",
+    "preemptions",
+    "ticks",
+)
+CHUNK_COLUMNS = ("step", "request_id", "tokens", "computed_before")
+SPAN_COLUMNS = ("request_id", "first_tick", "tokens")
+PROMPT_END_COLUMNS = ("request_id", "step")
+PREEMPTION_COLUMNS = ("step", "request_id", "computed_tokens")
+
+
+RUN_COLUMNS = ("first_step", "steps", "start_s", "decode_seqs", "decode_context_tokens", "running")
+ENDED_COLUMNS = ("request_id", "state", "time_s")
+
+# Of each list: how many columns its rows have, and as what they are packed
+_WIDTH = {
+    "steps": (1 + len(STEP_COLUMNS), np.float64),
+    "runs": (len(RUN_COLUMNS), np.float64),
+    "run_ends": (1, np.float64),
+    "run_blocks": (1, np.int32),
+    "chunks": (len(CHUNK_COLUMNS), np.int32),
+    "spans": (len(SPAN_COLUMNS), np.int32),
+    "prompt_ends": (len(PROMPT_END_COLUMNS), np.int32),
+    "preemptions": (len(PREEMPTION_COLUMNS), np.int32),
+    "ended": (len(ENDED_COLUMNS), np.float64),
+}
+_MOST_ROWS = 4096  # in a list before it is packed, which leaves the last rows for those who look back
+_LAST_ROWS = 2048
+
+
+class Records:
+    """The rows of one replica. Each list is flat: its columns follow one another, row by row.
+
+    Lists are the fastest to append to but take some 30 bytes a number, so ``pack`` moves what is old into
+    arrays. Only the end of a list may be looked at or changed; ``rows`` gives all of it.
+    """
+
+    __slots__ = (*_WIDTH, "_packed", "hit_tokens", "looked_up_tokens", "under_way")
+
+    def __init__(self) -> None:
+        """Start with no rows."""
+        self.steps: list[float] = []  # the step's index, then STEP_COLUMNS, of each step that was planned
+        self.runs: list[float] = []  # RUN_COLUMNS: steps in a row in which everyone decodes
+        self.run_ends: list[float] = []  # end_s of each step of the runs
+        self.run_blocks: list[int] = []  # kv_blocks_used of each step of the runs
+        self.chunks: list[int] = []  # CHUNK_COLUMNS: known tokens computed, in order of scheduling
+        self.spans: list[int] = []  # SPAN_COLUMNS: tokens decoded tick after tick
+        self.prompt_ends: list[int] = []  # PROMPT_END_COLUMNS: the token that follows the last known one
+        self.preemptions: list[int] = []  # PREEMPTION_COLUMNS
+        self.ended: list[float] = []  # ENDED_COLUMNS: final states
+        self.hit_tokens = self.looked_up_tokens = (
+            0  # known tokens found in a prefix cache at admissions, and sought
+        )
+        self.under_way = 0  # steps at the end that had not ended when the simulation did
+        self._packed: dict[str, list[NDArray[Any]]] = {name: [] for name in _WIDTH}
+
+    def pack(self, most_rows: int = _MOST_ROWS, last_rows: int = _LAST_ROWS) -> None:
+        """Make lists of more than ``most_rows`` rows small; the ``last_rows`` of each stay as they are."""
+        for name, (width, kind) in _WIDTH.items():
+            rows: list[float] = getattr(self, name)
+            if len(rows) > most_rows * width:
+                old = len(rows) - last_rows * width
+                self._packed[name].append(np.array(rows[:old], kind))
+                del rows[:old]
+
+    def rows(self, name: str) -> NDArray[Any]:
+        """Return all rows of a list as float64 or int64, shape (columns, rows)."""
+        width, kind = _WIDTH[name]
+        wide = np.float64 if kind is np.float64 else np.int64
+        parts = [*self._packed[name], np.array(getattr(self, name), kind)]
+        return np.concatenate(parts, dtype=wide).reshape(-1, width).T
+
+    @property
+    def ends(self) -> int:
+        """How many requests have reached a final state."""
+        return (sum(map(len, self._packed["ended"])) + len(self.ended)) // len(ENDED_COLUMNS)

@@ -1,0 +1,84 @@
+"""What ``servesim list`` shows: everything that a scenario can name, with one line on each."""
+
+import ast
+from pathlib import Path
+
+from simulator.errors import InputError
+from simulator.report.report import table
+
+TOPICS = ("policies", "gpus", "models", "workloads")
+
+
+def listing(topic: str) -> str:
+    """Return the lines of one topic; raise ``InputError`` for another word, suggesting the nearest."""
+    if topic not in TOPICS:
+        from simulator.scenario.discover import nearest
+
+        raise InputError(
+            f"list: nothing called {topic!r}; {nearest(topic, list(TOPICS))}expected one of {', '.join(TOPICS)}"
+        )
+    lines = {"policies": _policies, "gpus": _gpus, "models": _models, "workloads": _workloads}[topic]()
+    return "\n".join(lines) + "\n"
+
+
+def _policies() -> list[str]:
+    import policies
+    from simulator.scenario.discover import KINDS, discover
+
+    root = Path(policies.__path__[0])
+    rows = [
+        [f"policy.{kind}", name, _first_line(root / kind / f"{name}.py")]
+        for kind in KINDS
+        for name in discover(kind)
+    ]
+    return table(rows, left=3)
+
+
+def _first_line(path: Path) -> str:
+    summary = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+    return summary.split("\n")[0]
+
+
+def _gpus() -> list[str]:
+    from hardware_profiles import list_gpus, load_gpu
+
+    gpus = [load_gpu(name) for name in list_gpus()]
+    return table(
+        [["hardware.gpu", gpu.name, f"{gpu.memory_bytes / 2**30:.1f} GiB", gpu.description] for gpu in gpus],
+        left=4,
+    )
+
+
+def _models() -> list[str]:
+    from hardware_profiles import list_models, load_model
+
+    models = [load_model(name) for name in list_models()]
+    rows = [
+        [
+            "hardware.model",
+            model.name,
+            f"{model.parameters / 1e9:.1f} G parameters",
+            f"{model.kv_bytes_per_token:,} KV bytes/token",
+        ]
+        for model in models
+    ]
+    return table(rows, left=2)
+
+
+def _workloads() -> list[str]:
+    from simulator.workload import library
+    from simulator.workload.reader import describe
+
+    rows = []
+    shipped = {
+        "trace": library.shipped_traces(),
+        "lengths": library.shipped_samples(),
+        "load": library.shipped_loads(),
+    }
+    for kind, files in shipped.items():
+        for name, path in files.items():
+            count, source, license_ = describe(path)
+            rows.append([f"workload.{kind}", name, f"{count:,} rows; {source} [{license_}]"])
+    for name, quantiles in library.shipped_quantiles().items():
+        rows.append(["workload.lengths", name, f"quantiles; {quantiles.source} [{quantiles.license}]"])
+    return table(rows, left=3)

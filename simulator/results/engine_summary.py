@@ -1,0 +1,68 @@
+"""What a run's summary says of the engine: steps, KV memory, prefix caches, moves of KV caches."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from simulator.metrics import RequestLog
+from simulator.results.billing import service_s
+from simulator.results.step_totals import StepTotals
+
+
+def engine_summary(
+    totals: StepTotals,
+    log: RequestLog,
+    manifest: Mapping[str, Any],
+    transfers: Mapping[str, NDArray[Any]] | None,
+    scaling: Mapping[str, NDArray[Any]] | None,
+) -> dict[str, Any]:
+    """Return plain numbers, ready for JSON."""
+    busy_s = totals.busy_s
+    window_s = service_s(manifest, scaling, log.start_s, log.end_of_run_s)
+    return {
+        "steps": totals.steps,
+        "busy_share": busy_s / window_s if window_s else 0.0,
+        "kv_usage_mean": totals.kv_share_s / busy_s if busy_s else 0.0,
+        "kv_usage_max": totals.kv_share_max,
+        "kv_nearly_full_share": totals.kv_nearly_full_s / busy_s if busy_s else 0.0,
+        "preemptions": totals.preemptions,
+        "waiting_max": totals.waiting_max,
+        "running_max": totals.running_max,
+        "cut_at_max_model_len": int(np.count_nonzero(log.completed & (log.token_counts < log.output_tokens))),
+        "extrapolated_share": manifest["extrapolated_share"],
+        **_prefix_cache(manifest),
+        **_moves(transfers),
+    }
+
+
+def _moves(transfers: Mapping[str, NDArray[Any]] | None) -> dict[str, Any]:
+    """How many KV caches went from replica to replica, and how long they took; nothing where none did."""
+    found: dict[str, Any] = {}
+    for kind in ("hand_off", "migration") if transfers is not None else ():
+        assert transfers is not None
+        mine = transfers["kind"] == kind
+        arrived = mine & transfers["arrived"]
+        if mine.any():
+            took_s = (transfers["end_s"] - transfers["start_s"])[arrived]
+            found |= {
+                f"{kind}s": int(arrived.sum()),
+                f"{kind}s_called_off": int(mine.sum() - arrived.sum()),
+                f"{kind}_bytes": float(transfers["bytes"][mine].sum()),
+                f"{kind}_s_mean": float(took_s.mean()) if len(took_s) else None,
+            }
+    return found
+
+
+def _prefix_cache(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """What the prefix caches found; nothing where there was none."""
+    counts = manifest.get("prefix_cache")
+    if counts is None:
+        return {}
+    hit, looked_up = counts["hit_tokens"], counts["looked_up_tokens"]
+    return {
+        "prefix_hit_tokens": hit,
+        "prefix_looked_up_tokens": looked_up,
+        "prefix_hit_share": hit / looked_up if looked_up else None,
+    }

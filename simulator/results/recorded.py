@@ -1,0 +1,84 @@
+"""What the engine has recorded, as numpy arrays: the one place that knows how ``Records`` keeps its rows.
+
+One function a kind of row; each returns columns, in the order of recording.
+"""
+
+from collections.abc import Iterable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from simulator.replica.records import (
+    PREEMPTION_COLUMNS,
+    RUN_COLUMNS,
+    STEP_COLUMNS,
+    Records,
+)
+from simulator.replica.request import RequestState
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+
+def steps_ended(records: Records) -> int:
+    """Return how many steps ended."""
+    return int(records.rows("steps").shape[1] + records.rows("run_ends").shape[1]) - records.under_way
+
+
+def planned_step_rows(records: Records) -> tuple[Ints, dict[str, Floats]]:
+    """Return the index and STEP_COLUMNS of each step that was planned one by one."""
+    index, *columns = records.rows("steps")
+    return index.astype(np.int64), dict(zip(STEP_COLUMNS, columns, strict=True))
+
+
+def run_rows(records: Records) -> dict[str, Floats]:
+    """Return RUN_COLUMNS of the steps in a row in which everyone decodes."""
+    return dict(zip(RUN_COLUMNS, records.rows("runs"), strict=True))
+
+
+def run_ends_s(records: Records) -> Floats:
+    """Return when each step of the runs ended, seconds."""
+    ends_s: Floats = records.rows("run_ends")[0]
+    return ends_s
+
+
+def run_blocks(records: Records) -> Ints:
+    """Return the KV blocks used in each step of the runs."""
+    blocks: Ints = records.rows("run_blocks")[0]
+    return blocks
+
+
+def chunk_rows(records: Records) -> tuple[Ints, Ints]:
+    """Return step and request of each chunk of known tokens that was scheduled."""
+    step, request, _, _ = records.rows("chunks")
+    return step, request
+
+
+def span_rows(records: Records) -> tuple[Ints, Ints, Ints]:
+    """Return request, first tick and number of the tokens decoded tick after tick."""
+    request, tick, tokens = records.rows("spans")
+    return request, tick, tokens
+
+
+def prompt_end_rows(records: Records) -> tuple[Ints, Ints]:
+    """Return request and step of each token that followed the last known one."""
+    request, step = records.rows("prompt_ends")
+    return request, step
+
+
+def preemption_rows(records: Records) -> Ints:
+    """Return the request of each preemption."""
+    request: Ints = records.rows("preemptions")[PREEMPTION_COLUMNS.index("request_id")]
+    return request
+
+
+def ended_rows(records: Records) -> tuple[Ints, Ints, Floats]:
+    """Return request, state and time of each end."""
+    request, state, time_s = records.rows("ended")
+    return request.astype(np.int64), state.astype(np.int64), time_s
+
+
+def ending_rows(rows: Iterable[tuple[int, RequestState, float]]) -> tuple[Ints, Ints, Floats]:
+    """Return the columns of rows of request, state and time."""
+    request, state, time_s = zip(*rows, strict=True) if rows else ((), (), ())
+    return np.array(request, np.int64), np.array(state, np.int64), np.array(time_s, np.float64)

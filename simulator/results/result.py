@@ -1,0 +1,345 @@
+"""What a run leaves behind: tables and a manifest, in memory or in a folder.
+
+requests.parquet   one row a request, in order of arrival
+tokens.parquet     one row a token, in order of request and position
+steps.parquet      one row an engine step, in order of replica and time
+transfers.parquet  one row a KV cache that went from replica to replica, where any did
+scaling.parquet    one row a replica of a pool that is scaled: when it was ordered, ready, released
+manifest.json      scenario, seed, versions, hardware sums
+summary.json       every metric, for the scenario's user and targets
+overview.png       the run at a glance
+
+Which of the tables there are is the run's trace level (``simulator.results.trace_level``). Below ``tokens`` what the
+metrics made of each request's tokens is kept instead, for the scenario's user: in columns of the requests named
+``file.function`` after what made them, and in the manifest what was pooled.
+"""
+
+import json
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
+from pathlib import Path
+from threading import Event
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from simulator.errors import InputError
+from simulator.metrics import RequestLog, Slo, UserModel, summarise
+from simulator.metrics.pool import Pool, described
+from simulator.metrics.reduce import Kept, reduce
+from simulator.metrics.streamed import StreamedLog
+from simulator.metrics.summary import marked
+from simulator.results.arrow import (
+    arrow_table,
+    requests_table,
+    scaling_table,
+    transfers_table,
+    write,
+    write_pieces,
+)
+from simulator.results.billing import bill, price
+from simulator.results.engine_summary import engine_summary
+from simulator.results.saved import OPTIONAL, claim, read_folder
+from simulator.results.step_totals import StepTotals, add_up, bin_edges
+from simulator.results.tables import split_by_replica
+from simulator.results.tokens import KEPT_TOKENS, TokenSource, TokenTable, joined
+from simulator.results.trace_level import kept_tables
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+Columns = dict[str, NDArray[Any]]
+Floats = NDArray[np.float64]
+
+
+class Result:
+    """A finished (or cut off) run; everything else is computed from it."""
+
+    def __init__(
+        self,
+        requests: Columns | None,
+        tokens: Columns | TokenSource | None,
+        steps: Columns | StepTotals | None,
+        manifest: dict[str, Any],
+        transfers: Columns | None = None,
+        scaling: Columns | None = None,
+    ) -> None:
+        """Columns as ``simulator.results.tables`` makes them; the manifest is what ``run`` writes.
+
+        A result of a lower trace level may have the totals of its steps alone, and read from a folder, no
+        tokens, steps or requests.
+        """
+        self.manifest = manifest
+        self._requests = requests
+        self._transfers = transfers if transfers is not None and len(transfers["bytes"]) else None
+        self._scaling = scaling if scaling is not None and len(scaling.get("replica", ())) else None
+        self._steps = steps
+        if isinstance(tokens, dict):
+            assert requests is not None
+            tokens = TokenTable(tokens, requests["delivered_tokens"])
+        self._tokens = tokens
+
+    @property
+    def partial(self) -> bool:
+        """Whether the run was cut off before its end (interrupted or stalled)."""
+        return bool(self.manifest["partial"]) or self.manifest["stalled"] is not None
+
+    @property
+    def trace_level(self) -> str:
+        """How much of the run is kept: "tokens", "steps", "requests" or "summary"."""
+        return str(self.manifest.get("trace_level", "tokens"))
+
+    def requests(self) -> "pa.Table":
+        """Return one row a request: lengths, state, milestones in seconds (null: never happened).
+
+        Raises InputError below the trace level "requests", as the other tables do below theirs.
+        """
+        self._require("requests")
+        assert self._requests is not None
+        return requests_table(self._requests | self._measured_columns())
+
+    def tokens(self) -> "pa.Table":
+        """Return one row a token: request_id, token_index (from 1), generated_s, delivered_s, replica, step.
+
+        The table is made at every call, and has some 32 bytes a token.
+        """
+        self._require("tokens")
+        assert self._tokens is not None
+        return arrow_table(joined(self._tokens))
+
+    def steps(self) -> "pa.Table":
+        """Return one row an engine step: times, tokens, running, waiting, KV blocks used."""
+        self._require("steps")
+        assert isinstance(self._steps, dict)
+        return arrow_table(self._steps)
+
+    def transfers(self) -> "pa.Table | None":
+        """Return one row a KV cache that went from replica to replica; None if none did."""
+        self._require("requests")
+        return None if self._transfers is None else transfers_table(self._transfers)
+
+    def scaling(self) -> "pa.Table | None":
+        """Return one row a replica of a pool that is scaled: its times in seconds (null: never); None if none is."""
+        self._require("requests")
+        return None if self._scaling is None else scaling_table(self._scaling)
+
+    def _require(self, table: str) -> None:
+        if table not in kept_tables(self.trace_level):
+            raise InputError(
+                f"no {table} in this result, whose run.trace_level is {self.trace_level!r}; expected {table!r}"
+                + (" or above" if table != "tokens" else "")
+            )
+
+    @cached_property
+    def log(self) -> RequestLog:
+        """The delivery record that the metrics read."""
+        requests = self._requests
+        if requests is None:
+            self._require("requests")
+            raise AssertionError
+        counts, arrival_s = requests["delivered_tokens"], requests["arrival_s"]
+        columns: dict[str, Any] = {
+            **{
+                name: requests[name]
+                for name in ("arrival_s", "prompt_tokens", "output_tokens", "state", "end_s")
+            },
+            "token_offsets": np.concatenate([[0], np.cumsum(counts, dtype=np.int64)]),
+            "start_s": float(arrival_s[0]) if len(arrival_s) else 0.0,
+            "end_of_run_s": self.manifest["end_of_run_s"],
+        }
+        delivered_s = None if self._tokens is None else self._tokens.delivered_s
+        if delivered_s is not None:
+            return RequestLog(**columns, delivered_s=delivered_s)
+        return StreamedLog(
+            **columns,
+            first_s=requests["first_token_s"],
+            last_s=requests["last_token_s"],
+            source=self._tokens,
+            saved=self._saved_measures(),
+        )
+
+    def summary(self, user: UserModel | None = None, slo: Slo | None = None) -> dict[str, Any]:
+        """Return every metric, for the scenario's user and targets or for others.
+
+        Pure function of the saved records: no re-simulation. Raises InputError where the saved records are of
+        a trace level that does not hold what others need.
+        """
+        own = self._own_user(), self._own_slo()
+        asked = user or own[0], slo or own[1]
+        if asked == own:
+            return self._own_summary
+        if self._requests is None:
+            raise InputError(
+                "only the summary of this run was kept (run.trace_level = 'summary'), for its own user and slo;"
+                " for others, expected a run with trace_level = 'requests' or above"
+            )
+        if self._tokens is None and asked[0].reading != own[0].reading:
+            raise InputError(
+                f"user.v_s_per_token, user.origin and user.first_token_allowance_s: the tokens of this run were not"
+                f" kept (run.trace_level = {self.trace_level!r}); expected those of the run, or a run with"
+                " trace_level = 'tokens'"
+            )
+        return self._summarise(*asked)
+
+    @cached_property
+    def _own_summary(self) -> dict[str, Any]:
+        return self._summarise(self._own_user(), self._own_slo())
+
+    def _own_user(self) -> UserModel:
+        return UserModel(**self.manifest["scenario"]["user"])
+
+    def _own_slo(self) -> Slo:
+        return Slo(**self.manifest["scenario"]["slo"])
+
+    @cached_property
+    def _trimmed(self) -> RequestLog:
+        run = self.manifest["scenario"]["run"]
+        return self.log.trim(run["trim_warmup"], run["trim_cooldown"])
+
+    def _summarise(self, user: UserModel, slo: Slo) -> dict[str, Any]:
+        metrics = summarise(self._trimmed, user, slo)
+        return {
+            "partial": self.partial,
+            "stalled": self.manifest["stalled"],
+            "options": {"user": vars(user) | {"alpha": user.alpha_tokens}, "slo": vars(slo)},
+            **metrics,
+            "traffic": self._traffic(),
+            "engine": engine_summary(self._totals, self.log, self.manifest, self._transfers, self._scaling),
+            "cost": self._cost(metrics),
+        }
+
+    def save(self, folder: Path | str, *, plot: bool = True, overwrite: bool = False) -> None:
+        """Write all files into ``folder``, which must be new or empty unless ``overwrite`` is set.
+
+        Raises InputError for a folder in use, and OSError where the disk refuses.
+        """
+        folder = Path(folder)
+        claim(folder, overwrite)
+        for name in (*kept_tables("tokens"), *OPTIONAL):
+            (folder / f"{name}.parquet").unlink(missing_ok=True)  # of a run with a higher trace level
+        kept, stop = kept_tables(self.trace_level), Event()
+        log = self.log if self._requests is not None else None  # before two threads want its tokens
+        with ThreadPoolExecutor(1) as other:
+            try:
+                if "tokens" in kept:
+                    assert self._tokens is not None
+                    tokens = other.submit(
+                        write_pieces, folder / "tokens.parquet", self._tokens.pieces(), stop
+                    )
+                summary = self.summary()
+                if kept:
+                    write(folder / "requests.parquet", self.requests())
+                for name in OPTIONAL if kept else ():
+                    table = getattr(self, name)()
+                    if table is not None:
+                        write(folder / f"{name}.parquet", table)
+                if "steps" in kept:
+                    write(folder / "steps.parquet", self.steps())
+                for name, content in (("manifest", self._saved_manifest()), ("summary", summary)):
+                    text = json.dumps(content, indent=2) + "\n"
+                    (folder / f"{name}.json").write_text(text, encoding="utf-8")
+                if "tokens" in kept:
+                    tokens.result()
+            finally:
+                stop.set()
+        if plot and log is not None:
+            self.plot(folder / "overview.png")
+
+    def plot(self, path: Path) -> None:
+        """Draw the run at a glance; raises InputError for a result read from a folder without tokens."""
+        from simulator.report.plots import overview
+
+        if self._tokens is None:
+            self._require("tokens")
+        load = self._add_up(bin_edges(self.log.arrival_s, self.log.end_s)).load
+        overview(
+            self.log,
+            load,
+            self._usable_blocks(),
+            self._own_user(),
+            path,
+            self.manifest["scenario"]["name"],
+            self._scaling,
+        )
+
+    @classmethod
+    def load(cls, folder: Path | str) -> "Result":
+        """Read a saved result; raises InputError naming the file that is missing or damaged."""
+        tables, manifest, summary = read_folder(Path(folder), KEPT_TOKENS)
+        steps = tables.get("steps")
+        if steps is None:
+            steps = StepTotals(**manifest["steps"])
+        requests, tokens = tables.get("requests"), tables.get("tokens")
+        result = cls(requests, tokens, steps, manifest, tables.get("transfers"), tables.get("scaling"))
+        if summary:
+            vars(result)["_own_summary"] = summary
+        return result
+
+    def _measured_columns(self) -> Columns:
+        """What the metrics made of each request's tokens, to be kept where the tokens are not."""
+        if self.trace_level == "tokens":
+            return {}
+        functions = {each.name: each for each in marked() if not each.pools}
+        user = self._own_user()
+        reduce(self.log, functions.values(), user.reading)
+        return {name: each(self.log, user) for name, each in functions.items()}
+
+    def _saved_manifest(self) -> dict[str, Any]:
+        """The manifest with what is left of the tables that are not kept."""
+        left: dict[str, Any] = {}
+        if "steps" not in kept_tables(self.trace_level):
+            left["steps"] = self._totals.as_dict()
+        if self.trace_level in ("steps", "requests"):
+            user = self._own_user()
+            left["pooled"] = {
+                each.name: described(each(self._trimmed, user)) for each in marked() if each.pools
+            }
+        return self.manifest | left
+
+    def _saved_measures(self) -> Kept:
+        """What is there of a run whose tokens were not kept: columns of the requests, pools of the manifest."""
+        kept: Kept = {}
+        assert self._requests is not None
+        if self._tokens is None:
+            reading = self._own_user().reading
+            pooled = self.manifest["pooled"]
+            for each in marked():
+                key = each.name, reading if each.of_user else None
+                if each.name in self._requests:
+                    kept[key] = self._requests[each.name]
+                elif each.name in pooled:
+                    kept[key] = Pool.of(pooled[each.name])
+        return kept
+
+    @cached_property
+    def _totals(self) -> StepTotals:
+        return self._add_up(None)
+
+    def _add_up(self, edges_s: Floats | None) -> StepTotals:
+        if isinstance(self._steps, StepTotals):
+            return self._steps
+        assert self._steps is not None
+        return add_up(split_by_replica(self._steps), self._usable_blocks(), edges_s)
+
+    def _traffic(self) -> dict[str, Any]:
+        """What arrived in all, before anything was trimmed."""
+        log = self.log
+        return {
+            "requests": log.n,
+            "arrivals_span_s": float(log.arrival_s[-1] - log.arrival_s[0]) if log.n else 0.0,
+            "prompt_tokens": int(log.prompt_tokens.sum()),
+            "output_tokens": int(log.output_tokens.sum()),
+        }
+
+    def _usable_blocks(self) -> NDArray[np.int64]:
+        """KV blocks that requests can use, of each replica."""
+        pools = self.manifest["pools"]
+        places = [each.get("places", each["replicas"]) for each in pools]
+        return np.repeat([each["usable_blocks"] for each in pools], places)
+
+    def _cost(self, metrics: Mapping[str, Any]) -> dict[str, Any]:
+        window = metrics["window"]
+        paid = bill(self.manifest, self._scaling, window["start_s"], window["end_s"])
+        return price(paid, self.manifest["usd_per_gpu_hour"], metrics)

@@ -1,0 +1,213 @@
+"""From the engine's records to columns: steps, one row a request, transfers; for tokens see ``tokens.py``.
+
+Everything here is vectorised and runs once, after the simulation.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import groupby, pairwise
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from simulator.replica.records import STEP_COLUMNS, Records
+from simulator.replica.request import RequestState
+from simulator.results.recorded import (
+    chunk_rows,
+    ended_rows,
+    planned_step_rows,
+    preemption_rows,
+    run_blocks,
+    run_ends_s,
+    run_rows,
+    steps_ended,
+)
+from simulator.results.tokens import Tokens, joined
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Columns = dict[str, NDArray[Any]]
+Endings = tuple[Ints, Ints, Floats]  # request, state and time of requests that ended
+
+_STEP_TIMES = ("start_s", "end_s")
+TIMING = ("start_s", "end_s", "ticks")  # of a step: what tokens and requests are made from
+TRANSFER_COLUMNS = {
+    "request_id": np.int32,
+    "kind": np.str_,
+    "source": np.int32,
+    "destination": np.int32,
+    "start_s": np.float64,
+    "end_s": np.float64,
+    "bytes": np.float64,
+    "arrived": np.bool_,
+}
+
+
+@dataclass(frozen=True)
+class Life:
+    """What a replica recorded between two of its crashes."""
+
+    replica: int
+    records: Records
+
+
+@dataclass(frozen=True)
+class Tables:
+    """All that a run leaves behind, as equally long columns of numpy arrays.
+
+    ``steps`` are ordered by replica, then time, and a step's index counts within its replica; they are empty
+    where they were not to be kept. ``requests`` are in the order of arrival; where a request never got
+    somewhere, the time is NaN and the replica -1.
+    """
+
+    steps: Columns
+    unfolding: Tokens
+    requests: Columns
+    transfers: Columns  # KV caches that went from replica to replica, in the order in which they ended
+    lives: Sequence[Life]  # in order of replica and time
+    scaling: Columns = field(default_factory=dict)  # replicas of pools that are scaled, as they were ordered
+
+    @cached_property
+    def tokens(self) -> Columns:
+        """All tokens, ordered by request, then by position in the answer."""
+        return joined(self.unfolding)
+
+    def steps_by_replica(self) -> Iterator[tuple[int, Columns]]:
+        """Yield each replica that stepped and its steps, made anew where they were not kept."""
+        yield from split_by_replica(self.steps) if self.steps else _made_anew(self.lives)
+
+
+def split_by_replica(steps: Columns) -> Iterator[tuple[int, Columns]]:
+    """Yield each replica of a table of steps, which it orders, and its part of the table."""
+    replica = steps["replica"]
+    ends = np.flatnonzero(np.r_[replica[1:] != replica[:-1], True])[: len(replica)] + 1
+    for start, stop in pairwise([0, *ends.tolist()]):
+        yield int(replica[start]), {name: column[start:stop] for name, column in steps.items()}
+
+
+def _made_anew(lives: Sequence[Life]) -> Iterator[tuple[int, Columns]]:
+    for replica, mine in groupby(lives, key=lambda life: life.replica):
+        steps = step_table(list(mine))
+        if len(steps["end_s"]):
+            yield replica, steps
+
+
+def step_table(lives: Sequence[Life], names: Sequence[str] = STEP_COLUMNS) -> Columns:
+    """Return the steps of all lives one after another; counts are int32, times are seconds.
+
+    A step's number counts within its replica, through all lives of that.
+    """
+    parts = [_steps_of(life.records, names) for life in lives]
+    replicas = [life.replica for life in lives]
+    rows = np.array([len(part["end_s"]) for part in parts], np.int64)
+    stepped = np.bincount(replicas, rows, minlength=1).astype(np.int64)
+    return {
+        "replica": np.repeat(np.array(replicas, np.int32), rows),
+        "step": np.concatenate([np.arange(n, dtype=np.int32) for n in stepped]),
+        **{name: np.concatenate([part[name] for part in parts]) for name in names},
+    }
+
+
+def _steps_of(records: Records, names: Sequence[str]) -> Columns:
+    """Return columns of the steps of one life that have ended, in order."""
+    index, planned = planned_step_rows(records)
+    runs, ends = run_rows(records), run_ends_s(records)
+    n = len(index) + len(ends)
+    counts = runs["steps"].astype(np.int64)
+    begins = np.cumsum(counts) - counts
+    nth = np.arange(len(ends)) - np.repeat(begins, counts)  # place within the run
+    rows = np.repeat(runs["first_step"].astype(np.int64), counts) + nth
+
+    def in_runs(name: str) -> NDArray[Any] | float:
+        if name == "end_s":
+            return ends
+        if name == "start_s":
+            starts = np.empty_like(ends)
+            starts[1:] = ends[:-1]
+            starts[begins] = runs["start_s"]
+            return starts
+        if name == "ticks":
+            return 1.0
+        if name == "kv_blocks_used":
+            return run_blocks(records)
+        if name not in runs:
+            return 0.0
+        values: Floats = np.repeat(runs[name], counts)
+        if name == "decode_context_tokens":
+            values += nth * np.repeat(runs["decode_seqs"], counts)
+        return values
+
+    steps: Columns = {}
+    for name in names:
+        steps[name] = column = np.empty(n, np.float64 if name in _STEP_TIMES else np.int32)
+        column[index] = planned[name]
+        column[rows] = in_runs(name)
+    return {name: column[: n - records.under_way] for name, column in steps.items()}
+
+
+def request_table(
+    lives: Sequence[Life],
+    refused: Endings,
+    arrived: Columns,
+    steps: Columns,
+    tokens: Tokens,
+    end_of_run_s: float,
+) -> Columns:
+    """One row per arrived request: what it asked for, how it ended, and its milestones in seconds.
+
+    Of ``steps`` only the times are needed.
+    """
+    n = len(arrived["arrival_s"])
+    state = np.full(n, int(RequestState.UNFINISHED), np.int8)
+    end_s = np.full(n, end_of_run_s)
+    replica = np.full(n, -1, np.int32)
+    preemptions = np.zeros(n, np.int32)
+    first_scheduled_s = np.full(n, np.inf)
+    last_scheduled_s = np.full(n, -np.inf)
+    row = 0
+    for life in lives:
+        n_steps = steps_ended(life.records)
+        step, request = chunk_rows(life.records)
+        step, request = step[step < n_steps], request[step < n_steps]
+        began_s = steps["start_s"][row : row + n_steps][step]
+        later = began_s >= last_scheduled_s[request]
+        replica[request[later]] = life.replica
+        last_scheduled_s[request[later]] = began_s[later]
+        np.minimum.at(first_scheduled_s, request, began_s)
+        np.add.at(preemptions, preemption_rows(life.records), 1)
+        row += n_steps
+    first_scheduled_s[np.isinf(first_scheduled_s)] = np.nan
+    for at, (request, final, time_s) in (
+        (-1, refused),
+        *((life.replica, ended_rows(life.records)) for life in lives),
+    ):
+        state[request] = final
+        end_s[request] = time_s
+        if at >= 0:
+            replica[request] = at
+    first_token_s, last_token_s = tokens.first_and_last_s()
+    completed = state == RequestState.COMPLETED
+    end_s[completed] = last_token_s[completed]
+    return {
+        "request_id": np.arange(n, dtype=np.int32),
+        **arrived,
+        "state": state,
+        "delivered_tokens": tokens.counts,
+        "replica": replica,
+        "first_scheduled_s": first_scheduled_s,
+        "first_token_s": first_token_s,
+        "last_token_s": last_token_s,
+        "end_s": end_s,
+        "preemptions": preemptions,
+    }
+
+
+def transfer_table(done: Sequence[tuple[int, str, int, int, float, float, float, bool]]) -> Columns:
+    """One row per transfer of a KV cache: whose, why, between which replicas, when and how much."""
+    columns = list(zip(*done, strict=True)) or [()] * len(TRANSFER_COLUMNS)
+    return {
+        name: np.array(column, kind)
+        for (name, kind), column in zip(TRANSFER_COLUMNS.items(), columns, strict=True)
+    }

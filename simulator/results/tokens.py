@@ -1,0 +1,270 @@
+"""Who got which tokens when: kept as stretches of steps, unfolded into one row a token part by part.
+
+A *point* is a moment at which a replica gives tokens: a tick of its decodes, or the end of a prompt, which
+is one token's own. A *segment* is a request's tokens at consecutive points. Some 50 bytes a request and 12 a
+step stand for all tokens; only a part of them, whole requests (``segments.cut``), need be there at once.
+"""
+
+from collections.abc import Iterator, Sequence
+from copy import deepcopy
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from simulator.metrics.segments import cut
+from simulator.metrics.streamed import TokenParts
+from simulator.replica.records import Records
+from simulator.replica.request import RequestState
+from simulator.results.delivery import Delivery
+from simulator.results.recorded import ended_rows, prompt_end_rows, span_rows, steps_ended
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Columns = dict[str, NDArray[Any]]
+
+KEPT_TOKENS = 10_000_000  # up to so many, their delivery times are kept, and what is over all tokens is exact
+
+
+class TokenSource(TokenParts, Protocol):
+    """Tokens, wherever they are."""
+
+    @property
+    def delivered_s(self) -> Floats | None:
+        """Delivery times of all tokens, f64[tokens]; None where they are too many to be kept."""
+        ...
+
+    def pieces(self) -> Iterator[Columns]:
+        """Yield all columns of all tokens, some at a time, in order; at least once."""
+        ...
+
+
+def joined(source: TokenSource) -> Columns:
+    """Return all columns of all tokens at once."""
+    pieces = list(source.pieces())
+    return {name: np.concatenate([piece[name] for piece in pieces]) for name in pieces[0]}
+
+
+class TokenTable:
+    """Tokens that are all there, as columns."""
+
+    def __init__(self, columns: Columns, counts: NDArray[Any]) -> None:
+        """``counts`` are the tokens of each request."""
+        self._columns = columns
+        self.offsets: Ints = np.concatenate([[0], np.cumsum(counts, dtype=np.int64)])
+        self.bounds: Ints = np.array([0, len(counts)])
+        self.delivered_s: Floats | None = columns["delivered_s"]
+
+    def part_delivered_s(self, part: int) -> Floats:
+        """Delivery times of all tokens."""
+        times_s: Floats = self._columns["delivered_s"]
+        return times_s
+
+    def pieces(self) -> Iterator[Columns]:
+        """Yield all there is."""
+        yield self._columns
+
+
+class Segments(NamedTuple):
+    """Rows of equal length, in order of request and time."""
+
+    request: NDArray[np.int32]
+    first: NDArray[np.int32]  # point
+    tokens: NDArray[np.int32]  # and points
+    replica: NDArray[np.int32]
+
+
+@dataclass(frozen=True)
+class Delay:
+    """How tokens come from the replica to their readers."""
+
+    frontend_s: float = 0.0  # constant
+    policy: Delivery | None = None
+    rng: np.random.Generator | None = None  # the policy's
+
+
+class Tokens:
+    """The tokens of a run; ``counts`` are i32[requests], ``offsets`` i64[requests + 1], ``bounds`` of the parts."""
+
+    def __init__(
+        self,
+        segments: Segments,
+        points_s: Floats,
+        points_step: NDArray[np.int32],
+        requests: int,
+        delay: Delay,
+    ) -> None:
+        """``points_s`` and ``points_step`` are time and step number, within its replica, of each point."""
+        self._first, self._count, self._replica = segments.first, segments.tokens, segments.replica
+        self._points_s, self._points_step, self._delay = points_s, points_step, delay
+        self._of_request = np.searchsorted(segments.request, np.arange(requests + 1, dtype=np.int32))
+        self.offsets = np.concatenate([[0], np.cumsum(segments.tokens, dtype=np.int64)])[self._of_request]
+        self.counts = np.diff(self.offsets).astype(np.int32)
+        self.bounds = cut(self.offsets)
+        self._rng = [delay.rng]  # the delivery policy's as it was before each part, and after the last so far
+        self._delivered_s: Floats | None = None
+        self._first_last_s: tuple[Floats, Floats] | None = None
+
+    def __len__(self) -> int:
+        """All tokens."""
+        return int(self.offsets[-1])
+
+    @property
+    def parts(self) -> int:
+        """Number of parts."""
+        return len(self.bounds) - 1
+
+    @property
+    def delivered_s(self) -> Floats | None:
+        """Delivery times of all tokens, f64[tokens]; None where they are too many to be kept."""
+        if self._delivered_s is None and len(self) <= KEPT_TOKENS:
+            kept = np.empty(len(self))
+            for part in range(self.parts):
+                rows = self._rows(part)
+                kept[rows] = self._delivered(part, self._generated(part)[0])
+            kept.flags.writeable = False
+            self._delivered_s = kept
+        return self._delivered_s
+
+    def part_delivered_s(self, part: int) -> Floats:
+        """Delivery times of the tokens of requests ``bounds[part] .. bounds[part + 1]``."""
+        if self.delivered_s is not None:
+            return self.delivered_s[self._rows(part)]
+        return self._delivered(part, self._generated(part)[0])
+
+    def columns(self, part: int) -> Columns:
+        """Return all columns of a part: request_id, token_index (from 1), the two times, replica, step."""
+        generated_s, point, segments, count = self._generated(part)
+        request = np.arange(self.bounds[part], self.bounds[part + 1], dtype=np.int32)
+        of_request = self.counts[self.bounds[part] : self.bounds[part + 1]]
+        before = (
+            self.offsets[self.bounds[part] : self.bounds[part + 1]] - self.offsets[self.bounds[part]]
+        ) - 1
+        index = np.arange(len(point), dtype=np.int32)
+        index -= np.repeat(before.astype(np.int32), of_request)
+        kept = self._delivered_s
+        return {
+            "request_id": np.repeat(request, of_request),
+            "token_index": index,
+            "generated_s": generated_s,
+            "delivered_s": self._delivered(part, generated_s) if kept is None else kept[self._rows(part)],
+            "replica": np.repeat(self._replica[segments], count),
+            "step": self._points_step[point],
+        }
+
+    def pieces(self) -> Iterator[Columns]:
+        """Yield all columns of all tokens, some at a time."""
+        return map(self.columns, range(self.parts))
+
+    def first_and_last_s(self) -> tuple[Floats, Floats]:
+        """Return when each request's first and last token was delivered, f64[requests]; NaN without any."""
+        if self._first_last_s is None:
+            got = self.counts > 0
+            first_s, last_s = np.full(len(got), np.nan), np.full(len(got), np.nan)
+            if self._delay.policy is None:
+                first, stop = self._of_request[:-1][got], self._of_request[1:][got] - 1
+                first_s[got] = self._points_s[self._first[first]]
+                last_s[got] = self._points_s[self._first[stop] + self._count[stop] - 1]
+                if self._delay.frontend_s:
+                    first_s, last_s = first_s + self._delay.frontend_s, last_s + self._delay.frontend_s
+            else:
+                for part in range(self.parts):
+                    mine = slice(self.bounds[part], self.bounds[part + 1])
+                    rows = self.offsets[mine][got[mine]] - self.offsets[self.bounds[part]]
+                    delivered_s = self.part_delivered_s(part)
+                    first_s[mine][got[mine]] = delivered_s[rows]
+                    last_s[mine][got[mine]] = delivered_s[rows + self.counts[mine][got[mine]] - 1]
+            self._first_last_s = first_s, last_s
+        return self._first_last_s
+
+    def _rows(self, part: int) -> slice:
+        return slice(int(self.offsets[self.bounds[part]]), int(self.offsets[self.bounds[part + 1]]))
+
+    def _generated(self, part: int) -> tuple[Floats, NDArray[np.int32], slice, NDArray[np.int32]]:
+        """Return time and point of each token of a part, and which segments they are, with how many each."""
+        segments = slice(self._of_request[self.bounds[part]], self._of_request[self.bounds[part + 1]])
+        first, count = self._first[segments], self._count[segments]
+        begins = np.cumsum(count, dtype=np.int32) - count
+        point = np.repeat(first - begins, count)
+        point += np.arange(len(point), dtype=np.int32)
+        return self._points_s[point], point, segments, count
+
+    def _delivered(self, part: int, generated_s: Floats) -> Floats:
+        delay = self._delay
+        sent_s = generated_s + delay.frontend_s if delay.frontend_s else generated_s
+        if delay.policy is None:
+            return sent_s
+        # Whenever and wherever a part is unfolded, it gets the random numbers of the first time.
+        rng = deepcopy(self._rng[part])
+        if len(sent_s):
+            assert rng is not None
+            mine = slice(self.bounds[part], self.bounds[part + 1])
+            starts = self.offsets[mine][self.counts[mine] > 0] - self.offsets[self.bounds[part]]
+            sent_s = np.maximum(delay.policy.deliver(sent_s, starts, rng), sent_s)
+        if len(self._rng) == part + 1:
+            self._rng.append(rng)
+        return sent_s
+
+
+def collect(
+    records: Sequence[Records],
+    replicas: Sequence[int],
+    steps: Columns,
+    requests: int,
+    gone_s: Floats | None,
+    delay: Delay,
+) -> Tokens:
+    """Return the tokens of all lives, each of the replica given; ``steps`` are theirs, one life after another.
+
+    ``gone_s`` is when requests were dropped or failed, f64[requests], inf for others: what comes later is left
+    out, as from a step under way with asynchronous scheduling, which nobody gets. None: nobody was.
+    """
+    found: list[tuple[Ints, Ints, Ints, NDArray[np.int32]]] = []
+    points_s: list[Floats] = []
+    points_step: list[NDArray[np.int32]] = []
+    row = points = 0
+    for replica, each in zip(replicas, records, strict=True):
+        n_steps = steps_ended(each)
+        mine = slice(row, row + n_steps)
+        end_s, number = steps["end_s"][mine], steps["step"][mine]
+        ticks = np.flatnonzero(steps["ticks"][mine])
+        request, tick, tokens = span_rows(each)
+        ended, step = prompt_end_rows(each)
+        ended, step = ended[step < n_steps], step[step < n_steps]
+        tick_s, alone_s = end_s[ticks], end_s[step]
+        # The steps under way when the simulation ended gave no tokens.
+        last = len(ticks) if gone_s is None else np.searchsorted(tick_s, gone_s[request], side="right")
+        tokens = np.minimum(tokens, last - tick)
+        alone = np.ones_like(step) if gone_s is None else (alone_s <= gone_s[ended]).astype(np.int64)
+        owner = np.concatenate([request, ended])
+        first = points + np.concatenate([tick, len(ticks) + np.arange(len(step))])
+        count = np.concatenate([tokens, alone])
+        some = count > 0
+        found.append((owner[some], first[some], count[some], np.full(int(some.sum()), replica, np.int32)))
+        points_s += [tick_s, alone_s]
+        points_step += [number[ticks], number[step]]
+        points += len(ticks) + len(step)
+        row += n_steps
+    times_s = np.concatenate(points_s)
+    owner, first, count, where = (np.concatenate(column) for column in zip(*found, strict=True))
+    order = np.lexsort((times_s[first], owner))
+    segments = Segments(*(column[order].astype(np.int32) for column in (owner, first, count, where)))
+    return Tokens(segments, times_s, np.concatenate(points_step), requests, delay)
+
+
+def left_early_s(
+    requests: int, refused: tuple[Ints, Ints, Floats], records: Sequence[Records]
+) -> Floats | None:
+    """Return when requests ended without completing, f64[requests] with inf for others; None if none did.
+
+    ``refused`` are request, state and time of those whom no replica served to their end.
+    """
+    ends = [ended_rows(each) for each in records]
+    if all((state == RequestState.COMPLETED).all() for _, state, _ in ends):
+        return None
+    gone_s = np.full(requests, np.inf)
+    for request, state, time_s in (refused, *ends):
+        early = state != RequestState.COMPLETED
+        gone_s[request[early]] = time_s[early]
+    return gone_s

@@ -1,0 +1,208 @@
+"""The cluster of a scenario: how many replicas in which roles, the links between them, and their faults."""
+
+from typing import Annotated, Any, Literal, NamedTuple, Self
+
+from pydantic import Field, model_validator
+
+from simulator.errors import InputError
+from simulator.scenario.engine import AtLeastOne, MoreThanZero, Seconds, Section
+from simulator.scenario.policy import IDLE_POLICY, Policy, PolicyChoice, choice
+
+Replicas = Annotated[int, Field(ge=1, le=10_000)]
+OrNone = Annotated[int, Field(ge=0, le=10_000)]
+
+
+class PoolSpec(Section):
+    """The replicas of one role; what is unset is as in hardware, engine and policy."""
+
+    replicas: Replicas = Field(1, description="identical engines in this role")
+    gpu: str | None = Field(None, description="unset: as hardware.gpu")
+    tensor_parallel_size: Literal[1, 2, 4, 8] | None = Field(None, description="unset: as in engine")
+    max_num_seqs: AtLeastOne | None = Field(None, description="unset: as in engine")
+    max_num_batched_tokens: AtLeastOne | None = Field(None, description="unset: as in engine")
+    num_gpu_blocks: AtLeastOne | None = Field(None, description="unset: as in engine")
+    scheduling: Annotated[PolicyChoice | None, choice("scheduling", "cluster.prefill/decode.scheduling")] = (
+        Field(None, description="unset: as policy.scheduling")
+    )
+    scaling: Annotated[PolicyChoice | None, choice("scaling", "cluster.prefill/decode.scaling")] = Field(
+        None, description="unset: as policy.scaling"
+    )
+    min_replicas: OrNone | None = Field(None, description="unset: as in cluster.scaling")
+    max_replicas: Replicas | None = Field(None, description="unset: as in cluster.scaling")
+
+
+class LinkSpec(Section):
+    """What KV caches travel on: every replica has one port, as fast in either direction."""
+
+    kind: Literal["nvlink", "infiniband", "ethernet", "pcie"] = Field(
+        "infiniband", description="nvlink 450, pcie 55, infiniband 50, ethernet 12.5 GB/s a direction"
+    )
+    bandwidth_gb_s: MoreThanZero | None = Field(
+        None, description="GB/s (10^9 bytes) a port and direction; unset: by kind"
+    )
+    latency_s: Seconds | None = Field(None, description="before the first byte; unset: by kind")
+
+
+class HandOffSpec(Section):
+    """How a prefill replica hands a request over to a decode replica."""
+
+    when_full: Literal["wait", "recompute", "colocate", "evict"] = Field(
+        "wait",
+        description="no room at the decode replica: wait, compute the prompt again there, decode where it is,"
+        " or preempt others there",
+    )
+    overlap: Literal["after", "layerwise"] = Field(
+        "after", description="send the KV after the prompt's last step, or layer by layer during it"
+    )
+    routing: Annotated[PolicyChoice, choice("routing", "cluster.hand_off.routing")] = Field(
+        PolicyChoice(name="least_loaded"),
+        validate_default=True,
+        description="which decode replica a request goes to",
+    )
+
+
+class FaultSpec(Section):
+    """One fault at a given time."""
+
+    kind: Literal["crash", "slow", "link"]
+    at_s: Seconds
+    replica: Annotated[int, Field(ge=0)]  # counting prefill replicas first, then decode replicas
+    for_s: MoreThanZero  # until it is back, or as fast as before
+    factor: Annotated[float, Field(ge=1, allow_inf_nan=False)] = 2.0  # slow: steps take so many times longer;
+    # link: its port has so many times less bandwidth
+
+
+class FaultsSpec(Section):
+    """What goes wrong: a list of faults, or crashes at random."""
+
+    events: list[FaultSpec] = Field(
+        default_factory=list,
+        description='such as [{kind = "crash", replica = 0, at_s = 60.0, for_s = 30.0}]; kinds crash, slow, link',
+    )
+    mtbf_s: MoreThanZero | None = Field(
+        None, description="mean time between a replica's crashes (exponential); unset: none at random"
+    )
+    repair_s: MoreThanZero = Field(60.0, description="how long a replica is down after a random crash")
+    retries: Annotated[int, Field(ge=0, le=1000)] = Field(
+        3,
+        description="how often a request hit by a crash is computed again before it fails; 0: it fails at once",
+    )
+
+
+class ScalingSpec(Section):
+    """Between what bounds policy.scaling may change the number of replicas, and how long a new one takes."""
+
+    min_replicas: OrNone = Field(
+        1, description="of each pool; 0: the first request after a pause waits for a machine and the model"
+    )
+    max_replicas: Replicas | None = Field(None, description="of each pool; has to be set for policy.scaling")
+    provision_s: Seconds = Field(
+        120.0, description="from the order until the machine is there; it is paid for from then on"
+    )
+    load_s: Seconds | None = Field(
+        None, description="from then until it takes requests; unset: the model's bytes at load_gb_s"
+    )
+    load_gb_s: MoreThanZero = Field(2.0, description="GB/s (10^9 bytes) at which a replica's model is loaded")
+
+
+class Bounds(NamedTuple):
+    """How many replicas a pool has at the start, and may have under its scaling policy."""
+
+    key: str  # of the pool
+    replicas: int
+    min_replicas: int
+    max_replicas: int | None
+    policy: PolicyChoice
+
+
+class Cluster(Section):
+    """How many engines serve the traffic, in which roles."""
+
+    replicas: Replicas = Field(1, description="identical engines behind the router")
+    prefill: PoolSpec | None = Field(None, description="disaggregated: the engines that compute prompts")
+    decode: PoolSpec | None = Field(None, description="disaggregated: those that decode")
+    link: LinkSpec = LinkSpec()
+    hand_off: HandOffSpec = Field(default_factory=HandOffSpec)
+    faults: FaultsSpec = FaultsSpec()
+    scaling: ScalingSpec = ScalingSpec()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _name_the_pool(cls, data: Any) -> Any:
+        if isinstance(data, dict) and data.get("replicas", 1) != 1:
+            for role in ("prefill", "decode"):
+                if data.get(role) is not None:
+                    raise InputError(
+                        f"cluster.replicas: given together with cluster.{role}; expected cluster.prefill.replicas"
+                        " and cluster.decode.replicas in a disaggregated cluster"
+                    )
+        return data
+
+    @model_validator(mode="after")
+    def _both_roles(self) -> Self:
+        for role, other in (("prefill", "decode"), ("decode", "prefill")):
+            if getattr(self, role) is None and getattr(self, other) is not None:
+                raise InputError(f"cluster.{role}: missing; expected beside cluster.{other}")
+        return self
+
+    @property
+    def disaggregated(self) -> bool:
+        """Whether prompts are computed elsewhere than decodes."""
+        return self.prefill is not None
+
+    @property
+    def total_replicas(self) -> int:
+        """Replicas in all roles, at the start."""
+        if self.prefill is None or self.decode is None:
+            return self.replicas
+        return self.prefill.replicas + self.decode.replicas
+
+    def bounds(self, policy: Policy) -> list[Bounds]:
+        """Return the bounds of each pool, prefill first."""
+        shared = self.scaling
+        pools = [("cluster.prefill", self.prefill), ("cluster.decode", self.decode)]
+        return [
+            Bounds(
+                key,
+                pool.replicas,
+                shared.min_replicas if pool.min_replicas is None else pool.min_replicas,
+                pool.max_replicas or shared.max_replicas,
+                pool.scaling or policy.scaling,
+            )
+            for key, pool in pools
+            if pool is not None
+        ] or [Bounds("cluster", self.replicas, shared.min_replicas, shared.max_replicas, policy.scaling)]
+
+    def check_replicas(self, policy: Policy) -> None:
+        """Raise InputError where scaling cannot be, and for faults of replicas that never are."""
+        places = 0
+        for each in self.bounds(policy):
+            places += each.replicas if each.policy.name == IDLE_POLICY["scaling"] else _places(each, policy)
+        for event in self.faults.events:
+            if event.replica >= places:
+                raise InputError(
+                    f"cluster.faults.events: there is no replica {event.replica}; expected a number from 0 to"
+                    f" {places - 1}"
+                )
+
+
+def _places(pool: Bounds, policy: Policy) -> int:
+    """Return how many replicas a pool that is scaled may have."""
+    name, least, most = pool.policy.name, pool.min_replicas, pool.max_replicas
+    if policy.roles.name != IDLE_POLICY["roles"]:
+        raise InputError(
+            f"policy.roles: {policy.roles.name!r} together with scaling {name!r}, which has pools of its own size;"
+            f" expected {IDLE_POLICY['roles']!r}, or policy.scaling = {IDLE_POLICY['scaling']!r}"
+        )
+    if most is None:
+        raise InputError(f"cluster.scaling.max_replicas: missing; expected beside scaling by {name!r}")
+    if least > most:
+        raise InputError(
+            f"cluster.scaling.min_replicas: {least} in {pool.key}; expected at most max_replicas = {most}"
+        )
+    if not least <= pool.replicas <= most:
+        raise InputError(
+            f"{pool.key}.replicas: {pool.replicas} at the start; expected from min_replicas = {least} to"
+            f" max_replicas = {most}"
+        )
+    return most

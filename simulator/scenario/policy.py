@@ -1,0 +1,76 @@
+"""The policies of a scenario: each a name, or the path of a file, with its parameters."""
+
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field, model_serializer
+
+from simulator.errors import InputError
+from simulator.scenario.discover import Kind, complete
+from simulator.scenario.engine import Engine, Section
+
+DEFAULT_POLICY: dict[Kind, str] = {
+    "scheduling": "vllm_v1",
+    "routing": "round_robin",
+    "admission": "none",
+    "abandonment": "none",
+    "migration": "none",
+    "delivery": "immediate",
+    "roles": "fixed",
+    "scaling": "none",
+}
+# The kinds whose default does nothing
+IDLE_POLICY: dict[Kind, str] = {
+    kind: name for kind, name in DEFAULT_POLICY.items() if kind not in ("scheduling", "routing")
+}
+
+
+class PolicyChoice(Section):
+    """A policy by name (or path to its file) with all its parameters, defaults included."""
+
+    name: str
+    params: dict[str, Any] = Field(default_factory=dict)
+
+    @model_serializer
+    def _as_table(self) -> dict[str, Any]:
+        return {"name": self.name, **self.params}
+
+
+def choice(kind: Kind, field: str = "") -> BeforeValidator:
+    """Return the validator of a policy of one kind, ``field`` being its key if not ``policy.KIND``."""
+    field = field or f"policy.{kind}"
+
+    def choose(value: Any) -> Any:
+        if value is None:
+            return None
+        if isinstance(value, str):
+            value = {"name": value}
+        elif isinstance(value, PolicyChoice):
+            value = {"name": value.name, **value.params}
+        if not isinstance(value, dict):
+            raise InputError(f"{field}: expected a name or a table with a name, got {value!r}")
+        params = {"name": DEFAULT_POLICY[kind], **value}
+        name = params.pop("name")
+        for key in params.keys() & Engine.model_fields.keys():
+            raise InputError(f"{field}.{key}: not a policy's parameter; expected as engine.{key}")
+        if not isinstance(name, str):
+            raise InputError(f"{field}.name: expected a name in quotes, got {name!r}")
+        return PolicyChoice(name=name, params=complete(kind, name, params, field))
+
+    return BeforeValidator(choose)
+
+
+def _default(kind: Kind) -> Any:
+    return Field(PolicyChoice(name=DEFAULT_POLICY[kind]), validate_default=True)
+
+
+class Policy(Section):
+    """Who runs next, and where; who is let in, dropped, moved; when tokens are delivered; how many serve."""
+
+    scheduling: Annotated[PolicyChoice, choice("scheduling")] = _default("scheduling")
+    routing: Annotated[PolicyChoice, choice("routing")] = _default("routing")
+    admission: Annotated[PolicyChoice, choice("admission")] = _default("admission")
+    abandonment: Annotated[PolicyChoice, choice("abandonment")] = _default("abandonment")
+    migration: Annotated[PolicyChoice, choice("migration")] = _default("migration")
+    delivery: Annotated[PolicyChoice, choice("delivery")] = _default("delivery")
+    roles: Annotated[PolicyChoice, choice("roles")] = _default("roles")
+    scaling: Annotated[PolicyChoice, choice("scaling")] = _default("scaling")

@@ -1,0 +1,283 @@
+"""From the names in a scenario to the objects that serve: hardware, limits, policies, a deployment."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+from hardware_profiles import (
+    Gpu,
+    HardwareCost,
+    KvCapacity,
+    Model,
+    kv_capacity,
+    load_gpu,
+    load_model,
+    resolve_max_model_len,
+    step_cost,
+)
+from hardware_profiles.gpu import GIB
+from simulator.cluster.deployment import Deployment, Fault, Faults, HandOff, Link, Pool, Role, Scaling
+from simulator.errors import InputError
+from simulator.replica.limits import Limits
+from simulator.replica.policy import Scheduler
+from simulator.scenario.cluster import Bounds, PoolSpec, ScalingSpec
+from simulator.scenario.discover import Kind, load
+from simulator.scenario.engine import Engine
+from simulator.scenario.policy import IDLE_POLICY, PolicyChoice
+from simulator.scenario.scenario import Scenario
+
+_Part = TypeVar("_Part")
+
+LEAST_WHOLE_PROMPT_BUDGET = 2048  # vLLM's floor where prompts are not split
+# GB/s a direction and seconds before the first byte, of one port: NVLink 4 (H100, 900 GB/s both ways), PCIe 5
+# x16 in practice, 400 Gbit/s InfiniBand, 100 Gbit/s Ethernet. Order-of-magnitude latencies with the set-up of
+# a transfer; both are keys of [cluster.link].
+LINKS = {
+    "nvlink": (450.0, 10e-6),
+    "pcie": (55.0, 10e-6),
+    "infiniband": (50.0, 20e-6),
+    "ethernet": (12.5, 100e-6),
+}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a pool is scaled: ``simulator.cluster.deployment.Scaling`` with the policy's name."""
+
+    policy: PolicyChoice
+    min_replicas: int
+    max_replicas: int
+    provision_s: float
+    load_s: float
+
+    def begin(self) -> Scaling:
+        """Return it with a new instance of the policy."""
+        policy = make_policy("scaling", self.policy)
+        return Scaling(policy, self.min_replicas, self.max_replicas, self.provision_s, self.load_s)
+
+
+@dataclass(frozen=True)
+class Server:
+    """The hardware, the limits and the price of a step that a scenario comes down to."""
+
+    gpu: Gpu
+    model: Model
+    capacity: KvCapacity
+    limits: Limits
+    cost: HardwareCost
+    scheduling: PolicyChoice
+    role: Role = "both"
+    replicas: int = 1
+    tensor_parallel_size: int = 1
+    scaling: Plan | None = None
+
+    @property
+    def gpus(self) -> int:
+        """GPUs of all replicas; of those at the start where they are scaled."""
+        return self.replicas * self.tensor_parallel_size
+
+    @property
+    def places(self) -> int:
+        """How many replicas there can be at once."""
+        return self.replicas if self.scaling is None else self.scaling.max_replicas
+
+    @property
+    def usable_blocks(self) -> int:
+        """KV blocks of a replica that requests can use."""
+        return self.limits.num_gpu_blocks - _scheduler(self.scheduling).null_blocks
+
+
+def servers(scenario: Scenario, base_dir: Path | None = None) -> list[Server]:
+    """Return what each pool of replicas consists of; raises as ``equip`` does."""
+    found = []
+    for role in ("prefill", "decode"):
+        pool = getattr(scenario.cluster, role)
+        if pool is not None:
+            hardware = {} if pool.gpu is None else {"gpu": pool.gpu}
+            keys = PoolSpec.model_fields.keys() & Engine.model_fields.keys()
+            engine = {key: getattr(pool, key) for key in keys if getattr(pool, key) is not None}
+            scheduling = pool.scheduling or scenario.policy.scheduling
+            alike = scenario.model_copy(
+                update={
+                    "hardware": scenario.hardware.model_copy(update=hardware),
+                    "engine": scenario.engine.model_copy(update=engine),
+                    "policy": scenario.policy.model_copy(update={"scheduling": scheduling}),
+                }
+            )
+            try:
+                server = equip(alike, base_dir)
+            except InputError as error:
+                raise InputError(f"cluster.{role}: {error}") from error
+            found.append(replace(server, role=role, replicas=pool.replicas))
+    found = found or [replace(equip(scenario, base_dir), replicas=scenario.cluster.replicas)]
+    bounds = scenario.cluster.bounds(scenario.policy)
+    return [
+        replace(server, scaling=_plan(each, scenario.cluster.scaling, server.model))
+        for server, each in zip(found, bounds, strict=True)
+    ]
+
+
+def _plan(bounds: Bounds, spec: ScalingSpec, model: Model) -> Plan | None:
+    if bounds.policy.name == IDLE_POLICY["scaling"]:
+        return None
+    assert bounds.max_replicas is not None
+    load_s = model.weight_bytes / (spec.load_gb_s * 1e9) if spec.load_s is None else spec.load_s
+    return Plan(bounds.policy, bounds.min_replicas, bounds.max_replicas, spec.provision_s, load_s)
+
+
+def deploy(scenario: Scenario, pools: Sequence[Server]) -> Deployment:
+    """Put a scenario's pools, policies, links and faults together."""
+    policy, cluster, first = scenario.policy, scenario.cluster, pools[0]
+    gb_s, latency_s = LINKS[cluster.link.kind]
+    kv_bytes = first.capacity.kv_bytes_per_token * first.tensor_parallel_size
+    faults = cluster.faults
+    return Deployment(
+        pools=[
+            Pool(
+                _maker(each.scheduling),
+                each.cost,
+                each.limits,
+                each.replicas,
+                each.role,
+                None if each.scaling is None else each.scaling.begin(),
+            )
+            for each in pools
+        ],
+        router=make_policy("routing", policy.routing),
+        **{kind: _unless_idle(kind, getattr(policy, kind)) for kind in IDLE_POLICY if kind != "scaling"},
+        link=Link(
+            bytes_per_s=(cluster.link.bandwidth_gb_s or gb_s) * 1e9,
+            latency_s=latency_s if cluster.link.latency_s is None else cluster.link.latency_s,
+            kv_bytes_per_token=kv_bytes,
+        ),
+        hand_off=HandOff(
+            make_policy("routing", cluster.hand_off.routing),
+            cluster.hand_off.when_full,
+            first.model.num_hidden_layers if cluster.hand_off.overlap == "layerwise" else 0,
+        )
+        if cluster.disaggregated
+        else None,
+        faults=Faults(
+            [Fault(each.kind, each.replica, each.at_s, each.for_s, each.factor) for each in faults.events],
+            float("inf") if faults.mtbf_s is None else faults.mtbf_s,
+            faults.repair_s,
+            faults.retries,
+        ),
+        frontend_s=first.cost.overheads.frontend_s,
+        pace_s=scenario.user.v_s_per_token,
+        allowance_s=scenario.user.first_token_allowance_s,
+        seed=scenario.seed,
+        horizon_s=scenario.run.horizon_s,
+    )
+
+
+def _unless_idle(kind: Kind, choice: PolicyChoice) -> Any:
+    """Return a policy, or None where it is the one that does nothing, so that nobody has to ask it."""
+    return None if choice.name == IDLE_POLICY[kind] else make_policy(kind, choice)
+
+
+def _maker(choice: PolicyChoice) -> Callable[[], Scheduler]:
+    return lambda: _scheduler(choice)
+
+
+def _scheduler(choice: PolicyChoice) -> Scheduler:
+    policy: Scheduler = make_policy("scheduling", choice)
+    return policy
+
+
+def equip(scenario: Scenario, base_dir: Path | None = None) -> Server:
+    """Load the scenario's hardware and work out its limits; no simulation.
+
+    Raises InputError for an unknown GPU or model, a model that does not fit, and limits that contradict
+    one another.
+    """
+    gpu = _named("hardware.gpu", lambda: load_gpu(scenario.hardware.gpu, base_dir))
+    model = _named("hardware.model", lambda: load_model(scenario.hardware.model, base_dir))
+    if scenario.hardware.quantization is not None:
+        model = replace(model, quantization=scenario.hardware.quantization)
+    engine = scenario.engine
+    policy: Scheduler = make_policy("scheduling", scenario.policy.scheduling)
+    block_size = engine.block_size or policy.default_block_size
+    seqs = engine.max_num_seqs or gpu.default_max_num_seqs
+    tokens = engine.max_num_batched_tokens
+    if tokens is None and policy.splits_prompts():
+        tokens = gpu.default_max_num_batched_tokens
+    elif tokens is None:
+        longest = engine.max_model_len or model.max_position_embeddings
+        tokens = max(LEAST_WHOLE_PROMPT_BUDGET, longest)
+    capacity = _named(
+        "hardware.model",
+        lambda: kv_capacity(
+            gpu,
+            model,
+            gpu_memory_utilization=engine.gpu_memory_utilization,
+            block_size=block_size,
+            max_num_batched_tokens=tokens,
+            max_num_seqs=seqs,
+            num_gpu_blocks=engine.num_gpu_blocks,
+            tensor_parallel=engine.tensor_parallel_size,
+        ),
+    )
+    kv_tokens = (capacity.num_blocks - policy.null_blocks) * block_size
+    max_model_len = _named(
+        "engine.max_model_len", lambda: resolve_max_model_len(model, kv_tokens, engine.max_model_len)
+    )
+    if engine.max_model_len == 1:
+        raise InputError(
+            "engine.max_model_len: expected at least 2, a prompt token and an output token, got 1"
+        )
+    if max_model_len < 2:
+        raise InputError(
+            f"engine.num_gpu_blocks: {capacity.num_blocks} blocks of {block_size} tokens hold no sequence;"
+            " expected room for a prompt token and an output token"
+        )
+    if not policy.splits_prompts() and tokens < max_model_len:
+        raise InputError(
+            f"engine.max_num_batched_tokens: expected at least max_model_len = {max_model_len} with"
+            f" {scenario.policy.scheduling.name}, which computes prompts whole, got {tokens}"
+        )
+    limits = Limits(
+        seqs,
+        tokens,
+        max_model_len,
+        capacity.num_blocks,
+        block_size,
+        num_cpu_blocks=int(engine.swap_space * GIB) // (block_size * capacity.kv_bytes_per_token),
+        strict_engine=engine.strict_engine,
+    )
+    return Server(
+        gpu,
+        model,
+        capacity,
+        limits,
+        _cost(scenario, policy, gpu, model, block_size),
+        scenario.policy.scheduling,
+        tensor_parallel_size=engine.tensor_parallel_size,
+    )
+
+
+def _cost(scenario: Scenario, policy: Scheduler, gpu: Gpu, model: Model, block_size: int) -> HardwareCost:
+    """Return the price of a step, with the overheads of an engine that schedules as the policy does."""
+    hardware, size = scenario.hardware, scenario.engine.tensor_parallel_size
+    overheads = _named(
+        "hardware.overheads",
+        lambda: gpu.overheads(hardware.overheads, asynchronous=policy.pipeline_depth() > 1),
+    )
+    return _named(
+        "hardware.cost_model",
+        lambda: step_cost(gpu, model, hardware.cost_model, size, overheads, block_size),
+    )
+
+
+def _named(key: str, make: Callable[[], _Part]) -> _Part:
+    """Make a part; an InputError then begins with the scenario's key."""
+    try:
+        return make()
+    except InputError as error:
+        raise InputError(f"{key}: {error}") from error
+
+
+def make_policy(kind: Any, choice: PolicyChoice) -> Any:
+    """Return a new instance of a policy with its parameters."""
+    return load(kind, choice.name)(**choice.params)

@@ -1,0 +1,211 @@
+"""``run(scenario)``: the only place that puts the parts together."""
+
+import platform
+from collections.abc import Callable, Iterable
+from dataclasses import asdict
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from simulator.cluster.simulate import Outcome, simulate
+from simulator.errors import InputError, StallError
+from simulator.results.billing import bill
+from simulator.results.result import Result
+from simulator.results.step_totals import StepTotals, add_up, bin_edges
+from simulator.results.trace_level import kept_tables
+from simulator.scenario.discover import blamed
+from simulator.scenario.resolve import Server, deploy, servers
+from simulator.scenario.scenario import Scenario
+from simulator.workload import Workload, build
+
+
+def run(
+    scenario: Scenario,
+    *,
+    base_dir: Path | None = None,
+    on_progress: Callable[[float, int, int], None] | None = None,
+    should_stop: Callable[[], bool] | None = None,
+    processes: int = 1,
+) -> Result:
+    """Simulate a scenario and return its result.
+
+    Relative paths in the scenario are looked up in ``base_dir`` (default: the working directory).
+    ``on_progress`` gets simulated seconds, requests done and requests in all, some 30 times a second;
+    ``should_stop`` is asked as often and ends the run early, with what is finished kept
+    (``Result.partial``). ``processes`` is how many a large cluster whose replicas need not know of one another
+    may be split over; the result is the same.
+
+    Raises InputError for anything in the scenario that cannot be simulated, and StallError when the
+    policy stops making progress; its ``result`` holds everything up to then.
+    """
+    workload = build(scenario.workload, scenario.seed, base_dir or Path())
+    pools = servers(scenario, base_dir)
+    _check_lengths(scenario, workload, pools)
+    _check_horizon(scenario, workload)
+    _check_delivery(scenario, workload)
+    kinds = scenario.policy.model_dump()
+    schedulers = {f"scheduling {each.role}": each.scheduling.name for each in pools}
+    names = {kind: choice["name"] for kind, choice in kinds.items() if kind != "scheduling"}
+    scalers = {f"scaling {each.role}": each.scaling.policy.name for each in pools if each.scaling is not None}
+    with blamed(**{"scheduling": pools[0].scheduling.name, **names}, **schedulers, **scalers):
+        outcome = simulate(
+            workload,
+            deploy(scenario, pools),
+            on_progress=on_progress,
+            should_stop=should_stop,
+            keep_steps="steps" in kept_tables(scenario.run.trace_level),
+            processes=processes,
+        )
+    manifest = _manifest(scenario, workload, pools, outcome)
+    arrival_s, scaling = outcome.tables.requests["arrival_s"], outcome.tables.scaling
+    if len(arrival_s) and len(scaling["replica"]):
+        manifest["replicas"] = bill(manifest, scaling, float(arrival_s[0]), outcome.end_s)["replicas"]
+    result = Result(
+        requests=outcome.tables.requests,
+        tokens=outcome.tables.unfolding,
+        steps=_steps(pools, outcome),
+        transfers=outcome.tables.transfers,
+        scaling=scaling,
+        manifest=manifest,
+    )
+    if outcome.stalled is not None:
+        raise StallError(outcome.stalled).with_result(result)
+    return result
+
+
+def _steps(pools: list[Server], outcome: Outcome) -> dict[str, Any] | StepTotals:
+    """Return the steps where they were kept, else their totals."""
+    tables = outcome.tables
+    if tables.steps:
+        return {name: column for name, column in tables.steps.items() if name != "ticks"}
+    blocks = np.repeat([each.usable_blocks for each in pools], [each.places for each in pools])
+    edges_s = bin_edges(tables.requests["arrival_s"], tables.requests["end_s"])
+    return add_up(tables.steps_by_replica(), blocks, edges_s)
+
+
+def _check_lengths(scenario: Scenario, workload: Workload, pools: list[Server]) -> None:
+    server = min(pools, key=lambda each: each.limits.max_model_len)
+    limits = server.limits
+    too_long = workload.prompt_tokens >= limits.max_model_len
+    if too_long.any():
+        spec = scenario.workload
+        key = next(key for key in ("trace", "lengths", "prompt_tokens") if getattr(spec, key) is not None)
+        first, count = int(np.argmax(too_long)), int(too_long.sum())
+        leaves_out = key == "trace" or spec.session_turns is not None
+        raise InputError(
+            f"workload.{key} {getattr(spec, key)}: request {first} has a prompt of"
+            f" {workload.prompt_tokens[first]} tokens"
+            + (f" (as have {count - 1} others too long)" if count > 1 else "")
+            + f"; expected fewer than max_model_len = {limits.max_model_len} (the model's limit is"
+            f" {server.model.max_position_embeddings}, the KV cache holds {server.capacity.tokens} tokens)"
+            + ("; workload.max_prompt_tokens leaves such requests out" if leaves_out else "")
+        )
+
+
+def _check_horizon(scenario: Scenario, workload: Workload) -> None:
+    horizon_s, first_s = scenario.run.horizon_s, float(workload.arrival_s[0])
+    if horizon_s is not None and horizon_s < first_s:
+        raise InputError(
+            f"run.horizon_s: {horizon_s:g} s is before anything arrives; expected more than {first_s:g} s"
+        )
+
+
+def _check_delivery(scenario: Scenario, workload: Workload) -> None:
+    closed = workload.concurrency is not None or workload.think_s is not None
+    if closed and scenario.policy.delivery.name != "immediate":
+        raise InputError(
+            f"policy.delivery: {scenario.policy.delivery.name!r} with a closed loop, whose clients would have to"
+            " wait for it; expected 'immediate'"
+        )
+
+
+def _manifest(
+    scenario: Scenario, workload: Workload, pools: list[Server], outcome: Outcome
+) -> dict[str, Any]:
+    server = pools[0]
+    limits = server.limits
+    gpus = sum(each.gpus for each in pools)
+    usd_per_hour = sum(each.gpus * each.gpu.price.usd_per_hour for each in pools)
+    return {
+        "scenario": scenario.model_dump(mode="json"),
+        "seed": scenario.seed,
+        "trace_level": scenario.run.trace_level,
+        "versions": _versions(),
+        "workload": {
+            "name": workload.name,
+            "source": workload.source,
+            "requests": len(workload),
+            "max_tokens": workload.max_tokens,
+        },
+        "hardware": server.capacity.lines(),
+        "engine": {
+            "max_num_seqs": limits.max_num_seqs,
+            "max_num_batched_tokens": limits.max_num_batched_tokens,
+            "max_model_len": limits.max_model_len,
+            "num_gpu_blocks": limits.num_gpu_blocks,
+            "usable_blocks": server.usable_blocks,
+            "block_size": limits.block_size,
+            "num_cpu_blocks": limits.num_cpu_blocks,
+            "tensor_parallel_size": server.tensor_parallel_size,
+            "cost_model": server.cost.kind,
+            "overheads": server.cost.overheads.engine_version,
+            "frontend_s": server.cost.overheads.frontend_s,
+        },
+        "pools": [
+            {
+                "role": each.role,
+                "replicas": each.replicas,
+                "places": each.places,
+                "scaling": None
+                if each.scaling is None
+                else asdict(each.scaling) | {"policy": each.scaling.policy.name},
+                "gpu": each.gpu.name,
+                "usd_per_gpu_hour": each.gpu.price.usd_per_hour,
+                "tensor_parallel_size": each.tensor_parallel_size,
+                "scheduling": each.scheduling.name,
+                "usable_blocks": each.usable_blocks,
+                "max_num_seqs": each.limits.max_num_seqs,
+                "max_num_batched_tokens": each.limits.max_num_batched_tokens,
+            }
+            for each in pools
+        ],
+        "gpus": gpus,
+        "usd_per_gpu_hour": usd_per_hour / gpus,
+        "usd_per_gpu_hour_date": min(each.gpu.price.date for each in pools).isoformat(),
+        "validated": server.gpu.validated,
+        **_prefix_cache(outcome),
+        "end_of_run_s": outcome.end_s,
+        "extrapolated_share": _extrapolated_share(pools, outcome.tables.steps_by_replica()),
+        "partial": outcome.interrupted,
+        "stalled": outcome.stalled,
+    }
+
+
+def _extrapolated_share(pools: list[Server], steps_by_replica: Iterable[tuple[int, dict[str, Any]]]) -> float:
+    """Share of the busy time that is spent in steps outside of what the cost model was measured on."""
+    cost_of = [each.cost for each in pools for _ in range(each.places)]
+    busy_s = outside_s = 0.0
+    for replica, steps in steps_by_replica:
+        lasted_s = steps["end_s"] - steps["start_s"]
+        busy_s += float(lasted_s.sum())
+        outside_s += float(lasted_s[cost_of[replica].outside_measured_range(steps)].sum())
+    return outside_s / busy_s if busy_s else 0.0
+
+
+def _prefix_cache(outcome: Outcome) -> dict[str, Any]:
+    if outcome.prefix_hits is None:
+        return {}
+    hit_tokens, looked_up_tokens = outcome.prefix_hits
+    return {"prefix_cache": {"hit_tokens": hit_tokens, "looked_up_tokens": looked_up_tokens}}
+
+
+def _versions() -> dict[str, str]:
+    versions = {"python": platform.python_version()}
+    for package in ("servesim", "simpy", "numpy", "pyarrow"):
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:
+            versions[package] = "not installed"
+    return versions

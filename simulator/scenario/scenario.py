@@ -1,0 +1,188 @@
+"""The whole what-if as one validated value, from TOML, from Python, and with overrides.
+
+Every wrong value raises ``InputError``: one sentence that names the key, what was expected and what was
+found. Sections are frozen; ``with_overrides`` makes a changed copy.
+"""
+
+from collections.abc import Sequence
+from copy import deepcopy
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+from pydantic import BeforeValidator, Field, ValidationError, model_validator
+
+from simulator.errors import InputError
+from simulator.metrics.options import Slo, UserModel
+from simulator.results.trace_level import TraceLevel
+from simulator.scenario import toml as scenario_toml
+from simulator.scenario.cluster import Cluster
+from simulator.scenario.engine import Engine, Hardware, Section, Share
+from simulator.scenario.errors import sentence, unknown_key
+from simulator.scenario.policy import Policy
+from simulator.workload.spec import Name, WorkloadSpec
+
+
+class Run(Section):
+    """How long to simulate, and what part of it to measure."""
+
+    horizon_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = Field(
+        None, description="stop the clock here; unset: run until every request has ended"
+    )
+    trim_warmup: Share = Field(
+        0.0, description="share of the arrival window left out of metrics at its start"
+    )
+    trim_cooldown: Share = Field(
+        0.0, description="share of the arrival window left out of metrics at its end"
+    )
+
+    trace_level: TraceLevel = Field(
+        "tokens", description="what is kept: every token, or only steps, requests or the summary"
+    )
+
+    @model_validator(mode="after")
+    def _something_is_left(self) -> Self:
+        if self.trim_warmup + self.trim_cooldown >= 1:
+            raise InputError(
+                f"run.trim_warmup: with trim_cooldown = {self.trim_cooldown:g} nothing is left to measure;"
+                f" expected a sum below 1, got {self.trim_warmup:g}"
+            )
+        return self
+
+
+def _options(section: str, kind: type[UserModel] | type[Slo]) -> BeforeValidator:
+    def make(value: Any) -> Any:
+        if isinstance(value, kind):
+            return value
+        if not isinstance(value, dict):
+            raise InputError(f"{section}: expected a table, got {value!r}")
+        known = list(kind.__dataclass_fields__)
+        for key in value:
+            if key not in known:
+                raise InputError(unknown_key(section, key, known))
+        return kind(**{key: item for key, item in value.items() if item is not None})
+
+    return BeforeValidator(make)
+
+
+class Scenario(Section):
+    """Hardware, engine, cluster, policies, traffic, user and targets of one simulation.
+
+    ``Scenario(cluster={"replicas": 2})`` takes nested tables as the TOML file has them. Raises
+    ``InputError`` for anything that is not allowed.
+    """
+
+    name: Name = Field("run", description="free text; names the output folder")
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = Field(
+        0, description="one seed, an independent stream of random numbers for each use"
+    )
+    hardware: Hardware = Hardware()
+    engine: Engine = Engine()
+    cluster: Cluster = Cluster()
+    policy: Policy = Field(default_factory=Policy)
+    workload: WorkloadSpec = WorkloadSpec()
+    user: Annotated[UserModel, _options("user", UserModel)] = UserModel()
+    slo: Annotated[Slo, _options("slo", Slo)] = Slo()
+    run: Run = Run()
+
+    @model_validator(mode="after")
+    def _roles_need_pools(self) -> Self:
+        if self.policy.roles.name != "fixed" and not self.cluster.disaggregated:
+            raise InputError(
+                f"policy.roles: {self.policy.roles.name!r} in a cluster whose replicas all do the same; expected"
+                " cluster.prefill and cluster.decode beside it, or 'fixed'"
+            )
+        self.cluster.check_replicas(self.policy)
+        return self
+
+    def __init__(self, **tables: Any) -> None:
+        """Validate ``tables``: the keys and sections of a scenario file, as Python values."""
+        try:
+            super().__init__(**_plain(tables))
+        except ValidationError as error:
+            raise InputError(sentence(error, type(self))) from error
+
+    @classmethod
+    def from_toml(cls, path: str | Path, overrides: Sequence[str] = ()) -> "Scenario":
+        """Read a scenario file and apply ``section.key=value`` overrides to it.
+
+        Its name is the file's unless it says otherwise. Raises ``InputError`` naming the file, and the
+        line for a TOML syntax error.
+        """
+        path = Path(path)
+        tables = {"name": path.stem, **scenario_toml.read(path)}
+        _find_policy_files(tables, path.parent)
+        return cls._checked(tables, overrides, source=f"{path}: ")
+
+    def with_overrides(self, overrides: Sequence[str]) -> "Scenario":
+        """Return a copy with ``section.key=value`` applied in order.
+
+        Values are read as TOML, else as text; ``none`` puts a key back to its default;
+        ``policy.scheduling.watermark=0.01`` sets one parameter and keeps the policy.
+        Raises ``InputError`` as the constructor does.
+        """
+        return self._checked(self.to_tables(), overrides, source="")
+
+    def to_tables(self) -> dict[str, Any]:
+        """Return what was set as plain nested tables, without the keys left at their default."""
+        tables = self.model_dump(exclude_unset=True, exclude_none=True)
+        return {key: value for key, value in tables.items() if value != {}}
+
+    def to_toml(self) -> str:
+        """Return a scenario file with every default spelled out and explained; it parses back to this."""
+        return scenario_toml.write(self)
+
+    @classmethod
+    def _checked(cls, tables: dict[str, Any], overrides: Sequence[str], source: str) -> "Scenario":
+        given = tables
+        tables = deepcopy(tables)
+        for override in overrides:
+            scenario_toml.apply_override(tables, override)
+        try:
+            return cls(**tables)
+        except InputError as error:
+            blame = "--set " if overrides and str(error) != cls._problem(given) else source
+            raise InputError(f"{blame}{error}") from error
+
+    @classmethod
+    def _problem(cls, tables: dict[str, Any]) -> str | None:
+        try:
+            cls(**tables)
+        except InputError as error:
+            return str(error)
+        return None
+
+
+def default_scenario(overrides: Sequence[str] = ()) -> Scenario:
+    """Return what ``servesim run`` simulates without a file: an hour of Azure chat on two H100s, or as changed.
+
+    Unless a name is given it is named after its traffic.
+    """
+    pools = any(each.startswith(("cluster.prefill", "cluster.decode")) for each in overrides)
+    start = Scenario() if pools else Scenario(cluster={"replicas": 2})
+    scenario = start.with_overrides(overrides)
+    if "name" in scenario.model_fields_set:
+        return scenario
+    traffic = scenario.workload.arrivals or Path(scenario.workload.trace or "").name.split(".")[0]
+    name = traffic.replace("_", "-") or "run"
+    return Scenario(name=name, **scenario.to_tables())
+
+
+def _plain(value: Any) -> Any:
+    """Turn numpy scalars, as sweeps make them, into the plain numbers that strict typing asks for."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    return value.item() if type(value).__module__ == "numpy" and getattr(value, "ndim", 1) == 0 else value
+
+
+def _find_policy_files(tables: dict[str, Any], folder: Path) -> None:
+    """Make the path of a policy file that lies beside the scenario file independent of the cwd."""
+    policies = tables.get("policy")
+    if not isinstance(policies, dict):
+        return
+    for kind, choice in policies.items():
+        name = choice.get("name") if isinstance(choice, dict) else choice
+        if isinstance(name, str) and name.endswith(".py") and (folder / name).is_file():
+            found = str((folder / name).resolve())
+            policies[kind] = {**choice, "name": found} if isinstance(choice, dict) else found

@@ -1,0 +1,147 @@
+"""Scenario files: reading TOML, writing it with every default explained, and ``section.key=value``."""
+
+import inspect
+import re
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from simulator.errors import InputError
+from simulator.scenario import discover
+
+if TYPE_CHECKING:
+    from simulator.scenario.scenario import Scenario
+
+UNSET = "none"  # not a TOML value, so it takes nothing away from what can be set
+
+_COMMENTS = {
+    "user.v_s_per_token": "V: seconds that the reader takes for a token",
+    "user.alpha": "penalty in tokens per unit of f; unset: 1/V",
+    "user.f": "linear, quadratic, exponential, step or hinge: what waiting costs",
+    "user.f_scale_s": "c of exponential, step and hinge",
+    "user.origin": "arrival or first_token: when the reader's clock starts",
+    "user.first_token_allowance_s": "time allowed for the first token, with origin = arrival",
+    "user.weight_input": "worth of a prompt token",
+    "user.weight_output": "worth of a delivered token",
+    "slo.ttft_s": "bound on the time to first token; unset: none",
+    "slo.tpot_s": "bound on the mean time per output token after the first; unset: none",
+    "slo.tail_tbt_s": "bound on a request's tail time between tokens; unset: none",
+    "slo.e2e_s": "bound on the time to the last token; unset: none",
+    "slo.tail_tbt": "p99 or max: which gap of a request is its tail",
+    "policy.scheduling.name": "see: servesim list policies; or path to a file with one class",
+    "policy.routing.name": "see: servesim list policies; or path to a file with one class",
+}
+
+
+def read(path: Path) -> dict[str, Any]:
+    """Return the tables of a TOML file; ``InputError`` names the file, and line and column if known."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: no such file; expected a scenario in TOML") from error
+    except tomllib.TOMLDecodeError as error:
+        problem, _, place = str(error).rpartition(" (at ")
+        raise InputError(f"{path}: {place.rstrip(')')}: not valid TOML: {problem}") from error
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        raise InputError(f"{path}: line {line}: not UTF-8 text; expected a scenario in TOML") from error
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}; expected a scenario in TOML") from error
+
+
+def apply_override(tables: dict[str, Any], override: str) -> None:
+    """Set ``section.key=value`` in ``tables``; raise ``InputError`` if it has not that form."""
+    key, equals, text = override.partition("=")
+    path = key.strip().split(".")
+    if not equals or not all(path):
+        raise InputError(f"--set {override}: expected section.key=value, such as cluster.replicas=4")
+    if path[0] == "policy" and path[2:] == ["name"]:
+        path.pop()  # another policy has other parameters
+    value = _value(text.strip())
+    table = tables
+    for part in path[:-1]:
+        inner = table.get(part)
+        if isinstance(inner, str) and path[0] == "policy":
+            inner = {"name": inner}
+        if inner is not None and not isinstance(inner, dict):
+            raise InputError(f"--set {override}: {part} is not a table of keys")
+        table[part] = inner = dict(inner or {})
+        table = inner
+    if value == UNSET:
+        table.pop(path[-1], None)
+    else:
+        table[path[-1]] = value
+
+
+def write(scenario: "Scenario") -> str:
+    """Return the scenario as TOML, every key with its value, unset ones as comments."""
+    lines = [f"# A scenario of servesim. --set section.key=value changes a key, {UNSET} unsets it.", ""]
+    tables = scenario.model_dump()
+    lines += [_line("", key, tables.pop(key), scenario) for key in ("name", "seed")]
+    for section, table in tables.items():
+        for name, values in _flat(section, table):
+            lines += ["", f"[{name}]"]
+            lines += [_line(name, key, value, scenario) for key, value in values.items()]
+    return "\n".join(lines) + "\n"
+
+
+def _flat(section: str, table: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield a table and those below it, by their dotted names."""
+    own = {key: value for key, value in table.items() if not isinstance(value, dict)}
+    if own or not table:
+        yield section, own
+    for key, value in table.items():
+        if isinstance(value, dict):
+            yield from _flat(f"{section}.{key}", value)
+
+
+def _line(section: str, key: str, value: Any, scenario: "Scenario") -> str:
+    shown = f"# {key} =" if value is None else f"{key} = {_on_one_line(value)}"
+    comment = _comment(section, key, scenario)
+    return f"{shown:<40}  # {comment}" if comment else shown
+
+
+def _on_one_line(value: Any) -> str:
+    import tomli_w
+
+    if isinstance(value, list):
+        return f"[{', '.join(map(_on_one_line, value))}]"
+    return tomli_w.dumps({"_": value})[4:].strip()
+
+
+def _comment(section: str, key: str, scenario: "Scenario") -> str:
+    table: Any = scenario
+    for part in section.split(".") if section else ():
+        table = getattr(table, part, None)
+    fields = getattr(type(table), "model_fields", {})
+    if key in fields:
+        return fields[key].description or ""
+    return _COMMENTS.get(f"{section}.{key}") or _policy_comment(section, key, scenario)
+
+
+def _policy_comment(section: str, key: str, scenario: "Scenario") -> str:
+    """Return what the policy's own file says behind a parameter, so that a new policy explains itself."""
+    kind = section.removeprefix("policy.")
+    if kind == section:
+        return ""
+    choice = getattr(scenario.policy, kind)
+    policy = discover.load(cast(discover.Kind, kind), choice.name)
+    found = re.search(rf"^ +{key}:[^#\n]*# (.*)$", inspect.getsource(policy), re.MULTILINE)
+    return found[1] if found else ""
+
+
+def _value(text: str) -> Any:
+    try:
+        parsed = tomllib.loads(f"value = {text}")
+    except tomllib.TOMLDecodeError:
+        return _number_or_text(text)
+    return parsed["value"] if len(parsed) == 1 else text
+
+
+def _number_or_text(text: str) -> float | str:
+    """Read what a shell user means by ``.5`` or ``1e6``; TOML wants digits on both sides of the point."""
+    try:
+        return float(text)
+    except ValueError:
+        return text

@@ -1,0 +1,92 @@
+"""How to start the engines of a plan: a line of ``vllm serve`` for each pool, or why there is none."""
+
+import re
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+
+from simulator.scenario.resolve import Server, servers
+from simulator.scenario.scenario import Scenario
+
+# NixlConnector takes these names and leaves the roles to the proxy in front (vLLM, features/nixl_connector_usage).
+_ROLES = {"prefill": "kv_producer", "decode": "kv_consumer"}
+_FLAGS = {
+    "enable_chunked_prefill": "enable-chunked-prefill",
+    "enable_prefix_caching": "enable-prefix-caching",
+}
+
+
+def launch_lines(scenario: Scenario, base_dir: Path | None) -> list[str]:
+    """Return the command of each pool, and remarks (beginning with ``#``) on what a command does not say."""
+    lines: list[str] = []
+    pools = servers(scenario, base_dir)
+    for pool in pools:
+        role = "" if pool.role == "both" else f"{pool.role}: "
+        name = pool.scheduling.name
+        if name != "vllm_v1":
+            lines.append(
+                f"# {role}no launch line: vLLM does not have the policy {name!r}; it needs an engine that does"
+            )
+            continue
+        lines.append(f"# {role}{pool.replicas} x, on {_gpus(pool)} each")
+        lines.append(" ".join(shlex.quote(word) for word in _words(scenario, pool)))
+        lines += [f"# {remark}" for remark in _remarks(scenario, pool)]
+    if scenario.cluster.disaggregated:
+        lines.append("# and a proxy that sends each request to a prefill and then to a decode engine")
+    elif pools[0].replicas > 1:
+        lines.append(f"# and a router in front: {scenario.policy.routing.name}")
+    return lines
+
+
+def _gpus(pool: Server) -> str:
+    return f"{pool.tensor_parallel_size} {pool.gpu.name}"
+
+
+def _words(scenario: Scenario, pool: Server) -> Sequence[str]:
+    engine, limits, params = scenario.engine, pool.limits, pool.scheduling.params
+    words = [
+        "vllm", "serve", _checkpoint(scenario, pool),
+        "--tensor-parallel-size", str(pool.tensor_parallel_size),
+        "--max-num-seqs", str(limits.max_num_seqs),
+        "--max-num-batched-tokens", str(limits.max_num_batched_tokens),
+        "--gpu-memory-utilization", f"{engine.gpu_memory_utilization:g}",
+        "--max-model-len", str(limits.max_model_len),
+    ]  # fmt: skip
+    if engine.block_size is not None:
+        words += ["--block-size", str(engine.block_size)]
+    if engine.num_gpu_blocks is not None:
+        words += ["--num-gpu-blocks-override", str(engine.num_gpu_blocks)]
+    if scenario.hardware.quantization == "fp8":
+        words += ["--quantization", "fp8"]
+    words += [f"--{'' if params[key] else 'no-'}{flag}" for key, flag in _FLAGS.items()]
+    if params["async_scheduling"] is not None:
+        words.append(f"--{'' if params['async_scheduling'] else 'no-'}async-scheduling")
+    if params["policy"] != "fcfs":
+        words += ["--scheduling-policy", params["policy"]]
+    if params["long_prefill_token_threshold"]:
+        words += ["--long-prefill-token-threshold", str(params["long_prefill_token_threshold"])]
+    if pool.role != "both":
+        words += [
+            "--kv-transfer-config",
+            f'{{"kv_connector":"NixlConnector","kv_role":"{_ROLES[pool.role]}"}}',
+        ]
+    return words
+
+
+def _checkpoint(scenario: Scenario, pool: Server) -> str:
+    """Return the Hugging Face name of a model whose source says it, else what the scenario calls it."""
+    match = re.match(r"huggingface\.co/([\w.-]+/[\w.-]+)", pool.model.source)
+    return match[1] if match else scenario.hardware.model
+
+
+def _remarks(scenario: Scenario, pool: Server) -> list[str]:
+    params, remarks = pool.scheduling.params, []
+    if params["watermark"]:
+        remarks.append(f"watermark {params['watermark']:g}: vLLM has no flag for it")
+    if params["scheduler_reserve_full_isl"] is not None:
+        remarks.append(
+            f"scheduler_reserve_full_isl {params['scheduler_reserve_full_isl']}: set it in the config"
+        )
+    if scenario.hardware.quantization == "nvfp4":
+        remarks.append("nvfp4: serve a checkpoint that is quantised so")
+    return remarks

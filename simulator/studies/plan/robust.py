@@ -1,0 +1,188 @@
+"""Does the plan still keep its target if traffic, answers or the hardware come out differently?"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hardware_profiles import Gpu, load_gpu
+from simulator.errors import InputError
+from simulator.scenario.scenario import Scenario
+from simulator.stats import Interval, interval
+from simulator.studies.plan.runs import Runs, Trial
+from simulator.studies.plan.space import Line, PlanFile
+from simulator.studies.processes import whole
+from simulator.workload import Workload
+from simulator.workload.load_keys import first_given
+
+LONGER = 1.25  # outputs
+RATES = (0.8, 1.2)
+LEAST_ERROR_PCT = 5.0  # what engine overheads were off on other runs of the one GPU where that was measured
+UNMEASURED_ERROR_PCT = 10.0  # of a GPU whose profile states no error
+_FOREVER_S = 1e9
+# Of a workload's keys, those that are not about the making of requests, which a file then holds
+_NOT_MADE = ("concurrency", "predictor", "predictor_sigma", "predictor_buckets", "predictor_accuracy")
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that may come out differently, and what the plan then does."""
+
+    what: str
+    keeps: bool | None  # None: not tried
+    margin: float  # of the worst goal in the worst seed
+    numbers: dict[str, Interval]  # of the goals' metrics, mean over the seeds
+    note: str = ""
+
+
+def checks(plan: PlanFile, runs: Runs, best: tuple[Line, int], out: Path) -> list[Check]:
+    """Simulate the plan as it is and with each change, whole and with every seed."""
+    scenario = plan.scenario(*best)
+    error_pct, said = model_error(scenario, plan.base_dir)
+    changes: list[tuple[str, str, list[Scenario] | str]] = [("as planned", "", _seeds(scenario, runs))]
+    changes += [(f"traffic x {rate:g}", "", _faster(scenario, rate, runs, out)) for rate in RATES]
+    changes.append((f"outputs x {LONGER:g}", "", _filed(scenario, runs, out / "longer", longer)))
+    slower = f"steps {error_pct:.3g} % slower"
+    changes.append((slower, said, _seeds(_slower(scenario, 1 + error_pct / 100), runs)))
+    trials: list[Trial] = []
+    for what, _, scenarios in changes:
+        if isinstance(scenarios, str):
+            continue
+        trials += [Trial({"check": what}, each.seed, each, plan.base_dir) for each in scenarios]
+    results = iter(zip(trials, runs.run(trials), strict=True))
+    found = []
+    for what, note, scenarios in changes:
+        if isinstance(scenarios, str):
+            found.append(Check(what, None, math.nan, {}, scenarios))
+            continue
+        own = [next(results)[1] for _ in scenarios]
+        found.append(_check(what, note, plan, own))
+    return found
+
+
+def model_error(scenario: Scenario, base_dir: Path | None) -> tuple[float, str]:
+    """Return by how many % the cost model may be off on the scenario's GPUs, and where that is from."""
+    pools = [pool for pool in (scenario.cluster.prefill, scenario.cluster.decode) if pool is not None]
+    names = {pool.gpu or scenario.hardware.gpu for pool in pools} or {scenario.hardware.gpu}
+    error_pct, name = max((_error_pct(load_gpu(name, base_dir)), name) for name in names)
+    validated = load_gpu(name, base_dir).validated.strip()
+    return error_pct, f"{name}: {validated}"
+
+
+def _error_pct(gpu: Gpu) -> float:
+    error = gpu.kernel_fit.error
+    if error is None:
+        return UNMEASURED_ERROR_PCT
+    kinds = (error.prefill_pct, error.prefill_after_prior_context_pct, error.decode_pct, error.mixed_pct)
+    return max(LEAST_ERROR_PCT, *kinds)
+
+
+def _check(what: str, note: str, plan: PlanFile, results: Sequence[dict[str, Any]]) -> Check:
+    failed = next((result["error"] for result in results if "error" in result), None)
+    if failed is not None:
+        return Check(what, False, -math.inf, {}, failed)
+    least = min(goal.margin(result.get(goal.metric)) for goal in plan.goals for result in results)
+    numbers = {}
+    for goal in plan.goals:
+        values = [result.get(goal.metric) for result in results]
+        if all(value is not None for value in values):
+            numbers[goal.metric] = interval([value for value in values if value is not None])
+    return Check(what, least >= 0, least, numbers, note)
+
+
+def _seeds(scenario: Scenario, runs: Runs) -> list[Scenario]:
+    return [scenario.with_overrides([f"seed={seed}"]) for seed in runs.seeds]
+
+
+def _faster(scenario: Scenario, factor: float, runs: Runs, out: Path) -> list[Scenario] | str:
+    """Return the scenario with more or less traffic; why not, where that has no meaning."""
+    spec = scenario.workload
+    more: list[str] = []
+    if spec.concurrency is not None:
+        change = f"concurrency={max(1, round(spec.concurrency * factor))}"
+    elif spec.rate_rps is not None:
+        change = f"rate_rps={spec.rate_rps * factor!r}"
+        if (
+            spec.requests is not None and first_given(spec) is not None
+        ):  # as much of the load's time as before
+            more = [f"workload.requests={max(1, round(spec.requests * factor))}"]
+    elif spec.arrivals is not None:
+        if spec.arrivals != "burst":  # a load in requests/s: the same requests, closer together
+            return _filed(scenario, runs, out / f"rate-x{factor:g}", partial(closer, factor=factor))
+        assert spec.requests is not None
+        change = f"requests={max(1, round(spec.requests * factor))}"
+    else:
+        change = f"rate_scale={(spec.rate_scale or 1.0) * factor!r}"
+    try:
+        return _seeds(scenario.with_overrides([f"workload.{change}", *more]), runs)
+    except InputError as error:
+        return f"not tried: {error}"
+
+
+def _slower(scenario: Scenario, factor: float) -> Scenario:
+    """Return the scenario with every step on every replica so many times longer, as a fault that never ends."""
+    events = [event.model_dump() for event in scenario.cluster.faults.events]
+    events += [
+        {"kind": "slow", "replica": i, "at_s": 0.0, "for_s": _FOREVER_S, "factor": factor}
+        for i in range(scenario.cluster.total_replicas)
+    ]
+    tables = scenario.to_tables()
+    cluster = tables.setdefault("cluster", {})
+    cluster["faults"] = {**cluster.get("faults", {}), "events": events}
+    return Scenario(**tables)
+
+
+def _filed(
+    scenario: Scenario, runs: Runs, stem: Path, change: Callable[[Workload], Workload]
+) -> list[Scenario] | str:
+    """Return the scenario with changed requests, in a file for each seed; or why not."""
+    found = []
+    for seed in runs.seeds:
+        alike = scenario.with_overrides([f"seed={seed}"])
+        workload = runs.workload(alike)
+        if workload.segments is not None or workload.think_s is not None:
+            return "not tried: sessions and shared prefixes cannot be written as a trace of other requests"
+        path = stem.with_name(f"{stem.name}-seed{seed}.parquet").resolve()
+        _write(change(workload), path)
+        spec = alike.workload.model_dump(exclude_unset=True, exclude_none=True)
+        kept = {key: value for key, value in spec.items() if key in _NOT_MADE}
+        tables = {**alike.to_tables(), "workload": {**kept, "trace": str(path)}}
+        found.append(Scenario(**tables))
+    return found
+
+
+def longer(workload: Workload) -> Workload:
+    """Return a workload with every output LONGER times as long, rounded up."""
+    output = np.ceil(workload.output_tokens * LONGER).astype(np.int64)
+    return replace(workload, output_tokens=output, max_tokens=int(output.max()))
+
+
+def closer(workload: Workload, factor: float) -> Workload:
+    """Return a workload at so many times the rate; patience stays as long as it was."""
+    arrival_s = workload.arrival_s / factor
+    leave_s = None if workload.leave_s is None else workload.leave_s - workload.arrival_s + arrival_s
+    return replace(workload, arrival_s=arrival_s, leave_s=leave_s)
+
+
+def _write(workload: Workload, path: Path) -> None:
+    """Write a workload as a trace; what it does not have is left out."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    columns: dict[str, Any] = {
+        "arrival_s": workload.arrival_s,
+        "prompt_tokens": workload.prompt_tokens,
+        "output_tokens": workload.output_tokens,
+    }
+    if workload.priority is not None:
+        columns["priority"] = workload.priority
+    if workload.tenant is not None:
+        columns["tenant"] = workload.tenant
+    if workload.leave_s is not None:
+        columns["patience_s"] = workload.leave_s - workload.arrival_s
+    with whole(path) as part:
+        pq.write_table(pa.table(columns), part)

@@ -1,0 +1,306 @@
+"""A plan file: traffic, target, and the space of clusters to choose from, as lines of growing numbers of replicas.
+
+A line is everything but the number of replicas: a GPU type, GPUs a replica, colocated or a ratio of prefill to
+decode replicas, a scheduling policy, settings. Along a line the price grows with the replicas.
+"""
+
+import itertools
+import math
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from hardware_profiles import list_gpus, load_gpu
+from simulator.errors import InputError
+from simulator.metrics.log import RequestLog
+from simulator.metrics.summary import summarise
+from simulator.scenario.policy import IDLE_POLICY
+from simulator.scenario.scenario import Scenario, default_scenario
+from simulator.studies.plan.goals import PER_REQUESTED, Goal, parse_goals
+from simulator.studies.sweep.sweep import _flat, _setting, _values
+
+MOST_CANDIDATES = 100_000
+COLOCATED = "colocated"
+_KEYS = ("name", "base", "replications", "set", "target", "space")
+_SPACE = ("gpus", "tensor_parallel", "shapes", "replicas", "policies", "settings")
+_OF_POOLS = ("cluster.prefill.", "cluster.decode.", "cluster.link.", "cluster.hand_off.")
+_SIZES = (1, 2, 4, 8)
+
+DEFAULT_SPACE: dict[str, Any] = {
+    "tensor_parallel": [1, 2, 4],
+    "shapes": [COLOCATED, "1:1", "1:2", "2:1"],
+    "replicas": {"from": 1, "to": 8, "steps": 8},
+    "settings": {"engine.max_num_batched_tokens": [2048, 8192], "engine.max_num_seqs": [128, 256]},
+}
+
+
+@dataclass(frozen=True)
+class Line:
+    """Candidates that differ in the number of their replicas only."""
+
+    number: int
+    gpu: str
+    tensor_parallel: int
+    shape: str  # "colocated", or "P:D"
+    policy: str
+    settings: Mapping[str, Any] = field(hash=False)
+    counts: tuple[int, ...]  # replicas in all, ascending
+    overrides: tuple[str, ...]  # all but the replicas
+    usd_per_replica_hour: float = field(default=0.0, compare=False)  # mean over the roles
+
+    @property
+    def ratio(self) -> tuple[int, int] | None:
+        """Prefill and decode replicas of the smallest cluster of this shape; None if colocated."""
+        if self.shape == COLOCATED:
+            return None
+        prefill, decode = self.shape.split(":")
+        return int(prefill), int(decode)
+
+    @property
+    def group(self) -> tuple[str, int, str]:
+        """The hardware: GPU type, GPUs a replica, shape."""
+        return self.gpu, self.tensor_parallel, self.shape
+
+    def usd_per_hour(self, count: int) -> float:
+        """Price of so many replicas, US$ an hour."""
+        return self.usd_per_replica_hour * count
+
+    def replicas(self, count: int) -> str:
+        """Say how many replicas that is: ``4``, or ``1P + 3D``."""
+        if self.ratio is None:
+            return f"{count}"
+        k = count // sum(self.ratio)
+        return f"{k * self.ratio[0]}P + {k * self.ratio[1]}D"
+
+    def name(self, count: int) -> str:
+        """Name a candidate for people."""
+        size = f" TP{self.tensor_parallel}" if self.tensor_parallel > 1 else ""
+        said = ", ".join(
+            f"{_short(key)} {value}" for key, value in self.settings.items() if key != "policy.scheduling"
+        )
+        return f"{self.replicas(count)} x {self.gpu}{size}, {self.policy}" + (f", {said}" if said else "")
+
+
+def _short(key: str) -> str:
+    return key.removeprefix("cluster.") if key.startswith("cluster.") else key.rpartition(".")[2]
+
+
+@dataclass(frozen=True)
+class PlanFile:
+    """What a plan file says. Raises InputError, naming file and key, for what is wrong with it."""
+
+    path: Path
+    name: str
+    base: Scenario
+    base_dir: Path | None
+    goals: Sequence[Goal]
+    lines: Sequence[Line]
+    replications: int | None  # None: as many as the traffic is random
+    refused: int = 0  # lines whose policy, shape and settings do not go together
+
+    @property
+    def size(self) -> int:
+        """Number of candidates."""
+        return sum(len(line.counts) for line in self.lines)
+
+    def scenario(self, line: Line, count: int) -> Scenario:
+        """Return the scenario of a candidate; raises InputError for what cannot be combined."""
+        return self.base.with_overrides([*line.overrides, *_replicas(line, count)])
+
+    @classmethod
+    def from_toml(cls, path: Path) -> "PlanFile":
+        """Read a plan file."""
+        try:
+            tables = tomllib.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError as error:
+            raise InputError(f"{path}: not found; expected a plan file (TOML)") from error
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise InputError(f"{path}: not a readable TOML file ({error})") from error
+        _known(path, "", tables, _KEYS)
+        for key in ("set", "space"):
+            if not isinstance(tables.get(key, {}), dict):
+                raise InputError(f"{path}: {key}: expected a table, got {tables[key]!r}")
+        replications = tables.get("replications")
+        if replications is not None and (not _whole(replications) or replications < 1):
+            raise InputError(f"{path}: replications: expected a whole number >= 1, got {replications!r}")
+        given = tables.get("base")
+        if given is not None and not isinstance(given, str):
+            raise InputError(f"{path}: base: expected the path of a scenario file, got {given!r}")
+        overrides = [_setting(key, value) for key, value in _flat(tables.get("set", {}))]
+        overrides.append("run.trace_level=none")  # proofs on a part need every token
+        if given is None:
+            base, base_dir = default_scenario(overrides), path.parent
+        else:
+            base = Scenario.from_toml(path.parent / given, overrides)
+            base_dir = (path.parent / given).parent
+        goals = parse_goals(tables.get("target"), str(path), known_numbers(base))
+        space = {"gpus": _measured_gpus(), **DEFAULT_SPACE, **tables.get("space", {})}
+        lines, refused = _lines(path, space, base, base_dir)
+        name = str(tables.get("name", path.stem))
+        return cls(path, name, base, base_dir, goals, lines, replications, refused)
+
+
+def known_numbers(base: Scenario) -> list[str]:
+    """Return the names of all numbers that a target may bound, with the base's reader and bounds."""
+    log = RequestLog.from_lists([0.0, 0.0], [[0.1, 0.2], [0.1, 0.2]])
+
+    def names(table: Mapping[str, Any], prefix: str = "") -> list[str]:
+        found = []
+        for key, value in table.items():
+            if isinstance(value, Mapping):
+                found += names(value, f"{prefix}{key}.")
+            elif isinstance(value, int | float) and not isinstance(value, bool):
+                found.append(f"{prefix}{key}")
+        return found
+
+    engine = ("kv_usage_mean", "kv_usage_max", "preemptions", "waiting_max", "extrapolated_share")
+    return [*names(summarise(log, base.user, base.slo)), *(f"engine.{key}" for key in engine), PER_REQUESTED]
+
+
+def usd_per_hour(scenario: Scenario, base_dir: Path | None) -> float:
+    """Price of all GPUs of a scenario, US$ an hour, from the GPUs' profiles."""
+    cluster, size, gpu = scenario.cluster, scenario.engine.tensor_parallel_size, scenario.hardware.gpu
+    if cluster.prefill is None or cluster.decode is None:
+        return cluster.replicas * size * _price(gpu, base_dir)
+    pools = (cluster.prefill, cluster.decode)
+    return sum(
+        pool.replicas * (pool.tensor_parallel_size or size) * _price(pool.gpu or gpu, base_dir)
+        for pool in pools
+    )
+
+
+@lru_cache
+def _price(gpu: str, base_dir: Path | None) -> float:
+    return load_gpu(gpu, base_dir).usd_per_hour
+
+
+def _measured_gpus() -> list[str]:
+    """Return the shipped GPUs whose cost model was fitted to measurements on that GPU."""
+    return [name for name in list_gpus() if load_gpu(name).kernel_fit.error is not None]
+
+
+def _lines(
+    path: Path, space: Mapping[str, Any], base: Scenario, base_dir: Path | None
+) -> tuple[list[Line], int]:
+    _known(path, "space.", space, _SPACE)
+    gpus = _strings(path, "gpus", space["gpus"])
+    sizes = _values(path, "space.tensor_parallel", space["tensor_parallel"])
+    if any(size not in _SIZES for size in sizes):
+        raise InputError(f"{path}: space.tensor_parallel: expected sizes of {_SIZES}, got {sizes}")
+    counts = _values(path, "space.replicas", space["replicas"])
+    if not all(_whole(count) and count >= 1 for count in counts):
+        raise InputError(f"{path}: space.replicas: expected whole numbers >= 1, got {counts}")
+    shapes = _strings(path, "shapes", space["shapes"])
+    policies = _strings(path, "policies", space["policies"]) if "policies" in space else [None]
+    if not isinstance(space["settings"], dict):
+        raise InputError(
+            f"{path}: space.settings: expected a table of scenario keys, got {space['settings']!r}"
+        )
+    keys = {
+        key: _values(path, f"space.settings.{key}", given) for key, given in _flat(space["settings"]) if given
+    }
+    size = len(gpus) * len(sizes) * len(shapes) * len(counts) * len(policies)
+    if size * math.prod(map(len, keys.values())) > MOST_CANDIDATES:
+        raise InputError(f"{path}: space: more than {MOST_CANDIDATES:,} candidates; expected fewer values")
+    found: list[Line] = []
+    own_policy = base.policy.scheduling.name  # which keeps its parameters
+    refused: dict[tuple[str, Any], InputError] = {}  # values that were refused, by axis
+    taken: set[tuple[str, Any]] = set()
+    places: set[tuple[Any, ...]] = set()
+    for gpu, tensor, shape, policy in itertools.product(gpus, sizes, shapes, policies):
+        ratio = _ratio(path, shape)
+        mine = tuple(sorted({count for count in counts if ratio is None or count % sum(ratio) == 0}))
+        own = {
+            key: given for key, given in keys.items() if ratio is not None or not key.startswith(_OF_POOLS)
+        }
+        for row in itertools.product(*own.values()):
+            settings = dict(zip(own, row, strict=True))
+            place = (gpu, tensor, shape, policy, *map(str, row))
+            if not mine or place in places:
+                continue
+            places.add(place)
+            overrides = [
+                f"hardware.gpu={gpu}", f"engine.tensor_parallel_size={tensor}", *_roles(ratio),
+                *([] if policy in (None, own_policy) else [f"policy.scheduling={policy}"]),
+                *(_setting(key, value) for key, value in settings.items()),
+            ]  # fmt: skip
+            line = Line(len(found), gpu, tensor, shape, "", settings, mine, tuple(overrides))
+            axes = {
+                ("gpus", gpu),
+                ("policies", policy),
+                *((f"settings.{k}", str(v)) for k, v in settings.items()),
+            }
+            try:
+                scenario = base.with_overrides([*overrides, *_replicas(line, mine[0])])
+                _check_scaling(scenario)
+                price = usd_per_hour(scenario, base_dir) / mine[0]
+            except InputError as error:
+                refused |= dict.fromkeys(axes, error)
+                continue
+            taken |= axes
+            named = scenario.policy.scheduling.name
+            found.append(replace(line, policy=named, usd_per_replica_hour=price))
+    # A value may not go with some policy or shape; one that goes with nothing is a mistake.
+    wrong = next((problem for place, problem in refused.items() if place not in taken), None)
+    if wrong is not None:
+        raise InputError(f"{path}: space: {str(wrong).removeprefix('--set ')}") from wrong
+    if not found:
+        raise InputError(f"{path}: space.replicas: no shape has any of the numbers {counts}")
+    return found, len(places) - len(found)
+
+
+def _check_scaling(scenario: Scenario) -> None:
+    """Raise InputError where a policy changes the number of replicas, which a plan is to choose."""
+    for pool in scenario.cluster.bounds(scenario.policy):
+        if pool.policy.name != IDLE_POLICY["scaling"]:
+            raise InputError(
+                f"policy.scaling: {pool.policy.name!r} in a plan, which chooses a fixed number of replicas;"
+                f" expected {IDLE_POLICY['scaling']!r}"
+            )
+
+
+def _roles(ratio: tuple[int, int] | None) -> list[str]:
+    """Take out of the base what its cluster is, so that a line says it."""
+    if ratio is None:
+        return ["cluster.prefill=none", "cluster.decode=none"]
+    return ["cluster.replicas=none"]
+
+
+def _replicas(line: Line, count: int) -> list[str]:
+    if line.ratio is None:
+        return [f"cluster.replicas={count}"]
+    k = count // sum(line.ratio)
+    return [
+        f"cluster.{role}.replicas={k * n}" for role, n in zip(("prefill", "decode"), line.ratio, strict=True)
+    ]
+
+
+def _ratio(path: Path, shape: str) -> tuple[int, int] | None:
+    if shape == COLOCATED:
+        return None
+    prefill, colon, decode = shape.partition(":")
+    if not colon or not prefill.isdecimal() or not decode.isdecimal() or not int(prefill) * int(decode):
+        raise InputError(
+            f'{path}: space.shapes: expected "{COLOCATED}" or prefill to decode replicas such as "1:2", got'
+            f" {shape!r}"
+        )
+    return int(prefill), int(decode)
+
+
+def _strings(path: Path, key: str, given: Any) -> list[str]:
+    if not isinstance(given, list) or not given or not all(isinstance(each, str) for each in given):
+        raise InputError(f"{path}: space.{key}: expected a list of names, got {given!r}")
+    return given
+
+
+def _whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _known(path: Path, prefix: str, tables: Mapping[str, Any], keys: Sequence[str]) -> None:
+    for key in tables:
+        if key not in keys:
+            raise InputError(f"{path}: {prefix}{key}: unknown key; expected one of {', '.join(keys)}")

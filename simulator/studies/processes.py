@@ -1,0 +1,82 @@
+"""What everything that simulates many times shares: processes, files written whole, a digest of the code."""
+
+import hashlib
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from importlib.metadata import PackageNotFoundError, version
+from multiprocessing import get_context
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from concurrent.futures import ProcessPoolExecutor
+
+
+@lru_cache
+def code_digest() -> str:
+    """A digest of everything that results depend on besides the scenario: the version and the sources."""
+    try:
+        digest = hashlib.sha256(version("servesim").encode())
+    except PackageNotFoundError:
+        digest = hashlib.sha256()
+    root = Path(__file__).parent.parent.parent
+    for package in ("simulator", "policies", "hardware_profiles"):
+        for path in sorted((root / package).rglob("*")):
+            if path.is_file() and "__pycache__" not in path.parts and not path.name.endswith("_cli.py"):
+                digest.update(str(path.relative_to(root)).encode() + path.read_bytes())
+    return digest.hexdigest()
+
+
+_pools: dict[int, "ProcessPoolExecutor"] = {}
+
+
+def close_pools() -> None:
+    """End the processes that simulate, if any were started."""
+    while _pools:
+        _pools.popitem()[1].shutdown(wait=True, cancel_futures=True)
+
+
+def pool_of(jobs: int) -> "ProcessPoolExecutor":
+    """Return processes that simulate, started once."""
+    if jobs not in _pools:
+        _pools[jobs] = new_pool(jobs)
+    return _pools[jobs]
+
+
+def new_pool(jobs: int) -> "ProcessPoolExecutor":
+    """Start processes that simulate; Ctrl-C is for this process, which lets them finish."""
+    from concurrent.futures import ProcessPoolExecutor
+
+    return ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=_begin)
+
+
+def _begin() -> None:
+    """In a process of a pool: leave Ctrl-C to the one that started it, and end if that is killed."""
+    import signal
+    from multiprocessing import parent_process
+    from threading import Thread
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = parent_process()
+    if parent is not None:
+
+        def follow() -> None:
+            parent.join()
+            os._exit(1)
+
+        Thread(target=follow, daemon=True).start()
+
+
+@contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """Yield where to write a file that shall be there whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{os.getpid()}-{path.name}")
+    try:
+        yield part
+        os.replace(part, path)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise

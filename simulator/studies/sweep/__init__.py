@@ -1,0 +1,1 @@
+"""Axes, ranges and replications of a scenario."""

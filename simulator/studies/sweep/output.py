@@ -1,0 +1,145 @@
+"""What a sweep leaves behind: one table of all points, and pictures of what depends on what."""
+
+import csv
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from simulator.errors import InputError
+from simulator.stats import Interval, interval
+from simulator.studies.processes import whole
+from simulator.studies.sweep import figures as sweep_figures
+from simulator.studies.sweep.sweep import Point, Study
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+METRICS = {
+    "smooth_goodput.smooth_goodput_tokens_per_s": "smooth goodput (tokens/s)",
+    "throughput.output_tokens_per_s": "output (tokens/s)",
+    "latency.ttft_s.p99": "TTFT p99 (s)",
+    "latency.tbt_s.p99": "TBT p99 (s)",
+    "idle_latency.idle_latency_s.mean": "user idle, mean (s)",
+    "token_slo.attainment": "token SLO (share of arrived)",
+}
+_LABELS = {  # of others, where a key says too little
+    "cost.usd": "cost (US$)",
+    "cost.gpu_hours": "paid for (GPU hours)",
+    "cost.smooth_good_tokens_per_gpu_hour": "smooth good (tokens per GPU hour)",
+    "cost.usd_per_million_smooth_good_tokens": "price (US$ per million smooth-good tokens)",
+    "cost.usd_per_million_output_tokens": "price (US$ per million output tokens)",
+    "engine.prefix_hit_share": "prefix hits (share of looked up)",
+    "latency.tpot_s.p99": "TPOT p99 (s)",
+    "latency.e2e_s.p99": "end to end p99 (s)",
+    "slo.attainment_all": "SLO attainment (share of arrived)",
+}
+
+Results = Sequence[tuple[Point, Mapping[str, Any]]]
+
+
+def metrics(study: Study) -> dict[str, str]:
+    """Return what is printed and drawn of a study, with labels.
+
+    Raises InputError for a metric that no summary has; ``engine.`` and ``cost.`` depend on the run, and are let pass.
+    """
+    from simulator.scenario.discover import nearest
+    from simulator.studies.plan.space import known_numbers
+
+    if not study.metrics:
+        return METRICS
+    known = known_numbers(study.points()[0].scenario)
+    for name in study.metrics:
+        if name not in known and not name.startswith(("engine.", "cost.")):
+            raise InputError(
+                f"{study.path}: metrics: no number {name!r}; {nearest(name, known)}expected one of a run's"
+                " summary.json, such as latency.ttft_s.p99"
+            )
+    return {name: METRICS.get(name) or _LABELS.get(name, name) for name in study.metrics}
+
+
+def table(study: Study, results: Results) -> "pa.Table":
+    """Return a row a point: the axes' values, the seed, every number of its summary, its error if it failed."""
+    import pyarrow as pa
+
+    names = list(dict.fromkeys(name for _, found in results for name in found if name != "error"))
+    columns: dict[str, Any] = {}
+    for key in study.keys:
+        given = [point.place([key])[0] for point, _ in results]
+        alike = len({type(value) for value in given}) == 1
+        columns[key] = pa.array(given if alike else [str(value) for value in given])
+    columns["seed"] = pa.array([point.seed for point, _ in results])
+    columns["error"] = pa.array([found.get("error") for _, found in results], pa.string())
+    for name in names:
+        columns[name] = pa.array([_number(found.get(name)) for _, found in results], pa.float64())
+    return pa.table(columns)
+
+
+def write(study: Study, results: Results, out: Path) -> list[str]:
+    """Write sweep.parquet and sweep.csv, and the pictures; return the files' names."""
+    import pyarrow.parquet as pq
+
+    rows = table(study, results)
+    with whole(out / "sweep.parquet") as part:
+        pq.write_table(rows, part)
+    with (out / "sweep.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(rows.column_names)
+        writer.writerows(zip(*(rows[name].to_pylist() for name in rows.column_names), strict=True))
+    drawn = {label: by_point(study, results, metric) for metric, label in metrics(study).items()}
+    files = sweep_figures.draw(study, dict(zip(map(_file, metrics(study)), drawn.items(), strict=True)), out)
+    return ["sweep.parquet", "sweep.csv", *files]
+
+
+def printed(study: Study, results: Results) -> str:
+    """Return a table of the chosen metrics, a row a place; with several seeds, each with half of its 95 % interval."""
+    from simulator.report.report import number
+    from simulator.report.report import table as aligned
+
+    def cell(value: Interval | None) -> str:
+        if value is None:
+            return number(None)
+        if not math.isfinite(value.half):
+            return number(value.mean)
+        return f"{number(value.mean)} ±{float(f'{value.half:.2g}'):,g}"
+
+    chosen = metrics(study)
+    heads = [label.removesuffix(")").partition(" (") for label in chosen.values()]
+    rows = [
+        [*study.shown, *(name for name, _, _ in heads)],
+        [*("" for _ in study.shown), *(unit for _, _, unit in heads)],
+    ]
+    values = [by_point(study, results, metric) for metric in chosen]
+    rows += [
+        [*map(str, place), *(cell(found.get(place)) for found in values)]
+        for place in dict.fromkeys(point.place(study.shown) for point, _ in results)
+    ]
+    lines = aligned(rows, left=len(study.shown))
+    if study.replications > 1:
+        lines += ["", f"means over {study.replications} seeds, ± half of a 95 % interval"]
+    return "\n".join(lines) + "\n"
+
+
+def by_point(study: Study, results: Results, metric: str) -> dict[tuple[Any, ...], Interval]:
+    """Return a metric at each place: mean over seeds with its 95 % interval; failed runs left out.
+
+    A place is a point's values of the keys that are shown (``Study.shown``).
+    """
+    values: dict[tuple[Any, ...], list[float]] = {}
+    for point, found in results:
+        value = _number(found.get(metric))
+        if value is not None and math.isfinite(value):
+            values.setdefault(point.place(study.shown), []).append(value)
+    return {place: interval(found) for place, found in values.items()}
+
+
+def _number(value: Any) -> float | None:
+    return None if value is None else float(value)
+
+
+def _file(metric: str) -> str:
+    return (
+        metric.replace(".", "_")
+        if metric.startswith(("latency.", "idle_latency."))
+        else metric.rpartition(".")[2]
+    )

@@ -1,0 +1,219 @@
+"""Laws that hold for every policy in every kind of deployment: nothing is lost on the way."""
+
+import copy
+import random
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from simulator.cluster import clock
+from simulator.cluster.deployment import Deployment, Link, Pool
+from simulator.replica import books
+from simulator.replica.books import Books
+from simulator.replica.limits import Limits
+from simulator.replica.replica import Replica
+from simulator.replica.request import RequestState
+from simulator.scenario.discover import load
+from simulator.workload.workload import Workload
+from tests.cluster_cases import KV_BYTES, MODES, Often, deployments, play
+from tests.engine_cases import CHOICES, EvenCost
+
+
+def check(traffic, deployment, cluster, outcome):
+    """Raise AssertionError unless all laws hold."""
+    steps, tokens, requests = outcome.tables.steps, outcome.tables.tokens, outcome.tables.requests
+    transfers = outcome.tables.transfers
+    horizon_s = deployment.horizon_s or np.inf
+    state, n = requests["state"], len(requests["state"])
+    rows = np.array(cluster.traffic.rows, int)
+    assert outcome.stalled is None
+
+    # Conservation: each request arrived once, is in one state, and got each token once and in order
+    assert len(set(rows.tolist())) == len(rows) == n
+    assert (requests["prompt_tokens"] == traffic.prompt_tokens[rows]).all()
+    limits = [pool.limits for pool in deployment.pools]
+    overrun = max(pool.scheduler().overrun_tokens for pool in deployment.pools)
+    longest = min(each.max_model_len for each in limits) + overrun
+    asked = np.minimum(requests["output_tokens"], longest - requests["prompt_tokens"])
+    done = state == RequestState.COMPLETED
+    got = requests["delivered_tokens"]
+    assert (got <= asked).all()
+    assert (got[done] == asked[done]).all()
+    expected = [(r, i + 1) for r in range(n) for i in range(got[r])]
+    assert list(zip(tokens["request_id"].tolist(), tokens["token_index"].tolist(), strict=True)) == expected
+    if deployment.horizon_s is None:
+        assert RequestState.UNFINISHED not in state
+        if not traffic_may_end_early(traffic, state):
+            assert n == len(traffic.arrival_s)
+
+    # KV balance, on every replica, and nobody between replicas
+    if deployment.horizon_s is None:
+        for server in cluster.replicas:
+            books = server.books
+            for each in (books.running, books.waiting, books.swapped, books.seatless):
+                assert not each
+            for each in (books.departing, books.incoming, books.claims, books.detaching):
+                assert not each
+            assert books.free_blocks == books.total_blocks
+            assert books.outstanding_tokens == 0
+        if cluster.courier is not None:
+            assert not cluster.courier.under_way
+            assert cluster.courier.fabric.active_flows == 0
+
+    # Links deliver exactly the bytes put in
+    if cluster.courier is not None and not cluster.courier.under_way:
+        fabric = cluster.courier.fabric
+        assert fabric.sent_bytes == pytest.approx(transfers["bytes"].sum())
+        assert sum(fabric.bytes_out) == pytest.approx(sum(fabric.bytes_in))
+        assert fabric.sent_bytes == pytest.approx(sum(fabric.bytes_out))
+        there = transfers["arrived"] & (transfers["kind"] == "hand_off")
+        prompts = requests["prompt_tokens"][transfers["request_id"][there]]
+        assert (transfers["bytes"][there] >= prompts * KV_BYTES - 0.5).all()
+
+    # Causality
+    started = ~np.isnan(requests["first_scheduled_s"])
+    assert (requests["first_scheduled_s"][started] >= requests["arrival_s"][started]).all()
+    same = tokens["request_id"][1:] == tokens["request_id"][:-1]
+    assert (np.diff(tokens["generated_s"])[same] > 0).all()
+    assert (tokens["delivered_s"] >= tokens["generated_s"]).all()
+    assert (tokens["generated_s"] < horizon_s).all()
+    assert (requests["end_s"] >= requests["arrival_s"]).all()
+    assert (tokens["generated_s"] <= requests["end_s"][tokens["request_id"]]).all()
+    assert (transfers["end_s"] >= transfers["start_s"]).all()
+    moved = transfers["arrived"]
+    latency_s = deployment.link.latency_s
+    assert (transfers["end_s"][moved] >= transfers["start_s"][moved] + latency_s * 0.999).all()
+
+    # Limits, replica by replica; steps of one replica do not overlap
+    first = 0
+    for pool in deployment.pools:
+        mine = (steps["replica"] >= first) & (steps["replica"] < first + pool.places)
+        first += pool.places
+        usable = pool.limits.num_gpu_blocks - pool.scheduler().null_blocks
+        assert (steps["kv_blocks_used"][mine] <= usable).all()
+        assert (steps["kv_blocks_used"][mine] >= 0).all()
+        assert (steps["running"][mine] <= pool.limits.max_num_seqs).all()
+        computed = steps["prefill_tokens"] + steps["decode_seqs"]
+        assert (computed[mine] <= pool.limits.max_num_batched_tokens).all()
+    check_lives(deployment, cluster, steps, requests)
+    for replica in range(deployment.replicas):
+        mine = steps["replica"] == replica
+        assert (steps["start_s"][mine][1:] >= steps["end_s"][mine][:-1]).all()
+        assert (steps["step"][mine] == np.arange(mine.sum())).all()
+
+
+def check_lives(deployment, cluster, steps, requests):
+    """Raise AssertionError unless replicas that come and go keep to their times and bounds."""
+    lives = cluster.autoscalers.lives
+    scaled = [pool for pool in deployment.pools if pool.scaling is not None]
+    assert bool(lives) == any(pool.replicas or pool.places for pool in scaled) or not scaled
+    places = {each.replica for each in lives}
+    outside = ~np.isin(steps["replica"], list(places))
+    for each in lives:
+        assert each.ordered_s <= each.billed_from_s
+        assert not each.ready_s < each.billed_from_s
+        assert not each.released_s < each.ordered_s
+        assert not each.draining_s < each.ready_s
+        assert not each.released_s < each.draining_s
+        if not np.isnan(each.ready_s):
+            released_s = np.inf if np.isnan(each.released_s) else each.released_s
+            outside |= (
+                (steps["replica"] == each.replica)
+                & (steps["start_s"] >= each.ready_s)
+                & (steps["end_s"] <= released_s)
+            )
+    assert outside.all()  # each step within a life
+    for replica in places:
+        mine = [each for each in lives if each.replica == replica]
+        for one, two in pairwise(mine):
+            assert one.released_s <= two.ordered_s
+    first = 0
+    for pool in deployment.pools:
+        own = [each for each in lives if first <= each.replica < first + pool.places]
+        first += pool.places
+        if pool.scaling is None:
+            assert not own
+            continue
+        changes = sorted(
+            [(each.ordered_s, 1) for each in own]
+            + [(each.released_s, -1) for each in own if each.released_s >= 0]
+        )
+        assert all(count <= pool.places for count in np.cumsum([change for _, change in changes]))
+
+
+def traffic_may_end_early(traffic, state):
+    """Whether a session may have ended before its last turn."""
+    return traffic.think_s is not None and (state != RequestState.COMPLETED).any()
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("choice", CHOICES, ids=str)
+@settings(max_examples=4, deadline=None)
+@given(data=st.data())
+def test_laws_of_deployments(choice, mode, data):
+    traffic, deployment = data.draw(deployments([choice], [mode]))
+    check(traffic, deployment, *play(traffic, deployment))
+
+
+@settings(max_examples=60, deadline=None)
+@given(deployments())
+def test_running_ahead_changes_nothing(case):
+    """Replicas that run on, whether nothing can reach them or they take it back, do what they would event by event."""
+    traffic, deployment = case
+    one = play(traffic, copy.deepcopy(deployment))[1].tables
+    with pytest.MonkeyPatch.context() as patch:
+        event_by_event(patch)
+        two = play(traffic, copy.deepcopy(deployment))[1].tables
+    same(one, two)
+
+
+def event_by_event(patch):
+    """Let no replica run on."""
+    patch.setattr(clock.Quiet, "until_s", property(lambda self: 0.0, lambda self, value: None))
+    patch.setattr(Replica, "dreams", property(lambda self: False, lambda self, value: None), raising=False)
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("name", ["vllm_v0", "vllm_v1", "sarathi", "sglang"])
+def test_running_ahead_changes_nothing_where_all_steps_end_at_once(name, seed):
+    """Steps on three replicas tie, while requests move between them: who acts first is settled by number."""
+    prompts = [17, 11, 14, 26, 53, 30, 42, 45, 54, 1, 56, 56, 56, 42, 19, 50, 45]
+    outputs = [12, 37, 60, 19, 46, 7, 50, 43, 42, 60, 36, 11, 25, 56, 54, 11, 35]
+    arrival_s = [0, 0, 0.25, 0.25, 0.25, 0.75, 2.5, 2.5, 2.5, 4.25, 6, 6.5, 6.5, 7, 7.5, 8, 8]
+    traffic = Workload("ties", *map(np.array, (arrival_s, prompts, outputs)), 60, "made by hand")
+    pool = Pool(load("scheduling", name), EvenCost(), Limits(12, 43, 120, 11, 16), 3)
+    router = load("routing", "power_of_two")()
+    moves = Often(random.Random(seed))
+    deployment = Deployment([pool], router, migration=moves, link=Link(1e12, 0.01, 1024), seed=seed)
+    one = play(traffic, copy.deepcopy(deployment))[1].tables
+    with pytest.MonkeyPatch.context() as patch:
+        event_by_event(patch)
+        two = play(traffic, copy.deepcopy(deployment))[1].tables
+    same(one, two)
+    assert len(one.transfers["bytes"]) > 10
+
+
+@settings(max_examples=60, deadline=None)
+@given(deployments())
+def test_coasting_changes_nothing(case):
+    """Steps that are run without asking the policy are those that it would plan."""
+    traffic, deployment = case
+    one = play(traffic, copy.deepcopy(deployment))[1]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(books, "LONG_RUN", 2)  # short runs, too, are computed at once
+        two = play(traffic, copy.deepcopy(deployment))[1]
+        patch.setattr(Books, "steady", lambda self, completing: False)
+        three = play(traffic, copy.deepcopy(deployment))[1]
+    for other in (two, three):
+        same(one.tables, other.tables)
+        assert one.prefix_hits == other.prefix_hits
+
+
+def same(one, two):
+    """All tables are equal, to the last bit."""
+    for table in ("steps", "tokens", "requests", "transfers"):
+        for name, column in getattr(one, table).items():
+            assert column.tobytes() == getattr(two, table)[name].tobytes(), (table, name)

@@ -1,0 +1,148 @@
+"""The shape of the code: imports go one way, files stay small, the wheel holds what it should."""
+
+import ast
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent.parent
+PACKAGES = ("simulator", "policies", "hardware_profiles", "experiments")
+FILES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
+
+# The rooms, lowest first: a room may import itself and those before it. A room is a folder, or a single file.
+ROOMS = (
+    "simulator.errors",
+    "simulator.rng",
+    "simulator.stats",
+    "simulator.replica",
+    "simulator.workload",
+    "simulator.metrics",
+    "simulator.results",
+    "simulator.cluster",
+    "simulator.policy",
+    "policies",
+    "hardware_profiles",
+    "simulator.scenario",
+    "simulator.report",
+    "simulator.studies",
+    "simulator",
+    "simulator.cli",
+    "experiments.validation",
+    "experiments.paper",
+    "experiments.studies",
+    "experiments.commands",
+    "experiments",
+)
+
+
+# Arrows that still run upward; each is to go.
+UPWARD = {
+    ("simulator.cli.main", "experiments.commands"),
+    ("simulator.cli.profile", "experiments.validation"),
+    ("simulator.report.profile_listing", "experiments.validation"),
+    ("simulator.replica.replica", "simulator.cluster"),
+    ("simulator.replica.view", "simulator.cluster"),
+    ("simulator.results.result", "simulator.report"),
+}
+
+
+def module_of(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def room(module: str) -> str:
+    """The room that a module stands in; every module stands in one."""
+    while module not in ROOMS:
+        assert "." in module, module
+        module = module.rpartition(".")[0]
+    return module
+
+
+def imports(path: Path) -> set[str]:
+    found: set[str] = set()
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    only_for_types = {
+        inner
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and getattr(node.test, "id", "") == "TYPE_CHECKING"
+        for inner in ast.walk(node)
+    }
+    for node in ast.walk(tree):
+        if node in only_for_types:
+            continue
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            found.add(node.module)
+            found |= {
+                f"{node.module}.{alias.name}"
+                for alias in node.names
+                if is_module(f"{node.module}.{alias.name}")
+            }
+    return {name for name in found if name.split(".")[0] in PACKAGES}
+
+
+def is_module(name: str) -> bool:
+    path = ROOT.joinpath(*name.split("."))
+    return path.with_suffix(".py").exists() or (path / "__init__.py").exists()
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_imports_go_one_way(path):
+    own = ROOMS.index(room(module_of(path)))
+    for name in imports(path):
+        if (module_of(path), room(name)) in UPWARD:
+            continue
+        assert ROOMS.index(room(name)) <= own, f"{module_of(path)} imports {name}, which stands above it"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_no_file_is_long(path):
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= 350
+
+
+def test_policies_are_short():
+    for path in (ROOT / "policies").rglob("*.py"):
+        assert len(path.read_text(encoding="utf-8").splitlines()) <= 150
+
+
+def test_wheel_holds_the_listed_packages_and_their_data(tmp_path):
+    source = tmp_path / "source"
+    leave = shutil.ignore_patterns(".*", "build", "*.egg-info", "__pycache__")
+    for package in PACKAGES:
+        shutil.copytree(ROOT / package, source / package, ignore=leave)
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, source / name)
+    subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "pip",
+            "wheel",
+            "--no-deps",
+            "--no-build-isolation",
+            "-q",
+            "-w",
+            tmp_path,
+            source,
+        ],
+        check=True,
+        capture_output=True,
+    )
+    (wheel,) = tmp_path.glob("servesim-*.whl")
+    names = zipfile.ZipFile(wheel).namelist()
+    top = {name.split("/")[0] for name in names if ".dist-info" not in name}
+    assert top == set(PACKAGES)
+    data = {path.relative_to(ROOT).as_posix() for pattern in ("*.toml", "*.parquet", "*.json", "NOTICE.md")
+            for package in ("simulator", "hardware_profiles", "experiments")
+            for path in (ROOT / package).rglob(pattern)}  # fmt: skip
+    assert data <= set(names)
+    modules = {path.relative_to(ROOT).as_posix() for path in FILES}
+    assert modules <= set(names)
+    assert any(name.endswith("licenses/LICENSE") for name in names)

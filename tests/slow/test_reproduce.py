@@ -1,0 +1,257 @@
+"""The experiments behind the paper's claims: what they share, the command, and verdicts that follow the data."""
+
+import importlib
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from matplotlib import rc_context
+
+from experiments.commands import reproduce as reproduce_cli
+from experiments.paper import c1_deadlines, c2_delaying, c3_abandoning
+from experiments.paper._reproduce import ORIGINS, STYLE, Study, Verdict, base_scenario
+from simulator import run
+from simulator.cli import main as cli
+from simulator.errors import InputError
+from simulator.metrics.log import RequestLog
+from simulator.metrics.options import Slo, UserModel
+from simulator.stats import Interval, interval, paired
+
+
+def tiny(seed=0, **overrides):
+    return base_scenario(rate_rps=20.0, requests=20, seed=seed, overrides=overrides)
+
+
+# What experiments share
+
+
+def test_an_interval_is_students_and_a_paired_one_cancels_what_is_shared():
+    found = interval([1.0, 2.0, 3.0])
+    half = 4.302652729911275 / 3**0.5
+    assert (found.mean, found.low, found.high) == pytest.approx((2, 2 - half, 2 + half))
+    assert interval([5.0]) == Interval(5.0, -np.inf, np.inf)
+    noise = [10.0, -300.0, 77.0]
+    gain = paired([each + 1 for each in noise], noise)
+    assert gain.above_zero
+    assert not gain.below_zero
+    assert gain.text(".0f", 100) == "100 [100, 100]"
+    with pytest.raises(ValueError, match="finite"):
+        interval([1.0, np.nan])
+    with pytest.raises(ValueError, match="argument 2 is longer"):
+        paired([1.0], [1.0, 2.0])
+
+
+def test_quick_means_fewer_seeds(tmp_path):
+    assert Study(tmp_path, quick=True).seeds == (0, 1, 2)
+    assert Study(tmp_path).seeds == (0, 1, 2, 3, 4)
+    assert Study(tmp_path).first_seeds(8) == tuple(range(8))
+    assert Study(tmp_path, quick=True).first_seeds(2) == (0, 1)
+
+
+def test_overrides_are_dotted_keys_and_seeds_of_a_trace_are_other_stretches():
+    changed = tiny(**{"policy.scheduling": "orca", "user.alpha": 3.0, "workload.lengths": "code_humaneval"})
+    assert (changed.policy.scheduling.name, changed.user.alpha) == ("orca", 3.0)
+    assert changed.workload.lengths == "code_humaneval"
+    with pytest.raises(InputError, match=r"user\.alhpa"):
+        tiny(**{"user.alhpa": 1.0})
+    starts = {
+        base_scenario(traffic="azure", rate_rps=5.0, requests=9, seed=seed).workload.start_s
+        for seed in range(5)
+    }
+    assert len(starts) == 5
+
+
+def test_summaries_are_those_of_the_run_and_are_computed_once(tmp_path, monkeypatch):
+    study = Study(tmp_path / "c0")
+    scenarios = [tiny(seed) for seed in range(2)]
+    slo = Slo(ttft_s=0.5)
+    first = study.both_origins(scenarios, slo=slo)
+    for origin in ORIGINS:
+        expected = run(scenarios[1]).summary(UserModel(origin=origin), slo)
+        assert first[origin][1] == json.loads(json.dumps(expected))
+    log = study.log(scenarios[0])
+    assert log.delivered_s.tolist() == run(scenarios[0]).log.delivered_s.tolist()
+    columns = study.per_request(scenarios[0], ("idle_s", "ttft_s", "steps.start_s"))
+    assert len(columns["idle_s"]) == len(columns["ttft_s"]) == 20
+
+    monkeypatch.setattr("simulator.scenario.run.run", None)  # nothing is simulated again
+    assert study.both_origins(scenarios, slo=slo) == first
+    assert study.summaries(scenarios[:1], user=UserModel(), slo=slo) == first["arrival"][:1]
+    assert study.log(scenarios[0]).ttft_s.tolist() == log.ttft_s.tolist()
+    with pytest.raises(TypeError):
+        study.summaries(scenarios, user=UserModel(v_s_per_token=0.1), slo=slo)
+
+
+def test_an_interrupted_run_keeps_what_is_done(tmp_path, monkeypatch):
+    scenarios = [tiny(seed) for seed in range(3)]
+    done = []
+
+    def interrupted(scenario):
+        if len(done) == 2:
+            raise KeyboardInterrupt
+        done.append(scenario)
+        return run(scenario)
+
+    monkeypatch.setattr("simulator.scenario.run.run", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        Study(tmp_path / "c0").summaries(scenarios)
+    assert done == scenarios[:2]
+    done.clear()
+    assert len(Study(tmp_path / "c0").summaries(scenarios)) == 3
+    assert done == scenarios[2:]
+
+
+def test_processes_find_what_one_finds(tmp_path):
+    scenarios = [tiny(seed) for seed in range(5)]
+    one = Study(tmp_path / "one" / "c0").summaries(scenarios)
+    assert Study(tmp_path / "two" / "c0", jobs=2).summaries(scenarios) == one
+
+
+# The command
+
+
+def test_every_experiment_says_what_it_is():
+    for path in reproduce_cli.experiments():
+        text = path.read_text(encoding="utf-8")
+        assert f'CLAIM_ID = "{path.stem[:2].upper()}"' in text
+        explained = importlib.import_module(f"experiments.paper.{path.stem}").__doc__.lower()
+        for words in (("question",), ("expect",), ("paper",), ("run time", "takes", "processor time")):
+            assert any(word in explained for word in words), f"{path.name} does not say: {words[0]}"
+
+
+def test_an_unknown_claim_is_refused_with_a_suggestion(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["reproduce", "C33"]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(
+        "servesim: error: reproduce: no claim 'C33'; did you mean 'C3'? expected all, or of C1,"
+    )
+    assert error.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_verdicts_are_kept_and_listed_one_line_a_claim(tmp_path, capsys, monkeypatch):
+    def fake(path, study):
+        study.table("data", {"x": [1, 2], "y": ["a", "b"]})
+        return Verdict("reproduced", f"Claim of {path.stem}.", "1 [0, 2].")
+
+    monkeypatch.setattr(reproduce_cli, "_run", fake)
+    out = tmp_path / "out"
+    assert cli.main(["reproduce", "c2", "c1_deadlines", "--quick", "--out", str(out)]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "C1  reproduced: Claim of c1_deadlines. 1 [0, 2].",
+        "C2  reproduced: Claim of c2_delaying. 1 [0, 2].",
+    ]
+    assert (out / "c1_deadlines" / "data.csv").read_text() == "x,y\n1,a\n2,b\n"
+    assert cli.main(["reproduce", "C3", "--out", str(out)]) == 0
+    lines = [line for line in (out / "results.md").read_text().splitlines() if line.startswith("| C")]
+    assert [line.split(" | ")[:3] for line in lines] == [
+        ["| C1", "reproduced", "quick"],
+        ["| C2", "reproduced", "quick"],
+        ["| C3", "reproduced", "full"],
+    ]
+    gallery = (out / "paper.md").read_text()
+    assert "## C1. Classic per-request metrics mislead" in gallery
+    assert "[data.csv](c3_abandoning/data.csv)" in gallery
+
+
+# Verdicts follow the data: reversed, they are not reproduced
+
+
+class Fake(Study):
+    """Gives made-up data instead of simulating, and draws without writing."""
+
+    def __init__(self, out: Path, summary=None, log=None) -> None:
+        super().__init__(out, quick=True)
+        self.summary, self.log = summary, log
+
+    def both_origins(self, scenarios, **options):
+        return {origin: [self.summary(each, origin) for each in scenarios] for origin in ORIGINS}
+
+    def save(self, figure, name):
+        figure.draw_without_rendering()
+
+
+def outcome(experiment, study) -> str:
+    with rc_context(STYLE):
+        return experiment.run(study).outcome
+
+
+def test_c1_needs_both_mistakes(tmp_path):
+    stalls, waits = c1_deadlines.timelines().values()
+
+    def log(*requests):
+        return lambda scenario: RequestLog.from_lists(
+            [0.0] * len(requests), [each + 0.98 for each in requests]
+        )
+
+    assert outcome(c1_deadlines, Fake(tmp_path, log=log(stalls, waits))) == "reproduced"
+    assert outcome(c1_deadlines, Fake(tmp_path, log=log(stalls))) == "partly reproduced"
+    steady = np.arange(60) * 0.02
+    assert outcome(c1_deadlines, Fake(tmp_path, log=log(steady))) == "not reproduced"
+    both_right = (3 * steady, steady)  # at 60 ms its TPOT condemns who waits
+    assert outcome(c1_deadlines, Fake(tmp_path, log=log(*both_right))) == "not reproduced"
+
+
+def delaying(scenario, *, classic=1, smooth=0, first_token=0):
+    """What a delay changes: the objective, by ``classic``, and the reader's measures."""
+    even = scenario.policy.delivery.name == "paced"
+    noise = 0.01 * scenario.seed
+    return lambda origin: {
+        "window": {"duration_s": 100.0},
+        "token_slo": {"attainment": 0.5 + noise},
+        "smooth_goodput": {
+            "benefit_tokens": 1e5
+            + even * (1e4 * smooth + 1e3 * first_token * (origin == "first_token"))
+            + noise,
+            "smooth_goodput_tokens_per_s": 900.0,
+        },
+        "slo": {"attainment_all": 0.5 + 0.2 * classic * even + noise * even},
+        "latency": {"tbt_s": {"p99": 0.1 - 0.05 * classic * even + noise / 10}},
+    }
+
+
+def test_c2_needs_a_classic_gain_and_no_other(tmp_path):
+    same = RequestLog.from_lists([0.0], [[1.0, 2.0]])
+
+    def found(log=lambda scenario: same, **effects):
+        summary = lambda scenario, origin: delaying(scenario, **effects)(origin)  # noqa: E731
+        return outcome(c2_delaying, Fake(tmp_path, summary, log))
+
+    assert found() == "reproduced"
+    assert found(smooth=-1) == "reproduced"
+    assert found(classic=-1) == "not reproduced"
+    assert found(smooth=1) == "not reproduced"
+    assert found(first_token=1) == "partly reproduced"
+    earlier = RequestLog.from_lists([0.0], [[1.0, 1.5]])
+    assert (
+        found(lambda scenario: earlier if scenario.policy.delivery.name == "paced" else same)
+        == "not reproduced"
+    )
+
+
+def test_c3_needs_a_classic_gain_and_no_other(tmp_path):
+    def found(classic=1, arrival=-1, first_token=-1):
+        smooth = {"arrival": arrival, "first_token": first_token}
+
+        def summary(scenario, origin):
+            drop, noise = scenario.policy.abandonment.name != "none", scenario.seed
+            return {
+                "window": {"duration_s": 100.0 - 10 * drop},
+                "slo": {
+                    "requests_meeting_all": 500 + (100 * classic + noise) * drop,
+                    "goodput_tokens_per_s": (1e4 + (2e3 * classic + noise) * drop) / (100.0 - 10 * drop),
+                },
+                "throughput": {"output_tokens": 1e5 - 1e4 * drop},
+                "states": {"completed": {"share_of_arrived": 1 - 0.2 * drop}},
+                "smooth_goodput": {"benefit_tokens": 5e4 + (1e4 * smooth[origin] + noise) * drop},
+                "idle_latency": {"total_idle_s": 900.0 - 100 * drop},
+            }
+
+        return outcome(c3_abandoning, Fake(tmp_path, summary))
+
+    assert found() == "reproduced"
+    assert found(arrival=1) == "partly reproduced"
+    assert found(arrival=1, first_token=1) == "not reproduced"
+    assert found(classic=-1) == "not reproduced"

@@ -1,0 +1,395 @@
+"""The two cost models: their errors against step tables, the laws of step times, what a step is made of."""
+
+import csv
+import dataclasses
+import itertools
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hardware_profiles import (
+    AnalyticCost,
+    Gpu,
+    HardwareCost,
+    TabulatedCost,
+    find_table,
+    list_gpus,
+    list_tables,
+    load_gpu,
+    load_model,
+    step_cost,
+)
+from hardware_profiles.fit import (
+    Error,
+    MeasuredStep,
+    bare,
+    errors_by_kind,
+    fit_kernels,
+    predict_s,
+    step_shape,
+    steps_of_table,
+    with_coefficients,
+)
+from simulator.errors import InputError
+from simulator.replica.cost import CostModel, StepShape
+
+DATA = Path(__file__).parent.parent / "data" / "profiles"
+MODELS = ("llama-3.1-8b", "qwen-2.5-14b")
+H100 = load_gpu("h100-80gb-sxm")
+RTX = load_gpu("rtx-pro-6000")
+LLAMA = load_model("llama-3.1-8b")
+
+
+def every_cost() -> dict[str, HardwareCost]:
+    found: dict[str, HardwareCost] = {}
+    for name in list_gpus():
+        gpu = load_gpu(name)
+        found[f"{name} analytic"] = AnalyticCost(gpu, LLAMA)
+        if (LLAMA.name, 1) in list_tables(gpu):
+            found[f"{name} tabulated"] = step_cost(gpu, LLAMA, "tabulated")
+    return found
+
+
+COSTS = every_cost()
+costs = st.sampled_from(list(COSTS.values()))
+analytic_costs = st.sampled_from([cost for cost in COSTS.values() if cost.kind == "analytic"])
+prefills = st.lists(st.tuples(st.integers(1, 4096), st.integers(0, 8192)), max_size=4)
+decodes = st.lists(st.integers(1, 32_768), max_size=8)
+
+
+def step(prefill: list[tuple[int, int]], decode: list[int]) -> StepShape:
+    """Return the shape of a step with prefills (n, prior) and decodes with these contexts."""
+    shape = step_shape(prefill, len(decode))
+    shape.decode_context_tokens = sum(decode)
+    return shape
+
+
+def without_mixing(gpu: Gpu) -> Gpu:
+    """The step tables add prefill and decode up; the GPU's profile says what that leaves out."""
+    return gpu.model_copy(update={"mixed_batch": None})
+
+
+def steps_in_the_tables(gpu: str) -> list[MeasuredStep]:
+    found = []
+    for kind in ("prefill", "decode", "mixed"):
+        with (DATA / f"step_{kind}.csv").open() as file:
+            for row in csv.DictReader(file):
+                if row["gpu"] != gpu:
+                    continue
+                prior = int(row.get("prior_context", 0))
+                prefill = [(int(row["new_tokens"]), prior)] if "new_tokens" in row else []
+                batch = int(row.get("batch", row.get("decode_batch", 0)))
+                context = int(row.get("context", row.get("decode_context", 0)))
+                later = "prefill_after_prior_context" if kind == "prefill" and prior else kind
+                shape = step_shape(prefill, batch, context)
+                model = load_model(row["model"])
+                found.append(MeasuredStep(model, 1, later, shape, float(row["step_ms"]) * 1e-3))
+    return found
+
+
+def errors(gpu: str, kind: str) -> dict[str, Error]:
+    profile = without_mixing(load_gpu(gpu))
+    steps = steps_in_the_tables(gpu)
+    costs = {
+        model: step_cost(profile, load_model(model), kind, 1, bare(profile.overheads()))  # type: ignore[arg-type]
+        for model in MODELS
+    }
+    return errors_by_kind(np.array([costs[each.model.name].step_s(each.shape) for each in steps]), steps)
+
+
+@pytest.mark.parametrize(("gpu", "bar_pct"), [("a100-80gb-sxm", 4.0), ("h100-80gb-sxm", 2.5)])
+def test_analytic_errors_on_the_step_tables(gpu: str, bar_pct: float) -> None:
+    stated = load_gpu(gpu).kernel_fit.error
+    assert stated is not None
+    found = errors(gpu, "analytic")
+    assert {kind: found[kind].mean_pct < bar_pct for kind in found} == dict.fromkeys(found, True)
+    assert found["prefill"].mean_pct == pytest.approx(stated.prefill_pct, abs=0.1)
+    later_pct = found["prefill_after_prior_context"].mean_pct
+    assert later_pct == pytest.approx(stated.prefill_after_prior_context_pct, abs=0.1)
+    # The shipped tables of decode and mixed steps are thinned ones, so their means move a little.
+    assert found["decode"].mean_pct == pytest.approx(stated.decode_pct, abs=0.4)
+    assert found["mixed"].mean_pct == pytest.approx(stated.mixed_pct, abs=0.4)
+    assert found["all"].worst_pct <= stated.worst_pct + 0.1
+
+
+@pytest.mark.parametrize("gpu", ["a100-80gb-sxm", "h100-80gb-sxm"])
+def test_tabulated_errors_on_the_step_tables(gpu: str) -> None:
+    found = errors(gpu, "tabulated")
+    assert found["all"].worst_pct < 1.0
+
+
+@pytest.mark.parametrize("name", ["rtx-4090", "rtx-pro-6000"])
+def test_errors_where_mixed_batches_were_measured(name: str) -> None:
+    gpu = load_gpu(name)
+    table = find_table(gpu, LLAMA, 1)
+    assert table is not None
+    cost = TabulatedCost(gpu, LLAMA, table, overheads=bare(gpu.overheads()))
+    steps = steps_of_table(cost)
+    tabulated = errors_by_kind(np.array([cost.step_s(each.shape) for each in steps]), steps)
+    for kind in ("prefill", "prefill_after_prior_context", "decode"):
+        assert tabulated[kind].worst_pct < 1e-6
+    assert tabulated["mixed"].mean_pct < 3
+    usual = [
+        each
+        for each in steps
+        if each.kind == "mixed"
+        and each.shape.prefill_tokens >= 256
+        and each.shape.prefill_context_tokens <= 6144
+        and 128 * each.shape.decode_seqs <= each.shape.decode_context_tokens <= 4096 * each.shape.decode_seqs
+    ]
+    found = errors_by_kind(np.array([cost.step_s(each.shape) for each in usual]), usual)
+    assert found["mixed"].mean_pct < 1.5
+    assert errors_by_kind(predict_s(gpu, steps), steps)["all"].mean_pct < 8
+
+
+@pytest.mark.parametrize("gpu", [load_gpu(name) for name in list_gpus()], ids=lambda gpu: gpu.name)
+def test_every_table_is_met_at_its_points(gpu: Gpu) -> None:
+    for model, size in list_tables(gpu):
+        name, _, bits = model.rpartition("-")
+        quantised = bits in ("fp8", "nvfp4")
+        plain = load_model(name if quantised else model)
+        shape = dataclasses.replace(plain, quantization=bits) if quantised else plain
+        table = find_table(gpu, shape, size)
+        assert table is not None
+        cost = TabulatedCost(gpu, shape, table, size, bare(gpu.overheads()))
+        tokens, head = dict(table.linear.tolist()), dict(table.lm_head.tolist())
+        others = dict(table.elementwise.tolist())
+        reduced = dict(table.all_reduce.tolist())
+        for seqs, context, attention_ms in table.decode.tolist():
+            if seqs in tokens and (seqs in reduced or size == 1):
+                wanted_ms = tokens[seqs] + others[seqs] + reduced.get(seqs, 0) + head[seqs] + attention_ms
+                decode = step_shape(decodes=int(seqs), context_tokens=int(context))
+                assert cost.step_s(decode) * 1e3 == pytest.approx(wanted_ms, rel=1e-9)
+        for new, prior, attention_ms in table.prefill.tolist():
+            if new in tokens and (new in reduced or size == 1):
+                wanted_ms = tokens[new] + others[new] + reduced.get(new, 0) + head[1] + attention_ms
+                prefill = step_shape([(int(new), int(prior))])
+                assert cost.step_s(prefill) * 1e3 == pytest.approx(wanted_ms, rel=1e-9)
+
+
+def test_known_points_in_milliseconds() -> None:
+    # One decode of 1024 tokens and a prefill of 2048: 6.2 and 43.5 ms of kernels in the H100 table.
+    for cost in (COSTS["h100-80gb-sxm analytic"], COSTS["h100-80gb-sxm tabulated"]):
+        assert cost.kernel_s(step([], [1024])) * 1e3 == pytest.approx(6.2, rel=0.05)
+        assert cost.kernel_s(step([(2048, 0)], [])) * 1e3 == pytest.approx(43.5, rel=0.05)
+
+
+@given(costs, prefills, decodes)
+def test_step_is_kernels_with_engine_overheads(
+    cost: HardwareCost, prefill: list[tuple[int, int]], decode: list[int]
+) -> None:
+    shape = step(prefill, decode)
+    engine = cost.overheads
+    kernels = _with_overheads(cost, bare(engine)).step_s(shape)
+    seqs = len(prefill) + len(decode)
+    added_s = (engine.step_ms + engine.per_sequence_ms * seqs) * 1e-3 if seqs else 0.0
+    assert cost.kernel_s(shape) == pytest.approx(kernels, rel=1e-9, abs=0)
+    assert cost.step_s(shape) == pytest.approx(engine.kernel_factor * kernels + added_s, rel=1e-9, abs=0)
+
+
+def _with_overheads(cost: HardwareCost, overheads: object) -> HardwareCost:
+    return step_cost(cost.gpu, cost.model, cost.kind, cost.tensor_parallel, overheads)  # type: ignore[arg-type]
+
+
+@given(costs, prefills, decodes)
+def test_pure_whatever_was_asked_before(
+    cost: HardwareCost, prefill: list[tuple[int, int]], decode: list[int]
+) -> None:
+    fresh = _with_overheads(cost, cost.overheads)
+    shape = step(prefill, decode)
+    first = fresh.step_s(shape)
+    fresh.step_s(step([(1, 0)], [5]))
+    fresh.step_s(step([], [30_000] * max(1, len(decode))))
+    assert first == fresh.step_s(step(prefill, decode)) == cost.step_s(shape)
+
+
+@pytest.mark.parametrize("cost", COSTS.values(), ids=list(COSTS))
+def test_beyond_the_memos_and_the_grid_is_the_same_function(cost: HardwareCost) -> None:
+    longest = [cost.step_s(step([(tokens, 0)], [])) for tokens in (65_535, 65_536, 65_537, 65_537, 65_538)]
+    assert longest == sorted(longest)
+    assert longest[2] == longest[3]
+    many = [cost.step_s(step_shape([], seqs, 1000)) for seqs in (300, 600, 1200, 4096, 5000, 70_000, 70_001)]
+    assert many == sorted(many)
+    mixed = [cost.step_s(step_shape([(100, 0)], seqs, 1000)) for seqs in (300, 600, 5000, 70_000)]
+    assert mixed == sorted(mixed)
+
+
+@pytest.mark.parametrize("cost", COSTS.values(), ids=list(COSTS))
+def test_empty_step_costs_nothing(cost: HardwareCost) -> None:
+    assert cost.step_s(StepShape()) == 0.0 == cost.kernel_s(StepShape())
+
+
+@given(analytic_costs, prefills, decodes, st.integers(1, 2048), st.integers(1, 4096))
+def test_more_work_is_never_cheaper(
+    cost: HardwareCost, prefill: list[tuple[int, int]], decode: list[int], more: int, longer: int
+) -> None:
+    # A long past makes a prompt's start-up cost fade by up to this much.
+    fades_s = cost.kernel_s(step([(1, 0)], [])) * 0.25
+    base = cost.step_s(step(prefill, decode))
+    assert cost.step_s(step(prefill, [*decode, longer])) > base
+    assert cost.step_s(step([*prefill, (more, 0)], decode)) > base
+    if decode:
+        assert cost.step_s(step(prefill, [decode[0] + longer, *decode[1:]])) > base
+    if prefill:
+        (tokens, prior), *others = prefill
+        assert cost.step_s(step([(tokens + more, prior), *others], decode)) > base
+        assert cost.step_s(step([(tokens, prior + longer), *others], decode)) > base - fades_s
+
+
+@given(st.sampled_from([cost for cost in COSTS.values() if cost.kind == "tabulated"]), st.data())
+def test_measured_tables_grow_but_for_their_own_noise(cost: HardwareCost, data: st.DataObject) -> None:
+    # The kernels measured jump by up to 12 % where another tile fits better; never by more.
+    batch = data.draw(st.integers(1, 400))
+    context = data.draw(st.integers(1, 30_000))
+    base = cost.step_s(step_shape([], batch, context))
+    assert cost.step_s(step_shape([], batch + data.draw(st.integers(1, 100)), context)) > 0.88 * base
+    assert cost.step_s(step_shape([], batch, context + data.draw(st.integers(1, 2000)))) > 0.98 * base
+    tokens, prior = data.draw(st.integers(16, 8192)), data.draw(st.integers(0, 8192))
+    base = cost.step_s(step_shape([(tokens, prior)], batch, context))
+    more = data.draw(st.integers(1, 2048))
+    assert cost.step_s(step_shape([(tokens + more, prior)], batch, context)) > 0.88 * base
+    assert cost.step_s(step_shape([(tokens, prior + more)], batch, context)) > 0.93 * base
+
+
+def test_equal_prefills_cost_what_their_sums_say() -> None:
+    for cost in COSTS.values():
+        one = cost.step_s(step([(256, 512)], []))
+        four = cost.step_s(step([(256, 512)] * 4, []))
+        assert one < four < 4 * one
+
+
+def test_a_prefill_slows_the_decodes_beside_it_where_the_kernel_stops_packing() -> None:
+    a100, plain = load_gpu("a100-80gb-sxm"), without_mixing(load_gpu("a100-80gb-sxm"))
+    alone, mixed = step_shape([], 128, 2048), step_shape([(64, 0)], 128, 2048)
+    for kind in ("analytic", "tabulated"):
+        with_loss = step_cost(a100, LLAMA, kind)  # type: ignore[arg-type]
+        without = step_cost(plain, LLAMA, kind)  # type: ignore[arg-type]
+        assert with_loss.step_s(alone) == without.step_s(alone)
+        attention_s = without.kernel_s(alone) - without.kernel_s(step_shape([], 128, 0))
+        # 32 query heads share 8 KV heads: without packing each group is read four times.
+        lost_s = with_loss.kernel_s(mixed) - without.kernel_s(mixed)
+        assert lost_s == pytest.approx(3 * attention_s, rel=0.15)
+    assert H100.mixed_batch is None
+
+
+def test_a_small_chunk_still_reads_its_long_past() -> None:
+    for cost in (
+        COSTS["h100-80gb-sxm analytic"],
+        COSTS["rtx-pro-6000 analytic"],
+        COSTS["rtx-4090 tabulated"],
+    ):
+        near, far = cost.kernel_s(step([(16, 1000)], [])), cost.kernel_s(step([(16, 16_000)], []))
+        least_s = 15_000 * LLAMA.kv_bytes_per_token / cost.gpu.bandwidth_bytes_per_s
+        assert far - near > 0.95 * least_s
+
+
+@pytest.mark.parametrize("kind", ["analytic", "tabulated"])
+def test_swapped_blocks_take_the_host_link(kind: str) -> None:
+    cost = step_cost(H100, LLAMA, kind, block_size=32)  # type: ignore[arg-type]
+    block_s = 32 * LLAMA.kv_bytes_per_token / (H100.host_link.bandwidth_gb_per_s * 1e9)
+    idle = StepShape(swap_out_blocks=10)
+    assert cost.step_s(idle) == pytest.approx(10 * block_s)
+    for prefill in ([], [(100, 0)]):
+        shape, quiet = step_shape(prefill, 3, 500), step_shape(prefill, 3, 500)
+        shape.swap_in_blocks, shape.swap_out_blocks = 4, 3
+        assert cost.step_s(shape) - cost.step_s(quiet) == pytest.approx(7 * block_s)
+        assert cost.kernel_s(shape) == pytest.approx(cost.kernel_s(quiet))
+    halved = AnalyticCost(H100, LLAMA, 2, block_size=32)
+    assert halved.step_s(idle) == pytest.approx(5 * block_s)
+
+
+@pytest.mark.parametrize("gpu", ["a100-80gb-sxm", "h100-80gb-sxm", "h200-sxm", "b200-sxm"])
+def test_tensor_parallel_divides_work_and_adds_all_reduces(gpu: str) -> None:
+    profile, model = load_gpu(gpu), load_model("qwen3-32b")
+    for size, shape in itertools.product((2, 4, 8), (step([(2048, 0)], []), step([], [1000] * 32))):
+        one = AnalyticCost(profile, model, 1).kernel_s(shape)
+        many = AnalyticCost(profile, model, size).kernel_s(shape)
+        assert one / size < many < one
+
+
+def test_analytic_tensor_parallel_is_near_the_tables() -> None:
+    # Coefficients are those of one GPU; shards of matrices run less efficiently than whole ones.
+    shapes = [step([(1024, 0)], []), step([(2048, 2048)], []), step([], [1000] * 32), step([], [2000] * 128)]
+    for model, size, bar in itertools.product(MODELS, (2, 4), (0.08,)):
+        pair = [
+            step_cost(H100, load_model(model), kind, size)  # type: ignore[arg-type]
+            for kind in ("analytic", "tabulated")
+        ]
+        off = [abs(pair[0].kernel_s(shape) / pair[1].kernel_s(shape) - 1) for shape in shapes]
+        assert np.mean(off) < bar
+
+
+def test_refused_sizes_and_tables() -> None:
+    with pytest.raises(InputError, match="tensor_parallel = 3: expected 1, 2, 4 or 8"):
+        AnalyticCost(H100, LLAMA, tensor_parallel=3)
+    with pytest.raises(InputError, match=r"no \[all_reduce\] in its profile"):
+        AnalyticCost(H100.model_copy(update={"all_reduce": None}), LLAMA, tensor_parallel=2)
+    with pytest.raises(InputError, match=r"no operator table for llama-2-7b on 4 x h100.*llama-2-70b on 4"):
+        step_cost(H100, load_model("llama-2-7b"), "tabulated", 4)
+    assert step_cost(H100, load_model("llama-2-7b"), "auto", 4).kind == "analytic"
+    cost: CostModel = step_cost(H100, LLAMA)
+    assert cost.step_s(step([], [1024] * 8)) > 0
+
+
+def test_a_table_is_of_one_shape() -> None:
+    other = dataclasses.replace(LLAMA, num_hidden_layers=16)
+    assert find_table(H100, LLAMA, 1) is not None
+    assert find_table(H100, other, 1) is None
+    assert find_table(H100, dataclasses.replace(LLAMA, quantization="nvfp4"), 1) is None
+    assert find_table(load_gpu("l4"), LLAMA, 1) is None
+
+
+def test_experts_are_read_as_far_as_tokens_reach_them() -> None:
+    dense = load_model("qwen3-8b")
+    moe = dataclasses.replace(dense, num_experts=8, experts_per_token=2)
+    cost, like = AnalyticCost(H100, moe), AnalyticCost(H100, dense)
+    assert moe.weight_bytes_read(1) < moe.weight_bytes_read(4) < moe.weight_bytes_read(256)
+    assert moe.weight_bytes_read(10**6) == moe.linear_parameters * 2
+    assert cost.kernel_s(step([], [100])) > like.kernel_s(step([], [100]))
+    # Many tokens: two experts' arithmetic, where the dense model has one's.
+    twice = dataclasses.replace(dense, intermediate_size=2 * dense.intermediate_size)
+    many = step([(8192, 0)], [])
+    assert cost.kernel_s(many) == pytest.approx(AnalyticCost(H100, twice).kernel_s(many), rel=0.05)
+
+
+def test_fewer_bits_a_weight_are_read_and_multiplied_faster() -> None:
+    one, many = step([], [100]), step([(8192, 0)], [])
+    full = AnalyticCost(H100, LLAMA)
+    eight = AnalyticCost(H100, dataclasses.replace(LLAMA, quantization="fp8"))
+    four = AnalyticCost(H100, dataclasses.replace(LLAMA, quantization="nvfp4"))
+    assert four.kernel_s(one) < eight.kernel_s(one) < full.kernel_s(one)
+    assert eight.kernel_s(many) < four.kernel_s(many) == pytest.approx(full.kernel_s(many), rel=0.01)
+
+
+def test_outside_measured_range() -> None:
+    #                 inside, idle, prefill too long, too many, too short, too long, inside
+    columns = {
+        "prefill_tokens": np.array([2048, 0, 16385, 0, 0, 0, 512]),
+        "decode_seqs": np.array([4, 0, 0, 513, 2, 2, 0]),
+        "decode_context_tokens": np.array([4000, 0, 0, 513_000, 2 * 128 - 1, 2 * 32_768 + 1, 0]),
+    }
+    for kind in ("analytic", "tabulated"):
+        outside = COSTS[f"h100-80gb-sxm {kind}"].outside_measured_range(columns)
+        assert outside.dtype == np.bool_
+        assert outside.tolist() == [False, False, True, True, True, True, False]
+    columns["prefill_tokens"][0] = 2049
+    narrower = COSTS["rtx-pro-6000 tabulated"].outside_measured_range(columns)
+    assert narrower.tolist() == [True, False, True, True, False, True, False]
+    nothing_measured = COSTS["mi300x analytic"].outside_measured_range(columns)
+    assert nothing_measured.tolist() == [True, False, True, True, True, True, True]
+
+
+def test_fit_finds_the_coefficients_that_made_the_steps() -> None:
+    coefficients = {"linear_compute_efficiency": 0.7, "kv_read_efficiency": 0.8, "layer_overhead_us": 30.0}
+    truth = with_coefficients(H100, coefficients)
+    shapes = [step([(n, prior)], []) for n in (32, 256, 1024, 4096) for prior in (0, 2048)]
+    shapes += [step_shape([], batch, context) for batch in (1, 8, 64, 256) for context in (256, 2048)]
+    kinds = ["prefill", "prefill_after_prior_context"] * 4 + ["decode"] * 8
+    steps = [MeasuredStep(LLAMA, 1, kind, shape, 1.0) for kind, shape in zip(kinds, shapes, strict=True)]
+    exact = predict_s(truth, steps)
+    steps = [dataclasses.replace(each, kernel_s=float(s)) for each, s in zip(steps, exact, strict=True)]
+    found = with_coefficients(H100, fit_kernels(H100, steps))
+    assert errors_by_kind(predict_s(found, steps), steps)["all"].worst_pct < 0.5

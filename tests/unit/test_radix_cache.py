@@ -1,0 +1,227 @@
+"""The radix tree and the books on it against a naive tree that stores every token by itself."""
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from simulator.replica.limits import Limits
+from simulator.replica.prefix_cache import Content
+from simulator.replica.radix_cache import RadixBooks
+from simulator.replica.radix_tree import RadixTree, agreement, cut
+from simulator.replica.request import Job
+
+
+class Naive:
+    """A radix tree with one entry a token: nodes are [tokens, children, locks, last use, parent]."""
+
+    def __init__(self, page):
+        self.page, self.clock = page, 0
+        self.root = self.node([], None)
+
+    def node(self, tokens, parent):
+        self.clock += 1
+        return {"tokens": tokens, "children": [], "locks": 0, "used": self.clock, "parent": parent}
+
+    def match(self, tokens):
+        tokens = tokens[: len(tokens) // self.page * self.page]
+        node = self.root
+        while tokens:
+            for child in node["children"]:
+                same = 0
+                while child["tokens"][same : same + self.page] == tokens[same : same + self.page] != []:
+                    same += self.page
+                if same:
+                    break
+            else:
+                break
+            self.clock += 1
+            child["used"] = self.clock
+            if same < len(child["tokens"]):
+                upper = self.node(child["tokens"][:same], node)
+                upper["children"], upper["locks"] = [child], child["locks"]
+                node["children"].remove(child)
+                node["children"].append(upper)
+                child["tokens"], child["parent"] = child["tokens"][same:], upper
+                child = upper
+            node, tokens = child, tokens[same:]
+        return node
+
+    def path(self, node):
+        while node is not self.root:
+            yield node
+            node = node["parent"]
+
+    def length(self, node):
+        return sum(len(each["tokens"]) for each in self.path(node))
+
+    def insert(self, tokens):
+        tokens = tokens[: len(tokens) // self.page * self.page]
+        node = self.match(tokens)
+        matched = self.length(node)
+        if matched < len(tokens):
+            leaf = self.node(tokens[matched:], node)
+            node["children"].append(leaf)
+            node = leaf
+        return node, matched
+
+    def nodes(self):
+        queue = list(self.root["children"])
+        while queue:
+            node = queue.pop()
+            yield node
+            queue += node["children"]
+
+    def size(self, unlocked=False):
+        return sum(len(node["tokens"]) for node in self.nodes() if not (unlocked and node["locks"]))
+
+    def lock(self, node, by):
+        for each in self.path(node):
+            each["locks"] += by
+
+    def evict(self, tokens):
+        gone = 0
+        while gone < tokens:
+            leaves = [node for node in self.nodes() if not node["children"] and not node["locks"]]
+            if not leaves:
+                break
+            oldest = min(leaves, key=lambda node: node["used"])
+            oldest["parent"]["children"].remove(oldest)
+            gone += len(oldest["tokens"])
+        return gone
+
+
+def runs_of(segments):
+    """Segments (stream, tokens) as the tree takes them, and token by token."""
+    runs, tokens = [], []
+    for stream, length in segments:
+        tokens += [(stream, len(tokens) + i) for i in range(length)]
+        if runs and runs[-1][0] == stream:
+            runs.pop()
+        runs.append((stream, len(tokens)))
+    return tuple(runs), tokens
+
+
+SEQUENCE = st.lists(st.tuples(st.integers(0, 2), st.integers(1, 7)), min_size=1, max_size=4)
+
+
+@settings(max_examples=300, deadline=None)
+@given(data=st.data())
+def test_the_tree_is_the_naive_tree(data):
+    page = data.draw(st.sampled_from([1, 2, 3]))
+    tree, naive = RadixTree(page), Naive(page)
+    held = []
+    for _ in range(data.draw(st.integers(1, 25))):
+        verb = data.draw(st.sampled_from(["match", "insert", "insert", "lock", "unlock", "evict"]))
+        if verb == "evict":
+            tokens = data.draw(st.integers(0, 12))
+            assert tree.evict(tokens) == naive.evict(tokens)
+        elif verb == "unlock":
+            if held:
+                node, twin = held.pop(data.draw(st.integers(0, len(held) - 1)))
+                before = tree.evictable
+                assert tree.unlock(node) == tree.evictable - before
+                naive.lock(twin, -1)
+        else:
+            runs, tokens = runs_of(data.draw(SEQUENCE))
+            if verb == "match":
+                assert tree.match(runs).stop == naive.length(naive.match(tokens))
+            elif verb == "insert":
+                node, matched = tree.insert(runs)
+                twin, found = naive.insert(tokens)
+                assert (node.stop, matched) == (naive.length(twin), found)
+            else:
+                node, twin = tree.match(runs), naive.match(tokens)
+                locked = sum(len(each["tokens"]) for each in naive.path(twin) if each["locks"])
+                assert tree.locked(node) == locked
+                assert tree.lock(node) == node.stop - locked
+                naive.lock(twin, 1)
+                held.append((node, twin))
+        assert tree.tokens == naive.size()
+        assert tree.evictable == naive.size(unlocked=True)
+
+
+def test_runs_are_cut_and_compared_by_position():
+    runs = ((1, 3), (2, 8))
+    assert cut(runs, 2, 5) == ((1, 3), (2, 5))
+    assert cut(runs, 3, 8) == ((2, 8),)
+    assert agreement(runs, ((1, 3), (2, 6), (3, 9)), 0) == 6
+    assert agreement(runs, ((1, 2), (2, 8)), 0) == 2
+    assert agreement(runs, ((2, 8),), 0) == 0
+
+
+class Counted:
+    """What the books hold, counted from the start: the naive tree and each running job's own blocks."""
+
+    def __init__(self, books):
+        tree = books._tree
+        self.in_tree = tree.tokens // books.block_size
+        self.evictable = tree.evictable // books.block_size
+        self.own = sum(
+            books.blocks_held(job) - books._nodes[job].stop // books.block_size for job in books.running
+        )
+
+
+@settings(max_examples=200, deadline=None)
+@given(data=st.data())
+def test_the_books_lose_no_block(data):
+    """After any verbs: free + held = all, each running job's part of the tree is locked, nothing else is."""
+    page = data.draw(st.sampled_from([1, 2, 4]))
+    n = data.draw(st.integers(1, 7))
+    segments = {
+        i: [(0, data.draw(st.integers(1, 6))), (data.draw(st.integers(1, 2)), data.draw(st.integers(1, 6)))]
+        for i in range(n)
+    }
+    books = RadixBooks(
+        Limits(4, 20, 64, 24 // page + 2, page), content=lambda i: Content(segments[i], 100 + i)
+    )
+    jobs = [Job(i, 0.0, sum(t for _, t in segments[i]), data.draw(st.integers(1, 8)), 8) for i in range(n)]
+    for job in jobs:
+        books.submit(job)
+
+    def check():
+        counted = Counted(books)
+        locked = counted.in_tree - counted.evictable
+        assert books.free_blocks == books.total_blocks - locked - counted.own
+        assert books.free_blocks >= 0
+        ends = {}
+        for node in books._nodes.values():
+            while node.parent is not None:
+                ends[node] = ends.get(node, 0) + 1
+                node = node.parent
+        seen = list(books._tree.root.children.values())
+        while seen:
+            node = seen.pop()
+            assert node.locks == ends.get(node, 0)
+            seen.extend(node.children.values())
+
+    for step in range(14):
+        books.open(float(step))
+        check()
+        if data.draw(st.booleans()):
+            books.decode_all()
+        for _ in range(data.draw(st.integers(0, 4))):
+            job = data.draw(st.sampled_from(jobs))
+            if job in books.waiting:
+                cached = books.cached_tokens(job)
+                tokens = data.draw(st.integers(1, job.known_tokens - cached))
+                needs, free = books.blocks_to_admit(job, cached + tokens), books.free_blocks
+                if books.admit(job, tokens):
+                    assert free - books.free_blocks == needs
+            elif job in books.partial and job not in books._chunks:
+                books.prefill(job, data.draw(st.integers(1, job.remaining_tokens)))
+            elif job in books.running and data.draw(st.integers(0, 3)) == 0:
+                books.preempt(job, at_head=False)
+            check()
+        completing = books.advance()
+        counted = Counted(books)
+        assert counted.in_tree + counted.own <= books.total_blocks  # every block exists once
+        check()
+        books.retire(completing, step + 1.0)
+        check()
+
+
+def test_what_is_in_the_tree_costs_nothing_to_store():
+    """A request of a million tokens is as many runs as it has segments."""
+    tree = RadixTree()
+    tree.insert(((1, 1_000_000), (2, 2_000_000)))
+    assert tree.match(((1, 1_000_000), (3, 1_500_000))).stop == 1_000_000
+    assert [child.runs for child in tree.root.children.values()] == [((1, 1_000_000),)]
