@@ -3,14 +3,18 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check bench performance paper clean
+.PHONY: demo test quick check bench performance paper clean
 
 demo: $(VENV)/run.stamp
 	$(BIN)/servesim run experiments/demo.toml --out results/demo --overwrite
 	@echo "The run is in results/demo: look at overview.png"
 
 test: $(VENV)/dev.stamp
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto
+
+# While one works: the laws, the engine and what it is compared with, in half a minute.
+quick: $(VENV)/dev.stamp
+	$(BIN)/python -m pytest -n auto -m "not slow" tests/laws tests/oracles tests/unit/test_engine.py
 
 check: $(VENV)/dev.stamp
 	$(BIN)/ruff check .

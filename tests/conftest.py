@@ -1,7 +1,9 @@
 """What all tests share."""
 
 import signal
+from pathlib import Path
 
+import pytest
 from hypothesis import settings
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -11,3 +13,13 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 # Machines differ and are busy at times: no test fails for being slow once.
 settings.register_profile("servesim", deadline=None)
 settings.load_profile("servesim")
+
+SLOW = {"slow", "test_validate.py"}  # a folder, and files of others, whose tests take long
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what ``make quick`` leaves out."""
+    here = Path(__file__).parent
+    for item in items:
+        if SLOW & set(item.path.relative_to(here).parts):
+            item.add_marker(pytest.mark.slow)
