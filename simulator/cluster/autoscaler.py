@@ -15,7 +15,7 @@ from itertools import islice
 import numpy as np
 from numpy.typing import NDArray
 
-from simulator.cluster.clock import Clock, Quiet
+from simulator.clock import Clock, Quiet
 from simulator.cluster.courier import Courier
 from simulator.cluster.deployment import Deployment, Scaling
 from simulator.cluster.hand_off import HandOffs

@@ -6,8 +6,8 @@ from array import array
 from collections.abc import Sequence
 from functools import partial
 
+from simulator.clock import Clock, Quiet
 from simulator.cluster.autoscaler import Autoscalers
-from simulator.cluster.clock import Clock, Quiet
 from simulator.cluster.courier import Courier
 from simulator.cluster.deployment import Deployment
 from simulator.cluster.faults import FaultInjector

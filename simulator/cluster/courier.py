@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable
 from typing import Literal
 
-from simulator.cluster.clock import Clock, Quiet
+from simulator.clock import Clock, Quiet
 from simulator.cluster.deployment import Link
 from simulator.cluster.link import Fabric, Flow
 from simulator.replica.replica import Replica

@@ -9,7 +9,7 @@ from simulator.replica.cost import CostModel, StepShape
 from simulator.replica.replica import Replica
 
 if TYPE_CHECKING:
-    from simulator.cluster.clock import Quiet
+    from simulator.clock import Quiet
     from simulator.cluster.courier import Courier
 
 

@@ -13,7 +13,7 @@ from types import EllipsisType
 
 from simpy.events import Event
 
-from simulator.cluster.clock import Clock
+from simulator.clock import Clock
 
 Done = Callable[[], None]
 

@@ -12,8 +12,8 @@ from functools import partial
 
 import numpy as np
 
+from simulator.clock import Clock
 from simulator.cluster.autoscaler import scaling_table
-from simulator.cluster.clock import Clock
 from simulator.cluster.cluster import Cluster
 from simulator.cluster.deployment import Deployment
 from simulator.cluster.faults import SlowableCost

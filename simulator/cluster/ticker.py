@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from simulator.cluster.clock import Quiet
+from simulator.clock import Quiet
 
 
 class Ticker:

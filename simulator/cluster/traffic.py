@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from simulator.cluster.clock import Clock, Quiet, Steps
+from simulator.clock import Clock, Quiet, Steps
 from simulator.replica.request import Job, RequestState
 from simulator.workload.workload import Workload
 

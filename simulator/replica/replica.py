@@ -6,7 +6,7 @@ from itertools import islice
 from math import inf
 from typing import Literal, Protocol
 
-from simulator.cluster.clock import Clock, Quiet, Steps, WakeUp
+from simulator.clock import Clock, Quiet, Steps, WakeUp
 from simulator.errors import StallError
 from simulator.replica.books import NOBODY, STEPS_IN_A_ROW, Books
 from simulator.replica.cost import CostModel

@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Collection, Sequence
 
-from simulator.cluster.clock import Clock
+from simulator.clock import Clock
 from simulator.replica.books import Books
 from simulator.replica.cost import CostModel, StepShape
 from simulator.replica.records import RUN_COLUMNS, STEP_COLUMNS, Records

@@ -14,18 +14,29 @@ if TYPE_CHECKING:
     from concurrent.futures import ProcessPoolExecutor
 
 
+ROOT = Path(__file__).parent.parent.parent
+_SHOWING = {
+    ("simulator", "cli"),
+    ("simulator", "report"),
+    ("simulator", "studies"),
+}  # rooms that decide no result
+
+
 @lru_cache
-def code_digest() -> str:
-    """A digest of everything that results depend on besides the scenario: the version and the sources."""
+def code_digest(root: Path = ROOT) -> str:
+    """A digest of everything that results depend on besides the scenario: the version and the sources.
+
+    Not of what shows results or asks for many of them: a comma in a picture's code leaves finished points as they are.
+    """
     try:
         digest = hashlib.sha256(version("servesim").encode())
     except PackageNotFoundError:
         digest = hashlib.sha256()
-    root = Path(__file__).parent.parent.parent
     for package in ("simulator", "policies", "hardware_profiles"):
         for path in sorted((root / package).rglob("*")):
-            if path.is_file() and "__pycache__" not in path.parts and not path.name.endswith("_cli.py"):
-                digest.update(str(path.relative_to(root)).encode() + path.read_bytes())
+            inside = path.relative_to(root)
+            if path.is_file() and "__pycache__" not in inside.parts and inside.parts[:2] not in _SHOWING:
+                digest.update(str(inside).encode() + path.read_bytes())
     return digest.hexdigest()
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from simulator.cluster import clock
+from simulator import clock
 from simulator.cluster.deployment import Deployment, Link, Pool
 from simulator.replica import books
 from simulator.replica.books import Books

@@ -18,6 +18,7 @@ ROOMS = (
     "simulator.errors",
     "simulator.rng",
     "simulator.stats",
+    "simulator.clock",
     "simulator.replica",
     "simulator.workload",
     "simulator.metrics",
@@ -44,8 +45,6 @@ UPWARD = {
     ("simulator.cli.main", "experiments.commands"),
     ("simulator.cli.profile", "experiments.validation"),
     ("simulator.report.profile_listing", "experiments.validation"),
-    ("simulator.replica.replica", "simulator.cluster"),
-    ("simulator.replica.view", "simulator.cluster"),
     ("simulator.results.result", "simulator.report"),
 }
 

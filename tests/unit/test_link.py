@@ -7,7 +7,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from simulator.cluster.clock import Clock
+from simulator.clock import Clock
 from simulator.cluster.link import Fabric
 
 
