@@ -222,9 +222,8 @@ def replay(recording: dict[str, Any]) -> tuple[Probe, Cluster]:
     cost = RecordingsCost(settings.get("swap_ns_per_block", 0))
     cluster = assemble(workload, colocated(lambda: policy, cost, limits, RoundRobin()))
     probe = Probe(cluster.replicas[0], Order(engine, settings["enable_chunked_prefill"]))
-    clock = cluster.clock
     try:
-        while len(probe.rows) <= len(recording["steps"]["t_ns"]) and clock.run_some(1):
+        while len(probe.rows) <= len(recording["steps"]["t_ns"]) and cluster.advance(1):
             pass
     except StallError:
         pass  # the engine hangs in this recording, too

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -35,9 +36,9 @@ def random_deployments(examples: int, seed: int) -> Iterator[tuple[str, str]]:
     from hypothesis import HealthCheck, Phase, given, settings
     from hypothesis import seed as seeded
 
-    from tests.cluster_cases import MODES, deployments, play
+    cases: Any = import_module("tests.cluster_cases")  # of the checkout
 
-    for mode in MODES:
+    for mode in cases.MODES:
         found: list[str] = []
 
         @seeded(seed)
@@ -48,9 +49,9 @@ def random_deployments(examples: int, seed: int) -> Iterator[tuple[str, str]]:
             phases=[Phase.generate],
             suppress_health_check=list(HealthCheck),
         )
-        @given(deployments(modes=[mode]))
+        @given(cases.deployments(modes=[mode]))
         def one(case: Any) -> None:
-            outcome = play(*case)[1]
+            outcome = cases.play(*case)[1]
             found.append("stalled" if outcome.stalled else digest(outcome.tables))  # noqa: B023 (called at once)
 
         one()
@@ -72,7 +73,6 @@ def works() -> dict[str, Any]:
 
 def play_work(work: Any, *, tables: bool) -> tuple[float, str]:
     """Simulate a work; return the engine's CPU seconds, and the digest of its tables if asked for."""
-    from importlib import import_module
 
     here: Any = import_module(
         "benchmarks.works"

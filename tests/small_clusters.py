@@ -88,7 +88,7 @@ def serve(requests, deployment, looks=None) -> Outcome:
     """Simulate and check the laws; ``looks`` are functions of the cluster to call, by time."""
     cluster = engine.assemble(requests, deployment)
     for time_s, look in (looks or {}).items():
-        cluster.replicas[0].quiet.at(time_s).callbacks.append(lambda _, look=look: look(cluster))
+        cluster.clock.at(time_s).callbacks.append(lambda _, look=look: look(cluster))
     interrupted, stalled = engine.play(cluster)
     tables, end_s = engine.unfold(cluster)
     outcome = Outcome(tables, end_s, interrupted, stalled, engine.prefix_hits(cluster))

@@ -15,7 +15,7 @@ from itertools import islice
 import numpy as np
 from numpy.typing import NDArray
 
-from simulator.clock import Clock, Quiet
+from simulator.clock import Clock
 from simulator.cluster.courier import Courier
 from simulator.cluster.deployment import Deployment, Scaling
 from simulator.cluster.hand_off import HandOffs
@@ -50,7 +50,6 @@ class Autoscaler:
         scaling: Scaling,
         places: Sequence[Replica],
         clock: Clock,
-        quiet: Quiet,
         *,
         changed: Callable[[], None],
         unplaced: Callable[[], Collection[Job]],
@@ -66,7 +65,6 @@ class Autoscaler:
         self.scaling = scaling
         self.places = places
         self.clock = clock
-        self.quiet = quiet
         self.lives: list[Life] = []  # in the order in which they were ordered
         self._now: dict[Replica, Life] = {}  # of those that are paid for or on order
         self._changed = changed
@@ -123,7 +121,7 @@ class Autoscaler:
         there_s = now_s + self.scaling.provision_s
         life = Life(place.index, now_s, there_s)
         self._begin(place, life)
-        self.quiet.at(there_s + self.scaling.load_s).callbacks.append(lambda _: self._ready(place, life))
+        self.clock.at(there_s + self.scaling.load_s).callbacks.append(lambda _: self._ready(place, life))
 
     def _take_away(self) -> None:
         """The last order that is not ready is cancelled; else whoever is down goes, else the least loaded drains."""
@@ -152,7 +150,7 @@ class Autoscaler:
     def _idle(self, replica: Replica, now_s: float) -> None:
         """A replica has nothing left to do; it may have run ahead of the clock."""
         if replica.draining:
-            self.quiet.last_at(now_s).callbacks.append(lambda _: self._release_if_empty(replica))
+            self.clock.last_at(now_s).callbacks.append(lambda _: self._release_if_empty(replica))
 
     def _release_if_empty(self, replica: Replica) -> None:
         rests = replica.asleep or not replica.up  # those of a crashed one are elsewhere
@@ -167,7 +165,6 @@ class Autoscaler:
             replica.up = replica.draining = False
             replica.released = True
             replica.crash()
-            replica.restart()
 
     def _draining(self) -> list[Replica]:
         return [each for each in self._now if each.draining]
@@ -214,7 +211,6 @@ class Autoscalers:
                 pool.scaling,
                 mine,
                 traffic.clock,
-                traffic.quiet,
                 changed=reopen,
                 unplaced=awaiting_decode if pool.role == "decode" else stranded,
                 in_transit=in_transit,

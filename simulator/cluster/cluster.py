@@ -3,10 +3,11 @@
 import math
 import random
 from array import array
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 from functools import partial
+from itertools import islice
 
-from simulator.clock import Clock, Quiet
+from simulator.clock import Clock
 from simulator.cluster.autoscaler import Autoscalers
 from simulator.cluster.courier import Courier
 from simulator.cluster.deployment import Deployment
@@ -17,12 +18,14 @@ from simulator.cluster.intake import Intake
 from simulator.cluster.migrations import Migrations
 from simulator.cluster.policy import Router
 from simulator.cluster.ticker import Ticker
-from simulator.cluster.traffic import Placed, Request, Traffic
+from simulator.cluster.traffic import Request, Traffic
 from simulator.errors import InputError
 from simulator.replica.replica import Replica
 from simulator.replica.request import Job, RequestState
 from simulator.rng import draws
 from simulator.workload.workload import Workload
+
+STEPS_BETWEEN_LOOKS = 256  # of a replica, before the rest of the program has a look
 
 
 class Cluster:
@@ -52,12 +55,19 @@ class Cluster:
         self._admission_draw = draws(deployment.seed, "admission")
         self._crashes: dict[Job, int] = {}  # that hit a request
         self._stranded: list[Job] = []  # no replica is up that takes requests
-        self._quiet = Quiet(clock)
-        self._ticker = Ticker(self._quiet, lambda: clock.now, self._going_on)
+        self._ticker = Ticker(clock, self._going_on)
         self._place_roles()
-        self.traffic = Traffic(clock, self._quiet, workload, rows, self._deliver)
+        self.traffic = Traffic(clock, workload, rows, self._deliver)
         self._couple()
-        self._start_arrivals()
+        self.mine: Collection[Replica] = (
+            self.replicas
+        )  # which are simulated; another process may have the others
+        self.closed = False  # whether records are settled
+        self._arrivals: Iterator[None] = iter(())
+        if self.open_loop:
+            self._arrivals = self.traffic.walk()
+        else:
+            self.traffic.start()
 
     # What others ask
 
@@ -77,9 +87,30 @@ class Cluster:
 
     def close(self) -> None:
         """The simulation is over: settle what is recorded."""
-        self.traffic.close()
-        for each in self.replicas:
-            each.books.close(len(each.under_way))
+        if not self.closed:
+            for each in self.replicas:
+                each.books.close(len(each.in_flight))
+            self.closed = True
+
+    def advance(self, events: int) -> bool:
+        """Let up to ``events`` arrivals or other events happen; return whether anything is left to happen."""
+        clock = self.clock
+        if self.open_loop:
+            for _ in islice(self._arrivals, events):
+                events -= 1
+            if not events:
+                return True
+        elif clock.run_some(events):
+            return True
+        # What is left happens within replicas, and reaches nothing outside of them.
+        left = [not each.run_until(clock.stops_at_s, STEPS_BETWEEN_LOOKS) for each in self.replicas]
+        if any(left):
+            return True
+        if self.open_loop:
+            last_s = max(clock.now, *(each.busy_until_s for each in self.replicas))
+            clock.advance_to(clock.stops_at_s if clock.stops_at_s < math.inf else last_s)
+            return False
+        return not clock.stopped and clock.anything_scheduled
 
     # Who depends on whom
 
@@ -91,14 +122,14 @@ class Cluster:
 
     def _couple(self) -> None:
         """Set up what connects replicas, and say whose steps may reach others."""
-        deployment, quiet, seed = self.deployment, self._quiet, self.deployment.seed
+        deployment, seed = self.deployment, self.deployment.seed
         closed = self.traffic.closed
         switching = deployment.roles is not None and deployment.roles.interval_s < math.inf
         watched = closed or deployment.abandonment is not None or self.workload.leave_s is not None
         migration = deployment.migration
         migrating = migration is not None and migration.interval_s < math.inf
         if deployment.disaggregated or migrating:
-            self.courier = Courier(self.clock, quiet, deployment.link, len(self.replicas))
+            self.courier = Courier(self.clock, deployment.link, len(self.replicas))
         if deployment.disaggregated:
             rule = deployment.hand_off
             assert rule is not None
@@ -106,9 +137,7 @@ class Cluster:
             choose = partial(self._choose, rule.router, draws(seed, "hand_off"))
             self.hand_offs = HandOffs(rule, self.courier, lambda: self._decoders, choose)
         for each in self.replicas:
-            each.quiet = quiet
             each.couples = (closed and len(self.replicas) > 1) or switching or each.role == "prefill"
-            each.dreams = len(self.replicas) > 1
             if watched:
                 each.on_end = self._ended
             if self.hand_offs is not None:
@@ -126,7 +155,7 @@ class Cluster:
             self._ticker.every(deployment.roles.interval_s, self._switch_roles)
         if deployment.faults.any:
             FaultInjector(
-                deployment.faults, quiet, self.replicas, self.courier, draws(seed, "faults"),
+                deployment.faults, self.clock, self.replicas, self.courier, draws(seed, "faults"),
                 self._crash, self._reopen, self.over,
             )  # fmt: skip
         self.autoscalers = Autoscalers(
@@ -145,37 +174,18 @@ class Cluster:
 
     # Arrivals
 
-    def _start_arrivals(self) -> None:
-        if not self._is_simple():
-            self.traffic.start()
-            return
-
-        intake = self._intake
-
-        def place(request: Request) -> Placed:
-            if intake.never_fits(request):
-                return Placed(request, 0, None)
-            job = intake.job(request, request.row, request.arrival_s)
-            return Placed(request, self._choose(self._router, self._draw, job, self.replicas).index, job)
-
-        def arrive(placed: Placed) -> None:
-            if placed.job is None:
-                self.refused.append((placed.request.row, RequestState.FAILED, placed.request.arrival_s))
-            else:
-                self.replicas[placed.replica].submit(placed.job)
-
-        feeds = self.traffic.start_apart(place, len(self.replicas), arrive)
-        for each, feed in zip(self.replicas, feeds, strict=True):
-            each.quiet = Quiet(self.clock)  # nothing but what it fetches reaches it
-            each.arrivals, each.dreams, each.on_lighter = feed, False, None
-
-    def _is_simple(self) -> bool:
-        """Whether replicas need not know of one another: where a request goes depends on the requests alone."""
+    @property
+    def open_loop(self) -> bool:
+        """Whether nothing but arrivals is ever scheduled: no end of a step reaches anything outside its replica."""
         deployment, traffic = self.deployment, self.workload
-        looks = getattr(deployment.router, "looks_at_load", True) and len(self.replicas) > 1
         watched = deployment.abandonment is not None or traffic.leave_s is not None
-        coupled = deployment.changing or self.courier is not None or deployment.roles is not None
-        return not (looks or watched or coupled or self.traffic.closed or deployment.admission is not None)
+        return not (watched or deployment.changing or self.courier is not None or self.traffic.closed)
+
+    @property
+    def apart(self) -> bool:
+        """Whether replicas need not know of one another: where a request goes depends on the requests alone."""
+        looks = getattr(self._router, "looks_at_load", True) and len(self.replicas) > 1
+        return self.open_loop and not looks and self.deployment.admission is None
 
     def _deliver(self, request: Request, number: int, arrival_s: float) -> None:
         """A request arrives now."""
@@ -187,7 +197,7 @@ class Cluster:
                 # Where a closed loop delays the arrival, the departure comes as much later.
                 leave_s = max(request.leave_s + (arrival_s - request.arrival_s), arrival_s)
                 leave = partial(self._leave, job, RequestState.ABANDONED_BY_USER)
-                self._quiet_of(job).at(leave_s).callbacks.append(lambda _: leave())
+                self.clock.at(leave_s).callbacks.append(lambda _: leave())
             if self.deployment.abandonment is not None:
                 self._watch(job)
 
@@ -206,7 +216,8 @@ class Cluster:
                 return False
         hands_over = replica.role == "prefill"
         job._output_tokens = min(job._asked_tokens, job._generated + 1) if hands_over else job._asked_tokens
-        replica.submit(job)
+        if replica in self.mine:
+            replica.submit(job)
         return True
 
     def _choose(self, router: Router, draw: random.Random, job: Job, replicas: Sequence[Replica]) -> Replica:
@@ -230,11 +241,8 @@ class Cluster:
         if self.traffic.closed:
             self.traffic.answered(job.id, state, end_s + self.frontend_s)
 
-    def _quiet_of(self, job: Job) -> Quiet:
-        return self._quiet if job.server is None else job.server.quiet
-
     def _delivered(self, job: Job) -> int:
-        undelivered = 0 if job.server is None else job.server.undelivered_tokens(job)  # first: ends a dream
+        undelivered = 0 if job.server is None else job.server.undelivered_tokens(job)
         return job.generated_tokens - undelivered
 
     def _watch(self, job: Job) -> None:
@@ -254,7 +262,7 @@ class Cluster:
                     self._leave(job, RequestState.ABANDONED_BY_SYSTEM)
 
             # After the step that may end at this very instant
-            self._quiet_of(job).last_at(max(drop_s, self.clock.now)).callbacks.append(look)
+            self.clock.last_at(max(drop_s, self.clock.now)).callbacks.append(look)
 
     def _leave(self, job: Job, state: RequestState) -> None:
         """Take a job out, wherever it is."""

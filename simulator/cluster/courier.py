@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable
 from typing import Literal
 
-from simulator.clock import Clock, Quiet
+from simulator.clock import Clock
 from simulator.cluster.deployment import Link
 from simulator.cluster.link import Fabric, Flow
 from simulator.replica.replica import Replica
@@ -15,7 +15,7 @@ Kind = Literal["hand_off", "migration"]
 class Transfer:
     """A job on its way; its blocks at the destination are set aside, or claimed."""
 
-    __slots__ = ("destination", "flow", "job", "kind", "sent_bytes", "source", "start_s", "waits")
+    __slots__ = ("destination", "flow", "job", "kind", "sent_bytes", "source", "start_s")
 
     def __init__(self, kind: Kind, job: Job, source: Replica, destination: Replica) -> None:
         self.kind = kind
@@ -25,17 +25,15 @@ class Transfer:
         self.flow: Flow | None = None  # the one under way
         self.sent_bytes = 0.0  # by earlier ones
         self.start_s = 0.0
-        self.waits = False  # for blocks at the destination
 
 
 class Courier:
     """The transfers under way, and the record of those that are over."""
 
-    def __init__(self, clock: Clock, quiet: Quiet, link: Link, ports: int) -> None:
+    def __init__(self, clock: Clock, link: Link, ports: int) -> None:
         self.clock = clock
-        self.quiet = quiet
         self.link = link
-        self.fabric = Fabric(clock, quiet.at, ports, link.bytes_per_s, link.latency_s)
+        self.fabric = Fabric(clock, ports, link.bytes_per_s, link.latency_s)
         self.under_way: dict[Job, Transfer] = {}
         # request, kind, source, destination, start, end, bytes, whether it arrived
         self.done: list[tuple[int, Kind, int, int, float, float, float, bool]] = []
@@ -90,8 +88,6 @@ class Courier:
         if transfer is not None:
             if transfer.flow is not None:
                 self.fabric.cancel(transfer.flow)
-            if transfer.waits:
-                self.quiet.release()
             self._write(transfer, arrived=False)
             transfer.destination.books.unreserve(job)
             transfer.destination.wake()

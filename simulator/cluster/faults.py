@@ -9,7 +9,7 @@ from simulator.replica.cost import CostModel, StepShape
 from simulator.replica.replica import Replica
 
 if TYPE_CHECKING:
-    from simulator.clock import Quiet
+    from simulator.clock import Clock
     from simulator.cluster.courier import Courier
 
 
@@ -31,7 +31,7 @@ class FaultInjector:
     def __init__(
         self,
         faults: Faults,
-        quiet: "Quiet",
+        clock: "Clock",
         replicas: Sequence[Replica],
         courier: "Courier | None",
         draw: random.Random,
@@ -41,7 +41,7 @@ class FaultInjector:
     ) -> None:
         """``crash`` does it to a replica; ``reopen`` is told when one is back; ``over`` says when all is served."""
         self.faults = faults
-        self.quiet = quiet
+        self.clock = clock
         self.replicas = replicas
         self.courier = courier
         self.draw = draw
@@ -57,7 +57,7 @@ class FaultInjector:
                 self._crash_some_day(replica.index, 0.0)
 
     def _plan(self, fault: Fault) -> None:
-        self.quiet.at(fault.at_s).callbacks.append(lambda _: self._begin(fault))
+        self.clock.at(fault.at_s).callbacks.append(lambda _: self._begin(fault))
 
     def _crash_some_day(self, replica: int, from_s: float) -> None:
         at_s = from_s + self.draw.expovariate(1 / self.faults.mtbf_s)
@@ -68,10 +68,10 @@ class FaultInjector:
                 self._begin(fault)
                 self._crash_some_day(replica, at_s + fault.for_s)
 
-        self.quiet.at(at_s).callbacks.append(strike)
+        self.clock.at(at_s).callbacks.append(strike)
 
     def _begin(self, fault: Fault) -> None:
-        self.quiet.at(fault.at_s + fault.for_s).callbacks.append(lambda _: self._end(fault))
+        self.clock.at(fault.at_s + fault.for_s).callbacks.append(lambda _: self._end(fault))
         index = fault.replica
         if fault.kind == "crash":
             self._down[index] += 1
@@ -88,7 +88,6 @@ class FaultInjector:
             replica = self.replicas[index]
             if self._down[index] == 0 and not (replica.up or replica.released):  # it may have gone meanwhile
                 replica.up = True
-                replica.restart()
                 self.reopen()
         else:
             (self._slowed if fault.kind == "slow" else self._thin)[index].remove(fault.factor)
@@ -96,7 +95,7 @@ class FaultInjector:
 
     def _apply(self, index: int) -> None:
         """Of several faults at once the worst counts."""
-        self.replicas[index].wake_from_dream()
+        self.replicas[index].catch_up()
         cost = self.replicas[index].cost
         assert isinstance(cost, SlowableCost)
         cost.factor = max(self._slowed[index], default=1.0)

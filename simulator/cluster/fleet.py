@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from heapq import heapify, heappop, heappush, heapreplace
+from math import inf
 from typing import overload
 
 from simulator.replica.replica import Replica
@@ -14,7 +15,8 @@ class Fleet(Sequence[Replica]):
     """Replicas in order. ``least_loaded`` looks at few of them however many there are.
 
     Between the ends of requests a replica's outstanding tokens only become more, so what was seen last is a
-    lower bound: a heap of these bounds leads to the least. A replica says when it may have fewer.
+    lower bound: a heap of these bounds leads to the least. A replica says when it may have fewer, and until
+    when what was seen of it holds though nobody looks.
     """
 
     def __init__(self, replicas: Iterable[Replica]) -> None:
@@ -26,6 +28,10 @@ class Fleet(Sequence[Replica]):
         )  # of their outstanding tokens; a heap entry holds if it is this
         self._heap = [(0, place) for place in range(len(self._replicas))]
         heapify(self._heap)
+        self._until: list[
+            tuple[float, int, int]
+        ] = []  # a heap: when a bound ends to hold, its place and number
+        self._looks = [0] * len(self._replicas)  # of each place, the number of its last bound
         self._few = len(self._replicas) <= FEW
         for place, replica in enumerate(self._replicas):
             replica.on_lighter = None if self._few else partial(_lighter, place, self._bounds, self._heap)
@@ -36,15 +42,24 @@ class Fleet(Sequence[Replica]):
         if self._few:
             loads = [replica.outstanding_tokens for replica in replicas]
             return loads.index(min(loads))
+        until, looks, now_s = self._until, self._looks, replicas[0].clock.now
+        while until and until[0][0] <= now_s:
+            _, place, look = heappop(until)
+            if look == looks[place]:
+                _lighter(place, bounds, heap)
         while True:  # each turn drops a stale entry or makes a bound exact
             bound, place = heap[0]
             if bound != bounds[place]:
                 heappop(heap)
                 continue
             tokens = replicas[place].outstanding_tokens
+            looks[place] += 1
+            until_s = replicas[place].load_grows_until_s()
+            if until_s < inf:
+                heappush(until, (until_s, place, looks[place]))
+            bounds[place] = tokens
             if tokens == bound:
                 return place
-            bounds[place] = tokens
             heapreplace(heap, (tokens, place))
 
     def place(self, replica: object) -> int | None:

@@ -62,8 +62,7 @@ class HandOffs:
         elif self.rule.when_full == "colocate":
             self.courier.stay(job, source)
         else:
-            self.courier.begin("hand_off", job, source, destination).waits = True
-            self.courier.quiet.hold()  # whatever frees blocks at the decode side reaches the link now
+            self.courier.begin("hand_off", job, source, destination)
             books.claim(Claim(job, self.rule.when_full == "evict", self._granted))
             destination.wake()
 
@@ -93,7 +92,7 @@ class HandOffs:
 
     def _send_early(self, transfer: Transfer, start_s: float, end_s: float) -> None:
         layers, tokens = self.rule.layers, transfer.job.known_tokens - 1
-        quiet, kv = self.courier.quiet, self.courier.link.kv_bytes_per_token
+        clock, kv = self.courier.clock, self.courier.link.kv_bytes_per_token
         lasts_s = end_s - start_s
         first_layer_s = start_s + lasts_s / layers
         if layers > 1 and lasts_s > 0 and self.courier.clock.now <= first_layer_s < end_s:
@@ -103,19 +102,17 @@ class HandOffs:
                     # All but the last layer, which is there when the step ends, as fast as they are computed
                     self.courier.send(transfer, tokens * (layers - 1) / layers, None, tokens * kv / lasts_s)
 
-            quiet.at(first_layer_s).callbacks.append(begin)
+            clock.at(first_layer_s).callbacks.append(begin)
 
         def look(_: object) -> None:
             if self._early.get(transfer.job) is transfer:  # its prompt did not come to its end
                 self.courier.cancel(transfer.job)
                 del self._early[transfer.job]
 
-        quiet.last_at(end_s).callbacks.append(look)
+        clock.last_at(end_s).callbacks.append(look)
 
     def _granted(self, job: Job) -> None:
         transfer = self.courier.under_way[job]
-        transfer.waits = False
-        self.courier.quiet.release()
         self._send(transfer)
 
     def _send(self, transfer: Transfer) -> None:

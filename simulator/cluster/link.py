@@ -76,20 +76,16 @@ class Flow:
 class Fabric:
     """``ports`` ports of ``bytes_per_s`` in either direction; a flow begins ``latency_s`` after ``send``.
 
-    ``at(time_s)`` gives an event at exactly that time: ``clock.at``, or something that tells others too.
     A flow ends when the clock reaches the time it is due, never by counting bytes down to zero: a
     remainder too small to move the clock is due at once, so no time is ever waited for twice.
     """
 
-    def __init__(
-        self, clock: Clock, at: Callable[[float], Event], ports: int, bytes_per_s: float, latency_s: float
-    ) -> None:
+    def __init__(self, clock: Clock, ports: int, bytes_per_s: float, latency_s: float) -> None:
         if not 0 < bytes_per_s < math.inf:
             raise ValueError(f"bytes_per_s must be positive and finite, not {bytes_per_s}")
         if not 0 <= latency_s < math.inf:
             raise ValueError(f"latency_s must be finite and not negative, not {latency_s}")
         self._clock = clock
-        self._at = at
         self._latency_s = latency_s
         self._as_new_bytes_per_s = bytes_per_s
         self._bytes_per_s = [bytes_per_s] * ports
@@ -251,7 +247,7 @@ class Fabric:
             self._next_s = time_s
             self._next = None
             if time_s < math.inf:
-                self._next = self._at(time_s)
+                self._next = self._clock.at(time_s)
                 self._next.callbacks.append(self._wake)
 
     def _fill(self, flows: list[Flow], now_s: float) -> None:

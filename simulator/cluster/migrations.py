@@ -65,7 +65,7 @@ class Migrations:
         """Copy what has been computed meanwhile; the request goes on decoding."""
         job = transfer.job
         copy = self._copies[job]
-        undelivered = transfer.source.undelivered_tokens(job)  # first: ends a dream
+        undelivered = transfer.source.undelivered_tokens(job)
         computed = job.computed_tokens - undelivered
         missing = computed - copy.tokens
         copy.tokens = computed
@@ -85,9 +85,6 @@ class Migrations:
             self._copy(transfer)
         else:
             source.books.detach(job, self._stopped)
-            # The others must not run past the end of the step after which it leaves.
-            if source.under_way:
-                self.courier.quiet.last_at(source.under_way[0][0])
             source.wake()
 
     def _stopped(self, job: Job, there: bool) -> None:
@@ -102,10 +99,10 @@ class Migrations:
             self.courier.cancel(job)
             self.courier.stay(job, transfer.source)
         else:
-            under_way = transfer.source.under_way
+            in_flight = transfer.source.in_flight
             # With asynchronous scheduling a step with its last token here may still be under way.
-            ready_s = under_way[-1][0] if under_way else transfer.source.books.now_s
-            self.courier.quiet.at(ready_s).callbacks.append(lambda _: self._send_rest(transfer))
+            ready_s = in_flight[-1][0] if in_flight else transfer.source.books.now_s
+            self.courier.clock.at(ready_s).callbacks.append(lambda _: self._send_rest(transfer))
 
     def _send_rest(self, transfer: Transfer) -> None:
         job = transfer.job

@@ -35,7 +35,7 @@ def can_be_split(cluster: Cluster) -> bool:
     """Whether replicas need not know of one another, on a system that can fork."""
     from multiprocessing import get_all_start_methods
 
-    return len(cluster.traffic.feeds) > 1 and "fork" in get_all_start_methods()
+    return cluster.apart and len(cluster.replicas) > 1 and "fork" in get_all_start_methods()
 
 
 def play_split(
@@ -115,10 +115,10 @@ def _work(cluster: Cluster, mine: range, play: Play, pipe: "Connection", stop: A
     """Play some of the replicas and send what came of it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the first process hears it and says what to do
     try:
-        cluster.traffic.keep_to(mine)
+        cluster.mine = [cluster.replicas[index] for index in mine]
         interrupted, stalled = play(cluster, lambda now_s, done, _: pipe.send((now_s, done)), stop.is_set)
         cluster.close()
-        records = {index: cluster.replicas[index].records for index in mine}
+        records = {index: cluster.replicas[index].recorded for index in mine}
         for each in records.values():
             each.pack(0, 0)
         pipe.send(Played(records, cluster.refused, cluster.arrived, cluster.clock.now, interrupted, stalled))
@@ -130,13 +130,13 @@ def _work(cluster: Cluster, mine: range, play: Play, pipe: "Connection", stop: A
 
 def _put_together(cluster: Cluster, parts: Sequence[Played]) -> tuple[bool, str | None]:
     """Let the cluster have what the processes have done."""
-    cluster.traffic.keep_to(range(0))
     for part in parts:
         for index, records in part.records.items():
-            cluster.replicas[index].records = records
-        cluster.refused += part.refused
-    cluster.refused.sort()
-    cluster.traffic.arrived = max(part.arrived for part in parts)
+            cluster.replicas[index].recorded = records
+    # Each process has met all requests, and refused the same ones.
+    cluster.refused += max(parts, key=lambda part: len(part.refused)).refused
+    cluster.closed = True  # each process has settled what it recorded
+    cluster.traffic.have_arrived(max(part.arrived for part in parts))
     cluster.clock.advance_to(max(part.now_s for part in parts))
     stalls = [part.stalled for part in parts if part.stalled is not None]
     return any(part.interrupted for part in parts), stalls[0] if stalls else None

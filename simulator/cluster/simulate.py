@@ -31,8 +31,7 @@ from simulator.results.tokens import Delay, collect, left_early_s
 from simulator.rng import stream
 from simulator.workload.workload import Workload
 
-# How often progress is told and a stop is noticed. Where replicas fetch what arrives, an event stands for
-# hundreds of their steps.
+# How often progress is told and a stop is noticed.
 EVENTS_BETWEEN_LOOKS = 256
 WORTH_SPLITTING = 2000  # requests: below that a process takes longer to start than it saves
 SECONDS_BETWEEN_LOOKS = 0.03  # of the person's time, not of the simulation's
@@ -186,12 +185,12 @@ def play(
     clock, total = cluster.clock, len(cluster.workload)
     next_look, turn = 0.0, 0
     try:
-        while clock.run_some(1 if cluster.traffic.feeds else EVENTS_BETWEEN_LOOKS):
+        while cluster.advance(EVENTS_BETWEEN_LOOKS):
             if on_progress is not None and time.monotonic() > next_look:
                 on_progress(clock.now, cluster.requests_done(), total)
                 next_look = time.monotonic() + SECONDS_BETWEEN_LOOKS
             turn = (turn + 1) % len(cluster.replicas)
-            cluster.replicas[turn].records.pack()
+            cluster.replicas[turn].recorded.pack()
             if should_stop is not None and should_stop():
                 return True, None
     except StallError as error:

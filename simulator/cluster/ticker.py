@@ -2,16 +2,15 @@
 
 from collections.abc import Callable
 
-from simulator.clock import Quiet
+from simulator.clock import Clock
 
 
 class Ticker:
     """Calls what is to look at the cluster at its intervals; rests while nothing changes."""
 
-    def __init__(self, quiet: Quiet, now_s: Callable[[], float], going_on: Callable[[], bool]) -> None:
+    def __init__(self, clock: Clock, going_on: Callable[[], bool]) -> None:
         """``going_on`` says whether anything is being done."""
-        self.quiet = quiet
-        self.now_s = now_s
+        self.clock = clock
         self.going_on = going_on
         self._resting: list[Callable[[], None]] = []
 
@@ -28,7 +27,7 @@ class Ticker:
                 self._resting.append(begin)
 
         def begin() -> None:
-            self.quiet.at(self.now_s() + interval_s).callbacks.append(tick)
+            self.clock.at(self.clock.now + interval_s).callbacks.append(tick)
 
         if going_on is None:
             self._resting.append(begin)

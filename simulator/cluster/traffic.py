@@ -2,15 +2,14 @@
 
 import math
 from array import array
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from simulator.clock import Clock, Quiet, Steps
-from simulator.replica.request import Job, RequestState
+from simulator.clock import Clock, Steps
+from simulator.replica.request import RequestState
 from simulator.workload.workload import Workload
 
 ROWS_AT_ONCE = 16_384  # that are turned from columns into requests, which take ten times the memory
@@ -31,41 +30,6 @@ class Request(NamedTuple):
     think_s: float  # NaN: it arrives at arrival_s
 
 
-class Placed(NamedTuple):
-    """A request whose replica is known before it arrives."""
-
-    request: Request
-    replica: int
-    job: Job | None  # None: it can never be served
-
-
-class Feed:
-    """The requests that arrive at one replica, which fetches them whenever it looks: no event is needed."""
-
-    __slots__ = ("_deliver", "_next", "_requests", "next_s")
-
-    def __init__(self, requests: Iterator[Placed], deliver: Callable[[Placed], None]) -> None:
-        self._requests, self._deliver = requests, deliver
-        self.next_s = -math.inf  # when the next one arrives; infinite: none does
-        self._next: Placed | None = None
-        self._look()
-
-    def bring(self, now_s: float) -> None:
-        """Deliver what has arrived by now."""
-        while self.next_s <= now_s:
-            assert self._next is not None
-            self._deliver(self._next)
-            self._look()
-
-    def stop(self) -> None:
-        """Bring nothing more."""
-        self._next, self.next_s = None, math.inf
-
-    def _look(self) -> None:
-        self._next = next(self._requests, None)
-        self.next_s = math.inf if self._next is None else self._next.request.arrival_s
-
-
 class Traffic:
     """Delivers the requests of a workload: open loop, a number of clients, or sessions.
 
@@ -73,16 +37,13 @@ class Traffic:
     """
 
     def __init__(
-        self, clock: Clock, quiet: Quiet, workload: Workload, rows: "array[int]", deliver: Callable[..., None]
+        self, clock: Clock, workload: Workload, rows: "array[int]", deliver: Callable[..., None]
     ) -> None:
         """``deliver(request, number, arrival_s)`` is called when a request arrives."""
         self.clock = clock
-        self.quiet = quiet
         self.rows = rows
         self.arrived = 0
         self.workload = workload
-        self.feeds: list[Feed] = []  # of replicas that fetch what arrives
-        self.only = range(0)  # the replicas whose feeds bring anything
         self._arrival_s = array("d")
         self.to_come = len(workload)  # requests that may still arrive
         self.concurrency = workload.concurrency
@@ -100,50 +61,26 @@ class Traffic:
         else:
             self.clock.process(self._arrive(self._first_turns()))
 
-    def start_apart(
-        self, place: Callable[[Request], Placed], replicas: int, deliver: Callable[[Placed], None]
-    ) -> "list[Feed]":
-        """Open loop where each request's replica is known beforehand: return what arrives at each of them."""
-        self.rows.extend(range(len(self.workload)))
-        queues: list[deque[Placed]] = [deque() for _ in range(replicas)]
-        self.only = range(replicas)
+    def walk(self) -> Iterator[None]:
+        """Open loop where nothing but arrivals is ever scheduled: let one request arrive at each step of this."""
+        clock = self.clock
+        for request in self._requests:
+            if request.arrival_s >= clock.stops_at_s:
+                return
+            clock.advance_to(request.arrival_s)
+            self._deliver(request, request.arrival_s)
+            yield
 
-        def requests_of(queue: deque[Placed]) -> Iterator[Placed]:
-            while True:
-                while not queue:
-                    request = next(self._requests, None)
-                    if request is None:
-                        return
-                    placed = place(request)
-                    if placed.replica in self.only:
-                        queues[placed.replica].append(placed)
-                yield queue.popleft()
-
-        def arrive(placed: Placed) -> None:
-            self.to_come -= 1
-            self.arrived = max(self.arrived, placed.request.row + 1)
-            deliver(placed)
-
-        self.feeds = [Feed(requests_of(queue), arrive) for queue in queues]
-        return self.feeds
-
-    def keep_to(self, replicas: range) -> None:
-        """Bring what arrives to these replicas only."""
-        self.only = replicas
-        for replica, feed in enumerate(self.feeds):
-            if replica not in replicas:
-                feed.stop()
-
-    def close(self) -> None:
-        """The simulation is over: what would have arrived before the clock was stopped has arrived."""
-        for feed in self.feeds:
-            feed.bring(math.nextafter(self.clock.stops_at_s, 0.0) if self.clock.stopped else -math.inf)
+    def have_arrived(self, requests: int) -> None:
+        """Note that the first so many requests have arrived, elsewhere."""
+        self.arrived = requests
+        self.to_come = len(self.workload) - requests
+        self.rows.extend(range(requests))
+        self._arrival_s.extend(self.workload.arrival_s[:requests].tolist())
 
     @property
     def arrival_s(self) -> NDArray[np.float64]:
         """When each request arrived."""
-        if self.feeds:
-            return self.workload.arrival_s[: self.arrived]
         return np.array(self._arrival_s, np.float64)
 
     def answered(self, number: int, state: RequestState, time_s: float) -> None:
@@ -175,12 +112,11 @@ class Traffic:
 
     def _arrive(self, requests: Iterable[Request]) -> Steps:
         """Open loop: every request arrives at its time, whatever becomes of the others."""
-        clock, quiet = self.clock, self.quiet
+        clock = self.clock
         for request in requests:
             if request.arrival_s > clock.now:
-                yield quiet.arrival_at(request.arrival_s)
+                yield clock.at(request.arrival_s)
             self._deliver(request, request.arrival_s)
-        quiet.arrivals_are_over()
 
     def _deliver(self, request: Request, arrival_s: float) -> None:
         number, self.arrived = self.arrived, self.arrived + 1
@@ -195,7 +131,7 @@ class Traffic:
             self._arrive_at(request, arrival_s)
 
     def _arrive_at(self, request: Request, arrival_s: float) -> None:
-        self.quiet.at(arrival_s).callbacks.append(lambda _: self._deliver(request, arrival_s))
+        self.clock.at(arrival_s).callbacks.append(lambda _: self._deliver(request, arrival_s))
 
 
 def _requests(workload: Workload) -> Iterator[Request]:

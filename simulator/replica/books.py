@@ -1,6 +1,5 @@
 """The replica's side of the ledger: arrivals, departures, and what a planned step turns into."""
 
-from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from math import ceil, inf
 from typing import ClassVar
@@ -9,11 +8,8 @@ import numpy as np
 
 from simulator.replica.cost import DecodePiece
 from simulator.replica.crossing import Crossing
-from simulator.replica.records import RUN_COLUMNS
 from simulator.replica.request import Job, RequestState
 
-# Steps that a replica may run on by itself before it lets the rest of the program have a look.
-STEPS_IN_A_ROW = 256
 # Runs from so many steps on are computed at once; the longest is shorter than what ``Records`` leaves to be looked
 # back at.
 LONG_RUN, LONGEST_RUN = 80, 1024
@@ -31,8 +27,7 @@ class Books(Crossing):
 
     __slots__ = ()
 
-    # Whether blocks are more than a count; then a coast cannot be taken back
-    numbered: ClassVar[bool] = False
+    numbered: ClassVar[bool] = False  # whether blocks are more than a count
 
     def submit(self, job: Job) -> None:
         """Queue a job that has just arrived."""
@@ -70,6 +65,12 @@ class Books(Crossing):
             if self._leaving:
                 self._drop_leavers()
             self._let_in_and_out()
+
+    def anything_to_do(self) -> bool:
+        """Whether a step could have anything to plan."""
+        return bool(
+            self.waiting or self.running or self.seatless or self.claims or self.swapped or self.doors
+        )
 
     def advance(self) -> Sequence[Job]:
         """Make the plan final; return the jobs that are complete when the step ends."""
@@ -134,17 +135,15 @@ class Books(Crossing):
         until_s: float,
         spare_blocks: int,
         pipelined: bool,
-        most_steps: int = STEPS_IN_A_ROW,
-        to_completion: bool = True,
+        most_steps: int,
     ) -> tuple[float, float, Sequence[Job]]:
-        """Run steps in which everyone decodes, as far as they need no plan.
+        """Run steps in which everyone decodes, as far as they need no plan; ``most_steps`` at most.
 
-        The first of them is planned now and starts at ``start_s``; the others are planned when the step
-        before them ends (pipelined: when that starts) and before ``until_s``. Ends with the first step that
-        completes anybody (not ``to_completion``: before it, unless it is the very first), and before
-        ``spare_blocks`` blocks would no longer be left. Does what planning each of these steps would do, to
-        the last bit. Returns the start and the end of the last step, or ``start_s`` twice if there was none,
-        and whom it completes.
+        The first of them is planned now and starts at ``start_s``; the others are planned when the step before
+        them ends (pipelined: when that starts) and before ``until_s``. Ends with the first step that completes
+        anybody, and before ``spare_blocks`` blocks would no longer be left. Does what planning each of these
+        steps would do, to the last bit. Returns the start and the end of the last step, or ``start_s`` twice if
+        there was none, and whom it completes.
         """
         group, records, piece = self.group, self.records, self.decode_piece or self._priced
         size, first_tick, last_ticks = group.size, group.tick, group.last_ticks
@@ -158,8 +157,6 @@ class Books(Crossing):
         if most_steps > 1:
             steps = min(LONGEST_RUN, group.next_end() - first_tick)
             if steps >= LONG_RUN:
-                if not to_completion and first_tick + steps in last_ticks:
-                    steps -= 1
                 far = self._coast_far(start_s, until_s, spare_blocks, pipelined, steps)
                 if far is not None:
                     return far
@@ -168,8 +165,6 @@ class Books(Crossing):
         for tick in range(first_tick, first_tick + most_steps):
             blocks = openers[tick % block_size]
             if blocks > left or (tick > first_tick and (begun_s if pipelined else end_s) >= until_s):
-                break
-            if tick + 1 in last_ticks and tick > first_tick and not to_completion:
                 break
             if context_tokens >= high:
                 _, high, offset, slope = piece(size, context_tokens)
@@ -254,30 +249,6 @@ class Books(Crossing):
         """Return the price of a step of so many decodes as a piece that holds for this sum of contexts only."""
         self.shape.decode_seqs, self.shape.decode_context_tokens = seqs, context_tokens
         return context_tokens, context_tokens + 1, self.price(self.shape), 0.0
-
-    def ahead(self, now_s: float, depth: int, ended_now: bool) -> int:
-        """Return how many steps of the last coast would not be planned yet, in a pipeline of that depth.
-
-        ``ended_now`` says whether a step that ends at this very instant has ended.
-        """
-        ends = self.records.run_ends
-        _, count, start_s, *_ = self.records.runs[-len(RUN_COLUMNS) :]
-        first = len(ends) - int(count)
-        planned = (bisect_right if ended_now else bisect_left)(ends, now_s, first) - first + depth
-        if depth > 1 and (now_s < start_s or (now_s == start_s and not ended_now)):
-            planned -= 1  # the step before the first is still under way
-        return max(0, int(count) - planned)
-
-    def cut_short(self, steps: int) -> None:
-        """Take back the last ``steps`` steps of the last coast, not all of them."""
-        group, records = self.group, self.records
-        if steps:
-            records.runs[1 - len(RUN_COLUMNS)] -= steps
-            del records.run_ends[-steps:], records.run_blocks[-steps:]
-        for _ in range(steps):
-            group.tick -= 1
-            self.free_blocks += group.openers[group.tick % group.block_size]
-        self.step -= steps
 
     def close(self, steps_under_way: int) -> None:
         """Settle the record when the simulation ends; steps that have not ended are not in it."""

@@ -1,50 +1,33 @@
-"""One engine instance: a SimPy process that plans, prices, waits and commits, step after step."""
+"""One engine instance: a passive state machine that is never ahead of whoever asks.
+
+Its steps depend only on what was submitted and when, so they are computed as late as anybody looks: ``run_until``.
+Nothing is predicted, so nothing is taken back. Only where the ends of its steps reach others it has a timer, at
+``next_effect_s``, a lower bound of the next such end.
+"""
 
 from collections import deque
 from collections.abc import Callable, Sequence
 from itertools import islice
-from math import inf
-from typing import Literal, Protocol
+from math import inf, nextafter
+from typing import Literal
 
-from simulator.clock import Clock, Quiet, Steps, WakeUp
+from simpy.events import Event
+
+from simulator.clock import Clock
 from simulator.errors import StallError
-from simulator.replica.books import NOBODY, STEPS_IN_A_ROW, Books
+from simulator.replica.books import NOBODY, Books
 from simulator.replica.cost import CostModel
 from simulator.replica.policy import Scheduler
-from simulator.replica.records import RUN_COLUMNS, Records
+from simulator.replica.records import Records
 from simulator.replica.request import Job, RequestState
 from simulator.replica.view import View
 
 # Steps without a single new token that are always allowed; beyond them as many again as there are
 # tokens outstanding, because a step that makes progress computes at least one.
 FRUITLESS_STEPS = 1000
-
-
-class _Never:
-    """In place of a ``Quiet``, for replicas that must not run ahead."""
-
-    until_s = 0.0
-
-
-_NEVER = _Never()
-
-
-class Arrivals(Protocol):
-    """What arrives at a replica that fetches it."""
-
-    next_s: float  # when the next request arrives
-
-    def bring(self, now_s: float) -> None:
-        """Submit what has arrived by now."""
-
-
-class _Nothing:
-    """No arrivals: whoever has something brings it."""
-
-    next_s = inf
-
-    def bring(self, now_s: float) -> None:
-        """Nothing comes."""
+# A sum of step times is rounded at each step, a product once: a bound by a product is so much lower.
+ROUNDING = 1 - 1e-9
+MOST_STEPS = 1 << 20  # that are run at once: enough for any output, and bounded
 
 
 class Replica(View):
@@ -57,56 +40,53 @@ class Replica(View):
         cost: CostModel,
         books: Callable[[Scheduler], Books],
     ) -> None:
-        """Start the process; it sleeps until the first job is submitted."""
+        """Have nothing to do until the first job is submitted."""
         self.clock = clock
-        self.quiet = Quiet(clock)  # a cluster may have several replicas share one
-        self.couples = False  # whether its steps' ends reach others, so that none may run past them
-        self.dreams = False  # whether it decodes on though something may reach it, and takes that back then
+        self.couples = False  # whether the end of any of its steps may reach others
         self.cost = cost
-        self.arrivals: Arrivals = _Nothing()
         self.past: list[Records] = []  # of the lives before each crash
         self.index = 0  # in its cluster
-        self.role: Literal["both", "prefill", "decode"] = "both"
         self.up = True
-        self.draining = self.released = False  # goes when it has no more requests; has gone or not come
+        self.released = False  # has gone, or not come
         self.on_idle: Callable[[float], None] = lambda now_s: None  # told when there is nothing left to do
         self.on_end: Callable[[Job, RequestState, float], None] | None = None  # told of every end
         self.on_hand_off: Callable[[Job], None] | None = None  # told whose part here is done
         # told of the jobs whose part here a planned step completes, when it begins and when it ends
         self.on_last_chunk: Callable[[Sequence[Job], float, float], None] | None = None
         self.on_lighter = None
+        self._role: Literal["both", "prefill", "decode"] = "both"
+        self._draining = False
         self._new_policy, self._new_books = policy, books
-        self._dreaming = False  # whether its last coast may have to be taken back
         self._begin_anew()
-        self.restart()
 
     def _begin_anew(self) -> None:
         """Have nothing in memory."""
         self.policy = self._new_policy()
         self._depth, self._spare_blocks = self.policy.pipeline_depth(), self.policy.coast_spare_blocks()
-        self._before: tuple[float, Sequence[Job], bool] = 0.0, NOBODY, False  # the last coast
         self._books = self._new_books(self.policy)
         self._books.price = self.cost.step_s
         self._books.decode_piece = getattr(self.cost, "decode_piece", None)
         self.listen()
-        self.records = self._books.records
-        self.under_way = deque()
-        self._asleep: WakeUp | None = None
+        self.in_flight = deque()
+        self._now_s = 0.0  # when it plans next, or planned last
+        self.busy_until_s = 0.0  # when the last planned step ends
+        self._to_plan = False  # whether it plans at ``_now_s``
+        self._running = False  # whether ``run_until`` is at work
+        self._late = False  # whether it plans in an extra turn of this instant
+        self._timer: Event | None = None
+        self._due_s = inf
 
     def listen(self) -> None:
         """Have the books tell what ``on_end`` and ``on_hand_off`` are to hear."""
         self._books.on_end = self.on_end
         self._books.on_hand_off = self.on_hand_off
 
-    def restart(self) -> None:
-        """Serve, from now on."""
-        self._process = self.clock.process(self._serve())
+    # What others do to it
 
     def submit(self, job: Job) -> None:
         """Queue an arriving job; it is seen by any step planned at this instant or later."""
         job.server = self
-        if self._dreaming:
-            self.wake_from_dream()
+        self.catch_up()
         self._books.submit(job)
         self.wake()
 
@@ -116,141 +96,226 @@ class Replica(View):
         self.wake()
 
     def crash(self) -> list[Job]:
-        """Stop, and lose everything in memory; return the jobs that were here. ``restart`` brings it back."""
+        """Lose everything in memory; return the jobs that were here."""
         books = self.books
-        ticks = sum(ticked for _, _, ticked in self.under_way)
-        jobs = books.crash(self.clock.now, ticks, len(self.under_way))
-        self.past.append(self.records)
+        ticks = sum(ticked for _, _, ticked in self.in_flight)
+        jobs = books.crash(self.clock.now, ticks, len(self.in_flight))
+        self.past.append(books.records)
         self._begin_anew()
         self.on_idle(self.clock.now)
         return jobs
 
-    @property
-    def asleep(self) -> bool:
-        """Whether it waits for something to come."""
-        return self._asleep is not None
-
     def wake(self) -> None:
-        """Have a look at the books, if it sleeps."""
-        if self._asleep is not None:
-            self._asleep.ring(self.index)
-            self._asleep = None
-
-    def wake_from_dream(self) -> None:
-        """Take back the steps that would not be planned yet, because something may reach it now."""
-        if not self._dreaming:
+        """The books have changed: an idle replica plans, in its turn of this instant."""
+        if self._running:
             return
-        self._dreaming = False
-        books, depth, under_way = self._books, self._depth, self.under_way
-        books.cut_short(self._steps_ahead())
-        ends, steps = self.records.run_ends, int(self.records.runs[1 - len(RUN_COLUMNS)])
-        under_way.clear()
-        if steps < depth:
-            under_way.append(self._before)
-        under_way.extend((end_s, NOBODY, True) for end_s in ends[-min(steps, depth) :])
-        self.clock.redirect(self._process, self._late_at(under_way[0][0], self.index))
+        if self.in_flight:
+            self._set_timer(self.next_effect_s())
+            return
+        if self._to_plan or not self._books.anything_to_do():
+            return
+        self._now_s, self._to_plan = self.clock.now, True
+        if self.clock.turn_over(self.index):
+            self._late = True
+        elif self.next_effect_s() == inf:
+            return
+        self.clock.take_turn(self)
 
-    def _coast(self, start_s: float, until_s: float) -> tuple[float, bool]:
-        """Run steps that need no plan; return when the last one ends, and whether some may have to be taken back."""
-        books, under_way, spare_blocks = self._books, self.under_way, self._spare_blocks
-        dreams = self.dreams and not books.numbered
-        assert spare_blocks is not None
+    def catch_up(self) -> None:
+        """Be where the clock is."""
+        if not self._running:
+            self.run_until(self.clock.ended_before(self.index))
+
+    @property
+    def role(self) -> Literal["both", "prefill", "decode"]:
+        """What it computes of a request."""
+        return self._role
+
+    @role.setter
+    def role(self, role: Literal["both", "prefill", "decode"]) -> None:
+        self._role = role
+        self.catch_up()
+        self._set_timer(self.next_effect_s())
+
+    @property
+    def draining(self) -> bool:
+        """Whether it goes when it has no more requests."""
+        return self._draining
+
+    @draining.setter
+    def draining(self, draining: bool) -> None:
+        self._draining = draining
+        self.catch_up()
+        self._set_timer(self.next_effect_s())
+
+    # When others have to look
+
+    def next_effect_s(self) -> float:
+        """Return a lower bound of when the end of a step can reach others; infinite if none can."""
+        books, in_flight = self._books, self.in_flight
+        watched = self.on_end is not None
+        if not (self.couples or watched or self._draining or books.claims or books.detaching):
+            return inf
+        if self._to_plan:
+            return self._now_s
+        if not in_flight:
+            return inf
+        first_s: float = in_flight[0][0]
+        if books.claims or books.detaching or self.on_last_chunk is not None:
+            return first_s
+        if watched and (books.doors or books.waiting or books.swapped):
+            return first_s
+        for end_s, completing, _ in in_flight:
+            if completing:
+                return end_s
+        unknown_s = first_s if watched else in_flight[-1][0]
+        if books.waiting or books.swapped or books.doors or len(books.running) != books.group.size:
+            return unknown_s
+        return self._next_completion_s(in_flight[-1][0], 1, unknown_s, fits=watched)
+
+    def load_grows_until_s(self) -> float:
+        """Return until when outstanding tokens can only become more: until a planned step completes a job."""
+        in_flight, books = self.in_flight, self._books
+        if self._to_plan:
+            return self._now_s
+        if not in_flight:
+            return inf
+        next_s: float = in_flight[0][0]
+        decoding = books.group.size + sum(len(completing) for _, completing, _ in in_flight)
+        if books.waiting or books.doors or len(books.running) != decoding:
+            return next_s
+        return self._next_completion_s(next_s, len(in_flight), next_s, fits=True)
+
+    def _next_completion_s(self, from_s: float, planned: int, unknown_s: float, fits: bool) -> float:
+        """Return ``from_s`` and the least that the steps take until one completes a job, less those ``planned``.
+
+        ``fits``: or until KV blocks run out. Steps only become longer. ``unknown_s`` where nothing is known of them.
+        """
+        books, group = self._books, self._books.group
+        if not group.size or books.decode_piece is None:
+            return unknown_s
+        steps = group.next_end() - group.tick
+        if fits:
+            steps = min(steps, books.block_size * (books.free_blocks // group.size))
+        if steps <= planned:
+            return unknown_s
+        context_tokens = group.context_tokens()
+        _, _, offset, slope = books.decode_piece(group.size, context_tokens)
+        return from_s + (steps - planned) * (offset + slope * context_tokens) * ROUNDING
+
+    def take_turn(self) -> None:
+        """Plan, as it is this replica's turn."""
+        self._late = False
+        if self._to_plan:
+            self.run_until(nextafter(self.clock.now, inf))
+        self._set_timer(self.next_effect_s())
+
+    def _set_timer(self, due_s: float) -> None:
+        """Have a timer no later than that."""
+        if due_s < self._due_s:
+            self._due_s = due_s
+            event = self._timer = self.clock.at_turn(max(due_s, self.clock.now), self.index)
+            event.callbacks.append(self._on_time)
+
+    def _on_time(self, event: Event) -> None:
+        if event is self._timer:
+            self._timer, self._due_s, self._late = None, inf, False
+            self.run_until(nextafter(self.clock.now, inf))
+            self._set_timer(self.next_effect_s())
+
+    # The loop
+
+    def run_until(self, time_s: float, most_steps: float = inf) -> bool:
+        """Decide all that is decided before ``time_s``; steps that end before it have ended.
+
+        Returns whether it came so far; it stops early after ``most_steps`` plans.
+        """
+        in_flight = self.in_flight
+        if not self._to_plan and (not in_flight or in_flight[0][0] >= time_s):
+            return True
+        books = self._books
+        self._running = True
+        while True:
+            if self._to_plan:
+                if self._now_s >= time_s or (self._late and time_s == nextafter(self._now_s, inf)):
+                    break
+                if most_steps <= 0:
+                    self._running = False
+                    return False
+                most_steps -= 1
+                self._to_plan = self._late = False
+                self._plan(time_s)
+                if not in_flight:
+                    self._running = False
+                    self.on_idle(self._now_s)
+                    return True
+            if not in_flight or in_flight[0][0] >= time_s:
+                break
+            self._now_s, completing, _ = in_flight[0]
+            books.retire(completing, self._now_s)
+            if self._books is not books:
+                return True  # that was the end of it
+            in_flight.popleft()
+            self._to_plan = True
+        self._running = False
+        return True
+
+    def _plan(self, time_s: float) -> None:
+        """Plan as many steps as the pipeline holds; those in which all decode at once, as far as ``time_s``."""
+        books, in_flight, now_s, depth = self._books, self.in_flight, self._now_s, self._depth
+        if (
+            self._spare_blocks is not None
+            and not books.waiting
+            and len(in_flight) == depth - 1
+            and books.steady(in_flight[0][1] if in_flight else NOBODY)
+        ):
+            self._fast_forward(self.busy_until_s if in_flight else now_s, time_s, self._spare_blocks)
+        running, waiting, shape = books.running, books.waiting, books.shape
+        while len(in_flight) < depth and (
+            running or waiting or books.swapped or books.seatless or books.claims
+        ):
+            lighter = books.doors
+            books.open(now_s)
+            self.policy.plan(books)
+            start_s = end_s = self.busy_until_s if self.busy_until_s > now_s else now_s
+            if shape.decode_seqs or shape.prefill_seqs or shape.swap_out_blocks:
+                end_s += self.cost.step_s(shape)
+            elif not books.changed:  # nothing can be done before something arrives or ends
+                if in_flight or not books.turn_away():
+                    break
+                continue
+            books.records.steps.extend((
+                books.step, start_s, end_s, shape.prefill_tokens, shape.prefill_seqs, shape.decode_seqs,
+                shape.decode_context_tokens, len(running), len(waiting),
+                books.total_blocks - books.free_blocks, len(books.preempted), books.ticks,
+            ))  # fmt: skip
+            ticks = books.ticks
+            completing = books.advance()
+            in_flight.append((end_s, completing, ticks))
+            self.busy_until_s = end_s
+            if self.on_lighter is not None and (completing or lighter or books.changed):
+                self.on_lighter()
+            if completing and self.on_last_chunk is not None:
+                self.on_last_chunk(completing, start_s, end_s)
+            if books.fruitless_steps > FRUITLESS_STEPS:
+                self._watch()
+
+    def _fast_forward(self, start_s: float, until_s: float, spare_blocks: int) -> None:
+        """Run steps in which all decode, of which those before ``until_s`` are planned."""
+        books, in_flight = self._books, self.in_flight
         pipelined, first_step = self._depth > 1, books.step
-        if pipelined and under_way[0][1]:  # when those complete, their seats and blocks are free
-            _, end_s, completing = books.coast(start_s, inf, spare_blocks, True, 1)
+        if pipelined and in_flight[0][1]:  # when those complete, their seats and blocks are free
+            begun_s, end_s, completing = books.coast(start_s, inf, spare_blocks, True, 1)
         else:
-            until_s = inf if dreams else until_s
-            begun_s, end_s, completing = books.coast(
-                start_s, until_s, spare_blocks, pipelined, to_completion=not dreams
-            )
+            begun_s, end_s, completing = books.coast(start_s, until_s, spare_blocks, pipelined, MOST_STEPS)
         steps = books.step - first_step
         if steps:
             if pipelined and steps > 1:
-                self._before = under_way[0]
-                under_way[0] = begun_s, NOBODY, True
-            under_way.append((end_s, completing, True))
+                in_flight[0] = begun_s, NOBODY, True
+            in_flight.append((end_s, completing, True))
             if completing and self.on_lighter is not None:
                 self.on_lighter()
-        return end_s, dreams and steps > 1
-
-    def _serve(self) -> Steps:
-        clock, books, plan, price = self.clock, self._books, self.policy.plan, self.cost.step_s
-        quiet, rank = (_NEVER if self.couples else self.quiet), self.index
-        late_at = self._late_at = (self.quiet if self.couples else clock).late_at
-        begin, advance, retire = books.open, books.advance, books.retire
-        running, waiting, swapped, shape = books.running, books.waiting, books.swapped, books.shape
-        seatless = books.seatless
-        total_blocks, write, under_way = books.total_blocks, self.records.steps.extend, self.under_way
-        depth = self._depth
-        may_coast, arrivals = self._spare_blocks is not None, self.arrivals
-        now_s = busy_until_s = clock.now
-        in_a_row = 0
-        while True:
-            dreaming = False
-            if arrivals.next_s <= now_s:
-                arrivals.bring(now_s)
-            full = len(under_way) == depth - 1  # but for the next step
-            if not waiting and may_coast and full and books.steady(under_way[0][1] if under_way else NOBODY):
-                until_s = min(quiet.until_s, arrivals.next_s)
-                busy_until_s, dreaming = self._coast(busy_until_s if under_way else now_s, until_s)
-            while len(under_way) < depth and (running or waiting or swapped or seatless or books.claims):
-                lighter = books.doors
-                begin(now_s)
-                plan(books)
-                start_s = end_s = busy_until_s if busy_until_s > now_s else now_s
-                if shape.decode_seqs or shape.prefill_seqs or shape.swap_out_blocks:
-                    end_s += price(shape)
-                elif not books.changed:  # nothing can be done before something arrives or ends
-                    if under_way or not books.turn_away():
-                        break
-                    continue
-                write((
-                    books.step, start_s, end_s, shape.prefill_tokens, shape.prefill_seqs, shape.decode_seqs,
-                    shape.decode_context_tokens, len(running), len(waiting),
-                    total_blocks - books.free_blocks, len(books.preempted), books.ticks,
-                ))  # fmt: skip
-                ticks = books.ticks
-                completing = advance()
-                under_way.append((end_s, completing, ticks))
-                if (completing or lighter or books.changed) and self.on_lighter is not None:
-                    self.on_lighter()
-                if completing and self.on_last_chunk is not None:
-                    self.on_last_chunk(completing, start_s, end_s)
-                busy_until_s = end_s
-                if books.fruitless_steps > FRUITLESS_STEPS:
-                    self._watch()
-            if not under_way and arrivals.next_s < inf:
-                now_s = arrivals.next_s
-                in_a_row += 1
-                if now_s >= quiet.until_s or in_a_row > STEPS_IN_A_ROW:
-                    yield late_at(now_s, rank)
-                    in_a_row = 0
-                continue
-            if not under_way:
-                yield self._next_arrival(now_s)
-                if self._books is not books:
-                    return  # it crashed meanwhile
-                now_s = clock.now
-                continue
-            now_s, completing, _ = under_way[0]
-            in_a_row += 1
-            if now_s >= quiet.until_s or in_a_row > STEPS_IN_A_ROW:
-                self._dreaming = dreaming
-                yield late_at(now_s, rank)
-                if self._books is not books:
-                    return
-                in_a_row = 0
-                if dreaming:
-                    self._dreaming = False
-                    now_s, completing, _ = under_way[0]
-                    busy_until_s = under_way[-1][0]
-            retire(completing, now_s)
-            under_way.popleft()
-
-    def _next_arrival(self, now_s: float) -> WakeUp:
-        self.on_idle(now_s)
-        self._asleep = WakeUp(self.clock)
-        return self._asleep
+        self.busy_until_s = end_s
 
     def _watch(self) -> None:
         """Turn a livelock into an error: steps that go on without ever producing a token.

@@ -8,47 +8,68 @@ from simulator.clock import Clock
 from simulator.replica.books import Books
 from simulator.replica.cost import CostModel, StepShape
 from simulator.replica.records import RUN_COLUMNS, STEP_COLUMNS, Records
-from simulator.replica.request import Job
+from simulator.replica.request import Job, RequestState
 
 
 class View(ABC):
-    """What may be asked of a replica at any moment, whatever it has done ahead of time by then."""
+    """What may be asked of a replica at any moment: it catches up with the clock and answers."""
 
     index: int  # in its cluster
     clock: Clock
     cost: CostModel
-    records: Records
-    # end, completed jobs and whether the decode group ticks, of the steps that are planned
-    under_way: deque[tuple[float, Sequence[Job], bool]]
+    # end, completed jobs and whether the decode group ticks, of the steps that are planned and have not ended
+    in_flight: deque[tuple[float, Sequence[Job], bool]]
     on_lighter: Callable[[], None] | None  # told when its outstanding tokens may have become fewer
+    on_end: Callable[[Job, RequestState, float], None] | None
     _books: Books
-    _depth: int  # of its pipeline
-    _dreaming: bool  # whether its last coast may have to be taken back
+    _to_plan: bool
+    _running: bool
 
     @abstractmethod
-    def wake_from_dream(self) -> None:
-        """Take back the steps that would not be planned yet, because something may reach it now."""
+    def catch_up(self) -> None:
+        """Be where the clock is."""
+
+    @abstractmethod
+    def _set_timer(self, due_s: float) -> None: ...
+
+    @property
+    def records(self) -> Records:
+        """What it has recorded by now."""
+        self.catch_up()
+        return self._books.records
+
+    @property
+    def recorded(self) -> Records:
+        """What it has recorded so far, which may be less than it will have by now."""
+        return self._books.records
+
+    @recorded.setter
+    def recorded(self, records: Records) -> None:
+        self._books.records = records
+
+    @property
+    def asleep(self) -> bool:
+        """Whether it has nothing to do until something comes."""
+        self.catch_up()
+        return not (self.in_flight or self._to_plan)
 
     @property
     def books(self) -> Books:
         """Its queues and KV blocks as they are at this moment, for others to look at and to change."""
-        self.wake_from_dream()
+        self.catch_up()
         if self.on_lighter is not None:
             self.on_lighter()
+        if self.on_end is not None and self.in_flight and not self._running:
+            self._set_timer(self.in_flight[0][0])
         return self._books
 
     @property
     def outstanding_tokens(self) -> int:
         """Known tokens of the unfinished requests here."""
+        self.catch_up()
         books = self._books
         group = books.group
-        tick = group.tick - self._steps_ahead() if self._dreaming else group.tick
-        return books._outside_tokens + group.context_base + group.size * tick
-
-    def _steps_ahead(self) -> int:
-        """How many steps of its dream are not planned yet."""
-        clock = self.clock
-        return self._books.ahead(clock.now, self._depth, clock.past(self.index))
+        return books._outside_tokens + group.context_base + group.size * group.tick
 
     @property
     def _context_tokens(self) -> int:
@@ -58,6 +79,7 @@ class View(ABC):
     @property
     def outstanding_requests(self) -> int:
         """Unfinished requests here."""
+        self.catch_up()
         books = self._books
         here = len(books.waiting) + len(books.running) + len(books.swapped) + len(books.seatless)
         return here + len(books.departing) + len(books.incoming)
@@ -65,18 +87,19 @@ class View(ABC):
     @property
     def waiting_requests(self) -> int:
         """Queued requests."""
+        self.catch_up()
         return len(self._books.waiting)
 
     @property
     def running(self) -> Collection[Job]:
         """Running requests, in order of admission."""
-        self.wake_from_dream()
+        self.catch_up()
         return self._books.running.keys()
 
     @property
     def free_blocks(self) -> int:
         """Free KV blocks."""
-        self.wake_from_dream()
+        self.catch_up()
         return self._books.free_blocks
 
     @property
@@ -91,6 +114,7 @@ class View(ABC):
 
     def cached_tokens(self, job: Job) -> int:
         """Known tokens of a request that the prefix cache holds."""
+        self.catch_up()
         return self._books.cached_tokens(job)
 
     def predicted_ttft_s(self, job: Job) -> float:
@@ -98,6 +122,7 @@ class View(ABC):
 
         Neither the rest of the step under way nor waiting for a seat or for KV blocks is in it.
         """
+        self.catch_up()
         books, group = self._books, self._books.group
         tokens = max(1, books.uncomputed_tokens + job.known_tokens - books.cached_tokens(job))
         room = max(1, books.limits.max_num_batched_tokens - group.size)
@@ -120,8 +145,8 @@ class View(ABC):
     @property
     def last_step_s(self) -> float:
         """Duration of the step that was planned last, 0 before the first."""
-        self.wake_from_dream()
-        records = self.records
+        self.catch_up()
+        records = self._books.records
         runs, steps = records.runs, records.steps
         if runs and (not steps or runs[-len(RUN_COLUMNS)] > steps[-1 - len(STEP_COLUMNS)]):
             ends = records.run_ends
@@ -131,16 +156,16 @@ class View(ABC):
 
     def undelivered_tokens(self, job: Job) -> int:
         """Of a running job's generated tokens, those whose steps have not ended yet."""
-        self.wake_from_dream()
-        if not self.under_way:
+        self.catch_up()
+        if not self.in_flight:
             return 0
-        ends, first = self.records.prompt_ends, self._books.step - len(self.under_way)
+        ends, first = self._books.records.prompt_ends, self._books.step - len(self.in_flight)
         tokens = 0
         for row in range(len(ends) - 2, -1, -2):
             if ends[row + 1] < first:
                 break
             tokens += ends[row] == job.id
         if job._decoding is not None:
-            ticks = sum(ticked for _, _, ticked in self.under_way)
+            ticks = sum(ticked for _, _, ticked in self.in_flight)
             tokens += min(ticks, self._books.group.tick - job._joined_tick)
         return tokens
