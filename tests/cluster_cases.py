@@ -10,6 +10,7 @@ from simulator.cluster.cluster import Cluster
 from simulator.cluster.deployment import Deployment, Fault, Faults, HandOff, Link, Pool, Scaling
 from simulator.cluster.simulate import Outcome
 from simulator.policy import Move
+from simulator.replica.state import ReplicaState
 from simulator.scenario.discover import discover, load
 from simulator.workload.workload import Workload
 from tests.engine_cases import CHOICES, ROUTING, scenarios
@@ -68,7 +69,7 @@ class Fickle:
         self.draw = draw
 
     def target(self, pool, now_s):
-        assert all(each.up and not each.draining for each in pool.replicas)
+        assert all(each.state is ReplicaState.SERVING for each in pool.replicas)
         return self.draw.randrange(-1, 6)
 
 

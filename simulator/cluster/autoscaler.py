@@ -9,7 +9,6 @@ import math
 import operator
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from functools import partial
 from itertools import islice
 
 import numpy as np
@@ -26,6 +25,7 @@ from simulator.cluster.traffic import Traffic
 from simulator.errors import InputError
 from simulator.replica.replica import Replica
 from simulator.replica.request import Job
+from simulator.replica.state import ReplicaState
 
 SCALING_COLUMNS = ("ordered_s", "billed_from_s", "ready_s", "draining_s", "released_s")
 
@@ -72,15 +72,14 @@ class Autoscaler:
         self._in_transit = in_transit
         self._evacuate = evacuate
         for place in places:
-            place.on_idle = partial(self._idle, place)
-            if not place.released:
+            if place.state is not ReplicaState.ABSENT:
                 self._begin(place, Life(place.index, clock.now, clock.now, clock.now))
 
     def look(self) -> None:
         """Ask the policy, and order, take back, drain or release."""
         for each in self._draining():
             self._release_if_empty(each)
-        serving = [each for each in self.places if each.up and not each.draining]
+        serving = [each for each in self.places if each.state is ReplicaState.SERVING]
         coming = len(self._now) - len(serving) - len(self._draining())
         unplaced = self._unplaced()
         policy = self.scaling.policy
@@ -94,7 +93,7 @@ class Autoscaler:
         least = max(self.scaling.min_replicas, 1 if unplaced else 0)
         self._aim(max(least, min(replicas, self.scaling.max_replicas)))
         if self._evacuate is not None:
-            serving = [each for each in self.places if each.up and not each.draining]
+            serving = [each for each in self.places if each.state is ReplicaState.SERVING]
             for each in self._draining():
                 self._evacuate(each, serving)
 
@@ -113,7 +112,7 @@ class Autoscaler:
         draining = self._draining()
         if draining:
             replica = max(draining, key=lambda each: (each.outstanding_tokens, -each.index))
-            replica.draining = False
+            replica.move(replica.state.taken_back())
             self._now[replica].draining_s = math.nan
             return
         place = next(each for each in self.places if each not in self._now)
@@ -125,14 +124,14 @@ class Autoscaler:
 
     def _take_away(self) -> None:
         """The last order that is not ready is cancelled; else whoever is down goes, else the least loaded drains."""
-        starting = [each for each, life in self._now.items() if each.released]
-        down = [each for each in self._now if not each.up and not each.released]
+        starting = [each for each, life in self._now.items() if each.state is ReplicaState.ABSENT]
+        down = [each for each in self._now if each.state in (ReplicaState.DOWN, ReplicaState.DOWN_DRAINING)]
         if starting or down:
             self._release((starting or down)[-1])
             return
-        serving = [each for each in self._now if not each.draining]
+        serving = [each for each in self._now if not each.state.draining]
         replica = min(serving, key=lambda each: (each.outstanding_tokens, -each.index))
-        replica.draining = True
+        replica.move(ReplicaState.DRAINING)
         self._now[replica].draining_s = self.clock.now
         self._release_if_empty(replica)
 
@@ -143,31 +142,29 @@ class Autoscaler:
     def _ready(self, place: Replica, life: Life) -> None:
         if self._now.get(place) is life:  # not cancelled meanwhile
             life.ready_s = self.clock.now
-            place.released = False
-            place.up = True
+            place.move(ReplicaState.SERVING)
             self._changed()
 
-    def _idle(self, replica: Replica, now_s: float) -> None:
-        """A replica has nothing left to do; it may have run ahead of the clock."""
-        if replica.draining:
+    def idle(self, replica: Replica, now_s: float) -> None:
+        """A replica of this pool has nothing left to do, from ``now_s`` on."""
+        if replica.state.draining:
             self.clock.last_at(now_s).callbacks.append(lambda _: self._release_if_empty(replica))
 
     def _release_if_empty(self, replica: Replica) -> None:
-        rests = replica.asleep or not replica.up  # those of a crashed one are elsewhere
+        rests = replica.asleep or not replica.state.up  # those of a crashed one are elsewhere
         empty = rests and not replica.outstanding_requests and not self._in_transit(replica)
-        if replica.draining and empty:
+        if replica.state.draining and empty:
             self._release(replica)
 
     def _release(self, replica: Replica) -> None:
         """Nobody pays for it any more; the next one in its place begins with empty memory."""
         self._now.pop(replica).released_s = self.clock.now
-        if not replica.released:  # it has served
-            replica.up = replica.draining = False
-            replica.released = True
+        if replica.state is not ReplicaState.ABSENT:  # it has served
+            replica.move(ReplicaState.ABSENT)
             replica.crash()
 
     def _draining(self) -> list[Replica]:
-        return [each for each in self._now if each.draining]
+        return [each for each in self._now if each.state.draining]
 
 
 class Autoscalers:
@@ -219,6 +216,12 @@ class Autoscalers:
             self._all.append(scaler)
             if pool.scaling.policy.interval_s < math.inf:
                 ticker.every(pool.scaling.policy.interval_s, scaler.look, anything_to_do)
+
+    def idle(self, replica: Replica, now_s: float) -> None:
+        """A replica has nothing left to do, from ``now_s`` on."""
+        for each in self._all:
+            if replica in each.places:
+                each.idle(replica, now_s)
 
     @property
     def lives(self) -> list[Life]:

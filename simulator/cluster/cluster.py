@@ -3,25 +3,32 @@
 import math
 import random
 from array import array
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import islice
 
 from simulator.clock import Clock
 from simulator.cluster.autoscaler import Autoscalers
 from simulator.cluster.courier import Courier
+from simulator.cluster.departures import Departures
 from simulator.cluster.deployment import Deployment
-from simulator.cluster.faults import FaultInjector
-from simulator.cluster.fleet import Fleet
+from simulator.cluster.faults import FaultInjector, SlowableCost
+from simulator.cluster.fleet import FEW, Fleet
 from simulator.cluster.hand_off import HandOffs
 from simulator.cluster.intake import Intake
 from simulator.cluster.migrations import Migrations
 from simulator.cluster.policy import Router
+from simulator.cluster.recovery import Recovery
 from simulator.cluster.ticker import Ticker
 from simulator.cluster.traffic import Request, Traffic
 from simulator.errors import InputError
+from simulator.replica.books import Books
+from simulator.replica.effects import Effects
+from simulator.replica.limits import Limits
+from simulator.replica.policy import Scheduler
 from simulator.replica.replica import Replica
 from simulator.replica.request import Job, RequestState
+from simulator.replica.state import ReplicaState
 from simulator.rng import draws
 from simulator.workload.workload import Workload
 
@@ -36,32 +43,31 @@ class Cluster:
         clock: Clock,
         workload: Workload,
         deployment: Deployment,
-        replicas: Sequence[Replica],
-        rows: "array[int]",
+        books: Callable[[Limits, "array[int]", Scheduler], Books],
     ) -> None:
-        """Start the arrivals; ``replicas`` are those of the deployment's pools, ``rows`` is to be filled."""
+        """Build the replicas of the deployment's pools and start the arrivals.
+
+        ``books`` makes a replica's books; it is also given the workload's rows of the requests that have arrived.
+        """
         self.clock = clock
         self.workload = workload
         self.deployment = deployment
-        self.replicas = replicas
         self.frontend_s = deployment.frontend_s
         self.refused: list[tuple[int, RequestState, float]] = []  # requests that no replica served
         self.courier: Courier | None = None
         self.hand_offs: HandOffs | None = None
         self.migrations: Migrations | None = None
-        self._intake = Intake(workload, deployment, replicas)
         self._router = deployment.router
         self._draw = draws(deployment.seed, "routing")
         self._admission_draw = draws(deployment.seed, "admission")
-        self._crashes: dict[Job, int] = {}  # that hit a request
         self._stranded: list[Job] = []  # no replica is up that takes requests
         self._ticker = Ticker(clock, self._going_on)
+        self.traffic = Traffic(clock, workload, self._deliver)
+        self.replicas = self._build(books)
+        self._intake = Intake(workload, deployment, self.replicas)
         self._place_roles()
-        self.traffic = Traffic(clock, workload, rows, self._deliver)
-        self._couple()
-        self.mine: Collection[Replica] = (
-            self.replicas
-        )  # which are simulated; another process may have the others
+        self._connect()
+        self.mine = range(len(self.replicas))  # those that are simulated; other processes may have the others
         self.closed = False  # whether records are settled
         self._arrivals: Iterator[None] = iter(())
         if self.open_loop:
@@ -116,16 +122,48 @@ class Cluster:
 
     def _place_roles(self) -> None:
         """Keep the lists of who takes requests and who takes hand-offs up to date."""
-        up = [each for each in self.replicas if each.up and not each.draining]
+        up = [each for each in self.replicas if each.state is ReplicaState.SERVING]
         self._entrances = Fleet(each for each in up if each.role != "decode")
         self._decoders = Fleet(each for each in up if each.role == "decode")
 
-    def _couple(self) -> None:
-        """Set up what connects replicas, and say whose steps may reach others."""
+    def _build(self, books: Callable[[Limits, "array[int]", Scheduler], Books]) -> list[Replica]:
+        """Make the replicas, and say what others hear of them."""
+        deployment, hand_off = self.deployment, self.deployment.hand_off
+        watched = (
+            self.traffic.closed or deployment.abandonment is not None or self.workload.leave_s is not None
+        )
+        effects = Effects(
+            ended=self._ended if watched else None,
+            prompt_done=self._prompt_done if deployment.disaggregated else None,
+            last_chunk=self._last_chunk if hand_off is not None and hand_off.layers else None,
+            idle=self._idle if any(pool.scaling is not None for pool in deployment.pools) else None,
+            load_fell=self._load_fell if deployment.replicas > FEW else None,
+            every_step=(self.traffic.closed and deployment.replicas > 1) or self._switching,
+        )
+        replicas: list[Replica] = []
+        for pool in deployment.pools:
+            for place in range(pool.places):
+                replica = Replica(
+                    self.clock,
+                    pool.scheduler,
+                    SlowableCost(pool.cost) if deployment.faults.events else pool.cost,
+                    partial(books, pool.limits, self.traffic.rows),
+                    effects,
+                    index=len(replicas),
+                    role=pool.role,
+                    state=ReplicaState.SERVING if place < pool.replicas else ReplicaState.ABSENT,
+                )
+                replicas.append(replica)
+        return replicas
+
+    @property
+    def _switching(self) -> bool:
+        """Whether replicas may change their roles."""
+        return self.deployment.roles is not None and self.deployment.roles.interval_s < math.inf
+
+    def _connect(self) -> None:
+        """Set up what connects replicas."""
         deployment, seed = self.deployment, self.deployment.seed
-        closed = self.traffic.closed
-        switching = deployment.roles is not None and deployment.roles.interval_s < math.inf
-        watched = closed or deployment.abandonment is not None or self.workload.leave_s is not None
         migration = deployment.migration
         migrating = migration is not None and migration.interval_s < math.inf
         if deployment.disaggregated or migrating:
@@ -136,21 +174,19 @@ class Cluster:
             assert self.courier is not None
             choose = partial(self._choose, rule.router, draws(seed, "hand_off"))
             self.hand_offs = HandOffs(rule, self.courier, lambda: self._decoders, choose)
-        for each in self.replicas:
-            each.couples = (closed and len(self.replicas) > 1) or switching or each.role == "prefill"
-            if watched:
-                each.on_end = self._ended
-            if self.hand_offs is not None:
-                each.on_hand_off = partial(self.hand_offs.offer, source=each)
-                if self.hand_offs.rule.layers:
-                    each.on_last_chunk = partial(self.hand_offs.look_ahead, each)
-            each.listen()
+        self._departures = Departures(
+            self.clock, deployment.abandonment, lambda job: job in self._stranded, self._leave
+        )
+        self._recovery = Recovery(
+            deployment.faults.retries, self.courier, self.hand_offs,
+            place=self._place, refuse=self._refuse, leave=self._leave, call_off=self._call_off,
+        )  # fmt: skip
         if migrating:
             assert migration is not None
             assert self.courier is not None
             migrations = self.migrations = Migrations(migration, self.courier, self._movable)
             self._ticker.every(migration.interval_s, lambda: migrations.look(self.clock.now))
-        if switching:
+        if self._switching:
             assert deployment.roles is not None
             self._ticker.every(deployment.roles.interval_s, self._switch_roles)
         if deployment.faults.any:
@@ -166,7 +202,25 @@ class Cluster:
     def _going_on(self) -> bool:
         """Whether any replica computes, or any KV cache is sent."""
         flows = 0 if self.courier is None else self.courier.fabric.active_flows
-        return not self.over() and (flows > 0 or any(each.up and not each.asleep for each in self.replicas))
+        return not self.over() and (
+            flows > 0 or any(each.state.up and not each.asleep for each in self.replicas)
+        )
+
+    # What replicas tell
+
+    def _prompt_done(self, job: Job, replica: Replica) -> None:
+        assert self.hand_offs is not None
+        self.hand_offs.offer(job, replica)
+
+    def _last_chunk(self, replica: Replica, jobs: Sequence[Job], start_s: float, end_s: float) -> None:
+        assert self.hand_offs is not None
+        self.hand_offs.look_ahead(replica, jobs, start_s, end_s)
+
+    def _idle(self, replica: Replica, now_s: float) -> None:
+        self.autoscalers.idle(replica, now_s)
+
+    def _load_fell(self, replica: Replica) -> None:
+        (self._decoders if replica.role == "decode" else self._entrances).load_fell(replica)
 
     def _movable(self) -> Sequence[Replica]:
         """Replicas between which requests may migrate."""
@@ -196,10 +250,8 @@ class Cluster:
             if request.leave_s == request.leave_s:  # not NaN
                 # Where a closed loop delays the arrival, the departure comes as much later.
                 leave_s = max(request.leave_s + (arrival_s - request.arrival_s), arrival_s)
-                leave = partial(self._leave, job, RequestState.ABANDONED_BY_USER)
-                self.clock.at(leave_s).callbacks.append(lambda _: leave())
-            if self.deployment.abandonment is not None:
-                self._watch(job)
+                self._departures.expect(job, leave_s)
+            self._departures.watch(job)
 
     def _place(self, job: Job, newly: bool = False) -> bool:
         """Bring a job to a replica; False if it was not let in."""
@@ -216,7 +268,7 @@ class Cluster:
                 return False
         hands_over = replica.role == "prefill"
         job._output_tokens = min(job._asked_tokens, job._generated + 1) if hands_over else job._asked_tokens
-        if replica in self.mine:
+        if replica.index in self.mine:
             replica.submit(job)
         return True
 
@@ -240,29 +292,6 @@ class Cluster:
         job.server = None
         if self.traffic.closed:
             self.traffic.answered(job.id, state, end_s + self.frontend_s)
-
-    def _delivered(self, job: Job) -> int:
-        undelivered = 0 if job.server is None else job.server.undelivered_tokens(job)
-        return job.generated_tokens - undelivered
-
-    def _watch(self, job: Job) -> None:
-        """Look at a job again when the system would drop it."""
-        abandonment = self.deployment.abandonment
-        assert abandonment is not None
-        tokens = self._delivered(job)
-        drop_s = abandonment.drop_s(job, tokens)
-        if drop_s < math.inf:
-
-            def look(_: object) -> None:
-                if job.server is None and job not in self._stranded:
-                    return
-                if self._delivered(job) > tokens:
-                    self._watch(job)
-                else:
-                    self._leave(job, RequestState.ABANDONED_BY_SYSTEM)
-
-            # After the step that may end at this very instant
-            self.clock.last_at(max(drop_s, self.clock.now)).callbacks.append(look)
 
     def _leave(self, job: Job, state: RequestState) -> None:
         """Take a job out, wherever it is."""
@@ -299,41 +328,13 @@ class Cluster:
             index = next(each.index for each in self.replicas if each is replica)
             side = self._entrances if self.replicas[index].role == "prefill" else self._decoders
             if len(side) > 1:
-                self.replicas[index].role = "decode" if side is self._entrances else "prefill"
+                self.replicas[index].take_role("decode" if side is self._entrances else "prefill")
                 self._place_roles()
 
     def _crash(self, replica: Replica) -> None:
-        replica.up = False
+        replica.move(replica.state.crashed())
         self._place_roles()
-        halted = [] if self.courier is None else self.courier.touching(replica)
-        for transfer in halted:
-            self._call_off(transfer.job)
-        jobs = replica.crash()
-        for job in jobs:
-            self._call_off(job)
-        for transfer in halted:
-            job, source = transfer.job, transfer.source
-            if source is replica or job not in source.books.departing:
-                continue
-            if transfer.kind == "migration":
-                assert self.courier is not None
-                self.courier.stay(job, source)
-            elif self._may_retry(job):
-                assert self.hand_offs is not None
-                self.hand_offs.offer(job, source)
-            else:
-                self._leave(job, RequestState.FAILED)
-        for job in sorted(jobs, key=lambda job: job.id):
-            job.server = None
-            if self._may_retry(job):
-                self._place(job)
-            else:
-                self._refuse(job, RequestState.FAILED)
-
-    def _may_retry(self, job: Job) -> bool:
-        """Count one more crash that hit a request; False if it is one too many."""
-        self._crashes[job] = self._crashes.get(job, 0) + 1
-        return self._crashes[job] <= self.deployment.faults.retries
+        self._recovery.crash(replica)
 
     def _reopen(self) -> None:
         """Others take requests than before: find places for those that had none."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from simulator.cluster.deployment import Fault, Faults
 from simulator.replica.cost import CostModel, StepShape
 from simulator.replica.replica import Replica
+from simulator.replica.state import ReplicaState
 
 if TYPE_CHECKING:
     from simulator.clock import Clock
@@ -75,7 +76,7 @@ class FaultInjector:
         index = fault.replica
         if fault.kind == "crash":
             self._down[index] += 1
-            if self._down[index] == 1 and self.replicas[index].up:
+            if self._down[index] == 1 and self.replicas[index].state.up:
                 self.crash(self.replicas[index])
         else:
             (self._slowed if fault.kind == "slow" else self._thin)[index].append(fault.factor)
@@ -86,8 +87,11 @@ class FaultInjector:
         if fault.kind == "crash":
             self._down[index] -= 1
             replica = self.replicas[index]
-            if self._down[index] == 0 and not (replica.up or replica.released):  # it may have gone meanwhile
-                replica.up = True
+            gone = (
+                replica.state is ReplicaState.ABSENT or replica.state.up
+            )  # released, or another took its place
+            if self._down[index] == 0 and not gone:
+                replica.move(replica.state.repaired())
                 self.reopen()
         else:
             (self._slowed if fault.kind == "slow" else self._thin)[index].remove(fault.factor)

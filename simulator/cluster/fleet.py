@@ -1,7 +1,6 @@
 """The replicas that a router chooses from, with the least loaded of them at hand."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from functools import partial
 from heapq import heapify, heappop, heappush, heapreplace
 from math import inf
 from typing import overload
@@ -33,8 +32,6 @@ class Fleet(Sequence[Replica]):
         ] = []  # a heap: when a bound ends to hold, its place and number
         self._looks = [0] * len(self._replicas)  # of each place, the number of its last bound
         self._few = len(self._replicas) <= FEW
-        for place, replica in enumerate(self._replicas):
-            replica.on_lighter = None if self._few else partial(_lighter, place, self._bounds, self._heap)
 
     def least_loaded(self) -> int:
         """Return the place of the replica with the fewest outstanding tokens, the first of equals."""
@@ -46,7 +43,7 @@ class Fleet(Sequence[Replica]):
         while until and until[0][0] <= now_s:
             _, place, look = heappop(until)
             if look == looks[place]:
-                _lighter(place, bounds, heap)
+                self._forget(place)
         while True:  # each turn drops a stale entry or makes a bound exact
             bound, place = heap[0]
             if bound != bounds[place]:
@@ -61,6 +58,18 @@ class Fleet(Sequence[Replica]):
             if tokens == bound:
                 return place
             heapreplace(heap, (tokens, place))
+
+    def load_fell(self, replica: Replica) -> None:
+        """A replica may have fewer tokens than it had."""
+        place = self._places.get(id(replica))
+        if place is not None:
+            self._forget(place)
+
+    def _forget(self, place: int) -> None:
+        """Nothing is known of a replica's load any more."""
+        if self._bounds[place]:
+            self._bounds[place] = 0
+            heappush(self._heap, (0, place))
 
     def place(self, replica: object) -> int | None:
         """Return where a replica is; None if it is not here."""
@@ -78,10 +87,3 @@ class Fleet(Sequence[Replica]):
 
     def __iter__(self) -> Iterator[Replica]:
         return iter(self._replicas)
-
-
-def _lighter(place: int, bounds: list[int], heap: list[tuple[int, int]]) -> None:
-    """A replica may have fewer tokens than it had."""
-    if bounds[place]:
-        bounds[place] = 0
-        heappush(heap, (0, place))

@@ -115,7 +115,7 @@ def _work(cluster: Cluster, mine: range, play: Play, pipe: "Connection", stop: A
     """Play some of the replicas and send what came of it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the first process hears it and says what to do
     try:
-        cluster.mine = [cluster.replicas[index] for index in mine]
+        cluster.mine = mine
         interrupted, stalled = play(cluster, lambda now_s, done, _: pipe.send((now_s, done)), stop.is_set)
         cluster.close()
         records = {index: cluster.replicas[index].recorded for index in mine}

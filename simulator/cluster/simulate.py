@@ -5,10 +5,8 @@ cost model or policy of its own starts here.
 """
 
 import time
-from array import array
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 
@@ -16,7 +14,6 @@ from simulator.clock import Clock
 from simulator.cluster.autoscaler import scaling_table
 from simulator.cluster.cluster import Cluster
 from simulator.cluster.deployment import Deployment
-from simulator.cluster.faults import SlowableCost
 from simulator.cluster.shards import can_be_split, play_split
 from simulator.errors import StallError
 from simulator.replica.books import Books
@@ -24,7 +21,6 @@ from simulator.replica.limits import Limits
 from simulator.replica.policy import Scheduler
 from simulator.replica.prefix_cache import CachingBooks, Content
 from simulator.replica.radix_cache import RadixBooks
-from simulator.replica.replica import Replica
 from simulator.results.recorded import ending_rows
 from simulator.results.tables import TIMING, Columns, Life, Tables, request_table, step_table, transfer_table
 from simulator.results.tokens import Delay, collect, left_early_s
@@ -79,18 +75,11 @@ def assemble(workload: Workload, deployment: Deployment) -> Cluster:
     clock = Clock()
     if deployment.horizon_s is not None:
         clock.stop_at(deployment.horizon_s)
-    rows = array("q")  # of the requests as they arrive; the cluster fills it
-    replicas: list[Replica] = []
-    faulty = bool(deployment.faults.events)
-    for pool in deployment.pools:
-        for place in range(pool.places):
-            cost = SlowableCost(pool.cost) if faulty else pool.cost
-            replica = Replica(clock, pool.scheduler, cost, partial(books_for, pool.limits, workload, rows))
-            replica.index, replica.role = len(replicas), pool.role
-            replica.up = place < pool.replicas
-            replica.released = not replica.up
-            replicas.append(replica)
-    return Cluster(clock, workload, deployment, replicas, rows)
+
+    def books(limits: Limits, rows: Sequence[int], policy: Scheduler) -> Books:
+        return books_for(limits, workload, rows, policy)
+
+    return Cluster(clock, workload, deployment, books)
 
 
 def unfold(cluster: Cluster, keep_steps: bool = True) -> tuple[Tables, float]:

@@ -33,15 +33,13 @@ class Request(NamedTuple):
 class Traffic:
     """Delivers the requests of a workload: open loop, a number of clients, or sessions.
 
-    Requests are numbered in the order in which they arrive; ``rows`` are theirs in the workload.
+    Requests are numbered in the order in which they arrive; ``rows`` are theirs in the workload, so far.
     """
 
-    def __init__(
-        self, clock: Clock, workload: Workload, rows: "array[int]", deliver: Callable[..., None]
-    ) -> None:
+    def __init__(self, clock: Clock, workload: Workload, deliver: Callable[..., None]) -> None:
         """``deliver(request, number, arrival_s)`` is called when a request arrives."""
         self.clock = clock
-        self.rows = rows
+        self.rows = array("q")
         self.arrived = 0
         self.workload = workload
         self._arrival_s = array("d")

@@ -6,7 +6,7 @@ Nothing is predicted, so nothing is taken back. Only where the ends of its steps
 """
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from itertools import islice
 from math import inf, nextafter
 from typing import Literal
@@ -17,10 +17,14 @@ from simulator.clock import Clock
 from simulator.errors import StallError
 from simulator.replica.books import NOBODY, Books
 from simulator.replica.cost import CostModel
+from simulator.replica.effects import NO_EFFECTS, Effects
 from simulator.replica.policy import Scheduler
 from simulator.replica.records import Records
 from simulator.replica.request import Job, RequestState
+from simulator.replica.state import NEXT, ReplicaState
 from simulator.replica.view import View
+
+Role = Literal["both", "prefill", "decode"]
 
 # Steps without a single new token that are always allowed; beyond them as many again as there are
 # tokens outstanding, because a step that makes progress computes at least one.
@@ -39,23 +43,20 @@ class Replica(View):
         policy: Callable[[], Scheduler],
         cost: CostModel,
         books: Callable[[Scheduler], Books],
+        effects: Effects = NO_EFFECTS,
+        *,
+        index: int = 0,
+        role: Role = "both",
+        state: ReplicaState = ReplicaState.SERVING,
     ) -> None:
-        """Have nothing to do until the first job is submitted."""
+        """Have nothing to do until the first job is submitted; ``index`` is its number in the cluster."""
         self.clock = clock
-        self.couples = False  # whether the end of any of its steps may reach others
         self.cost = cost
-        self.past: list[Records] = []  # of the lives before each crash
-        self.index = 0  # in its cluster
-        self.up = True
-        self.released = False  # has gone, or not come
-        self.on_idle: Callable[[float], None] = lambda now_s: None  # told when there is nothing left to do
-        self.on_end: Callable[[Job, RequestState, float], None] | None = None  # told of every end
-        self.on_hand_off: Callable[[Job], None] | None = None  # told whose part here is done
-        # told of the jobs whose part here a planned step completes, when it begins and when it ends
-        self.on_last_chunk: Callable[[Sequence[Job], float, float], None] | None = None
-        self.on_lighter = None
-        self._role: Literal["both", "prefill", "decode"] = "both"
-        self._draining = False
+        self.effects = effects
+        self.index = index
+        self.state = state
+        self.past: list[Records] = []  # of the incarnations before each crash
+        self._role: Role = role
         self._new_policy, self._new_books = policy, books
         self._begin_anew()
 
@@ -66,7 +67,8 @@ class Replica(View):
         self._books = self._new_books(self.policy)
         self._books.price = self.cost.step_s
         self._books.decode_piece = getattr(self.cost, "decode_piece", None)
-        self.listen()
+        self._books.on_end = self.effects.ended
+        self._books.on_hand_off = self._prompt_done
         self.in_flight = deque()
         self._now_s = 0.0  # when it plans next, or planned last
         self.busy_until_s = 0.0  # when the last planned step ends
@@ -76,10 +78,9 @@ class Replica(View):
         self._timer: Event | None = None
         self._due_s = inf
 
-    def listen(self) -> None:
-        """Have the books tell what ``on_end`` and ``on_hand_off`` are to hear."""
-        self._books.on_end = self.on_end
-        self._books.on_hand_off = self.on_hand_off
+    def _prompt_done(self, job: Job) -> None:
+        assert self.effects.prompt_done is not None
+        self.effects.prompt_done(job, self)
 
     # What others do to it
 
@@ -102,7 +103,7 @@ class Replica(View):
         jobs = books.crash(self.clock.now, ticks, len(self.in_flight))
         self.past.append(books.records)
         self._begin_anew()
-        self.on_idle(self.clock.now)
+        self._rest(self.clock.now)
         return jobs
 
     def wake(self) -> None:
@@ -127,41 +128,39 @@ class Replica(View):
             self.run_until(self.clock.ended_before(self.index))
 
     @property
-    def role(self) -> Literal["both", "prefill", "decode"]:
+    def role(self) -> Role:
         """What it computes of a request."""
         return self._role
 
-    @role.setter
-    def role(self, role: Literal["both", "prefill", "decode"]) -> None:
+    def take_role(self, role: Role) -> None:
+        """Compute something else of the requests to come."""
         self._role = role
         self.catch_up()
         self._set_timer(self.next_effect_s())
 
-    @property
-    def draining(self) -> bool:
-        """Whether it goes when it has no more requests."""
-        return self._draining
-
-    @draining.setter
-    def draining(self, draining: bool) -> None:
-        self._draining = draining
-        self.catch_up()
-        self._set_timer(self.next_effect_s())
+    def move(self, state: ReplicaState) -> None:
+        """Go over to a state, the one place where that happens."""
+        assert state in NEXT[self.state], f"replica {self.index} cannot be {state} after {self.state}"
+        self.state = state
+        if state.up:
+            self.catch_up()
+            self._set_timer(self.next_effect_s())
 
     # When others have to look
 
     def next_effect_s(self) -> float:
         """Return a lower bound of when the end of a step can reach others; infinite if none can."""
-        books, in_flight = self._books, self.in_flight
-        watched = self.on_end is not None
-        if not (self.couples or watched or self._draining or books.claims or books.detaching):
+        books, in_flight, effects = self._books, self.in_flight, self.effects
+        watched, draining = effects.ended is not None, self.state is ReplicaState.DRAINING
+        coupled = watched or draining or effects.every_step or self._role == "prefill"
+        if not (coupled or books.claims or books.detaching):
             return inf
         if self._to_plan:
             return self._now_s
         if not in_flight:
             return inf
         first_s: float = in_flight[0][0]
-        if books.claims or books.detaching or self.on_last_chunk is not None:
+        if books.claims or books.detaching or effects.last_chunk is not None:
             return first_s
         if watched and (books.doors or books.waiting or books.swapped):
             return first_s
@@ -247,7 +246,7 @@ class Replica(View):
                 self._plan(time_s)
                 if not in_flight:
                     self._running = False
-                    self.on_idle(self._now_s)
+                    self._rest(self._now_s)
                     return True
             if not in_flight or in_flight[0][0] >= time_s:
                 break
@@ -270,7 +269,7 @@ class Replica(View):
             and books.steady(in_flight[0][1] if in_flight else NOBODY)
         ):
             self._fast_forward(self.busy_until_s if in_flight else now_s, time_s, self._spare_blocks)
-        running, waiting, shape = books.running, books.waiting, books.shape
+        running, waiting, shape, effects = books.running, books.waiting, books.shape, self.effects
         while len(in_flight) < depth and (
             running or waiting or books.swapped or books.seatless or books.claims
         ):
@@ -293,10 +292,10 @@ class Replica(View):
             completing = books.advance()
             in_flight.append((end_s, completing, ticks))
             self.busy_until_s = end_s
-            if self.on_lighter is not None and (completing or lighter or books.changed):
-                self.on_lighter()
-            if completing and self.on_last_chunk is not None:
-                self.on_last_chunk(completing, start_s, end_s)
+            if effects.load_fell is not None and (completing or lighter or books.changed):
+                effects.load_fell(self)
+            if completing and effects.last_chunk is not None:
+                effects.last_chunk(self, completing, start_s, end_s)
             if books.fruitless_steps > FRUITLESS_STEPS:
                 self._watch()
 
@@ -313,9 +312,17 @@ class Replica(View):
             if pipelined and steps > 1:
                 in_flight[0] = begun_s, NOBODY, True
             in_flight.append((end_s, completing, True))
-            if completing and self.on_lighter is not None:
-                self.on_lighter()
+            if completing and self.effects.load_fell is not None:
+                self.effects.load_fell(self)
         self.busy_until_s = end_s
+
+    def _rest(self, now_s: float) -> None:
+        if self.effects.idle is not None:
+            self.effects.idle(self, now_s)
+
+    def _load_fell(self) -> None:
+        assert self.effects.load_fell is not None
+        self.effects.load_fell(self)
 
     def _watch(self) -> None:
         """Turn a livelock into an error: steps that go on without ever producing a token.

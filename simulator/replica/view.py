@@ -2,13 +2,14 @@
 
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 
 from simulator.clock import Clock
 from simulator.replica.books import Books
 from simulator.replica.cost import CostModel, StepShape
+from simulator.replica.effects import Effects
 from simulator.replica.records import RUN_COLUMNS, STEP_COLUMNS, Records
-from simulator.replica.request import Job, RequestState
+from simulator.replica.request import Job
 
 
 class View(ABC):
@@ -19,8 +20,7 @@ class View(ABC):
     cost: CostModel
     # end, completed jobs and whether the decode group ticks, of the steps that are planned and have not ended
     in_flight: deque[tuple[float, Sequence[Job], bool]]
-    on_lighter: Callable[[], None] | None  # told when its outstanding tokens may have become fewer
-    on_end: Callable[[Job, RequestState, float], None] | None
+    effects: Effects
     _books: Books
     _to_plan: bool
     _running: bool
@@ -28,6 +28,9 @@ class View(ABC):
     @abstractmethod
     def catch_up(self) -> None:
         """Be where the clock is."""
+
+    @abstractmethod
+    def _load_fell(self) -> None: ...
 
     @abstractmethod
     def _set_timer(self, due_s: float) -> None: ...
@@ -57,9 +60,9 @@ class View(ABC):
     def books(self) -> Books:
         """Its queues and KV blocks as they are at this moment, for others to look at and to change."""
         self.catch_up()
-        if self.on_lighter is not None:
-            self.on_lighter()
-        if self.on_end is not None and self.in_flight and not self._running:
+        if self.effects.load_fell is not None:
+            self._load_fell()
+        if self.effects.ended is not None and self.in_flight and not self._running:
             self._set_timer(self.in_flight[0][0])
         return self._books
 

@@ -16,7 +16,7 @@ class Server:
     clock = Clock()
 
     def __init__(self):
-        self.tokens, self.looks, self.on_lighter = 0, 0, None
+        self.tokens, self.looks = 0, 0
 
     @property
     def outstanding_tokens(self):
@@ -34,8 +34,8 @@ def test_the_heap_says_what_looking_at_all_says(replicas, changes):
     for number, change in changes:
         server = servers[number % replicas]
         server.tokens = max(0, server.tokens + change)
-        if change < 0 and server.on_lighter is not None:
-            server.on_lighter()
+        if change < 0:
+            fleet.load_fell(server)
         assert least_loaded(fleet) == least_loaded(list(servers))
     assert place_of(servers[-1], fleet) == place_of(servers[-1], list(fleet)) == replicas - 1
     assert place_of(Server(), fleet) is place_of(Server(), servers) is None
@@ -53,6 +53,6 @@ def test_few_are_looked_at_however_many_there_are():
             chosen.tokens += 100 + turn % 7
             if turn % 3 == 0:
                 chosen.tokens -= 150 if chosen.tokens > 150 else 0
-                chosen.on_lighter()
+                fleet.load_fell(chosen)
         looks[replicas] = sum(server.looks for server in servers)
     assert looks[1000] < 1.5 * looks[FEW + 2]

@@ -1,0 +1,58 @@
+"""Requests that leave before they are complete: their clients give up, or the system drops them."""
+
+import math
+from collections.abc import Callable
+
+from simulator.clock import Clock
+from simulator.cluster.policy import Abandonment
+from simulator.replica.request import Job, RequestState
+
+
+class Departures:
+    """Has requests leave at the time that their clients or the abandonment policy set."""
+
+    def __init__(
+        self,
+        clock: Clock,
+        policy: Abandonment | None,
+        waits: Callable[[Job], bool],
+        leave: Callable[[Job, RequestState], None],
+    ) -> None:
+        """``waits`` says whether a request waits for a replica to take it; ``leave`` takes one out."""
+        self.clock = clock
+        self.policy = policy
+        self._waits = waits
+        self._leave = leave
+
+    def expect(self, job: Job, leave_s: float) -> None:
+        """Let a client give up at a time."""
+
+        def give_up(_: object) -> None:
+            self._leave(job, RequestState.ABANDONED_BY_USER)
+
+        self.clock.at(leave_s).callbacks.append(give_up)
+
+    def watch(self, job: Job) -> None:
+        """Look at a request again when the system would drop it."""
+        if self.policy is None:
+            return
+        tokens = delivered(job)
+        drop_s = self.policy.drop_s(job, tokens)
+        if drop_s < math.inf:
+
+            def look(_: object) -> None:
+                if job.server is None and not self._waits(job):
+                    return
+                if delivered(job) > tokens:
+                    self.watch(job)
+                else:
+                    self._leave(job, RequestState.ABANDONED_BY_SYSTEM)
+
+            # After the step that may end at this very instant
+            self.clock.last_at(max(drop_s, self.clock.now)).callbacks.append(look)
+
+
+def delivered(job: Job) -> int:
+    """Return how many tokens of a request have been computed by steps that have ended."""
+    undelivered = 0 if job.server is None else job.server.undelivered_tokens(job)
+    return job.generated_tokens - undelivered

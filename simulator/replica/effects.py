@@ -1,0 +1,31 @@
+"""What a replica tells others: one argument of its constructor."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from simulator.replica.request import Job, RequestState
+
+if TYPE_CHECKING:
+    from simulator.replica.replica import Replica
+
+
+@dataclass(frozen=True)
+class Effects:
+    """Functions that are called when something happens at a replica; None: nothing depends on it.
+
+    A replica whose step ends reach others has a timer in the clock; one without effects is computed when looked at.
+    """
+
+    ended: Callable[[Job, RequestState, float], None] | None = None  # a request has reached a final state
+    prompt_done: Callable[[Job, "Replica"], None] | None = (
+        None  # a prefill replica's part of a request is done
+    )
+    # a planned step completes these jobs' parts here; when it starts and when it ends
+    last_chunk: Callable[["Replica", Sequence[Job], float, float], None] | None = None
+    idle: Callable[["Replica", float], None] | None = None  # nothing is left to do
+    load_fell: Callable[["Replica"], None] | None = None  # its outstanding tokens may have become fewer
+    every_step: bool = False  # whether the end of any step may reach others
+
+
+NO_EFFECTS = Effects()
