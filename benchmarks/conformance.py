@@ -27,9 +27,10 @@ from simulator.cluster.simulate import assemble, unfold
 from simulator.errors import StallError
 from simulator.policy import Scheduler
 from simulator.replica.cost import StepShape
+from simulator.replica.job import Job
 from simulator.replica.limits import Limits
 from simulator.replica.replica import Replica
-from simulator.replica.request import Job, RequestState
+from simulator.replica.request import RequestState
 from simulator.workload.workload import Workload
 
 SHIPPED = Path(__file__).parent / "recordings"
@@ -57,11 +58,11 @@ class Probe:
     """Looks over the shoulder of a replica's books and writes each step down as the recordings do."""
 
     def __init__(self, replica: Replica, order: "Order") -> None:
-        self.books, self.order = replica.books, order
+        self.engine, self.order = replica.engine, order
         self.policy: Any = replica.policy
         self.rows: list[dict[str, Any]] = []
         self.unfinished_rows: list[dict[str, Any]] = []
-        books = type(self.books)
+        books = type(self.engine)
         probe = self
 
         class Watched(books):  # type: ignore[valid-type, misc]
@@ -75,7 +76,7 @@ class Probe:
                 probe.ended = self.records.ends
                 super().open(now_s)
 
-            def steady(self, completing: object) -> bool:
+            def only_decodes(self, completing: object) -> bool:
                 return False  # every step is to be seen
 
             def advance(self) -> Sequence[Job]:
@@ -90,16 +91,14 @@ class Probe:
         self.before: dict[Job, None] = {}
         self.was_swapped: dict[Job, None] = {}
         self.ended = 0
-        self.books.__class__ = Watched
+        self.engine.__class__ = Watched
 
     def planned(self) -> None:
-        books = self.books
+        books = self.engine
         entries = [
-            (job, 1, job.computed_tokens)
-            for job in books.running
-            if books.ticks and job._decoding is not None
+            (job, 1, job.computed_tokens) for job in books.running if books.ticks and job.group is not None
         ]
-        entries += [(job, tokens, job._computed) for job, tokens in books._chunks.items()]
+        entries += [(job, tokens, job.computed) for job, tokens in books.chunks.items()]
         entries.sort(key=lambda entry: self.order(self, *entry))
         swapped_in = [job.id for job in self.was_swapped if job in books.running]
         ended = books.records.rows("ended")[:, self.ended :].T.tolist()
@@ -119,7 +118,7 @@ class Probe:
         self.unfinished_rows.append(row)
 
     def retired(self, completing: Sequence[Job], end_s: float) -> None:
-        books, row = self.books, self.unfinished_rows.pop(0)
+        books, row = self.engine, self.unfinished_rows.pop(0)
         row["finished"] = sorted(job.id for job in completing)
         row["free_after_step"] = books.free_blocks
         row["n_running"] = len(books.running)

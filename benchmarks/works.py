@@ -165,7 +165,7 @@ def pair(prepared: Prepared) -> Pair:
     gc.collect()
     cluster = prepared.cluster()
     engine_s = cpu_s(lambda: play(cluster))
-    steps = sum(server.books.step for server in cluster.replicas)
+    steps = sum(server.engine.step for server in cluster.replicas)
     start = time.process_time()
     iterations = prepared.loop()[1]
     return Pair(engine_s, time.process_time() - start, steps, iterations)

@@ -13,9 +13,8 @@ from simulator.cluster.policy import (
     place_of,
 )
 from simulator.replica.cost import StepShape
-from simulator.replica.ledger import Ledger
-from simulator.replica.policy import ReplicaView, Scheduler
-from simulator.replica.request import Job
+from simulator.replica.job import Job
+from simulator.replica.policy import Ledger, ReplicaView, Scheduler
 from simulator.results.delivery import Delivery
 
 __all__ = [

@@ -1,9 +1,9 @@
 """A replica under SGLang's policy that the tests step by hand."""
 
 from policies.scheduling.sglang import Sglang
-from simulator.cluster.simulate import books_for
+from simulator.cluster.simulate import engine_for
 from simulator.replica.limits import Limits
-from simulator.replica.request import Job
+from simulator.testing import new_job
 from simulator.workload.workload import Workload
 
 
@@ -24,22 +24,22 @@ class Server:
             output_stream=None if segments is None else range(1000, 1000 + n),
         )
         limits = Limits(seqs, budget, 10_000, kv // page, page, strict_engine=strict)
-        self.books = books_for(limits, traffic, range(10**6), self.policy)
+        self.engine = engine_for(traffic, limits, self.policy)
         self.jobs = []
         self.now_s = 0.0
 
     def arrive(self, prompt, output, max_tokens=None, priority=0):
-        job = Job(len(self.jobs), self.now_s, prompt, output, max_tokens or output, priority)
+        job = new_job(len(self.jobs), self.now_s, prompt, output, max_tokens, priority=priority)
         self.jobs.append(job)
-        self.books.submit(job)
+        self.engine.submit(job)
         return job
 
     def step(self):
         """Run a step; return the tokens extended by request, and how many decoded."""
-        books = self.books
+        books = self.engine
         books.open(self.now_s)
         self.policy.plan(books)
-        extended = {job.id: tokens for job, tokens in books._chunks.items()}
+        extended = {job.id: tokens for job, tokens in books.chunks.items()}
         decoded = books.shape.decode_seqs
         completing = books.advance()
         self.now_s += 1.0
@@ -54,7 +54,7 @@ class Server:
         return self.policy._batch.ratio
 
     def waiting(self):
-        return [job.id for job in self.books.waiting]
+        return [job.id for job in self.engine.waiting]
 
 
 def crowd(server, *lengths):

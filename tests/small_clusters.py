@@ -101,7 +101,7 @@ def used_blocks(requests, deployment, replica, moments):
     seen = []
 
     def look(cluster):
-        books = cluster.replicas[replica].books
+        books = cluster.replicas[replica].engine
         seen.append(books.total_blocks - books.free_blocks)
 
     serve(requests, deployment, dict.fromkeys(moments, look))

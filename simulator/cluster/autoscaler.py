@@ -23,8 +23,8 @@ from simulator.cluster.policy import PoolView
 from simulator.cluster.ticker import Ticker
 from simulator.cluster.traffic import Traffic
 from simulator.errors import InputError
+from simulator.replica.job import Job
 from simulator.replica.replica import Replica
-from simulator.replica.request import Job
 from simulator.replica.state import ReplicaState
 
 SCALING_COLUMNS = ("ordered_s", "billed_from_s", "ready_s", "draining_s", "released_s")

@@ -2,7 +2,6 @@
 
 import math
 import random
-from array import array
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import islice
@@ -20,14 +19,13 @@ from simulator.cluster.migrations import Migrations
 from simulator.cluster.policy import Router
 from simulator.cluster.recovery import Recovery
 from simulator.cluster.ticker import Ticker
-from simulator.cluster.traffic import Request, Traffic
+from simulator.cluster.traffic import Traffic
 from simulator.errors import InputError
-from simulator.replica.books import Books
 from simulator.replica.effects import Effects
-from simulator.replica.limits import Limits
-from simulator.replica.policy import Scheduler
+from simulator.replica.engine import Engine
+from simulator.replica.job import Job, JobState
 from simulator.replica.replica import Replica
-from simulator.replica.request import Job, RequestState
+from simulator.replica.request import Request, RequestState
 from simulator.replica.state import ReplicaState
 from simulator.rng import draws
 from simulator.workload.workload import Workload
@@ -43,11 +41,11 @@ class Cluster:
         clock: Clock,
         workload: Workload,
         deployment: Deployment,
-        books: Callable[[Limits, "array[int]", Scheduler], Books],
+        engine: Callable[..., Engine],
     ) -> None:
         """Build the replicas of the deployment's pools and start the arrivals.
 
-        ``books`` makes a replica's books; it is also given the workload's rows of the requests that have arrived.
+        ``engine(limits, policy, **parts)`` makes a replica's engine.
         """
         self.clock = clock
         self.workload = workload
@@ -63,7 +61,7 @@ class Cluster:
         self._stranded: list[Job] = []  # no replica is up that takes requests
         self._ticker = Ticker(clock, self._going_on)
         self.traffic = Traffic(clock, workload, self._deliver)
-        self.replicas = self._build(books)
+        self.replicas = self._build(engine)
         self._intake = Intake(workload, deployment, self.replicas)
         self._place_roles()
         self._connect()
@@ -95,7 +93,7 @@ class Cluster:
         """The simulation is over: settle what is recorded."""
         if not self.closed:
             for each in self.replicas:
-                each.books.close(len(each.in_flight))
+                each.engine.close(len(each.in_flight))
             self.closed = True
 
     def advance(self, events: int) -> bool:
@@ -126,7 +124,7 @@ class Cluster:
         self._entrances = Fleet(each for each in up if each.role != "decode")
         self._decoders = Fleet(each for each in up if each.role == "decode")
 
-    def _build(self, books: Callable[[Limits, "array[int]", Scheduler], Books]) -> list[Replica]:
+    def _build(self, engine: Callable[..., Engine]) -> list[Replica]:
         """Make the replicas, and say what others hear of them."""
         deployment, hand_off = self.deployment, self.deployment.hand_off
         watched = (
@@ -147,7 +145,7 @@ class Cluster:
                     self.clock,
                     pool.scheduler,
                     SlowableCost(pool.cost) if deployment.faults.events else pool.cost,
-                    partial(books, pool.limits, self.traffic.rows),
+                    partial(engine, pool.limits),
                     effects,
                     index=len(replicas),
                     role=pool.role,
@@ -174,9 +172,7 @@ class Cluster:
             assert self.courier is not None
             choose = partial(self._choose, rule.router, draws(seed, "hand_off"))
             self.hand_offs = HandOffs(rule, self.courier, lambda: self._decoders, choose)
-        self._departures = Departures(
-            self.clock, deployment.abandonment, lambda job: job in self._stranded, self._leave
-        )
+        self._departures = Departures(self.clock, deployment.abandonment, self._leave)
         self._recovery = Recovery(
             deployment.faults.retries, self.courier, self.hand_offs,
             place=self._place, refuse=self._refuse, leave=self._leave, call_off=self._call_off,
@@ -267,7 +263,7 @@ class Cluster:
                 self._refuse(job, RequestState.REJECTED)
                 return False
         hands_over = replica.role == "prefill"
-        job._output_tokens = min(job._asked_tokens, job._generated + 1) if hands_over else job._asked_tokens
+        job.target_tokens = min(job.output_tokens, job.generated + 1) if hands_over else job.output_tokens
         if replica.index in self.mine:
             replica.submit(job)
         return True
@@ -284,30 +280,32 @@ class Cluster:
     # Ends
 
     def _refuse(self, job: Job, state: RequestState) -> None:
+        job.move(JobState.ENDED)
         self.refused.append((job.id, state, self.clock.now))
         self._ended(job, state, self.clock.now)
 
     def _ended(self, job: Job, state: RequestState, end_s: float) -> None:
         """A request has ended; whoever waited for its answer goes on as soon as he has it."""
-        job.server = None
+        job.replica = None
         if self.traffic.closed:
             self.traffic.answered(job.id, state, end_s + self.frontend_s)
 
     def _leave(self, job: Job, state: RequestState) -> None:
         """Take a job out, wherever it is."""
-        if job in self._stranded:
+        if job.state is JobState.UNPLACED:
             self._stranded.remove(job)
             self._refuse(job, state)
             return
-        server = job.server
-        if server is None:
+        replica = job.replica
+        if replica is None:
             return
         self._call_off(job)
-        if job in server.books.departing:
-            server.books.write_off(job, state, self.clock.now)
-            server.wake()
+        transfers = replica.engine.transfers
+        if job.state is JobState.SENDING:
+            transfers.end_in_transit(job, state, self.clock.now)
+            replica.wake()
         else:
-            server.leave(job, state)
+            replica.leave(job, state)
 
     def _call_off(self, job: Job) -> None:
         """A job does not go where it was to go."""

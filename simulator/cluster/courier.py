@@ -6,8 +6,8 @@ from typing import Literal
 from simulator.clock import Clock
 from simulator.cluster.deployment import Link
 from simulator.cluster.link import Fabric, Flow
+from simulator.replica.job import Job
 from simulator.replica.replica import Replica
-from simulator.replica.request import Job
 
 Kind = Literal["hand_off", "migration"]
 
@@ -69,17 +69,17 @@ class Courier:
         """The last byte is there: the job goes on at its destination."""
         job, source, destination = transfer.job, transfer.source, transfer.destination
         self._write(transfer, arrived=True)
-        source.books.let_go(job)
+        source.engine.transfers.sent(job)
         source.wake()
-        job.server = destination
-        job._output_tokens = job._asked_tokens
-        destination.books.receive(job)
+        job.replica = destination
+        job.target_tokens = job.output_tokens
+        destination.engine.transfers.receive(job)
         destination.wake()
 
     def stay(self, job: Job, source: Replica) -> None:
         """Let a departing job go on where it is, to its end."""
-        job._output_tokens = job._asked_tokens
-        source.books.take_back(job)
+        job.target_tokens = job.output_tokens
+        source.engine.transfers.keep(job)
         source.wake()
 
     def cancel(self, job: Job) -> None:
@@ -89,7 +89,7 @@ class Courier:
             if transfer.flow is not None:
                 self.fabric.cancel(transfer.flow)
             self._write(transfer, arrived=False)
-            transfer.destination.books.unreserve(job)
+            transfer.destination.engine.transfers.cancel(job)
             transfer.destination.wake()
 
     def touching(self, replica: Replica) -> Iterable[Transfer]:

@@ -5,7 +5,8 @@ from collections.abc import Callable
 
 from simulator.clock import Clock
 from simulator.cluster.policy import Abandonment
-from simulator.replica.request import Job, RequestState
+from simulator.replica.job import Job, JobState
+from simulator.replica.request import RequestState
 
 
 class Departures:
@@ -15,13 +16,11 @@ class Departures:
         self,
         clock: Clock,
         policy: Abandonment | None,
-        waits: Callable[[Job], bool],
         leave: Callable[[Job, RequestState], None],
     ) -> None:
-        """``waits`` says whether a request waits for a replica to take it; ``leave`` takes one out."""
+        """``leave`` takes a request out, wherever it is."""
         self.clock = clock
         self.policy = policy
-        self._waits = waits
         self._leave = leave
 
     def expect(self, job: Job, leave_s: float) -> None:
@@ -41,7 +40,7 @@ class Departures:
         if drop_s < math.inf:
 
             def look(_: object) -> None:
-                if job.server is None and not self._waits(job):
+                if job.state is JobState.ENDED:
                     return
                 if delivered(job) > tokens:
                     self.watch(job)
@@ -54,5 +53,5 @@ class Departures:
 
 def delivered(job: Job) -> int:
     """Return how many tokens of a request have been computed by steps that have ended."""
-    undelivered = 0 if job.server is None else job.server.undelivered_tokens(job)
+    undelivered = 0 if job.replica is None else job.replica.undelivered_tokens(job)
     return job.generated_tokens - undelivered

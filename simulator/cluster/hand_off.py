@@ -4,9 +4,10 @@ from collections.abc import Callable, Sequence
 
 from simulator.cluster.courier import Courier, Transfer
 from simulator.cluster.deployment import HandOff
-from simulator.replica.crossing import Claim
+from simulator.replica.job import Job, JobState
 from simulator.replica.replica import Replica
-from simulator.replica.request import Job, RequestState
+from simulator.replica.request import RequestState
+from simulator.replica.transfers import BlockRequest
 
 
 class HandOffs:
@@ -48,22 +49,22 @@ class HandOffs:
         if destination is source:  # it has changed its role
             self.courier.stay(job, source)
             return
-        books = destination.books
-        if books.blocks_to_receive(job) > books.total_blocks:
-            source.books.write_off(job, RequestState.FAILED, self.courier.clock.now)
-        elif not books.claims and books.reserve(job):
+        incoming = destination.engine.transfers
+        if incoming.blocks_to_receive(job) > destination.total_blocks:
+            source.engine.transfers.end_in_transit(job, RequestState.FAILED, self.courier.clock.now)
+        elif not incoming.requests and incoming.reserve(job):
             self._send(self.courier.begin("hand_off", job, source, destination))
         elif self.rule.when_full == "recompute":
-            source.books.let_go(job)
-            job._computed = 0
-            job._output_tokens = job._asked_tokens
-            job.reserved = False
+            source.engine.transfers.sent(job)
+            job.lose_cache()
+            job.target_tokens = job.output_tokens
+            job.move(JobState.UNPLACED)
             destination.submit(job)
         elif self.rule.when_full == "colocate":
             self.courier.stay(job, source)
         else:
             self.courier.begin("hand_off", job, source, destination)
-            books.claim(Claim(job, self.rule.when_full == "evict", self._granted))
+            incoming.request(BlockRequest(job, self.rule.when_full == "evict", self._granted))
             destination.wake()
 
     def forget(self, job: Job) -> None:
@@ -81,11 +82,11 @@ class HandOffs:
         """A step is planned that computes prompts to their ends: send their KV layer by layer meanwhile."""
         decoders = self.decoders()
         for job in completing:
-            if job._generated >= job._asked_tokens or not decoders:
+            if job.generated >= job.output_tokens or not decoders:
                 continue
             destination = self.choose(job, decoders)
-            books = destination.books
-            if destination is source or books.claims or not books.reserve(job):
+            incoming = destination.engine.transfers
+            if destination is source or incoming.requests or not incoming.reserve(job):
                 continue  # it is offered again when its prompt is computed
             transfer = self._early[job] = self.courier.begin("hand_off", job, source, destination)
             self._send_early(transfer, start_s, end_s)

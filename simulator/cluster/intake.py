@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 
 from simulator.cluster.deployment import Deployment
-from simulator.cluster.traffic import Request
+from simulator.replica.job import Job
 from simulator.replica.replica import Replica
-from simulator.replica.request import Job
+from simulator.replica.request import Request
 from simulator.workload.workload import Workload
 
 
@@ -26,17 +26,13 @@ class Intake:
         room = max(1, self._longest_tokens - request.prompt_tokens)
         max_tokens = min(self._max_tokens, room)
         return Job(
+            request,
             number,
             arrival_s,
-            request.prompt_tokens,
-            min(request.output_tokens, room),
-            max_tokens,
-            request.priority,
-            request.tenant,
-            request.session,
-            min(request.predicted_tokens, max_tokens),
-            self._pace_s,
-            self._allowance_s,
+            output_tokens=min(request.output_tokens, room),
+            max_tokens=max_tokens,
+            pace_s=self._pace_s,
+            allowance_s=self._allowance_s,
         )
 
     def never_fits(self, request: Request) -> bool:

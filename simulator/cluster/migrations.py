@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from simulator.cluster.courier import Courier, Transfer
 from simulator.cluster.policy import Migration, Move
+from simulator.replica.job import Job
 from simulator.replica.replica import Replica
-from simulator.replica.request import Job
 
 LAST_TOKENS = 16  # copied while the request stands still
 MOST_STAGES = 8  # after which it stands still for whatever is left
@@ -54,9 +54,10 @@ class Migrations:
         job, source, destination = move.job, replicas[move.source], replicas[move.destination]
         if source is destination or job in self.courier.under_way or not self._decodes(job, source):
             return
-        if any(each is job for each, _ in source.books.detaching):
+        if any(each is job for each, _ in source.engine.transfers.detaching):
             return
-        if destination.books.claims or not destination.books.reserve(job):
+        incoming = destination.engine.transfers
+        if incoming.requests or not incoming.reserve(job):
             return
         self._copies[job] = Copy(job.preemptions)
         self._copy(self.courier.begin("migration", job, source, destination))
@@ -76,15 +77,15 @@ class Migrations:
         assert transfer.flow is not None
         transfer.sent_bytes += transfer.flow.sent_bytes
         transfer.flow = None
-        job, source, books = transfer.job, transfer.source, transfer.destination.books
+        job, source, incoming = transfer.job, transfer.source, transfer.destination.engine.transfers
         copy = self._copies[job]
         gone = not self._decodes(job, source) or job.preemptions != copy.preemptions
-        if gone or not books.reserve(job):
+        if gone or not incoming.reserve(job):
             self.courier.cancel(job)
         elif job.computed_tokens - copy.tokens > LAST_TOKENS and copy.stages < MOST_STAGES:
             self._copy(transfer)
         else:
-            source.books.detach(job, self._stopped)
+            source.engine.transfers.detach(job, self._stopped)
             source.wake()
 
     def _stopped(self, job: Job, there: bool) -> None:
@@ -92,16 +93,16 @@ class Migrations:
         transfer = self.courier.under_way.get(job)
         if transfer is None:
             if there:  # called off meanwhile
-                self.courier.stay(job, job.server)
+                self.courier.stay(job, job.replica)
         elif not there:
             self.courier.cancel(job)
-        elif not transfer.destination.books.reserve(job):
+        elif not transfer.destination.engine.transfers.reserve(job):
             self.courier.cancel(job)
             self.courier.stay(job, transfer.source)
         else:
             in_flight = transfer.source.in_flight
             # With asynchronous scheduling a step with its last token here may still be under way.
-            ready_s = in_flight[-1][0] if in_flight else transfer.source.books.now_s
+            ready_s = in_flight[-1][0] if in_flight else transfer.source.engine.now_s
             self.courier.clock.at(ready_s).callbacks.append(lambda _: self._send_rest(transfer))
 
     def _send_rest(self, transfer: Transfer) -> None:
@@ -111,4 +112,4 @@ class Migrations:
 
     @staticmethod
     def _decodes(job: Job, source: Replica) -> bool:
-        return job in source.books.running and job._decoding is not None
+        return job in source.engine.running and job.group is not None

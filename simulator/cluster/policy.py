@@ -4,8 +4,8 @@ import random
 from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import NamedTuple, Protocol
 
+from simulator.replica.job import Job
 from simulator.replica.policy import ReplicaView
-from simulator.replica.request import Job
 
 
 def least_loaded(replicas: Sequence[ReplicaView]) -> int:

@@ -4,8 +4,9 @@ from collections.abc import Callable
 
 from simulator.cluster.courier import Courier
 from simulator.cluster.hand_off import HandOffs
+from simulator.replica.job import Job, JobState
 from simulator.replica.replica import Replica
-from simulator.replica.request import Job, RequestState
+from simulator.replica.request import RequestState
 
 
 class Recovery:
@@ -42,7 +43,7 @@ class Recovery:
             self._call_off(job)
         for transfer in halted:
             job, source = transfer.job, transfer.source
-            if source is replica or job not in source.books.departing:
+            if source is replica or job.state is not JobState.SENDING:
                 continue
             if transfer.kind == "migration":
                 assert self.courier is not None
@@ -53,7 +54,7 @@ class Recovery:
             else:
                 self._leave(job, RequestState.FAILED)
         for job in sorted(jobs, key=lambda job: job.id):
-            job.server = None
+            job.replica = None
             if self._may_retry(job):
                 self._place(job)
             else:

@@ -5,8 +5,10 @@ cost model or policy of its own starts here.
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -16,11 +18,14 @@ from simulator.cluster.cluster import Cluster
 from simulator.cluster.deployment import Deployment
 from simulator.cluster.shards import can_be_split, play_split
 from simulator.errors import StallError
-from simulator.replica.books import Books
+from simulator.replica.content import Content
+from simulator.replica.engine import Engine
+from simulator.replica.job import Job
+from simulator.replica.kv import CountedBlocks, KvPool, PrefixCache
 from simulator.replica.limits import Limits
 from simulator.replica.policy import Scheduler
-from simulator.replica.prefix_cache import CachingBooks, Content
-from simulator.replica.radix_cache import RadixBooks
+from simulator.replica.prefix_blocks import PrefixBlocks
+from simulator.replica.radix_pages import RadixPages
 from simulator.results.recorded import ending_rows
 from simulator.results.tables import TIMING, Columns, Life, Tables, request_table, step_table, transfer_table
 from simulator.results.tokens import Delay, collect, left_early_s
@@ -75,11 +80,7 @@ def assemble(workload: Workload, deployment: Deployment) -> Cluster:
     clock = Clock()
     if deployment.horizon_s is not None:
         clock.stop_at(deployment.horizon_s)
-
-    def books(limits: Limits, rows: Sequence[int], policy: Scheduler) -> Books:
-        return books_for(limits, workload, rows, policy)
-
-    return Cluster(clock, workload, deployment, books)
+    return Cluster(clock, workload, deployment, partial(engine_for, workload))
 
 
 def unfold(cluster: Cluster, keep_steps: bool = True) -> tuple[Tables, float]:
@@ -135,34 +136,31 @@ def prefix_hits(cluster: Cluster) -> tuple[int, int] | None:
     return sum(each.hit_tokens for each in lives), sum(each.looked_up_tokens for each in lives)
 
 
-def books_for(limits: Limits, workload: Workload, rows: Sequence[int], policy: Scheduler) -> Books:
-    """Return new books of the kind that a policy needs; ``rows`` are the workload's rows of the requests."""
-    books = _empty_books(limits, workload, rows, policy)
-    books.whole = policy.reserves_whole
-    return books
+def engine_for(workload: Workload, limits: Limits, policy: Scheduler, **parts: Any) -> Engine:
+    """Return a new engine of the kind that a policy needs; ``parts`` as for ``Engine``."""
+    total_blocks, block_size = limits.num_gpu_blocks - policy.null_blocks, limits.block_size
 
-
-def _empty_books(limits: Limits, workload: Workload, rows: Sequence[int], policy: Scheduler) -> Books:
-    null_blocks, queue_key = policy.null_blocks, policy.queue_key()
-    if policy.prefix_cache() is None:
-        return Books(limits, null_blocks=null_blocks, queue_key=queue_key)
-
-    def content(request_id: int) -> Content:
+    def content(job: Job) -> Content:
+        row = job.request.row
         if workload.segments is None or workload.output_stream is None:
-            return Content((), -1 - request_id)  # nothing in common with anybody
-        row = rows[request_id]
+            return Content((), -1 - row)  # nothing in common with another
         return Content(workload.segments[row], int(workload.output_stream[row]))
 
+    kv: KvPool
+    cache: PrefixCache | None = None
     if policy.prefix_cache() == "radix":
-        return RadixBooks(limits, null_blocks=null_blocks, queue_key=queue_key, content=content)
-    return CachingBooks(
-        limits,
-        null_blocks=null_blocks,
-        queue_key=queue_key,
-        content=content,
-        deferred=policy.pipeline_depth() > 1,
-        partial_first=policy.reuses_partial_blocks_first(),
-    )
+        kv = cache = RadixPages(total_blocks, block_size, content)
+    elif policy.prefix_cache() == "blocks":
+        kv = cache = PrefixBlocks(
+            total_blocks,
+            block_size,
+            content,
+            deferred=policy.pipeline_depth() > 1,
+            partial_first=policy.reuses_partial_blocks_first(),
+        )
+    else:
+        kv = CountedBlocks(total_blocks, block_size)
+    return Engine(limits, kv, cache=cache, queue_key=policy.queue_key(), whole=policy.reserves_whole, **parts)
 
 
 def play(

@@ -1,33 +1,17 @@
 """How requests arrive: at their times, or when somebody has the answer that he waited for."""
 
-import math
 from array import array
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from simulator.clock import Clock, Steps
-from simulator.replica.request import RequestState
+from simulator.replica.request import NEVER, Request, RequestState
 from simulator.workload.workload import Workload
 
 ROWS_AT_ONCE = 16_384  # that are turned from columns into requests, which take ten times the memory
-
-
-class Request(NamedTuple):
-    """A row of the workload."""
-
-    row: int
-    arrival_s: float
-    leave_s: float  # NaN: never
-    prompt_tokens: int
-    output_tokens: int
-    priority: int
-    tenant: int
-    predicted_tokens: int
-    session: int
-    think_s: float  # NaN: it arrives at arrival_s
 
 
 class Traffic:
@@ -139,14 +123,14 @@ def _requests(workload: Workload) -> Iterator[Request]:
             Request,
             rows,
             _listed(workload.arrival_s, rows),
-            _listed(workload.leave_s, rows, math.nan),
             _listed(workload.prompt_tokens, rows),
             _listed(workload.output_tokens, rows),
+            _listed(workload.leave_s, rows, NEVER),
             _listed(workload.priority, rows, 0),
             _listed(workload.tenant, rows, 0),
             _listed(workload.predicted_tokens, rows, workload.max_tokens),
             _listed(workload.session, rows, -1),
-            _listed(workload.think_s, rows, math.nan),
+            _listed(workload.think_s, rows, NEVER),
         )
 
 

@@ -2,20 +2,20 @@
 
 from heapq import heappop, heappush
 
-from simulator.replica.request import Job
+from simulator.replica.job import Job
 
 
 class DecodeGroup:
     """Jobs that decode in lockstep: one token each at every tick.
 
-    Everything a step needs of them is a sum that changes only when somebody joins or leaves, so a
+    Everything a step needs of them is a sum that changes only when a job joins or leaves, so a
     tick costs the same for one job and for a thousand. ``tick`` counts the ticks done.
     """
 
     __slots__ = ("_ends", "block_size", "context_base", "last_ticks", "openers", "size", "spans", "tick")
 
     def __init__(self, block_size: int, spans: list[int]) -> None:
-        """``spans`` receives job id, first tick, tokens (flat) of everyone who leaves."""
+        """``spans`` receives job id, first tick, tokens (flat) of each job that leaves."""
         self.block_size = block_size
         self.spans = spans
         self.tick = 0
@@ -32,14 +32,14 @@ class DecodeGroup:
     def join(self, job: Job) -> None:
         """Add a job whose prompt is computed and that has at least one token to go."""
         tick = self.tick
-        shift = tick - job._computed
-        job._decoding = self
-        job._joined_tick = tick
+        shift = tick - job.computed
+        job.group = self
+        job.joined_tick = tick
         self.size += 1
         self.context_base += 1 - shift
         if not job.reserved:
             self.openers[shift % self.block_size] += 1
-        last_tick = tick + job._output_tokens - job._generated
+        last_tick = tick + job.target_tokens - job.generated
         jobs = self.last_ticks.get(last_tick)
         if jobs is None:
             self.last_ticks[last_tick] = [job]
@@ -48,7 +48,7 @@ class DecodeGroup:
             jobs.append(job)
 
     def next_end(self) -> int:
-        """Return the tick count after which somebody is complete; there is somebody."""
+        """Return the tick count after which a job is complete; there is one."""
         ends, last_ticks = self._ends, self.last_ticks
         while ends[0] not in last_ticks:
             heappop(ends)
@@ -60,30 +60,30 @@ class DecodeGroup:
         if jobs is None:
             return []
         for job in jobs:
-            self._settle(job)
+            self.settle(job)
         return jobs
 
     def leave(self, job: Job) -> None:
         """Take out a job before it is complete."""
-        last_tick = job._joined_tick + job._output_tokens - job._generated
+        last_tick = job.joined_tick + job.target_tokens - job.generated
         jobs = self.last_ticks[last_tick]
         jobs.remove(job)
         if not jobs:
             del self.last_ticks[last_tick]
-        self._settle(job)
+        self.settle(job)
 
-    def _settle(self, job: Job) -> None:
+    def settle(self, job: Job) -> None:
         """Write the ticks since joining into the job and the record."""
-        joined = job._joined_tick
-        shift = joined - job._computed
+        joined = job.joined_tick
+        shift = joined - job.computed
         self.size -= 1
         self.context_base -= 1 - shift
         ticks = self.tick - joined
         if ticks:
             self.spans.extend((job.id, joined, ticks))
-        job._generated += ticks
-        job._computed += ticks
-        job._decoding = None
+        job.generated += ticks
+        job.computed += ticks
+        job.group = None
         if not job.reserved:
             self.openers[shift % self.block_size] -= 1
-            job.blocks = -(-job._computed // self.block_size)
+            job.blocks = -(-job.computed // self.block_size)

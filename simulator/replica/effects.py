@@ -4,7 +4,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from simulator.replica.request import Job, RequestState
+from simulator.replica.job import Job
+from simulator.replica.request import RequestState
 
 if TYPE_CHECKING:
     from simulator.replica.replica import Replica

@@ -1,11 +1,215 @@
 """The seam between an engine and what it plans: a scheduling policy; and what other policies see of a replica."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, ClassVar, Literal, Protocol
 
-from simulator.replica.ledger import Ledger
-from simulator.replica.request import Job
+from simulator.replica.cost import StepShape
+from simulator.replica.job import Job
+from simulator.replica.kv import PrefixRule
+from simulator.replica.limits import Limits
+
+
+class DecodesView(Protocol):
+    """The running jobs that decode together, one token each a step."""
+
+    @property
+    def size(self) -> int:
+        """How many they are."""
+        ...
+
+    @property
+    def tick(self) -> int:
+        """How many tokens each job that was in it from the beginning would have."""
+        ...
+
+    def context_tokens(self) -> int:
+        """Return the tokens that their next tokens attend to, their own included."""
+        ...
+
+
+class Ledger(Protocol):
+    """What a policy sees of its engine while a step is planned, and the verbs that it plans with.
+
+    A verb that cannot be honoured (no token budget, seat or block left) changes nothing and returns False; one that
+    makes no sense raises ValueError. ``simulator.testing.FakeLedger`` stands in for it in a policy's own tests.
+    """
+
+    @property
+    def now_s(self) -> float:
+        """The time of the plan."""
+        ...
+
+    @property
+    def step(self) -> int:
+        """The index of the step."""
+        ...
+
+    @property
+    def limits(self) -> Limits:
+        """The limits of the engine."""
+        ...
+
+    @property
+    def waiting(self) -> Sequence[Job]:
+        """Queued jobs, in the queue's order."""
+        ...
+
+    @property
+    def running(self) -> dict[Job, None]:
+        """Running jobs, in order of admission."""
+        ...
+
+    @property
+    def partial(self) -> dict[Job, None]:
+        """Running jobs outside the decode group that have tokens to compute."""
+        ...
+
+    @property
+    def swapped(self) -> dict[Job, None]:
+        """Jobs whose KV blocks are in host memory, in order of leaving."""
+        ...
+
+    @property
+    def joined(self) -> list[Job]:
+        """Jobs that run since the last plan with KV that was computed elsewhere."""
+        ...
+
+    @property
+    def preempted(self) -> list[Job]:
+        """Jobs preempted in this step, in that order."""
+        ...
+
+    @property
+    def group(self) -> DecodesView:
+        """The running jobs that decode together."""
+        ...
+
+    @property
+    def shape(self) -> StepShape:
+        """What is scheduled so far."""
+        ...
+
+    @property
+    def ticks(self) -> bool:
+        """Whether the decode group is scheduled in this step."""
+        ...
+
+    @property
+    def token_budget(self) -> int:
+        """Tokens that the step may still compute."""
+        ...
+
+    @property
+    def seats(self) -> int:
+        """How many more jobs may run."""
+        ...
+
+    @property
+    def block_size(self) -> int:
+        """Tokens in a KV block."""
+        ...
+
+    @property
+    def total_blocks(self) -> int:
+        """KV blocks that requests can use."""
+        ...
+
+    @property
+    def free_blocks(self) -> int:
+        """KV blocks that are free."""
+        ...
+
+    @property
+    def blocks_opening(self) -> int:
+        """KV blocks that one token for every decoding job needs."""
+        ...
+
+    @property
+    def outstanding_tokens(self) -> int:
+        """Known tokens of all unfinished jobs: queued, being computed and in the cache."""
+        ...
+
+    @property
+    def uncomputed_tokens(self) -> int:
+        """Known tokens that are still to be computed before all jobs here decode."""
+        ...
+
+    @property
+    def price(self) -> Callable[[StepShape], float]:
+        """How long a step of some shape would take, seconds."""
+        ...
+
+    def blocks_for(self, tokens: int) -> int:
+        """Return the KV blocks that ``tokens`` tokens fill."""
+        ...
+
+    def blocks_held(self, job: Job) -> int:
+        """Return the KV blocks that a job holds now, those of this step included."""
+        ...
+
+    def cached_tokens(self, job: Job) -> int:
+        """Return the known tokens that a waiting job would find computed already; 0 without prefix caching."""
+        ...
+
+    def blocks_to_admit(self, job: Job, tokens: int) -> int:
+        """Return the free blocks that a waiting job takes to hold its first ``tokens``, cached ones included."""
+        ...
+
+    def prefix_ranks(self, rule: PrefixRule) -> dict[Job, float]:
+        """Return where waiting jobs stand by what a radix tree holds of them, SGLang's two ways; smallest first."""
+        ...
+
+    def last_running(self) -> Job:
+        """Return the running job that was admitted last."""
+        ...
+
+    def decode_all(self) -> bool:
+        """Schedule one token for every job in the decode group, or refuse and change nothing."""
+        ...
+
+    def decode_beyond_the_end(self) -> None:
+        """Compute a token more, which no client gets, for all jobs whose last one is in flight."""
+        ...
+
+    def hold(self, job: Job) -> None:
+        """Take a job out of the decode group: it goes on by ``prefill(job, 1)``, or sits this step out."""
+        ...
+
+    def prefill(self, job: Job, tokens: int) -> bool:
+        """Schedule ``tokens`` more of a running job's known tokens, or refuse and change nothing."""
+        ...
+
+    def admit(self, job: Job, tokens: int, reserve_tokens: int = 0) -> bool:
+        """Start a waiting job with ``tokens`` of its known tokens, or refuse and change nothing.
+
+        ``reserve_tokens`` takes the blocks for that many tokens at once.
+        """
+        ...
+
+    def preempt(self, job: Job, at_head: bool = True) -> None:
+        """Give all of a running job's blocks back and put it at the head (or the end) of the queue."""
+        ...
+
+    def swap_out(self, job: Job) -> bool:
+        """Move a running job's blocks to host memory, or refuse if that is full."""
+        ...
+
+    def swap_in(self, job: Job, tokens: int) -> bool:
+        """Bring a swapped job back and schedule ``tokens`` of it, or refuse and change nothing."""
+        ...
+
+    def fail(self, job: Job) -> None:
+        """Refuse a waiting or swapped job for good: it can never be served here."""
+        ...
+
+    def move_to_head(self, job: Job) -> None:
+        """Put a waiting job at the head of the queue, as far as the queue's order lets it."""
+        ...
+
+    def sort_waiting(self, key: Callable[[Job], Any]) -> None:
+        """Reorder the waiting queue; equals stay as they are, and jobs that come later join at the end."""
+        ...
 
 
 class Scheduler(ABC):

@@ -56,7 +56,7 @@ class Records:
     arrays. Only the end of a list may be looked at or changed; ``rows`` gives all of it.
     """
 
-    __slots__ = (*_WIDTH, "_packed", "hit_tokens", "looked_up_tokens", "under_way")
+    __slots__ = (*_WIDTH, "_packed", "hit_tokens", "looked_up_tokens", "in_flight")
 
     def __init__(self) -> None:
         """Start with no rows."""
@@ -72,7 +72,7 @@ class Records:
         self.hit_tokens = self.looked_up_tokens = (
             0  # known tokens found in a prefix cache at admissions, and sought
         )
-        self.under_way = 0  # steps at the end that had not ended when the simulation did
+        self.in_flight = 0  # steps at the end that had not ended when the simulation did
         self._packed: dict[str, list[NDArray[Any]]] = {name: [] for name in _WIDTH}
 
     def pack(self, most_rows: int = _MOST_ROWS, last_rows: int = _LAST_ROWS) -> None:

@@ -15,12 +15,15 @@ from simpy.events import Event
 
 from simulator.clock import Clock
 from simulator.errors import StallError
-from simulator.replica.books import NOBODY, Books
+from simulator.replica.bounds import effect_bound_s, load_bound_s
 from simulator.replica.cost import CostModel
 from simulator.replica.effects import NO_EFFECTS, Effects
+from simulator.replica.engine import NO_JOBS, MakeEngine
+from simulator.replica.fast_forward import fast_forward
+from simulator.replica.job import Job
 from simulator.replica.policy import Scheduler
 from simulator.replica.records import Records
-from simulator.replica.request import Job, RequestState
+from simulator.replica.request import RequestState
 from simulator.replica.state import NEXT, ReplicaState
 from simulator.replica.view import View
 
@@ -29,8 +32,6 @@ Role = Literal["both", "prefill", "decode"]
 # Steps without a single new token that are always allowed; beyond them as many again as there are
 # tokens outstanding, because a step that makes progress computes at least one.
 FRUITLESS_STEPS = 1000
-# A sum of step times is rounded at each step, a product once: a bound by a product is so much lower.
-ROUNDING = 1 - 1e-9
 MOST_STEPS = 1 << 20  # that are run at once: enough for any output, and bounded
 
 
@@ -42,7 +43,7 @@ class Replica(View):
         clock: Clock,
         policy: Callable[[], Scheduler],
         cost: CostModel,
-        books: Callable[[Scheduler], Books],
+        engine: MakeEngine,
         effects: Effects = NO_EFFECTS,
         *,
         index: int = 0,
@@ -57,18 +58,20 @@ class Replica(View):
         self.state = state
         self.past: list[Records] = []  # of the incarnations before each crash
         self._role: Role = role
-        self._new_policy, self._new_books = policy, books
+        self._new_policy, self._new_engine = policy, engine
         self._begin_anew()
 
     def _begin_anew(self) -> None:
         """Have nothing in memory."""
         self.policy = self._new_policy()
         self._depth, self._spare_blocks = self.policy.pipeline_depth(), self.policy.coast_spare_blocks()
-        self._books = self._new_books(self.policy)
-        self._books.price = self.cost.step_s
-        self._books.decode_piece = getattr(self.cost, "decode_piece", None)
-        self._books.on_end = self.effects.ended
-        self._books.on_hand_off = self._prompt_done
+        self._engine = self._new_engine(
+            self.policy,
+            price=self.cost.step_s,
+            decode_piece=getattr(self.cost, "decode_piece", None),
+            on_end=self.effects.ended,
+            on_prompt_done=self._prompt_done,
+        )
         self.in_flight = deque()
         self._now_s = 0.0  # when it plans next, or planned last
         self.busy_until_s = 0.0  # when the last planned step ends
@@ -86,34 +89,34 @@ class Replica(View):
 
     def submit(self, job: Job) -> None:
         """Queue an arriving job; it is seen by any step planned at this instant or later."""
-        job.server = self
+        job.replica = self
         self.catch_up()
-        self._books.submit(job)
+        self._engine.submit(job)
         self.wake()
 
     def leave(self, job: Job, state: RequestState) -> None:
         """Drop a job before the next step is planned; it ends in ``state``."""
-        self.books.leave(job, state)
+        self.engine.leave(job, state)
         self.wake()
 
     def crash(self) -> list[Job]:
         """Lose everything in memory; return the jobs that were here."""
-        books = self.books
+        engine = self.engine
         ticks = sum(ticked for _, _, ticked in self.in_flight)
-        jobs = books.crash(self.clock.now, ticks, len(self.in_flight))
-        self.past.append(books.records)
+        jobs = engine.crash(self.clock.now, ticks, len(self.in_flight))
+        self.past.append(engine.records)
         self._begin_anew()
         self._rest(self.clock.now)
         return jobs
 
     def wake(self) -> None:
-        """The books have changed: an idle replica plans, in its turn of this instant."""
+        """The engine's state has changed: an idle replica plans, in its turn of this instant."""
         if self._running:
             return
         if self.in_flight:
             self._set_timer(self.next_effect_s())
             return
-        if self._to_plan or not self._books.anything_to_do():
+        if self._to_plan or not self._engine.anything_to_do():
             return
         self._now_s, self._to_plan = self.clock.now, True
         if self.clock.turn_over(self.index):
@@ -150,57 +153,22 @@ class Replica(View):
 
     def next_effect_s(self) -> float:
         """Return a lower bound of when the end of a step can reach others; infinite if none can."""
-        books, in_flight, effects = self._books, self.in_flight, self.effects
+        engine, in_flight, effects = self._engine, self.in_flight, self.effects
         watched, draining = effects.ended is not None, self.state is ReplicaState.DRAINING
         coupled = watched or draining or effects.every_step or self._role == "prefill"
-        if not (coupled or books.claims or books.detaching):
+        if not (coupled or engine.transfers.requests or engine.transfers.detaching):
             return inf
         if self._to_plan:
             return self._now_s
         if not in_flight:
             return inf
-        first_s: float = in_flight[0][0]
-        if books.claims or books.detaching or effects.last_chunk is not None:
-            return first_s
-        if watched and (books.doors or books.waiting or books.swapped):
-            return first_s
-        for end_s, completing, _ in in_flight:
-            if completing:
-                return end_s
-        unknown_s = first_s if watched else in_flight[-1][0]
-        if books.waiting or books.swapped or books.doors or len(books.running) != books.group.size:
-            return unknown_s
-        return self._next_completion_s(in_flight[-1][0], 1, unknown_s, fits=watched)
+        return effect_bound_s(engine, in_flight, watched, effects.last_chunk is not None)
 
     def load_grows_until_s(self) -> float:
         """Return until when outstanding tokens can only become more: until a planned step completes a job."""
-        in_flight, books = self.in_flight, self._books
         if self._to_plan:
             return self._now_s
-        if not in_flight:
-            return inf
-        next_s: float = in_flight[0][0]
-        decoding = books.group.size + sum(len(completing) for _, completing, _ in in_flight)
-        if books.waiting or books.doors or len(books.running) != decoding:
-            return next_s
-        return self._next_completion_s(next_s, len(in_flight), next_s, fits=True)
-
-    def _next_completion_s(self, from_s: float, planned: int, unknown_s: float, fits: bool) -> float:
-        """Return ``from_s`` and the least that the steps take until one completes a job, less those ``planned``.
-
-        ``fits``: or until KV blocks run out. Steps only become longer. ``unknown_s`` where nothing is known of them.
-        """
-        books, group = self._books, self._books.group
-        if not group.size or books.decode_piece is None:
-            return unknown_s
-        steps = group.next_end() - group.tick
-        if fits:
-            steps = min(steps, books.block_size * (books.free_blocks // group.size))
-        if steps <= planned:
-            return unknown_s
-        context_tokens = group.context_tokens()
-        _, _, offset, slope = books.decode_piece(group.size, context_tokens)
-        return from_s + (steps - planned) * (offset + slope * context_tokens) * ROUNDING
+        return load_bound_s(self._engine, self.in_flight) if self.in_flight else inf
 
     def take_turn(self) -> None:
         """Plan, as it is this replica's turn."""
@@ -232,7 +200,7 @@ class Replica(View):
         in_flight = self.in_flight
         if not self._to_plan and (not in_flight or in_flight[0][0] >= time_s):
             return True
-        books = self._books
+        engine = self._engine
         self._running = True
         while True:
             if self._to_plan:
@@ -251,8 +219,8 @@ class Replica(View):
             if not in_flight or in_flight[0][0] >= time_s:
                 break
             self._now_s, completing, _ = in_flight[0]
-            books.retire(completing, self._now_s)
-            if self._books is not books:
+            engine.retire(completing, self._now_s)
+            if self._engine is not engine:
                 return True  # that was the end of it
             in_flight.popleft()
             self._to_plan = True
@@ -261,56 +229,59 @@ class Replica(View):
 
     def _plan(self, time_s: float) -> None:
         """Plan as many steps as the pipeline holds; those in which all decode at once, as far as ``time_s``."""
-        books, in_flight, now_s, depth = self._books, self.in_flight, self._now_s, self._depth
+        engine, in_flight, now_s, depth = self._engine, self.in_flight, self._now_s, self._depth
         if (
             self._spare_blocks is not None
-            and not books.waiting
+            and not engine.waiting
             and len(in_flight) == depth - 1
-            and books.steady(in_flight[0][1] if in_flight else NOBODY)
+            and engine.only_decodes(in_flight[0][1] if in_flight else NO_JOBS)
         ):
             self._fast_forward(self.busy_until_s if in_flight else now_s, time_s, self._spare_blocks)
-        running, waiting, shape, effects = books.running, books.waiting, books.shape, self.effects
+        running, waiting, shape, effects = engine.running, engine.waiting, engine.shape, self.effects
+        transfers, kv = engine.transfers, engine.kv
         while len(in_flight) < depth and (
-            running or waiting or books.swapped or books.seatless or books.claims
+            running or waiting or engine.swapped or transfers.received or transfers.requests
         ):
-            lighter = books.doors
-            books.open(now_s)
-            self.policy.plan(books)
+            lighter = engine.pending
+            engine.open(now_s)
+            self.policy.plan(engine)
             start_s = end_s = self.busy_until_s if self.busy_until_s > now_s else now_s
             if shape.decode_seqs or shape.prefill_seqs or shape.swap_out_blocks:
                 end_s += self.cost.step_s(shape)
-            elif not books.changed:  # nothing can be done before something arrives or ends
-                if in_flight or not books.turn_away():
+            elif not engine.changed:  # nothing can be done before something arrives or ends
+                if in_flight or not transfers.restart_last_received():
                     break
                 continue
-            books.records.steps.extend((
-                books.step, start_s, end_s, shape.prefill_tokens, shape.prefill_seqs, shape.decode_seqs,
+            engine.records.steps.extend((
+                engine.step, start_s, end_s, shape.prefill_tokens, shape.prefill_seqs, shape.decode_seqs,
                 shape.decode_context_tokens, len(running), len(waiting),
-                books.total_blocks - books.free_blocks, len(books.preempted), books.ticks,
+                engine.total_blocks - kv.free_blocks, len(engine.preempted), engine.ticks,
             ))  # fmt: skip
-            ticks = books.ticks
-            completing = books.advance()
+            ticks = engine.ticks
+            completing = engine.advance()
             in_flight.append((end_s, completing, ticks))
             self.busy_until_s = end_s
-            if effects.load_fell is not None and (completing or lighter or books.changed):
+            if effects.load_fell is not None and (completing or lighter or engine.changed):
                 effects.load_fell(self)
             if completing and effects.last_chunk is not None:
                 effects.last_chunk(self, completing, start_s, end_s)
-            if books.fruitless_steps > FRUITLESS_STEPS:
+            if engine.fruitless_steps > FRUITLESS_STEPS:
                 self._watch()
 
     def _fast_forward(self, start_s: float, until_s: float, spare_blocks: int) -> None:
         """Run steps in which all decode, of which those before ``until_s`` are planned."""
-        books, in_flight = self._books, self.in_flight
-        pipelined, first_step = self._depth > 1, books.step
+        engine, in_flight = self._engine, self.in_flight
+        pipelined, first_step = self._depth > 1, engine.step
         if pipelined and in_flight[0][1]:  # when those complete, their seats and blocks are free
-            begun_s, end_s, completing = books.coast(start_s, inf, spare_blocks, True, 1)
+            begun_s, end_s, completing = fast_forward(engine, start_s, inf, spare_blocks, True, 1)
         else:
-            begun_s, end_s, completing = books.coast(start_s, until_s, spare_blocks, pipelined, MOST_STEPS)
-        steps = books.step - first_step
+            begun_s, end_s, completing = fast_forward(
+                engine, start_s, until_s, spare_blocks, pipelined, MOST_STEPS
+            )
+        steps = engine.step - first_step
         if steps:
             if pipelined and steps > 1:
-                in_flight[0] = begun_s, NOBODY, True
+                in_flight[0] = begun_s, NO_JOBS, True
             in_flight.append((end_s, completing, True))
             if completing and self.effects.load_fell is not None:
                 self.effects.load_fell(self)
@@ -329,14 +300,16 @@ class Replica(View):
 
         Not while blocks are held for jobs on their way, which will be free some day.
         """
-        on_the_way = self._books.departing or self._books.incoming
-        if not on_the_way and self._books.fruitless_steps > FRUITLESS_STEPS + self.outstanding_tokens:
+        if (
+            not self._engine.transfers.any
+            and self._engine.fruitless_steps > FRUITLESS_STEPS + self.outstanding_tokens
+        ):
             raise StallError(self.stall("keeps planning steps that produce no token for"))
 
     def stall(self, what: str) -> str:
         """One sentence about a replica that makes no progress."""
-        jobs = [*islice(self._books.running, 3), *islice(self._books.waiting, 3)]
+        jobs = [*islice(self._engine.running, 3), *islice(self._engine.waiting, 3)]
         return (
             f"policy {type(self.policy).__name__} {what} {self.outstanding_requests} requests at "
-            f"{self._books.now_s:.3f} s (the first of them: {', '.join(map(repr, jobs))})"
+            f"{self._engine.now_s:.3f} s (the first of them: {', '.join(map(repr, jobs))})"
         )

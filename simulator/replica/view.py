@@ -1,15 +1,15 @@
 """A replica as others see it: routers, admission, migration, whoever hands requests over."""
 
 from abc import ABC, abstractmethod
-from collections import deque
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 
 from simulator.clock import Clock
-from simulator.replica.books import Books
+from simulator.replica.bounds import InFlight
 from simulator.replica.cost import CostModel, StepShape
 from simulator.replica.effects import Effects
+from simulator.replica.engine import Engine
+from simulator.replica.job import Job
 from simulator.replica.records import RUN_COLUMNS, STEP_COLUMNS, Records
-from simulator.replica.request import Job
 
 
 class View(ABC):
@@ -19,9 +19,9 @@ class View(ABC):
     clock: Clock
     cost: CostModel
     # end, completed jobs and whether the decode group ticks, of the steps that are planned and have not ended
-    in_flight: deque[tuple[float, Sequence[Job], bool]]
+    in_flight: InFlight
     effects: Effects
-    _books: Books
+    _engine: Engine
     _to_plan: bool
     _running: bool
 
@@ -39,16 +39,16 @@ class View(ABC):
     def records(self) -> Records:
         """What it has recorded by now."""
         self.catch_up()
-        return self._books.records
+        return self._engine.records
 
     @property
     def recorded(self) -> Records:
         """What it has recorded so far, which may be less than it will have by now."""
-        return self._books.records
+        return self._engine.records
 
     @recorded.setter
     def recorded(self, records: Records) -> None:
-        self._books.records = records
+        self._engine.records = records
 
     @property
     def asleep(self) -> bool:
@@ -57,68 +57,70 @@ class View(ABC):
         return not (self.in_flight or self._to_plan)
 
     @property
-    def books(self) -> Books:
+    def engine(self) -> Engine:
         """Its queues and KV blocks as they are at this moment, for others to look at and to change."""
         self.catch_up()
         if self.effects.load_fell is not None:
             self._load_fell()
         if self.effects.ended is not None and self.in_flight and not self._running:
             self._set_timer(self.in_flight[0][0])
-        return self._books
+        return self._engine
 
     @property
     def outstanding_tokens(self) -> int:
         """Known tokens of the unfinished requests here."""
         self.catch_up()
-        books = self._books
-        group = books.group
-        return books._outside_tokens + group.context_base + group.size * group.tick
+        engine = self._engine
+        group = engine.group
+        return engine.outside_tokens + group.context_base + group.size * group.tick
 
     @property
     def _context_tokens(self) -> int:
         """What the next tick of the decode group attends to."""
-        return self.outstanding_tokens - self._books._outside_tokens
+        return self.outstanding_tokens - self._engine.outside_tokens
 
     @property
     def outstanding_requests(self) -> int:
         """Unfinished requests here."""
         self.catch_up()
-        books = self._books
-        here = len(books.waiting) + len(books.running) + len(books.swapped) + len(books.seatless)
-        return here + len(books.departing) + len(books.incoming)
+        engine = self._engine
+        here = (
+            len(engine.waiting) + len(engine.running) + len(engine.swapped) + len(engine.transfers.received)
+        )
+        return here + len(engine.transfers.sending) + len(engine.transfers.reserved)
 
     @property
     def waiting_requests(self) -> int:
         """Queued requests."""
         self.catch_up()
-        return len(self._books.waiting)
+        return len(self._engine.waiting)
 
     @property
     def running(self) -> Collection[Job]:
         """Running requests, in order of admission."""
         self.catch_up()
-        return self._books.running.keys()
+        return self._engine.running.keys()
 
     @property
     def free_blocks(self) -> int:
         """Free KV blocks."""
         self.catch_up()
-        return self._books.free_blocks
+        return self._engine.free_blocks
 
     @property
     def total_blocks(self) -> int:
         """KV blocks that requests can use."""
-        return self._books.total_blocks
+        return self._engine.total_blocks
 
     @property
     def block_size(self) -> int:
         """Tokens in a KV block."""
-        return self._books.block_size
+        return self._engine.block_size
 
     def cached_tokens(self, job: Job) -> int:
         """Known tokens of a request that the prefix cache holds."""
         self.catch_up()
-        return self._books.cached_tokens(job)
+        return self._engine.cached_tokens(job)
 
     def predicted_ttft_s(self, job: Job) -> float:
         """Seconds to compute all queued prompts and then this one, in steps as full as the budget allows.
@@ -126,9 +128,9 @@ class View(ABC):
         Neither the rest of the step under way nor waiting for a seat or for KV blocks is in it.
         """
         self.catch_up()
-        books, group = self._books, self._books.group
-        tokens = max(1, books.uncomputed_tokens + job.known_tokens - books.cached_tokens(job))
-        room = max(1, books.limits.max_num_batched_tokens - group.size)
+        engine, group = self._engine, self._engine.group
+        tokens = max(1, engine.uncomputed_tokens + job.known_tokens - engine.cached_tokens(job))
+        room = max(1, engine.limits.max_num_batched_tokens - group.size)
         full, rest = divmod(tokens, room)
 
         def step_s(chunk: int) -> float:
@@ -149,7 +151,7 @@ class View(ABC):
     def last_step_s(self) -> float:
         """Duration of the step that was planned last, 0 before the first."""
         self.catch_up()
-        records = self._books.records
+        records = self._engine.records
         runs, steps = records.runs, records.steps
         if runs and (not steps or runs[-len(RUN_COLUMNS)] > steps[-1 - len(STEP_COLUMNS)]):
             ends = records.run_ends
@@ -162,13 +164,13 @@ class View(ABC):
         self.catch_up()
         if not self.in_flight:
             return 0
-        ends, first = self._books.records.prompt_ends, self._books.step - len(self.in_flight)
+        ends, first = self._engine.records.prompt_ends, self._engine.step - len(self.in_flight)
         tokens = 0
         for row in range(len(ends) - 2, -1, -2):
             if ends[row + 1] < first:
                 break
             tokens += ends[row] == job.id
-        if job._decoding is not None:
+        if job.group is not None:
             ticks = sum(ticked for _, _, ticked in self.in_flight)
-            tokens += min(ticks, self._books.group.tick - job._joined_tick)
+            tokens += min(ticks, self._engine.group.tick - job.joined_tick)
         return tokens

@@ -22,7 +22,7 @@ Ints = NDArray[np.int64]
 
 def steps_ended(records: Records) -> int:
     """Return how many steps ended."""
-    return int(records.rows("steps").shape[1] + records.rows("run_ends").shape[1]) - records.under_way
+    return int(records.rows("steps").shape[1] + records.rows("run_ends").shape[1]) - records.in_flight
 
 
 def planned_step_rows(records: Records) -> tuple[Ints, dict[str, Floats]]:

@@ -144,7 +144,7 @@ def _steps_of(records: Records, names: Sequence[str]) -> Columns:
         steps[name] = column = np.empty(n, np.float64 if name in _STEP_TIMES else np.int32)
         column[index] = planned[name]
         column[rows] = in_runs(name)
-    return {name: column[: n - records.under_way] for name, column in steps.items()}
+    return {name: column[: n - records.in_flight] for name, column in steps.items()}
 
 
 def request_table(

@@ -19,7 +19,7 @@ FILES = {
 
 from dataclasses import dataclass
 
-from simulator.replica.ledger import Ledger
+from simulator.policy import Ledger
 from simulator.policy import Scheduler
 
 

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from simulator.cluster.cluster import Cluster
 from simulator.cluster.deployment import Deployment, Link, Pool
-from simulator.replica import books
-from simulator.replica.books import Books
+from simulator.replica import fast_forward as ff
+from simulator.replica.engine import Engine
 from simulator.replica.limits import Limits
 from simulator.replica.replica import Replica
 from simulator.replica.request import RequestState
@@ -53,10 +53,15 @@ def check(traffic, deployment, cluster, outcome):
     # KV balance, on every replica, and nobody between replicas
     if deployment.horizon_s is None:
         for server in cluster.replicas:
-            books = server.books
-            for each in (books.running, books.waiting, books.swapped, books.seatless):
+            books = server.engine
+            for each in (books.running, books.waiting, books.swapped, books.transfers.received):
                 assert not each
-            for each in (books.departing, books.incoming, books.claims, books.detaching):
+            for each in (
+                books.transfers.sending,
+                books.transfers.reserved,
+                books.transfers.requests,
+                books.transfers.detaching,
+            ):
                 assert not each
             assert books.free_blocks == books.total_blocks
             assert books.outstanding_tokens == 0
@@ -210,9 +215,9 @@ def test_coasting_changes_nothing(case):
     traffic, deployment = case
     one = play(traffic, copy.deepcopy(deployment))[1]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(books, "LONG_RUN", 2)  # short runs, too, are computed at once
+        patch.setattr(ff, "LONG_RUN", 2)  # short runs, too, are computed at once
         two = play(traffic, copy.deepcopy(deployment))[1]
-        patch.setattr(Books, "steady", lambda self, completing: False)
+        patch.setattr(Engine, "only_decodes", lambda self, completing: False)
         three = play(traffic, copy.deepcopy(deployment))[1]
     for other in (two, three):
         same(one.tables, other.tables)

@@ -9,7 +9,7 @@ from policies.routing.round_robin import RoundRobin
 from policies.scheduling.vllm_v1 import VllmV1
 from simulator.cluster.deployment import colocated
 from simulator.cluster.simulate import assemble, play, prefix_hits, unfold
-from simulator.replica.books import Books
+from simulator.replica.engine import Engine
 from simulator.replica.limits import Limits
 from simulator.workload.workload import Workload
 
@@ -52,13 +52,13 @@ def test_coasting_keeps_the_cache_as_planning_does(traffic, asynchronous, versio
 
         cluster = assemble(traffic, colocated(policy, Cost(), limits, RoundRobin()))
         assert play(cluster) == (False, None)
-        books = cluster.replicas[0].books
-        kept = list(books._free), books._references, books._registered, books._cached
+        kv = cluster.replicas[0].engine.cache
+        kept = list(kv._free), kv._references, kv._registered, kv._cached
         return unfold(cluster)[0], prefix_hits(cluster), kept
 
     one = served()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Books, "steady", lambda self, completing: False)
+        patch.setattr(Engine, "only_decodes", lambda self, completing: False)
         two = served()
     assert one[1:] == two[1:]
     for table in ("steps", "tokens", "requests"):

@@ -5,11 +5,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from simulator.policy import Scheduler
-from simulator.replica.books import Books
-from simulator.replica.ledger import Ledger
+from simulator.policy import Ledger, Scheduler
 from simulator.replica.limits import Limits
-from simulator.replica.request import Job, RequestState
+from simulator.replica.request import RequestState
+from simulator.testing import new_engine, new_job
 from tests.engine_cases import CHOICES, EvenCost, play, scenarios, serve
 
 
@@ -32,7 +31,7 @@ def test_laws(choice, data):
     if case["horizon_s"] is None:
         assert RequestState.UNFINISHED not in state
         for server in cluster.replicas:  # everything was given back
-            books = server.books
+            books = server.engine
             assert not books.running
             assert not books.waiting
             assert not books.swapped
@@ -128,8 +127,8 @@ class Chaos(Scheduler):
         assert step.token_budget >= 0
         assert step.seats >= 0
         assert step.outstanding_tokens == sum(job.known_tokens for job in [*step.waiting, *step.running])
-        assert set(step.partial) == {job for job in step.running if job._decoding is None}
-        decoding = [job for job in step.running if job._decoding is not None]
+        assert set(step.partial) == {job for job in step.running if job.group is None}
+        decoding = [job for job in step.running if job.group is not None]
         assert step.group.size == len(decoding)
         assert step.group.context_tokens() == sum(job.known_tokens for job in decoding)
         opening = [job for job in decoding if not job.reserved and job.computed_tokens % step.block_size == 0]
@@ -141,10 +140,10 @@ class Chaos(Scheduler):
 def test_no_sequence_of_verbs_corrupts_the_ledger(data):
     n = data.draw(st.integers(1, 6))
     lengths = st.lists(st.integers(1, 9), min_size=n, max_size=n)
-    ledger = Books(Limits(3, 12, 64, 14, 2))
+    ledger = new_engine(Limits(3, 12, 64, 14, 2))
     policy = Chaos(data.draw)
     for i, (prompt, output) in enumerate(zip(data.draw(lengths), data.draw(lengths), strict=True)):
-        ledger.submit(Job(i, 0.0, prompt, output, 9))
+        ledger.submit(new_job(i, 0.0, prompt, output, 9))
     for step in range(12):
         ledger.open(float(step))
         policy.check(ledger)
@@ -196,15 +195,15 @@ def test_a_policy_without_progress_ends_in_a_sentence(policy, says):
 
 
 def test_verbs_refuse_nonsense_with_the_job_in_the_sentence():
-    ledger = Books(Limits(2, 8, 64, 4, 4))
-    job, other = Job(7, 0.0, 6, 2, 2), Job(8, 0.0, 6, 2, 2)
+    ledger = new_engine(Limits(2, 8, 64, 4, 4))
+    job, other = new_job(7, 0.0, 6, 2, 2), new_job(8, 0.0, 6, 2, 2)
     ledger.submit(job)
     ledger.open(0.0)
     for verb in (lambda: ledger.prefill(job, 1), lambda: ledger.preempt(job), lambda: ledger.admit(job, 7)):
         with pytest.raises(ValueError, match="id=7"):
             verb()
     assert ledger.admit(job, 6)
-    with pytest.raises(ValueError, match="already running"):
+    with pytest.raises(ValueError, match="not waiting but running"):
         ledger.admit(job, 1)
     with pytest.raises(ValueError, match="already scheduled"):
         ledger.prefill(job, 1)

@@ -3,9 +3,9 @@
 import pytest
 
 from policies.scheduling.sglang import Sglang
-from simulator.replica.request import Job
 from simulator.scenario.resolve import equip
 from simulator.scenario.scenario import Scenario
+from simulator.testing import new_job
 from tests.engine_cases import EvenCost, serve
 from tests.sglang_server import Server
 
@@ -17,9 +17,9 @@ def test_the_unit_is_the_token():
     server = Server()
     server.arrive(10, 3)
     server.step()
-    assert server.books.total_blocks - server.books.free_blocks == 10
+    assert server.engine.total_blocks - server.engine.free_blocks == 10
     server.step()
-    assert server.books.total_blocks - server.books.free_blocks == 11
+    assert server.engine.total_blocks - server.engine.free_blocks == 11
     for name, engine, expected in [
         ("sglang", {}, 1),
         ("vllm_v1", {}, 16),
@@ -69,9 +69,9 @@ def test_a_full_batch_is_not_tried_again_until_somebody_leaves():
     memory.arrive(10, 20, 40)
     memory.step()
     assert memory.policy._full
-    memory.books.free_blocks += 1000  # room alone does not end it
+    memory.engine.kv.free_blocks += 1000  # room alone does not end it
     assert memory.steps(3) == [({}, 1)] * 3
-    memory.books.free_blocks -= 1000
+    memory.engine.kv.free_blocks -= 1000
 
 
 @pytest.mark.parametrize(
@@ -87,12 +87,12 @@ def test_orders_of_the_queue(rule, order):
     """Rule 5: fcfs, lof, lpm and dfs-weight; request 4 has put the beginning of 2 and 3 into the cache."""
     segments = [[(1, 40)], [(2, 40)], [(9, 30), (3, 10)], [(9, 20), (4, 20)], [(9, 30)]]
     server = Server(segments=segments, schedule_policy=rule)
-    jobs = [Job(i, 0.0, 40, 4, most) for i, most in enumerate([5, 50, 5, 9])]
-    first = Job(4, 0.0, 30, 1, 1)
-    server.books.submit(first)
+    jobs = [new_job(i, 0.0, 40, 4, most) for i, most in enumerate([5, 50, 5, 9])]
+    first = new_job(4, 0.0, 30, 1, 1)
+    server.engine.submit(first)
     server.step()
     for job in jobs:
-        server.books.submit(job)
+        server.engine.submit(job)
     assert list(server.step()[0]) == order
 
 
@@ -101,11 +101,11 @@ def test_lpm_orders():
     segments = [[(9, 30)]] + [[(i + 10, 3)] for i in range(129)] + [[(9, 30), (1, 1)]]
     for count, options, first in [(127, {}, 130), (128, {}, 1), (127, {"disable_radix_cache": True}, 1)]:
         server = Server(segments=segments, schedule_policy="lpm", seqs=200, **options)
-        server.books.submit(Job(0, 0.0, 30, 1, 1))
+        server.engine.submit(new_job(0, 0.0, 30, 1, 1))
         server.step()
         for i in range(count):
-            server.books.submit(Job(i + 1, 0.0, 3, 1, 1))
-        server.books.submit(Job(130, 0.0, 31, 1, 1))
+            server.engine.submit(new_job(i + 1, 0.0, 3, 1, 1))
+        server.engine.submit(new_job(130, 0.0, 31, 1, 1))
         assert next(iter(server.step()[0])) == first
     server = Server(schedule_policy="random")
     for _ in range(30):
@@ -118,10 +118,10 @@ def test_dfs_weight_goes_down_the_heaviest_branch():
     segments = [[(1, 20)], [(2, 20)], [(1, 20), (5, 3)], [(2, 20), (6, 3)], [(2, 20), (7, 3)], [(8, 9)]]
     server = Server(segments=segments, schedule_policy="dfs-weight")
     for i in (0, 1):
-        server.books.submit(Job(i, 0.0, 20, 1, 1))
+        server.engine.submit(new_job(i, 0.0, 20, 1, 1))
     server.step()
     for i, prompt in ((5, 9), (2, 23), (3, 23), (4, 23)):
-        server.books.submit(Job(i, 0.0, prompt, 1, 1))
+        server.engine.submit(new_job(i, 0.0, prompt, 1, 1))
     assert list(server.step()[0]) == [3, 4, 2, 5]
 
 
@@ -208,7 +208,7 @@ def test_there_is_one_prompt_under_way_at_most():
         server.arrive(13, 2)
     for _ in range(9):
         server.step()
-        assert len(server.books.partial) <= 1
+        assert len(server.engine.partial) <= 1
 
 
 def test_admission_wants_room_for_all_that_may_come():
@@ -239,7 +239,7 @@ def test_locking_what_was_found_counts():
         server.arrive(20, 9)
         server.step()
         server.policy._batch.ratio = 0.0
-        assert server.books.free_blocks == kv - 20  # what the first one has left in the tree is evictable
+        assert server.engine.free_blocks == kv - 20  # what the first one has left in the tree is evictable
         server.arrive(40, 20)
         assert (server.step()[0] == {2: 10}) == admitted  # 10 + 20 < kv - 20 - 30
 
@@ -269,11 +269,11 @@ def test_a_chunk_is_not_expected_to_generate_yet():
     assert not under_way.policy._full  # 7 are fewer than 75 - 16, though not than 75 - 16 - 53
     batch = server.policy._batch
     assert batch.jobs == []
-    assert batch.expected(server.books) == 0
+    assert batch.expected(server.engine) == 0
     server.step()
     server.arrive(1, 1)
     server.step()
-    assert batch.expected(server.books) == pytest.approx(39 * 0.7, abs=0.7)
+    assert batch.expected(server.engine) == pytest.approx(39 * 0.7, abs=0.7)
 
 
 def test_stops_after_an_addition():

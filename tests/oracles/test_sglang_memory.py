@@ -32,8 +32,8 @@ def test_the_radix_tree_shares_beginnings():
     server.arrive(40, 3)
     server.arrive(40, 3)
     assert server.step()[0] == {0: 40, 1: 40}
-    assert server.books.blocks_held(server.jobs[0]) == server.books.blocks_held(server.jobs[1]) == 10
-    assert server.books.total_blocks - server.books.free_blocks == 10  # the second copy is dropped
+    assert server.engine.blocks_held(server.jobs[0]) == server.engine.blocks_held(server.jobs[1]) == 10
+    assert server.engine.total_blocks - server.engine.free_blocks == 10  # the second copy is dropped
     server.arrive(40, 3)
     server.arrive(50, 3)
     assert server.step()[0] == {2: 4, 3: 10}
@@ -47,8 +47,8 @@ def test_chunks_prompts_and_outputs_enter_the_tree():
     server.arrive(20, 4)
     for _ in range(5):
         server.step()
-        server.books.open(server.now_s)
-        found.append(server.books._tree.match(((1, 20), (1000, 29))).stop)
+        server.engine.open(server.now_s)
+        found.append(server.engine.cache.tree.match(((1, 20), (1000, 29))).stop)
     assert found == [12, 20, 20, 20, 23]  # the last token's keys and values were never computed
 
 
@@ -59,7 +59,7 @@ def test_least_recently_used_leaves_are_evicted():
     for _ in range(3):
         server.arrive(20, 1)
         server.step()
-    tree = server.books._tree
+    tree = server.engine.cache.tree
     assert tree.tokens == 60
     tree.match(((0, 20),))  # the first one is used again
     server.arrive(20, 1)
@@ -113,28 +113,28 @@ def test_decodes_evict_before_anybody_is_retracted():
     server = Server(kv=48, page=4, segments=[[(i, 20)] for i in range(2)])
     server.arrive(20, 1)
     server.step()
-    assert server.books._tree.tokens == 20
+    assert server.engine.cache.tree.tokens == 20
     server.arrive(20, 20)
     server.steps(19)
     assert server.jobs[1].preemptions == 0
-    assert server.books._tree.match(((0, 20),)).stop == 0
+    assert server.engine.cache.tree.match(((0, 20),)).stop == 0
 
 
 def test_who_is_retracted():
     """Rule 16: fewest output tokens first, of equals the longest prompt; the last one stays."""
     server = crowd(Server(kv=60, disable_radix_cache=True), (5, 40), (10, 25), (12, 25))
-    server.books.free_blocks -= server.books.free_blocks - 2  # three want a token
-    kept = server.books.free_blocks
+    server.engine.kv.free_blocks -= server.engine.free_blocks - 2  # three want a token
+    kept = server.engine.free_blocks
     order = []
-    server.jobs[0]._generated, server.jobs[1]._generated, server.jobs[2]._generated = 1, 1, 1
+    server.jobs[0].generated, server.jobs[1].generated, server.jobs[2].generated = 1, 1, 1
     server.step()
     order = server.waiting()
     assert order == [2]
-    assert kept + 12 - 2 == server.books.free_blocks
-    server.books.free_blocks = 1
+    assert kept + 12 - 2 == server.engine.free_blocks
+    server.engine.kv.free_blocks = 1
     server.step()
     assert server.waiting() == [2, 1]  # as many output tokens, but the longer prompt
-    assert list(server.books.running) == [server.jobs[0]]
+    assert list(server.engine.running) == [server.jobs[0]]
 
 
 def test_fewest_output_tokens_are_retracted_first():
@@ -142,7 +142,7 @@ def test_fewest_output_tokens_are_retracted_first():
     server = crowd(Server(kv=60, disable_radix_cache=True), (20, 30))
     server.steps(3)
     crowd(server, (5, 10))
-    server.books.free_blocks = 1
+    server.engine.kv.free_blocks = 1
     server.step()
     assert server.waiting() == [1]
 
@@ -151,15 +151,15 @@ def test_a_retracted_prompt_stays_in_the_tree():
     """Rule 16: what was not in the tree is freed, and not put there."""
     server = crowd(Server(kv=200), (10, 30), (12, 30))
     server.steps(2)
-    server.books.preempt(server.jobs[1], at_head=False)
-    assert server.books.cached_tokens(server.jobs[1]) == 12
-    assert server.books.free_blocks == 200 - server.books.blocks_held(server.jobs[0])
+    server.engine.preempt(server.jobs[1], at_head=False)
+    assert server.engine.cached_tokens(server.jobs[1]) == 12
+    assert server.engine.free_blocks == 200 - server.engine.blocks_held(server.jobs[0])
 
 
 def test_the_ratio_after_a_retraction():
     """Rule 17: (generated + 20 each) / max_new_tokens of those who stay."""
     server = crowd(Server(kv=300, disable_radix_cache=True), (5, 100), (10, 100))
-    server.books.free_blocks = 1
+    server.engine.kv.free_blocks = 1
     server.step()
     assert server.waiting() == [1]
     assert server.ratio == pytest.approx((1 + 20) / 100)  # tokens before the step that follows
@@ -172,12 +172,12 @@ def test_retracted_requests_wait_at_the_end_and_go_on():
     victim = server.jobs[1]
     server.policy._full = True
     server.arrive(40, 2)
-    server.books.free_blocks, free = 1, server.books.free_blocks
+    server.engine.kv.free_blocks, free = 1, server.engine.free_blocks
     server.step()
-    server.books.free_blocks += free - 1
+    server.engine.kv.free_blocks += free - 1
     assert server.waiting() == [2, 1]
     assert victim.generated_tokens == 26
-    while victim in server.books.waiting:
+    while victim in server.engine.waiting:
         extended, _ = server.step()
     assert extended[1] == 12 + 26 - 12
     assert victim.generated_tokens == 27
@@ -211,10 +211,10 @@ def test_a_retracted_request_alone_is_served_where_the_engine_waits_for_ever():
         server = Server(kv=60, strict=strict)
         victim = server.arrive(20, 35)
         server.steps(15)
-        server.books.preempt(victim, at_head=False)
-        server.books.open(server.now_s)
-        server.policy.plan(server.books)
-        assert (victim in server.books.running) != strict
+        server.engine.preempt(victim, at_head=False)
+        server.engine.open(server.now_s)
+        server.policy.plan(server.engine)
+        assert (victim in server.engine.running) != strict
 
 
 def test_the_last_one_fails_if_it_outgrows_the_cache():

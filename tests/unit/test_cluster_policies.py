@@ -29,8 +29,8 @@ from policies.routing.round_robin import RoundRobin
 from policies.routing.session_affinity import SessionAffinity
 from policies.routing.slo_aware import SloAware
 from simulator.errors import InputError
-from simulator.replica.request import Job
 from simulator.scenario.discover import complete, discover, load
+from simulator.testing import new_job
 
 DOCS = Path(__file__).parent.parent.parent / "docs"
 
@@ -66,13 +66,13 @@ class View:
 
 
 def request(number=0, arrival_s=0.0, prompt=100, **more):
-    return Job(number, arrival_s, prompt, 50, 50, **more)
+    return new_job(number, arrival_s, prompt, 50, 50, **more)
 
 
 def decoding(number, *, prompt=100, tokens=10, arrival_s=0.0, **more):
     """A job that has ``tokens`` of its 50 tokens and decodes."""
     job = request(number, arrival_s, prompt, **more)
-    job._generated, job._computed = tokens, prompt + tokens - 1
+    job.generated, job.computed = tokens, prompt + tokens - 1
     assert job.decodes
     return job
 

@@ -407,12 +407,11 @@ def test_a_wrong_cluster_is_one_sentence(capsys, toml, message):
 
 def test_evict_spares_whoever_is_about_to_end():
     """A victim whose last token is under way would be computed again for nothing; its blocks are free soon."""
-    from simulator.replica.books import Books
-    from simulator.replica.crossing import Claim
-    from simulator.replica.request import Job
+    from simulator.replica.transfers import BlockRequest
+    from simulator.testing import new_engine, new_job
 
-    books = Books(Limits(4, 64, 64, 8, 4))
-    ending, going, coming = Job(0, 0.0, 8, 1, 9), Job(1, 0.0, 8, 9, 9), Job(2, 0.0, 20, 9, 9)
+    books = new_engine(Limits(4, 64, 64, 8, 4))
+    ending, going, coming = new_job(0, 0.0, 8, 1, 9), new_job(1, 0.0, 8, 9, 9), new_job(2, 0.0, 20, 9, 9)
     for job in (going, ending):
         books.submit(job)
     books.open(0.0)
@@ -420,9 +419,9 @@ def test_evict_spares_whoever_is_about_to_end():
     assert books.admit(ending, 8)
     completing = books.advance()  # the step is under way: one more is planned before it ends
     assert list(completing) == [ending]
-    coming._generated, coming._computed = 1, 20
-    books.claim(Claim(coming, True, lambda job: None))
+    coming.generated, coming.computed = 1, 20
+    books.transfers.request(BlockRequest(coming, True, lambda job: None))
     books.open(1.0)
     assert books.preempted == [going]
     assert ending in books.running
-    assert coming in books.incoming
+    assert coming in books.transfers.reserved

@@ -14,11 +14,12 @@ from simulator.cluster.deployment import colocated
 from simulator.cluster.simulate import simulate
 from simulator.errors import InputError
 from simulator.replica.limits import Limits
-from simulator.replica.request import Job, RequestState
+from simulator.replica.request import RequestState
+from simulator.testing import new_job
 from simulator.workload.workload import Workload
 from tests.engine_cases import EvenCost, serve
 
-JOB = Job(0, 0.0, 1, 1, 1)
+JOB = new_job(0, 0.0, 1, 1, 1)
 
 SECOND = EvenCost(1.0)
 

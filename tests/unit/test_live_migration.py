@@ -98,7 +98,7 @@ def test_blocks_are_held_on_both_sides_while_it_moves():
     seen = []
 
     def look(cluster):
-        seen.append([each.books.total_blocks - each.books.free_blocks for each in cluster.replicas])
+        seen.append([each.engine.total_blocks - each.engine.free_blocks for each in cluster.replicas])
 
     limits = tight(20)
     serve(one(), move(limits=limits), dict.fromkeys([2.4, 2.6, 4.6, 5.1, 5.2, 9.2], look))

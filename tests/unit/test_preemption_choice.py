@@ -10,11 +10,11 @@ from hardware_profiles import step_cost
 from policies.scheduling._preemption import choose_victim, give_way, recompute_s, swap_s
 from policies.scheduling.continuous import Continuous
 from simulator import Scenario
-from simulator.replica.books import Books
 from simulator.replica.cost import StepShape
 from simulator.replica.limits import Limits
-from simulator.replica.request import Job, RequestState
+from simulator.replica.request import RequestState
 from simulator.scenario.resolve import equip
+from simulator.testing import new_engine, new_job
 from tests.engine_cases import EvenCost, play, scenarios, serve
 
 MECHANISMS = ("recompute", "swap", "cheapest")
@@ -23,8 +23,8 @@ RULES = ("latest", "priority", "most_slack", "least_progress")
 
 def decoding(jobs, num_gpu_blocks, *, block_size=10, num_cpu_blocks=100, cost=None):
     """A ledger in whose next step these jobs all decode."""
-    books = Books(Limits(64, 8192, 8192, num_gpu_blocks, block_size, num_cpu_blocks))
-    books.price = (cost or EvenCost()).step_s
+    limits = Limits(64, 8192, 8192, num_gpu_blocks, block_size, num_cpu_blocks)
+    books = new_engine(limits, price=(cost or EvenCost()).step_s)
     books.open(0.0)
     for job in jobs:
         books.submit(job)
@@ -37,10 +37,10 @@ def decoding(jobs, num_gpu_blocks, *, block_size=10, num_cpu_blocks=100, cost=No
 def four():
     """Each of them is what one rule looks for: urgent least, furthest ahead, shortest, latest."""
     return [
-        Job(0, 0.0, 50, 99, 99, priority=2),
-        Job(1, 0.1, 60, 99, 99, pace_s=5.0),
-        Job(2, 0.2, 10, 99, 99),
-        Job(3, 0.3, 40, 99, 99),
+        new_job(0, 0.0, 50, 99, 99, priority=2),
+        new_job(1, 0.1, 60, 99, 99, pace_s=5.0),
+        new_job(2, 0.2, 10, 99, 99),
+        new_job(3, 0.3, 40, 99, 99),
     ]
 
 
@@ -67,7 +67,7 @@ def test_each_rule_takes_the_blocks_of_the_one_that_it_names(rule, mechanism):
 
 
 def test_equals_give_way_by_arrival_the_latest_first():
-    jobs = [Job(i, arrival_s, 10, 99, 99) for i, arrival_s in enumerate([2.0, 1.0, 2.0])]
+    jobs = [new_job(i, arrival_s, 10, 99, 99) for i, arrival_s in enumerate([2.0, 1.0, 2.0])]
     assert choose_victim(jobs, "priority").id == 2
     assert choose_victim(jobs[:2], "least_progress").id == 0
 
@@ -137,8 +137,8 @@ def break_even(cost, seqs, context):
 
 def choice(cost, n):
     """What becomes of a victim with n tokens computed beside 16 decodes of 500."""
-    victim = Job(99, 1.0, n, 99, 99)
-    jobs = [Job(i, 0.0, 499, 99, 99) for i in range(16)]
+    victim = new_job(99, 1.0, n, 99, 99)
+    jobs = [new_job(i, 0.0, 499, 99, 99) for i in range(16)]
     books = decoding(jobs, 10_000, block_size=16, num_cpu_blocks=10_000, cost=cost)
     books.submit(victim)
     books.admit(victim, n, n)
@@ -228,7 +228,7 @@ def test_everything_is_given_back_and_everyone_is_served(case):
         return
     assert not {RequestState.UNFINISHED, RequestState.FAILED} & set(outcome.tables.requests["state"])
     for replica in cluster.replicas:
-        books = replica.books
+        books = replica.engine
         assert not [*books.running, *books.waiting, *books.swapped]
         assert books.free_blocks == books.total_blocks
         assert books.free_cpu_blocks == books.limits.num_cpu_blocks

@@ -3,11 +3,12 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from simulator.replica.content import Content
+from simulator.replica.engine import Engine
 from simulator.replica.limits import Limits
-from simulator.replica.prefix_cache import Content
-from simulator.replica.radix_cache import RadixBooks
+from simulator.replica.radix_pages import RadixPages
 from simulator.replica.radix_tree import RadixTree, agreement, cut
-from simulator.replica.request import Job
+from simulator.testing import new_job
 
 
 class Naive:
@@ -152,11 +153,11 @@ class Counted:
     """What the books hold, counted from the start: the naive tree and each running job's own blocks."""
 
     def __init__(self, books):
-        tree = books._tree
+        tree = books.cache.tree
         self.in_tree = tree.tokens // books.block_size
         self.evictable = tree.evictable // books.block_size
         self.own = sum(
-            books.blocks_held(job) - books._nodes[job].stop // books.block_size for job in books.running
+            books.blocks_held(job) - books.cache._nodes[job].stop // books.block_size for job in books.running
         )
 
 
@@ -170,10 +171,11 @@ def test_the_books_lose_no_block(data):
         i: [(0, data.draw(st.integers(1, 6))), (data.draw(st.integers(1, 2)), data.draw(st.integers(1, 6)))]
         for i in range(n)
     }
-    books = RadixBooks(
-        Limits(4, 20, 64, 24 // page + 2, page), content=lambda i: Content(segments[i], 100 + i)
-    )
-    jobs = [Job(i, 0.0, sum(t for _, t in segments[i]), data.draw(st.integers(1, 8)), 8) for i in range(n)]
+    pages = RadixPages(24 // page + 2, page, lambda job: Content(segments[job.id], 100 + job.id))
+    books = Engine(Limits(4, 20, 64, 24 // page + 2, page), pages, cache=pages)
+    jobs = [
+        new_job(i, 0.0, sum(t for _, t in segments[i]), data.draw(st.integers(1, 8)), 8) for i in range(n)
+    ]
     for job in jobs:
         books.submit(job)
 
@@ -183,11 +185,11 @@ def test_the_books_lose_no_block(data):
         assert books.free_blocks == books.total_blocks - locked - counted.own
         assert books.free_blocks >= 0
         ends = {}
-        for node in books._nodes.values():
+        for node in books.cache._nodes.values():
             while node.parent is not None:
                 ends[node] = ends.get(node, 0) + 1
                 node = node.parent
-        seen = list(books._tree.root.children.values())
+        seen = list(books.cache.tree.root.children.values())
         while seen:
             node = seen.pop()
             assert node.locks == ends.get(node, 0)
@@ -206,7 +208,7 @@ def test_the_books_lose_no_block(data):
                 needs, free = books.blocks_to_admit(job, cached + tokens), books.free_blocks
                 if books.admit(job, tokens):
                     assert free - books.free_blocks == needs
-            elif job in books.partial and job not in books._chunks:
+            elif job in books.partial and job not in books.chunks:
                 books.prefill(job, data.draw(st.integers(1, job.remaining_tokens)))
             elif job in books.running and data.draw(st.integers(0, 3)) == 0:
                 books.preempt(job, at_head=False)

@@ -17,10 +17,9 @@ from policies.scheduling.vllm_v1 import VllmV1
 from policies.scheduling.vtc import Vtc
 from simulator.cluster import simulate as engine
 from simulator.cluster.deployment import colocated
-from simulator.replica.books import Books
 from simulator.replica.limits import Limits
-from simulator.replica.request import Job
 from simulator.scenario.discover import load
+from simulator.testing import new_engine, new_job
 from simulator.workload.workload import Workload
 from tests.engine_cases import SCHEDULING, EvenCost, RaggedCost
 
@@ -41,13 +40,12 @@ def seats(n, budget=1000, blocks=1000):
 
 
 def job(i, arrival_s, prompt, output, **known):
-    return Job(i, arrival_s, prompt, output, 1000, **{"predicted_tokens": output, **known})
+    return new_job(i, arrival_s, prompt, output, 1000, **{"predicted_tokens": output, **known})
 
 
 def play(policy, jobs, limits, cost=SECOND, look=None):
     """Serve jobs step by step; return the times of each one's tokens. ``look(books)`` sees every plan."""
-    books = Books(limits, queue_key=policy.queue_key())
-    books.price = cost.step_s
+    books = new_engine(limits, queue_key=policy.queue_key(), price=cost.step_s)
     coming = sorted(jobs, key=lambda each: each.arrival_s, reverse=True)
     times = {each.id: [] for each in jobs}
     now_s = 0.0
@@ -193,7 +191,7 @@ def test_srpt_margin_and_prompt_weight():
 
 
 def jobs_again(jobs):
-    return [job(each.id, each.arrival_s, each.prompt_tokens, each._output_tokens) for each in jobs]
+    return [job(each.id, each.arrival_s, each.prompt_tokens, each.target_tokens) for each in jobs]
 
 
 def mean_e2e_s(policy, seed, n_seats, cost):
@@ -254,7 +252,7 @@ def can_be_met(jobs):
 
     @cache
     def search(now, done):
-        left = [i for i, each in enumerate(jobs) if done[i] < each._output_tokens]
+        left = [i for i, each in enumerate(jobs) if done[i] < each.target_tokens]
         if any(now >= due(jobs[i], done[i] + 1) for i in left):
             return False
         ready = [i for i in left if jobs[i].arrival_s <= now]

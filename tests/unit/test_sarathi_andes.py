@@ -8,7 +8,7 @@ from policies.scheduling.continuous import Continuous
 from policies.scheduling.sarathi import Sarathi
 from policies.scheduling.vllm_v0 import VllmV0
 from simulator.replica.limits import Limits
-from simulator.replica.request import Job
+from simulator.testing import new_job
 from tests.engine_cases import EvenCost, RaggedCost, serve
 
 MIXED = {
@@ -138,8 +138,8 @@ def test_nobody_is_preempted_by_choice_more_often_than_the_cap(cap):
 
 
 def reader(generated, **options):
-    job = Job(0, 0.0, 100, 999, 999, **options)
-    job._generated, job._computed = generated, 99 + generated
+    job = new_job(0, 0.0, 100, 999, 999, **options)
+    job.generated, job.computed = generated, 99 + generated
     return job
 
 

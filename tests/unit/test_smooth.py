@@ -14,7 +14,7 @@ from policies.scheduling.smooth import Smooth
 from policies.scheduling.vllm_v1 import VllmV1
 from simulator import Scenario, run
 from simulator.replica.limits import Limits
-from simulator.replica.request import Job
+from simulator.testing import new_job
 from tests.engine_cases import play, scenarios, serve
 
 V_S = 0.05
@@ -89,7 +89,7 @@ def test_without_blocks_whoever_can_wait_longest_is_computed_again():
 
 def test_who_has_waited_is_owed_the_pace_from_there():
     readers = Readers(0.0)
-    one, two = (Job(i, 0.0, 5, 99, 99) for i in range(2))
+    one, two = (new_job(i, 0.0, 5, 99, 99) for i in range(2))
     readers.join(one, 3.0, 0)  # its first token came three seconds late: the next is needed a pace later
     assert readers.need_s(0, 0) == pytest.approx(3.0 + V_S)
     readers.tick(3.01, 0)  # it came early
@@ -133,7 +133,7 @@ def test_everybody_is_served_without_looking_ahead_too(data):
     cluster, outcome = play(case)
     assert outcome.stalled is None
     if case["horizon_s"] is None:
-        assert all(server.books.free_blocks == server.books.total_blocks for server in cluster.replicas)
+        assert all(server.engine.free_blocks == server.engine.total_blocks for server in cluster.replicas)
 
 
 def goodput(policy, gpu, rate_rps, limit, **tables):

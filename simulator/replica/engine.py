@@ -1,0 +1,236 @@
+"""What a replica does with an engine: jobs come and leave, steps begin, are planned and end.
+
+A step has two moments. ``advance`` is when its plan is final: from then on its tokens count as computed, so that a
+pipelined engine can plan the next step while this one still runs. ``retire`` is when it ends: jobs that are complete
+leave and give seat and blocks back.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+from simulator.replica.cost import DecodePiece, StepShape
+from simulator.replica.job import Job, JobState
+from simulator.replica.kv import KvPool
+from simulator.replica.ledger import StepLedger
+from simulator.replica.limits import Limits
+from simulator.replica.policy import Scheduler
+from simulator.replica.request import RequestState
+from simulator.replica.transfers import Transfers
+
+NO_JOBS: Sequence[Job] = ()
+
+
+class Engine(StepLedger):
+    """A ledger with everything that only the replica may do."""
+
+    __slots__ = ("_leaving", "on_prompt_done", "transfers")
+
+    def __init__(
+        self,
+        limits: Limits,
+        kv: KvPool,
+        *,
+        whole: bool = False,
+        on_prompt_done: Callable[[Job], None] | None = None,
+        **parts: Any,
+    ) -> None:
+        """``whole``: jobs hold the KV blocks for all of their output from the beginning.
+
+        ``on_prompt_done`` is told of jobs whose part here is done; ``parts`` as in ``EngineState``.
+        """
+        super().__init__(limits, kv, **parts)
+        self.transfers = Transfers(self, whole=whole)
+        self.on_prompt_done = on_prompt_done
+        self._leaving: list[tuple[Job, RequestState]] = []  # dropped since the last plan
+
+    def submit(self, job: Job) -> None:
+        """Queue a job that has just arrived."""
+        self.outside_tokens += job.prompt_tokens + job.generated
+        self.enqueue(job)
+
+    def leave(self, job: Job, state: RequestState) -> None:
+        """Drop a job before the next step is planned; it ends in ``state``."""
+        self._leaving.append((job, state))
+        self.pending = True
+
+    def open(self, now_s: float) -> None:
+        """Begin the plan of the next step."""
+        if self.cache is not None:
+            self.cache.step_opened()
+        self.now_s = now_s
+        self.token_budget = self.limits.max_num_batched_tokens
+        shape = self.shape
+        shape.decode_seqs = 0
+        shape.decode_context_tokens = 0
+        if self.chunks:
+            self.chunks.clear()
+            shape.prefill_tokens = 0
+            shape.prefill_seqs = 0
+            shape.prefill_attention_pairs = 0.0
+            shape.prefill_context_tokens = 0
+        if self.changed:
+            self.changed = False
+            self.preempted.clear()
+            shape.swap_out_blocks = 0
+            shape.swap_in_blocks = 0
+        if self.pending:
+            self.joined.clear()
+            if self._leaving:
+                self._drop_leavers()
+            self.transfers.settle()
+
+    def anything_to_do(self) -> bool:
+        """Whether a step could have anything to plan, or jobs to let in or out."""
+        return bool(self.waiting or self.running or self.swapped or self.pending or self.transfers.received)
+
+    def advance(self) -> Sequence[Job]:
+        """Make the plan final; return the jobs that are complete when the step ends."""
+        completing: list[Job] | None = None
+        group = self.group
+        fruitful = self.ticks
+        if fruitful:
+            self.ticks = False
+            group.tick += 1
+            if group.tick in group.last_ticks:
+                completing = group.finished()
+        if self.chunks:
+            for job, chunk in self.chunks.items():
+                self.records.chunks.extend((self.step, job.id, chunk, job.computed))
+                job.computed += chunk
+                known = job.prompt_tokens + job.generated
+                if job.computed == known:
+                    fruitful = True
+                    self.records.prompt_ends.extend((job.id, self.step))
+                    del self.partial[job]
+                    self.outside_tokens -= known
+                    job.generated += 1
+                    if not job.completing:
+                        group.join(job)
+                    elif completing is None:
+                        completing = [job]
+                    else:
+                        completing.append(job)
+        if self.cache is not None:
+            self.cache.step_planned(self.chunks)
+        self.step += 1
+        self.fruitless_steps = 0 if fruitful else self.fruitless_steps + 1
+        return NO_JOBS if completing is None else completing
+
+    def retire(self, completing: Sequence[Job], end_s: float) -> None:
+        """End a step at ``end_s``: the jobs it completed leave."""
+        cache = self.cache
+        if cache is not None:
+            cache.step_ended(completing)
+        for job in completing:
+            if job.state is JobState.RUNNING:
+                del self.running[job]
+                if job.generated < job.output_tokens:
+                    self._hand_over(job, end_s)
+                    continue
+                self.kv.release(job)
+            elif job.state is JobState.WAITING:  # preempted while its last token was in flight
+                if job.generated < job.output_tokens:  # what was to be handed over is lost
+                    job.target_tokens += 1
+                    self.outside_tokens += job.known_tokens
+                    continue
+                self.waiting.remove(job)
+            else:  # the client left meanwhile
+                continue
+            self.record_end(job, RequestState.COMPLETED, end_s)
+        if cache is not None:
+            for job in completing:
+                cache.forget(job)
+
+    def _hand_over(self, job: Job, time_s: float) -> None:
+        """A job's part here is done; unless it was dropped while its last step here was in flight, it goes on."""
+        self.transfers.send(job)
+        dropped = [state for each, state in self._leaving if each is job]
+        if dropped:
+            self.transfers.end_in_transit(job, dropped[0], time_s)
+        else:
+            assert self.on_prompt_done is not None
+            self.on_prompt_done(job)
+
+    def only_decodes(self, completing: Sequence[Job]) -> bool:
+        """Whether all running jobs but those that a step in flight completes decode, and none comes or leaves."""
+        size = self.group.size
+        if self.swapped or self.pending or not 0 < size == len(self.running) - len(completing):
+            return False
+        return self.cache is None or self.cache.can_fast_forward
+
+    def crash(self, now_s: float, ticks_in_flight: int, steps_in_flight: int) -> list[Job]:
+        """Lose everything in memory, and the steps in flight; return the jobs that were here.
+
+        They have the tokens of the steps that ended, and nothing computed. The engine is of no use any more.
+        """
+        gone = dict(reversed(self._leaving))  # of a job that was dropped twice the first time counts
+        for job, state in gone.items():
+            if job.state in (JobState.RUNNING, JobState.WAITING, JobState.SWAPPED, JobState.RECEIVED):
+                self.end(job, state, now_s)
+        transfers = self.transfers
+        jobs = [*self.running, *self.waiting, *self.swapped, *transfers.received, *transfers.sending]
+        for job in self.running:
+            if job.group is not None:
+                self.group.leave(job)
+        lost = dict.fromkeys((job.id for job in jobs), 0)
+        ended_ticks = self.group.tick - ticks_in_flight
+        spans = self.records.rows("spans").T
+        for request, first, count in spans[spans[:, 1] + spans[:, 2] > ended_ticks].tolist():
+            if request in lost:
+                lost[request] += first + count - max(first, ended_ticks)
+        ends = self.records.rows("prompt_ends").T
+        for request in ends[ends[:, 1] >= self.step - steps_in_flight, 0].tolist():
+            if request in lost:
+                lost[request] += 1
+        for job in jobs:
+            job.generated -= lost[job.id]
+            job.lose_cache()
+        lost_jobs = [job for job in jobs if job not in gone]
+        for job in lost_jobs:
+            job.move(JobState.UNPLACED)
+        self.records.in_flight = steps_in_flight
+        return lost_jobs
+
+    def close(self, steps_in_flight: int) -> None:
+        """Settle the record when the simulation ends; steps that have not ended are not in it."""
+        for job in self.running:
+            if job.group is not None:
+                self.group.leave(job)
+        self.records.in_flight = steps_in_flight
+
+    def _drop_leavers(self) -> None:
+        for job, state in self._leaving:
+            if job.state is JobState.RUNNING:
+                self.stop_running(job)
+                self.kv.release(job)
+            elif job.state is JobState.SWAPPED:
+                del self.swapped[job]
+                self.free_cpu_blocks += job.blocks
+            elif job.state is JobState.WAITING:
+                self.waiting.remove(job)
+            elif job.state is JobState.RECEIVED:
+                self.transfers.received.remove(job)
+                self.kv.release(job)
+            else:  # it was served in time
+                continue
+            self.changed = False  # a departure is no decision of the policy
+            if job.completing:
+                self.outside_tokens += job.known_tokens
+            self.end(job, state, self.now_s)
+        self._leaving.clear()
+
+
+class MakeEngine(Protocol):
+    """Makes the engine that a policy needs."""
+
+    def __call__(
+        self,
+        policy: Scheduler,
+        *,
+        price: Callable[[StepShape], float],
+        decode_piece: Callable[[int, int], DecodePiece] | None,
+        on_end: Callable[[Job, RequestState, float], None] | None,
+        on_prompt_done: Callable[[Job], None],
+    ) -> Engine:
+        """Return a new engine with nothing in it."""
+        ...

@@ -1,0 +1,170 @@
+"""The state of one engine: its queues, its KV pool, the plan of the step that is being planned, and its records.
+
+Here are the moves that change it: whatever takes a job from one place to another goes through them. What a policy
+may do with it is in ``ledger.py``, what the replica does in ``engine.py``.
+"""
+
+from bisect import bisect_left, bisect_right
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from simulator.replica.cost import DecodePiece, StepShape
+from simulator.replica.decode_group import DecodeGroup
+from simulator.replica.job import Job, JobState
+from simulator.replica.kv import KvPool, PrefixCache
+from simulator.replica.limits import Limits
+from simulator.replica.records import Records
+from simulator.replica.request import RequestState
+
+
+class EngineState:
+    """Queues, KV blocks and records of one engine."""
+
+    __slots__ = (
+        "_admissions", "_queue_key", "block_size", "cache", "changed", "chunks", "decode_piece", "free_cpu_blocks",
+        "fruitless_steps", "group", "joined", "kv", "limits", "now_s", "on_end", "outside_tokens", "partial",
+        "pending", "preempted", "price", "records", "running", "shape", "step", "swapped", "ticks", "token_budget",
+        "total_blocks", "waiting",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        limits: Limits,
+        kv: KvPool,
+        *,
+        cache: PrefixCache | None = None,
+        queue_key: Callable[[Job], Any] | None = None,
+        price: Callable[[StepShape], float] | None = None,
+        decode_piece: Callable[[int, int], DecodePiece] | None = None,
+        on_end: Callable[[Job, RequestState, float], None] | None = None,
+    ) -> None:
+        """``cache`` is ``kv`` where it shares blocks; ``queue_key`` orders the queue, by arrival if None.
+
+        ``price`` and ``decode_piece`` are those of ``simulator.replica.cost``; ``on_end`` is told of every end.
+        """
+        self.limits = limits
+        self.kv = kv
+        self.cache = cache
+        self.total_blocks = kv.total_blocks  # that requests can use
+        self.block_size = kv.block_size
+        self.records = Records()
+        self.waiting: deque[Job] = deque()
+        self.running: dict[Job, None] = {}  # in order of admission
+        self.partial: dict[Job, None] = {}  # running jobs outside the decode group with tokens to compute
+        self.swapped: dict[Job, None] = {}  # jobs whose blocks are in host memory, in order of leaving
+        group_type = DecodeGroup if cache is None else cache.group_type
+        self.group = group_type(kv.block_size, self.records.spans)
+        if cache is not None:
+            cache.watch(self.running, self.partial, self.group)
+        self.free_cpu_blocks = limits.num_cpu_blocks
+        self.step = 0  # index of the step being planned
+        self.now_s = 0.0
+        self.shape = StepShape()
+        self.token_budget = limits.max_num_batched_tokens
+        self.preempted: list[Job] = []  # in this step, in that order
+        self.changed = False  # whether a job was preempted, swapped or failed in this step
+        self.joined: list[Job] = []  # running since the last plan, with KV that was computed elsewhere
+        self.ticks = False  # whether the decode group is scheduled in this step
+        self.on_end = on_end
+        self.price = price or _no_price  # how long a step of some shape would take, s
+        self.decode_piece = decode_piece
+        self.fruitless_steps = 0  # since a step produced a token
+        self.pending = False  # whether jobs come or leave before the next plan other than by the policy
+        self._queue_key = queue_key
+        self._admissions = 0
+        self.chunks: dict[Job, int] = {}  # tokens scheduled in this step outside the group
+        self.outside_tokens = 0  # known tokens of unfinished jobs outside the decode group
+
+    @property
+    def free_blocks(self) -> int:
+        """KV blocks that are free."""
+        return self.kv.free_blocks
+
+    def blocks_for(self, tokens: int) -> int:
+        """KV blocks that ``tokens`` tokens fill."""
+        return -(-tokens // self.block_size)
+
+    def blocks_held(self, job: Job) -> int:
+        """KV blocks that a job holds now, those of this step included."""
+        if job.group is None or job.reserved:
+            return job.blocks
+        return self.blocks_for(job.computed_tokens + self.ticks)
+
+    def enqueue(self, job: Job, at_head: bool = False) -> None:
+        """Put a job into the queue, at its end unless the queue has an order."""
+        job.move(JobState.WAITING)
+        self._insert(job, at_head)
+
+    def _insert(self, job: Job, at_head: bool) -> None:
+        key = self._queue_key
+        if key is not None:
+            find = bisect_left if at_head else bisect_right
+            self.waiting.insert(find(self.waiting, key(job), key=key), job)
+        elif at_head:
+            self.waiting.appendleft(job)
+        else:
+            self.waiting.append(job)
+
+    def stop_running(self, job: Job) -> None:
+        """Take a job off the running ones, and out of this step if it is in it; keep its blocks."""
+        if job not in self.running:
+            raise ValueError(f"{job} is not running")
+        if job.group is not None:
+            if self.ticks:
+                self.token_budget += 1
+                self.shape.decode_seqs -= 1
+                self.shape.decode_context_tokens -= job.computed_tokens + 1
+            blocks = self.blocks_held(job)
+            self.group.leave(job)
+            job.blocks = blocks
+            self.outside_tokens += job.known_tokens
+        else:
+            self.partial.pop(job, None)
+            tokens = self.chunks.pop(job, 0)
+            if tokens:
+                self.shape.count(tokens, job.computed, job.decodes, -1)
+                self.token_budget += tokens
+        del self.running[job]
+        self.changed = True
+
+    def lose_cache(self, job: Job) -> None:
+        """Give a job's blocks back: what it had computed is computed again later."""
+        self.kv.release(job)
+        self.records.preemptions.extend((self.step, job.id, job.computed))
+        job.lose_cache()
+        job.preemptions += 1
+
+    def seat(self, job: Job) -> None:
+        """Let a job decode whose KV came from elsewhere."""
+        job.move(JobState.RUNNING)
+        self.running[job] = None
+        job.admission = self._admissions
+        self._admissions += 1
+        self.outside_tokens -= job.known_tokens
+        self.group.join(job)
+        self.joined.append(job)
+        if self.cache is not None:
+            self.cache.seated(job)
+
+    def end(self, job: Job, state: RequestState, time_s: float) -> None:
+        """Record the final state of a job that is in no queue any more."""
+        self.outside_tokens -= job.known_tokens
+        self.record_end(job, state, time_s)
+        self.forget(job)
+
+    def record_end(self, job: Job, state: RequestState, time_s: float) -> None:
+        """Record the final state of a job whose tokens are counted nowhere any more."""
+        job.move(JobState.ENDED)
+        self.records.ended.extend((job.id, state, time_s))
+        if self.on_end is not None:
+            self.on_end(job, state, time_s)
+
+    def forget(self, job: Job) -> None:
+        """A job has left for good."""
+        if self.cache is not None:
+            self.cache.forget(job)
+
+
+def _no_price(shape: StepShape) -> float:
+    raise ValueError("this engine belongs to no replica, so nothing is known of its step times")

@@ -1,0 +1,136 @@
+"""Steps in which all running jobs decode need no plan: they are computed one after the other, or all at once."""
+
+from collections.abc import Sequence
+from functools import partial
+from math import ceil, inf
+
+import numpy as np
+
+from simulator.replica.cost import DecodePiece
+from simulator.replica.engine import NO_JOBS, Engine
+from simulator.replica.job import Job
+
+# Runs from so many steps on are computed at once; the longest bounds what that takes.
+LONG_RUN, LONGEST_RUN = 80, 1024
+
+
+def fast_forward(
+    engine: Engine,
+    start_s: float,
+    until_s: float,
+    spare_blocks: int,
+    pipelined: bool,
+    most_steps: int,
+) -> tuple[float, float, Sequence[Job]]:
+    """Run steps in which all running jobs decode, as far as they need no plan; ``most_steps`` at most.
+
+    The first of them is planned now and starts at ``start_s``; the others are planned when the step before
+    them ends (pipelined: when that starts) and before ``until_s``. Ends with the first step that completes
+    a job, and before ``spare_blocks`` blocks would no longer be left. Does what planning each of these
+    steps would do, to the last bit. Returns the start and the end of the last step, or ``start_s`` twice if
+    there was none, and the jobs it completes.
+    """
+    group, records, piece = engine.group, engine.records, engine.decode_piece or partial(_priced, engine)
+    size, first_tick, last_ticks = group.size, group.tick, group.last_ticks
+    openers, block_size, left = group.openers, group.block_size, engine.kv.free_blocks - spare_blocks
+    most_used = engine.total_blocks - spare_blocks
+    write_end, write_blocks = records.run_ends.append, records.run_blocks.append
+    engine.open(start_s)
+    if size > engine.token_budget:
+        return start_s, start_s, NO_JOBS
+    context_tokens = first_context = group.context_base + size * first_tick
+    if most_steps > 1:
+        steps = min(LONGEST_RUN, group.next_end() - first_tick)
+        if steps >= LONG_RUN:
+            far = _fast_forward_far(engine, start_s, until_s, spare_blocks, pipelined, steps)
+            if far is not None:
+                return far
+    begun_s = end_s = start_s
+    high = offset = slope = 0.0
+    for tick in range(first_tick, first_tick + most_steps):
+        blocks = openers[tick % block_size]
+        if blocks > left or (tick > first_tick and (begun_s if pipelined else end_s) >= until_s):
+            break
+        if context_tokens >= high:
+            _, high, offset, slope = piece(size, context_tokens)
+        begun_s = end_s
+        end_s += offset + slope * context_tokens
+        context_tokens += size
+        left -= blocks
+        write_end(end_s)
+        write_blocks(most_used - left)
+        if tick + 1 in last_ticks:
+            tick += 1
+            break
+    else:
+        tick += 1
+    steps = tick - first_tick
+    if not steps:
+        return start_s, start_s, NO_JOBS
+    engine.kv.free_blocks = left + spare_blocks
+    return begun_s, end_s, _note(engine, steps, start_s, first_context)
+
+
+def _note(engine: Engine, steps: int, start_s: float, context_tokens: int) -> Sequence[Job]:
+    """Note steps that were run without a plan; return the jobs that the last one completes."""
+    group = engine.group
+    engine.records.runs.extend((engine.step, steps, start_s, group.size, context_tokens, len(engine.running)))
+    engine.fruitless_steps = 0
+    engine.step += steps
+    if engine.cache is not None:
+        engine.cache.fast_forwarded(group.tick, steps)
+    group.tick += steps
+    return group.finished() if group.tick in group.last_ticks else NO_JOBS
+
+
+def _fast_forward_far(
+    engine: Engine, start_s: float, until_s: float, spare_blocks: int, pipelined: bool, steps: int
+) -> tuple[float, float, Sequence[Job]] | None:
+    """As ``fast_forward``, for many steps at once: they end at a running sum, whose terms lie on a line.
+
+    ``steps`` are at most to run. None where they turn out to be few, which is faster one by one.
+    """
+    piece = engine.decode_piece
+    if piece is None or until_s <= start_s:
+        return None
+    group = engine.group
+    size, tick = group.size, group.tick
+    context_tokens = group.context_base + size * tick
+    _, _, offset, slope = piece(size, context_tokens)
+    first_s = offset + slope * context_tokens  # steps only become longer
+    if until_s - start_s < first_s * steps:
+        steps = min(steps, int((until_s - start_s) / first_s) + 2)
+    if steps < LONG_RUN:
+        return None
+    nth = np.arange(steps)
+    contexts = context_tokens + size * nth
+    lasts_s = np.empty(steps)
+    done = 0
+    while done < steps:
+        _, high, offset, slope = piece(size, context_tokens + size * done)
+        stop = steps if high == inf else min(steps, max(done + 1, ceil((high - context_tokens) / size)))
+        lasts_s[done:stop] = offset + slope * contexts[done:stop]
+        done = stop
+    lasts_s[0] += start_s
+    ends = np.add.accumulate(lasts_s)
+    # Planned before ``until_s`` are the first, and those before which a step ends (pipelined: starts) by then.
+    planned = 1 + int(np.searchsorted(ends, until_s))
+    if pipelined and start_s < until_s:
+        planned += 1
+    opened = np.array(group.openers)[(tick + nth) % group.block_size]
+    used = engine.total_blocks - engine.kv.free_blocks + np.add.accumulate(opened)
+    fitting = int(np.searchsorted(used, engine.total_blocks - spare_blocks, side="right"))
+    steps = min(steps, planned, fitting)
+    if not steps:
+        return None
+    engine.records.run_ends += ends[:steps].tolist()
+    engine.records.run_blocks += used[:steps].tolist()
+    engine.kv.free_blocks = engine.total_blocks - int(used[steps - 1])
+    begun_s = float(ends[steps - 2]) if steps > 1 else start_s
+    return begun_s, float(ends[steps - 1]), _note(engine, steps, start_s, context_tokens)
+
+
+def _priced(engine: Engine, seqs: int, context_tokens: int) -> DecodePiece:
+    """Return the price of a step of so many decodes as a piece that holds for this sum of contexts only."""
+    engine.shape.decode_seqs, engine.shape.decode_context_tokens = seqs, context_tokens
+    return context_tokens, context_tokens + 1, engine.price(engine.shape), 0.0

@@ -1,0 +1,164 @@
+"""A request's progress: where it is, what is computed of it, what it holds."""
+
+from enum import Enum, auto
+from typing import TYPE_CHECKING, Any
+
+from simulator.replica.request import Request
+
+if TYPE_CHECKING:
+    from simulator.replica.decode_group import DecodeGroup
+
+
+class JobState(Enum):
+    """Where a job is. Each state but the first and the last stands for a container of one engine."""
+
+    UNPLACED = auto()  # it has arrived, or its replica has crashed; no engine has it
+    WAITING = auto()  # in the queue
+    RUNNING = auto()  # it has a seat
+    SWAPPED = auto()  # its KV blocks are in host memory
+    SENDING = auto()  # its part here is done; its KV blocks are held until they have been copied elsewhere
+    RECEIVED = auto()  # its KV has come; it waits for a seat
+    ENDED = auto()
+
+
+_S = JobState
+NEXT = {
+    _S.UNPLACED: {_S.WAITING, _S.ENDED},
+    _S.WAITING: {_S.RUNNING, _S.ENDED, _S.UNPLACED},
+    _S.RUNNING: {_S.WAITING, _S.SWAPPED, _S.SENDING, _S.ENDED, _S.UNPLACED},
+    _S.SWAPPED: {_S.RUNNING, _S.ENDED, _S.UNPLACED},
+    _S.SENDING: {_S.RECEIVED, _S.ENDED, _S.UNPLACED},
+    _S.RECEIVED: {_S.RUNNING, _S.WAITING, _S.ENDED, _S.UNPLACED},
+    _S.ENDED: set(),
+}
+
+
+class Job:
+    """A request's progress.
+
+    There is no prefill or decode phase, only ``computed_tokens`` trying to catch up with ``known_tokens`` (the
+    prompt plus what has been generated). While a job is in the decode group, which computes one token of each of
+    its jobs at every tick, ``computed`` and ``generated`` are those of the moment when it joined.
+    """
+
+    __slots__ = (
+        "admission", "allowance_s", "arrival_s", "blocks", "computed", "generated", "group", "id", "joined_tick",
+        "max_tokens", "output_tokens", "pace_s", "predicted_tokens", "preemptions", "prompt_tokens", "replica",
+        "request", "reserved", "state", "target_tokens",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        request: Request,
+        number: int,
+        arrival_s: float,
+        *,
+        output_tokens: int,
+        max_tokens: int,
+        pace_s: float = 0.05,
+        allowance_s: float = 0.0,
+    ) -> None:
+        """Make the job of a request, the ``number``-th to arrive; all token counts >= 1.
+
+        ``output_tokens`` are what it will get, ``max_tokens`` what it may get, both with ``max_model_len`` in mind.
+        """
+        self.request = request
+        self.id = number
+        self.arrival_s = arrival_s  # later than the request's own in a closed loop
+        self.prompt_tokens = request.prompt_tokens
+        self.max_tokens = max_tokens
+        self.predicted_tokens = min(request.predicted_tokens, max_tokens)
+        self.pace_s = pace_s  # V: its reader takes a token every so many seconds,
+        self.allowance_s = allowance_s  # S: beginning so long after its arrival
+        self.output_tokens = output_tokens  # after which it is complete; policies do not know it
+        self.target_tokens = (
+            output_tokens  # after which its part at its replica is done; policies do not know it
+        )
+        # Progress
+        self.state = JobState.UNPLACED
+        self.replica: Any = None  # where it is served; None: nowhere yet, or it has ended
+        self.admission = -1  # its place in the order of admissions
+        self.preemptions = 0
+        self.computed = 0
+        self.generated = 0
+        self.group: DecodeGroup | None = None
+        self.joined_tick = 0
+        self.blocks = 0  # KV blocks held; while decoding, those held when decoding began
+        self.reserved = False  # the blocks held are enough to the end, none will be asked for
+
+    def move(self, state: JobState) -> None:
+        """Go over to a state, the one place where that happens."""
+        if state not in NEXT[self.state]:
+            raise ValueError(f"{self} cannot be {state.name} after {self.state.name}")
+        self.state = state
+
+    @property
+    def priority(self) -> int:
+        """The lower, the sooner, where the policy looks at it."""
+        return self.request.priority
+
+    @property
+    def tenant(self) -> int:
+        """Who pays for it."""
+        return self.request.tenant
+
+    @property
+    def session(self) -> int:
+        """The conversation it belongs to, -1: none."""
+        return self.request.session
+
+    @property
+    def computed_tokens(self) -> int:
+        """Tokens whose keys and values are in the cache."""
+        group = self.group
+        return self.computed if group is None else self.computed + group.tick - self.joined_tick
+
+    @property
+    def generated_tokens(self) -> int:
+        """Output tokens so far."""
+        group = self.group
+        return self.generated if group is None else self.generated + group.tick - self.joined_tick
+
+    @property
+    def known_tokens(self) -> int:
+        """Prompt plus generated tokens: what has to be computed before the next token appears."""
+        group = self.group
+        known = self.prompt_tokens + self.generated
+        return known if group is None else known + group.tick - self.joined_tick
+
+    @property
+    def remaining_tokens(self) -> int:
+        """Known tokens not yet computed; 1 for a job that is decoding."""
+        return self.prompt_tokens + self.generated - self.computed
+
+    @property
+    def due_s(self) -> float:
+        """When its next token is due to its reader: d_i = S + V·i after its arrival (arXiv 2410.14257)."""
+        return self.due_s_of(self.generated_tokens + 1)
+
+    def due_s_of(self, token: int) -> float:
+        """When the token of that number, from 1, is due to its reader."""
+        return self.arrival_s + self.allowance_s + self.pace_s * token
+
+    @property
+    def decodes(self) -> bool:
+        """Whether its next token is all that it needs of a step."""
+        if self.group is not None:
+            return True
+        return self.generated > 0 and self.computed + 1 == self.prompt_tokens + self.generated
+
+    @property
+    def completing(self) -> bool:
+        """Whether its last token is computed or being computed."""
+        return self.group is None and self.generated >= self.target_tokens
+
+    def lose_cache(self) -> None:
+        """Have nothing computed, and hold nothing."""
+        self.computed = self.blocks = 0
+        self.reserved = False
+
+    def __repr__(self) -> str:
+        return (
+            f"Job(id={self.id}, prompt={self.prompt_tokens}, generated={self.generated_tokens}, "
+            f"computed={self.computed_tokens})"
+        )
