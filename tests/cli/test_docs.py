@@ -33,6 +33,15 @@ def test_links_lead_somewhere(page):
         assert (page.parent / target).exists(), target
 
 
+def test_every_page_is_in_the_index_once():
+    linked = re.findall(
+        r"^\* \[[^]]+\]\(([^)/]+\.md)\)", (ROOT / "docs" / "index.md").read_text("utf-8"), re.M
+    )
+    assert sorted(linked) == sorted(
+        page.name for page in (ROOT / "docs").glob("*.md") if page.stem != "index"
+    )
+
+
 def test_readme_begins_with_the_two_commands():
     lines = [line.strip() for line in (ROOT / "README.md").read_text("utf-8").splitlines() if line.strip()]
     assert lines[1].startswith("make demo")
