@@ -69,9 +69,26 @@ def test_paths_named_exist(page):
         assert any(ROOT.glob(path)), path
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/design.md"])
+@pytest.mark.parametrize("page", ["README.md", "docs/design.md", "docs/life_of_a_request.md"])
 def test_files_of_the_code_are_named_by_their_paths(page):
     assert not re.findall(r"`\w+\.py`", (ROOT / page).read_text("utf-8"))
+
+
+LIFE = re.findall(
+    r"^\d+\. .*?(?=^\d+\. |^$)", (ROOT / "docs" / "life_of_a_request.md").read_text("utf-8"), re.M | re.S
+)
+
+
+def test_a_life_has_ten_lines():
+    assert len(LIFE) == 10
+
+
+@pytest.mark.parametrize("line", LIFE, ids=lambda line: line.split("*")[2])
+def test_what_a_line_names_is_in_its_files(line):
+    code = "".join((ROOT / path).read_text("utf-8") for path in re.findall(r"`([^`]+\.py)`", line))
+    for name in re.findall(r"`([\w.]+)`", line):
+        for part in name.split("."):
+            assert re.search(rf"\b{part}\b", code), name
 
 
 def test_the_map_has_every_room():
