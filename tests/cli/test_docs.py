@@ -1,12 +1,17 @@
 """The documents' code runs, and what they name exists."""
 
 import re
+import shlex
 from pathlib import Path
 
 import pytest
+import typer.main
+
+from simulator.cli.main import app
 
 ROOT = Path(__file__).parent.parent.parent
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+TOP = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")]
+PAGES = [*TOP, *sorted((ROOT / "docs").glob("*.md"))]
 
 
 def blocks(language):
@@ -29,17 +34,121 @@ def test_links_lead_somewhere(page):
         assert (page.parent / target).exists(), target
 
 
+def test_every_page_is_in_the_index_once():
+    linked = re.findall(
+        r"^\* \[[^]]+\]\(([^)/]+\.md)\)", (ROOT / "docs" / "index.md").read_text("utf-8"), re.M
+    )
+    assert sorted(linked) == sorted(
+        page.name for page in (ROOT / "docs").glob("*.md") if page.stem != "index"
+    )
+
+
 def test_readme_begins_with_the_two_commands():
     lines = [line.strip() for line in (ROOT / "README.md").read_text("utf-8").splitlines() if line.strip()]
     assert lines[1].startswith("make demo")
-    assert lines[2].startswith("make test")
+    assert lines[2].startswith("make check test")
 
 
-@pytest.mark.parametrize("name", re.findall(r"`(\w+\.py)`", (ROOT / "README.md").read_text("utf-8")))
-def test_files_named_in_the_map_exist(name):
-    assert any(
-        path for folder in ("simulator", "tests", "experiments") for path in (ROOT / folder).rglob(name)
-    )
+def test_readme_is_short():
+    assert len((ROOT / "README.md").read_text("utf-8").splitlines()) <= 80
+
+
+# performance.md names the files of the code that was measured, which may be older.
+NAMING = [page for page in PAGES if page.stem != "performance"]
+FOLDERS = "simulator|policies|hardware_profiles|experiments|benchmarks|tests|docs"
+
+
+def named_paths(page):
+    """Every path from the repository's root that a page names; NAME, KIND, GPU and MODEL stand for any."""
+    for path in re.findall(rf"`((?:{FOLDERS})/[^`\s]*)`", page.read_text("utf-8")):
+        yield re.sub(r"NAME|KIND|GPU|MODEL|(?<=\.tp)N", "*", path)
+
+
+@pytest.mark.parametrize("page", NAMING, ids=lambda page: page.stem)
+def test_paths_named_exist(page):
+    for path in named_paths(page):
+        assert any(ROOT.glob(path)), path
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/design.md", "docs/life_of_a_request.md"])
+def test_files_of_the_code_are_named_by_their_paths(page):
+    assert not re.findall(r"`\w+\.py`", (ROOT / page).read_text("utf-8"))
+
+
+LIFE = re.findall(
+    r"^\d+\. .*?(?=^\d+\. |^$)", (ROOT / "docs" / "life_of_a_request.md").read_text("utf-8"), re.M | re.S
+)
+
+
+def test_a_life_has_ten_lines():
+    assert len(LIFE) == 10
+
+
+@pytest.mark.parametrize("line", LIFE, ids=lambda line: line.split("*")[2])
+def test_what_a_line_names_is_in_its_files(line):
+    code = "".join((ROOT / path).read_text("utf-8") for path in re.findall(r"`([^`]+\.py)`", line))
+    for name in re.findall(r"`([\w.]+)`", line):
+        for part in name.split("."):
+            assert re.search(rf"\b{part}\b", code), name
+
+
+def test_the_map_has_every_room():
+    rooms = {path.rstrip("/") for path in named_paths(ROOT / "README.md")}
+    here = [path for folder in ("simulator", "experiments", "tests") for path in (ROOT / folder).iterdir()]
+    packages = {path.relative_to(ROOT).as_posix() for path in here if (path / "__init__.py").exists()}
+    assert packages | {"policies", "hardware_profiles", "benchmarks"} <= rooms
+
+
+def command_lines():
+    """Every line of a page that begins with the command, and those that follow a backslash."""
+    for page in PAGES:
+        text = page.read_text("utf-8").replace("\\\n", " ")
+        for line in re.findall(r"^\s*(?:\.venv/bin/)?servesim (.*)$", text, re.M):
+            yield pytest.param(
+                shlex.split(line, comments=True), id=f"{page.stem}: {line.split('#')[0].strip()}"
+            )
+
+
+def mentions():
+    """Every mention of a command within a sentence."""
+    for page in PAGES:
+        for words in sorted(set(re.findall(r"`servesim ([^`]+)`", page.read_text("utf-8")))):
+            yield pytest.param(words.split(), id=f"{page.stem}: {' '.join(words.split())}")
+
+
+def find_command(words):
+    """Return the command that some words call, its name, and the words that are left for it."""
+    command, name, rest = typer.main.get_command(app), "servesim", list(words)
+    while rest and not rest[0].startswith("-") and hasattr(command, "commands"):
+        name = rest.pop(0)
+        assert name in command.commands, name
+        command = command.commands[name]
+    return command, name, rest
+
+
+@pytest.mark.parametrize("words", list(command_lines()))
+def test_command_lines_are_understood(words):
+    command, name, rest = find_command(words)
+    command.make_context(name, rest)  # reads the arguments, and runs nothing
+
+
+@pytest.mark.parametrize("words", list(mentions()))
+def test_commands_mentioned_exist(words):
+    command, _, rest = find_command(words)
+    known = {option for parameter in command.params for option in parameter.opts}
+    assert {word.partition("=")[0] for word in rest if word.startswith("--")} <= known | {"--help"}
+
+
+def test_every_command_is_on_its_page():
+    def names(command, words=()):
+        for name, inner in getattr(command, "commands", {}).items():
+            yield from names(inner, (*words, name))
+        if not hasattr(command, "commands"):
+            yield " ".join(words)
+
+    page = (ROOT / "docs" / "command_line.md").read_text("utf-8")
+    for name in names(typer.main.get_command(app)):
+        assert f".venv/bin/servesim {name}" in page, name
 
 
 PAGE = (ROOT / "docs" / "write_a_policy.md").read_text("utf-8")
