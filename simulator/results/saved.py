@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from simulator.errors import InputError
 from simulator.metrics.segments import Floats, cut
 from simulator.results.step_totals import StepTotals
+from simulator.results.tables import TRANSFER_COLUMNS
 from simulator.results.trace_level import kept_tables
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ OPTIONAL = ("transfers", "scaling")  # tables that are only there where somethin
 _READ = {
     "requests": ("arrival_s", "prompt_tokens", "output_tokens", "state", "end_s", "delivered_tokens"),
     "tokens": ("delivered_s",),
+    "transfers": tuple(TRANSFER_COLUMNS),
     "scaling": ("replica", "ordered_s", "billed_from_s", "ready_s", "draining_s", "released_s"),
     "steps": ("replica", "start_s", "end_s", "running", "waiting", "kv_blocks_used", "preemptions"),
 }
@@ -129,14 +131,19 @@ def _damage_named(path: Path) -> Iterator[None]:
 
 
 def _columns(table: "pa.Table") -> Columns:
+    """Return columns of the kinds that a run makes: words are words and states their numbers, no objects."""
+    return {name: _column(table[name]) for name in table.column_names}
+
+
+def _column(saved: "pa.ChunkedArray") -> NDArray[Any]:
     import pyarrow as pa
 
-    return {
-        column: table[column].combine_chunks().indices.to_numpy()
-        if pa.types.is_dictionary(table[column].type)
-        else table[column].to_numpy(zero_copy_only=False)
-        for column in table.column_names
-    }
+    column: NDArray[Any]
+    if pa.types.is_dictionary(saved.type):
+        column = saved.combine_chunks().indices.to_numpy()
+    else:
+        column = saved.to_numpy(zero_copy_only=False)
+    return column.astype(np.str_) if pa.types.is_string(saved.type) else column
 
 
 class SavedTokens:
