@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from simulator.errors import InputError
 from simulator.metrics.segments import cut
 from simulator.metrics.streamed import TokenParts
 from simulator.replica.records import Records
@@ -201,10 +202,25 @@ class Tokens:
             assert rng is not None
             mine = slice(self.bounds[part], self.bounds[part + 1])
             starts = self.offsets[mine][self.counts[mine] > 0] - self.offsets[self.bounds[part]]
-            sent_s = np.maximum(delay.policy.deliver(sent_s, starts, rng), sent_s)
+            sent_s = np.maximum(
+                _times_s(delay.policy, delay.policy.deliver(sent_s, starts, rng), sent_s), sent_s
+            )
         if len(self._rng) == part + 1:
             self._rng.append(rng)
         return sent_s
+
+
+def _times_s(policy: Delivery, given: object, generated_s: Floats) -> Floats:
+    """Return what a delivery policy returned; InputError unless it is a time for each token."""
+    if isinstance(given, np.ndarray) and given.shape == generated_s.shape and given.dtype.kind in "fiu":
+        times_s: Floats = given
+        if not np.isnan(times_s).any():
+            return times_s
+    what = f"an array of shape {given.shape}" if isinstance(given, np.ndarray) else type(given).__name__
+    raise InputError(
+        f"policy.delivery: {type(policy).__name__}.deliver returned {what}; expected an array of"
+        f" {len(generated_s)} numbers, the time of each token"
+    )
 
 
 def collect(

@@ -15,26 +15,14 @@ from importlib import import_module
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Literal, cast, get_type_hints
+from typing import Any, cast, get_type_hints
 
 from simulator.errors import InputError, StallError
+from simulator.scenario.seams import SEAMS, Kind, check_attributes, check_class
 
-Kind = Literal[
-    "scheduling", "routing", "admission", "abandonment", "migration", "delivery", "roles", "scaling"
-]
+__all__ = ["KINDS", "Kind", "blamed", "complete", "discover", "load", "nearest"]
 
-# What a policy of each kind must have
-METHODS: dict[Kind, tuple[str, ...]] = {
-    "scheduling": ("plan", "splits_prompts"),
-    "routing": ("route",),
-    "admission": ("admit",),
-    "abandonment": ("drop_s",),
-    "migration": ("moves",),
-    "delivery": ("deliver",),
-    "roles": ("switch",),
-    "scaling": ("target",),
-}
-KINDS: tuple[Kind, ...] = tuple(METHODS)
+KINDS: tuple[Kind, ...] = tuple(SEAMS)
 
 
 def discover(kind: Kind) -> list[str]:
@@ -48,17 +36,17 @@ def load(kind: Kind, name: str, where: str = "") -> type[Any]:
     """Import one policy by name or by path (``./mine.py``) and return its class.
 
     Raises ``InputError`` for a name that no file has, suggesting the nearest, for a file that does not
-    import, and for a file without exactly one class to choose.
+    import or has not exactly one class to choose, and for a class that is not such a policy.
     """
     field = where or f"policy.{kind}"
     if name.endswith(".py"):
-        return _the_class(kind, _import_path(field, Path(name).expanduser()))
+        return _the_class(kind, field, _import_path(field, Path(name).expanduser()))
     names = discover(kind)
     if name not in names:
         raise InputError(
             f"{field}: no policy {name!r}; {nearest(name, names)}expected one of {', '.join(names)}"
         )
-    return _the_class(kind, import_module(f"policies.{kind}.{name}"))
+    return _the_class(kind, field, import_module(f"policies.{kind}.{name}"))
 
 
 def complete(kind: Kind, name: str, given: dict[str, Any], where: str = "") -> dict[str, Any]:
@@ -90,10 +78,11 @@ def complete(kind: Kind, name: str, given: dict[str, Any], where: str = "") -> d
         else:
             values[key] = default
     try:
-        policy(**values)
+        made = policy(**values)
     except (ValueError, TypeError) as error:
         text = str(error)
         raise InputError(text if text.startswith(where) else f"{where}: {text}") from error
+    check_attributes(kind, where, made)
     return values
 
 
@@ -171,9 +160,8 @@ def _import_path(field: str, path: Path) -> ModuleType:
     return module
 
 
-def _the_class(kind: Kind, module: ModuleType) -> type[Any]:
+def _the_class(kind: Kind, field: str, module: ModuleType) -> type[Any]:
     """Return the class named after the file in CamelCase, else the only dataclass, else the only class."""
-    field = f"policy.{kind}"
     file = Path(module.__file__ or module.__name__)
     classes = [
         value
@@ -187,20 +175,6 @@ def _the_class(kind: Kind, module: ModuleType) -> type[Any]:
         classes,
     ):
         if len(choice) == 1:
-            _check_methods(field, file, choice[0], METHODS[kind])
+            check_class(kind, field, file, choice[0])
             return choice[0]
     raise InputError(f"{field}: {file} defines {len(classes)} classes; expected exactly one, the policy")
-
-
-def _check_methods(field: str, file: Path, policy: type[Any], methods: tuple[str, ...]) -> None:
-    abstract: frozenset[str] = getattr(policy, "__abstractmethods__", frozenset())
-    for method in methods:
-        if method in abstract or not callable(getattr(policy, method, None)):
-            kind = field.removeprefix("policy.")
-            example = (
-                "a subclass of simulator.policy.Scheduler" if kind == "scheduling" else f"a {kind} policy"
-            )
-            raise InputError(
-                f"{field}: {file}: {policy.__name__} has no method {method}(); expected {example}"
-                f" with {methods[0]}()"
-            )

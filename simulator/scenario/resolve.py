@@ -85,7 +85,7 @@ class Server:
     @property
     def usable_blocks(self) -> int:
         """KV blocks of a replica that requests can use."""
-        return self.limits.num_gpu_blocks - _scheduler(self.scheduling).null_blocks
+        return self.limits.num_gpu_blocks - _maker(self.scheduling)().null_blocks
 
 
 def servers(scenario: Scenario, base_dir: Path | None = None) -> list[Server]:
@@ -178,12 +178,9 @@ def _unless_idle(kind: Kind, choice: PolicyChoice) -> Any:
 
 
 def _maker(choice: PolicyChoice) -> Callable[[], Scheduler]:
-    return lambda: _scheduler(choice)
-
-
-def _scheduler(choice: PolicyChoice) -> Scheduler:
-    policy: Scheduler = make_policy("scheduling", choice)
-    return policy
+    """Return what makes a policy for each replica, of a file that is looked at once."""
+    policy: type[Scheduler] = load("scheduling", choice.name)
+    return lambda: policy(**choice.params)
 
 
 def equip(scenario: Scenario, base_dir: Path | None = None) -> Server:

@@ -244,13 +244,13 @@ def test_a_policy_of_ones_own_lies_beside_the_scenario(tmp_path, monkeypatch):
         ("class A: pass\nclass B: pass\n", "p.py defines 2 classes"),
         ("class P: pass\n", "p.py: P has no method route()"),
         (
-            "from dataclasses import dataclass\n@dataclass\nclass P:\n    n: int\n    def route(self): ...\n",
+            "from dataclasses import dataclass\n@dataclass\nclass P:\n    n: int\n    def route(self, *given): ...\n",
             "policy.routing.n: missing",
         ),
         (
             "from dataclasses import dataclass\n@dataclass\nclass P:\n    n: int = 1\n"
             "    def __post_init__(self):\n        raise ValueError('n is odd')\n"
-            "    def route(self): ...\n",
+            "    def route(self, *given): ...\n",
             "policy.routing: n is odd",
         ),
     ],

@@ -1,0 +1,113 @@
+"""What a policy of each kind has to be: the class that says so, and whether one that was written is.
+
+The names of methods, arguments and attributes are read from the seams themselves (``simulator.policy``).
+"""
+
+import inspect
+import math
+from pathlib import Path
+from typing import Any, Literal
+
+from simulator.errors import InputError
+
+Kind = Literal[
+    "scheduling", "routing", "admission", "abandonment", "migration", "delivery", "roles", "scaling"
+]
+
+# The class in simulator.policy that a policy of each kind is like
+SEAMS: dict[Kind, str] = {
+    "scheduling": "Scheduler",
+    "routing": "Router",
+    "admission": "Admission",
+    "abandonment": "Abandonment",
+    "migration": "Migration",
+    "delivery": "Delivery",
+    "roles": "Roles",
+    "scaling": "Scaler",
+}
+
+
+def seam(kind: Kind) -> type[Any]:
+    """Return the class that a policy of a kind is like."""
+    import simulator.policy  # which listing names does without
+
+    found: type[Any] = getattr(simulator.policy, SEAMS[kind])
+    return found
+
+
+def methods(kind: Kind) -> dict[str, list[str]]:
+    """Return the arguments that the engine passes to each method of a kind, the one it cannot do without first."""
+    found = {
+        name: list(inspect.signature(member).parameters)[1:]
+        for name, member in vars(seam(kind)).items()
+        if inspect.isfunction(member) and not name.startswith("_")
+    }
+    return dict(sorted(found.items(), key=lambda item: -len(item[1])))
+
+
+def check_class(kind: Kind, field: str, file: Path, policy: type[Any]) -> None:
+    """Raise InputError, with file and line, unless each method is there and can be called as the engine calls it."""
+    abstract: frozenset[str] = getattr(policy, "__abstractmethods__", frozenset())
+    wanted = methods(kind)
+    for method, arguments in wanted.items():
+        if method in abstract or not callable(getattr(policy, method, None)):
+            example = (
+                "a subclass of simulator.policy.Scheduler" if kind == "scheduling" else f"a {kind} policy"
+            )
+            raise InputError(
+                f"{field}: {file}: {policy.__name__} has no method {method}(); expected {example}"
+                f" with {next(iter(wanted))}()"
+            )
+        own = _signature(policy, method)
+        if own is None or _takes(own, arguments):
+            continue
+        function = inspect.unwrap(getattr(policy, method))
+        code = getattr(function, "__code__", None)
+        where = f"{code.co_filename}: line {code.co_firstlineno}" if code is not None else str(file)
+        raise InputError(
+            f"{field}: {where}: {policy.__name__}.{method} cannot be called with what the engine passes; expected"
+            f" {method}({', '.join(['self', *arguments])}), got {method}{_without_types(own)}"
+        )
+
+
+def check_attributes(kind: Kind, field: str, policy: object) -> None:
+    """Raise InputError unless a policy has the numbers that its kind has to have, such as ``interval_s``."""
+    like = seam(kind)
+    for name in inspect.get_annotations(like):
+        if hasattr(like, name):  # which then is a default
+            continue
+        value = getattr(policy, name, None)
+        if isinstance(value, bool) or not isinstance(value, int | float) or math.isnan(value) or value <= 0:
+            raise InputError(
+                f"{field}: {type(policy).__name__}.{name}: expected a number > 0, got {value!r}"
+                if hasattr(policy, name)
+                else f"{field}: {type(policy).__name__} has no {name}; expected a number > 0"
+            )
+
+
+def _signature(policy: type[Any], method: str) -> inspect.Signature | None:
+    """Return the signature of a method, ``self`` included; None where none can be had."""
+    try:
+        own = inspect.signature(getattr(policy, method))
+    except (TypeError, ValueError):
+        return None
+    if inspect.isfunction(inspect.getattr_static(policy, method)):
+        return own
+    self = inspect.Parameter("self", inspect.Parameter.POSITIONAL_ONLY)  # bound to it, or to nothing
+    try:
+        return own.replace(parameters=[self, *own.parameters.values()])
+    except ValueError:  # an argument of its own that is called self
+        return None
+
+
+def _takes(own: inspect.Signature, arguments: list[str]) -> bool:
+    try:
+        own.bind("self", *arguments)
+    except TypeError:
+        return False
+    return True
+
+
+def _without_types(own: inspect.Signature) -> str:
+    bare = [each.replace(annotation=inspect.Parameter.empty) for each in own.parameters.values()]
+    return str(own.replace(parameters=bare, return_annotation=inspect.Signature.empty))
