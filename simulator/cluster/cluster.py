@@ -1,13 +1,13 @@
 """The replicas of a run and the traffic that reaches them."""
 
 import math
-import random
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import islice
 
 from simulator.clock import Clock
 from simulator.cluster.autoscaler import Autoscalers
+from simulator.cluster.choice import Choice
 from simulator.cluster.courier import Courier
 from simulator.cluster.departures import Departures
 from simulator.cluster.deployment import Deployment
@@ -16,11 +16,9 @@ from simulator.cluster.fleet import FEW, Fleet
 from simulator.cluster.hand_off import HandOffs
 from simulator.cluster.intake import Intake
 from simulator.cluster.migrations import Migrations
-from simulator.cluster.policy import Router
 from simulator.cluster.recovery import Recovery
 from simulator.cluster.ticker import Ticker
 from simulator.cluster.traffic import Traffic
-from simulator.errors import InputError
 from simulator.replica.effects import Effects
 from simulator.replica.engine import Engine
 from simulator.replica.job import Job, JobState
@@ -56,6 +54,7 @@ class Cluster:
         self.hand_offs: HandOffs | None = None
         self.migrations: Migrations | None = None
         self._router = deployment.router
+        self._choose = Choice()
         self._draw = draws(deployment.seed, "routing")
         self._admission_draw = draws(deployment.seed, "admission")
         self._stranded: list[Job] = []  # no replica is up that takes requests
@@ -267,15 +266,6 @@ class Cluster:
         if replica.index in self.mine:
             replica.submit(job)
         return True
-
-    def _choose(self, router: Router, draw: random.Random, job: Job, replicas: Sequence[Replica]) -> Replica:
-        index = router.route(job, replicas, draw)
-        if index not in range(len(replicas)):
-            raise InputError(
-                f"policy.routing: {type(router).__name__}.route returned {index!r};"
-                f" expected a number from 0 to {len(replicas) - 1}"
-            )
-        return replicas[index]
 
     # Ends
 

@@ -31,8 +31,9 @@ def place_of(replica: ReplicaView, replicas: Sequence[ReplicaView]) -> int | Non
 class Router(Protocol):
     """Decides which replica serves an arriving request.
 
-    A router with an attribute ``looks_at_load = False`` decides all of it beforehand, from the requests
-    alone; replicas then need not wait for one another.
+    A router with an attribute ``looks_at_load = False`` may be asked about all of it beforehand: it decides
+    from the requests alone, and of the replicas sees how many there are and which is which. Replicas then
+    need not wait for one another.
     """
 
     def route(self, job: Job, replicas: Sequence[ReplicaView], draw: random.Random) -> int:
