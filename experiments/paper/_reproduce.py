@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simulator.cli.terminal import counting
-from simulator.metrics.log import RequestLog
-from simulator.metrics.options import Origin, Slo, UserModel
-from simulator.metrics.reader import benefit_tokens, idle_latency_s, meets_token_slo
+from simulator.metrics._log import RequestLog
+from simulator.metrics._options import Origin, Slo, UserModel
+from simulator.metrics._reader import benefit_tokens, idle_latency_s, meets_token_slo
 from simulator.report.style import COLOURS, STYLE, axes, label_panels
 from simulator.scenario.scenario import Scenario
 from simulator.studies.processes import close_pools, code_digest, pool_of, whole

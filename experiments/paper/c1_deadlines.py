@@ -40,9 +40,9 @@ from experiments.paper._reproduce import (
     label_panels,
     main,
 )
-from simulator.metrics.log import RequestLog
-from simulator.metrics.options import Origin, UserModel
-from simulator.metrics.reader import ON_TIME_WITHIN_S, idle_latency_s, meets_token_slo
+from simulator.metrics._log import RequestLog
+from simulator.metrics._options import Origin, UserModel
+from simulator.metrics._reader import ON_TIME_WITHIN_S, idle_latency_s, meets_token_slo
 from simulator.report.style import BLACK, BLUE, GREY, ORANGE, RED
 from simulator.stats import Interval, interval
 

@@ -40,7 +40,7 @@ from experiments.paper._reproduce import (
     label_panels,
     main,
 )
-from simulator.metrics.options import Origin, Slo
+from simulator.metrics._options import Origin, Slo
 from simulator.report.style import BLACK, BLUE, GREEN, GREY, RED
 from simulator.scenario.scenario import Scenario
 from simulator.stats import Interval, interval, paired

@@ -43,7 +43,7 @@ from experiments.paper._reproduce import (
     label_panels,
     main,
 )
-from simulator.metrics.options import Origin, Slo, UserModel
+from simulator.metrics._options import Origin, Slo, UserModel
 from simulator.report.style import BLACK, BLUE, RED
 from simulator.scenario.scenario import Scenario
 from simulator.stats import Interval, interval, paired

@@ -35,7 +35,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from experiments.paper._reproduce import COLOURS, ORIGINS, Study, Summary, Verdict, axes, base_scenario, main
-from simulator.metrics.options import Origin, Slo
+from simulator.metrics._options import Origin, Slo
 from simulator.scenario.scenario import Scenario
 from simulator.stats import Interval, interval, paired
 

@@ -40,7 +40,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from experiments.paper._reproduce import COLOURS, Study, Summary, Verdict, axes, base_scenario, main
-from simulator.metrics.options import UserModel
+from simulator.metrics._options import UserModel
 from simulator.scenario.scenario import Scenario
 from simulator.stats import Interval, interval, paired
 

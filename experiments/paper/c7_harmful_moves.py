@@ -52,7 +52,7 @@ from experiments.paper._reproduce import (
     label_panels,
     main,
 )
-from simulator.metrics.options import Origin
+from simulator.metrics._options import Origin
 from simulator.scenario.scenario import Scenario
 from simulator.stats import Interval, paired
 

@@ -37,9 +37,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from experiments.paper._reproduce import COLOURS, ORIGINS, Study, Verdict, axes, base_scenario, main
-from simulator.metrics.log import RequestLog
-from simulator.metrics.options import Origin, Penalty, UserModel
-from simulator.metrics.reader import idle_latency_s, penalty
+from simulator.metrics._log import RequestLog
+from simulator.metrics._options import Origin, Penalty, UserModel
+from simulator.metrics._reader import idle_latency_s, penalty
 from simulator.scenario.scenario import Scenario
 from simulator.stats import interval, paired
 

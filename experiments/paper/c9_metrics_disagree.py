@@ -54,11 +54,11 @@ from experiments.paper._reproduce import (
     label_panels,
     main,
 )
+from simulator.metrics._log import RequestLog
+from simulator.metrics._options import Origin, Slo, UserModel
+from simulator.metrics._reader import benefit_tokens, idle_latency_s
 from simulator.metrics.fluidity import fluidity_index
-from simulator.metrics.log import RequestLog
-from simulator.metrics.options import Origin, Slo, UserModel
 from simulator.metrics.qoe import qoe
-from simulator.metrics.reader import benefit_tokens, idle_latency_s
 from simulator.scenario.scenario import Scenario
 from simulator.stats import Interval, paired
 

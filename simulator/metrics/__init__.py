@@ -1,11 +1,12 @@
 """What a run was worth to its users: pure functions of a delivery record.
 
 One file a metric family, found by its file name: each has ``measure(log, user, slo)`` and its result appears
-in the summary under the name of the file. Adding a metric is adding one file.
+in the summary under the name of the file. Adding a metric is adding one file. What metrics are made from is in
+files whose names begin with an underscore.
 """
 
-from simulator.metrics.log import RequestLog
-from simulator.metrics.options import Slo, UserModel
-from simulator.metrics.summary import summarise
+from simulator.metrics._log import RequestLog
+from simulator.metrics._options import Slo, UserModel
+from simulator.metrics._summary import summarise
 
 __all__ = ["RequestLog", "Slo", "UserModel", "summarise"]

@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from simulator.metrics.distribution import distribution
-from simulator.metrics.log import RequestLog, tbt_s
-from simulator.metrics.options import Slo, UserModel
+from simulator.metrics._distribution import distribution
+from simulator.metrics._log import RequestLog, tbt_s
+from simulator.metrics._options import Slo, UserModel
 
 _TWO_TOKENS = "requests with at least two tokens"
 

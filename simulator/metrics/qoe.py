@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from simulator.metrics.distribution import distribution
-from simulator.metrics.log import RequestLog
-from simulator.metrics.options import Reader, Slo, UserModel
-from simulator.metrics.reader import clock_start_s, slips
-from simulator.metrics.reduce import per_request
-from simulator.metrics.segments import Floats
+from simulator.metrics._distribution import distribution
+from simulator.metrics._log import RequestLog
+from simulator.metrics._options import Reader, Slo, UserModel
+from simulator.metrics._reader import clock_start_s, slips
+from simulator.metrics._reduce import per_request
+from simulator.metrics._segments import Floats
 
 
 @per_request

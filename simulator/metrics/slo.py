@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from simulator.metrics.distribution import rate, share
-from simulator.metrics.log import RequestLog
-from simulator.metrics.options import Slo, UserModel
+from simulator.metrics._distribution import rate, share
+from simulator.metrics._log import RequestLog
+from simulator.metrics._options import Slo, UserModel
 
 
 def measure(log: RequestLog, user: UserModel, slo: Slo) -> dict[str, Any]:

@@ -4,10 +4,10 @@ from typing import Any
 
 import numpy as np
 
-from simulator.metrics.distribution import distribution, rate, share
-from simulator.metrics.log import RequestLog
-from simulator.metrics.options import Slo, UserModel
-from simulator.metrics.reader import benefit_tokens
+from simulator.metrics._distribution import distribution, rate, share
+from simulator.metrics._log import RequestLog
+from simulator.metrics._options import Slo, UserModel
+from simulator.metrics._reader import benefit_tokens
 
 
 def measure(log: RequestLog, user: UserModel, slo: Slo) -> dict[str, Any]:

@@ -4,9 +4,9 @@ from typing import Any
 
 import numpy as np
 
-from simulator.metrics.distribution import share
-from simulator.metrics.log import RequestLog
-from simulator.metrics.options import Slo, UserModel
+from simulator.metrics._distribution import share
+from simulator.metrics._log import RequestLog
+from simulator.metrics._options import Slo, UserModel
 from simulator.replica.request import RequestState
 
 

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from simulator.metrics.log import RequestLog
-from simulator.metrics.options import Slo, UserModel
+from simulator.metrics._log import RequestLog
+from simulator.metrics._options import Slo, UserModel
 
 
 def measure(log: RequestLog, user: UserModel, slo: Slo) -> dict[str, Any]:

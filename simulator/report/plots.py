@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from simulator.metrics.log import RequestLog
-from simulator.metrics.options import UserModel
-from simulator.metrics.reader import Stalls, clock_start_s, idle_latency_s, penalty, stalls
-from simulator.metrics.segments import Floats, Ints
+from simulator.metrics._log import RequestLog
+from simulator.metrics._options import UserModel
+from simulator.metrics._reader import Stalls, clock_start_s, idle_latency_s, penalty, stalls
+from simulator.metrics._segments import Floats, Ints
 from simulator.results.billing import mean_over_bins
 from simulator.results.step_totals import Load, bin_edges
 

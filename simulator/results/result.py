@@ -27,10 +27,10 @@ from numpy.typing import NDArray
 
 from simulator.errors import InputError
 from simulator.metrics import RequestLog, Slo, UserModel, summarise
-from simulator.metrics.pool import Pool, described
-from simulator.metrics.reduce import Kept, reduce
-from simulator.metrics.streamed import StreamedLog
-from simulator.metrics.summary import marked
+from simulator.metrics._pool import Pool, described
+from simulator.metrics._reduce import Kept, reduce
+from simulator.metrics._streamed import StreamedLog
+from simulator.metrics._summary import marked
 from simulator.results.arrow import (
     arrow_table,
     requests_table,

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simulator.errors import InputError
-from simulator.metrics.segments import Floats, cut
+from simulator.metrics._segments import Floats, cut
 from simulator.results.step_totals import StepTotals
 from simulator.results.tables import TRANSFER_COLUMNS
 from simulator.results.trace_level import kept_tables

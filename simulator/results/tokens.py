@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simulator.errors import InputError
-from simulator.metrics.segments import cut
-from simulator.metrics.streamed import TokenParts
+from simulator.metrics._segments import cut
+from simulator.metrics._streamed import TokenParts
 from simulator.replica.records import Records
 from simulator.replica.request import RequestState
 from simulator.results.delivery import Delivery

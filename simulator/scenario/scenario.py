@@ -12,7 +12,7 @@ from typing import Annotated, Any, Self
 from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
 from simulator.errors import InputError
-from simulator.metrics.options import Slo, UserModel
+from simulator.metrics._options import Slo, UserModel
 from simulator.results.trace_level import TraceLevel
 from simulator.scenario import toml as scenario_toml
 from simulator.scenario.cluster import Cluster

@@ -14,8 +14,8 @@ from experiments.paper._reproduce import ORIGINS, STYLE, Study, Verdict, base_sc
 from simulator import run
 from simulator.cli import main as cli
 from simulator.errors import InputError
-from simulator.metrics.log import RequestLog
-from simulator.metrics.options import Slo, UserModel
+from simulator.metrics._log import RequestLog
+from simulator.metrics._options import Slo, UserModel
 from simulator.stats import Interval, interval, paired
 
 

@@ -11,8 +11,8 @@ from experiments.paper import c5_chunked_prefill as c5
 from experiments.paper import c8_parameters as c8
 from experiments.paper._reproduce import ORIGINS
 from simulator.metrics import RequestLog, UserModel
-from simulator.metrics.options import Penalty
-from simulator.metrics.reader import benefit_tokens
+from simulator.metrics._options import Penalty
+from simulator.metrics._reader import benefit_tokens
 from simulator.replica.request import RequestState
 
 SEEDS = 4

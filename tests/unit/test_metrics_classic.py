@@ -1,5 +1,6 @@
 """Classic metrics against hand-computed examples and against loops that spell the definitions out."""
 
+import importlib
 import json
 import math
 from dataclasses import replace
@@ -14,8 +15,8 @@ from hypothesis import strategies as st
 import simulator.metrics
 from simulator.errors import InputError
 from simulator.metrics import RequestLog, Slo, UserModel, stability, summarise
-from simulator.metrics.segments import row_max, row_quantile, running_max
-from simulator.metrics.summary import metric_names
+from simulator.metrics._segments import row_max, row_quantile, running_max
+from simulator.metrics._summary import metric_names
 from simulator.replica.request import RequestState
 from tests.unit.test_metrics_reader import logs, tokens_of
 
@@ -250,10 +251,19 @@ def test_a_new_file_is_a_new_metric(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     (tmp_path / "longest_answer.py").write_text(
         "def measure(log, user, slo):\n    return {'tokens': int(log.token_counts.max())}\n"
     )
+    (tmp_path / "_helper.py").write_text("raise RuntimeError('a file that is no metric was imported')\n")
     monkeypatch.setattr(simulator.metrics, "__path__", [*simulator.metrics.__path__, str(tmp_path)])
     summary = summary_of(EXAMPLE)
     assert summary["longest_answer"] == {"tokens": 3}
     assert list(summary) == metric_names() == sorted(summary)
+
+
+def test_every_file_without_an_underscore_measures() -> None:
+    folder = Path(simulator.metrics.__file__).parent
+    files = {path.stem for path in folder.glob("*.py") if not path.stem.startswith("_")}
+    assert set(metric_names()) == files
+    for name in files:
+        assert callable(importlib.import_module(f"simulator.metrics.{name}").measure)
 
 
 def queue_at(load: float, seed: int, n: int = 2000) -> RequestLog:

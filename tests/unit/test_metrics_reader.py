@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from simulator.errors import InputError
 from simulator.metrics import RequestLog, Slo, UserModel, summarise
 from simulator.metrics import smooth_goodput as smooth_goodput_metric
-from simulator.metrics.reader import benefit_tokens, idle_latency_s, meets_token_slo, penalty, stalls
+from simulator.metrics._reader import benefit_tokens, idle_latency_s, meets_token_slo, penalty, stalls
 from simulator.replica.request import RequestState
 
 SECONDS = st.floats(0, 20, allow_subnormal=False)

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 import simulator.metrics
-from simulator.metrics import RequestLog, Slo, UserModel, segments, summarise
-from simulator.metrics.pool import PERCENTILES, RELATIVE_ERROR, Pool, described
-from simulator.metrics.streamed import NoTokensError, StreamedLog
-from simulator.metrics.summary import marked
+from simulator.metrics import RequestLog, Slo, UserModel, _segments, summarise
+from simulator.metrics._pool import PERCENTILES, RELATIVE_ERROR, Pool, described
+from simulator.metrics._streamed import NoTokensError, StreamedLog
+from simulator.metrics._summary import marked
 from simulator.replica.request import RequestState
 from simulator.results import tokens
 from tests.cluster_cases import deployments, play
@@ -71,7 +71,7 @@ def assert_alike(exact, sketched):
 @given(deployments(), USERS, st.integers(1, 40), st.sampled_from([(0.0, 0.0), (0.1, 0.0), (0.2, 0.3)]))
 def test_random_deployments_measure_the_same_from_parts(case, user, part_tokens, trim):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(segments, "PART", part_tokens)
+        patch.setattr(_segments, "PART", part_tokens)
         patch.setattr(tokens, "KEPT_TOKENS", -1)
         _, outcome = play(*case)
         whole, streamed = whole_and_streamed(outcome, part_tokens)
@@ -181,7 +181,7 @@ def synthetic(requests, tokens_each, part_tokens):
 def test_memory_is_by_requests_and_not_by_tokens(monkeypatch):
     """At most 200 bytes a request beside the parts, for ten times the tokens too."""
     monkeypatch.setattr(tokens, "KEPT_TOKENS", -1)
-    monkeypatch.setattr(segments, "PART", 1 << 12)
+    monkeypatch.setattr(_segments, "PART", 1 << 12)
     summarise(synthetic(100, 50, 1 << 12), UserModel(), Slo())  # whatever is imported and made once
     requests, peaks = 30_000, []
     for tokens_each in (12, 120):
@@ -199,9 +199,9 @@ def test_memory_is_by_requests_and_not_by_tokens(monkeypatch):
 
 
 METRIC = """
-from simulator.metrics.distribution import distribution
-from simulator.metrics.reduce import per_request
-from simulator.metrics.segments import row_max
+from simulator.metrics._distribution import distribution
+from simulator.metrics._reduce import per_request
+from simulator.metrics._segments import row_max
 
 @per_request
 def longest_wait_s(log, user):
@@ -240,7 +240,7 @@ def test_a_new_metric_file_measures_parts_or_says_what_it_would_need(metric_file
 
 
 def test_what_is_marked_cannot_depend_on_more_of_the_user_than_is_kept():
-    from simulator.metrics.reduce import per_request
+    from simulator.metrics._reduce import per_request
 
     @per_request
     def worth(log, user):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from simulator.metrics import RequestLog, UserModel
-from simulator.metrics.reader import benefit_tokens, stalls
+from simulator.metrics._reader import benefit_tokens, stalls
 from simulator.replica.request import RequestState
 from simulator.report import plots
 from simulator.results.step_totals import add_up, bin_edges

@@ -11,7 +11,7 @@ import pytest
 from simulator import Result, Scenario, run
 from simulator.cli.main import main
 from simulator.errors import InputError
-from simulator.metrics import Slo, UserModel, segments
+from simulator.metrics import Slo, UserModel, _segments
 from simulator.results import result, tokens
 from simulator.results.arrow import write_pieces
 from simulator.results.trace_level import LEVELS, kept_tables
@@ -32,7 +32,7 @@ def memory(request, monkeypatch):
     if request.param == "parts":
         for file in (tokens, result):
             monkeypatch.setattr(file, "KEPT_TOKENS", -1)
-        monkeypatch.setattr(segments, "PART", 700)
+        monkeypatch.setattr(_segments, "PART", 700)
     return request.param
 
 
@@ -83,7 +83,7 @@ def test_tokens_written_in_parts_are_the_tokens(monkeypatch, tmp_path, delivery)
     whole.save(tmp_path / "whole", plot=False)
     for file in (tokens, result):
         monkeypatch.setattr(file, "KEPT_TOKENS", -1)
-    monkeypatch.setattr(segments, "PART", 300)
+    monkeypatch.setattr(_segments, "PART", 300)
     monkeypatch.setattr("simulator.results.arrow.ROW_GROUP", 1000)
     parts = at("tokens", **more)
     parts.save(tmp_path / "parts", plot=False)
@@ -104,7 +104,7 @@ def test_tokens_in_any_row_groups_are_read_part_by_part(monkeypatch, tmp_path):
     path = tmp_path / "o" / "tokens.parquet"
     pq.write_table(exact.tokens(), path, row_group_size=97)
     monkeypatch.setattr(result, "KEPT_TOKENS", -1)
-    monkeypatch.setattr(segments, "PART", 300)
+    monkeypatch.setattr(_segments, "PART", 300)
     parts = Result.load(tmp_path / "o")
     user = UserModel(v_s_per_token=0.05)
     one, two = exact.summary(user), parts.summary(user)

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from simulator.metrics.options import UserModel
-from simulator.metrics.reader import penalty
+from simulator.metrics._options import UserModel
+from simulator.metrics._reader import penalty
 from simulator.scenario.scenario import Scenario
 from simulator.studies.plan.goals import ATTAINMENT, PER_REQUESTED, PER_SECOND, Goal
 

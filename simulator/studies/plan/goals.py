@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simulator.errors import InputError
-from simulator.metrics.log import RequestLog
-from simulator.metrics.options import Slo, UserModel
-from simulator.metrics.reader import ON_TIME_WITHIN_S, idle_latency_s, penalty
+from simulator.metrics._log import RequestLog
+from simulator.metrics._options import Slo, UserModel
+from simulator.metrics._reader import ON_TIME_WITHIN_S, idle_latency_s, penalty
 from simulator.replica.request import RequestState
 
 if TYPE_CHECKING:

@@ -15,8 +15,8 @@ from typing import Any
 
 from hardware_profiles import list_gpus, load_gpu
 from simulator.errors import InputError
-from simulator.metrics.log import RequestLog
-from simulator.metrics.summary import summarise
+from simulator.metrics._log import RequestLog
+from simulator.metrics._summary import summarise
 from simulator.scenario.policy import IDLE_POLICY
 from simulator.scenario.scenario import Scenario, default_scenario
 from simulator.studies.plan.goals import PER_REQUESTED, Goal, parse_goals

@@ -5,28 +5,22 @@ import pkgutil
 from typing import Any
 
 import simulator.metrics
-from simulator.metrics.log import RequestLog
-from simulator.metrics.options import Slo, UserModel
-from simulator.metrics.reduce import Marked, reduce
-from simulator.metrics.streamed import NoTokensError
-
-# What the metrics are made from; every other file of the package is a metric.
-_SUPPORT = frozenset(
-    {"distribution", "log", "options", "pool", "reader", "reduce", "segments", "streamed", "summary"}
-)
+from simulator.metrics._log import RequestLog
+from simulator.metrics._options import Slo, UserModel
+from simulator.metrics._reduce import Marked, reduce
+from simulator.metrics._streamed import NoTokensError
 
 
 def metric_names() -> list[str]:
-    """Return the names of all metric families, sorted: the files of this package that are not support."""
+    """Return the names of all metric families, sorted: the files of this package without an underscore."""
     files = pkgutil.iter_modules(simulator.metrics.__path__)
-    return sorted(file.name for file in files if file.name not in _SUPPORT)
+    return sorted(file.name for file in files if not file.name.startswith("_"))
 
 
 def marked() -> list[Marked]:
     """Return every function that a file of this package marks ``per_request`` or ``pooled``, in order of name."""
-    files = [
-        importlib.import_module(f"simulator.metrics.{name}") for name in ("log", "reader", *metric_names())
-    ]
+    names = ("_log", "_reader", *metric_names())
+    files = [importlib.import_module(f"simulator.metrics.{name}") for name in names]
     found = {each.name: each for file in files for each in vars(file).values() if isinstance(each, Marked)}
     return [found[name] for name in sorted(found)]
 

@@ -10,10 +10,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from simulator.metrics.log import RequestLog
-from simulator.metrics.options import Reader, UserModel
-from simulator.metrics.reduce import per_request, pooled
-from simulator.metrics.segments import Floats, Ints, row_max, row_sum, running_max
+from simulator.metrics._log import RequestLog
+from simulator.metrics._options import Reader, UserModel
+from simulator.metrics._reduce import per_request, pooled
+from simulator.metrics._segments import Floats, Ints, row_max, row_sum, running_max
 
 ON_TIME_WITHIN_S = 1e-9  # sums of float seconds carry rounding; a token this little late is on time
 

@@ -13,7 +13,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from simulator.metrics.segments import Floats
+from simulator.metrics._segments import Floats
 
 PERCENTILES = (50, 90, 95, 99)
 _BITS = 9  # of the mantissa that name a bucket: 2^9 of them a power of two

@@ -8,10 +8,10 @@ from typing import Any, Protocol
 import numpy as np
 
 from simulator.errors import InputError
-from simulator.metrics.log import RequestLog
-from simulator.metrics.pool import Pool
-from simulator.metrics.reduce import Kept
-from simulator.metrics.segments import Floats, Ints
+from simulator.metrics._log import RequestLog
+from simulator.metrics._pool import Pool
+from simulator.metrics._reduce import Kept
+from simulator.metrics._segments import Floats, Ints
 
 _COLUMNS = [each.name for each in fields(RequestLog) if each.name != "delivered_s"]
 
@@ -121,5 +121,5 @@ class StreamedLog(RequestLog):
             )
         return NoTokensError(
             f"{self._tokens():,} tokens are too many to be looked at at once; expected functions of a log marked"
-            " per_request or pooled (simulator/metrics/reduce.py)"
+            " per_request or pooled (simulator/metrics/_reduce.py)"
         )

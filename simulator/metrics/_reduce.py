@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, cast
 
 import numpy as np
 
-from simulator.metrics.options import Reader, Reading
-from simulator.metrics.pool import Pool
-from simulator.metrics.segments import Floats
+from simulator.metrics._options import Reader, Reading
+from simulator.metrics._pool import Pool
+from simulator.metrics._segments import Floats
 
 if TYPE_CHECKING:
-    from simulator.metrics.log import RequestLog
+    from simulator.metrics._log import RequestLog
 
 P = ParamSpec("P")
 Kept = dict[tuple[str, Reading | None], Any]  # what marked functions returned, by their names
@@ -33,7 +33,7 @@ class Marked:
         """``compute(log)`` or ``compute(log, reading)`` returns f64[requests], or values to be pooled."""
         wraps(compute)(self)
         self.compute = compute
-        self.name = f"{compute.__module__.rpartition('.')[2]}.{compute.__name__}"
+        self.name = f"{compute.__module__.rpartition('.')[2].lstrip('_')}.{compute.__name__}"
         self.pools = pools
         self.of_user = len(signature(compute).parameters) > 1
 

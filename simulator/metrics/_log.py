@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simulator.errors import InputError
-from simulator.metrics.reduce import Kept, per_request, pooled
-from simulator.metrics.segments import Floats, Ints, cut, row_max, row_quantile
+from simulator.metrics._reduce import Kept, per_request, pooled
+from simulator.metrics._segments import Floats, Ints, cut, row_max, row_quantile
 from simulator.replica.request import RequestState
 
 
