@@ -23,15 +23,15 @@ import typer  # noqa: E402
 
 from experiments.commands.reproduce import reproduce  # noqa: E402
 from experiments.commands.validate import validate  # noqa: E402
-from simulator.cli import compare as compare_cli  # noqa: E402
-from simulator.cli import plan as plan_cli  # noqa: E402
-from simulator.cli import run as run_cli  # noqa: E402
-from simulator.cli.capacity import EXAMPLE as CAPACITY_EXAMPLE  # noqa: E402
-from simulator.cli.capacity import capacity  # noqa: E402
-from simulator.cli.profile import app as profile_app  # noqa: E402
-from simulator.cli.run import InterruptedRunError  # noqa: E402
-from simulator.cli.sweep import EXAMPLE as SWEEP_EXAMPLE  # noqa: E402
-from simulator.cli.sweep import sweep  # noqa: E402
+from simulator.cli.commands import compare as compare_cli  # noqa: E402
+from simulator.cli.commands import plan as plan_cli  # noqa: E402
+from simulator.cli.commands import run as run_cli  # noqa: E402
+from simulator.cli.commands.capacity import EXAMPLE as CAPACITY_EXAMPLE  # noqa: E402
+from simulator.cli.commands.capacity import capacity  # noqa: E402
+from simulator.cli.commands.profile import app as profile_app  # noqa: E402
+from simulator.cli.commands.run import InterruptedRunError  # noqa: E402
+from simulator.cli.commands.sweep import EXAMPLE as SWEEP_EXAMPLE  # noqa: E402
+from simulator.cli.commands.sweep import sweep  # noqa: E402
 
 BAD_INPUT, STALLED, INTERRUPTED = 2, 3, 130
 

@@ -43,7 +43,7 @@ ROOMS = (
 # Arrows that still run upward; each is to go.
 UPWARD = {
     ("simulator.cli.main", "experiments.commands"),
-    ("simulator.cli.profile", "experiments.validation"),
+    ("simulator.cli.commands.profile", "experiments.validation"),
     ("simulator.report.profile_listing", "experiments.validation"),
     ("simulator.results.result", "simulator.report"),
 }

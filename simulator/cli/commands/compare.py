@@ -6,7 +6,14 @@ from typing import Annotated
 
 import typer
 
-from simulator.cli.run import NoPlot, Overrides, Overwrite, claim_folder, load_scenario, simulate_and_save
+from simulator.cli.commands.run import (
+    NoPlot,
+    Overrides,
+    Overwrite,
+    claim_folder,
+    load_scenario,
+    simulate_and_save,
+)
 from simulator.errors import InputError
 
 EXAMPLE = "Example: servesim compare --vary policy.scheduling=vllm_v1,sarathi,smooth"
