@@ -15,6 +15,8 @@ from simulator.errors import InputError
 if TYPE_CHECKING:
     from experiments.paper._reproduce import Study, Verdict
 
+ORDER = 90
+EPILOG = "Example: servesim reproduce C1 C4 --quick   (all, quick: about three minutes)"
 EXPERIMENTS = Path(__file__).parent.parent / "paper"
 VERDICT = "verdict.json"
 

@@ -15,6 +15,8 @@ from simulator.errors import InputError
 if TYPE_CHECKING:
     from experiments.validation.scores import Score
 
+ORDER = 80
+EPILOG = "Example: servesim validate --set burst   (all sets take about a minute)"
 BAR_MISSED = 1
 
 

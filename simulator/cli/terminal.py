@@ -10,6 +10,10 @@ from types import FrameType, TracebackType
 OnProgress = Callable[[float, int, int], None]
 
 
+class InterruptedRunError(Exception):
+    """Somebody stopped the run; says what is left of it."""
+
+
 def cores() -> int:
     """Return how many cores this process may use."""
     affinity = getattr(os, "sched_getaffinity", None)

@@ -42,7 +42,6 @@ ROOMS = (
 
 # Arrows that still run upward; each is to go.
 UPWARD = {
-    ("simulator.cli.main", "experiments.commands"),
     ("simulator.cli.commands.profile", "experiments.validation"),
     ("simulator.report.profile_listing", "experiments.validation"),
     ("simulator.results.result", "simulator.report"),

@@ -7,9 +7,11 @@ from typing import Annotated
 
 import typer
 
+from simulator.cli.options import Overrides, load_scenario
 from simulator.errors import InputError
 
-EXAMPLE = """Examples:
+ORDER = 60
+EPILOG = """Examples:
 
 \b
 servesim capacity chat.toml                                    the best rate by smooth goodput
@@ -32,12 +34,7 @@ def capacity(
             " dots, or short: token_slo, slo, ttft_p99, tbt_mean, ..."
         ),
     ] = "smooth",
-    overrides: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set", metavar="SECTION.KEY=VALUE", help="Change one key of the scenario; may be repeated."
-        ),
-    ] = None,
+    overrides: Overrides = None,
     out: Annotated[
         Path | None, typer.Option(help="Folder for the results. Default: results/capacity-NAME.")
     ] = None,
@@ -67,17 +64,13 @@ def capacity(
     Each simulation is kept in OUT/points: after Ctrl-C or a crash the same command goes on from there.
     """
     from simulator.cli.terminal import counting
-    from simulator.scenario.scenario import Scenario, default_scenario
     from simulator.studies.capacity.best import best_rate
     from simulator.studies.capacity.output import FILES, Outcome, report, write
     from simulator.studies.capacity.scenario import Runs, Traffic, check_target, parse_target
     from simulator.studies.capacity.search import Plan, highest_rate
     from simulator.studies.processes import close_pools
 
-    if scenario is None:
-        chosen, base_dir = default_scenario(overrides or []), None
-    else:
-        chosen, base_dir = Scenario.from_toml(scenario, overrides or []), scenario.parent
+    chosen, base_dir = load_scenario(scenario, overrides or [])
     wanted = parse_target(target)
     check_target(wanted, chosen.user, chosen.slo)
     traffic = Traffic(chosen, base_dir, requests)

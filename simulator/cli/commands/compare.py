@@ -6,17 +6,12 @@ from typing import Annotated
 
 import typer
 
-from simulator.cli.commands.run import (
-    NoPlot,
-    Overrides,
-    Overwrite,
-    claim_folder,
-    load_scenario,
-    simulate_and_save,
-)
+from simulator.cli.options import NoPlot, Overrides, Overwrite, load_scenario
+from simulator.cli.saving import claim_folder, simulate_and_save
 from simulator.errors import InputError
 
-EXAMPLE = "Example: servesim compare --vary policy.scheduling=vllm_v1,sarathi,smooth"
+ORDER = 20
+EPILOG = "Example: servesim compare --vary policy.scheduling=vllm_v1,sarathi,smooth"
 
 
 def compare(

@@ -9,7 +9,8 @@ import typer
 
 TARGET_MISSED = 1
 
-EXAMPLE = """Example: servesim plan plan.toml --out results/chat
+ORDER = 70
+EPILOG = """Example: servesim plan plan.toml --out results/chat
 
 plan.toml, at its shortest:
 

@@ -11,6 +11,8 @@ from simulator.errors import InputError
 if TYPE_CHECKING:
     from hardware_profiles import Gpu, Model
 
+ORDER = 100
+
 app = typer.Typer(
     help="Look at hardware profiles, fit them to timings of yours, or measure new ones.",
     add_completion=False,

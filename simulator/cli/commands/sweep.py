@@ -13,7 +13,8 @@ from simulator.errors import InputError
 if TYPE_CHECKING:
     from simulator.studies.sweep.sweep import Finished, Point
 
-EXAMPLE = """Examples:
+ORDER = 50
+EPILOG = """Examples:
 
 servesim sweep study.toml --out results/study --jobs 4
 

@@ -1,0 +1,28 @@
+"""What several commands are told in the same way."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from simulator.scenario.scenario import Scenario
+
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", metavar="SECTION.KEY=VALUE", help="Change one key of the scenario; may be repeated."
+    ),
+]
+NoPlot = Annotated[bool, typer.Option("--no-plot", help="Do not draw overview.png.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Write into a folder that is not empty.")]
+
+
+def load_scenario(path: Path | None, overrides: Sequence[str]) -> "tuple[Scenario, Path | None]":
+    """Return a scenario and the folder that its relative paths are in; without a file the default one."""
+    from simulator.scenario.scenario import Scenario, default_scenario
+
+    if path is None:
+        return default_scenario(overrides), None
+    return Scenario.from_toml(path, overrides), path.parent

@@ -1,0 +1,83 @@
+"""Simulate and save, for ``run`` and ``compare``: what a Ctrl-C, a stall and a full disk leave behind."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from simulator.cli.terminal import InterruptedRunError, progress, stop_on_interrupt
+from simulator.errors import InputError, StallError
+
+if TYPE_CHECKING:
+    from simulator.results.result import Result
+    from simulator.scenario.scenario import Scenario
+
+
+def simulate_and_save(
+    scenario: "Scenario", base_dir: Path | None, folder: Path | None, *, plot: bool, processes: int = 1
+) -> "tuple[Result, Exception | None]":
+    """Simulate and save; return the result, and what the command must fail with once that is printed.
+
+    The first Ctrl-C ends the simulation early, or skips the picture; the records are saved all the same.
+    """
+    with stop_on_interrupt() as asked:
+        try:
+            result = _simulate(scenario, base_dir, asked, processes)
+        except KeyboardInterrupt as error:
+            raise InterruptedRunError("interrupted twice; nothing was saved") from error
+        cut_off = asked()
+        try:
+            if folder is not None:
+                result.save(folder, plot=False, overwrite=True)
+                if plot and asked() == cut_off:
+                    result.plot(folder / "overview.png")
+        except OSError as error:
+            return result, InputError(f"{folder}: the records could not be saved: {error.strerror or error}")
+        except KeyboardInterrupt as error:
+            raise InterruptedRunError(
+                f"interrupted twice; the records in {folder} are not complete"
+            ) from error
+        return result, _cut_off(result, folder, asked())
+
+
+def _simulate(
+    scenario: "Scenario", base_dir: Path | None, asked: Callable[[], bool], processes: int
+) -> "Result":
+    with progress(scenario.name) as on_progress:
+        from simulator.scenario.run import run as simulate  # slow enough for a Ctrl-C to land in it
+
+        try:
+            return simulate(
+                scenario, base_dir=base_dir, on_progress=on_progress, should_stop=asked, processes=processes
+            )
+        except StallError as error:
+            stalled: Result | None = error.result
+            if stalled is None:
+                raise
+            return stalled  # marked as stalled: saved and shown like any other before the command fails
+
+
+def claim_folder(folder: Path, overwrite: bool) -> bool:
+    """Refuse a folder that cannot be written before any time is spent; say whether it was made here."""
+    from simulator.results.saved import claim
+
+    new = not folder.exists()
+    claim(folder, overwrite)
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise InputError(f"{folder}: permission denied; expected a folder that can be written")
+    return new
+
+
+def _cut_off(result: "Result", folder: Path | None, asked: bool) -> Exception | None:
+    """Return what the command fails with if the run did not come to its end, or was asked to stop after."""
+    kept = f"the records up to there are in {folder}, marked partial" if folder else "nothing was saved"
+    stalled = result.manifest["stalled"]
+    if stalled is not None:
+        return StallError(f"{stalled}; {kept}")
+    if result.partial:
+        end_s = result.manifest["end_of_run_s"]
+        return InterruptedRunError(f"interrupted at {end_s:,.0f} s of simulated time; {kept}")
+    if asked:
+        kept = f"all records are in {folder}" if folder else "nothing was saved"
+        return InterruptedRunError(f"interrupted after the end of the simulation; {kept}")
+    return None
