@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import typer.main
 
-from simulator.cli.main import app
+from simulator.cli.app import build
 
 ROOT = Path(__file__).parent.parent.parent
 TOP = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")]
@@ -118,7 +118,7 @@ def mentions():
 
 def find_command(words):
     """Return the command that some words call, its name, and the words that are left for it."""
-    command, name, rest = typer.main.get_command(app), "servesim", list(words)
+    command, name, rest = typer.main.get_command(build()), "servesim", list(words)
     while rest and not rest[0].startswith("-") and hasattr(command, "commands"):
         name = rest.pop(0)
         assert name in command.commands, name
@@ -147,7 +147,7 @@ def test_every_command_is_on_its_page():
             yield " ".join(words)
 
     page = (ROOT / "docs" / "command_line.md").read_text("utf-8")
-    for name in names(typer.main.get_command(app)):
+    for name in names(typer.main.get_command(build())):
         assert f".venv/bin/servesim {name}" in page, name
 
 
