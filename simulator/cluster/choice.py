@@ -30,9 +30,7 @@ class Hidden:
 class Unseen(Sequence[Hidden]):
     """How many replicas there are, and which is which."""
 
-    def __init__(
-        self, router: str, replicas: Sequence[Replica], known: dict[tuple[str, int], Hidden]
-    ) -> None:
+    def __init__(self, router: str, replicas: Sequence[Replica], known: dict[int, Hidden]) -> None:
         """``known`` holds what stands for the replicas that the router has met."""
         self._router, self._replicas, self._known = router, replicas, known
 
@@ -48,32 +46,39 @@ class Unseen(Sequence[Hidden]):
         return len(self._replicas)
 
     def _hide(self, replica: Replica) -> Hidden:
-        key = self._router, replica.index
-        if key not in self._known:
-            self._known[key] = Hidden(self._router)
-        return self._known[key]
+        if replica.index not in self._known:
+            self._known[replica.index] = Hidden(self._router)
+        return self._known[replica.index]
 
 
 class Choice:
     """Which replica a request goes to, by a router's word."""
 
-    def __init__(self) -> None:
-        self._hidden: dict[tuple[str, int], Hidden] = {}
+    def __init__(self, router: Router, draw: random.Random) -> None:
+        """A router that declares ``looks_at_load = False`` may be asked before anything was simulated.
 
-    def __call__(self, router: Router, draw: random.Random, job: Job, replicas: Sequence[Replica]) -> Replica:
-        """Return the replica that a router chooses; InputError where its answer names none.
-
-        One that declares ``looks_at_load = False`` may be asked before anything was simulated, and is never
-        shown anything that it could not see then.
+        So it is never shown anything that it could not see then.
         """
-        name = type(router).__name__
-        seen: Sequence[ReplicaView] = replicas
-        if not getattr(router, "looks_at_load", True):
-            seen = cast("Sequence[ReplicaView]", Unseen(name, replicas, self._hidden))
-        index = router.route(job, seen, draw)
-        if not hasattr(index, "__index__") or index not in range(len(replicas)):
-            raise InputError(
-                f"policy.routing: {name}.route returned {index!r};"
-                f" expected a number from 0 to {len(replicas) - 1}"
-            )
+        self.blind = not getattr(router, "looks_at_load", True)
+        self._route, self._name, self._draw = router.route, type(router).__name__, draw
+        self._hidden: dict[int, Hidden] = {}
+        self._replicas: Sequence[Replica] = ()  # chosen from last
+        self._seen: Sequence[ReplicaView] = ()
+
+    def __call__(self, job: Job, replicas: Sequence[Replica]) -> Replica:
+        """Return the replica that the router chooses; InputError where its answer names none."""
+        if replicas is not self._replicas:
+            self._replicas = self._seen = replicas
+            if self.blind:
+                self._seen = cast("Sequence[ReplicaView]", Unseen(self._name, replicas, self._hidden))
+        index = self._route(job, self._seen, self._draw)
+        if index.__class__ is not int or not 0 <= index < len(replicas):
+            self._check(index, len(replicas))
         return replicas[index]
+
+    def _check(self, index: object, count: int) -> None:
+        """Raise InputError for an answer that is no number of a replica."""
+        if not hasattr(index, "__index__") or index not in range(count):
+            raise InputError(
+                f"policy.routing: {self._name}.route returned {index!r}; expected a number from 0 to {count - 1}"
+            )

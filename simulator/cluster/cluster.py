@@ -53,9 +53,7 @@ class Cluster:
         self.courier: Courier | None = None
         self.hand_offs: HandOffs | None = None
         self.migrations: Migrations | None = None
-        self._router = deployment.router
-        self._choose = Choice()
-        self._draw = draws(deployment.seed, "routing")
+        self._choose = Choice(deployment.router, draws(deployment.seed, "routing"))
         self._admission_draw = draws(deployment.seed, "admission")
         self._stranded: list[Job] = []  # no replica is up that takes requests
         self._ticker = Ticker(clock, self._going_on)
@@ -126,9 +124,8 @@ class Cluster:
     def _build(self, engine: Callable[..., Engine]) -> list[Replica]:
         """Make the replicas, and say what others hear of them."""
         deployment, hand_off = self.deployment, self.deployment.hand_off
-        watched = (
-            self.traffic.closed or deployment.abandonment is not None or self.workload.leave_s is not None
-        )
+        self._leaving = deployment.abandonment is not None or self.workload.leave_s is not None
+        watched = self.traffic.closed or self._leaving
         effects = Effects(
             ended=self._ended if watched else None,
             prompt_done=self._prompt_done if deployment.disaggregated else None,
@@ -136,6 +133,7 @@ class Cluster:
             idle=self._idle if any(pool.scaling is not None for pool in deployment.pools) else None,
             load_fell=self._load_fell if deployment.replicas > FEW else None,
             every_step=(self.traffic.closed and deployment.replicas > 1) or self._switching,
+            alone=self.open_loop,
         )
         replicas: list[Replica] = []
         for pool in deployment.pools:
@@ -162,21 +160,20 @@ class Cluster:
         """Set up what connects replicas."""
         deployment, seed = self.deployment, self.deployment.seed
         migration = deployment.migration
-        migrating = migration is not None and migration.interval_s < math.inf
-        if deployment.disaggregated or migrating:
+        if deployment.disaggregated or deployment.migrating:
             self.courier = Courier(self.clock, deployment.link, len(self.replicas))
         if deployment.disaggregated:
             rule = deployment.hand_off
             assert rule is not None
             assert self.courier is not None
-            choose = partial(self._choose, rule.router, draws(seed, "hand_off"))
+            choose = Choice(rule.router, draws(seed, "hand_off"))
             self.hand_offs = HandOffs(rule, self.courier, lambda: self._decoders, choose)
         self._departures = Departures(self.clock, deployment.abandonment, self._leave)
         self._recovery = Recovery(
             deployment.faults.retries, self.courier, self.hand_offs,
             place=self._place, refuse=self._refuse, leave=self._leave, call_off=self._call_off,
         )  # fmt: skip
-        if migrating:
+        if deployment.migrating:
             assert migration is not None
             assert self.courier is not None
             migrations = self.migrations = Migrations(migration, self.courier, self._movable)
@@ -226,43 +223,41 @@ class Cluster:
     @property
     def open_loop(self) -> bool:
         """Whether nothing but arrivals is ever scheduled: no end of a step reaches anything outside its replica."""
-        deployment, traffic = self.deployment, self.workload
-        watched = deployment.abandonment is not None or traffic.leave_s is not None
-        return not (watched or deployment.changing or self.courier is not None or self.traffic.closed)
+        deployment = self.deployment
+        moving = deployment.disaggregated or deployment.migrating
+        return not (self._leaving or moving or deployment.changing or self.traffic.closed)
 
     @property
     def apart(self) -> bool:
         """Whether replicas need not know of one another: where a request goes depends on the requests alone."""
-        looks = getattr(self._router, "looks_at_load", True) and len(self.replicas) > 1
-        return self.open_loop and not looks and self.deployment.admission is None
+        blind = self._choose.blind or len(self.replicas) == 1
+        return self.open_loop and blind and self.deployment.admission is None
 
     def _deliver(self, request: Request, number: int, arrival_s: float) -> None:
         """A request arrives now."""
         job = self._intake.job(request, number, arrival_s)
         if self._intake.never_fits(request):
             self._refuse(job, RequestState.FAILED)
-        elif self._place(job, newly=True):
-            if request.leave_s == request.leave_s:  # not NaN
-                # Where a closed loop delays the arrival, the departure comes as much later.
-                leave_s = max(request.leave_s + (arrival_s - request.arrival_s), arrival_s)
-                self._departures.expect(job, leave_s)
+        elif self._place(job, newly=True) and self._leaving:
             self._departures.watch(job)
 
     def _place(self, job: Job, newly: bool = False) -> bool:
         """Bring a job to a replica; False if it was not let in."""
-        self._ticker.wake()
+        if self._ticker.resting:
+            self._ticker.wake()
         if not self._entrances:
             self._stranded.append(job)
             return True
-        replica = self._choose(self._router, self._draw, job, self._entrances)
+        replica = self._choose(job, self._entrances)
         admission = self.deployment.admission
         if newly and admission is not None:
             let_in = admission.admit(job, replica, self.clock.now, self._admission_draw)
             if not let_in:
                 self._refuse(job, RequestState.REJECTED)
                 return False
-        hands_over = replica.role == "prefill"
-        job.target_tokens = min(job.output_tokens, job.generated + 1) if hands_over else job.output_tokens
+        job.target_tokens = job.output_tokens
+        if replica.role == "prefill":
+            job.target_tokens = min(job.target_tokens, job.generated + 1)
         if replica.index in self.mine:
             replica.submit(job)
         return True

@@ -23,27 +23,33 @@ class Departures:
         self.policy = policy
         self._leave = leave
 
-    def expect(self, job: Job, leave_s: float) -> None:
-        """Let a client give up at a time."""
+    def watch(self, job: Job) -> None:
+        """A request has arrived: have it leave when its client gives up or the system would drop it."""
+        request = job.request
+        if request.leave_s == request.leave_s:  # not NaN
+            # Where a closed loop delays the arrival, the departure comes as much later.
+            leave_s = max(request.leave_s + (job.arrival_s - request.arrival_s), job.arrival_s)
+            self._expect(job, leave_s)
+        if self.policy is not None:
+            self._look_later(self.policy, job)
 
+    def _expect(self, job: Job, leave_s: float) -> None:
         def give_up(_: object) -> None:
             self._leave(job, RequestState.ABANDONED_BY_USER)
 
         self.clock.at(leave_s).callbacks.append(give_up)
 
-    def watch(self, job: Job) -> None:
+    def _look_later(self, policy: Abandonment, job: Job) -> None:
         """Look at a request again when the system would drop it."""
-        if self.policy is None:
-            return
         tokens = delivered(job)
-        drop_s = self.policy.drop_s(job, tokens)
+        drop_s = policy.drop_s(job, tokens)
         if drop_s < math.inf:
 
             def look(_: object) -> None:
                 if job.state is JobState.ENDED:
                     return
                 if delivered(job) > tokens:
-                    self.watch(job)
+                    self._look_later(policy, job)
                 else:
                     self._leave(job, RequestState.ABANDONED_BY_SYSTEM)
 

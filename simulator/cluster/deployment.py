@@ -116,6 +116,11 @@ class Deployment:
         return any(pool.role == "prefill" for pool in self.pools)
 
     @property
+    def migrating(self) -> bool:
+        """Whether requests may migrate."""
+        return self.migration is not None and self.migration.interval_s < math.inf
+
+    @property
     def changing(self) -> bool:
         """Whether replicas may come and go."""
         return self.faults.any or any(pool.scaling is not None for pool in self.pools)

@@ -24,15 +24,15 @@ class Intake:
     def job(self, request: Request, number: int, arrival_s: float) -> Job:
         """Return the job of a request, which is the ``number``-th to arrive."""
         room = max(1, self._longest_tokens - request.prompt_tokens)
-        max_tokens = min(self._max_tokens, room)
+        output_tokens, max_tokens = request.output_tokens, self._max_tokens
         return Job(
             request,
             number,
             arrival_s,
-            output_tokens=min(request.output_tokens, room),
-            max_tokens=max_tokens,
-            pace_s=self._pace_s,
-            allowance_s=self._allowance_s,
+            output_tokens if output_tokens < room else room,
+            max_tokens if max_tokens < room else room,
+            self._pace_s,
+            self._allowance_s,
         )
 
     def never_fits(self, request: Request) -> bool:

@@ -12,7 +12,7 @@ class Ticker:
         """``going_on`` says whether anything is being done."""
         self.clock = clock
         self.going_on = going_on
-        self._resting: list[Callable[[], None]] = []
+        self.resting: list[Callable[[], None]] = []  # what ``wake`` sets going
 
     def every(
         self, interval_s: float, look: Callable[[], None], going_on: Callable[[], bool] | None = None
@@ -24,17 +24,17 @@ class Ticker:
                 look()
                 begin()
             else:
-                self._resting.append(begin)
+                self.resting.append(begin)
 
         def begin() -> None:
             self.clock.at(self.clock.now + interval_s).callbacks.append(tick)
 
         if going_on is None:
-            self._resting.append(begin)
+            self.resting.append(begin)
         else:
             begin()
 
     def wake(self) -> None:
         """Something has come that sets the cluster going."""
-        while self._resting:
-            self._resting.pop()()
+        while self.resting:
+            self.resting.pop()()

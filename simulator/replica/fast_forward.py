@@ -31,64 +31,57 @@ def fast_forward(
     there was none, and the jobs it completes.
     """
     group, records, piece = engine.group, engine.records, engine.decode_piece or partial(_priced, engine)
-    size, first_tick, last_ticks = group.size, group.tick, group.last_ticks
-    openers, block_size, left = group.openers, group.block_size, engine.kv.free_blocks - spare_blocks
-    most_used = engine.total_blocks - spare_blocks
-    write_end, write_blocks = records.run_ends.append, records.run_blocks.append
+    size, first_tick, openers, block_size = group.size, group.tick, group.openers, group.block_size
     engine.open(start_s)
     if size > engine.token_budget:
         return start_s, start_s, NO_JOBS
     context_tokens = first_context = group.context_base + size * first_tick
-    if most_steps > 1:
-        steps = min(LONGEST_RUN, group.next_end() - first_tick)
-        if steps >= LONG_RUN:
-            far = _fast_forward_far(engine, start_s, until_s, spare_blocks, pipelined, steps)
-            if far is not None:
-                return far
-    begun_s = end_s = start_s
-    high = offset = slope = 0.0
-    for tick in range(first_tick, first_tick + most_steps):
-        blocks = openers[tick % block_size]
-        if blocks > left or (tick > first_tick and (begun_s if pipelined else end_s) >= until_s):
-            break
-        if context_tokens >= high:
-            _, high, offset, slope = piece(size, context_tokens)
-        begun_s = end_s
-        end_s += offset + slope * context_tokens
-        context_tokens += size
-        left -= blocks
-        write_end(end_s)
-        write_blocks(most_used - left)
-        if tick + 1 in last_ticks:
-            tick += 1
-            break
+    left, most_used = engine.kv.free_blocks - spare_blocks, engine.total_blocks - spare_blocks
+    last_tick = min(group.next_end(), first_tick + most_steps)
+    begun_s, end_s, tick = start_s, start_s, first_tick
+    many = None
+    if last_tick - first_tick >= LONG_RUN:
+        many = _many(engine, start_s, until_s, left, pipelined, min(LONGEST_RUN, last_tick - first_tick))
+    if many is not None:
+        begun_s, end_s, steps, left = many
+        tick += steps
     else:
-        tick += 1
+        write_end, write_blocks = records.run_ends.append, records.run_blocks.append
+        planned_s, high, offset, slope = -inf, 0.0, 0.0, 0.0
+        while tick < last_tick:
+            blocks = openers[tick % block_size]
+            if blocks > left or planned_s >= until_s:
+                break
+            if context_tokens >= high:
+                _, high, offset, slope = piece(size, context_tokens)
+            begun_s = end_s
+            end_s += offset + slope * context_tokens
+            planned_s = begun_s if pipelined else end_s
+            context_tokens += size
+            left -= blocks
+            write_end(end_s)
+            write_blocks(most_used - left)
+            tick += 1
     steps = tick - first_tick
     if not steps:
         return start_s, start_s, NO_JOBS
     engine.kv.free_blocks = left + spare_blocks
-    return begun_s, end_s, _note(engine, steps, start_s, first_context)
-
-
-def _note(engine: Engine, steps: int, start_s: float, context_tokens: int) -> Sequence[Job]:
-    """Note steps that were run without a plan; return the jobs that the last one completes."""
-    group = engine.group
-    engine.records.runs.extend((engine.step, steps, start_s, group.size, context_tokens, len(engine.running)))
+    records.runs.extend((engine.step, steps, start_s, size, first_context, len(engine.running)))
     engine.fruitless_steps = 0
     engine.step += steps
     if engine.cache is not None:
-        engine.cache.fast_forwarded(group.tick, steps)
-    group.tick += steps
-    return group.finished() if group.tick in group.last_ticks else NO_JOBS
+        engine.cache.fast_forwarded(first_tick, steps)
+    group.tick = tick
+    return begun_s, end_s, group.finished() if tick in group.last_ticks else NO_JOBS
 
 
-def _fast_forward_far(
-    engine: Engine, start_s: float, until_s: float, spare_blocks: int, pipelined: bool, steps: int
-) -> tuple[float, float, Sequence[Job]] | None:
+def _many(
+    engine: Engine, start_s: float, until_s: float, left: int, pipelined: bool, steps: int
+) -> tuple[float, float, int, int] | None:
     """As ``fast_forward``, for many steps at once: they end at a running sum, whose terms lie on a line.
 
-    ``steps`` are at most to run. None where they turn out to be few, which is faster one by one.
+    ``steps`` are at most to run, and ``left`` blocks to be had. Returns the start and the end of the last step, how
+    many there were and what is left. None where they turn out to be few, which is faster one by one.
     """
     piece = engine.decode_piece
     if piece is None or until_s <= start_s:
@@ -117,17 +110,15 @@ def _fast_forward_far(
     planned = 1 + int(np.searchsorted(ends, until_s))
     if pipelined and start_s < until_s:
         planned += 1
-    opened = np.array(group.openers)[(tick + nth) % group.block_size]
-    used = engine.total_blocks - engine.kv.free_blocks + np.add.accumulate(opened)
-    fitting = int(np.searchsorted(used, engine.total_blocks - spare_blocks, side="right"))
-    steps = min(steps, planned, fitting)
+    taken = np.add.accumulate(np.array(group.openers)[(tick + nth) % group.block_size])
+    steps = min(steps, planned, int(np.searchsorted(taken, left, side="right")))
     if not steps:
         return None
+    used = engine.total_blocks - engine.kv.free_blocks
     engine.records.run_ends += ends[:steps].tolist()
-    engine.records.run_blocks += used[:steps].tolist()
-    engine.kv.free_blocks = engine.total_blocks - int(used[steps - 1])
+    engine.records.run_blocks += (used + taken[:steps]).tolist()
     begun_s = float(ends[steps - 2]) if steps > 1 else start_s
-    return begun_s, float(ends[steps - 1]), _note(engine, steps, start_s, context_tokens)
+    return begun_s, float(ends[steps - 1]), steps, left - int(taken[steps - 1])
 
 
 def _priced(engine: Engine, seqs: int, context_tokens: int) -> DecodePiece:

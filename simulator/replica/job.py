@@ -1,6 +1,6 @@
 """A request's progress: where it is, what is computed of it, what it holds."""
 
-from enum import Enum, auto
+from enum import IntEnum, auto
 from typing import TYPE_CHECKING, Any
 
 from simulator.replica.request import Request
@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from simulator.replica.decode_group import DecodeGroup
 
 
-class JobState(Enum):
+class JobState(IntEnum):
     """Where a job is. Each state but the first and the last stands for a container of one engine."""
 
     UNPLACED = auto()  # it has arrived, or its replica has crashed; no engine has it
@@ -52,7 +52,6 @@ class Job:
         request: Request,
         number: int,
         arrival_s: float,
-        *,
         output_tokens: int,
         max_tokens: int,
         pace_s: float = 0.05,
@@ -67,7 +66,8 @@ class Job:
         self.arrival_s = arrival_s  # later than the request's own in a closed loop
         self.prompt_tokens = request.prompt_tokens
         self.max_tokens = max_tokens
-        self.predicted_tokens = min(request.predicted_tokens, max_tokens)
+        predicted_tokens = request.predicted_tokens
+        self.predicted_tokens = predicted_tokens if predicted_tokens < max_tokens else max_tokens
         self.pace_s = pace_s  # V: its reader takes a token every so many seconds,
         self.allowance_s = allowance_s  # S: beginning so long after its arrival
         self.output_tokens = output_tokens  # after which it is complete; policies do not know it

@@ -58,6 +58,7 @@ class Replica(View):
         self.state = state
         self.past: list[Records] = []  # of the incarnations before each crash
         self._role: Role = role
+        self._alone = effects.alone
         self._new_policy, self._new_engine = policy, engine
         self._begin_anew()
 
@@ -90,9 +91,11 @@ class Replica(View):
     def submit(self, job: Job) -> None:
         """Queue an arriving job; it is seen by any step planned at this instant or later."""
         job.replica = self
-        self.catch_up()
+        if not self._running:
+            self.run_until(self.clock.ended_before(self.index))
         self._engine.submit(job)
-        self.wake()
+        if not self._alone or not self.in_flight:
+            self.wake()
 
     def leave(self, job: Job, state: RequestState) -> None:
         """Drop a job before the next step is planned; it ends in ``state``."""
@@ -114,7 +117,8 @@ class Replica(View):
         if self._running:
             return
         if self.in_flight:
-            self._set_timer(self.next_effect_s())
+            if not self._alone:
+                self._set_timer(self.next_effect_s())
             return
         if self._to_plan or not self._engine.anything_to_do():
             return
@@ -153,6 +157,8 @@ class Replica(View):
 
     def next_effect_s(self) -> float:
         """Return a lower bound of when the end of a step can reach others; infinite if none can."""
+        if self._alone:
+            return inf
         engine, in_flight, effects = self._engine, self.in_flight, self.effects
         watched, draining = effects.ended is not None, self.state is ReplicaState.DRAINING
         coupled = watched or draining or effects.every_step or self._role == "prefill"
@@ -200,7 +206,7 @@ class Replica(View):
         in_flight = self.in_flight
         if not self._to_plan and (not in_flight or in_flight[0][0] >= time_s):
             return True
-        engine = self._engine
+        engine, forwards, waits_for = self._engine, self._spare_blocks is not None, self._depth - 1
         self._running = True
         while True:
             if self._to_plan:
@@ -211,34 +217,31 @@ class Replica(View):
                     return False
                 most_steps -= 1
                 self._to_plan = self._late = False
-                self._plan(time_s)
-                if not in_flight:
-                    self._running = False
-                    self._rest(self._now_s)
-                    return True
+                alike = forwards and not engine.waiting and len(in_flight) == waits_for
+                if not (alike and self._fast_forward(time_s)):
+                    self._plan()
+                    if not in_flight:
+                        self._running = False
+                        self._rest(self._now_s)
+                        return True
             if not in_flight or in_flight[0][0] >= time_s:
                 break
             self._now_s, completing, _ = in_flight[0]
-            engine.retire(completing, self._now_s)
-            if self._engine is not engine:
-                return True  # that was the end of it
+            if completing or engine.cache is not None:
+                engine.retire(completing, self._now_s)
+                if self._engine is not engine:
+                    return True  # that was the end of it
             in_flight.popleft()
             self._to_plan = True
         self._running = False
         return True
 
-    def _plan(self, time_s: float) -> None:
-        """Plan as many steps as the pipeline holds; those in which all decode at once, as far as ``time_s``."""
-        engine, in_flight, now_s, depth = self._engine, self.in_flight, self._now_s, self._depth
-        if (
-            self._spare_blocks is not None
-            and not engine.waiting
-            and len(in_flight) == depth - 1
-            and engine.only_decodes(in_flight[0][1] if in_flight else NO_JOBS)
-        ):
-            self._fast_forward(self.busy_until_s if in_flight else now_s, time_s, self._spare_blocks)
-        running, waiting, shape, effects = engine.running, engine.waiting, engine.shape, self.effects
-        transfers, kv = engine.transfers, engine.kv
+    def _plan(self) -> None:
+        """Plan as many steps as the pipeline holds."""
+        engine, in_flight, now_s, depth, effects = (
+            self._engine, self.in_flight, self._now_s, self._depth, self.effects
+        )  # fmt: skip
+        running, waiting, shape, transfers = engine.running, engine.waiting, engine.shape, engine.transfers
         while len(in_flight) < depth and (
             running or waiting or engine.swapped or transfers.received or transfers.requests
         ):
@@ -255,7 +258,7 @@ class Replica(View):
             engine.records.steps.extend((
                 engine.step, start_s, end_s, shape.prefill_tokens, shape.prefill_seqs, shape.decode_seqs,
                 shape.decode_context_tokens, len(running), len(waiting),
-                engine.total_blocks - kv.free_blocks, len(engine.preempted), engine.ticks,
+                engine.total_blocks - engine.kv.free_blocks, len(engine.preempted), engine.ticks,
             ))  # fmt: skip
             ticks = engine.ticks
             completing = engine.advance()
@@ -268,24 +271,33 @@ class Replica(View):
             if engine.fruitless_steps > FRUITLESS_STEPS:
                 self._watch()
 
-    def _fast_forward(self, start_s: float, until_s: float, spare_blocks: int) -> None:
-        """Run steps in which all decode, of which those before ``until_s`` are planned."""
-        engine, in_flight = self._engine, self.in_flight
-        pipelined, first_step = self._depth > 1, engine.step
-        if pipelined and in_flight[0][1]:  # when those complete, their seats and blocks are free
-            begun_s, end_s, completing = fast_forward(engine, start_s, inf, spare_blocks, True, 1)
+    def _fast_forward(self, time_s: float) -> bool:
+        """Run steps in which all jobs decode, of which those before ``time_s`` are planned; False if there is none."""
+        engine, in_flight, spare_blocks = self._engine, self.in_flight, self._spare_blocks
+        assert spare_blocks is not None
+        pipelined = bool(in_flight)
+        before = in_flight[0][1] if pipelined else NO_JOBS
+        if not engine.only_decodes(before):
+            return False
+        start_s = self.busy_until_s if pipelined else self._now_s
+        if before:  # when those complete, their seats and blocks are free
+            time_s, most_steps = inf, 1
         else:
-            begun_s, end_s, completing = fast_forward(
-                engine, start_s, until_s, spare_blocks, pipelined, MOST_STEPS
-            )
+            most_steps = MOST_STEPS
+        first_step = engine.step
+        begun_s, end_s, completing = fast_forward(
+            engine, start_s, time_s, spare_blocks, pipelined, most_steps
+        )
         steps = engine.step - first_step
-        if steps:
-            if pipelined and steps > 1:
-                in_flight[0] = begun_s, NO_JOBS, True
-            in_flight.append((end_s, completing, True))
-            if completing and self.effects.load_fell is not None:
-                self.effects.load_fell(self)
+        if not steps:
+            return False
+        if pipelined and steps > 1:
+            in_flight[0] = begun_s, NO_JOBS, True
+        in_flight.append((end_s, completing, True))
         self.busy_until_s = end_s
+        if completing and self.effects.load_fell is not None:
+            self.effects.load_fell(self)
+        return True
 
     def _rest(self, now_s: float) -> None:
         if self.effects.idle is not None:
