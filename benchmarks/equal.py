@@ -6,6 +6,7 @@ compared one by one. ``--speed`` times the engine on the works in turn and print
 """
 
 import argparse
+import gc
 import hashlib
 import json
 import subprocess
@@ -61,12 +62,18 @@ def random_deployments(examples: int, seed: int) -> Iterator[tuple[str, str]]:
 
 def works() -> dict[str, Any]:
     """Return the works by name, W5 in the small."""
-    from benchmarks.works import WORKS, Work, many
+    from benchmarks.works import LENGTHS, LIMITS, WORKS, Work, many
 
     demo = Work("demo", "the demo", ())
+    least_loaded = WORKS["W2"].with_settings("least_loaded", "policy.routing=least_loaded")
+    closed = "workload.arrivals=burst", "workload.concurrency=400", "workload.requests=20000"
     return {
         "demo": demo,
         **{name: WORKS[name] for name in ("W1", "W2", "W3", "W4")},
+        "least_loaded": least_loaded,
+        "closed": Work(
+            "closed", "400 clients", (*closed, f"workload.lengths={LENGTHS}", *LIMITS, "cluster.replicas=4")
+        ),
         "W5/20": many(SMALL_W5, "W5/20"),
     }
 
@@ -79,6 +86,7 @@ def play_work(work: Any, *, tables: bool) -> tuple[float, str]:
     )  # of the checkout, whose engine stands where it stands there
     prepared = here.prepare(work)
     cluster = prepared.cluster()
+    gc.set_threshold(200_000, 50, 100)  # as the command has it
     begun_s = time.process_time()
     here.play(cluster)
     took_s = time.process_time() - begun_s
@@ -117,7 +125,9 @@ def main() -> int:
     parser.add_argument("--examples", type=int, default=334, help="random deployments of each of nine kinds")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--speed", action="store_true", help="time the works instead of comparing tables")
-    parser.add_argument("--works", nargs="*", help="only these of demo, W1, W2, W3, W4, W5/20")
+    parser.add_argument(
+        "--works", nargs="*", help="only these of demo, W1 to W4, least_loaded, closed, W5/20"
+    )
     given = parser.parse_args()
     new, old = Path(__file__).parent.parent, given.old.resolve()
     names = list(works()) if given.works is None else given.works

@@ -65,6 +65,8 @@ class Cluster:
         self.mine = range(len(self.replicas))  # those that are simulated; other processes may have the others
         self.closed = False  # whether records are settled
         self._arrivals: Iterator[None] = iter(())
+        # Jobs of the last arrivals, by replica, where replicas need not know of one another
+        self._placed: list[list[Job]] | None = [[] for _ in self.replicas] if self.apart else None
         if self.open_loop:
             self._arrivals = self.traffic.walk()
         else:
@@ -99,6 +101,8 @@ class Cluster:
         if self.open_loop:
             for _ in islice(self._arrivals, events):
                 events -= 1
+            if self._placed is not None:
+                self._submit_placed(self._placed)
             if not events:
                 return True
         elif clock.run_some(events):
@@ -259,8 +263,21 @@ class Cluster:
         if replica.role == "prefill":
             job.target_tokens = min(job.target_tokens, job.generated + 1)
         if replica.index in self.mine:
-            replica.submit(job)
+            if self._placed is None:
+                replica.submit(job)
+            else:
+                self._placed[replica.index].append(job)
         return True
+
+    def _submit_placed(self, placed: Sequence[list[Job]]) -> None:
+        """Submit jobs replica by replica: one that is served on its own stays in the processor's cache."""
+        clock, now_s = self.clock, self.clock.now
+        for replica, jobs in zip(self.replicas, placed, strict=True):
+            for job in jobs:
+                clock.advance_to(job.arrival_s)
+                replica.submit(job)
+            jobs.clear()
+        clock.advance_to(now_s)
 
     # Ends
 
