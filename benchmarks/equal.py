@@ -62,18 +62,17 @@ def random_deployments(examples: int, seed: int) -> Iterator[tuple[str, str]]:
 
 def works() -> dict[str, Any]:
     """Return the works by name, W5 in the small."""
-    from benchmarks.works import LENGTHS, LIMITS, WORKS, Work, many
+    from benchmarks.works import WORKS, Work, many
 
     demo = Work("demo", "the demo", ())
-    least_loaded = WORKS["W2"].with_settings("least_loaded", "policy.routing=least_loaded")
-    closed = "workload.arrivals=burst", "workload.concurrency=400", "workload.requests=20000"
+    chat = "workload.arrivals=poisson", "workload.rate_rps=24", "workload.requests=10000"
+    lengths, four = "workload.lengths=chat_azure2023", "cluster.replicas=4"
+    clients = "workload.trace=azure2023_conv", "workload.limit=6000", "workload.concurrency=200"
     return {
         "demo": demo,
         **{name: WORKS[name] for name in ("W1", "W2", "W3", "W4")},
-        "least_loaded": least_loaded,
-        "closed": Work(
-            "closed", "400 clients", (*closed, f"workload.lengths={LENGTHS}", *LIMITS, "cluster.replicas=4")
-        ),
+        "least_loaded": Work("least_loaded", "24/s", (*chat, lengths, four, "policy.routing=least_loaded")),
+        "closed": Work("closed", "200 clients in closed loop", (*clients, four)),
         "W5/20": many(SMALL_W5, "W5/20"),
     }
 
