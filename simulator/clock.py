@@ -1,18 +1,19 @@
-"""Simulated time: SimPy's environment plus the two things this engine needs beside it.
+"""Simulated time: SimPy's environment plus the three things this engine needs beside it.
 
 * Exact times: an arrival at ``t`` happens at ``t``, not at ``now + (t - now)``, which can differ by
   one rounding.
 * One rule for ties. An instant has three phases: what *arrives* comes first (ordinary events), then the steps that
   end at it *end*, replica by replica in the order of their numbers (their turns), then come the last events. So
-  whatever arrives at ``t`` is seen by whatever is planned at ``t``, and whoever looks at a replica sees the steps
+  what arrives at ``t`` is seen by what is planned at ``t``, and a look at a replica shows the steps
   that end at ``t`` exactly if its turn of that instant is over: ``ended_before`` is that rule.
+* Turns. A replica has at most one that counts, at the time that it asked for last; they are a heap of pairs beside
+  SimPy's queue, because an event object each would cost as much as the step that it stands for.
 """
 
 import math
 from collections.abc import Generator
-from heapq import heappush
+from heapq import heappop, heappush
 from math import nextafter
-from operator import attrgetter
 from typing import Any, Protocol
 
 import simpy
@@ -28,12 +29,12 @@ _FIRST = EventPriority(-1)
 
 
 class TakesTurns(Protocol):
-    """What is idle, has been given something to do at this instant, and plans when its turn comes."""
+    """What is to be called at a time of its own."""
 
-    index: int
+    index: int  # its place among those whose turns come at the same instant
 
-    def take_turn(self) -> None:
-        """Plan now."""
+    def take_turn(self, time_s: float) -> None:
+        """Do what is due now; ``time_s`` is what it had asked for, perhaps before it asked for another time."""
 
 
 class Clock(simpy.Environment):
@@ -43,15 +44,12 @@ class Clock(simpy.Environment):
         super().__init__()
         self.stops_at_s = math.inf
         self._reached = 0  # the highest priority among the events of this instant that have begun
-        self._turns: list[TakesTurns] = []  # that are to be taken at this instant
+        self._turns: list[tuple[float, int]] = []  # a heap: time and index
+        self._takers: dict[int, TakesTurns] = {}
 
     def at(self, time_s: float) -> Event:
         """Return an event at exactly ``time_s`` (>= now), before every replica's turn of that instant."""
         return self._schedule_at(time_s, _NORMAL)
-
-    def at_turn(self, time_s: float, index: int) -> Event:
-        """Return an event at exactly ``time_s`` (>= now), when the turn of that replica comes."""
-        return self._schedule_at(time_s, EventPriority(_TURNS + index))
 
     def last_at(self, time_s: float) -> Event:
         """Return an event at exactly ``time_s`` (>= now), after all replicas' turns of that instant."""
@@ -75,9 +73,10 @@ class Clock(simpy.Environment):
         """Whether a replica's turn of this instant is over; if it is given something to do, it gets another."""
         return self._reached > _TURNS + index
 
-    def take_turn(self, replica: TakesTurns) -> None:
-        """Let a replica plan at this instant, when its turn comes."""
-        self._turns.append(replica)
+    def turn_at(self, time_s: float, taker: TakesTurns) -> None:
+        """Call a replica's ``take_turn`` at exactly ``time_s`` (>= now), when its turn of that instant comes."""
+        self._takers[taker.index] = taker
+        heappush(self._turns, (time_s, taker.index))
 
     @property
     def stopped(self) -> bool:
@@ -90,11 +89,12 @@ class Clock(simpy.Environment):
         return bool(self._queue or self._turns)
 
     def run_some(self, events: int) -> bool:
-        """Process up to ``events`` events; return whether any is left before the stopping time."""
-        queue = self._queue
+        """Process up to ``events`` events and turns; return whether any is left before the stopping time."""
+        queue, turns = self._queue, self._turns
         try:
             for _ in range(events):
-                if self._turns and self._a_turn():
+                if turns and not (queue and queue[0][:2] < (turns[0][0], _TURNS + turns[0][1])):
+                    self._take_turn()
                     continue
                 if not queue:
                     return False
@@ -106,16 +106,13 @@ class Clock(simpy.Environment):
             return False
         return True
 
-    def _a_turn(self) -> bool:
-        """Let the first replica of those that wait take its turn if it has come; say whether it had."""
-        turns, queue = self._turns, self._queue
-        turns.sort(key=attrgetter("index"))
-        priority = _TURNS + turns[0].index
-        if queue and queue[0][:2] < (self._now, priority):
-            return False
-        self._reached = max(self._reached, priority)
-        turns.pop(0).take_turn()
-        return True
+    def _take_turn(self) -> None:
+        """Let the first turn be taken."""
+        time_s, index = heappop(self._turns)
+        if time_s > self._now or _TURNS + index > self._reached:
+            self._reached = _TURNS + index
+        self._now = time_s
+        self._takers[index].take_turn(time_s)
 
     def _schedule_at(self, time_s: float, priority: EventPriority) -> Event:
         event = Event(self)

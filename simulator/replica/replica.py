@@ -11,8 +11,6 @@ from itertools import islice
 from math import inf, nextafter
 from typing import Literal
 
-from simpy.events import Event
-
 from simulator.clock import Clock
 from simulator.errors import StallError
 from simulator.replica.bounds import effect_bound_s, load_bound_s
@@ -79,8 +77,7 @@ class Replica(View):
         self._to_plan = False  # whether it plans at ``_now_s``
         self._running = False  # whether ``run_until`` is at work
         self._late = False  # whether it plans in an extra turn of this instant
-        self._timer: Event | None = None
-        self._due_s = inf
+        self._due_s = inf  # when its next turn is
 
     def _prompt_done(self, job: Job) -> None:
         assert self.effects.prompt_done is not None
@@ -127,7 +124,7 @@ class Replica(View):
             self._late = True
         elif self.next_effect_s() == inf:
             return
-        self.clock.take_turn(self)
+        self._set_timer(self.clock.now)
 
     def catch_up(self) -> None:
         """Be where the clock is."""
@@ -176,25 +173,18 @@ class Replica(View):
             return self._now_s
         return load_bound_s(self._engine, self.in_flight) if self.in_flight else inf
 
-    def take_turn(self) -> None:
-        """Plan, as it is this replica's turn."""
-        self._late = False
-        if self._to_plan:
-            self.run_until(nextafter(self.clock.now, inf))
-        self._set_timer(self.next_effect_s())
-
-    def _set_timer(self, due_s: float) -> None:
-        """Have a timer no later than that."""
-        if due_s < self._due_s:
-            self._due_s = due_s
-            event = self._timer = self.clock.at_turn(max(due_s, self.clock.now), self.index)
-            event.callbacks.append(self._on_time)
-
-    def _on_time(self, event: Event) -> None:
-        if event is self._timer:
-            self._timer, self._due_s, self._late = None, inf, False
+    def take_turn(self, time_s: float) -> None:
+        """Plan what is planned by now, as it is this replica's turn, unless it asked for another time since."""
+        if time_s == self._due_s:
+            self._due_s, self._late = inf, False
             self.run_until(nextafter(self.clock.now, inf))
             self._set_timer(self.next_effect_s())
+
+    def _set_timer(self, due_s: float) -> None:
+        """Have a turn no later than that."""
+        if due_s < self._due_s:
+            self._due_s = due_s = max(due_s, self.clock.now)
+            self.clock.turn_at(due_s, self)
 
     # The loop
 
