@@ -1,7 +1,7 @@
 """The replicas that a router chooses from, with the least loaded of them at hand."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from heapq import heapify, heappop, heappush, heapreplace
+from heapq import heapify, heappop, heappush
 from math import inf
 from typing import overload
 
@@ -32,6 +32,7 @@ class Fleet(Sequence[Replica]):
         ] = []  # a heap: when a bound ends to hold, its place and number
         self._looks = [0] * len(self._replicas)  # of each place, the number of its last bound
         self._few = len(self._replicas) <= FEW
+        self._chosen = 0  # last
 
     def least_loaded(self) -> int:
         """Return the place of the replica with the fewest outstanding tokens, the first of equals."""
@@ -39,25 +40,34 @@ class Fleet(Sequence[Replica]):
         if self._few:
             loads = [replica.outstanding_tokens for replica in replicas]
             return loads.index(min(loads))
+        self._note(self._chosen)  # it has most likely been given a request
         until, looks, now_s = self._until, self._looks, replicas[0].clock.now
         while until and until[0][0] <= now_s:
             _, place, look = heappop(until)
             if look == looks[place]:
                 self._forget(place)
+        seen = -1
         while True:  # each turn drops a stale entry or makes a bound exact
             bound, place = heap[0]
             if bound != bounds[place]:
                 heappop(heap)
-                continue
-            tokens = replicas[place].outstanding_tokens
-            looks[place] += 1
-            until_s = replicas[place].load_grows_until_s()
-            if until_s < inf:
-                heappush(until, (until_s, place, looks[place]))
-            bounds[place] = tokens
-            if tokens == bound:
+            elif place == seen:
+                self._chosen = place
                 return place
-            heapreplace(heap, (tokens, place))
+            else:
+                replicas[place].catch_up()
+                self._note(place)
+                seen = place
+
+    def _note(self, place: int) -> None:
+        """Have the load of a replica, as computed so far, as its bound."""
+        tokens, until_s = self._replicas[place].load()
+        self._looks[place] += 1
+        if until_s < inf:
+            heappush(self._until, (until_s, place, self._looks[place]))
+        if tokens != self._bounds[place]:
+            self._bounds[place] = tokens
+            heappush(self._heap, (tokens, place))
 
     def load_fell(self, replica: Replica) -> None:
         """A replica may have fewer tokens than it had."""

@@ -30,34 +30,59 @@ def effect_bound_s(engine: Engine, in_flight: InFlight, watched: bool, last_chun
     for end_s, completing, _ in in_flight:
         if completing:
             return end_s
-    unknown_s = first_s if watched else in_flight[-1][0]
+    last_s: float = in_flight[-1][0]
+    unknown_s = first_s if watched else last_s
     if engine.waiting or engine.swapped or engine.pending or len(engine.running) != engine.group.size:
         return unknown_s
-    return _next_completion_s(engine, in_flight[-1][0], 1, unknown_s, fits=watched)
+    steps = _steps_to_completion(engine, fits=watched)
+    return last_s + decode_time_s(engine, steps - 1) if steps > 1 else unknown_s
 
 
 def load_bound_s(engine: Engine, in_flight: InFlight) -> float:
     """Return until when outstanding tokens can only become more: until a planned step completes a job."""
-    next_s: float = in_flight[0][0]
-    decoding = engine.group.size + sum(len(completing) for _, completing, _ in in_flight)
-    if engine.waiting or engine.pending or len(engine.running) != decoding:
-        return next_s
-    return _next_completion_s(engine, next_s, len(in_flight), next_s, fits=True)
+    if not _all_decode(engine, in_flight):
+        return in_flight[0][0]
+    steps, known = _steps_to_completion(engine, fits=True), len(in_flight)
+    if steps <= known:
+        return in_flight[max(steps, 1) - 1][0]
+    return in_flight[-1][0] + decode_time_s(engine, steps - known)
 
 
-def _next_completion_s(engine: Engine, from_s: float, planned: int, unknown_s: float, fits: bool) -> float:
-    """Return ``from_s`` and the least that the steps take until one completes a job, less those ``planned``.
+def _all_decode(engine: Engine, in_flight: InFlight) -> bool:
+    """Whether all jobs here decode, or are completed by a step in flight."""
+    if engine.waiting or engine.pending:
+        return False
+    decoding = engine.group.size
+    for _, completing, _ in in_flight:
+        decoding += len(completing)
+    return len(engine.running) == decoding
 
-    ``fits``: or until KV blocks run out. Steps only become longer. ``unknown_s`` where nothing is known of them.
+
+def _steps_to_completion(engine: Engine, fits: bool) -> int:
+    """Return how many steps in which all jobs here decode complete the first of them, 0 where that is not known.
+
+    ``fits``: or until KV blocks run out.
     """
     group = engine.group
     if not group.size or engine.decode_piece is None:
-        return unknown_s
+        return 0
     steps = group.next_end() - group.tick
-    if fits:
-        steps = min(steps, engine.block_size * (engine.free_blocks // group.size))
-    if steps <= planned:
-        return unknown_s
-    context_tokens = group.context_tokens()
-    _, _, offset, slope = engine.decode_piece(group.size, context_tokens)
-    return from_s + (steps - planned) * (offset + slope * context_tokens) * ROUNDING
+    return min(steps, engine.block_size * (engine.free_blocks // group.size)) if fits else steps
+
+
+def decode_time_s(engine: Engine, steps: int) -> float:
+    """Return a lower bound of what so many steps take in which all jobs here decode and none leaves.
+
+    As long as the sum of their contexts stays in one piece of the cost model it is what they take, but for rounding;
+    beyond it steps only become longer.
+    """
+    group, piece = engine.group, engine.decode_piece
+    assert piece is not None
+    size, context_tokens = group.size, group.context_tokens()
+    _, high, offset, slope = piece(size, context_tokens)
+    exact = steps
+    if context_tokens + size * steps >= high:
+        exact = min(steps, max(1, int((high - context_tokens) // size)))
+    last_tokens = context_tokens + size * (exact - 1)
+    time_s = exact * (offset + slope * 0.5 * (context_tokens + last_tokens))
+    return (time_s + (steps - exact) * (offset + slope * last_tokens)) * ROUNDING

@@ -167,11 +167,13 @@ class Replica(View):
             return inf
         return effect_bound_s(engine, in_flight, watched, effects.last_chunk is not None)
 
-    def load_grows_until_s(self) -> float:
-        """Return until when outstanding tokens can only become more: until a planned step completes a job."""
+    def load(self) -> tuple[int, float]:
+        """Return outstanding tokens as computed so far, and until when they can only become more."""
+        engine, in_flight, group = self._engine, self.in_flight, self._engine.group
+        tokens = engine.outside_tokens + group.context_base + group.size * group.tick
         if self._to_plan:
-            return self._now_s
-        return load_bound_s(self._engine, self.in_flight) if self.in_flight else inf
+            return tokens, self._now_s
+        return tokens, load_bound_s(engine, in_flight) if in_flight else inf
 
     def take_turn(self, time_s: float) -> None:
         """Plan what is planned by now, as it is this replica's turn, unless it asked for another time since."""
