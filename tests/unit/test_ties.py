@@ -1,4 +1,4 @@
-"""What happens at one instant has an order: arrivals, then the ends of steps replica by replica, in a step by request."""
+"""What happens at one instant has an order: arrivals, then ends of steps replica by replica, in a step by request."""
 
 import numpy as np
 
