@@ -28,9 +28,11 @@ def simulate_and_save(
         cut_off = asked()
         try:
             if folder is not None:
-                result.save(folder, plot=False, overwrite=True)
+                result.save(folder, overwrite=True)
                 if plot and asked() == cut_off:
-                    result.plot(folder / "overview.png")
+                    from simulator.report.plots import overview
+
+                    overview(result, folder / "overview.png")
         except OSError as error:
             return result, InputError(f"{folder}: the records could not be saved: {error.strerror or error}")
         except KeyboardInterrupt as error:

@@ -12,6 +12,7 @@ from simulator.metrics._options import UserModel
 from simulator.metrics._reader import Stalls, clock_start_s, idle_latency_s, penalty, stalls
 from simulator.metrics._segments import Floats, Ints
 from simulator.results.billing import mean_over_bins
+from simulator.results.result import Result
 from simulator.results.step_totals import Load, bin_edges
 
 if TYPE_CHECKING:
@@ -22,7 +23,24 @@ _BLUE, _ORANGE, _GREEN, _RED, _GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00"
 _MOST_POINTS = 1500  # per curve: more than a screen is wide, so thinning cannot be seen
 
 
-def overview(
+def overview(result: Result, path: Path) -> None:
+    """Draw a run at a glance, and write the PNG to ``path``.
+
+    Raises InputError for a result read from a folder without tokens, OSError when the file cannot be written.
+    """
+    load = result.load_over_time()
+    draw(
+        result.log,
+        load,
+        result.usable_blocks,
+        result.user,
+        path,
+        result.manifest["scenario"]["name"],
+        result.scaling_columns,
+    )
+
+
+def draw(
     log: RequestLog,
     load: Load | None,
     kv_blocks: Ints,

@@ -7,19 +7,16 @@ transfers.parquet  one row a KV cache that went from replica to replica, where a
 scaling.parquet    one row a replica of a pool that is scaled: when it was ordered, ready, released
 manifest.json      scenario, seed, versions, hardware sums
 summary.json       every metric, for the scenario's user and targets
-overview.png       the run at a glance
+overview.png       the run at a glance, drawn by ``simulator.report.plots.overview``
 
 Which of the tables there are is the run's trace level (``simulator.results.trace_level``). Below ``tokens`` what the
 metrics made of each request's tokens is kept instead, for the scenario's user: in columns of the requests named
 ``file.function`` after what made them, and in the manifest what was pooled.
 """
 
-import json
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
-from threading import Event
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,25 +24,17 @@ from numpy.typing import NDArray
 
 from simulator.errors import InputError
 from simulator.metrics import RequestLog, Slo, UserModel, summarise
-from simulator.metrics._pool import Pool, described
-from simulator.metrics._reduce import Kept, reduce
 from simulator.metrics._streamed import StreamedLog
-from simulator.metrics._summary import marked
-from simulator.results.arrow import (
-    arrow_table,
-    requests_table,
-    scaling_table,
-    transfers_table,
-    write,
-    write_pieces,
-)
+from simulator.results.arrow import arrow_table, requests_table, scaling_table, transfers_table
 from simulator.results.billing import bill, price
 from simulator.results.engine_summary import engine_summary
-from simulator.results.saved import OPTIONAL, claim, read_folder
-from simulator.results.step_totals import StepTotals, add_up, bin_edges
+from simulator.results.measures import kept, per_request, pooled
+from simulator.results.saved import claim, read_folder
+from simulator.results.step_totals import Load, StepTotals, add_up, bin_edges
 from simulator.results.tables import split_by_replica
 from simulator.results.tokens import KEPT_TOKENS, TokenSource, TokenTable, joined
 from simulator.results.trace_level import kept_tables
+from simulator.results.writing import write_folder
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -98,7 +87,8 @@ class Result:
         """
         self._require("requests")
         assert self._requests is not None
-        return requests_table(self._requests | self._measured_columns())
+        measured = {} if self.trace_level == "tokens" else per_request(self.log, self.user)
+        return requests_table(self._requests | measured)
 
     def tokens(self) -> "pa.Table":
         """Return one row a token: request_id, token_index (from 1), generated_s, delivered_s, replica, step.
@@ -124,6 +114,11 @@ class Result:
         """Return one row a replica of a pool that is scaled: its times in seconds (null: never); None if none is."""
         self._require("requests")
         return None if self._scaling is None else scaling_table(self._scaling)
+
+    @property
+    def scaling_columns(self) -> Columns | None:
+        """What ``scaling`` is made from, at any trace level."""
+        return self._scaling
 
     def _require(self, table: str) -> None:
         if table not in kept_tables(self.trace_level):
@@ -157,7 +152,7 @@ class Result:
             first_s=requests["first_token_s"],
             last_s=requests["last_token_s"],
             source=self._tokens,
-            saved=self._saved_measures(),
+            saved=kept(requests, self.manifest["pooled"], self.user) if self._tokens is None else {},
         )
 
     def summary(self, user: UserModel | None = None, slo: Slo | None = None) -> dict[str, Any]:
@@ -166,7 +161,7 @@ class Result:
         Pure function of the saved records: no re-simulation. Raises InputError where the saved records are of
         a trace level that does not hold what others need.
         """
-        own = self._own_user(), self._own_slo()
+        own = self.user, self._own_slo()
         asked = user or own[0], slo or own[1]
         if asked == own:
             return self._own_summary
@@ -185,9 +180,11 @@ class Result:
 
     @cached_property
     def _own_summary(self) -> dict[str, Any]:
-        return self._summarise(self._own_user(), self._own_slo())
+        return self._summarise(self.user, self._own_slo())
 
-    def _own_user(self) -> UserModel:
+    @property
+    def user(self) -> UserModel:
+        """The scenario's user."""
         return UserModel(**self.manifest["scenario"]["user"])
 
     def _own_slo(self) -> Slo:
@@ -210,59 +207,23 @@ class Result:
             "cost": self._cost(metrics),
         }
 
-    def save(self, folder: Path | str, *, plot: bool = True, overwrite: bool = False) -> None:
-        """Write all files into ``folder``, which must be new or empty unless ``overwrite`` is set.
+    def save(self, folder: Path | str, *, overwrite: bool = False) -> None:
+        """Write all files but the picture into ``folder``, which must be new or empty unless ``overwrite`` is set.
 
         Raises InputError for a folder in use, and OSError where the disk refuses.
         """
         folder = Path(folder)
         claim(folder, overwrite)
-        for name in (*kept_tables("tokens"), *OPTIONAL):
-            (folder / f"{name}.parquet").unlink(missing_ok=True)  # of a run with a higher trace level
-        kept, stop = kept_tables(self.trace_level), Event()
-        log = self.log if self._requests is not None else None  # before two threads want its tokens
-        with ThreadPoolExecutor(1) as other:
-            try:
-                if "tokens" in kept:
-                    assert self._tokens is not None
-                    tokens = other.submit(
-                        write_pieces, folder / "tokens.parquet", self._tokens.pieces(), stop
-                    )
-                summary = self.summary()
-                if kept:
-                    write(folder / "requests.parquet", self.requests())
-                for name in OPTIONAL if kept else ():
-                    table = getattr(self, name)()
-                    if table is not None:
-                        write(folder / f"{name}.parquet", table)
-                if "steps" in kept:
-                    write(folder / "steps.parquet", self.steps())
-                for name, content in (("manifest", self._saved_manifest()), ("summary", summary)):
-                    text = json.dumps(content, indent=2) + "\n"
-                    (folder / f"{name}.json").write_text(text, encoding="utf-8")
-                if "tokens" in kept:
-                    tokens.result()
-            finally:
-                stop.set()
-        if plot and log is not None:
-            self.plot(folder / "overview.png")
+        write_folder(self, folder, self._tokens if self.trace_level == "tokens" else None)
 
-    def plot(self, path: Path) -> None:
-        """Draw the run at a glance; raises InputError for a result read from a folder without tokens."""
-        from simulator.report.plots import overview
+    def load_over_time(self) -> Load | None:
+        """Return what ran, waited and filled the KV cache over bins of time, for a picture.
 
+        None if the run took no time. Raises InputError for a result read from a folder without tokens.
+        """
         if self._tokens is None:
             self._require("tokens")
-        load = self._add_up(bin_edges(self.log.arrival_s, self.log.end_s)).load
-        overview(
-            self.log,
-            load,
-            self._usable_blocks(),
-            self._own_user(),
-            path,
-            self.manifest["scenario"]["name"],
-            self._scaling,
-        )
+        return self._add_up(bin_edges(self.log.arrival_s, self.log.end_s)).load
 
     @classmethod
     def load(cls, folder: Path | str) -> "Result":
@@ -277,41 +238,14 @@ class Result:
             vars(result)["_own_summary"] = summary
         return result
 
-    def _measured_columns(self) -> Columns:
-        """What the metrics made of each request's tokens, to be kept where the tokens are not."""
-        if self.trace_level == "tokens":
-            return {}
-        functions = {each.name: each for each in marked() if not each.pools}
-        user = self._own_user()
-        reduce(self.log, functions.values(), user.reading)
-        return {name: each(self.log, user) for name, each in functions.items()}
-
-    def _saved_manifest(self) -> dict[str, Any]:
-        """The manifest with what is left of the tables that are not kept."""
+    def saved_manifest(self) -> dict[str, Any]:
+        """Return the manifest with what is left of the tables that are not kept."""
         left: dict[str, Any] = {}
         if "steps" not in kept_tables(self.trace_level):
             left["steps"] = self._totals.as_dict()
         if self.trace_level in ("steps", "requests"):
-            user = self._own_user()
-            left["pooled"] = {
-                each.name: described(each(self._trimmed, user)) for each in marked() if each.pools
-            }
+            left["pooled"] = pooled(self._trimmed, self.user)
         return self.manifest | left
-
-    def _saved_measures(self) -> Kept:
-        """What is there of a run whose tokens were not kept: columns of the requests, pools of the manifest."""
-        kept: Kept = {}
-        assert self._requests is not None
-        if self._tokens is None:
-            reading = self._own_user().reading
-            pooled = self.manifest["pooled"]
-            for each in marked():
-                key = each.name, reading if each.of_user else None
-                if each.name in self._requests:
-                    kept[key] = self._requests[each.name]
-                elif each.name in pooled:
-                    kept[key] = Pool.of(pooled[each.name])
-        return kept
 
     @cached_property
     def _totals(self) -> StepTotals:
@@ -321,7 +255,7 @@ class Result:
         if isinstance(self._steps, StepTotals):
             return self._steps
         assert self._steps is not None
-        return add_up(split_by_replica(self._steps), self._usable_blocks(), edges_s)
+        return add_up(split_by_replica(self._steps), self.usable_blocks, edges_s)
 
     def _traffic(self) -> dict[str, Any]:
         """What arrived in all, before anything was trimmed."""
@@ -333,7 +267,8 @@ class Result:
             "output_tokens": int(log.output_tokens.sum()),
         }
 
-    def _usable_blocks(self) -> NDArray[np.int64]:
+    @property
+    def usable_blocks(self) -> NDArray[np.int64]:
         """KV blocks that requests can use, of each replica."""
         pools = self.manifest["pools"]
         places = [each.get("places", each["replicas"]) for each in pools]

@@ -62,7 +62,7 @@ def made(request, tmp_path_factory):
     scenario["run"] = {**scenario.get("run", {}), "trace_level": level}
     result = run(Scenario(**scenario))
     folder = tmp_path_factory.mktemp("saved") / "o"
-    result.save(folder, plot=False)
+    result.save(folder)
     return kind, result, Result.load(folder), folder
 
 
@@ -90,7 +90,7 @@ def test_the_manifest_is_the_same_and_what_is_saved_again_too(made, tmp_path):
     _, saved, loaded, folder = made
     assert saved.manifest.items() <= loaded.manifest.items()
     assert (loaded.partial, loaded.trace_level) == (saved.partial, saved.trace_level)
-    loaded.save(tmp_path / "again", plot=False)
+    loaded.save(tmp_path / "again")
     for file in folder.iterdir():
         assert (tmp_path / "again" / file.name).read_bytes() == file.read_bytes(), file.name
 

@@ -44,7 +44,6 @@ ROOMS = (
 UPWARD = {
     ("simulator.cli.commands.profile", "experiments.validation"),
     ("simulator.report.profile_listing", "experiments.validation"),
-    ("simulator.results.result", "simulator.report"),
 }
 
 

@@ -12,6 +12,7 @@ from simulator import Result, Scenario, run
 from simulator.cli.main import main
 from simulator.errors import InputError
 from simulator.metrics import Slo, UserModel, _segments
+from simulator.report.plots import overview
 from simulator.results import result, tokens
 from simulator.results.arrow import write_pieces
 from simulator.results.trace_level import LEVELS, kept_tables
@@ -54,7 +55,9 @@ def test_all_levels_measure_the_same_and_are_saved_and_shown_as_measured(memory,
     summaries, shown = [], []
     for level in LEVELS:
         made = at(level, **more)
-        made.save(tmp_path / level, plot=level in ("requests", "summary"))
+        made.save(tmp_path / level)
+        if level in ("requests", "summary"):
+            overview(made, tmp_path / level / "overview.png")
         summaries.append(made.summary())
         again = Result.load(tmp_path / level)
         assert again.manifest["trace_level"] == again.trace_level == level
@@ -80,13 +83,13 @@ def test_all_levels_measure_the_same_and_are_saved_and_shown_as_measured(memory,
 def test_tokens_written_in_parts_are_the_tokens(monkeypatch, tmp_path, delivery):
     more = {"policy": {"delivery": {"name": delivery}}}
     whole = at("tokens", **more)
-    whole.save(tmp_path / "whole", plot=False)
+    whole.save(tmp_path / "whole")
     for file in (tokens, result):
         monkeypatch.setattr(file, "KEPT_TOKENS", -1)
     monkeypatch.setattr(_segments, "PART", 300)
     monkeypatch.setattr("simulator.results.arrow.ROW_GROUP", 1000)
     parts = at("tokens", **more)
-    parts.save(tmp_path / "parts", plot=False)
+    parts.save(tmp_path / "parts")
     written = [pq.ParquetFile(tmp_path / name / "tokens.parquet") for name in ("whole", "parts")]
     assert written[0].num_row_groups == 1
     assert written[1].num_row_groups > 3
@@ -99,7 +102,7 @@ def test_tokens_written_in_parts_are_the_tokens(monkeypatch, tmp_path, delivery)
 
 
 def test_tokens_in_any_row_groups_are_read_part_by_part(monkeypatch, tmp_path):
-    at("tokens").save(tmp_path / "o", plot=False)
+    at("tokens").save(tmp_path / "o")
     exact = Result.load(tmp_path / "o")
     path = tmp_path / "o" / "tokens.parquet"
     pq.write_table(exact.tokens(), path, row_group_size=97)
@@ -112,14 +115,14 @@ def test_tokens_in_any_row_groups_are_read_part_by_part(monkeypatch, tmp_path):
     for family in ("qoe", "fluidity", "idle_latency", "smooth_goodput", "throughput", "engine"):
         assert one[family] == two[family]
     assert parts.tokens().equals(exact.tokens())
-    parts.save(tmp_path / "again", plot=False)
+    parts.save(tmp_path / "again")
     assert pq.read_table(tmp_path / "again" / "tokens.parquet").equals(exact.tokens())
 
 
 @pytest.mark.parametrize("level", LEVELS)
 def test_tables_above_the_level_are_refused(level, tmp_path):
     made = at(level)
-    made.save(tmp_path / "o", plot=False)
+    made.save(tmp_path / "o")
     for each in (made, Result.load(tmp_path / "o")):
         for table in kept_tables("tokens"):
             if table in kept_tables(level):
@@ -182,16 +185,16 @@ def test_the_command_takes_a_level_and_shows_what_is_kept(tmp_path, monkeypatch,
 
 
 def test_a_lower_level_leaves_no_tables_of_an_earlier_run_behind(tmp_path):
-    at("tokens").save(tmp_path / "o", plot=False)
+    at("tokens").save(tmp_path / "o")
     low = at("summary")
-    low.save(tmp_path / "o", plot=False, overwrite=True)
+    low.save(tmp_path / "o", overwrite=True)
     assert not list((tmp_path / "o").glob("*.parquet"))
     assert Result.load(tmp_path / "o").summary() == low.summary()
 
 
 @pytest.mark.parametrize("missing", ["manifest.json", "summary.json"])
 def test_a_damaged_summary_is_named(tmp_path, missing):
-    at("summary").save(tmp_path / "o", plot=False)
+    at("summary").save(tmp_path / "o")
     (tmp_path / "o" / missing).unlink()
     with pytest.raises(InputError, match=r"not found; expected the folder of a saved result"):
         Result.load(tmp_path / "o")
@@ -199,7 +202,7 @@ def test_a_damaged_summary_is_named(tmp_path, missing):
 
 @pytest.mark.parametrize("key", ["steps", "pooled"])
 def test_a_manifest_without_what_its_level_keeps_is_named(tmp_path, key):
-    at("requests").save(tmp_path / "o", plot=False)
+    at("requests").save(tmp_path / "o")
     path = tmp_path / "o" / "manifest.json"
     manifest = json.loads(path.read_text(encoding="utf-8"))
     path.write_text(json.dumps({name: value for name, value in manifest.items() if name != key}))
@@ -210,7 +213,7 @@ def test_a_manifest_without_what_its_level_keeps_is_named(tmp_path, key):
 def test_a_disk_that_refuses_the_tokens_is_told_of(tmp_path):
     (tmp_path / "o" / "tokens.parquet").mkdir(parents=True)
     with pytest.raises(OSError, match="tokens"):
-        at("tokens").save(tmp_path / "o", plot=False, overwrite=True)
+        at("tokens").save(tmp_path / "o", overwrite=True)
 
 
 def test_writing_stops_when_told(tmp_path):

@@ -193,7 +193,7 @@ def test_a_result_tells_of_priorities_departures_and_hits(tmp_path):
     assert f"WARNING: {gone} requests" in text
     assert "were given up by their clients" in text
     assert "abandoned by user" in text
-    result.save(tmp_path / "r", plot=False)
+    result.save(tmp_path / "r")
     again = load(tmp_path / "r")
     assert again.summary() == summary
     assert again.requests()["priority"].to_pylist() == table["priority"].to_pylist()

@@ -1,0 +1,37 @@
+"""What the metrics made of a run's tokens: what is kept of it where the tokens are not, and got back."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from numpy.typing import NDArray
+
+from simulator.metrics import RequestLog, UserModel
+from simulator.metrics._pool import Pool, described
+from simulator.metrics._reduce import Kept, reduce
+from simulator.metrics._summary import marked
+
+Columns = dict[str, NDArray[Any]]
+
+
+def per_request(log: RequestLog, user: UserModel) -> Columns:
+    """Return a value a request of everything that is measured so, as columns."""
+    functions = {each.name: each for each in marked() if not each.pools}
+    reduce(log, functions.values(), user.reading)
+    return {name: each(log, user) for name, each in functions.items()}
+
+
+def pooled(log: RequestLog, user: UserModel) -> dict[str, Any]:
+    """Return what was pooled over all tokens, to be saved."""
+    return {each.name: described(each(log, user)) for each in marked() if each.pools}
+
+
+def kept(requests: Columns, pools: Mapping[str, Any], user: UserModel) -> Kept:
+    """Return both of a run that was saved without its tokens, from its requests' columns and its manifest."""
+    found: Kept = {}
+    for each in marked():
+        key = each.name, user.reading if each.of_user else None
+        if each.name in requests:
+            found[key] = requests[each.name]
+        elif each.name in pools:
+            found[key] = Pool.of(pools[each.name])
+    return found
