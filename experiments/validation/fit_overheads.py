@@ -19,11 +19,11 @@ import numpy as np
 from scipy.optimize import least_squares
 
 from experiments.validation import protocols, sets
-from experiments.validation.protocols import Floats, Served
 from experiments.validation.rows import BurstRow, ClosedLoopRow, burst_rows
 from experiments.validation.servers import engine_of, equip, overheads_of
 from hardware_profiles import load_gpu
 from hardware_profiles.gpu import EngineOverheads
+from simulator.studies.calibration.served import Floats, Served
 
 ROUNDS = 3
 NAMES = ("kernel_factor", "step_ms", "prefill_step_ms", "per_sequence_ms")

@@ -5,7 +5,6 @@ per sequence, the front end) belongs to the engine and its version: named blocks
 """
 
 import dataclasses
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -29,16 +28,7 @@ from policies.scheduling.vllm_v1 import VllmV1
 from simulator.errors import InputError
 from simulator.policy import Scheduler
 from simulator.replica.limits import Limits
-
-
-@dataclass(frozen=True)
-class Server:
-    """What a simulation needs beside its traffic."""
-
-    cost: HardwareCost
-    limits: Limits
-    scheduler: Callable[[], Scheduler]
-    frontend_s: float
+from simulator.studies.calibration.served import Server
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ from experiments.validation.scores import Role, Score
 from experiments.validation.servers import equip
 from simulator.errors import InputError, StallError
 from simulator.replica.cost import StepShape
+from simulator.studies.calibration.served import Floats
 
 _Row = TypeVar("_Row")
 
@@ -211,9 +212,7 @@ def per_request(quick: bool) -> Iterator[Score]:
     yield from _scores("per-request", "300 requests", RTX_PRO_6000, "medium", measured, predict)
 
 
-def _latencies(
-    ttft_s: protocols.Floats, tpot_s: protocols.Floats, e2e_s: protocols.Floats
-) -> dict[str, float]:
+def _latencies(ttft_s: Floats, tpot_s: Floats, e2e_s: Floats) -> dict[str, float]:
     found = {}
     for name, values in (("TTFT", ttft_s), ("TPOT", tpot_s), ("E2E", e2e_s)):
         found[f"mean {name} ms"] = 1e3 * float(values.mean())

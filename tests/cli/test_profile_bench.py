@@ -6,13 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from experiments.validation.bench_results import read_bench
-from experiments.validation.protocols import serve
-from experiments.validation.servers import Server
 from hardware_profiles import load_gpu
 from simulator.cli import main as cli
 from simulator.scenario.resolve import equip, make_policy
 from simulator.scenario.scenario import Scenario
+from simulator.studies.calibration.bench_results import read_bench
+from simulator.studies.calibration.served import Server, serve
 from tests.refusals import folder, refusal  # noqa: F401
 
 EXAMPLE = Path(__file__).parent.parent / "data" / "bench" / "vllm_bench_serve_detailed.json"

@@ -111,7 +111,7 @@ def fit(
     if kinds == {".csv"} and len(files) == 1:
         from hardware_profiles.fit_timings import fit_timings
         from hardware_profiles.timings import read_timings
-        from simulator.report.profile_listing import timings_text
+        from simulator.studies.calibration.listing import timings_text
 
         if overrides:
             raise InputError("--set: step timings are not simulated; expected it with bench results only")
@@ -123,10 +123,10 @@ def fit(
         )  # fmt: skip
         new, text = found.gpu, timings_text(found)
     elif kinds == {".json"}:
-        from experiments.validation.bench_fit import fit_bench
-        from experiments.validation.bench_results import read_bench
-        from simulator.report.profile_listing import bench_text
         from simulator.scenario.scenario import Scenario
+        from simulator.studies.calibration.bench_fit import fit_bench
+        from simulator.studies.calibration.bench_results import read_bench
+        from simulator.studies.calibration.listing import bench_text
 
         if what != "overheads":
             raise InputError(
@@ -177,7 +177,7 @@ def from_aiconfigurator(
     from hardware_profiles.aiconfigurator import QUANTIZATIONS, SYSTEMS, read_system
     from hardware_profiles.from_table import write_profile
     from hardware_profiles.gpu_file import check_new
-    from simulator.report.profile_listing import table_text
+    from simulator.studies.calibration.listing import table_text
 
     check_new(out, overwrite)
     base, shape = _load(gpu, model)
@@ -214,7 +214,7 @@ def measure(
     from hardware_profiles.gpu_file import check_new
     from hardware_profiles.measure import check_model, measure_rows, origin_of, plan_for, tiny_model
     from hardware_profiles.torch_timer import TorchTimer
-    from simulator.report.profile_listing import table_text
+    from simulator.studies.calibration.listing import table_text
 
     check_new(out, overwrite)
     timer = TorchTimer(device)

@@ -10,9 +10,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from experiments.validation.bench_results import BenchResult
-from experiments.validation.protocols import serve
-from experiments.validation.servers import Server
 from hardware_profiles import AnalyticCost, Gpu, HardwareCost, TabulatedCost
 from hardware_profiles.fit_timings import chosen
 from hardware_profiles.gpu import EngineOverheads
@@ -22,6 +19,8 @@ from simulator.errors import InputError, StallError
 from simulator.replica.limits import Limits
 from simulator.scenario.resolve import equip, make_policy
 from simulator.scenario.scenario import Scenario
+from simulator.studies.calibration.bench_results import BenchResult
+from simulator.studies.calibration.served import Server, serve
 
 PARAMETERS = (
     Parameter("kernel_factor", 0.5, 3.0, 1.0, "runs at a load where steps are long"),

@@ -1,0 +1,1 @@
+"""From results of ``vllm bench serve`` to the overheads of an engine."""
