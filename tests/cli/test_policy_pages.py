@@ -1,0 +1,46 @@
+"""Every policy has its place in the documents, and the commands there run."""
+
+import re
+import shlex
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from simulator.scenario.discover import complete, discover
+
+DOCS = Path(__file__).parent.parent.parent / "docs"
+KINDS = ("routing", "admission", "abandonment", "delivery", "migration", "roles", "scaling")
+NEEDS = {"missed_slo": {"ttft_s": 1.0}}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_policy_has_its_place_in_the_documents_with_all_its_parameters(kind):
+    page = {"abandonment": "admission", "roles": "migration"}.get(kind, kind)
+    text = (DOCS / f"{page}.md").read_text("utf-8")
+    for name in discover(kind):
+        assert f"`{name}`" in text, name
+        for parameter, default in complete(kind, name, NEEDS.get(name, {})).items():
+            shown = str(default).lower() if isinstance(default, bool) else str(default)
+            if parameter in NEEDS.get(name, {}):
+                shown = "0.0"
+            assert f"`{parameter}` ({shown})" in text, f"{name}: {parameter} ({shown})"
+
+
+def commands():
+    for path in sorted(DOCS.glob("*.md")):
+        text = re.sub(r" *\\\n +", " ", path.read_text("utf-8"))  # commands may go on in the next line
+        for line in re.findall(r"^    (\.venv/bin/servesim run .*)$", text, re.M):
+            yield pytest.param(line, id=f"{path.stem}-{line[-20:]}")
+
+
+@pytest.mark.parametrize("line", list(commands()))
+def test_commands_in_the_documents_are_scenarios(line, tmp_path, monkeypatch):
+    from simulator.scenario.scenario import default_scenario
+    from tests.cli.test_docs import FILES
+
+    monkeypatch.chdir(tmp_path)
+    for name, code in FILES.items():
+        (tmp_path / name).write_text(code)
+    words = shlex.split(line, comments=True)
+    default_scenario([value for option, value in pairwise(words) if option == "--set"])

@@ -1,0 +1,105 @@
+"""Prefill and decode replicas from the scenario file."""
+
+from pathlib import Path
+
+import pytest
+
+from simulator import Scenario, run
+from tests.refusals import folder, refusal
+
+__all__ = ["folder"]
+TWO_POOLS = """
+[workload]
+arrivals = "constant"
+rate_rps = 2.0
+requests = 20
+prompt_tokens = 500
+output_tokens = 30
+[cluster.prefill]
+replicas = 2
+gpu = "h100-80gb-sxm"
+max_num_batched_tokens = 4096
+[cluster.decode]
+gpu = "a100-80gb-sxm"
+tensor_parallel_size = 2
+scheduling = "sarathi"
+max_num_seqs = 17
+"""
+
+
+def test_pools_have_hardware_and_policies_of_their_own():
+    Path("two.toml").write_text(TWO_POOLS)
+    result = run(Scenario.from_toml(Path("two.toml")))
+    prefill, decode = result.manifest["pools"]
+    assert (prefill["role"], prefill["replicas"], prefill["gpu"]) == ("prefill", 2, "h100-80gb-sxm")
+    assert (prefill["scheduling"], prefill["tensor_parallel_size"]) == ("vllm_v1", 1)
+    assert prefill["max_num_batched_tokens"] == 4096
+    assert (decode["role"], decode["replicas"], decode["gpu"]) == ("decode", 1, "a100-80gb-sxm")
+    assert (decode["scheduling"], decode["tensor_parallel_size"]) == ("sarathi", 2)
+    assert decode["max_num_seqs"] == 17
+    assert result.manifest["gpus"] == 4
+    assert set(result.requests()["state"].to_pylist()) == {"completed"}
+    tokens = result.tokens().to_pydict()
+    first = [replica for i, replica in zip(tokens["token_index"], tokens["replica"], strict=True) if i == 1]
+    later = [replica for i, replica in zip(tokens["token_index"], tokens["replica"], strict=True) if i > 1]
+    assert (set(first), set(later)) == ({0, 1}, {2})
+    # Llama 3.1 8B: 32 layers of 8 heads of 128 numbers of two bytes, keys and values
+    assert set(result.transfers()["bytes"].to_pylist()) == {500 * 32 * 8 * 128 * 2 * 2}
+
+
+def test_the_kind_of_link_and_the_overlap_come_from_the_scenario():
+    """500 prompt tokens are 65,536,000 bytes; 50 GB/s take 1.3 ms, Ethernet 5.2 ms, and overlap less."""
+    Path("two.toml").write_text(TWO_POOLS)
+    lasted_s = {}
+    for kind, overlap in [("infiniband", "after"), ("ethernet", "after"), ("ethernet", "layerwise")]:
+        changes = [f"cluster.link.kind={kind}", f"cluster.hand_off.overlap={overlap}"]
+        result = run(Scenario.from_toml(Path("two.toml"), changes))
+        transfers, requests = result.transfers().to_pydict(), result.requests().to_pydict()
+        first_s = requests["first_token_s"][0] - result.manifest["engine"]["frontend_s"]
+        assert transfers["request_id"][0] == 0
+        lasted_s[kind, overlap] = transfers["end_s"][0] - first_s
+    assert lasted_s["infiniband", "after"] == pytest.approx(20e-6 + 65_536_000 / 50e9)
+    assert lasted_s["ethernet", "after"] == pytest.approx(100e-6 + 65_536_000 / 12.5e9)
+    assert lasted_s["ethernet", "layerwise"] == pytest.approx(65_536_000 / 32 / 12.5e9, rel=0.7)
+
+
+@pytest.mark.parametrize(
+    ("toml", "message"),
+    [
+        ("[cluster.prefill]\n", "cluster.decode: missing; expected beside cluster.prefill"),
+        ("[cluster.decode]\n", "cluster.prefill: missing; expected beside cluster.decode"),
+        (
+            "[cluster]\nreplicas = 3\n[cluster.prefill]\n[cluster.decode]\n",
+            "cluster.replicas: given together with cluster.prefill; expected cluster.prefill.replicas",
+        ),
+        (
+            '[cluster.faults]\nevents = [{kind = "crash", replica = 1, at_s = 1.0, for_s = 1.0}]\n',
+            "cluster.faults.events: there is no replica 1; expected a number from 0 to 0",
+        ),
+        (
+            '[cluster.prefill]\ngpu = "h1OO-80gb-sxm"\n[cluster.decode]\n',
+            "did you mean 'h100-80gb-sxm'",
+        ),
+        (
+            "[cluster.prefill]\nreplicas = 0\n[cluster.decode]\n",
+            "cluster.prefill.replicas: expected a number >= 1",
+        ),
+        (
+            '[cluster.prefill]\n[cluster.decode]\nscheduling = "vllm_v2"\n',
+            "cluster.prefill/decode.scheduling: no policy 'vllm_v2'",
+        ),
+        ('[cluster.hand_off]\nwhen_full = "drop"\n', "cluster.hand_off.when_full"),
+        (
+            '[policy]\nroles = "by_load"\n',
+            "policy.roles: 'by_load' in a cluster whose replicas all do the same",
+        ),
+        (
+            '[cluster.faults]\nevents = [{kind = "crash", replica = 0, for_s = 1.0}]\n',
+            "cluster.faults.events.0.at_s: missing",
+        ),
+        ("[cluster.link]\nbandwidth_gb_s = 0\n", "cluster.link.bandwidth_gb_s: expected a number > 0, got 0"),
+    ],
+)
+def test_a_wrong_cluster_is_one_sentence(capsys, toml, message):
+    Path("s.toml").write_text('[workload]\ntrace = "t.csv"\n' + toml)
+    assert message in refusal(capsys, "run", "s.toml", "--no-plot")
