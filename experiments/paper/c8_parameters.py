@@ -29,97 +29,27 @@ Takes about 6 s (quick) and 40 s (full) on one core.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from itertools import combinations
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from experiments.paper._c8_choices import ALPHAS, FEW_POLICIES, POLICIES, SHAPES, V_S, Choice, Floats, score
 from experiments.paper._reproduce import COLOURS, ORIGINS, Study, Verdict, axes, base_scenario, main
-from simulator.metrics._log import RequestLog
-from simulator.metrics._options import Origin, Penalty, UserModel
-from simulator.metrics._reader import idle_latency_s, penalty
+from simulator.metrics._options import Origin
 from simulator.scenario.scenario import Scenario
-from simulator.stats import interval, paired
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from matplotlib.image import AxesImage
 
-Floats = NDArray[np.float64]
-Cell = tuple[int, int, int]  # a user model: which V, which alpha, which f
-
 CLAIM_ID = "C8"
 CLAIM = "What smooth goodput says of schedulers, rates, chunks and abandoning holds for a wide range of V, alpha and f."
-V_S = (0.02, 0.03, 0.05, 0.08, 0.12, 0.2)
-ALPHAS = (0.1, 0.3, 1.0, 3.0, 10.0)  # times 1/V
-SHAPES: tuple[Penalty, ...] = get_args(Penalty)
-POLICIES = ("vllm_v1", "vllm_v0", "sarathi", "orca", "smooth", "sglang")
-FEW_POLICIES = ("vllm_v1", "orca", "smooth")
 RATES_RPS = (10.0, 14.0, 18.0, 21.0, 24.0, 28.0, 34.0, 40.0)
 RATE_RPS, OVERLOAD_RPS, LARGER_RPS, LONG_RPS = 24.0, 34.0, 50.0, 3.5
 REQUESTS, LARGER_REQUESTS, LONG_REQUESTS = 700, 1500, 140
-MARGIN = 0.01  # of the tokens delivered; less is no difference
 STABLE = 0.05  # share of user models that may contradict
-
-
-@dataclass(frozen=True)
-class Choice:
-    """Options and what each is worth to every user model, as a share of the tokens delivered."""
-
-    name: str
-    options: tuple[str, ...]
-    worth: Floats  # f64[option, seed, V, alpha, f]
-    default: Cell
-    ordered: bool = False  # whether the order of all options is a conclusion too
-
-    def best(self, cell: Cell) -> int:
-        """Return the option with the largest mean under a user model."""
-        return int(np.argmax(self._at(cell).mean(axis=1)))
-
-    def differ(self, a: int, b: int, cell: Cell) -> bool:
-        """Whether option ``a`` is worth more than ``b`` to a user model, beyond margin and interval."""
-        at = self._at(cell)
-        return a != b and interval((at[a] - at[b] - MARGIN).tolist()).above_zero
-
-    def contradicted(self, cell: Cell) -> bool:
-        """Whether a user model contradicts the choice made under the defaults."""
-        return self.differ(self.best(cell), self.best(self.default), cell)
-
-    def swapped(self, cell: Cell) -> int:
-        """Return how many pairs of options differ under the defaults and the other way round here."""
-        pairs = [*combinations(range(len(self.options)), 2)]
-        both = [*pairs, *((b, a) for a, b in pairs)]
-        return sum(self.differ(a, b, self.default) and self.differ(b, a, cell) for a, b in both)
-
-    def lead(self) -> str:
-        """Return the best option under the defaults, and its lead over the second, in words."""
-        at = self._at(self.default)
-        second, best = np.argsort(at.mean(axis=1))[-2:]
-        lead = paired(at[best].tolist(), at[second].tolist())
-        return f"{self.name}: {self.options[best]} {lead.text('+.1f', 100)}"
-
-    def cells(self) -> list[Cell]:
-        """Return all user models."""
-        return [(i, j, k) for i, j, k in np.ndindex(self.worth.shape[2:])]
-
-    def _at(self, cell: Cell) -> Floats:
-        values: Floats = self.worth[(slice(None), slice(None), *cell)]
-        return values
-
-
-def score(log: RequestLog, v_s: Sequence[float], alphas: Sequence[float], origin: Origin) -> Floats:
-    """Return smooth goodput in tokens/s for every user model, f64[V, alpha, f]; idle latency once per V."""
-    found = np.empty((len(v_s), len(alphas), len(SHAPES)))
-    for i, v in enumerate(v_s):
-        idle_s = idle_latency_s(log, UserModel(v_s_per_token=v, origin=origin))
-        for k, f in enumerate(SHAPES):
-            for j, alpha in enumerate(alphas):
-                user = UserModel(v_s_per_token=v, origin=origin, alpha=alpha / v, f=f)
-                found[i, j, k] = len(log.delivered_s) - penalty(idle_s, user).sum()
-    return found / log.window_s
 
 
 def judge(choices: Sequence[Choice], first_token: Sequence[Choice] = ()) -> Verdict:

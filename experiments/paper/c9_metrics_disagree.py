@@ -34,15 +34,15 @@ only a tie on tail TBT keeps them apart. So the claim is that metrics can disagr
 About 25 s of processor time, with --quick 10 s.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import reduce
-from itertools import combinations, product
+from itertools import product
 from operator import getitem
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from experiments.paper._c9_metrics import METRICS, READINGS, Floats, Metric, Pair, Scores, compare
 from experiments.paper._reproduce import (
     COLOURS,
     ORIGINS,
@@ -60,7 +60,6 @@ from simulator.metrics._reader import benefit_tokens, idle_latency_s
 from simulator.metrics.fluidity import fluidity_index
 from simulator.metrics.qoe import qoe
 from simulator.scenario.scenario import Scenario
-from simulator.stats import Interval, paired
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -69,33 +68,6 @@ CLAIM_ID = "C9"
 CLAIM = (
     "On the same runs, smooth goodput, QoE, fluidity and classic attainment do not agree on the best policy."
 )
-
-Floats = NDArray[np.float64]
-Score = Callable[[RequestLog, UserModel], Floats]
-
-
-class Metric(NamedTuple):
-    """A number of a summary, the higher the better, and the same of each request where the figure needs it."""
-
-    name: str
-    keys: tuple[str, ...]
-    slo: Slo | None = None
-    of_each: Score | None = None
-
-
-METRICS = (
-    Metric(
-        "smooth goodput", ("smooth_goodput", "smooth_goodput_tokens_per_s"), of_each=benefit_tokens
-    ),  # tokens/s; of each request: tokens
-    Metric("QoE", ("qoe", "qoe", "mean"), of_each=qoe),
-    Metric("fluidity", ("fluidity", "fluidity_index", "mean"), of_each=fluidity_index),
-    Metric("token SLO", ("token_slo", "attainment")),
-    Metric("TTFT + TPOT", ("slo", "attainment_all"), Slo(ttft_s=1.0, tpot_s=0.05)),
-    Metric("tail TBT", ("slo", "attainment_all"), Slo(tail_tbt_s=0.1)),
-)
-READINGS = tuple(dict.fromkeys(metric.slo for metric in METRICS))
-
-
 COMMON = {
     "run.trim_warmup": 0.1,
     "run.trim_cooldown": 0.1,
@@ -112,39 +84,6 @@ POLICIES: dict[str, dict[str, Any]] = {
     for name in ("vllm_v1", "sarathi", "sjf", "srpt", "andes", "edf", "smooth")
 }
 POLICIES["edf"] = {"policy.scheduling": {"name": "edf", "margin_s": 5.0}}
-
-Scores = Mapping[str, Mapping[str, Sequence[float]]]  # metric, policy: one value a seed
-
-
-class Pair(NamedTuple):
-    """Two metrics in a setting, the best policy by either, and by how much each prefers its own."""
-
-    setting: str
-    first: str  # metrics
-    second: str
-    first_best: str  # policies
-    second_best: str
-    by_first: Interval  # first metric: its best policy less the other's
-    by_second: Interval
-
-    @property
-    def disagree(self) -> bool:
-        """Whether each surely prefers its own."""
-        return self.first_best != self.second_best and self.by_first.above_zero and self.by_second.above_zero
-
-
-def compare(setting: str, scores: Scores) -> list[Pair]:
-    """Compare all pairs of metrics."""
-    best = {metric: max(of, key=lambda name: float(np.mean(of[name]))) for metric, of in scores.items()}
-    return [
-        Pair(
-            setting,
-            *(one, two, best[one], best[two]),
-            paired(scores[one][best[one]], scores[one][best[two]]),
-            paired(scores[two][best[two]], scores[two][best[one]]),
-        )
-        for one, two in combinations(scores, 2)
-    ]
 
 
 def judge(pairs: Sequence[Pair]) -> Verdict:

@@ -1,4 +1,4 @@
-"""How the experiments' figures look."""
+"""Colours of all pictures, and how the figures of studies look."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal

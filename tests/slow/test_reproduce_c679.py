@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from experiments.paper import _c7_cases
 from experiments.paper import c6_disaggregation as c6
 from experiments.paper import c7_harmful_moves as c7
 from experiments.paper import c9_metrics_disagree as c9
@@ -85,7 +86,7 @@ def moves(more: float, idle_s: float, goodput: float, kind: str = "migrations") 
     eager = seeds(
         lambda x: summary(900.0 + goodput + 1.01 * x, idle_s=1.0 + idle_s + x, **{kind: 10 + more + x})
     )
-    return c7.compare(kind, "a setting", ("eager", "reserved"), eager, reserved)
+    return _c7_cases.compare(kind, "a setting", ("eager", "reserved"), eager, reserved)
 
 
 NEEDLESS, HARMFUL, USEFUL = moves(20, 0.1, 0.0), moves(20, 0.5, -50), moves(20, -0.5, 50)

@@ -10,7 +10,7 @@ import pytest
 from simulator.metrics import RequestLog, UserModel
 from simulator.metrics._reader import benefit_tokens, stalls
 from simulator.replica.request import RequestState
-from simulator.report import plots
+from simulator.report import panels, panels_over_time, plots
 from simulator.results.step_totals import add_up, bin_edges
 
 COLUMNS = ("kv_blocks_used", "preemptions")
@@ -73,22 +73,22 @@ def test_the_goodput_panel_adds_up_to_the_benefit(f: str) -> None:
     )
     edges = bin_edges(log.arrival_s, log.end_s)
     assert edges is not None
-    cost = plots._penalty_over_bins(stalls(log, user), user, edges).sum()
+    cost = panels_over_time._penalty_over_bins(stalls(log, user), user, edges).sum()
     assert len(log.delivered_s) - cost == pytest.approx(benefit_tokens(log, user).sum())
 
 
 def test_waiting_costs_in_the_time_in_which_the_user_waits() -> None:
     log = RequestLog.from_lists([0.0], [[]], end_of_run_s=8.0)
     user = UserModel(v_s_per_token=2.0, alpha=3.0)
-    cost = plots._penalty_over_bins(stalls(log, user), user, np.array([0.0, 2.0, 4.0, 8.0]))
+    cost = panels_over_time._penalty_over_bins(stalls(log, user), user, np.array([0.0, 2.0, 4.0, 8.0]))
     assert cost == pytest.approx([0.0, 6.0, 12.0])
 
 
 def test_curves_are_thinned_and_keep_their_ends() -> None:
-    kept = plots._thinned(1_000_000)
+    kept = panels._thinned(1_000_000)
     assert len(kept) <= 1500
     assert (kept[0], kept[-1]) == (0, 999_999)
-    assert plots._thinned(3).tolist() == [0, 1, 2]
+    assert panels._thinned(3).tolist() == [0, 1, 2]
 
 
 def test_importing_the_module_does_not_load_matplotlib() -> None:

@@ -1,0 +1,115 @@
+"""Writes a replica's steps down as the recordings of vLLM's schedulers have them."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from simulator.replica.job import Job
+from simulator.replica.replica import Replica
+from simulator.replica.request import RequestState
+
+
+class Probe:
+    """Looks over the shoulder of a replica's books and writes each step down as the recordings do."""
+
+    def __init__(self, replica: Replica, order: "Order") -> None:
+        self.engine, self.order = replica.engine, order
+        self.policy: Any = replica.policy
+        self.rows: list[dict[str, Any]] = []
+        self.unfinished_rows: list[dict[str, Any]] = []
+        books = type(self.engine)
+        probe = self
+
+        class Watched(books):  # type: ignore[valid-type, misc]
+            """The replica's books, telling the probe before each of the two moments of a step."""
+
+            __slots__ = ()
+
+            def open(self, now_s: float) -> None:
+                probe.before = dict.fromkeys(self.running)
+                probe.was_swapped = dict(self.swapped)
+                probe.ended = self.records.ends
+                super().open(now_s)
+
+            def only_decodes(self, completing: object) -> bool:
+                return False  # every step is to be seen
+
+            def advance(self) -> Sequence[Job]:
+                probe.planned()
+                completing: Sequence[Job] = super().advance()
+                return completing
+
+            def retire(self, completing: Sequence[Job], end_s: float) -> None:
+                super().retire(completing, end_s)
+                probe.retired(completing, end_s)
+
+        self.before: dict[Job, None] = {}
+        self.was_swapped: dict[Job, None] = {}
+        self.ended = 0
+        self.engine.__class__ = Watched
+
+    def planned(self) -> None:
+        books = self.engine
+        entries = [
+            (job, 1, job.computed_tokens) for job in books.running if books.ticks and job.group is not None
+        ]
+        entries += [(job, tokens, job.computed) for job, tokens in books.chunks.items()]
+        entries.sort(key=lambda entry: self.order(self, *entry))
+        swapped_in = [job.id for job in self.was_swapped if job in books.running]
+        ended = books.records.rows("ended")[:, self.ended :].T.tolist()
+        ignored = [int(job) for job, state, _ in ended if state == RequestState.FAILED]
+        row = {
+            "t_sched_ns": books.now_s,
+            "sched": [_entry(*entry) for entry in entries],
+            "preempted": [job.id for job in books.preempted if job not in books.swapped],
+            "free_after_sched": books.free_blocks,
+            "swapped_out": [job.id for job in books.preempted if job in books.swapped],
+            "swapped_in": sorted(swapped_in, key=lambda i: self.order.swap_rank(self, i)),
+            "swap_out_blocks": books.shape.swap_out_blocks,
+            "swap_in_blocks": books.shape.swap_in_blocks,
+            "ignored": ignored,
+        }
+        self.rows.append(row)
+        self.unfinished_rows.append(row)
+
+    def retired(self, completing: Sequence[Job], end_s: float) -> None:
+        books, row = self.engine, self.unfinished_rows.pop(0)
+        row["finished"] = sorted(job.id for job in completing)
+        row["free_after_step"] = books.free_blocks
+        row["n_running"] = len(books.running)
+        # The engine takes in what arrived during a step only after the update that is looked at here.
+        row["n_waiting"] = sum(job.arrival_s <= books.now_s for job in books.waiting)
+        row["n_swapped"] = len(books.swapped)
+        row["free_cpu_after_step"] = books.free_cpu_blocks
+
+
+class Order:
+    """The order in which an engine lists what it scheduled."""
+
+    def __init__(self, engine: str, chunked: bool) -> None:
+        self.v0, self.chunked = "v0" in engine, chunked
+
+    def __call__(self, probe: Probe, job: Job, tokens: int, computed: int) -> Any:
+        if not self.v0:
+            return job.admission  # running ones in their order, then the newly admitted
+        decode = _is_decode(job, tokens, computed)
+        swapped_in, new = job in probe.was_swapped, job not in probe.before
+        if not self.chunked:
+            group = 0 if not decode and not swapped_in else 2 if swapped_in else 1
+        elif decode:
+            group = 4 if swapped_in else 3
+        else:
+            group = 2 if swapped_in else 0 if new else 1
+        listed = probe.policy._order
+        rank = listed.index(job) if job in listed else -1
+        return (group, rank, rank) if new and not swapped_in else (group, job.arrival_s, rank)
+
+    def swap_rank(self, probe: Probe, request: int) -> Any:
+        return next((job.arrival_s, i) for i, job in enumerate(probe.was_swapped) if job.id == request)
+
+
+def _is_decode(job: Job, tokens: int, computed: int) -> bool:
+    return tokens == 1 and computed == job.known_tokens - 1 and job.generated_tokens > 0
+
+
+def _entry(job: Job, tokens: int, computed: int) -> Any:
+    return job.id if _is_decode(job, tokens, computed) else [job.id, tokens, computed]
