@@ -12,6 +12,19 @@ import pytest
 ROOT = Path(__file__).parent.parent.parent
 PACKAGES = ("simulator", "policies", "hardware_profiles", "experiments")
 FILES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
+MOST_LINES = 300
+LONGER = {  # up to 350 for now
+    "simulator/cluster/cluster.py",
+    "simulator/cluster/link.py",
+    "simulator/replica/policy.py",
+    "simulator/replica/replica.py",
+    "simulator/studies/capacity/output.py",
+    "simulator/studies/capacity/scenario.py",
+    "simulator/studies/capacity/search.py",
+    "simulator/studies/plan/space.py",
+    "simulator/studies/sweep/sweep.py",
+    "tests/slow/test_plan.py",
+}
 
 # The rooms, lowest first: a room may import itself and those before it. A room is a folder, or a single file.
 ROOMS = (
@@ -90,14 +103,31 @@ def test_imports_go_one_way(path):
         assert ROOMS.index(room(name)) <= own, f"{module_of(path)} imports {name}, which stands above it"
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_no_file_is_long(path):
-    assert len(path.read_text(encoding="utf-8").splitlines()) <= 350
+def lines(path: Path) -> int:
+    return len(path.read_text(encoding="utf-8").splitlines())
+
+
+@pytest.mark.parametrize("folder", [*PACKAGES, "benchmarks", "tests"])
+def test_no_file_is_long(folder):
+    count = {path.relative_to(ROOT).as_posix(): lines(path) for path in (ROOT / folder).rglob("*.py")}
+    most = {name: 350 if name in LONGER else MOST_LINES for name in count}
+    assert {name: n for name, n in count.items() if n > most[name]} == {}
+
+
+def test_files_that_may_be_longer_are():
+    assert {name for name in LONGER if lines(ROOT / name) <= MOST_LINES} == set()
+
+
+def test_no_room_holds_more_than_a_fifth_of_all_lines():
+    count = dict.fromkeys(ROOMS, 0)
+    for path in FILES:
+        count[room(module_of(path))] += lines(path)
+    assert {name: n for name, n in count.items() if n > 0.2 * sum(count.values())} == {}
 
 
 def test_policies_are_short():
     for path in (ROOT / "policies").rglob("*.py"):
-        assert len(path.read_text(encoding="utf-8").splitlines()) <= 150
+        assert lines(path) <= 150
 
 
 def test_wheel_holds_the_listed_packages_and_their_data(tmp_path):
