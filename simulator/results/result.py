@@ -14,7 +14,7 @@ metrics made of each request's tokens is kept instead, for the scenario's user: 
 ``file.function`` after what made them, and in the manifest what was pooled.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -98,6 +98,12 @@ class Result:
         self._require("tokens")
         assert self._tokens is not None
         return arrow_table(joined(self._tokens))
+
+    def token_tables(self) -> "Iterator[pa.Table]":
+        """Yield the rows of ``tokens`` some at a time; at least one table, which may be empty."""
+        self._require("tokens")
+        assert self._tokens is not None
+        return map(arrow_table, self._tokens.pieces())
 
     def steps(self) -> "pa.Table":
         """Return one row an engine step: times, tokens, running, waiting, KV blocks used."""

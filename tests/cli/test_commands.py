@@ -41,6 +41,7 @@ def test_help_lists_the_commands_in_order(capsys):
         "compare",
         "list",
         "show",
+        "export",
         "sweep",
         "capacity",
         "plan",

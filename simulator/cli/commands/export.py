@@ -1,0 +1,37 @@
+"""``servesim export``: a saved run in another format."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from simulator.cli.options import Overwrite
+from simulator.errors import InputError
+
+ORDER = 45
+EPILOG = "Example: servesim export results/a --as vllm_bench --out a.json"
+
+
+def export(
+    folder: Annotated[Path, typer.Argument(help="Folder of a saved run.")],
+    name: Annotated[str, typer.Option("--as", metavar="NAME", help="Format: csv, vllm_bench, ...")],
+    out: Annotated[Path, typer.Option(help="What to write: a file, or for csv a folder.")],
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="OPTION=VALUE", help="An option of the format; may be repeated."),
+    ] = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Write a saved run in another format."""
+    from simulator.report.exports import export as write
+    from simulator.results.result import Result
+    from simulator.scenario.toml import apply_override
+
+    if out.exists() and not overwrite:
+        raise InputError(f"--out {out}: exists; expected a new path, or --overwrite")
+    options: dict[str, object] = {}
+    for override in overrides or []:
+        apply_override(options, override)
+    write(Result.load(folder), name, out, options)
+    print(f"{name}: {out}", file=sys.stderr)

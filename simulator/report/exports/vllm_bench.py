@@ -1,0 +1,128 @@
+"""The JSON file that ``vllm bench serve --save-result --save-detailed`` writes.
+
+All requests are in it, also those that a summary trims. What the run does not tell is left out: date, backend,
+tokenizer, texts, and ``request_rate`` of traffic that has none; below the trace level "tokens", what is made of the
+times between tokens. As there, requests that did not complete have ``output_lens`` 0 and enter no statistic.
+"""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from simulator.errors import InputError
+from simulator.metrics import RequestLog
+from simulator.metrics._segments import Floats
+from simulator.results.result import Result
+from simulator.results.trace_level import kept_tables
+
+_SHAPED = ("load", "load_points", "spike_factor", "growth", "session_turns")  # keys of a rate that is none
+
+
+def export(result: Result, path: Path, *, percentiles: Sequence[float] = (99,)) -> None:
+    """Write the file; ``percentiles`` as ``--metric-percentiles`` there.
+
+    Raises InputError for a result of the trace level "summary".
+    """
+    if not isinstance(percentiles, Sequence) or not all(
+        isinstance(each, int | float) and 0 <= each <= 100 for each in percentiles
+    ):
+        raise InputError(f"percentiles: expected a list of numbers from 0 to 100, got {percentiles!r}")
+    log = result.log
+    done = log.completed
+    output = np.where(done, log.token_counts, 0)
+    lasted_s, tokens_in = log.window_s, int(log.prompt_tokens[done].sum())
+    found: dict[str, Any] = {
+        "label": result.manifest["scenario"]["name"],
+        "model_id": result.manifest["scenario"]["hardware"]["model"],
+        "num_prompts": log.n,
+        **_traffic(result.manifest["scenario"]["workload"]),
+        "duration": lasted_s,
+        "completed": int(done.sum()),
+        "failed": int(log.n - done.sum()),
+        "total_input_tokens": tokens_in,
+        "total_output_tokens": int(output.sum()),
+        **_rates(lasted_s, int(done.sum()), tokens_in, int(output.sum())),
+        "input_lens": log.prompt_tokens.tolist(),
+        "output_lens": output.tolist(),
+        "ttfts": np.nan_to_num(log.ttft_s).tolist(),
+        "start_times": log.arrival_s.tolist(),
+        "max_concurrent_requests": _most_at_once(log),
+    }
+    several = done & (output > 1)
+    times_s = {"ttft": log.ttft_s[done], "tpot": log.tpot_s[several], "e2el": log.e2e_s[done]}
+    if "tokens" in kept_tables(result.trace_level):
+        found["itls"] = [gaps.tolist() for part in log.parts() for gaps in _gaps_s(part)]
+        found["max_output_tokens_per_s"] = _most_tokens(log)
+        gaps_s = [part.gaps_s[np.repeat(part.completed, np.diff(part.gap_offsets))] for part in log.parts()]
+        times_s["itl"] = np.concatenate([np.empty(0), *gaps_s])
+    for name, values_s in times_s.items():
+        found |= _statistics(name, values_s, percentiles)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(found, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def _traffic(workload: dict[str, Any]) -> dict[str, Any]:
+    """Return how requests were sent, as far as the options of ``vllm bench serve`` can say it."""
+    clients = workload.get("concurrency")
+    if clients is not None or workload.get("arrivals") == "burst":
+        return {"request_rate": "inf", "burstiness": 1.0, "max_concurrency": clients}
+    timed = {"poisson": 1.0, "gamma": workload.get("burstiness")}.get(workload.get("arrivals") or "")
+    if timed is None or workload.get("rate_rps") is None or any(workload.get(key) for key in _SHAPED):
+        return {"max_concurrency": None}
+    return {"request_rate": workload["rate_rps"], "burstiness": timed, "max_concurrency": None}
+
+
+def _rates(lasted_s: float, completed: int, tokens_in: int, tokens_out: int) -> dict[str, float]:
+    if lasted_s <= 0:
+        return {}
+    return {
+        "request_throughput": completed / lasted_s,
+        "output_throughput": tokens_out / lasted_s,
+        "total_token_throughput": (tokens_in + tokens_out) / lasted_s,
+    }
+
+
+def _statistics(name: str, values_s: Floats, percentiles: Sequence[float]) -> dict[str, float]:
+    """Return mean, median, standard deviation and percentiles in ms; 0 of nothing, as there."""
+    values_ms = 1e3 * (values_s if len(values_s) else np.zeros(1))
+    return {
+        f"mean_{name}_ms": float(np.mean(values_ms)),
+        f"median_{name}_ms": float(np.median(values_ms)),
+        f"std_{name}_ms": float(np.std(values_ms)),
+        **{f"p{each:g}_{name}_ms": float(np.percentile(values_ms, each)) for each in percentiles},
+    }
+
+
+def _gaps_s(part: RequestLog) -> list[Floats]:
+    """Return the times between the tokens of each request."""
+    return np.split(part.gaps_s, part.gap_offsets[1:-1]) if part.n else []
+
+
+def _most_at_once(log: RequestLog) -> int:
+    """Return the most completed requests that any second saw, counted from the first arrival of one."""
+    done = log.completed
+    if not done.any():
+        return 0
+    arrival_s, last_s = log.arrival_s[done], log.last_token_s[done]
+    begins, ends = (np.floor(each - arrival_s.min()).astype(np.int64) for each in (arrival_s, last_s))
+    seconds = int(ends.max()) + 2
+    return int(
+        (np.bincount(begins, minlength=seconds) - np.bincount(ends + 1, minlength=seconds)).cumsum().max()
+    )
+
+
+def _most_tokens(log: RequestLog) -> float:
+    """Return the most tokens of completed requests in one second, counted likewise."""
+    done = log.completed
+    if not done.any():
+        return 0.0
+    start_s = log.arrival_s[done].min()
+    seconds = int(np.floor(np.nanmax(log.last_token_s[done]) - start_s)) + 1
+    count = np.zeros(seconds, np.int64)
+    for part in log.parts():
+        times_s = part.delivered_s[np.repeat(part.completed, part.token_counts)]
+        count += np.bincount(np.floor(times_s - start_s).astype(np.int64), minlength=seconds)
+    return float(count.max())
