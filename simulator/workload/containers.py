@@ -126,6 +126,16 @@ class TextFile(Container):
         return ""
 
 
+def first_line(path: Path) -> str:
+    """Return the first line of a text file that is not blank; nothing if there is none that can be read."""
+    opener = gzip.open if path.name.endswith(".gz") else open
+    try:
+        with opener(path, "rt", encoding="utf-8-sig", errors="replace") as file:
+            return next((line for line in file if line.strip()), "")
+    except (OSError, EOFError, zlib.error):
+        return ""
+
+
 def coded(labels: Sequence[Label | None]) -> tuple[Ints, list[Label]]:
     """Return labels as a ``Batch`` has them; None is an empty cell."""
     numbered: dict[Label, int] = {}

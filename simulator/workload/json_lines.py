@@ -2,69 +2,17 @@
 
 import json
 from collections.abc import Iterator
-from itertools import islice
-from typing import Any
-
-import numpy as np
 
 from simulator.errors import InputError
-from simulator.workload.containers import Batch, Floats, Ints, Label, TextFile, Wanted, coded
-
-_BATCH_ROWS = 16_384  # objects take some ten times the room of columns
-_LARGEST = 2**63
-_Entry = tuple[int, dict[str, Any]]  # line number, object
+from simulator.workload.rows_file import Entry, RowsFile, shown
 
 
-class JsonLinesFile(TextFile):
-    """A file of JSON lines, plain or gzipped.
-
-    Its ``header`` is that of the first batch; ``late`` gets the keys that only come up later.
-    """
+class JsonLinesFile(RowsFile):
+    """A file of JSON lines, plain or gzipped."""
 
     kind = "JSON lines"
-    _begun: tuple[list[_Entry], Iterator[_Entry]] | None = None  # the first batch, and what yields the others
 
-    def where(self, row: int) -> str:
-        """As the base class."""
-        lines = (line for line, text in enumerate(self._lines(), start=1) if text.strip())
-        return f"{self.path}: line {next(islice(lines, row, None))}"
-
-    def batches(self, wanted: Wanted) -> Iterator[Batch]:
-        """As the base class."""
-        found, rest = self._begun or self._begin()
-        self._begun = None  # so that what is held of it can go
-        row, known = 0, set(self.header)
-        while found:
-            if len(found) < _BATCH_ROWS:
-                self.rows = row + len(found)
-            self.late |= set().union(*(entry for _, entry in found)) - known
-            yield Batch(
-                row,
-                len(found),
-                {name: self._numbers(found, name, True) for name in wanted.required}
-                | {name: self._numbers(found, name, False) for name in wanted.optional},
-                {name: self._lists(found, name) for name in wanted.lists},
-                {name: self._labels(found, name) for name in wanted.labels},
-            )
-            row += len(found)
-            found = list(islice(rest, _BATCH_ROWS))
-
-    def look_through(self) -> None:
-        """As the base class."""
-        self._begun = None
-        self.header = list(dict.fromkeys(key for _, entry in self._entries() for key in entry))
-        self.late = set()
-
-    def _header(self) -> list[str]:
-        """Read the first batch; the columns are the keys of all its lines, in order of appearance."""
-        self._begun = self._begin()
-        return list(dict.fromkeys(key for _, entry in self._begun[0] for key in entry))
-
-    def _begin(self) -> tuple[list[_Entry], Iterator[_Entry]]:
-        entries = self._entries()
-        return list(islice(entries, _BATCH_ROWS)), entries
-
-    def _entries(self) -> Iterator[_Entry]:
+    def _entries(self) -> Iterator[Entry]:
         for line, text in enumerate(self._lines(), start=1):
             text = text.strip()
             if not text:
@@ -80,46 +28,6 @@ class JsonLinesFile(TextFile):
                 ) from error
             if not isinstance(entry, dict):
                 raise InputError(
-                    f'{self.path}: line {line}: {_shown(entry)} found; expected an object like {{"column": value}}'
+                    f'{self.path}: line {line}: {shown(entry)} found; expected an object like {{"column": value}}'
                 )
             yield line, entry
-
-    def _numbers(self, rows: list[_Entry], name: str, required: bool) -> Floats:
-        column = np.full(len(rows), np.nan)
-        for i, (line, entry) in enumerate(rows):
-            value: Any = entry.get(name)
-            if value is None and not required:
-                continue
-            if type(value) not in (int, float) or abs(value) >= 1e300:
-                raise self._wrong(line, name, value, "a number")
-            column[i] = value
-        return column
-
-    def _lists(self, rows: list[_Entry], name: str) -> tuple[Ints, Ints]:
-        found: list[int] = []
-        offsets = [0]
-        for line, entry in rows:
-            ids = entry.get(name)
-            if not isinstance(ids, list) or any(type(x) is not int or abs(x) >= _LARGEST for x in ids):
-                raise self._wrong(line, name, ids, "a list of whole numbers")
-            found += ids
-            offsets.append(len(found))
-        return np.array(found, np.int64), np.array(offsets, np.int64)
-
-    def _labels(self, rows: list[_Entry], name: str) -> tuple[Ints, list[Label]]:
-        found: list[Label | None] = []
-        for line, entry in rows:
-            value = entry.get(name)
-            if value is not None and (type(value) not in (int, str) or value == ""):
-                raise self._wrong(line, name, value, "a whole number or a text")
-            found.append(value)
-        return coded(found)
-
-    def _wrong(self, line: int, name: str, value: Any, expected: str) -> InputError:
-        found = "empty" if value is None else _shown(value)
-        return InputError(f"{self.path}: line {line}: {name} is {found}; expected {expected}")
-
-
-def _shown(value: Any) -> str:
-    text = json.dumps(value) if not isinstance(value, str) else repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."

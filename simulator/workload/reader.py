@@ -1,4 +1,4 @@
-"""Reading a table of requests: Parquet, CSV or JSON lines, in any known trace format, batch by batch.
+"""Reading a file of requests: Parquet, CSV, JSON lines or other text, in any known trace format, batch by batch.
 
 Every problem becomes one ``InputError`` that names the file and the line or the row.
 """
@@ -13,14 +13,15 @@ from numpy.typing import NDArray
 from simulator.errors import InputError
 from simulator.workload import request_columns, session_columns, sessions
 from simulator.workload.columns import Columns, Parts, compact
-from simulator.workload.containers import Batch, Container, Wanted
+from simulator.workload.containers import Batch, Container, Wanted, first_line
 from simulator.workload.csv_file import CsvFile
 from simulator.workload.cut import Cut
-from simulator.workload.formats import TraceFormat, all_formats
+from simulator.workload.formats import TraceFormat, all_formats, parsers
 from simulator.workload.json_lines import JsonLinesFile
 from simulator.workload.labels import Labels
 from simulator.workload.library import SUFFIXES
 from simulator.workload.parquet_file import ParquetFile
+from simulator.workload.parsed_file import ParsedFile
 from simulator.workload.spec import WorkloadSpec
 from simulator.workload.workload import check_arrivals, whole_numbers
 
@@ -39,8 +40,7 @@ class Trace:
     """
 
     def __init__(self, path: Path) -> None:
-        self._table = open_table(path, "trace")
-        self._formats = all_formats()
+        self._table, self._formats = _open(path, "trace")
         self._format = self._chosen()
         self.rows: int | None = None  # in all, once it is read; None: not known
 
@@ -138,8 +138,8 @@ def read_lengths(path: Path) -> tuple[Ints, Ints]:
 
     Raises ``InputError`` as ``Trace`` does.
     """
-    table = open_table(path, "length table")
-    accepted = list(dict.fromkeys(fmt.lengths for fmt in all_formats()))
+    table, formats = _open(path, "length table")
+    accepted = list(dict.fromkeys(fmt.lengths for fmt in formats))
     prompt, output = accepted[choose(table, accepted)]
     parts = Parts()
     for batch in batches(table, Wanted((prompt, output))):
@@ -163,11 +163,26 @@ def describe(path: Path) -> tuple[int, str, str]:
     return footer.num_rows, notes.get(b"source", b"").decode(), notes.get(b"license", b"").decode()
 
 
-def open_table(path: Path, what: str) -> Container:
-    """Open a file by the ending of its name; ``what`` it should be is for the ``InputError`` if that tells nothing."""
+def _open(path: Path, what: str) -> tuple[Container, list[TraceFormat]]:
+    """Open a file of requests; return with it the formats that it may have."""
+    own = parsers()
+    likely = [each for each in own if path.name.endswith(each.suffixes)]
+    first = first_line(path) if likely else ""
+    for parser in likely:
+        if parser.recognises(first):
+            return ParsedFile(path, parser), [parser.format]
+    return open_table(path, what, [suffix for each in own for suffix in each.suffixes]), all_formats()
+
+
+def open_table(path: Path, what: str, others: Sequence[str] = ()) -> Container:
+    """Open a table by the ending of its name.
+
+    ``what`` it should be, and the ``others`` that it may end in, are for the ``InputError`` if that tells nothing.
+    """
     if not path.name.endswith(SUFFIXES):
+        expected = dict.fromkeys([*SUFFIXES, *others])
         raise InputError(
-            f"{path}: cannot tell the {what}'s type; expected a name ending in {', '.join(SUFFIXES)}"
+            f"{path}: cannot tell the {what}'s type; expected a name ending in {', '.join(expected)}"
         )
     if path.name.endswith(".parquet"):
         return ParquetFile(path)

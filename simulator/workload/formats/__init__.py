@@ -1,8 +1,17 @@
-"""Trace formats, one file each: ``FORMAT`` in a file of this folder is all that a new one needs."""
+"""Trace formats, one file each: what is in a file of this folder is all that a new one needs.
 
+Of tables (CSV, JSON lines, Parquet) ``FORMAT`` says which columns hold what. Other text has a generator
+``parse(lines)`` that yields rows, dictionaries under the names of ``FORMAT`` (without one: this project's own), and
+``SUFFIXES``, the endings of such files; where others end so too, ``recognises(line)`` looks at the first line. A
+ValueError that ``parse`` raises becomes the sentence about the line that was read last.
+"""
+
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib import import_module
 from pkgutil import iter_modules
+from types import ModuleType
+from typing import Any
 
 _OWN = "servesim"
 
@@ -48,8 +57,37 @@ class TraceFormat:
         return (self.prompt_tokens, self.output_tokens)
 
 
+@dataclass(frozen=True)
+class Parser:
+    """A format that is no table: what is one of its files, and how its lines become rows."""
+
+    name: str
+    suffixes: tuple[str, ...]  # the endings of such files
+    recognises: Callable[[str], bool]  # by the first line that is not blank
+    parse: Callable[[Iterator[str]], Iterator[dict[str, Any]]]
+    format: TraceFormat  # the names under which its rows have what
+
+
 def all_formats() -> list[TraceFormat]:
-    """Return every format in this folder: this project's own, then the others in order of file name."""
+    """Return every format of tables in this folder: this project's own, then the others in order of file name."""
+    return [file.FORMAT for file in _files() if not hasattr(file, "parse")]
+
+
+def parsers() -> list[Parser]:
+    """Return every format in this folder that parses by itself, in order of file name."""
+    return [
+        Parser(
+            file.__name__.rpartition(".")[2],
+            file.SUFFIXES,
+            getattr(file, "recognises", lambda _: True),
+            file.parse,
+            getattr(file, "FORMAT", import_module(f"{__name__}.{_OWN}").FORMAT),
+        )
+        for file in _files()
+        if hasattr(file, "parse")
+    ]
+
+
+def _files() -> list[ModuleType]:
     names = sorted((module.name for module in iter_modules(__path__)), key=lambda name: (name != _OWN, name))
-    formats: list[TraceFormat] = [import_module(f"{__name__}.{name}").FORMAT for name in names]
-    return formats
+    return [import_module(f"{__name__}.{name}") for name in names]
