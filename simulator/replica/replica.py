@@ -219,10 +219,9 @@ class Replica(View):
             if not in_flight or in_flight[0][0] >= time_s:
                 break
             self._now_s, completing, _ = in_flight[0]
-            if completing or engine.cache is not None:
-                engine.retire(completing, self._now_s)
-                if self._engine is not engine:
-                    return True  # that was the end of it
+            engine.retire(completing, self._now_s)
+            if self._engine is not engine:
+                return True  # that was the end of it
             in_flight.popleft()
             self._to_plan = True
         self._running = False
