@@ -6,6 +6,7 @@ from typing import Any
 
 import simulator.metrics
 from simulator.metrics._log import RequestLog
+from simulator.metrics._measure import Measure, checked
 from simulator.metrics._options import Slo, UserModel
 from simulator.metrics._reduce import Marked, reduce
 from simulator.metrics._streamed import NoTokensError
@@ -15,6 +16,18 @@ def metric_names() -> list[str]:
     """Return the names of all metric families, sorted: the files of this package without an underscore."""
     files = pkgutil.iter_modules(simulator.metrics.__path__)
     return sorted(file.name for file in files if not file.name.startswith("_"))
+
+
+def measures() -> dict[str, Measure]:
+    """Return what the files of this package call their numbers, by key: in order of file, then as written there.
+
+    Raises InputError, naming the file, for a MEASURES that is none.
+    """
+    found: dict[str, Measure] = {}
+    for name in metric_names():
+        metric = importlib.import_module(f"simulator.metrics.{name}")
+        found |= checked(name, metric.__file__ or name, getattr(metric, "MEASURES", ()))
+    return found
 
 
 def marked() -> list[Marked]:

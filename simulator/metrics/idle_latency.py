@@ -6,8 +6,19 @@ import numpy as np
 
 from simulator.metrics._distribution import distribution, share
 from simulator.metrics._log import RequestLog
+from simulator.metrics._measure import Measure, spread
 from simulator.metrics._options import Slo, UserModel
 from simulator.metrics._reader import ON_TIME_WITHIN_S, idle_latency_s
+
+MEASURES = (
+    *spread(
+        "idle_latency.idle_latency_s", "user idle", "s", alias="idle", row="user idle",
+        mean=("compare", "ranking", "sweep"), p99=("compare",),
+    ),
+    Measure(
+        "idle_latency.share_of_arrived_that_idled", "ever idle", "share of arrived", shown=("report",)
+    ),
+)  # fmt: skip
 
 
 def measure(log: RequestLog, user: UserModel, slo: Slo) -> dict[str, Any]:

@@ -4,9 +4,25 @@ from typing import Any
 
 from simulator.metrics._distribution import distribution
 from simulator.metrics._log import RequestLog, tbt_s
+from simulator.metrics._measure import spread
 from simulator.metrics._options import Slo, UserModel
 
 _TWO_TOKENS = "requests with at least two tokens"
+
+MEASURES = (
+    *spread(
+        "latency.ttft_s", "TTFT", "s", alias="ttft", row="TTFT",
+        mean=("compare", "ranking"), p99=("compare", "ranking", "sweep"),
+    ),
+    *spread(
+        "latency.tbt_s", "TBT", "s", alias="tbt", row="TBT (ITL)",
+        mean=("compare",), p99=("compare", "ranking", "sweep"),
+    ),
+    *spread("latency.tbt_p99_per_request_s", "TBT p99 of each", "s", row="TBT p99 of each"),
+    *spread("latency.tbt_max_per_request_s", "TBT max of each", "s"),
+    *spread("latency.tpot_s", "TPOT", "s", alias="tpot", row="TPOT", mean=("compare",)),
+    *spread("latency.e2e_s", "E2E", "s", alias="e2e", row="E2E", mean=("compare", "ranking"), p99=("compare",)),
+)  # fmt: skip
 
 
 def measure(log: RequestLog, user: UserModel, slo: Slo) -> dict[str, Any]:

@@ -7,7 +7,18 @@ from numpy.typing import NDArray
 
 from simulator.metrics._distribution import rate, share
 from simulator.metrics._log import RequestLog
+from simulator.metrics._measure import Measure
 from simulator.metrics._options import Slo, UserModel
+
+MEASURES = (
+    *(
+        Measure(f"slo.attainment.{bound}", label, "share of arrived", True, shown=())
+        for bound, label in (("ttft_s", "TTFT"), ("tpot_s", "TPOT"), ("tail_tbt_s", "tail TBT"), ("e2e_s", "E2E"))
+    ),
+    Measure("slo.attainment_all", "SLO attainment", "share of arrived", True, "slo", ("report", "compare")),
+    Measure("slo.goodput_requests_per_s", "goodput (SLO)", "requests/s", True, "goodput", ("report", "compare")),
+    Measure("slo.goodput_tokens_per_s", "goodput (SLO)", "tokens/s", True, shown=("report", "compare")),
+)  # fmt: skip
 
 
 def measure(log: RequestLog, user: UserModel, slo: Slo) -> dict[str, Any]:

@@ -6,8 +6,25 @@ import numpy as np
 
 from simulator.metrics._distribution import distribution, rate, share
 from simulator.metrics._log import RequestLog
+from simulator.metrics._measure import Measure, spread
 from simulator.metrics._options import Slo, UserModel
 from simulator.metrics._reader import benefit_tokens
+
+MEASURES = (
+    Measure(
+        "smooth_goodput.smooth_goodput_tokens_per_s", "smooth goodput", "tokens/s", True,
+        shown=("report", "compare", "ranking", "sweep"),
+    ),
+    Measure("smooth_goodput.per_requested_token", "smooth goodput", "per requested token", True, shown=()),
+    *spread(
+        "smooth_goodput.benefit_tokens_per_request", "benefit", "tokens/arrived request", True,
+        mean=("report",),
+    ),
+    Measure(
+        "smooth_goodput.share_of_arrived_with_negative_benefit", "negative benefit", "share of arrived",
+        shown=("report",),
+    ),
+)  # fmt: skip
 
 
 def measure(log: RequestLog, user: UserModel, slo: Slo) -> dict[str, Any]:
@@ -15,12 +32,15 @@ def measure(log: RequestLog, user: UserModel, slo: Slo) -> dict[str, Any]:
 
     ``benefit(r) = w_in·n_in + w_out·n − alpha·f(l)`` in tokens. Beyond saturation idle latency grows with the
     length of the run, so read the number beside ``window`` and ``stability``. For a fixed window T,
-    delivering any token earlier never lowers it (with origin ``arrival``).
+    delivering any token earlier never lowers it (with origin ``arrival``). Over the output tokens that all
+    arrived requests asked for it is 1 where all of them came and nobody waited.
     """
     benefit = benefit_tokens(log, user)
     total = float(benefit.sum())
+    requested = int(log.output_tokens.sum())
     return {
         "smooth_goodput_tokens_per_s": rate(total, log.window_s),
+        "per_requested_token": total / requested if requested else None,
         "over": "arrived requests",
         "benefit_tokens": total,
         "benefit_tokens_per_request": distribution(benefit, "arrived requests"),

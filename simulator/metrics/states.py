@@ -6,8 +6,16 @@ import numpy as np
 
 from simulator.metrics._distribution import share
 from simulator.metrics._log import RequestLog
+from simulator.metrics._measure import Measure
 from simulator.metrics._options import Slo, UserModel
 from simulator.replica.request import RequestState
+
+MEASURES = (
+    Measure(
+        "states.completed.share_of_arrived", "completed", "share of arrived", True, "completed",
+        ("compare", "ranking"),
+    ),
+)  # fmt: skip
 
 
 def measure(log: RequestLog, user: UserModel, slo: Slo) -> dict[str, Any]:

@@ -4,7 +4,17 @@ from typing import Any
 
 from simulator.metrics._distribution import rate
 from simulator.metrics._log import RequestLog
+from simulator.metrics._measure import Measure
 from simulator.metrics._options import Slo, UserModel
+
+MEASURES = (
+    Measure("throughput.requests_per_s", "throughput", "requests/s", True, shown=("report", "compare")),
+    Measure(
+        "throughput.output_tokens_per_s", "throughput", "output tokens/s", True,
+        shown=("report", "compare", "ranking", "sweep"),
+    ),
+    Measure("throughput.total_tokens_per_s", "throughput", "tokens/s with prompts", True, shown=("report",)),
+)  # fmt: skip
 
 
 def measure(log: RequestLog, user: UserModel, slo: Slo) -> dict[str, Any]:

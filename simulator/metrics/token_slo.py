@@ -4,8 +4,23 @@ from typing import Any
 
 from simulator.metrics._distribution import distribution, rate, share
 from simulator.metrics._log import RequestLog
+from simulator.metrics._measure import Measure, spread
 from simulator.metrics._options import Slo, UserModel
 from simulator.metrics._reader import deadline_slack_s, meets_token_slo, on_time_tokens
+
+MEASURES = (
+    Measure(
+        "token_slo.attainment", "token SLO", "share of arrived", True, "token_slo",
+        ("report", "compare", "ranking", "sweep"),
+    ),
+    Measure(
+        "token_slo.tokens_on_time_share_of_delivered", "tokens on time", "share of delivered", True,
+        shown=("report", "compare"),
+    ),
+    Measure("token_slo.goodput_requests_per_s", "goodput (token SLO)", "requests/s", True, shown=()),
+    Measure("token_slo.goodput_tokens_per_s", "goodput (token SLO)", "tokens/s", True, shown=()),
+    *spread("token_slo.deadline_slack_s", "token slack", "s", True),
+)  # fmt: skip
 
 
 def measure(log: RequestLog, user: UserModel, slo: Slo) -> dict[str, Any]:

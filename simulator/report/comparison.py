@@ -1,59 +1,21 @@
 """Several runs in one table, and whether they served the same traffic."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from simulator.errors import InputError
-from simulator.report.report import Summary, number, table
+from simulator.report.measures import shown
+from simulator.report.report import Summary
+from simulator.report.text import number, table
 from simulator.workload import Workload, build
 
 if TYPE_CHECKING:
     from simulator.scenario.scenario import Scenario
 
-# label, unit, where in the summary: the rows of a comparison
-_COMPARED: tuple[tuple[str, str, tuple[str, ...]], ...] = (
-    ("completed", "share of arrived", ("states", "completed", "share_of_arrived")),
-    ("throughput", "requests/s", ("throughput", "requests_per_s")),
-    ("throughput", "output tokens/s", ("throughput", "output_tokens_per_s")),
-    ("TTFT mean", "s", ("latency", "ttft_s", "mean")),
-    ("TTFT p99", "s", ("latency", "ttft_s", "p99")),
-    ("TBT mean", "s", ("latency", "tbt_s", "mean")),
-    ("TBT p99", "s", ("latency", "tbt_s", "p99")),
-    ("TPOT mean", "s", ("latency", "tpot_s", "mean")),
-    ("E2E mean", "s", ("latency", "e2e_s", "mean")),
-    ("E2E p99", "s", ("latency", "e2e_s", "p99")),
-    ("SLO attainment", "share of arrived", ("slo", "attainment_all")),
-    ("goodput (SLO)", "requests/s", ("slo", "goodput_requests_per_s")),
-    ("goodput (SLO)", "tokens/s", ("slo", "goodput_tokens_per_s")),
-    ("token SLO", "share of arrived", ("token_slo", "attainment")),
-    ("tokens on time", "share of delivered", ("token_slo", "tokens_on_time_share_of_delivered")),
-    ("user idle mean", "s", ("idle_latency", "idle_latency_s", "mean")),
-    ("user idle p99", "s", ("idle_latency", "idle_latency_s", "p99")),
-    ("fluidity > 0.9", "share of arrived", ("fluidity", "share_of_arrived_above_0_9")),
-    ("QoE mean", "0 to 1", ("qoe", "qoe", "mean")),
-    ("prefix cache hits", "share of looked up", ("engine", "prefix_hit_share")),
-    ("US$", "per million output tokens", ("cost", "usd_per_million_output_tokens")),
-    ("US$", "per million smooth-good", ("cost", "usd_per_million_smooth_good_tokens")),
-    ("smooth goodput", "tokens/s", ("smooth_goodput", "smooth_goodput_tokens_per_s")),
-)
-
-
-# The columns where there are more runs than fit beside one another
-_RANKED: tuple[tuple[str, str, tuple[str, ...]], ...] = (
-    ("completed", "share", ("states", "completed", "share_of_arrived")),
-    ("output", "tokens/s", ("throughput", "output_tokens_per_s")),
-    ("TTFT mean", "s", ("latency", "ttft_s", "mean")),
-    ("TTFT p99", "s", ("latency", "ttft_s", "p99")),
-    ("TBT p99", "s", ("latency", "tbt_s", "p99")),
-    ("E2E mean", "s", ("latency", "e2e_s", "mean")),
-    ("user idle", "mean, s", ("idle_latency", "idle_latency_s", "mean")),
-    ("token SLO", "share", ("token_slo", "attainment")),
-    ("preempted", "times", ("engine", "preemptions")),
-    ("smooth good", "tokens/s", ("smooth_goodput", "smooth_goodput_tokens_per_s")),
-)
 MOST_BESIDE = 4  # runs
 
 
@@ -87,36 +49,39 @@ def over_seeds(names: Sequence[str], summaries: Sequence[Sequence[Summary]]) -> 
     rows = [["", "", names[0]]]
     for name in names[1:]:
         rows[0] += [name, "difference [95 %]"]
-    for label, unit, path in _COMPARED:
-        values = [[_look_up(summary, path) for summary in runs] for runs in summaries]
+    for measure in shown("compare"):
+        values = [[measure.of(summary) for summary in runs] for runs in summaries]
         if any(value is None for runs in values for value in runs):
             continue
         known = [[value for value in runs if value is not None] for runs in values]
         base = sum(known[0]) / seeds
-        row = [label, unit, number(base)]
+        row = [measure.label, measure.unit, number(base)]
         for runs in known[1:]:
             found = paired(runs, known[0])
-            shown = found.above_zero or found.below_zero
+            differ = found.above_zero or found.below_zero
             scale = 100 / abs(base) if base else 0.0
             text = f"{found.mean * scale:+.1f} % [{found.low * scale:+.1f}, {found.high * scale:+.1f}]"
             if not base:  # of nothing there are no percent
                 text = f"{number(found.mean)} [{number(found.low)}, {number(found.high)}]"
             equal = runs == known[0]
-            row += [number(sum(runs) / seeds), "=" if equal else text if shown else "no difference shown"]
+            row += [number(sum(runs) / seeds), "=" if equal else text if differ else "no difference shown"]
         rows.append(row)
     note = f"means over {seeds} seeds, differences seed by seed; a metric that some run has not is left out"
     return "\n".join([*table(rows, left=2), "", note]) + "\n"
 
 
 def _ranked(names: Sequence[str], summaries: Sequence[Summary]) -> str:
-    path = _RANKED[-1][2]
-    order = sorted(range(len(names)), key=lambda i: -(_look_up(summaries[i], path) or 0.0))
-    rows = [["", *(label for label, _, _ in _RANKED), f"to {names[0]}"]]
-    rows.append(["", *(unit for _, unit, _ in _RANKED), ""])
+    columns = shown("ranking")
+    by = columns[-1]  # smooth goodput
+    worth = [-math.inf if (value := by.of(summary)) is None else value for summary in summaries]
+    order = sorted(range(len(names)), key=lambda i: -worth[i])
+    rows = [
+        ["", *(each.label for each in columns), f"to {names[0]}"],
+        ["", *(each.unit for each in columns), ""],
+    ]
     for i in order:
-        difference = _difference(_look_up(summaries[0], path), _look_up(summaries[i], path))
-        cells = (number(_look_up(summaries[i], where)) for _, _, where in _RANKED)
-        rows.append([names[i], *cells, difference])
+        difference = _difference(by.of(summaries[0]), by.of(summaries[i]))
+        rows.append([names[i], *(number(each.of(summaries[i])) for each in columns), difference])
     return "\n".join(table(rows, left=1)) + "\n"
 
 
@@ -125,22 +90,15 @@ def _beside(names: Sequence[str], summaries: Sequence[Summary]) -> str:
     for name in names[1:]:
         header += [name, "diff"]
     rows = [header]
-    for label, unit, path in _COMPARED:
-        values = [_look_up(summary, path) for summary in summaries]
+    for measure in shown("compare"):
+        values = [measure.of(summary) for summary in summaries]
         if all(value is None for value in values):
             continue
-        row = [label, unit, number(values[0])]
+        row = [measure.label, measure.unit, number(values[0])]
         for value in values[1:]:
             row += [number(value), _difference(values[0], value)]
         rows.append(row)
     return "\n".join(table(rows, left=2)) + "\n"
-
-
-def _look_up(summary: Summary, path: Sequence[str]) -> float | None:
-    value: Any = summary
-    for key in path:
-        value = value.get(key) if value is not None else None
-    return None if value is None else float(value)
 
 
 def _difference(first: float | None, value: float | None) -> str:

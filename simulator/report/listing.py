@@ -4,7 +4,7 @@ import ast
 from pathlib import Path
 
 from simulator.errors import InputError
-from simulator.report.report import table
+from simulator.report.text import table
 
 TOPICS = ("policies", "gpus", "models", "workloads")
 

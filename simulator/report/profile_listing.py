@@ -2,7 +2,7 @@
 
 from hardware_profiles import Gpu, Model, list_gpus, list_tables, load_gpu, step_cost
 from hardware_profiles.fit import step_shape
-from simulator.report.report import table
+from simulator.report.text import table
 
 _PREFILL_TOKENS = (128, 512, 2048, 8192)
 _BATCHES = (1, 8, 32, 128)

@@ -3,53 +3,22 @@
 Pure functions of a manifest and a summary; the same records always print the same bytes.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from simulator.metrics._measure import MOMENTS, SHARE_OF
 from simulator.report.cluster import cluster_lines, machines, named, paid_replicas, scaled_pools
+from simulator.report.measures import family, rows_of_latencies, shown
+from simulator.report.text import counted, number, percent, table
+from simulator.results.vocabulary import vocabulary
 
 Summary = Mapping[str, Any]
+Line = tuple[str, str, str]  # label, number, unit
 
-_MOMENTS = ("mean", "p50", "p90", "p95", "p99", "max")
-_LATENCIES = (
-    ("TTFT", "latency", "ttft_s"),
-    ("TBT (ITL)", "latency", "tbt_s"),
-    ("TBT p99 of each", "latency", "tbt_p99_per_request_s"),
-    ("TPOT", "latency", "tpot_s"),
-    ("E2E", "latency", "e2e_s"),
-    ("user idle", "idle_latency", "idle_latency_s"),
-)
-_BOUNDS = {"ttft_s": "TTFT", "tpot_s": "TPOT", "tail_tbt_s": "tail TBT", "e2e_s": "E2E"}
+_CLASSIC = ("throughput", "slo")
+_TOKEN_BY_TOKEN = ("smooth_goodput", "idle_latency", "token_slo", "fluidity", "qoe")
 
 NOTICEABLE = 0.01  # share of the busy time from which a doubt is worth a warning
-
-
-def number(value: float | None, digits: int = 4) -> str:
-    """Return a number with ``digits`` significant digits and thousands separators; ``-`` for None."""
-    if value is None or not math.isfinite(value):
-        return "-"
-    if value == 0:
-        return "0"
-    places = max(0, digits - 1 - math.floor(math.log10(abs(value))))
-    return f"{value:,.{places}f}"
-
-
-def counted(count: int, noun: str) -> str:
-    """Return a count with its noun, in the plural where that is due."""
-    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
-
-
-def table(rows: Sequence[Sequence[str]], left: int = 1) -> list[str]:
-    """Return aligned lines: the first ``left`` columns flush left, the others flush right."""
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    return [
-        "  ".join(
-            cell.ljust(width) if i < left else cell.rjust(width)
-            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    ]
 
 
 def report(manifest: Mapping[str, Any], summary: Summary) -> str:
@@ -59,6 +28,7 @@ def report(manifest: Mapping[str, Any], summary: Summary) -> str:
         [f"WARNING: {text}" for text in warnings(manifest, summary)],
         _states(summary),
         _latencies(summary),
+        _others(summary),
         _worth(summary),
     ]
     return "\n\n".join("\n".join(lines) for lines in parts if lines) + "\n"
@@ -111,9 +81,9 @@ def _measured(summary: Summary) -> list[str]:
             f" and {window['trimmed_cooldown_requests']:,} of the cool-down"
         )
     lines += [
-        f"{counted(engine['steps'], 'engine step')}, busy {_percent(engine['busy_share'])} of the time,"
+        f"{counted(engine['steps'], 'engine step')}, busy {percent(engine['busy_share'])} of the time,"
         f" at most {engine['running_max']:,} running and {engine['waiting_max']:,} waiting on a replica",
-        f"KV blocks in use {_percent(engine['kv_usage_mean'])} on average, {_percent(engine['kv_usage_max'])} at most;"
+        f"KV blocks in use {percent(engine['kv_usage_mean'])} on average, {percent(engine['kv_usage_max'])} at most;"
         f" {counted(engine['preemptions'], 'preemption')}",
     ]
     for kind, what in (("hand_off", "hand-off"), ("migration", "migration")):
@@ -126,7 +96,7 @@ def _measured(summary: Summary) -> list[str]:
             )
     if "prefix_hit_share" in engine:
         lines.append(
-            f"prefix cache hits: {_percent(engine['prefix_hit_share'])} of the"
+            f"prefix cache hits: {percent(engine['prefix_hit_share'])} of the"
             f" {engine['prefix_looked_up_tokens']:,} known tokens looked up at admissions"
         )
     lines += paid_replicas(cost.get("replicas", {}))
@@ -163,12 +133,12 @@ def warnings(manifest: Mapping[str, Any], summary: Summary) -> list[str]:
         found.append(f"unstable: {summary['stability']['reason']}")
     if engine["kv_nearly_full_share"] >= NOTICEABLE:
         found.append(
-            f"KV cache saturated: at least 95 % of its blocks in use for {_percent(engine['kv_nearly_full_share'])}"
+            f"KV cache saturated: at least 95 % of its blocks in use for {percent(engine['kv_nearly_full_share'])}"
             f" of the busy time; {counted(engine['preemptions'], 'preemption')}"
         )
     if engine["extrapolated_share"] >= NOTICEABLE:
         found.append(
-            f"extrapolated: {_percent(engine['extrapolated_share'])} of the busy time was spent in steps outside"
+            f"extrapolated: {percent(engine['extrapolated_share'])} of the busy time was spent in steps outside"
             " the range that the hardware profile was measured in"
         )
     if engine["cut_at_max_model_len"]:
@@ -178,7 +148,7 @@ def warnings(manifest: Mapping[str, Any], summary: Summary) -> list[str]:
         entry = summary["states"][state]
         if entry["count"]:
             found.append(
-                f"{counted(entry['count'], 'request')} ({_percent(entry['share_of_arrived'])} of arrived) {what}"
+                f"{counted(entry['count'], 'request')} ({percent(entry['share_of_arrived'])} of arrived) {what}"
             )
     return found
 
@@ -199,16 +169,18 @@ def _states(summary: Summary) -> list[str]:
         if state == "arrived":
             rows.append(["arrived", f"{entry:,}", "100 %" if entry else "-"])
         elif entry["count"] or state == "completed":
-            rows.append([state.replace("_", " "), f"{entry['count']:,}", _percent(entry["share_of_arrived"])])
+            rows.append([state.replace("_", " "), f"{entry['count']:,}", percent(entry["share_of_arrived"])])
     return table(rows)
 
 
 def _latencies(summary: Summary) -> list[str]:
-    rows = [["Latency in s", *_MOMENTS, "count", ""]]
-    for label, family, key in _LATENCIES:
-        entry = summary[family][key]
-        moments = [number(entry[moment]) for moment in _MOMENTS]
-        rows.append([label, *moments, f"{entry['count']:,}", entry["over"]])
+    rows = [["Latency in s", *MOMENTS, "count", ""]]
+    for label, key in rows_of_latencies().items():
+        found: Any = summary
+        for part in key.split("."):
+            found = found.get(part, {})
+        moments = [number(found.get(moment)) for moment in MOMENTS]
+        rows.append([label, *moments, f"{found.get('count', 0):,}", found.get("over", "")])
     lines = table([row[:-1] for row in rows])
     return [f"{line}  {row[-1]}".rstrip() for line, row in zip(lines, rows, strict=True)]
 
@@ -216,15 +188,15 @@ def _latencies(summary: Summary) -> list[str]:
 def _worth(summary: Summary) -> list[str]:
     classic, smooth = _classic(summary), _smooth(summary)
     height = max(len(classic), len(smooth))
-    classic += [("", "", "")] * (height - len(classic))
-    smooth += [("", "", "")] * (height - len(smooth))
-    left = table([[name, value] for name, value, _ in classic])
-    right = table([[name, value] for name, value, _ in smooth])
-    left = [f"{line}  {unit}".rstrip() for line, (_, _, unit) in zip(_padded(left), classic, strict=True)]
-    right = [f"{line}  {unit}".rstrip() for line, (_, _, unit) in zip(_padded(right), smooth, strict=True)]
+    left, right = (_with_units([*rows, *[("", "", "")] * (height - len(rows))]) for rows in (classic, smooth))
     width = max(len(line) for line in left)
     note = _reader(summary)
     return [f"{a:<{width}}   {b}".rstrip() for a, b in zip(left, right, strict=True)] + ["", *note]
+
+
+def _with_units(rows: Sequence[Line]) -> list[str]:
+    lines = _padded(table([[name, value] for name, value, _ in rows]))
+    return [f"{line}  {unit}".rstrip() for line, (_, _, unit) in zip(lines, rows, strict=True)]
 
 
 def _padded(lines: list[str]) -> list[str]:
@@ -232,41 +204,40 @@ def _padded(lines: list[str]) -> list[str]:
     return [line.ljust(width) for line in lines]
 
 
-def _classic(summary: Summary) -> list[tuple[str, str, str]]:
-    throughput, slo = summary["throughput"], summary["slo"]
-    rows = [
-        ("Classic", "", ""),
-        ("throughput", number(throughput["requests_per_s"]), "requests/s"),
-        ("", number(throughput["output_tokens_per_s"]), "output tokens/s"),
-        ("", number(throughput["total_tokens_per_s"]), "tokens/s with prompts"),
-    ]
+def _classic(summary: Summary) -> list[Line]:
+    slo, names = summary["slo"], vocabulary()
+    rows = [("Classic", "", ""), *_lines(summary, ["throughput"])]
     if slo["attainment_all"] is None:
-        rows.append(("SLO", "none set", "(--set slo.ttft_s=1)"))
-        return rows
+        return [*rows, ("SLO", "none set", "(--set slo.ttft_s=1)")]
     for name, attained in slo["attainment"].items():
-        bound = f"{_BOUNDS[name]} <= {slo['bounds'][name]:g} s"
-        rows.append((bound, _percent(attained), "of arrived"))
-    rows += [
-        ("all SLOs", _percent(slo["attainment_all"]), "of arrived"),
-        ("goodput", number(slo["goodput_requests_per_s"]), "requests/s"),
-        ("", number(slo["goodput_tokens_per_s"]), "tokens/s"),
-    ]
+        bound = f"{names[f'slo.attainment.{name}'].label} <= {slo['bounds'][name]:g} s"
+        rows.append((bound, percent(attained), "of arrived"))
+    return rows + _lines(summary, ["slo"])
+
+
+def _smooth(summary: Summary) -> list[Line]:
+    return [("Token by token", "", ""), *_lines(summary, _TOKEN_BY_TOKEN)]
+
+
+def _others(summary: Summary) -> list[str]:
+    """What metrics of one's own have to say."""
+    known = (*_CLASSIC, *_TOKEN_BY_TOKEN)
+    rows = _lines(
+        summary, [name for name in dict.fromkeys(map(family, shown("report"))) if name not in known]
+    )
+    return _with_units([("Others", "", ""), *rows]) if rows else []
+
+
+def _lines(summary: Summary, families: Sequence[str]) -> list[Line]:
+    """Return label, number and unit of what families of measures report; a label is not repeated."""
+    rows: list[Line] = []
+    last = None
+    for each in (each for name in families for each in shown("report") if family(each) == name):
+        value, of = each.of(summary), each.unit.removeprefix(SHARE_OF)
+        said = (number(value), each.unit) if of == each.unit else (percent(value), f"of {of}")
+        rows.append(("" if each.label == last else each.label, *said))
+        last = each.label
     return rows
-
-
-def _smooth(summary: Summary) -> list[tuple[str, str, str]]:
-    smooth, tokens, idle = summary["smooth_goodput"], summary["token_slo"], summary["idle_latency"]
-    return [
-        ("Token by token", "", ""),
-        ("smooth goodput", number(smooth["smooth_goodput_tokens_per_s"]), "tokens/s"),
-        ("benefit", number(smooth["benefit_tokens_per_request"]["mean"]), "tokens/arrived request"),
-        ("negative benefit", _percent(smooth["share_of_arrived_with_negative_benefit"]), "of arrived"),
-        ("ever idle", _percent(idle["share_of_arrived_that_idled"]), "of arrived"),
-        ("token SLO", _percent(tokens["attainment"]), "of arrived"),
-        ("tokens on time", _percent(tokens["tokens_on_time_share_of_delivered"]), "of delivered"),
-        ("fluidity > 0.9", _percent(summary["fluidity"]["share_of_arrived_above_0_9"]), "of arrived"),
-        ("QoE", number(summary["qoe"]["qoe"]["mean"]), "of 1, mean over arrived"),
-    ]
 
 
 def _reader(summary: Summary) -> list[str]:
@@ -294,7 +265,3 @@ def _weights(smooth: Mapping[str, Any]) -> str:
     )
     prompt = smooth["weight_input"]
     return f"{prompt:g} x prompt tokens + {output}" if prompt else output
-
-
-def _percent(share: float | None) -> str:
-    return "-" if share is None else f"{number(100 * share, 3)} %"

@@ -12,6 +12,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from simulator.metrics import Measure
+
+MEASURES = (
+    Measure("cost.gpus", "GPUs", "on average", shown=()),
+    Measure("cost.gpu_hours", "paid for", "GPU hours", shown=()),
+    Measure("cost.usd", "cost", "US$", shown=()),
+    Measure("cost.smooth_good_tokens_per_gpu_hour", "smooth goodput", "tokens per GPU hour", True, shown=()),
+    Measure(
+        "cost.usd_per_million_output_tokens", "price", "US$ per million output tokens", shown=("compare",)
+    ),
+    Measure(
+        "cost.usd_per_million_smooth_good_tokens", "price", "US$ per million smooth-good tokens",
+        shown=("compare",),
+    ),
+)  # fmt: skip
+
 Columns = Mapping[str, NDArray[Any]]
 Floats = NDArray[np.float64]
 

@@ -51,6 +51,11 @@ class Last:
     "simulator/metrics/longest_answer.py": '''"""The longest answer."""
 
 
+from simulator.metrics import Measure
+
+MEASURES = (Measure("longest_answer.tokens", "longest answer", "tokens", alias="longest"),)
+
+
 def measure(log, user, slo):
     return {"tokens": int(log.token_counts.max())}
 ''',
@@ -114,6 +119,33 @@ def test_one_file_each_is_all_it_takes(extended):
     from simulator import load
 
     assert set(load(str(extended / "o")).requests()["replica"].to_pylist()) == {1}
+
+
+def test_a_metric_shows_everywhere_by_itself(extended):
+    shown = servesim(extended, "run", "s.toml", "--no-plot", "--out", "p")
+    (line,) = [line for line in shown.splitlines() if line.startswith("longest answer")]
+    assert line.split() == ["longest", "answer", "9.000", "tokens"]
+    for count in (2, 6):  # beside one another, and below one another
+        vary = f"seed={','.join(map(str, range(count)))}"
+        table = servesim(extended, "compare", "s.toml", "--vary", vary)
+        assert "longest answer" in table
+        assert "9.000" in table
+    (extended / "study.toml").write_text(
+        'base = "s.toml"\nmetrics = ["longest"]\naxes."engine.max_num_seqs" = [1, 2]\n'
+    )
+    swept = servesim(extended, "sweep", "study.toml", "--jobs", "1", "--out", "swept")
+    assert swept.splitlines()[0].split() == ["engine.max_num_seqs", "longest", "answer"]
+    (extended / "plan.toml").write_text(
+        'base = "s.toml"\ntarget = ["longest <= 9", "token_slo >= 0"]\n[space]\ngpus = ["my-gpu"]\n'
+        'tensor_parallel = [1]\nshapes = ["colocated"]\nreplicas = [1, 2]\nsettings = {}\n'
+    )
+    searched = servesim(
+        extended, "capacity", "s.toml", "--target", "longest<=9", "--jobs", "1", "--out", "searched"
+    )
+    assert "longest<=9  (longest_answer.tokens)" in searched
+    planned = servesim(extended, "plan", "plan.toml", "--jobs", "1", "--out", "planned")
+    assert "target: longest_answer.tokens <= 9 and token_slo.attainment >= 0" in planned
+    assert "cheapest plan that keeps the target: 1 x my-gpu" in planned
 
 
 @pytest.mark.parametrize(

@@ -15,12 +15,11 @@ from simulator.studies.plan.goals import (
     Whole,
     hopeless,
     parse_goals,
-    per_requested_token,
 )
 from simulator.studies.plan.launch import launch_lines
 from simulator.studies.plan.robust import _faster, _filed, _slower, closer, longer, model_error
 from simulator.studies.plan.traffic import Requests
-from simulator.studies.sweep.sweep import _numbers
+from simulator.studies.sweep.sweep import there_of
 from simulator.workload import build
 
 KINDS = {
@@ -84,9 +83,8 @@ def test_a_part_is_the_beginning_of_the_whole_run_to_the_bit(whole_and_parts):
 def test_nothing_that_the_whole_run_keeps_is_refused_on_a_part(whole_and_parts):
     """The tightest bound that a run keeps is its own value; refused on no part."""
     scenario, result, parts = whole_and_parts
-    summary = result.summary()
-    numbers = dict(_numbers(summary))
-    numbers[PER_REQUESTED] = per_requested_token(result.log, summary["smooth_goodput"]["benefit_tokens"])
+    numbers = there_of(result.summary())
+    assert PER_REQUESTED in numbers
     whole = Whole.of(build(scenario.workload, scenario.seed))
     tried = 0
     for metric in METRICS:
@@ -131,7 +129,7 @@ def test_margins_and_goals_as_text():
     assert less.margin(0.3) == pytest.approx(-0.5)
     assert less.margin(None) == -math.inf
     assert str(less) == "c <= 0.2"
-    with pytest.raises(InputError, match=r"plan\.toml: target: no number 'd'"):
+    with pytest.raises(InputError, match=r"plan\.toml: target d <= 1: no number 'd'"):
         parse_goals(["d <= 1"], "plan.toml", known)
 
 
@@ -173,7 +171,7 @@ def test_the_work_bound_grows_with_the_traffic_and_shrinks_with_the_gpu():
 def test_one_replica_fewer_than_the_bound_misses(goal):
     judged = least(steady(30.0), goal)
     assert 2 <= judged.least <= judged.estimate
-    numbers = dict(_numbers(run(steady(30.0, replicas=judged.least - 1)).summary()))
+    numbers = there_of(run(steady(30.0, replicas=judged.least - 1)).summary())
     assert goal.margin(numbers[goal.metric]) < 0
 
 

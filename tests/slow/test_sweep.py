@@ -107,7 +107,7 @@ def test_a_study_leaves_a_row_a_point_and_pictures(study, tmp_path, capsys):
     printed = capsys.readouterr().out
     names, units, *rows, _, note = printed.splitlines()
     assert names.split()[:2] == ["policy.scheduling", "workload.rate_rps"]
-    assert units.split()[:2] == ["tokens/s", "tokens/s"]
+    assert units.split()[:3] == ["tokens/s", "output", "tokens/s"]
     assert len(rows) == 6
     assert all(row.count("±") == 6 for row in rows)
     assert note == "means over 2 seeds, ± half of a 95 % interval"

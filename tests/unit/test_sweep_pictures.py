@@ -4,6 +4,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from simulator.cli import main as cli
+from simulator.report.measures import shown
 from simulator.stats import Interval
 from simulator.studies.sweep import figures as sweep_figures
 from simulator.studies.sweep import output as sweep_output
@@ -112,13 +113,13 @@ def test_more_names_than_lines_make_a_heat_map_in_their_order(tmp_path, drawn):
 
 def test_chosen_metrics_are_printed_and_drawn(tmp_path, capsys):
     path, out = tmp_path / "study.toml", tmp_path / "out"
-    path.write_text(f'metrics = ["cost.usd", "latency.ttft_s.p50"]\n{SET}{NAMED}')
+    path.write_text(f'metrics = ["cost.usd", "ttft_p50"]\n{SET}{NAMED}')
     text = path.read_text().replace("[[paired]]", '"cluster.scaling.max_replicas" = 2\n[[paired]]')
     path.write_text(text)
     assert cli.main(["sweep", str(path), "--out", str(out), "--jobs", "1"]) == 0
     head, units, *rows = capsys.readouterr().out.splitlines()
-    assert head.split() == ["name", "cost", "latency.ttft_s.p50"]
-    assert units.split() == ["US$"]
+    assert head.split() == ["name", "cost", "TTFT", "p50"]
+    assert units.split() == ["US$", "s"]
     assert [row.split()[0] for row in rows] == ["one", "two", "schedule"]
     assert (out / "sweep.png").stat().st_size > 5000
     table = pq.read_table(out / "sweep.parquet")
@@ -152,5 +153,5 @@ def test_a_scale_is_logarithmic_where_steps_are_even_by_ratio(xs, by_ratio):
 
 
 def test_every_usual_metric_has_a_name_of_its_own():
-    files = [sweep_output._file(metric) for metric in sweep_output.METRICS]
+    files = [sweep_output._file(each.key) for each in shown("sweep")]
     assert len(set(files)) == len(files)

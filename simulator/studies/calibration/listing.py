@@ -3,7 +3,7 @@
 from hardware_profiles.fit_timings import TimingsFit
 from hardware_profiles.from_table import NewProfile, Origin
 from hardware_profiles.least_squares import Solution
-from simulator.report.report import table
+from simulator.report.text import table
 from simulator.studies.calibration.bench_fit import BenchFit
 
 _POOR_PCT = 10.0  # mean error of a fit that is not one

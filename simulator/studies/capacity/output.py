@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from simulator.report.report import number, table
 from simulator.report.style import BLUE, GREEN, GREY, RED, STYLE, axes
+from simulator.report.text import number, table
 from simulator.stats import Interval, interval
-from simulator.studies.capacity.scenario import SATURATED, SMOOTH, TOO_SHORT, WARM_UP, Target
+from simulator.studies.capacity.scenario import MEASURES, SATURATED, SMOOTH, TOO_SHORT, WARM_UP, Target
 from simulator.studies.capacity.search import Answer, Ask, Plan, Shown
 from simulator.studies.processes import whole
 
@@ -184,7 +184,7 @@ def draw(outcome: Outcome) -> "Figure":
         if ask in answer.runs
     }
     _panel(outcome, bottom, smooth)
-    bottom.set_ylabel("smooth goodput (tokens/s and GPU)")
+    bottom.set_ylabel(MEASURES[SMOOTH].axis)
     bottom.set_xlabel(f"{outcome.of}/s")
     rates = [ask.rate for ask in answer.runs]
     if max(rates) > 20 * min(rates):
@@ -269,7 +269,16 @@ def report(outcome: Outcome) -> str:
     lines += [f"{'note':<12}{note}" for note in outcome.notes()]
     lines += [f"{'assumed':<12}{text}" for text in outcome.assumed()]
     rows = [
-        [unit, "runs", outcome.of, outcome.target.name, "95 %", "smooth good/GPU", "saturated", "verdict"]
+        [
+            unit,
+            "runs",
+            outcome.of,
+            outcome.target.name,
+            "95 %",
+            f"{MEASURES[SMOOTH].label}/GPU",
+            "saturated",
+            "verdict",
+        ]
     ]
     shown = {each.rate: each for each in answer.shown}
     for rate in sorted({ask.rate for ask in answer.runs}):

@@ -2,7 +2,6 @@
 
 import hashlib
 import math
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import as_completed
 from dataclasses import dataclass
@@ -12,11 +11,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from simulator.errors import InputError, StallError
-from simulator.metrics import RequestLog, Slo, UserModel, stability, summarise
+from simulator.metrics import Measure, RequestLog, Slo, UserModel, stability
+from simulator.results.vocabulary import MADE_BY_RUNS, known, numbers, vocabulary
 from simulator.scenario.scenario import Scenario
 from simulator.studies.capacity.search import Ask, Bound, Seen
 from simulator.studies.processes import pool_of
 from simulator.studies.sweep.sweep import Kept, Point
+from simulator.studies.targets import read, there, unknown
 from simulator.studies.warmup import mser5
 from simulator.workload import build
 from simulator.workload.load_keys import first_given
@@ -34,15 +35,10 @@ SIGMAS = 4.0  # by how many standard errors of a Poisson count it must be more t
 COOL_DOWN = 0.1  # share of the arrivals' time at the end that only keeps up the load
 FIRST_REQUESTS = 1000
 
-_NAMES = {
-    "smooth": SMOOTH,
-    "token_slo": "token_slo.attainment",
-    "slo": "slo.attainment_all",
-    "goodput": "slo.goodput_requests_per_s",
-    "completed": "states.completed.share_of_arrived",
+MEASURES = {  # beside those of a summary
+    SMOOTH: Measure(SMOOTH, "smooth goodput", "tokens/s and GPU", True, "smooth"),
+    GROWTH: Measure(GROWTH, "backlog growth", "share of the arrivals", alias="stable"),
 }
-_LATENCY = re.compile(r"(ttft|tbt|tpot|e2e|idle)_(mean|p50|p90|p95|p99|max)")
-_TARGET = re.compile(r"\s*([a-z]\w*(?:\.\w+)*)\s*(?:(<=|>=)\s*(\S+)\s*)?")
 
 
 @dataclass(frozen=True)
@@ -56,63 +52,35 @@ class Target:
     @property
     def name(self) -> str:
         """Of the metric, in short."""
-        return "backlog growth" if self.key == GROWTH else re.split("[<>]=", self.text)[0].strip()
+        name = self.text.partition("<=")[0].partition(">=")[0].strip()
+        return MEASURES[GROWTH].label if self.key == GROWTH else name
 
 
 def parse_target(text: str) -> Target:
     """Read ``stable``, ``KEY<=NUMBER``, ``KEY>=NUMBER`` or ``KEY`` (its largest value). InputError if it is none."""
-    if text.strip() == "stable":
-        return Target("stable", GROWTH, Bound(STABLE_WITHIN, at_most=True))
-    match = _TARGET.fullmatch(text)
-    if match is None:
-        raise InputError(
-            f"--target {text}: expected KEY<=NUMBER, KEY>=NUMBER, KEY (for its largest value) or stable,"
-            " such as 'ttft_p99<=0.5'"
-        )
-    name, sign, number = match.groups()
-    key = _NAMES.get(name, name)
-    if latency := _LATENCY.fullmatch(name):
-        what, which = latency.groups()
-        key = f"idle_latency.idle_latency_s.{which}" if what == "idle" else f"latency.{what}_s.{which}"
-    if sign is None:
-        return Target(text, key, None)
-    try:
-        value = float(number)
-    except ValueError:
-        value = math.nan
-    if not math.isfinite(value):
-        raise InputError(f"--target {text}: expected a number behind {sign}, got {number!r}")
-    return Target(text.strip(), key, Bound(value, sign == "<="))
+    wanted = read(text, "--target", MEASURES.values())
+    if wanted.sign is None:
+        stable = Bound(STABLE_WITHIN, at_most=True) if wanted.key == GROWTH else None
+        return Target(wanted.text, wanted.key, stable)
+    return Target(wanted.text, wanted.key, Bound(wanted.bound, wanted.sign == "<="))
 
 
 def check_target(target: Target, user: UserModel, slo: Slo) -> None:
     """Refuse, before any time is spent, a key that no summary has, or that these options leave empty."""
-    log = RequestLog.from_lists([0.0, 1.0, 2.0], [[1.0, 2.0, 3.0], [2.0, 3.0, 4.0], [3.0, 4.0, 5.0]])
-    known = dict(flat(summarise(log, user, slo)))
-    if target.key in (GROWTH, SMOOTH, *known):
-        if target.key.startswith("slo.") and known[target.key] is None:
-            raise InputError(
-                f"--target {target.text}: the scenario sets no such objective; expected one, such as"
-                " --set slo.ttft_s=1.0"
-            )
-        return
-    if not target.key.startswith(("engine.", "cost.")):
-        from simulator.scenario.discover import nearest
-
-        near = nearest(target.key, list(known))
+    names, measure = known(user, slo), vocabulary().get(target.key)
+    if target.bound is None and measure is not None and not measure.higher_is_better:
         raise InputError(
-            f"--target {target.text}: no metric {target.key!r}; {near}expected a number of a run's summary.json,"
-            f" or one of stable, {', '.join(_NAMES)}, ttft_p99, tbt_mean and the like"
+            f"--target {target.text}: {measure.label} is better the lower it is; expected {target.text}<=NUMBER"
         )
-
-
-def flat(summary: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, float | None]]:
-    """Yield the numbers of a summary under dotted keys; None for one that does not exist."""
-    for key, value in summary.items():
-        if isinstance(value, Mapping) and key != "options":
-            yield from flat(value, f"{prefix}{key}.")
-        elif value is None or (isinstance(value, int | float) and not isinstance(value, bool)):
-            yield f"{prefix}{key}", value
+    if target.key in (GROWTH, SMOOTH) or names.get(target.key) or target.key.startswith(MADE_BY_RUNS):
+        return
+    if target.key.startswith("slo.") and target.key in names:
+        raise InputError(
+            f"--target {target.text}: the scenario sets no such objective; expected one, such as"
+            " --set slo.ttft_s=1.0"
+        )
+    more = ", or one of stable, smooth, token_slo, slo, ttft_p99, tbt_mean and the like"
+    raise unknown(target.key, f"--target {target.text}", there(names), more)
 
 
 class CapacityPoint(Point):
@@ -247,10 +215,10 @@ def measure(point: Point) -> dict[str, Any]:
     options = point.scenario.user, point.scenario.slo
     queued = stability.measure(result.log, *options)["reason"]  # strong evidence, for runs of any length
     # Of a trace, whose rate may rise by itself, a growing backlog alone says nothing.
-    numbers = dict(flat(result.summary()))
-    smooth, gpus = numbers["smooth_goodput.smooth_goodput_tokens_per_s"], numbers["cost.gpus"]
+    found = dict(numbers(result.summary()))
+    smooth, gpus = found["smooth_goodput.smooth_goodput_tokens_per_s"], found["cost.gpus"]
     grew = watched.grew and queued is None and point.scenario.workload.trace is None
-    return numbers | {
+    return found | {
         SMOOTH: smooth / gpus if smooth is not None and gpus else None,
         GROWTH: watched.growth,
         WARM_UP: settled,

@@ -19,6 +19,7 @@ from simulator.metrics._log import RequestLog
 from simulator.metrics._options import Slo, UserModel
 from simulator.metrics._reader import ON_TIME_WITHIN_S, idle_latency_s, penalty
 from simulator.replica.request import RequestState
+from simulator.studies.targets import read, unknown
 
 if TYPE_CHECKING:
     from simulator.workload import Workload
@@ -27,7 +28,6 @@ PER_REQUESTED = "smooth_goodput.per_requested_token"
 PER_SECOND = "smooth_goodput.smooth_goodput_tokens_per_s"
 ATTAINMENT = "token_slo.attainment"
 TTFT_P99 = "latency.ttft_s.p99"
-_FORM = re.compile(r"\s*([\w.]+)\s*(>=|<=)\s*(\S+)\s*")
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
@@ -57,41 +57,26 @@ class Goal:
 
 def parse_goals(given: Any, where: str, known: Sequence[str]) -> list[Goal]:
     """Read ``["latency.ttft_s.p99 <= 1.0", ...]``; InputError for another form or a name not in ``known``."""
+    where = f"{where}: target"
     if not isinstance(given, list) or not given:
         raise InputError(
-            f'{where}: target: expected a list of bounds such as ["{ATTAINMENT} >= 0.9", "{TTFT_P99} <= 1.0"],'
+            f'{where}: expected a list of bounds such as ["{ATTAINMENT} >= 0.9", "{TTFT_P99} <= 1.0"],'
             f" got {given!r}"
         )
     goals = []
     for text in given:
-        match = _FORM.fullmatch(text) if isinstance(text, str) else None
-        try:
-            bound = float(match[3]) if match else math.nan
-        except ValueError:
-            bound = math.nan
-        if match is None or not math.isfinite(bound):
-            raise InputError(f'{where}: target: expected a bound such as "{TTFT_P99} <= 1.0", got {text!r}')
-        if match[1] not in known:
-            from simulator.scenario.discover import nearest
-
-            hint = nearest(match[1], list(known))
-            raise InputError(
-                f"{where}: target: no number {match[1]!r} in a run's summary; {hint}expected a column of"
-                f" sweep.csv (slo.* needs bounds under [slo]) or {PER_REQUESTED}"
-            )
-        goals.append(Goal(match[1], match[2] == ">=", bound))
+        wanted = read(text, where)
+        if wanted.sign is None:
+            raise InputError(f'{where} {text}: expected a bound such as "{TTFT_P99} <= 1.0"')
+        if wanted.key not in known:
+            raise unknown(wanted.key, f"{where} {wanted.text}", known, "; slo.* needs bounds under [slo]")
+        goals.append(Goal(wanted.key, wanted.sign == ">=", wanted.bound))
     return goals
 
 
 def margin(goals: Sequence[Goal], numbers: Mapping[str, Any]) -> float:
     """Return the margin of the goal that is missed most, or kept least."""
     return min(goal.margin(numbers.get(goal.metric)) for goal in goals)
-
-
-def per_requested_token(log: RequestLog, benefit_tokens: float) -> float | None:
-    """Return benefit over the output tokens that all arrived requests asked for (1: all of them, no waiting)."""
-    requested = int(log.output_tokens.sum())
-    return benefit_tokens / requested if requested else None
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from simulator.report.style import BLACK, BLUE, GREEN, GREY, RED, STYLE, axes
+from simulator.results.vocabulary import measure_of
 from simulator.scenario.scenario import Scenario
 from simulator.stats import interval
 from simulator.studies.plan.goals import PER_SECOND, TTFT_P99
@@ -131,9 +132,9 @@ def draw(found: Found, path: Path) -> None:
         figure, grid = axes(1, 2, width="text", height_in=2.9)
         left, right = grid[0]
         _panel(found, left, PER_SECOND, at_least=True)
-        left.set_ylabel("smooth goodput (tokens/s)")
+        left.set_ylabel(measure_of(PER_SECOND).axis)
         _panel(found, right, TTFT_P99, at_least=False)
-        right.set_ylabel("TTFT p99 (s)")
+        right.set_ylabel(measure_of(TTFT_P99).axis)
         right.set_yscale("log")
         right.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         right.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))

@@ -3,7 +3,8 @@
 import math
 from collections import Counter
 
-from simulator.report.report import counted, number, table
+from simulator.report.text import counted, number, table
+from simulator.results.vocabulary import measure_of
 from simulator.studies.plan.goals import PER_SECOND, TTFT_P99
 from simulator.studies.plan.launch import launch_lines
 from simulator.studies.plan.plan import Found, Place, Row
@@ -102,9 +103,8 @@ def _front(found: Found) -> list[str]:
     places = found.fronts()
     if not places:
         return []
-    rows = [
-        ["Pareto front, of what was simulated whole", "$/hour", "smooth goodput/s", "TTFT p99 (s)", "target"]
-    ]
+    goodput, ttft = (measure_of(key).axis for key in (PER_SECOND, TTFT_P99))
+    rows = [["Pareto front, of what was simulated whole", "$/hour", goodput, ttft, "target"]]
     for place in places[:MOST_OF_FRONT]:
         outcome = found.runs.outcomes[place[0].number, place[1]]
         rows.append([

@@ -13,10 +13,10 @@ import numpy as np
 
 from simulator.errors import InputError, StallError
 from simulator.scenario.scenario import Scenario
-from simulator.studies.plan.goals import PER_REQUESTED, Goal, Whole, hopeless, margin, per_requested_token
+from simulator.studies.plan.goals import Goal, Whole, hopeless, margin
 from simulator.studies.plan.space import Line, PlanFile
 from simulator.studies.processes import pool_of
-from simulator.studies.sweep.sweep import Kept, Point, _numbers
+from simulator.studies.sweep.sweep import Kept, Point, there_of
 from simulator.workload import Workload, build
 
 PARTS = (0.125, 0.5, 1.0)  # shares of the requests; the last is the whole
@@ -60,11 +60,7 @@ def simulate(trial: Trial) -> dict[str, Any]:
     if trial.whole is not None:
         part = (result.log, trial.whole, scenario.user, scenario.slo)
         return {"hopeless": [str(goal) for goal in trial.goals if hopeless(goal, *part)]}
-    summary = result.summary()
-    log = result.log.trim(scenario.run.trim_warmup, scenario.run.trim_cooldown)
-    numbers: dict[str, Any] = dict(_numbers(summary))
-    numbers[PER_REQUESTED] = per_requested_token(log, summary["smooth_goodput"]["benefit_tokens"])
-    return numbers
+    return there_of(result.summary())
 
 
 @dataclass

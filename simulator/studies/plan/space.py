@@ -15,12 +15,12 @@ from typing import Any
 
 from hardware_profiles import list_gpus, load_gpu
 from simulator.errors import InputError
-from simulator.metrics._log import RequestLog
-from simulator.metrics._summary import summarise
+from simulator.results.vocabulary import known
 from simulator.scenario.policy import IDLE_POLICY
 from simulator.scenario.scenario import Scenario, default_scenario
-from simulator.studies.plan.goals import PER_REQUESTED, Goal, parse_goals
+from simulator.studies.plan.goals import Goal, parse_goals
 from simulator.studies.sweep.sweep import _flat, _setting, _values
+from simulator.studies.targets import there
 
 MOST_CANDIDATES = 100_000
 COLOCATED = "colocated"
@@ -136,28 +136,11 @@ class PlanFile:
         else:
             base = Scenario.from_toml(path.parent / given, overrides)
             base_dir = (path.parent / given).parent
-        goals = parse_goals(tables.get("target"), str(path), known_numbers(base))
+        goals = parse_goals(tables.get("target"), str(path), there(known(base.user, base.slo)))
         space = {"gpus": _measured_gpus(), **DEFAULT_SPACE, **tables.get("space", {})}
         lines, refused = _lines(path, space, base, base_dir)
         name = str(tables.get("name", path.stem))
         return cls(path, name, base, base_dir, goals, lines, replications, refused)
-
-
-def known_numbers(base: Scenario) -> list[str]:
-    """Return the names of all numbers that a target may bound, with the base's reader and bounds."""
-    log = RequestLog.from_lists([0.0, 0.0], [[0.1, 0.2], [0.1, 0.2]])
-
-    def names(table: Mapping[str, Any], prefix: str = "") -> list[str]:
-        found = []
-        for key, value in table.items():
-            if isinstance(value, Mapping):
-                found += names(value, f"{prefix}{key}.")
-            elif isinstance(value, int | float) and not isinstance(value, bool):
-                found.append(f"{prefix}{key}")
-        return found
-
-    engine = ("kv_usage_mean", "kv_usage_max", "preemptions", "waiting_max", "extrapolated_share")
-    return [*names(summarise(log, base.user, base.slo)), *(f"engine.{key}" for key in engine), PER_REQUESTED]
 
 
 def usd_per_hour(scenario: Scenario, base_dir: Path | None) -> float:

@@ -6,34 +6,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from simulator.errors import InputError
+from simulator.report.measures import family, shown
+from simulator.results.vocabulary import MADE_BY_RUNS, known, measure_of
 from simulator.stats import Interval, interval
 from simulator.studies.processes import whole
 from simulator.studies.sweep import figures as sweep_figures
 from simulator.studies.sweep.sweep import Point, Study
+from simulator.studies.targets import there, unknown
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-METRICS = {
-    "smooth_goodput.smooth_goodput_tokens_per_s": "smooth goodput (tokens/s)",
-    "throughput.output_tokens_per_s": "output (tokens/s)",
-    "latency.ttft_s.p99": "TTFT p99 (s)",
-    "latency.tbt_s.p99": "TBT p99 (s)",
-    "idle_latency.idle_latency_s.mean": "user idle, mean (s)",
-    "token_slo.attainment": "token SLO (share of arrived)",
-}
-_LABELS = {  # of others, where a key says too little
-    "cost.usd": "cost (US$)",
-    "cost.gpu_hours": "paid for (GPU hours)",
-    "cost.smooth_good_tokens_per_gpu_hour": "smooth good (tokens per GPU hour)",
-    "cost.usd_per_million_smooth_good_tokens": "price (US$ per million smooth-good tokens)",
-    "cost.usd_per_million_output_tokens": "price (US$ per million output tokens)",
-    "engine.prefix_hit_share": "prefix hits (share of looked up)",
-    "latency.tpot_s.p99": "TPOT p99 (s)",
-    "latency.e2e_s.p99": "end to end p99 (s)",
-    "slo.attainment_all": "SLO attainment (share of arrived)",
-}
 
 Results = Sequence[tuple[Point, Mapping[str, Any]]]
 
@@ -43,19 +25,16 @@ def metrics(study: Study) -> dict[str, str]:
 
     Raises InputError for a metric that no summary has; ``engine.`` and ``cost.`` depend on the run, and are let pass.
     """
-    from simulator.scenario.discover import nearest
-    from simulator.studies.plan.space import known_numbers
-
-    if not study.metrics:
-        return METRICS
-    known = known_numbers(study.points()[0].scenario)
-    for name in study.metrics:
-        if name not in known and not name.startswith(("engine.", "cost.")):
-            raise InputError(
-                f"{study.path}: metrics: no number {name!r}; {nearest(name, known)}expected one of a run's"
-                " summary.json, such as latency.ttft_s.p99"
-            )
-    return {name: METRICS.get(name) or _LABELS.get(name, name) for name in study.metrics}
+    if not study.metrics:  # the usual ones, first what all is about
+        chosen = sorted(shown("sweep"), key=lambda each: family(each) != "smooth_goodput")
+    else:
+        chosen = [measure_of(name) for name in study.metrics]
+        first = study.points()[0].scenario
+        names = there(known(first.user, first.slo))
+        for each in chosen:
+            if each.key not in names and not each.key.startswith(MADE_BY_RUNS):
+                raise unknown(each.key, f"{study.path}: metrics", names)
+    return {each.key: each.axis for each in chosen}
 
 
 def table(study: Study, results: Results) -> "pa.Table":
@@ -93,8 +72,8 @@ def write(study: Study, results: Results, out: Path) -> list[str]:
 
 def printed(study: Study, results: Results) -> str:
     """Return a table of the chosen metrics, a row a place; with several seeds, each with half of its 95 % interval."""
-    from simulator.report.report import number
-    from simulator.report.report import table as aligned
+    from simulator.report.text import number
+    from simulator.report.text import table as aligned
 
     def cell(value: Interval | None) -> str:
         if value is None:

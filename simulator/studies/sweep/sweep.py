@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from simulator.errors import InputError, StallError
+from simulator.results.vocabulary import numbers
 from simulator.scenario.scenario import Scenario, default_scenario
 from simulator.studies.processes import code_digest, new_pool, whole
 
@@ -240,15 +241,12 @@ def measure(point: Point) -> dict[str, Any]:
         return {"error": str(error)}
     except Exception as error:  # a policy of one's own may raise anything; the other points go on
         return {"error": f"{type(error).__name__}: {error}"}
-    return dict(_numbers(result.summary()))
+    return there_of(result.summary())
 
 
-def _numbers(summary: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, float]]:
-    for key, value in summary.items():
-        if isinstance(value, Mapping) and key != "options":
-            yield from _numbers(value, f"{prefix}{key}.")
-        elif isinstance(value, int | float) and not isinstance(value, bool):
-            yield f"{prefix}{key}", value
+def there_of(summary: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the numbers of a summary that exist, by dotted key."""
+    return {key: value for key, value in numbers(summary) if value is not None}
 
 
 class Kept:

@@ -1,0 +1,46 @@
+"""All names of a run's numbers: those of the metrics, of the engine and of what the run cost."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from simulator.metrics import Measure, RequestLog, Slo, UserModel, measures, summarise
+from simulator.results import billing, engine_summary
+
+MADE_BY_RUNS = ("engine.", "cost.")  # what depends on more than the delivery record
+
+
+def vocabulary() -> dict[str, Measure]:
+    """Return every measure by its key."""
+    made = (*engine_summary.MEASURES, *billing.MEASURES)
+    return measures() | {each.key: each for each in made}
+
+
+def numbers(summary: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, float | None]]:
+    """Yield the numbers of a summary under dotted keys; None for one that does not exist."""
+    for key, value in summary.items():
+        if isinstance(value, Mapping) and key != "options":
+            yield from numbers(value, f"{prefix}{key}.")
+        elif value is None or (isinstance(value, int | float) and not isinstance(value, bool)):
+            yield f"{prefix}{key}", value
+
+
+def known(user: UserModel, slo: Slo) -> dict[str, bool]:
+    """Return the names that a run's numbers may have, and whether a run for this user and these targets has it."""
+    log = RequestLog.from_lists([0.0, 1.0, 2.0], [[1.0, 2.0, 3.0], [2.0, 3.0, 4.0], [3.0, 4.0, 5.0]])
+    found = dict(numbers(summarise(log, user, slo)))
+    return {
+        name: found.get(name) is not None or name.startswith(MADE_BY_RUNS) for name in (*found, *vocabulary())
+    }
+
+
+def key_of(name: str, others: Iterable[Measure] = ()) -> str:
+    """Return the key of a name that may be an alias, of a measure here or of ``others``."""
+    return next(
+        (each.key for each in (*vocabulary().values(), *others) if name in (each.key, each.alias)), name
+    )
+
+
+def measure_of(name: str) -> Measure:
+    """Return the measure of a name or alias; a number that no file calls anything is called by its key."""
+    key = key_of(name)
+    return vocabulary().get(key) or Measure(key, key, "")
