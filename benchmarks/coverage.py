@@ -15,7 +15,8 @@ import numpy as np
 
 from benchmarks import single_server as queue
 from simulator.stats import Interval, batch_means, batch_quantile, interval
-from simulator.studies.capacity.search import Answer, Ask, Bound, Plan, Seen, highest_rate
+from simulator.studies.capacity.book import Answer, Ask, Bound, Plan, Seen
+from simulator.studies.capacity.search import highest_rate
 from simulator.studies.warmup import mser5
 
 EXPERIMENTS = 1000

@@ -20,8 +20,8 @@ from pathlib import Path
 from simulator.studies.plan.plan import Found, find, judge_lines
 from simulator.studies.plan.runs import Runs
 from simulator.studies.plan.space import Line, PlanFile
+from simulator.studies.points import Kept
 from simulator.studies.processes import close_pools
-from simulator.studies.sweep.sweep import Kept
 
 MOST_OVER, MOST_SHARE, MOST_S = 0.03, 0.15, 300.0
 

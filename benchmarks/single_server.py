@@ -13,7 +13,7 @@ from simulator.cluster.simulate import simulate
 from simulator.replica.cost import StepShape
 from simulator.replica.limits import Limits
 from simulator.rng import stream
-from simulator.studies.capacity.search import Ask, Seen
+from simulator.studies.capacity.book import Ask, Seen
 from simulator.workload import Workload
 
 Floats = NDArray[np.float64]

@@ -13,8 +13,9 @@ import pytest
 from simulator.cli import main as cli
 from simulator.metrics import RequestLog
 from simulator.studies.capacity import scenario as capacity_scenario
-from simulator.studies.capacity.scenario import backlog, parse_target, warm_up
-from simulator.studies.capacity.search import Bound
+from simulator.studies.capacity.book import Bound
+from simulator.studies.capacity.measured import backlog, warm_up
+from simulator.studies.capacity.target import parse_target
 
 SCENARIO = """
 [hardware]

@@ -20,7 +20,7 @@ from simulator.studies.plan.output import runnable
 from simulator.studies.plan.plan import find, judge_lines
 from simulator.studies.plan.runs import Runs
 from simulator.studies.plan.space import PlanFile
-from simulator.studies.sweep.sweep import Kept
+from simulator.studies.points import Kept
 from simulator.workload import build
 
 TRAFFIC = """

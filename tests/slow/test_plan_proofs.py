@@ -19,7 +19,7 @@ from simulator.studies.plan.goals import (
 from simulator.studies.plan.launch import launch_lines
 from simulator.studies.plan.robust import _faster, _filed, _slower, closer, longer, model_error
 from simulator.studies.plan.traffic import Requests
-from simulator.studies.sweep.sweep import there_of
+from simulator.studies.points import numbers_of
 from simulator.workload import build
 
 KINDS = {
@@ -83,7 +83,7 @@ def test_a_part_is_the_beginning_of_the_whole_run_to_the_bit(whole_and_parts):
 def test_nothing_that_the_whole_run_keeps_is_refused_on_a_part(whole_and_parts):
     """The tightest bound that a run keeps is its own value; refused on no part."""
     scenario, result, parts = whole_and_parts
-    numbers = there_of(result.summary())
+    numbers = numbers_of(result)
     assert PER_REQUESTED in numbers
     whole = Whole.of(build(scenario.workload, scenario.seed))
     tried = 0
@@ -171,7 +171,7 @@ def test_the_work_bound_grows_with_the_traffic_and_shrinks_with_the_gpu():
 def test_one_replica_fewer_than_the_bound_misses(goal):
     judged = least(steady(30.0), goal)
     assert 2 <= judged.least <= judged.estimate
-    numbers = there_of(run(steady(30.0, replicas=judged.least - 1)).summary())
+    numbers = numbers_of(run(steady(30.0, replicas=judged.least - 1)))
     assert goal.margin(numbers[goal.metric]) < 0
 
 

@@ -14,6 +14,7 @@ import pytest
 
 from simulator.cli import main as cli
 from simulator.errors import InputError
+from simulator.studies import study_file
 from simulator.studies.sweep import sweep
 from simulator.studies.sweep.sweep import Study
 
@@ -59,9 +60,13 @@ def test_paired_keys_go_together(tmp_path):
 
 def test_ranges():
     where = Path("s"), "axes.k"
-    assert sweep._values(*where, {"from": 1, "to": 9, "steps": 3}) == [1, 5, 9]
-    assert sweep._values(*where, {"from": 0.5, "to": 2.0, "steps": 3, "scale": "log"}) == [0.5, 1.0, 2.0]
-    assert sweep._values(*where, {"from": 1, "to": 3, "steps": 9}) == [1, 2, 3]  # whole numbers, each once
+    assert study_file.values(*where, {"from": 1, "to": 9, "steps": 3}) == [1, 5, 9]
+    assert study_file.values(*where, {"from": 0.5, "to": 2.0, "steps": 3, "scale": "log"}) == [0.5, 1.0, 2.0]
+    assert study_file.values(*where, {"from": 1, "to": 3, "steps": 9}) == [
+        1,
+        2,
+        3,
+    ]  # whole numbers, each once
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,8 @@ import pytest
 
 from benchmarks import coverage, single_server
 from simulator.studies.capacity.best import best_rate
-from simulator.studies.capacity.search import Bound, Plan, Seen, highest_rate
+from simulator.studies.capacity.book import Bound, Plan, Seen
+from simulator.studies.capacity.search import highest_rate
 
 PLAN = Plan(start=3.0, requests=100, most_requests=100, within=0.05)
 

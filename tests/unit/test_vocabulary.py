@@ -17,8 +17,8 @@ from simulator.metrics._summary import metric_names
 from simulator.report.comparison import comparison
 from simulator.report.measures import rows_of_latencies, shown
 from simulator.results.vocabulary import key_of, known, measure_of, numbers, vocabulary
-from simulator.studies.capacity.scenario import MEASURES as OF_CAPACITY
-from simulator.studies.capacity.scenario import check_target, parse_target
+from simulator.studies.capacity.target import MEASURES as OF_CAPACITY
+from simulator.studies.capacity.target import check_target, parse_target
 from simulator.studies.plan.goals import PER_REQUESTED, PER_SECOND, TTFT_P99, parse_goals
 from simulator.studies.targets import read
 

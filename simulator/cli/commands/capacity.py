@@ -65,9 +65,12 @@ def capacity(
     """
     from simulator.cli.terminal import counting
     from simulator.studies.capacity.best import best_rate
-    from simulator.studies.capacity.output import FILES, Outcome, report, write
-    from simulator.studies.capacity.scenario import Runs, Traffic, check_target, parse_target
-    from simulator.studies.capacity.search import Plan, highest_rate
+    from simulator.studies.capacity.book import Plan
+    from simulator.studies.capacity.outcome import Outcome
+    from simulator.studies.capacity.output import FILES, report, write
+    from simulator.studies.capacity.scenario import Runs, Traffic
+    from simulator.studies.capacity.search import highest_rate
+    from simulator.studies.capacity.target import check_target, parse_target
     from simulator.studies.processes import close_pools
 
     chosen, base_dir = load_scenario(scenario, overrides or [])

@@ -11,7 +11,8 @@ import typer
 from simulator.errors import InputError
 
 if TYPE_CHECKING:
-    from simulator.studies.sweep.sweep import Finished, Point
+    from simulator.studies.points import Point
+    from simulator.studies.sweep.sweep import Finished
 
 ORDER = 50
 EPILOG = """Examples:

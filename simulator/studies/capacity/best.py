@@ -13,9 +13,7 @@ from dataclasses import replace
 import numpy as np
 
 from simulator.stats import Looks
-from simulator.studies.capacity.search import (
-    MOST_DOUBLINGS,
-    STEPS,
+from simulator.studies.capacity.book import (
     Answer,
     Ask,
     Book,
@@ -27,6 +25,7 @@ from simulator.studies.capacity.search import (
     Verdict,
     alike,
 )
+from simulator.studies.capacity.search import MOST_DOUBLINGS, STEPS
 
 MOST_MOVES = 4  # of the middle to a rate shown to be better
 GOLDEN = (math.sqrt(5) - 1) / 2

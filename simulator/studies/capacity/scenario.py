@@ -1,97 +1,38 @@
-"""A scenario as something that can be simulated at a rate: its target, its runs, what is cut of them."""
+"""A scenario as something that can be simulated at a rate: its traffic at any rate, and its runs."""
 
 import hashlib
+import inspect
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import as_completed
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from simulator.errors import InputError, StallError
-from simulator.metrics import Measure, RequestLog, Slo, UserModel, stability
-from simulator.results.vocabulary import MADE_BY_RUNS, known, numbers, vocabulary
+from simulator.errors import InputError
 from simulator.scenario.scenario import Scenario
-from simulator.studies.capacity.search import Ask, Bound, Seen
+from simulator.studies import warmup
+from simulator.studies.capacity import measured
+from simulator.studies.capacity.book import Ask, Seen
+from simulator.studies.capacity.measured import SATURATED, TOO_SHORT, measure
+from simulator.studies.capacity.target import Target
+from simulator.studies.points import Kept, Point
 from simulator.studies.processes import pool_of
-from simulator.studies.sweep.sweep import Kept, Point
-from simulator.studies.targets import read, there, unknown
-from simulator.studies.warmup import mser5
 from simulator.workload import build
 from simulator.workload.load_keys import first_given
 
-if TYPE_CHECKING:
-    from simulator.results.result import Result
-
-SMOOTH = "capacity.smooth_goodput_tokens_per_s_and_gpu"
-GROWTH, SATURATED = "capacity.backlog_growth", "capacity.saturated"
-WARM_UP, TOO_SHORT = "capacity.warm_up_requests", "capacity.too_short"
-STABLE_WITHIN = 0.005  # of the arrivals may be added to the backlog: a queue fed at most 0.5 % too much
-SATURATED_FROM = 0.02  # the same, from which on a single run is called saturated
-FEWEST_STAYS = 10  # times that a request stays: shorter runs may still be filling up
-SIGMAS = 4.0  # by how many standard errors of a Poisson count it must be more than luck
-COOL_DOWN = 0.1  # share of the arrivals' time at the end that only keeps up the load
 FIRST_REQUESTS = 1000
-
-MEASURES = {  # beside those of a summary
-    SMOOTH: Measure(SMOOTH, "smooth goodput", "tokens/s and GPU", True, "smooth"),
-    GROWTH: Measure(GROWTH, "backlog growth", "share of the arrivals", alias="stable"),
-}
-
-
-@dataclass(frozen=True)
-class Target:
-    """What a rate shall keep, or make largest."""
-
-    text: str  # as it was given
-    key: str  # of the summary, with dots
-    bound: Bound | None  # None: the key's largest value is wanted
-
-    @property
-    def name(self) -> str:
-        """Of the metric, in short."""
-        name = self.text.partition("<=")[0].partition(">=")[0].strip()
-        return MEASURES[GROWTH].label if self.key == GROWTH else name
-
-
-def parse_target(text: str) -> Target:
-    """Read ``stable``, ``KEY<=NUMBER``, ``KEY>=NUMBER`` or ``KEY`` (its largest value). InputError if it is none."""
-    wanted = read(text, "--target", MEASURES.values())
-    if wanted.sign is None:
-        stable = Bound(STABLE_WITHIN, at_most=True) if wanted.key == GROWTH else None
-        return Target(wanted.text, wanted.key, stable)
-    return Target(wanted.text, wanted.key, Bound(wanted.bound, wanted.sign == "<="))
-
-
-def check_target(target: Target, user: UserModel, slo: Slo) -> None:
-    """Refuse, before any time is spent, a key that no summary has, or that these options leave empty."""
-    names, measure = known(user, slo), vocabulary().get(target.key)
-    if target.bound is None and measure is not None and not measure.higher_is_better:
-        raise InputError(
-            f"--target {target.text}: {measure.label} is better the lower it is; expected {target.text}<=NUMBER"
-        )
-    if target.key in (GROWTH, SMOOTH) or names.get(target.key) or target.key.startswith(MADE_BY_RUNS):
-        return
-    if target.key.startswith("slo.") and target.key in names:
-        raise InputError(
-            f"--target {target.text}: the scenario sets no such objective; expected one, such as"
-            " --set slo.ttft_s=1.0"
-        )
-    more = ", or one of stable, smooth, token_slo, slo, ttft_p99, tbt_mean and the like"
-    raise unknown(target.key, f"--target {target.text}", there(names), more)
 
 
 class CapacityPoint(Point):
-    """A simulation of which warm-up is cut, as this file and its neighbours say."""
+    """A simulation of which warm-up is cut."""
 
     @property
     def digest(self) -> str:
         """What its result is kept under: also how it is measured."""
-        here = Path(__file__)
-        sources = [here, here.parent.parent / "warmup.py"]
-        parts = [super().digest.encode(), *(path.read_bytes() for path in sources)]
+        sources = [inspect.getsource(module).encode() for module in (measured, warmup)]
+        parts = [super().digest.encode(), *sources]
         return hashlib.sha256(b"".join(parts)).hexdigest()[:32]
 
 
@@ -190,103 +131,3 @@ class Runs:
         value = found[self.target.key]
         details = {key: value for key, value in found.items() if isinstance(value, int | float)}
         return Seen(math.nan if value is None else value, found[SATURATED], details, found[TOO_SHORT])
-
-
-def measure(point: Point) -> dict[str, Any]:
-    """Simulate one point; return its numbers without warm-up and cool-down, or what went wrong with it.
-
-    A trace is measured as ``servesim run`` measures it, with what ``run.trim_warmup`` and ``run.trim_cooldown``
-    say; other traffic at least without what MSER-5 finds and without the last tenth of its arrivals' time, in
-    which the load is kept up for those before.
-    """
-    from simulator.scenario.run import run
-
-    try:
-        result = run(point.scenario, base_dir=point.base_dir)
-    except (InputError, StallError) as error:
-        return {"error": str(error)}
-    except Exception as error:  # a policy of one's own may raise anything
-        return {"error": f"{type(error).__name__}: {error}"}
-    settled = 0
-    if point.scenario.workload.trace is None:
-        settled = warm_up(result.log)
-        _trim(result, settled)
-    watched = backlog(result.log, settled)
-    options = point.scenario.user, point.scenario.slo
-    queued = stability.measure(result.log, *options)["reason"]  # strong evidence, for runs of any length
-    # Of a trace, whose rate may rise by itself, a growing backlog alone says nothing.
-    found = dict(numbers(result.summary()))
-    smooth, gpus = found["smooth_goodput.smooth_goodput_tokens_per_s"], found["cost.gpus"]
-    grew = watched.grew and queued is None and point.scenario.workload.trace is None
-    return found | {
-        SMOOTH: smooth / gpus if smooth is not None and gpus else None,
-        GROWTH: watched.growth,
-        WARM_UP: settled,
-        SATURATED: watched.said if grew else queued,
-        TOO_SHORT: grew and watched.short,
-    }
-
-
-def warm_up(log: RequestLog) -> int:
-    """Return how many first requests see a system that has not settled; half of them if none can be told.
-
-    The later of what MSER-5 says of TTFT and of TPOT: queues and batches settle in their own time.
-    """
-    cuts = [0]
-    for series in (log.ttft_s, log.tpot_s):
-        there = np.flatnonzero(np.isfinite(series))
-        if len(there) >= 20:
-            cut = mser5(series[there])
-            cuts.append(log.n // 2 if cut is None else int(there[cut]))
-    return max(cuts)
-
-
-def _trim(result: "Result", settled: int) -> None:
-    """Have a result leave out its first requests and the end of its arrivals."""
-    arrival_s, run = result.log.arrival_s, result.manifest["scenario"]["run"]
-    span_s = float(arrival_s[-1] - arrival_s[0])
-    share = float(arrival_s[settled] - arrival_s[0]) / span_s if span_s else 0.0
-    trims = {
-        "trim_warmup": max(run["trim_warmup"], share),
-        "trim_cooldown": max(run["trim_cooldown"], COOL_DOWN),
-    }
-    scenario = {**result.manifest["scenario"], "run": {**run, **trims}}
-    result.manifest = {**result.manifest, "scenario": scenario}
-
-
-class Backlog(NamedTuple):
-    """How the number of requests in the system changed while it was watched."""
-
-    growth: float  # share of the arrivals that was added to it
-    arrived: int
-    short: bool  # watched so shortly that it may still have been filling up
-
-    @property
-    def grew(self) -> bool:
-        """Whether it grew, by more than luck would have it."""
-        return self.growth > SATURATED_FROM and self.growth * math.sqrt(self.arrived) > SIGMAS
-
-    @property
-    def said(self) -> str:
-        """What that means."""
-        less = ", or the run too short" if self.short else ""
-        return f"the backlog grew by {self.growth:.1%} of the arrivals: the load is above capacity{less}"
-
-
-def backlog(log: RequestLog, settled: int) -> Backlog:
-    """Return how the number of requests that have arrived and not left grew, from after ``settled`` requests on.
-
-    Watched from when a request that came first has had time to leave (the 90th percentile of times in the
-    system), but at the latest from the middle of the arrivals, until the last arrival.
-    """
-    arrival_s, last_s = log.arrival_s, float(log.arrival_s[-1])
-    stay_s = float(np.quantile(log.end_s - arrival_s, 0.9))
-    from_s = max(float(arrival_s[settled]), float(arrival_s[0]) + stay_s)
-    from_s = min(from_s, float(arrival_s[log.n // 2]))
-    left_s = np.sort(log.end_s)
-    arrived, left = (
-        int(np.searchsorted(times, last_s, "right") - np.searchsorted(times, from_s, "right"))
-        for times in (arrival_s, left_s)
-    )
-    short = last_s - float(arrival_s[0]) < FEWEST_STAYS * stay_s
-    return Backlog((arrived - left) / arrived if arrived else 0.0, arrived, short)

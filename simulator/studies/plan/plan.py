@@ -1,7 +1,7 @@
 """``servesim plan``: the cheapest cluster that keeps a target for a traffic, how sure that is, and why not others.
 
 Says what the search found: states of all candidates, the front, and how the plan fares if things come out
-differently. What simulates is ``plan_runs``, what decides ``plan_search``, what prints ``plan_output``.
+differently. What simulates is ``runs.py``, what decides ``search.py``, what prints ``report.py`` and ``output.py``.
 """
 
 from collections.abc import Callable
@@ -16,7 +16,7 @@ from simulator.studies.plan.runs import Runs
 from simulator.studies.plan.search import Search
 from simulator.studies.plan.space import Line, PlanFile
 from simulator.studies.plan.traffic import Requests
-from simulator.studies.sweep.sweep import Kept
+from simulator.studies.points import Kept
 
 Place = tuple[Line, int]  # a line and how many replicas
 

@@ -7,17 +7,19 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import as_completed
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from simulator.errors import InputError, StallError
 from simulator.scenario.scenario import Scenario
 from simulator.studies.plan.goals import Goal, Whole, hopeless, margin
 from simulator.studies.plan.space import Line, PlanFile
+from simulator.studies.points import Kept, Point, numbers_of, simulated
 from simulator.studies.processes import pool_of
-from simulator.studies.sweep.sweep import Kept, Point, there_of
 from simulator.workload import Workload, build
+
+if TYPE_CHECKING:
+    from simulator.results.result import Result
 
 PARTS = (0.125, 0.5, 1.0)  # shares of the requests; the last is the whole
 FEWEST_IN_PART = 50  # requests; below, only whole runs
@@ -48,19 +50,14 @@ class Trial(Point):
 
 def simulate(trial: Trial) -> dict[str, Any]:
     """Simulate; return the numbers of a whole run, which goals a part has missed for good, or an error."""
-    from simulator.scenario.run import run
 
-    try:
-        result = run(trial.scenario, base_dir=trial.base_dir)
-    except (InputError, StallError) as error:
-        return {"error": str(error)}
-    except Exception as error:  # a policy of one's own may raise anything; the other candidates go on
-        return {"error": f"{type(error).__name__}: {error}"}
-    scenario = trial.scenario
-    if trial.whole is not None:
-        part = (result.log, trial.whole, scenario.user, scenario.slo)
+    def numbers(result: "Result") -> dict[str, Any]:
+        if trial.whole is None:
+            return numbers_of(result)
+        part = (result.log, trial.whole, trial.scenario.user, trial.scenario.slo)
         return {"hopeless": [str(goal) for goal in trial.goals if hopeless(goal, *part)]}
-    return there_of(result.summary())
+
+    return simulated(trial, numbers)
 
 
 @dataclass

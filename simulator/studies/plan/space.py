@@ -6,7 +6,6 @@ decode replicas, a scheduling policy, settings. Along a line the price grows wit
 
 import itertools
 import math
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -18,8 +17,9 @@ from simulator.errors import InputError
 from simulator.results.vocabulary import known
 from simulator.scenario.policy import IDLE_POLICY
 from simulator.scenario.scenario import Scenario, default_scenario
+from simulator.studies import study_file
 from simulator.studies.plan.goals import Goal, parse_goals
-from simulator.studies.sweep.sweep import _flat, _setting, _values
+from simulator.studies.study_file import check_keys, flat, is_count, setting, values
 from simulator.studies.targets import there
 
 MOST_CANDIDATES = 100_000
@@ -113,23 +113,11 @@ class PlanFile:
     @classmethod
     def from_toml(cls, path: Path) -> "PlanFile":
         """Read a plan file."""
-        try:
-            tables = tomllib.loads(path.read_text(encoding="utf-8"))
-        except FileNotFoundError as error:
-            raise InputError(f"{path}: not found; expected a plan file (TOML)") from error
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise InputError(f"{path}: not a readable TOML file ({error})") from error
-        _known(path, "", tables, _KEYS)
-        for key in ("set", "space"):
-            if not isinstance(tables.get(key, {}), dict):
-                raise InputError(f"{path}: {key}: expected a table, got {tables[key]!r}")
-        replications = tables.get("replications")
-        if replications is not None and (not _whole(replications) or replications < 1):
-            raise InputError(f"{path}: replications: expected a whole number >= 1, got {replications!r}")
-        given = tables.get("base")
-        if given is not None and not isinstance(given, str):
-            raise InputError(f"{path}: base: expected the path of a scenario file, got {given!r}")
-        overrides = [_setting(key, value) for key, value in _flat(tables.get("set", {}))]
+        tables = study_file.read(path, "plan", _KEYS)
+        if not isinstance(tables.get("space", {}), dict):
+            raise InputError(f"{path}: space: expected a table, got {tables['space']!r}")
+        given, replications = tables.get("base"), tables.get("replications")
+        overrides = [setting(key, value) for key, value in flat(tables.get("set", {}))]
         overrides.append("run.trace_level=none")  # proofs on a part need every token
         if given is None:
             base, base_dir = default_scenario(overrides), path.parent
@@ -168,13 +156,13 @@ def _measured_gpus() -> list[str]:
 def _lines(
     path: Path, space: Mapping[str, Any], base: Scenario, base_dir: Path | None
 ) -> tuple[list[Line], int]:
-    _known(path, "space.", space, _SPACE)
+    check_keys(path, "space.", space, _SPACE)
     gpus = _strings(path, "gpus", space["gpus"])
-    sizes = _values(path, "space.tensor_parallel", space["tensor_parallel"])
+    sizes = values(path, "space.tensor_parallel", space["tensor_parallel"])
     if any(size not in _SIZES for size in sizes):
         raise InputError(f"{path}: space.tensor_parallel: expected sizes of {_SIZES}, got {sizes}")
-    counts = _values(path, "space.replicas", space["replicas"])
-    if not all(_whole(count) and count >= 1 for count in counts):
+    counts = values(path, "space.replicas", space["replicas"])
+    if not all(is_count(count) for count in counts):
         raise InputError(f"{path}: space.replicas: expected whole numbers >= 1, got {counts}")
     shapes = _strings(path, "shapes", space["shapes"])
     policies = _strings(path, "policies", space["policies"]) if "policies" in space else [None]
@@ -183,7 +171,7 @@ def _lines(
             f"{path}: space.settings: expected a table of scenario keys, got {space['settings']!r}"
         )
     keys = {
-        key: _values(path, f"space.settings.{key}", given) for key, given in _flat(space["settings"]) if given
+        key: values(path, f"space.settings.{key}", given) for key, given in flat(space["settings"]) if given
     }
     size = len(gpus) * len(sizes) * len(shapes) * len(counts) * len(policies)
     if size * math.prod(map(len, keys.values())) > MOST_CANDIDATES:
@@ -208,7 +196,7 @@ def _lines(
             overrides = [
                 f"hardware.gpu={gpu}", f"engine.tensor_parallel_size={tensor}", *_roles(ratio),
                 *([] if policy in (None, own_policy) else [f"policy.scheduling={policy}"]),
-                *(_setting(key, value) for key, value in settings.items()),
+                *(setting(key, value) for key, value in settings.items()),
             ]  # fmt: skip
             line = Line(len(found), gpu, tensor, shape, "", settings, mine, tuple(overrides))
             axes = {
@@ -277,13 +265,3 @@ def _strings(path: Path, key: str, given: Any) -> list[str]:
     if not isinstance(given, list) or not given or not all(isinstance(each, str) for each in given):
         raise InputError(f"{path}: space.{key}: expected a list of names, got {given!r}")
     return given
-
-
-def _whole(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _known(path: Path, prefix: str, tables: Mapping[str, Any], keys: Sequence[str]) -> None:
-    for key in tables:
-        if key not in keys:
-            raise InputError(f"{path}: {prefix}{key}: unknown key; expected one of {', '.join(keys)}")

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 from simulator.report.measures import family, shown
 from simulator.results.vocabulary import MADE_BY_RUNS, known, measure_of
 from simulator.stats import Interval, interval
+from simulator.studies.points import Point
 from simulator.studies.processes import whole
 from simulator.studies.sweep import figures as sweep_figures
-from simulator.studies.sweep.sweep import Point, Study
+from simulator.studies.sweep.sweep import Study
 from simulator.studies.targets import there, unknown
 
 if TYPE_CHECKING:

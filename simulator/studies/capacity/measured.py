@@ -1,0 +1,122 @@
+"""What is measured of a run at a rate: without warm-up and cool-down, and whether the load was above capacity."""
+
+import math
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from simulator.metrics import RequestLog, stability
+from simulator.results.vocabulary import numbers
+from simulator.studies.capacity.target import GROWTH, SMOOTH
+from simulator.studies.points import Point, simulated
+from simulator.studies.warmup import mser5
+
+if TYPE_CHECKING:
+    from simulator.results.result import Result
+
+SATURATED = "capacity.saturated"
+WARM_UP, TOO_SHORT = "capacity.warm_up_requests", "capacity.too_short"
+SATURATED_FROM = (
+    0.02  # share of the arrivals added to the backlog from which on a single run is called saturated
+)
+FEWEST_STAYS = 10  # times that a request stays: shorter runs may still be filling up
+SIGMAS = 4.0  # by how many standard errors of a Poisson count it must be more than luck
+COOL_DOWN = 0.1  # share of the arrivals' time at the end that only keeps up the load
+
+
+def measure(point: Point) -> dict[str, Any]:
+    """Simulate one point; return its numbers without warm-up and cool-down, or what went wrong with it.
+
+    A trace is measured as ``servesim run`` measures it, with what ``run.trim_warmup`` and ``run.trim_cooldown``
+    say; other traffic at least without what MSER-5 finds and without the last tenth of its arrivals' time, in
+    which the load is kept up for those before.
+    """
+    return simulated(point, partial(_numbers, point))
+
+
+def _numbers(point: Point, result: "Result") -> dict[str, Any]:
+    replayed = point.scenario.workload.trace is not None
+    settled = 0
+    if not replayed:
+        settled = warm_up(result.log)
+        _trim(result, settled)
+    watched = backlog(result.log, settled)
+    options = point.scenario.user, point.scenario.slo
+    queued = stability.measure(result.log, *options)["reason"]  # strong evidence, for runs of any length
+    # Of a trace, whose rate may rise by itself, a growing backlog alone says nothing.
+    found = dict(numbers(result.summary()))
+    smooth, gpus = found["smooth_goodput.smooth_goodput_tokens_per_s"], found["cost.gpus"]
+    grew = watched.grew and queued is None and not replayed
+    return found | {
+        SMOOTH: smooth / gpus if smooth is not None and gpus else None,
+        GROWTH: watched.growth,
+        WARM_UP: settled,
+        SATURATED: watched.said if grew else queued,
+        TOO_SHORT: grew and watched.short,
+    }
+
+
+def warm_up(log: RequestLog) -> int:
+    """Return how many first requests see a system that has not settled; half of them if none can be told.
+
+    The later of what MSER-5 says of TTFT and of TPOT: queues and batches settle in their own time.
+    """
+    cuts = [0]
+    for series in (log.ttft_s, log.tpot_s):
+        there = np.flatnonzero(np.isfinite(series))
+        if len(there) >= 20:
+            cut = mser5(series[there])
+            cuts.append(log.n // 2 if cut is None else int(there[cut]))
+    return max(cuts)
+
+
+def _trim(result: "Result", settled: int) -> None:
+    """Have a result leave out its first requests and the end of its arrivals."""
+    arrival_s, run = result.log.arrival_s, result.manifest["scenario"]["run"]
+    span_s = float(arrival_s[-1] - arrival_s[0])
+    share = float(arrival_s[settled] - arrival_s[0]) / span_s if span_s else 0.0
+    trims = {
+        "trim_warmup": max(run["trim_warmup"], share),
+        "trim_cooldown": max(run["trim_cooldown"], COOL_DOWN),
+    }
+    scenario = {**result.manifest["scenario"], "run": {**run, **trims}}
+    result.manifest = {**result.manifest, "scenario": scenario}
+
+
+class Backlog(NamedTuple):
+    """How the number of requests in the system changed while it was watched."""
+
+    growth: float  # share of the arrivals that was added to it
+    arrived: int
+    short: bool  # watched so shortly that it may still have been filling up
+
+    @property
+    def grew(self) -> bool:
+        """Whether it grew, by more than luck would have it."""
+        return self.growth > SATURATED_FROM and self.growth * math.sqrt(self.arrived) > SIGMAS
+
+    @property
+    def said(self) -> str:
+        """What that means."""
+        less = ", or the run too short" if self.short else ""
+        return f"the backlog grew by {self.growth:.1%} of the arrivals: the load is above capacity{less}"
+
+
+def backlog(log: RequestLog, settled: int) -> Backlog:
+    """Return how the number of requests that have arrived and not left grew, from after ``settled`` requests on.
+
+    Watched from when a request that came first has had time to leave (the 90th percentile of times in the
+    system), but at the latest from the middle of the arrivals, until the last arrival.
+    """
+    arrival_s, last_s = log.arrival_s, float(log.arrival_s[-1])
+    stay_s = float(np.quantile(log.end_s - arrival_s, 0.9))
+    from_s = max(float(arrival_s[settled]), float(arrival_s[0]) + stay_s)
+    from_s = min(from_s, float(arrival_s[log.n // 2]))
+    left_s = np.sort(log.end_s)
+    arrived, left = (
+        int(np.searchsorted(times, last_s, "right") - np.searchsorted(times, from_s, "right"))
+        for times in (arrival_s, left_s)
+    )
+    short = last_s - float(arrival_s[0]) < FEWEST_STAYS * stay_s
+    return Backlog((arrived - left) / arrived if arrived else 0.0, arrived, short)

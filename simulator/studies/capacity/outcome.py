@@ -1,0 +1,125 @@
+"""The answer of a search for a rate, with all that led to it and all that has to be known to read it."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from simulator.stats import Interval, interval
+from simulator.studies.capacity.book import Answer, Ask, Plan, Shown
+from simulator.studies.capacity.measured import WARM_UP
+from simulator.studies.capacity.target import SMOOTH, Target
+
+Found = Mapping[Ask, Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """An answer with all numbers of the runs that led to it."""
+
+    answer: Answer
+    found: Found
+    target: Target
+    plan: Plan
+    of: str  # requests or sessions
+    replayed: bool
+
+    @property
+    def gpus(self) -> float:
+        """GPUs that serve at the simulated rate next to the answer: their mean, where their number changes."""
+        answer = self.answer
+        rate = answer.rate or answer.low or answer.high or self.plan.start
+        nearest = min((ask.rate for ask in answer.runs), key=lambda each: abs(each - rate))
+        counts = [self.found[ask]["cost.gpus"] for ask in self.asks(nearest)]
+        return float(sum(counts) / len(counts))
+
+    def smooth(self, asks: Sequence[Ask]) -> Interval | None:
+        """Smooth goodput in tokens/s and GPU over some runs; None where it does not exist."""
+        values = [self.found[ask][SMOOTH] for ask in asks]
+        return None if None in values or not values else interval(values)
+
+    def asks(self, rate: float) -> list[Ask]:
+        """The longest runs at a rate."""
+        here = [ask for ask in self.answer.runs if ask.rate == rate]
+        longest = max(ask.requests for ask in here)
+        return [ask for ask in here if ask.requests == longest]
+
+    @property
+    def saturated_from(self) -> tuple[float, str] | None:
+        """The lowest rate at which half of the runs are saturated, and why one of them is."""
+        for rate in sorted({ask.rate for ask in self.answer.runs}):
+            why = [w for ask in self.asks(rate) if (w := self.answer.runs[ask].saturated) is not None]
+            if 2 * len(why) >= len(self.asks(rate)):
+                return rate, why[0]
+        return None
+
+    def notes(self) -> list[str]:
+        """What has to be known to read the answer."""
+        answer, notes = self.answer, list(self.answer.notes)
+        rate = answer.low if answer.rate is None else answer.rate
+        served = [ask.rate for ask in answer.runs if rate is not None and ask.rate <= rate]
+        if served:
+            asks = self.asks(max(served))
+            shares = [self.found[ask]["states.completed.share_of_arrived"] or 0.0 for ask in asks]
+            if sum(shares) < 0.99 * len(shares):
+                share = sum(shares) / len(shares)
+                notes.append(
+                    f"at {max(served):.4g} {self.of}/s only {share:.1%} of what arrives is completed"
+                )
+        return notes
+
+    def assumed(self) -> list[str]:
+        """What the answer rests on."""
+        if self.target.bound is None:
+            first = "the target rises to one maximum and falls after it, for runs of this length"
+        else:
+            first = "the target is kept up to some rate and missed beyond it"
+        if self.replayed:
+            return [first, "the trace at another rate is the same trace, its gaps stretched alike"]
+        settled = [found[WARM_UP] / ask.requests for ask, found in self.found.items()]
+        return [
+            first,
+            "means over replications are about normal",
+            f"warm-up by MSER-5 ({sum(settled) / len(settled):.0%} of the requests on average) and the last"
+            " tenth of the arrivals are not measured",
+        ]
+
+    def as_json(self) -> dict[str, Any]:
+        """Everything in plain numbers; infinities, as of intervals of one run, as null."""
+        answer, saturated = self.answer, self.saturated_from
+
+        def each(value: float | None) -> float | None:
+            return None if value is None else value / self.gpus
+
+        return {
+            "target": self.target.text,
+            "metric": self.target.key,
+            "unit": f"{self.of}/s",
+            "rate": answer.rate,
+            "low": answer.low,
+            "high": answer.high,
+            "confidence": answer.confidence,
+            "gpus": self.gpus,
+            "per_gpu": {"rate": each(answer.rate), "low": each(answer.low), "high": each(answer.high)},
+            "saturated_from": saturated and {"rate": saturated[0], "reason": saturated[1]},
+            "simulations": len(answer.runs),
+            "requests_a_run": max(ask.requests for ask in answer.runs),
+            "shown": [_shown(each) for each in answer.shown],
+            "notes": self.notes(),
+            "assumed": self.assumed(),
+        }
+
+
+def _shown(each: Shown) -> dict[str, Any]:
+    mean = each.mean
+    return {
+        "rate": each.rate,
+        "verdict": each.verdict,
+        "confidence": each.confidence,
+        "replications": len(each.seen),
+        "requests_a_run": each.requests,
+        "saturated": each.saturated,
+        "mean": mean and mean.mean,
+        "low_95": mean.low if mean and math.isfinite(mean.low) else None,
+        "high_95": mean.high if mean and math.isfinite(mean.high) else None,
+    }
