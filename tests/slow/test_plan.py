@@ -198,13 +198,13 @@ def test_ctrl_c_ends_with_130_and_loses_nothing(make, tmp_path):
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     for _ in range(3000):
         time.sleep(0.02)
-        if process.poll() is not None or len(list((out / "points").glob("*.json"))) >= 3:
+        if process.poll() is not None or len(list((out / "points").glob("[!.]*.json"))) >= 3:
             break
     os.kill(process.pid, signal.SIGINT)
     _, said = process.communicate()
     assert process.returncode == 130
     assert "interrupted" in said
-    done = set((out / "points").glob("*.json"))
+    done = set((out / "points").glob("[!.]*.json"))
     assert len(done) >= 3
     plan = PlanFile.from_toml(path)
     found = find(plan, out, 1, robustness=False)
