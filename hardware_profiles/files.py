@@ -1,7 +1,7 @@
 """Finding and reading profile files; every refusal is one sentence naming the file and the key."""
 
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -29,15 +29,21 @@ def unknown(kind: str, name: str, known: Iterable[str], also: str) -> InputError
 
     ``also`` says what else would have been accepted, e.g. "the path of a config.json".
     """
+    names = list(known)
+    return InputError(
+        f"unknown {kind} '{name}': expected one of {', '.join(names)}, or {also}{nearest(name, names)}"
+    )
+
+
+def nearest(name: str, names: Sequence[str]) -> str:
+    """Return ``; did you mean '...'?`` with the name that is nearest to another, or nothing if none is near."""
     import difflib
 
-    names = list(known)
     wanted = name.lower()
     # An abbreviation ("h100") is nearer to its own card than the letters of another are.
     near = [full for full in names if wanted and full.startswith(wanted)]
     near = near or difflib.get_close_matches(wanted, names, n=1, cutoff=0.4)
-    hint = f"; did you mean '{near[0]}'?" if near else ""
-    return InputError(f"unknown {kind} '{name}': expected one of {', '.join(names)}, or {also}{hint}")
+    return f"; did you mean '{near[0]}'?" if near else ""
 
 
 def read_text(path: Path) -> str:

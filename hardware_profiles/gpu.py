@@ -1,7 +1,7 @@
 """A GPU as the simulator sees it: data sheet, price, engine defaults, fitted coefficients, overheads.
 
 One TOML file a GPU (``gpus/*.toml``); every block states its source, licence and date. A user's own
-GPU is a file of the same form, given by path.
+GPU is a file of the same form, given by path. A file may say ``like`` a shipped GPU and give only what differs.
 """
 
 import datetime
@@ -9,6 +9,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from hardware_profiles.derived import filled_in
 from hardware_profiles.files import read_toml, shipped_names, shipped_path, unknown, validate
 from simulator.errors import InputError
 
@@ -165,6 +166,7 @@ class Gpu(_Block):
     name: str
     description: str
     validated: str
+    like: str | None = None  # the GPU whose values stand for all that its own file does not give
     datasheet: DataSheet
     price: Price
     engine_defaults: EngineDefaults
@@ -236,4 +238,4 @@ def load_gpu(name_or_path: str, base_dir: Path | None = None) -> Gpu:
         path = (base_dir or Path()) / name_or_path
         if not name_or_path.endswith(".toml"):
             raise unknown("gpu", name_or_path, list_gpus(), "the path of a GPU profile (.toml)")
-    return validate(Gpu, {**read_toml(path), "path": path}, str(path))
+    return validate(Gpu, {**filled_in(read_toml(path), path), "path": path}, str(path))

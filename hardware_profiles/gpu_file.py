@@ -18,7 +18,7 @@ def write_gpu(gpu: Gpu, path: Path) -> None:
     """Write every value of ``gpu`` with its source; blocks that it does not have are left out."""
     import tomli_w
 
-    tables = gpu.model_dump(exclude_none=True)
+    tables = gpu.model_dump(exclude_none=True, exclude={"like"})  # whose values are all there
     path.parent.mkdir(parents=True, exist_ok=True)
     heading = (
         "# Made by servesim profile; units are in the names. To use it: hardware.gpu = this file's path\n"

@@ -42,11 +42,13 @@ def _first_line(path: Path) -> str:
 def _gpus() -> list[str]:
     from hardware_profiles import list_gpus, load_gpu
 
-    gpus = [load_gpu(name) for name in list_gpus()]
-    return table(
-        [["hardware.gpu", gpu.name, f"{gpu.memory_bytes / 2**30:.1f} GiB", gpu.description] for gpu in gpus],
-        left=4,
-    )
+    rows = []
+    for gpu in map(load_gpu, list_gpus()):
+        derived = f"; derived from {gpu.like}" if gpu.like else ""
+        rows.append(
+            ["hardware.gpu", gpu.name, f"{gpu.memory_bytes / 2**30:.1f} GiB", gpu.description + derived]
+        )
+    return table(rows, left=4)
 
 
 def _models() -> list[str]:

@@ -57,6 +57,8 @@ def profile_text(gpu: Gpu, model: Model, tensor_parallel: int = 1) -> str:
     """
     cost = step_cost(gpu, model, tensor_parallel=tensor_parallel)
     lines = [f"{gpu.name}: {gpu.description}", f"validated: {gpu.validated.strip()}"]
+    if gpu.like is not None:
+        lines.append(f"derived from: {gpu.like}, for all that its own file does not give")
     for name, values in gpu.model_dump(exclude={"name", "description", "validated"}).items():
         if isinstance(values, dict):
             lines += _block(name, values)

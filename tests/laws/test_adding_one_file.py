@@ -59,6 +59,13 @@ MEASURES = (Measure("longest_answer.tokens", "longest answer", "tokens", alias="
 def measure(log, user, slo):
     return {"tokens": int(log.token_counts.max())}
 ''',
+    "hardware_profiles/gpus/my-gpu.toml": """
+name = "my-gpu"
+like = "h100-80gb-sxm"
+datasheet = { memory_total_gib = 47.5, memory_bandwidth_tb_per_s = 1.5, peak_bf16_tflops = 400.0 }
+host_link.bandwidth_gb_per_s = 25.0
+price.usd_per_hour = 1.0
+""",
     "simulator/workload/formats/mine.py": '''"""My own logs."""
 
 from simulator.workload.formats import TraceFormat
@@ -86,9 +93,6 @@ def extended(tmp_path_factory):
         shutil.copytree(ROOT / package, folder / package, ignore=shutil.ignore_patterns("__pycache__"))
     for name, text in FILES.items():
         (folder / name).write_text(text)
-    profile = (folder / "hardware_profiles/gpus/h100-80gb-sxm.toml").read_text()
-    profile = profile.replace('name = "h100-80gb-sxm"', 'name = "my-gpu"')
-    (folder / "hardware_profiles/gpus/my-gpu.toml").write_text(profile)
     (folder / "mine.csv").write_text("when,asked,answered\n0,100,7\n0.001,200,9\n0.002,50,4\n")
     (folder / "s.toml").write_text(SCENARIO)
     return folder
