@@ -21,7 +21,9 @@ check: $(VENV)/dev.stamp
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# The examples of Hypothesis are random here, and the same at each run of the tests.
 bench: $(VENV)/dev.stamp
+	HYPOTHESIS_PROFILE=random $(BIN)/python -m pytest -n auto -m hypothesis
 	$(BIN)/python -m benchmarks
 
 # What docs/performance.md says, measured in full (some ten minutes on a machine that does nothing else), and written.

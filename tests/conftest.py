@@ -1,5 +1,6 @@
 """What all tests share."""
 
+import os
 import signal
 from pathlib import Path
 
@@ -10,9 +11,11 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A shell has started the tests in the background. Processes of theirs that get a Ctrl-C are to hear it.
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# Machines differ and are busy at times: no test fails for being slow once.
-settings.register_profile("servesim", deadline=None)
-settings.load_profile("servesim")
+# Hypothesis tries the same examples at each run of the tests, so that a failure is of the change; ``make bench``
+# looks for new ones. Machines differ and are busy at times: no test fails for being slow once.
+settings.register_profile("same", deadline=None, derandomize=True)
+settings.register_profile("random", deadline=None, print_blob=True)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
 
 SLOW = {"slow", "test_validate.py"}  # a folder, and files of others, whose tests take long
 
