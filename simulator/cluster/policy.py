@@ -53,7 +53,7 @@ class Abandonment(Protocol):
     """Decides when the system drops a request that it has begun to serve or has left waiting."""
 
     def drop_s(self, job: Job, tokens: int) -> float:
-        """Return when to drop a request that has got so many tokens, unless another comes by then.
+        """Return the time at which a request that has got so many tokens is dropped unless it gets another by then.
 
         ``math.inf`` for never. Asked when it arrives, and again at the time given if it got tokens meanwhile.
         """
@@ -71,7 +71,7 @@ class Move(NamedTuple):
 class Migration(Protocol):
     """Decides which running requests are moved to other replicas, KV and all, while they decode."""
 
-    interval_s: float  # how often it is asked
+    interval_s: float  # it is asked once in so many seconds
 
     def moves(self, replicas: Sequence[ReplicaView], now_s: float) -> Iterable[Move]:
         """Return the moves to begin now; requests that are on the move already are not to be moved."""
@@ -81,7 +81,7 @@ class Migration(Protocol):
 class Roles(Protocol):
     """Decides which replicas of a disaggregated cluster change between computing prompts and decoding."""
 
-    interval_s: float  # how often it is asked
+    interval_s: float  # it is asked once in so many seconds
 
     def switch(
         self, prefill: Sequence[ReplicaView], decode: Sequence[ReplicaView], now_s: float
@@ -104,7 +104,7 @@ class PoolView(NamedTuple):
 class Scaler(Protocol):
     """Decides how many replicas a pool is to have; each pool has an instance of its own."""
 
-    interval_s: float  # how often it is asked
+    interval_s: float  # it is asked once in so many seconds
 
     def target(self, pool: PoolView, now_s: float) -> int:
         """Return how many replicas the pool is to have, those that are coming included.
