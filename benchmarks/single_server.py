@@ -4,10 +4,10 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from policies.routing.round_robin import RoundRobin
 from policies.scheduling.vllm_v1 import VllmV1
+from simulator.arrays import Floats
 from simulator.cluster.deployment import colocated
 from simulator.cluster.simulate import simulate
 from simulator.replica.cost import StepShape
@@ -15,8 +15,6 @@ from simulator.replica.limits import Limits
 from simulator.rng import stream
 from simulator.studies.capacity.book import Ask, Seen
 from simulator.workload import Workload
-
-Floats = NDArray[np.float64]
 
 SERVICE_S = 0.02
 SATURATION_RPS = 1 / SERVICE_S

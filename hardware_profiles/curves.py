@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from hardware_profiles.analytic import AnalyticCost
 from hardware_profiles.costs import step_cost
@@ -12,6 +11,7 @@ from hardware_profiles.fit import step_shape
 from hardware_profiles.gpu import Gpu
 from hardware_profiles.model import Model
 from hardware_profiles.step_cost import HardwareCost
+from simulator.arrays import Ints
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -24,7 +24,6 @@ _CONTEXTS = (256, 1024, 4096, 16384)  # tokens of each decode, of the decode pan
 _CHUNKS = (256, 512, 1024, 2048)  # prompt tokens beside decodes, of the mixed panel
 _MIXED_CONTEXT = 1024
 
-Ints = NDArray[np.int64]
 # The keys are matplotlib's, whose type for them differs from version to version.
 _STYLE: dict[Any, Any] = {
     "font.size": 10,

@@ -9,8 +9,8 @@ from hardware_profiles.analytic import AnalyticCost
 from hardware_profiles.gpu import EngineOverheads, Gpu
 from hardware_profiles.model import Model
 from hardware_profiles.step_cost import HardwareCost
-from hardware_profiles.tables import Floats
 from hardware_profiles.tabulated import TabulatedCost
+from simulator.arrays import Floats
 from simulator.replica.cost import StepShape
 
 # Of each free coefficient: least value, largest value, typical size of a change.

@@ -18,8 +18,8 @@ from hardware_profiles.fit import Error, bare, with_coefficients
 from hardware_profiles.gpu import EngineOverheads, FitError, Gpu, MeasuredRange
 from hardware_profiles.least_squares import Parameter, Solution, folds, solve
 from hardware_profiles.model import Model
-from hardware_profiles.tables import Floats
 from hardware_profiles.timings import TimedStep
+from simulator.arrays import Floats
 from simulator.errors import InputError
 
 What = Literal["overheads", "efficiencies"]

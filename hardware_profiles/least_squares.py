@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hardware_profiles.tables import Floats
+from simulator.arrays import Floats
 from simulator.errors import InputError
 
 # Columns of the Jacobian, each scaled to length one: where its least singular value is below this share of

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from hardware_profiles.gpu import EngineOverheads, Gpu, MeasuredRange
 from hardware_profiles.model import Model
+from simulator.arrays import Flags, Floats
 from simulator.errors import InputError
 from simulator.replica.cost import StepShape
 
@@ -66,7 +67,7 @@ class HardwareCost(ABC):
             added_s += engine.prefill_step_ms * 1e-3
         return (self.step_s(shape) - added_s) / engine.kernel_factor
 
-    def outside_measured_range(self, columns: Mapping[str, NDArray[Any]]) -> NDArray[np.bool_]:
+    def outside_measured_range(self, columns: Mapping[str, NDArray[Any]]) -> Flags:
         """Return, per step, whether it lies outside ``measured_range``.
 
         ``columns`` holds equally long arrays ``prefill_tokens``, ``decode_seqs`` and
@@ -87,7 +88,7 @@ class HardwareCost(ABC):
         )
 
 
-def all_reduce_s(gpu: Gpu, size_bytes: NDArray[Any], tensor_parallel: int) -> NDArray[np.float64]:
+def all_reduce_s(gpu: Gpu, size_bytes: NDArray[Any], tensor_parallel: int) -> Floats:
     """Return the seconds of one all-reduce of each size: measured points, linear between and beyond.
 
     Raises InputError where the GPU's profile has no ``[all_reduce]`` and it takes more than one GPU.
@@ -104,7 +105,7 @@ def all_reduce_s(gpu: Gpu, size_bytes: NDArray[Any], tensor_parallel: int) -> ND
     return np.asarray(np.interp(sizes, known, seconds) * beyond)
 
 
-def packing_loss_factor(gpu: Gpu, model: Model, decodes: NDArray[Any]) -> NDArray[np.float64]:
+def packing_loss_factor(gpu: Gpu, model: Model, decodes: NDArray[Any]) -> Floats:
     """Return by how much a prefill in the batch slows the attention of so many decodes (1: not at all)."""
     mixed = gpu.mixed_batch
     share = np.minimum(1.0, np.asarray(decodes, dtype=np.float64) / SATURATING_DECODES)

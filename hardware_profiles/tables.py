@@ -21,14 +21,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from hardware_profiles.files import PACKAGE_DIR
 from hardware_profiles.gpu import Gpu
 from hardware_profiles.model import Model, list_models, load_model
+from simulator.arrays import Floats
 from simulator.errors import InputError
-
-Floats = NDArray[np.float64]
 
 COLUMNS = ("part", "new_tokens", "prior_tokens", "sequences", "context_tokens", "ms")
 PARTS = ("linear", "elementwise", "all_reduce", "lm_head", "attention")

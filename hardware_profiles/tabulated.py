@@ -24,12 +24,12 @@ from itertools import combinations
 from math import inf
 
 import numpy as np
-from numpy.typing import NDArray
 
 from hardware_profiles.gpu import EngineOverheads, Gpu, MeasuredRange
 from hardware_profiles.model import Model
 from hardware_profiles.step_cost import HardwareCost, all_reduce_s, packing_loss_factor
-from hardware_profiles.tables import Floats, OperatorTable
+from hardware_profiles.tables import OperatorTable
+from simulator.arrays import Floats
 from simulator.replica.cost import DecodePiece, StepShape
 
 _MEMO = 65_536  # largest key of the memos, to bound them
@@ -233,7 +233,7 @@ def _remember(memo: dict[int, Line], key: int, line: Line) -> Line:
     return line
 
 
-def _dense(x: NDArray[np.float64], y: Floats) -> list[float]:
+def _dense(x: Floats, y: Floats) -> list[float]:
     """Return y at 0, 1, 2, ... up to the last x; the last two entries carry on its slope."""
     dense: list[float] = np.interp(np.arange(int(x[-1]) + 1), x, y).tolist()
     dense.append(dense[-1] + max(0.0, float((y[-1] - y[-2]) / (x[-1] - x[-2]))))

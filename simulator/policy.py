@@ -1,5 +1,6 @@
 """All that the author of a policy imports: the seams, and the types that stand in them."""
 
+from simulator.arrays import Floats, Ints
 from simulator.cluster.policy import (
     Abandonment,
     Admission,
@@ -21,6 +22,8 @@ __all__ = [
     "Abandonment",
     "Admission",
     "Delivery",
+    "Floats",
+    "Ints",
     "Job",
     "Ledger",
     "Migration",

@@ -10,7 +10,9 @@ from functools import lru_cache
 from typing import Literal
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
+
+from simulator.arrays import Floats
 
 CONFIDENCE = 0.95
 
@@ -187,14 +189,14 @@ def _student(freedom: int, share: float) -> float:
     return float(stdtrit(freedom, share))
 
 
-def _finite(values: ArrayLike) -> NDArray[np.float64]:
+def _finite(values: ArrayLike) -> Floats:
     found = np.asarray(values, dtype=np.float64)
     if len(found) == 0 or not np.isfinite(found).all():
         raise ValueError(f"expected finite numbers, one a seed, got {np.asarray(values).tolist()}")
     return found
 
 
-def _batches(series: ArrayLike, batches: int) -> NDArray[np.float64]:
+def _batches(series: ArrayLike, batches: int) -> Floats:
     """Cut a run into rows of equal length, f64[batches, n // batches]."""
     found = _finite(series)
     if not 2 <= batches <= len(found):

@@ -5,14 +5,13 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from experiments.paper._reproduce import ORIGINS, Study, Summary, base_scenario
+from simulator.arrays import Floats
 from simulator.metrics._options import Origin, Slo
 from simulator.scenario.scenario import Scenario
 from simulator.stats import paired
 
-Floats = NDArray[np.float64]
 POLICIES = ("vllm_v1", "vllm_v0", "sarathi", "orca", "smooth")
 GPUS = {"A100": "a100-80gb-sxm", "H100": "h100-80gb-sxm"}
 MODELS = {"8B": "llama-3.1-8b", "14B": "qwen-2.5-14b"}

@@ -6,14 +6,13 @@ from itertools import combinations
 from typing import get_args
 
 import numpy as np
-from numpy.typing import NDArray
 
+from simulator.arrays import Floats
 from simulator.metrics._log import RequestLog
 from simulator.metrics._options import Origin, Penalty, UserModel
 from simulator.metrics._reader import idle_latency_s, penalty
 from simulator.stats import interval, paired
 
-Floats = NDArray[np.float64]
 Cell = tuple[int, int, int]  # a user model: which V, which alpha, which f
 V_S = (0.02, 0.03, 0.05, 0.08, 0.12, 0.2)
 ALPHAS = (0.1, 0.3, 1.0, 3.0, 10.0)  # times 1/V

@@ -5,8 +5,8 @@ from itertools import combinations
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from simulator.arrays import Floats
 from simulator.metrics._log import RequestLog
 from simulator.metrics._options import Slo, UserModel
 from simulator.metrics._reader import benefit_tokens
@@ -14,7 +14,6 @@ from simulator.metrics.fluidity import fluidity_index
 from simulator.metrics.qoe import qoe
 from simulator.stats import Interval, paired
 
-Floats = NDArray[np.float64]
 Score = Callable[[RequestLog, UserModel], Floats]
 
 

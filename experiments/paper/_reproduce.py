@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from simulator.arrays import Columns
 from simulator.cli.terminal import counting
 from simulator.metrics._log import RequestLog
 from simulator.metrics._options import Origin, Slo, UserModel
@@ -131,7 +131,7 @@ class Study:
 
     def per_request(
         self, scenario: Scenario, columns: Sequence[str] = ("arrival_s", "token_offsets", "delivered_s")
-    ) -> dict[str, NDArray[Any]]:
+    ) -> Columns:
         """Return columns of a run, cached: any of ``RequestLog``'s (``ttft_s``, ``tbt_max_s``, ``state``, ...),
 
         ``idle_s``, ``benefit_tokens`` and ``meets_token_slo`` under the scenario's own user, and columns of
@@ -262,7 +262,7 @@ def _measure(scenario: Scenario, readings: Sequence[Reading]) -> list[Summary]:
     return [result.summary(user, slo) for user, slo in readings]
 
 
-def _columns(scenario: Scenario, names: Sequence[str]) -> dict[str, NDArray[Any]]:
+def _columns(scenario: Scenario, names: Sequence[str]) -> Columns:
     from simulator.scenario.run import run
 
     result = run(scenario)
@@ -271,7 +271,7 @@ def _columns(scenario: Scenario, names: Sequence[str]) -> dict[str, NDArray[Any]
         "benefit_tokens": benefit_tokens,
         "meets_token_slo": meets_token_slo,
     }
-    found: dict[str, NDArray[Any]] = {}
+    found: Columns = {}
     for name in names:
         table, dot, column = name.partition(".")
         if dot:

@@ -29,7 +29,6 @@ Run time: 6 s quick, 9 s full, on one core.
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from experiments.paper._reproduce import (
     ORIGINS,
@@ -40,6 +39,7 @@ from experiments.paper._reproduce import (
     label_panels,
     main,
 )
+from simulator.arrays import Flags, Floats
 from simulator.metrics._log import RequestLog
 from simulator.metrics._options import Origin, UserModel
 from simulator.metrics._reader import ON_TIME_WITHIN_S, idle_latency_s, meets_token_slo
@@ -56,7 +56,6 @@ TAIL_TBT_S, TPOT_S = 2 * V_S, V_S
 RATES_RPS = (14.0, 18.0, 22.0)
 REQUESTS = 3000
 CONDEMNED, PASSED = "condemned, never waited", "passed, waited"
-Floats = NDArray[np.float64]
 Shares = dict[tuple[Origin, str, str, float], list[float]]  # origin, bound, mistake, rate: one a seed
 
 
@@ -114,7 +113,7 @@ def waits_s(log: RequestLog, origin: Origin) -> Floats:
     return waited_s
 
 
-def _classic(log: RequestLog, origin: Origin) -> dict[str, NDArray[np.bool_]]:
+def _classic(log: RequestLog, origin: Origin) -> dict[str, Flags]:
     """Which requests keep each bound; NaN, a latency that a request does not have, keeps it."""
     served = log.completed & ~(log.ttft_s > (ALLOWANCE_S if origin == "arrival" else np.inf))
     return {

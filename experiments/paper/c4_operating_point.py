@@ -40,12 +40,12 @@ from experiments.paper._c4_sweeps import (
     MODELS,
     POLICIES,
     SPAN_S,
-    Floats,
     Setting,
     Sweep,
     measure,
 )
 from experiments.paper._reproduce import COLOURS, ORIGINS, Study, Verdict, axes, main
+from simulator.arrays import Floats
 from simulator.metrics._options import Origin
 from simulator.stats import Interval, interval
 

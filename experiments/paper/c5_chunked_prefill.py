@@ -32,9 +32,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from experiments.paper._reproduce import ORIGINS, Study, Summary, Verdict, axes, base_scenario, main
+from simulator.arrays import Floats
 from simulator.metrics._options import Origin
 from simulator.scenario.scenario import Scenario
 from simulator.stats import Interval, interval
@@ -43,7 +43,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.image import AxesImage
 
-Floats = NDArray[np.float64]
 
 CLAIM_ID = "C5"
 CLAIM = (

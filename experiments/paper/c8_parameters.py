@@ -34,8 +34,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from experiments.paper._c8_choices import ALPHAS, FEW_POLICIES, POLICIES, SHAPES, V_S, Choice, Floats, score
+from experiments.paper._c8_choices import ALPHAS, FEW_POLICIES, POLICIES, SHAPES, V_S, Choice, score
 from experiments.paper._reproduce import COLOURS, ORIGINS, Study, Verdict, axes, base_scenario, main
+from simulator.arrays import Flags, Floats
 from simulator.metrics._options import Origin
 from simulator.scenario.scenario import Scenario
 
@@ -72,7 +73,7 @@ def judge(choices: Sequence[Choice], first_token: Sequence[Choice] = ()) -> Verd
     return Verdict(outcome or "not reproduced", CLAIM, numbers)  # type: ignore[arg-type]
 
 
-def _flips(choices: Sequence[Choice]) -> dict[str, NDArray[np.bool_]]:
+def _flips(choices: Sequence[Choice]) -> dict[str, Flags]:
     """Which user models contradict each conclusion, bool[V, alpha, f]."""
     flips = {}
     for choice in choices:

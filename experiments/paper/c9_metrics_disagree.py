@@ -42,7 +42,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from experiments.paper._c9_metrics import METRICS, READINGS, Floats, Metric, Pair, Scores, compare
+from experiments.paper._c9_metrics import METRICS, READINGS, Metric, Pair, Scores, compare
 from experiments.paper._reproduce import (
     COLOURS,
     ORIGINS,
@@ -54,6 +54,7 @@ from experiments.paper._reproduce import (
     label_panels,
     main,
 )
+from simulator.arrays import Floats
 from simulator.metrics._log import RequestLog
 from simulator.metrics._options import Origin, Slo, UserModel
 from simulator.metrics._reader import benefit_tokens, idle_latency_s

@@ -23,7 +23,8 @@ from experiments.validation.rows import BurstRow, ClosedLoopRow, burst_rows
 from experiments.validation.servers import engine_of, equip, overheads_of
 from hardware_profiles import load_gpu
 from hardware_profiles.gpu import EngineOverheads
-from simulator.studies.calibration.served import Floats, Served
+from simulator.arrays import Floats
+from simulator.studies.calibration.served import Served
 
 ROUNDS = 3
 NAMES = ("kernel_factor", "step_ms", "prefill_step_ms", "per_sequence_ms")

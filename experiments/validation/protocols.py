@@ -7,10 +7,10 @@ from collections.abc import Sequence
 
 import numpy as np
 import pyarrow.parquet as pq
-from numpy.typing import NDArray
 
 from experiments.validation.rows import BurstRow, ClosedLoopRow, OpenLoopRow, RequestRow
-from simulator.studies.calibration.served import Floats, Served, Server, serve
+from simulator.arrays import Floats, Ints
+from simulator.studies.calibration.served import Served, Server, serve
 from simulator.workload.library import shipped_samples
 from simulator.workload.workload import Workload
 
@@ -37,7 +37,7 @@ def burst(row: BurstRow, server: Server, seed: int = 0, requests_per_s: float | 
     return serve(_workload(row.row, arrival, prompt, output, concurrency=row.concurrency), server)
 
 
-def burst_lengths(row: BurstRow, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def burst_lengths(row: BurstRow, seed: int) -> tuple[Ints, Ints]:
     """Return prompt and output lengths that add up to the row's totals."""
     n = row.requests
     if row.fixed_lengths:
@@ -49,10 +49,10 @@ def burst_lengths(row: BurstRow, seed: int) -> tuple[NDArray[np.int64], NDArray[
     return to_total(prompt, row.total_prompt_tokens), to_total(output, row.total_output_tokens)
 
 
-def to_total(weights: NDArray[np.int64] | Floats, total: int) -> NDArray[np.int64]:
+def to_total(weights: Ints | Floats, total: int) -> Ints:
     """Return whole numbers >= 1 in proportion to the weights that add up to ``total``."""
     ends = np.round(np.cumsum(weights) * ((total - len(weights)) / np.sum(weights)))
-    whole: NDArray[np.int64] = np.diff(ends, prepend=0.0).astype(np.int64) + 1
+    whole: Ints = np.diff(ends, prepend=0.0).astype(np.int64) + 1
     return whole
 
 
@@ -99,12 +99,12 @@ def replay(rows: Sequence[RequestRow], server: Server) -> Served:
 def _workload(
     name: str,
     arrival_s: Floats,
-    prompt: NDArray[np.int64],
-    output: NDArray[np.int64],
+    prompt: Ints,
+    output: Ints,
     *,
     concurrency: int | None = None,
     segments: Sequence[Sequence[tuple[int, int]]] | None = None,
-    output_stream: NDArray[np.int64] | None = None,
+    output_stream: Ints | None = None,
 ) -> Workload:
     return Workload(
         name, arrival_s, prompt, output, int(output.max()), "measured run",

@@ -21,9 +21,9 @@ from experiments.validation.rows import (
 )
 from experiments.validation.scores import Role, Score
 from experiments.validation.servers import equip
+from simulator.arrays import Floats
 from simulator.errors import InputError, StallError
 from simulator.replica.cost import StepShape
-from simulator.studies.calibration.served import Floats
 
 _Row = TypeVar("_Row")
 

@@ -1,10 +1,8 @@
 """Arithmetic on the tokens of many requests stored end to end: those of request k begin at ``starts[k]``."""
 
 import numpy as np
-from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
+from simulator.policy import Floats, Ints
 
 
 def rows(starts: Ints, n: int) -> Ints:

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from policies.delivery._rows import rows
+from simulator.policy import Floats, Ints
 
 
 @dataclass(frozen=True)
@@ -18,14 +18,12 @@ class Batched:
 
     tokens: int = 8  # sent together
 
-    def deliver(
-        self, generated_s: NDArray[np.float64], starts: NDArray[np.int64], rng: np.random.Generator
-    ) -> NDArray[np.float64]:
+    def deliver(self, generated_s: Floats, starts: Ints, rng: np.random.Generator) -> Floats:
         """Return for each token the time at which the last one of its piece was generated."""
         n = len(generated_s)
         row = rows(starts, n)
         last = np.append(starts[1:], n)[row] - 1
         place = np.arange(n) - starts[row]
         piece_end = starts[row] - (-place // self.tokens) * self.tokens
-        pieces: NDArray[np.float64] = generated_s[np.minimum(piece_end, last)]
+        pieces: Floats = generated_s[np.minimum(piece_end, last)]
         return pieces

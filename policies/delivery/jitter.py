@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from policies.delivery._rows import rows, running_max
+from simulator.policy import Floats, Ints
 
 
 @dataclass(frozen=True)
@@ -22,9 +22,7 @@ class Jitter:
     distribution: Literal["exponential", "lognormal"] = "exponential"  # of the random part
     sigma: float = 1.0  # shape of the log-normal: standard deviation of the logarithm
 
-    def deliver(
-        self, generated_s: NDArray[np.float64], starts: NDArray[np.int64], rng: np.random.Generator
-    ) -> NDArray[np.float64]:
+    def deliver(self, generated_s: Floats, starts: Ints, rng: np.random.Generator) -> Floats:
         """Return each token's time of arrival at its reader."""
         n = len(generated_s)
         if self.distribution == "exponential":

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from policies.delivery._rows import rows, running_max
+from simulator.policy import Floats, Ints
 
 
 @dataclass(frozen=True)
@@ -20,9 +20,7 @@ class Paced:
     gap_s: float = 0.05  # least time between two tokens of a request, s
     hold_s: float = 0.0  # how long the first token is held back, s
 
-    def deliver(
-        self, generated_s: NDArray[np.float64], starts: NDArray[np.int64], rng: np.random.Generator
-    ) -> NDArray[np.float64]:
+    def deliver(self, generated_s: Floats, starts: Ints, rng: np.random.Generator) -> Floats:
         """Return each token's time: its generation, or the gap after the one before if that is later."""
         row = rows(starts, len(generated_s))
         place_s = self.gap_s * (np.arange(len(generated_s)) - starts[row])  # after the first token, at best

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from simulator.arrays import Columns
 from simulator.clock import Clock
 from simulator.cluster.autoscaler import scaling_table
 from simulator.cluster.cluster import Cluster
@@ -27,7 +28,7 @@ from simulator.replica.policy import Scheduler
 from simulator.replica.prefix_blocks import PrefixBlocks
 from simulator.replica.radix_pages import RadixPages
 from simulator.results.recorded import ending_rows
-from simulator.results.tables import TIMING, Columns, Life, Tables, request_table, step_table, transfer_table
+from simulator.results.tables import TIMING, Life, Tables, request_table, step_table, transfer_table
 from simulator.results.tokens import Delay, collect, left_early_s
 from simulator.rng import stream
 from simulator.workload.workload import Workload

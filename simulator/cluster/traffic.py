@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from simulator.arrays import Floats
 from simulator.clock import Clock, Steps
 from simulator.replica.request import NEVER, Request, RequestState
 from simulator.workload.workload import Workload
@@ -61,7 +62,7 @@ class Traffic:
         self._arrival_s.extend(self.workload.arrival_s[:requests].tolist())
 
     @property
-    def arrival_s(self) -> NDArray[np.float64]:
+    def arrival_s(self) -> Floats:
         """When each request arrived."""
         return np.array(self._arrival_s, np.float64)
 

@@ -2,8 +2,8 @@
 
 from typing import Any
 
+from simulator.arrays import Floats
 from simulator.metrics._pool import Pool, described
-from simulator.metrics._segments import Floats
 
 
 def distribution(values: Floats | Pool, over: str) -> dict[str, Any]:

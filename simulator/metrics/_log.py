@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from simulator.arrays import Flags, Floats, Ints
 from simulator.errors import InputError
 from simulator.metrics._reduce import Kept, per_request, pooled
-from simulator.metrics._segments import Floats, Ints, cut, row_max, row_quantile
+from simulator.metrics._segments import cut, row_max, row_quantile
 from simulator.replica.request import RequestState
 
 
@@ -183,7 +184,7 @@ class RequestLog:
         return np.diff(self.token_offsets)
 
     @cached_property
-    def completed(self) -> NDArray[np.bool_]:
+    def completed(self) -> Flags:
         """Which requests completed, bool[n]."""
         return np.equal(self.state, RequestState.COMPLETED)
 
@@ -238,7 +239,7 @@ class RequestLog:
         """The largest of each request's own gaps, f64[n]; NaN below two tokens."""
         return tbt_max_s(self)
 
-    def _pick(self, mask: NDArray[np.bool_], index: Ints) -> Floats:
+    def _pick(self, mask: Flags, index: Ints) -> Floats:
         times = np.full(self.n, np.nan)
         times[mask] = self.delivered_s[index[mask]]
         return times

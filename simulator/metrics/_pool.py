@@ -11,9 +11,8 @@ from collections.abc import Mapping
 from typing import Any, Self
 
 import numpy as np
-from numpy.typing import NDArray
 
-from simulator.metrics._segments import Floats
+from simulator.arrays import Floats, Ints
 
 PERCENTILES = (50, 90, 95, 99)
 _BITS = 9  # of the mantissa that name a bucket: 2^9 of them a power of two
@@ -22,7 +21,7 @@ _SHIFT = 52 - _BITS
 _SMALLEST, _LARGEST = 2.0**-30, 2.0**31
 
 
-def _leading_bits(magnitudes: Floats) -> NDArray[np.int64]:
+def _leading_bits(magnitudes: Floats) -> Ints:
     return magnitudes.view(np.int64) >> _SHIFT
 
 

@@ -8,12 +8,12 @@ slip, never catch up, so the sum of all stalls equals the largest lateness, ``l 
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from simulator.arrays import Flags, Floats, Ints
 from simulator.metrics._log import RequestLog
 from simulator.metrics._options import Reader, UserModel
 from simulator.metrics._reduce import per_request, pooled
-from simulator.metrics._segments import Floats, Ints, row_max, row_sum, running_max
+from simulator.metrics._segments import row_max, row_sum, running_max
 
 ON_TIME_WITHIN_S = 1e-9  # sums of float seconds carry rounding; a token this little late is on time
 
@@ -120,7 +120,7 @@ def benefit_tokens(log: RequestLog, user: UserModel) -> Floats:
     return worth - penalty(idle_latency_s(log, user), user)
 
 
-def meets_token_slo(log: RequestLog, user: UserModel) -> NDArray[np.bool_]:
+def meets_token_slo(log: RequestLog, user: UserModel) -> Flags:
     """Return which requests got every token by its deadline, bool[n]; one that did not complete never did."""
     return log.completed & (idle_latency_s(log, user) <= ON_TIME_WITHIN_S)
 

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, cast
 
 import numpy as np
 
+from simulator.arrays import Floats
 from simulator.metrics._options import Reader, Reading
 from simulator.metrics._pool import Pool
-from simulator.metrics._segments import Floats
 
 if TYPE_CHECKING:
     from simulator.metrics._log import RequestLog

@@ -10,9 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
-
+from simulator.arrays import Floats, Ints
 
 PART = 1 << 17  # values that are looked at at once: what a processor's cache holds
 

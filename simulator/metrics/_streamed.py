@@ -7,11 +7,11 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from simulator.arrays import Floats, Ints
 from simulator.errors import InputError
 from simulator.metrics._log import RequestLog
 from simulator.metrics._pool import Pool
 from simulator.metrics._reduce import Kept
-from simulator.metrics._segments import Floats, Ints
 
 _COLUMNS = [each.name for each in fields(RequestLog) if each.name != "delivered_s"]
 

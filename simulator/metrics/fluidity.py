@@ -4,13 +4,13 @@ from typing import Any
 
 import numpy as np
 
+from simulator.arrays import Floats
 from simulator.metrics._distribution import distribution, share
 from simulator.metrics._log import RequestLog
 from simulator.metrics._measure import Measure, spread
 from simulator.metrics._options import Reader, Slo, UserModel
 from simulator.metrics._reader import ON_TIME_WITHIN_S, final_lateness_s, slips
 from simulator.metrics._reduce import per_request
-from simulator.metrics._segments import Floats
 
 FLUID_ABOVE = 0.9  # the index above which Etalon counts a request as fluid
 

@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
+from simulator.arrays import Floats
 from simulator.metrics._distribution import distribution
 from simulator.metrics._log import RequestLog
 from simulator.metrics._measure import spread
 from simulator.metrics._options import Reader, Slo, UserModel
 from simulator.metrics._reader import clock_start_s, slips
 from simulator.metrics._reduce import per_request
-from simulator.metrics._segments import Floats
 
 MEASURES = spread("qoe.qoe", "QoE", "0 to 1", True, mean=("report", "compare"))
 

@@ -3,8 +3,8 @@
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from simulator.arrays import Flags
 from simulator.metrics._distribution import rate, share
 from simulator.metrics._log import RequestLog
 from simulator.metrics._measure import Measure
@@ -54,9 +54,9 @@ def measure(log: RequestLog, user: UserModel, slo: Slo) -> dict[str, Any]:
     return measures
 
 
-def _met_bounds(log: RequestLog, slo: Slo) -> dict[str, NDArray[np.bool_]]:
+def _met_bounds(log: RequestLog, slo: Slo) -> dict[str, Flags]:
     """Which requests keep each bound that is set, bool[n] each."""
-    met: dict[str, NDArray[np.bool_]] = {}
+    met: dict[str, Flags] = {}
     # NaN, a latency that the request does not have, compares as not above the bound.
     if slo.ttft_s is not None:
         met["ttft_s"] = log.completed & ~(log.ttft_s > slo.ttft_s)

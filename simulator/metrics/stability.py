@@ -4,9 +4,9 @@ from typing import Any
 
 import numpy as np
 
+from simulator.arrays import Floats
 from simulator.metrics._log import RequestLog
 from simulator.metrics._options import Slo, UserModel
-from simulator.metrics._segments import Floats
 from simulator.replica.request import RequestState
 
 _BLOCKS = 10

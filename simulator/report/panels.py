@@ -4,10 +4,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from simulator.arrays import Floats, Ints
 from simulator.metrics._log import RequestLog
 from simulator.metrics._options import UserModel
 from simulator.metrics._reader import clock_start_s, stalls
-from simulator.metrics._segments import Floats, Ints
 from simulator.report.style import BLUE, GREEN, GREY, ORANGE, RED
 
 if TYPE_CHECKING:

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from simulator.arrays import Floats, Ints
 from simulator.metrics._log import RequestLog
 from simulator.metrics._options import UserModel
 from simulator.metrics._reader import Stalls, penalty, stalls
-from simulator.metrics._segments import Floats, Ints
 from simulator.report.panels import say
 from simulator.report.style import BLUE, GREEN, GREY, ORANGE, RED
 from simulator.results.billing import mean_over_bins

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from simulator.arrays import Ints
 from simulator.metrics._log import RequestLog
 from simulator.metrics._options import UserModel
 from simulator.metrics._reader import idle_latency_s
-from simulator.metrics._segments import Ints
 from simulator.report.panels import draw_delivery, draw_latencies
 from simulator.report.panels_over_time import draw_goodput, draw_load, draw_replicas
 from simulator.results.result import Result

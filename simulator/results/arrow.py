@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from simulator.arrays import Columns
 from simulator.replica.request import RequestState
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-Columns = dict[str, NDArray[Any]]
 
 STATES = [state.name.lower() for state in RequestState]
 ROW_GROUP = 1 << 20  # tokens of whole requests that are written together, at least

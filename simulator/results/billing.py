@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from simulator.arrays import Columns, Floats
 from simulator.metrics import Measure
 
 MEASURES = (
@@ -27,9 +27,6 @@ MEASURES = (
         shown=("compare",),
     ),
 )  # fmt: skip
-
-Columns = Mapping[str, NDArray[Any]]
-Floats = NDArray[np.float64]
 
 
 def bill(

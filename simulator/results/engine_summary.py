@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from simulator.arrays import Columns
 from simulator.metrics import Measure, RequestLog
 from simulator.results.billing import service_s
 from simulator.results.step_totals import StepTotals
@@ -29,8 +29,8 @@ def engine_summary(
     totals: StepTotals,
     log: RequestLog,
     manifest: Mapping[str, Any],
-    transfers: Mapping[str, NDArray[Any]] | None,
-    scaling: Mapping[str, NDArray[Any]] | None,
+    transfers: Columns | None,
+    scaling: Columns | None,
 ) -> dict[str, Any]:
     """Return plain numbers, ready for JSON."""
     busy_s = totals.busy_s
@@ -51,7 +51,7 @@ def engine_summary(
     }
 
 
-def _moves(transfers: Mapping[str, NDArray[Any]] | None) -> dict[str, Any]:
+def _moves(transfers: Columns | None) -> dict[str, Any]:
     """How many KV caches went from replica to replica, and how long they took; nothing where none did."""
     found: dict[str, Any] = {}
     for kind in ("hand_off", "migration") if transfers is not None else ():

@@ -3,14 +3,11 @@
 from collections.abc import Mapping
 from typing import Any
 
-from numpy.typing import NDArray
-
+from simulator.arrays import Columns
 from simulator.metrics import RequestLog, UserModel
 from simulator.metrics._pool import Pool, described
 from simulator.metrics._reduce import Kept, reduce
 from simulator.metrics._summary import marked
-
-Columns = dict[str, NDArray[Any]]
 
 
 def per_request(log: RequestLog, user: UserModel) -> Columns:

@@ -6,8 +6,8 @@ One function a kind of row; each returns columns, in the order of recording.
 from collections.abc import Iterable
 
 import numpy as np
-from numpy.typing import NDArray
 
+from simulator.arrays import Floats, Ints
 from simulator.replica.records import (
     PREEMPTION_COLUMNS,
     RUN_COLUMNS,
@@ -15,9 +15,6 @@ from simulator.replica.records import (
     Records,
 )
 from simulator.replica.request import RequestState
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 
 
 def steps_ended(records: Records) -> int:

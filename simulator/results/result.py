@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from simulator.arrays import Columns, Floats, Ints
 from simulator.errors import InputError
 from simulator.metrics import RequestLog, Slo, UserModel, summarise
 from simulator.metrics._streamed import StreamedLog
@@ -38,9 +38,6 @@ from simulator.results.writing import write_folder
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-Columns = dict[str, NDArray[Any]]
-Floats = NDArray[np.float64]
 
 
 class Result:
@@ -274,7 +271,7 @@ class Result:
         }
 
     @property
-    def usable_blocks(self) -> NDArray[np.int64]:
+    def usable_blocks(self) -> Ints:
         """KV blocks that requests can use, of each replica."""
         pools = self.manifest["pools"]
         places = [each.get("places", each["replicas"]) for each in pools]

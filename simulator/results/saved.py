@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from simulator.arrays import Columns, Floats
 from simulator.errors import InputError
-from simulator.metrics._segments import Floats, cut
+from simulator.metrics._segments import cut
 from simulator.results.step_totals import StepTotals
 from simulator.results.tables import TRANSFER_COLUMNS
 from simulator.results.trace_level import kept_tables
@@ -19,7 +20,6 @@ from simulator.results.trace_level import kept_tables
 if TYPE_CHECKING:
     import pyarrow as pa
 
-Columns = dict[str, NDArray[Any]]
 
 OPTIONAL = ("transfers", "scaling")  # tables that are only there where something is in them
 

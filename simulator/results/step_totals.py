@@ -1,14 +1,12 @@
 """What is left of the engine's steps in a summary and a picture, added up replica by replica."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
-Columns = Mapping[str, NDArray[Any]]
+from simulator.arrays import Columns, Floats, Ints
 
 _BINS = 80  # of time, in a picture
 _NEARLY_FULL = 0.95  # share of a replica's KV blocks
@@ -44,7 +42,7 @@ class StepTotals:
 
 
 def add_up(
-    steps_by_replica: Iterable[tuple[int, Columns]], usable_blocks: NDArray[np.int64], edges_s: Floats | None
+    steps_by_replica: Iterable[tuple[int, Columns]], usable_blocks: Ints, edges_s: Floats | None
 ) -> StepTotals:
     """Return the totals of the steps of each replica; ``usable_blocks`` are those of each replica.
 

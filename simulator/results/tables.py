@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from simulator.arrays import Columns, Floats, Ints
 from simulator.replica.records import STEP_COLUMNS, Records
 from simulator.replica.request import RequestState
 from simulator.results.recorded import (
@@ -26,9 +27,6 @@ from simulator.results.recorded import (
 )
 from simulator.results.tokens import Tokens, joined
 
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
-Columns = dict[str, NDArray[Any]]
 Endings = tuple[Ints, Ints, Floats]  # request, state and time of requests that ended
 
 _STEP_TIMES = ("start_s", "end_s")

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from simulator.arrays import Columns, Floats, Ints
 from simulator.errors import InputError
 from simulator.metrics._segments import cut
 from simulator.metrics._streamed import TokenParts
@@ -20,10 +21,6 @@ from simulator.replica.records import Records
 from simulator.replica.request import RequestState
 from simulator.results.delivery import Delivery
 from simulator.results.recorded import ended_rows, prompt_end_rows, span_rows, steps_ended
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
-Columns = dict[str, NDArray[Any]]
 
 KEPT_TOKENS = 10_000_000  # up to so many, their delivery times are kept, and what is over all tokens is exact
 

@@ -8,11 +8,10 @@ here and there (``load.py``).
 from collections.abc import Callable
 
 import numpy as np
-from numpy.typing import NDArray
 
+from simulator.arrays import Floats
 from simulator.errors import InputError
 
-Floats = NDArray[np.float64]
 UnitGaps = Callable[[int], Floats]  # n gaps with mean 1
 
 # 500 MB of columns, and many times that in a run's records: more is a slip of the keyboard.

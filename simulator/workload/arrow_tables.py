@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from simulator.arrays import Floats, Ints
 from simulator.errors import InputError
-from simulator.workload.containers import Batch, Floats, Ints, Label, Wanted, recoded
+from simulator.workload.containers import Batch, Label, Wanted, recoded
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -5,8 +5,8 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
+from simulator.arrays import Floats, Ints
 from simulator.errors import InputError
 from simulator.rng import stream
 from simulator.workload import extras, library, load_keys, predictors, reader, sessions
@@ -17,9 +17,6 @@ from simulator.workload.columns import Columns
 from simulator.workload.cut import Cut
 from simulator.workload.spec import WorkloadSpec
 from simulator.workload.workload import Workload
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 
 
 def build(spec: WorkloadSpec, seed: int, base_dir: Path | None = None) -> Workload:

@@ -7,12 +7,11 @@ from typing import Any, Self, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from simulator.arrays import Flags, Floats, Ints
 from simulator.workload import segments
 from simulator.workload.segments import Segments
 
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]  # or int32, where that holds them: see ``compact``
-Rows = slice | NDArray[np.bool_] | NDArray[np.int64]
+Rows = slice | Flags | Ints
 
 _INT32 = np.iinfo(np.int32)
 

@@ -13,12 +13,9 @@ from pathlib import Path
 from typing import BinaryIO, ClassVar, cast
 
 import numpy as np
-from numpy.typing import NDArray
 
+from simulator.arrays import Floats, Ints
 from simulator.errors import InputError
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 
 BATCH_ROWS = 65_536  # held at a time, beside what is kept of them
 

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from simulator.arrays import Floats
 from simulator.errors import InputError
 from simulator.workload import arrow_tables
-from simulator.workload.containers import Batch, Floats, TextFile, Wanted, coded, recoded
+from simulator.workload.containers import Batch, TextFile, Wanted, coded, recoded
 
 if TYPE_CHECKING:
     import pyarrow as pa

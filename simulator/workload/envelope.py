@@ -9,12 +9,9 @@ homogeneous process into one with that rate (for Poisson arrivals: Çinlar, "Int
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from simulator.arrays import Floats
 from simulator.errors import InputError
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 
 _AT_A_TIME = 2**20  # arrivals, as each takes ten times its room while its time is found
 MOST_PIECES = 2_000_000  # some 200 MB while they are made

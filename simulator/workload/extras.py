@@ -7,9 +7,10 @@ from dataclasses import replace
 
 import numpy as np
 
+from simulator.arrays import Ints
 from simulator.errors import InputError
 from simulator.rng import stream
-from simulator.workload.columns import Columns, Ints
+from simulator.workload.columns import Columns
 from simulator.workload.spec import WorkloadSpec
 
 

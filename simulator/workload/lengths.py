@@ -1,12 +1,9 @@
 """How long requests are: pairs of prompt and output tokens, fixed, from quantiles, or from a sample."""
 
 import numpy as np
-from numpy.typing import NDArray
 
+from simulator.arrays import Ints
 from simulator.workload.library import QuantileTable
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 
 _AT_A_TIME = 2**20  # draws, which take more room than what becomes of them
 

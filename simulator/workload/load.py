@@ -5,11 +5,12 @@ from pathlib import Path
 
 import numpy as np
 
+from simulator.arrays import Floats
 from simulator.errors import InputError
 from simulator.rng import stream
 from simulator.workload import arrivals, load_table
 from simulator.workload.arrivals import UnitGaps
-from simulator.workload.envelope import Envelope, Floats, Shape, product, repetitions, steps
+from simulator.workload.envelope import Envelope, Shape, product, repetitions, steps
 from simulator.workload.load_keys import DAY_S, first_given
 from simulator.workload.spec import WorkloadSpec
 from simulator.workload.workload import LATEST_S

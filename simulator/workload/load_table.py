@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
+from simulator.arrays import Floats
 from simulator.errors import InputError
 from simulator.workload import library, reader
-from simulator.workload.columns import Floats
 from simulator.workload.containers import Wanted
 from simulator.workload.parquet_file import ParquetFile
 from simulator.workload.workload import LARGEST_FACTOR, LATEST_S, refuse_unless

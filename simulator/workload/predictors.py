@@ -1,12 +1,10 @@
 """What a predictor says of each request's output before it runs, for policies that order by length."""
 
 import numpy as np
-from numpy.typing import NDArray
 
+from simulator.arrays import Ints
 from simulator.rng import stream
 from simulator.workload.spec import WorkloadSpec
-
-Ints = NDArray[np.int64]
 
 
 def predict(spec: WorkloadSpec, seed: int, output_tokens: Ints, max_tokens: int) -> Ints | None:

@@ -8,8 +8,8 @@ from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
+from simulator.arrays import Ints
 from simulator.errors import InputError
 from simulator.workload import request_columns, session_columns, sessions
 from simulator.workload.columns import Columns, Parts, compact
@@ -24,9 +24,6 @@ from simulator.workload.parquet_file import ParquetFile
 from simulator.workload.parsed_file import ParsedFile
 from simulator.workload.spec import WorkloadSpec
 from simulator.workload.workload import check_arrivals, whole_numbers
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 
 
 class _LateColumnError(Exception):

@@ -4,8 +4,9 @@ from collections.abc import Callable
 
 import numpy as np
 
+from simulator.arrays import Floats, Ints
 from simulator.errors import InputError
-from simulator.workload.columns import Columns, Floats, Ints, Pieces, compact
+from simulator.workload.columns import Columns, Pieces, compact
 from simulator.workload.containers import Batch, Container, Wanted
 from simulator.workload.formats import TraceFormat
 from simulator.workload.labels import Labels

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from simulator.arrays import Floats, Ints
 from simulator.errors import InputError
-from simulator.workload.containers import Batch, Floats, Ints, Label, TextFile, Wanted, coded
+from simulator.workload.containers import Batch, Label, TextFile, Wanted, coded
 
 _BATCH_ROWS = 16_384  # rows take some ten times the room of columns
 _LARGEST = 2**63

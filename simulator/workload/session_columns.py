@@ -3,10 +3,10 @@
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
+from simulator.arrays import Flags, Floats, Ints
 from simulator.errors import InputError
-from simulator.workload.columns import Columns, Floats, Ints, Parts, Pieces, compact
+from simulator.workload.columns import Columns, Parts, Pieces, compact
 from simulator.workload.containers import Batch, Container, Wanted
 from simulator.workload.formats import TraceFormat
 from simulator.workload.labels import Labels
@@ -112,7 +112,7 @@ def refuse_without_sessions(table: Container, fmt: TraceFormat) -> None:
 
 
 def _arrivals(
-    table: Container, fmt: TraceFormat, given: Floats, first: NDArray[np.bool_], think_s: Floats | None
+    table: Container, fmt: TraceFormat, given: Floats, first: Flags, think_s: Floats | None
 ) -> Floats:
     """Check and return arrival times; a later turn with a think time needs none."""
     follows = np.isnan(given) & ~first & (think_s == think_s if think_s is not None else False)
@@ -170,16 +170,14 @@ def _hash_runs(
     return Pieces(compact(streams.astype(np.int64)), compact(blocks * size), bounds)
 
 
-def _firsts(session: Ints) -> NDArray[np.bool_]:
+def _firsts(session: Ints) -> Flags:
     """Mark the first row of each session, and every row without one."""
     first = session < 0
     first[np.unique(session, return_index=True)[1]] = True
     return first
 
 
-def _think_s(
-    table: Container, fmt: TraceFormat, numbers: dict[str, Floats], first: NDArray[np.bool_]
-) -> Floats | None:
+def _think_s(table: Container, fmt: TraceFormat, numbers: dict[str, Floats], first: Flags) -> Floats | None:
     if fmt.think_s not in numbers:
         return None
     name = str(fmt.think_s)

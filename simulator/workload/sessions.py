@@ -7,16 +7,14 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
+from simulator.arrays import Flags, Floats, Ints
 from simulator.errors import InputError
 from simulator.rng import stream
 from simulator.workload.arrivals import MOST_REQUESTS, UnitGaps
 from simulator.workload.columns import Columns
 from simulator.workload.spec import WorkloadSpec
 
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 Starts = Callable[[UnitGaps, int], Floats]  # times of the first n arrivals
 Lengths = Callable[[int], tuple[Ints, Ints]]  # prompt and output tokens of n requests
 
@@ -57,7 +55,7 @@ def draw(spec: WorkloadSpec, turns: Ints, start_s: Floats, lengths: Lengths) -> 
     return Columns(arrival_s, prompt, output, session=session, new_tokens=new)
 
 
-def cut(columns: Columns, fits: NDArray[np.bool_]) -> NDArray[np.bool_]:
+def cut(columns: Columns, fits: Flags) -> Flags:
     """Mark the requests that stay if a session ends with its first one that does not fit."""
     if columns.session is None:
         return fits

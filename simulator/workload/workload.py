@@ -7,10 +7,9 @@ from typing import Any, TypeVar, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from simulator.arrays import Flags, Floats, Ints
 from simulator.errors import InputError
 
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]  # or int32, where a column was given as that
 Column = TypeVar("Column", bound=NDArray[Any])
 
 LATEST_S = 1e10  # 300 years, any clock's epoch included; beyond it float seconds lose the microseconds
@@ -177,7 +176,7 @@ def check_patience(column: str, seconds: Floats, where: Callable[[int], str]) ->
 
 
 def refuse_unless(
-    good: NDArray[np.bool_], values: Floats, column: str, expected: str, where: Callable[[int], str]
+    good: Flags, values: Floats, column: str, expected: str, where: Callable[[int], str]
 ) -> None:
     """Raise ``InputError`` for the first value that is not ``good``."""
     if not good.all():

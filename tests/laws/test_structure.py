@@ -29,6 +29,7 @@ LONGER = {  # up to 350 for now
 # The rooms, lowest first: a room may import itself and those before it. A room is a folder, or a single file.
 ROOMS = (
     "simulator.errors",
+    "simulator.arrays",
     "simulator.rng",
     "simulator.stats",
     "simulator.clock",

@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from simulator.arrays import Floats
 from simulator.errors import InputError
 from simulator.metrics import RequestLog
-from simulator.metrics._segments import Floats
 from simulator.results.result import Result
 from simulator.results.trace_level import kept_tables
 

@@ -14,7 +14,7 @@ from hardware_profiles import AnalyticCost, Gpu, HardwareCost, TabulatedCost
 from hardware_profiles.fit_timings import chosen
 from hardware_profiles.gpu import EngineOverheads
 from hardware_profiles.least_squares import Parameter, Solution, solve
-from hardware_profiles.tables import Floats
+from simulator.arrays import Floats
 from simulator.errors import InputError, StallError
 from simulator.replica.limits import Limits
 from simulator.scenario.resolve import equip, make_policy

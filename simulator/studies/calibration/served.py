@@ -11,16 +11,15 @@ from numpy.typing import NDArray
 
 from hardware_profiles import HardwareCost
 from policies.routing.round_robin import RoundRobin
+from simulator.arrays import Columns, Floats
 from simulator.cluster.deployment import colocated
 from simulator.cluster.simulate import assemble, play
 from simulator.errors import StallError
 from simulator.policy import Scheduler
 from simulator.replica.limits import Limits
 from simulator.results.recorded import ended_rows, prompt_end_rows
-from simulator.results.tables import Columns, Life, step_table
+from simulator.results.tables import Life, step_table
 from simulator.workload.workload import Workload
-
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)

@@ -21,9 +21,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from hardware_profiles import HardwareCost
+from simulator.arrays import Floats
 from simulator.errors import InputError
 from simulator.replica.cost import StepShape
 from simulator.scenario.resolve import Server, servers
@@ -36,8 +36,6 @@ from simulator.studies.plan.traffic import Requests
 TRUST = 0.9  # share of a bound on time that is relied on
 _WINDOWS = (1, 2, 4, 8, 16, 32)  # the arrivals' span over so much, each window half over the next
 _ROUND = 32  # prompts are rounded down to as many tokens: fewer steps to price
-
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)

@@ -5,16 +5,14 @@ import re
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from simulator.arrays import Flags, Floats
 from simulator.metrics._options import UserModel
 from simulator.metrics._reader import penalty
 from simulator.scenario.scenario import Scenario
 from simulator.studies.plan.goals import ATTAINMENT, PER_REQUESTED, PER_SECOND, Goal
 
 _LATE_S = (0.5, 1.0, 2.0, 5.0, 10.0, 20.0)  # idle latencies at which smooth goodput is turned into a demand
-
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -24,7 +22,7 @@ class Demand:
     needed: int
     deadline_s: Floats  # after arrival, f64[n]
     decodes: bool  # to the last token; else: to the first
-    alone_in_time: NDArray[np.bool_]  # whether each would be on an idle replica, bool[n]
+    alone_in_time: Flags  # whether each would be on an idle replica, bool[n]
 
 
 def demands(

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from simulator.arrays import Flags, Floats
 from simulator.errors import InputError
 from simulator.metrics._log import RequestLog
 from simulator.metrics._options import Slo, UserModel
@@ -28,9 +28,6 @@ PER_REQUESTED = "smooth_goodput.per_requested_token"
 PER_SECOND = "smooth_goodput.smooth_goodput_tokens_per_s"
 ATTAINMENT = "token_slo.attainment"
 TTFT_P99 = "latency.ttft_s.p99"
-
-Floats = NDArray[np.float64]
-Flags = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,8 @@
 """The traffic that a plan is made for: its sums for the bounds, its parts and variations for the simulations."""
 
 import numpy as np
-from numpy.typing import NDArray
 
 from simulator.workload import Workload
-
-Floats = NDArray[np.float64]
 
 
 class Requests:
