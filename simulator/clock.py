@@ -37,6 +37,15 @@ class TakesTurns(Protocol):
         """Do what is due now; ``time_s`` is what it had asked for, perhaps before it asked for another time."""
 
 
+class _Due(Event):
+    """An event that has been triggered, to be put on the queue."""
+
+    def __init__(self, env: simpy.Environment) -> None:
+        super().__init__(env)
+        self._ok = True
+        self._value = None
+
+
 class Clock(simpy.Environment):
     """A SimPy environment in seconds with exact absolute times."""
 
@@ -115,9 +124,7 @@ class Clock(simpy.Environment):
         self._takers[index].take_turn(time_s)
 
     def _schedule_at(self, time_s: float, priority: EventPriority) -> Event:
-        event = Event(self)
-        event._ok = True
-        event._value = None
+        event = _Due(self)
         # SimPy can only schedule relative delays; an exact time has to go on its queue directly.
         heappush(self._queue, (time_s, priority, next(self._eid), event))
         return event

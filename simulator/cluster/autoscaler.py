@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simulator.clock import Clock
-from simulator.cluster.courier import Courier
 from simulator.cluster.deployment import Deployment, Scaling
 from simulator.cluster.hand_off import HandOffs
+from simulator.cluster.kv_transfers import KvTransfers
 from simulator.cluster.migrations import Migrations
 from simulator.cluster.policy import PoolView
 from simulator.cluster.ticker import Ticker
@@ -176,7 +176,7 @@ class Autoscalers:
         replicas: Sequence[Replica],
         traffic: Traffic,
         ticker: Ticker,
-        courier: Courier | None,
+        kv_transfers: KvTransfers | None,
         hand_offs: HandOffs | None,
         migrations: Migrations | None,
         stranded: Callable[[], Collection[Job]],
@@ -190,7 +190,7 @@ class Autoscalers:
             return () if hand_offs is None else [job for job, _ in hand_offs.stranded]
 
         def in_transit(replica: Replica) -> bool:
-            return courier is not None and bool(courier.touching(replica))
+            return kv_transfers is not None and bool(kv_transfers.touching(replica))
 
         def anything_to_do() -> bool:
             """Whether requests are served, wait for a replica, or come at a time that is known."""

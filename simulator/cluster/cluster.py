@@ -8,13 +8,14 @@ from itertools import islice
 from simulator.clock import Clock
 from simulator.cluster.autoscaler import Autoscalers
 from simulator.cluster.choice import Choice
-from simulator.cluster.courier import Courier
 from simulator.cluster.departures import Departures
 from simulator.cluster.deployment import Deployment
 from simulator.cluster.faults import FaultInjector, SlowableCost
-from simulator.cluster.fleet import FEW, Fleet
+from simulator.cluster.fleet import FEW
+from simulator.cluster.fleets import Fleets
 from simulator.cluster.hand_off import HandOffs
 from simulator.cluster.intake import Intake
+from simulator.cluster.kv_transfers import KvTransfers
 from simulator.cluster.migrations import Migrations
 from simulator.cluster.recovery import Recovery
 from simulator.cluster.ticker import Ticker
@@ -50,7 +51,7 @@ class Cluster:
         self.deployment = deployment
         self.frontend_s = deployment.frontend_s
         self.refused: list[tuple[int, RequestState, float]] = []  # requests that no replica served
-        self.courier: Courier | None = None
+        self.kv_transfers: KvTransfers | None = None
         self.hand_offs: HandOffs | None = None
         self.migrations: Migrations | None = None
         self._choose = Choice(deployment.router, draws(deployment.seed, "routing"))
@@ -58,9 +59,17 @@ class Cluster:
         self._stranded: list[Job] = []  # no replica is up that takes requests
         self._ticker = Ticker(clock, self._going_on)
         self.traffic = Traffic(clock, workload, self._deliver)
+        if deployment.disaggregated or deployment.migrating:
+            self.kv_transfers = KvTransfers(self.clock, deployment.link, deployment.replicas)
+        if deployment.disaggregated:
+            rule = deployment.hand_off
+            assert rule is not None
+            assert self.kv_transfers is not None
+            choose = Choice(rule.router, draws(deployment.seed, "hand_off"))
+            self.hand_offs = HandOffs(rule, self.kv_transfers, lambda: self.fleets.decoders, choose)
         self.replicas = self._build(engine)
         self._intake = Intake(workload, deployment, self.replicas)
-        self._place_roles()
+        self.fleets = Fleets(self.replicas, deployment.disaggregated)
         self._connect()
         self.mine = range(len(self.replicas))  # those that are simulated; other processes may have the others
         self.closed = False  # whether records are settled
@@ -119,24 +128,20 @@ class Cluster:
 
     # Who depends on whom
 
-    def _place_roles(self) -> None:
-        """Keep the lists of who takes requests and who takes hand-offs up to date."""
-        up = [each for each in self.replicas if each.state is ReplicaState.SERVING]
-        self._entrances = Fleet(each for each in up if each.role != "decode")
-        self._decoders = Fleet(each for each in up if each.role == "decode")
-
     def _build(self, engine: Callable[..., Engine]) -> list[Replica]:
         """Make the replicas, and say what others hear of them."""
-        deployment, hand_off = self.deployment, self.deployment.hand_off
+        deployment, hand_offs = self.deployment, self.hand_offs
         self._leaving = deployment.abandonment is not None or self.workload.leave_s is not None
         watched = self.traffic.closed or self._leaving
         effects = Effects(
             ended=self._ended if watched else None,
-            prompt_done=self._prompt_done if deployment.disaggregated else None,
-            last_chunk=self._last_chunk if hand_off is not None and hand_off.layers else None,
-            idle=self._idle if any(pool.scaling is not None for pool in deployment.pools) else None,
-            load_fell=self._load_fell if deployment.replicas > FEW else None,
-            every_step=(self.traffic.closed and deployment.replicas > 1) or self._switching,
+            prompt_done=None if hand_offs is None else hand_offs.offer,
+            last_chunk=hand_offs.look_ahead if hand_offs is not None and hand_offs.rule.layers else None,
+            idle=(lambda *idle: self.autoscalers.idle(*idle))
+            if any(pool.scaling is not None for pool in deployment.pools)
+            else None,
+            load_fell=(lambda replica: self.fleets.load_fell(replica)) if deployment.replicas > FEW else None,
+            every_step=(self.traffic.closed and deployment.replicas > 1) or deployment.switching,
             alone=self.open_loop,
         )
         replicas: list[Replica] = []
@@ -155,72 +160,53 @@ class Cluster:
                 replicas.append(replica)
         return replicas
 
-    @property
-    def _switching(self) -> bool:
-        """Whether replicas may change their roles."""
-        return self.deployment.roles is not None and self.deployment.roles.interval_s < math.inf
-
     def _connect(self) -> None:
         """Set up what connects replicas."""
         deployment, seed = self.deployment, self.deployment.seed
         migration = deployment.migration
-        if deployment.disaggregated or deployment.migrating:
-            self.courier = Courier(self.clock, deployment.link, len(self.replicas))
-        if deployment.disaggregated:
-            rule = deployment.hand_off
-            assert rule is not None
-            assert self.courier is not None
-            choose = Choice(rule.router, draws(seed, "hand_off"))
-            self.hand_offs = HandOffs(rule, self.courier, lambda: self._decoders, choose)
-        self._departures = Departures(self.clock, deployment.abandonment, self._leave)
+        self._departures = Departures(
+            self.clock,
+            deployment.abandonment,
+            self._stranded,
+            self._refuse,
+            self.kv_transfers,
+            self.hand_offs,
+        )
         self._recovery = Recovery(
-            deployment.faults.retries, self.courier, self.hand_offs,
-            place=self._place, refuse=self._refuse, leave=self._leave, call_off=self._call_off,
-        )  # fmt: skip
+            deployment.faults.retries,
+            self._departures,
+            self.kv_transfers,
+            self.hand_offs,
+            self._place,
+            self._refuse,
+        )
         if deployment.migrating:
             assert migration is not None
-            assert self.courier is not None
-            migrations = self.migrations = Migrations(migration, self.courier, self._movable)
+            assert self.kv_transfers is not None
+            migrations = self.migrations = Migrations(
+                migration, self.kv_transfers, lambda: self.fleets.movable
+            )
             self._ticker.every(migration.interval_s, lambda: migrations.look(self.clock.now))
-        if self._switching:
-            assert deployment.roles is not None
-            self._ticker.every(deployment.roles.interval_s, self._switch_roles)
+        if deployment.switching:
+            roles = deployment.roles
+            assert roles is not None
+            self._ticker.every(roles.interval_s, lambda: self.fleets.switch(roles, self.clock.now))
         if deployment.faults.any:
             FaultInjector(
-                deployment.faults, self.clock, self.replicas, self.courier, draws(seed, "faults"),
+                deployment.faults, self.clock, self.replicas, self.kv_transfers, draws(seed, "faults"),
                 self._crash, self._reopen, self.over,
             )  # fmt: skip
         self.autoscalers = Autoscalers(
-            deployment, self.replicas, self.traffic, self._ticker, self.courier, self.hand_offs, self.migrations,
+            deployment, self.replicas, self.traffic, self._ticker, self.kv_transfers, self.hand_offs, self.migrations,
             lambda: self._stranded, self._reopen, self._going_on, self.requests_done,
         )  # fmt: skip
 
     def _going_on(self) -> bool:
         """Whether any replica computes, or any KV cache is sent."""
-        flows = 0 if self.courier is None else self.courier.fabric.active_flows
+        flows = 0 if self.kv_transfers is None else self.kv_transfers.fabric.active_flows
         return not self.over() and (
             flows > 0 or any(each.state.up and not each.asleep for each in self.replicas)
         )
-
-    # What replicas tell
-
-    def _prompt_done(self, job: Job, replica: Replica) -> None:
-        assert self.hand_offs is not None
-        self.hand_offs.offer(job, replica)
-
-    def _last_chunk(self, replica: Replica, jobs: Sequence[Job], start_s: float, end_s: float) -> None:
-        assert self.hand_offs is not None
-        self.hand_offs.look_ahead(replica, jobs, start_s, end_s)
-
-    def _idle(self, replica: Replica, now_s: float) -> None:
-        self.autoscalers.idle(replica, now_s)
-
-    def _load_fell(self, replica: Replica) -> None:
-        (self._decoders if replica.role == "decode" else self._entrances).load_fell(replica)
-
-    def _movable(self) -> Sequence[Replica]:
-        """Replicas between which requests may migrate."""
-        return self._decoders if self.deployment.disaggregated else self._entrances
 
     # Arrivals
 
@@ -249,10 +235,10 @@ class Cluster:
         """Bring a job to a replica; False if it was not let in."""
         if self._ticker.resting:
             self._ticker.wake()
-        if not self._entrances:
+        if not self.fleets.entrances:
             self._stranded.append(job)
             return True
-        replica = self._choose(job, self._entrances)
+        replica = self._choose(job, self.fleets.entrances)
         admission = self.deployment.admission
         if newly and admission is not None:
             let_in = admission.admit(job, replica, self.clock.now, self._admission_draw)
@@ -292,54 +278,18 @@ class Cluster:
         if self.traffic.closed:
             self.traffic.answered(job.id, state, end_s + self.frontend_s)
 
-    def _leave(self, job: Job, state: RequestState) -> None:
-        """Take a job out, wherever it is."""
-        if job.state is JobState.UNPLACED:
-            self._stranded.remove(job)
-            self._refuse(job, state)
-            return
-        replica = job.replica
-        if replica is None:
-            return
-        self._call_off(job)
-        transfers = replica.engine.transfers
-        if job.state is JobState.SENDING:
-            transfers.end_in_transit(job, state, self.clock.now)
-            replica.wake()
-        else:
-            replica.leave(job, state)
-
-    def _call_off(self, job: Job) -> None:
-        """A job does not go where it was to go."""
-        if self.courier is not None:
-            self.courier.cancel(job)
-        if self.hand_offs is not None:
-            self.hand_offs.forget(job)
-
-    # Roles and faults
-
-    def _switch_roles(self) -> None:
-        roles = self.deployment.roles
-        assert roles is not None
-        if self._entrances and self._decoders:
-            replica = roles.switch(self._entrances, self._decoders, self.clock.now)
-            if replica is None:
-                return
-            index = next(each.index for each in self.replicas if each is replica)
-            side = self._entrances if self.replicas[index].role == "prefill" else self._decoders
-            if len(side) > 1:
-                self.replicas[index].take_role("decode" if side is self._entrances else "prefill")
-                self._place_roles()
+    # Faults
 
     def _crash(self, replica: Replica) -> None:
         replica.move(replica.state.crashed())
-        self._place_roles()
+        self.fleets.update()
         self._recovery.crash(replica)
 
     def _reopen(self) -> None:
         """Others take requests than before: find places for those that had none."""
-        self._place_roles()
-        stranded, self._stranded = self._stranded, []
+        self.fleets.update()
+        stranded = self._stranded.copy()
+        self._stranded.clear()
         for job in stranded:
             self._place(job)
         if self.hand_offs is not None:

@@ -4,6 +4,8 @@ import math
 from collections.abc import Callable
 
 from simulator.clock import Clock
+from simulator.cluster.hand_off import HandOffs
+from simulator.cluster.kv_transfers import KvTransfers
 from simulator.cluster.policy import Abandonment
 from simulator.replica.job import Job, JobState
 from simulator.replica.request import RequestState
@@ -16,12 +18,18 @@ class Departures:
         self,
         clock: Clock,
         policy: Abandonment | None,
-        leave: Callable[[Job, RequestState], None],
+        stranded: list[Job],
+        refuse: Callable[[Job, RequestState], None],
+        kv_transfers: KvTransfers | None,
+        hand_offs: HandOffs | None,
     ) -> None:
-        """``leave`` takes a request out, wherever it is."""
+        """``stranded`` are the jobs that no replica has; ``refuse`` ends one of them."""
         self.clock = clock
         self.policy = policy
-        self._leave = leave
+        self.stranded = stranded
+        self.refuse = refuse
+        self.kv_transfers = kv_transfers
+        self.hand_offs = hand_offs
 
     def watch(self, job: Job) -> None:
         """A request has arrived: have it leave when its client gives up or the system would drop it."""
@@ -35,7 +43,7 @@ class Departures:
 
     def _expect(self, job: Job, leave_s: float) -> None:
         def give_up(_: object) -> None:
-            self._leave(job, RequestState.ABANDONED_BY_USER)
+            self.leave(job, RequestState.ABANDONED_BY_USER)
 
         self.clock.at(leave_s).callbacks.append(give_up)
 
@@ -51,10 +59,34 @@ class Departures:
                 if delivered(job) > tokens:
                     self._look_later(policy, job)
                 else:
-                    self._leave(job, RequestState.ABANDONED_BY_SYSTEM)
+                    self.leave(job, RequestState.ABANDONED_BY_SYSTEM)
 
             # After the step that may end at this very instant
             self.clock.last_at(max(drop_s, self.clock.now)).callbacks.append(look)
+
+    def leave(self, job: Job, state: RequestState) -> None:
+        """Take a job out, wherever it is."""
+        if job.state is JobState.UNPLACED:
+            self.stranded.remove(job)
+            self.refuse(job, state)
+            return
+        replica = job.replica
+        if replica is None:
+            return
+        self.call_off(job)
+        transfers = replica.engine.transfers
+        if job.state is JobState.SENDING:
+            transfers.end_in_transit(job, state, self.clock.now)
+            replica.wake()
+        else:
+            replica.leave(job, state)
+
+    def call_off(self, job: Job) -> None:
+        """A job does not go where it was to go."""
+        if self.kv_transfers is not None:
+            self.kv_transfers.cancel(job)
+        if self.hand_offs is not None:
+            self.hand_offs.forget(job)
 
 
 def delivered(job: Job) -> int:

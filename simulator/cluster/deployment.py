@@ -123,7 +123,17 @@ class Deployment:
     @property
     def changing(self) -> bool:
         """Whether replicas may come and go."""
-        return self.faults.any or any(pool.scaling is not None for pool in self.pools)
+        return self.faults.any or self.scaled
+
+    @property
+    def scaled(self) -> bool:
+        """Whether any pool is scaled."""
+        return any(pool.scaling is not None for pool in self.pools)
+
+    @property
+    def switching(self) -> bool:
+        """Whether replicas may change their roles."""
+        return self.roles is not None and self.roles.interval_s < math.inf
 
     @property
     def replicas(self) -> int:

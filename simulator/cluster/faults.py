@@ -11,7 +11,7 @@ from simulator.replica.state import ReplicaState
 
 if TYPE_CHECKING:
     from simulator.clock import Clock
-    from simulator.cluster.courier import Courier
+    from simulator.cluster.kv_transfers import KvTransfers
 
 
 class SlowableCost:
@@ -34,7 +34,7 @@ class FaultInjector:
         faults: Faults,
         clock: "Clock",
         replicas: Sequence[Replica],
-        courier: "Courier | None",
+        kv_transfers: "KvTransfers | None",
         draw: random.Random,
         crash: Callable[[Replica], None],
         reopen: Callable[[], None],
@@ -44,7 +44,7 @@ class FaultInjector:
         self.faults = faults
         self.clock = clock
         self.replicas = replicas
-        self.courier = courier
+        self.kv_transfers = kv_transfers
         self.draw = draw
         self.crash, self.reopen, self.over = crash, reopen, over
         # A replica may be hit again while it is hit: it comes back when the last of the faults is over.
@@ -103,5 +103,5 @@ class FaultInjector:
         cost = self.replicas[index].cost
         assert isinstance(cost, SlowableCost)
         cost.factor = max(self._slowed[index], default=1.0)
-        if self.courier is not None:
-            self.courier.fabric.set_bandwidth(index, 1 / max(self._thin[index], default=1.0))
+        if self.kv_transfers is not None:
+            self.kv_transfers.fabric.set_bandwidth(index, 1 / max(self._thin[index], default=1.0))

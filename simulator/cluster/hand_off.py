@@ -2,8 +2,8 @@
 
 from collections.abc import Callable, Sequence
 
-from simulator.cluster.courier import Courier, Transfer
 from simulator.cluster.deployment import HandOff
+from simulator.cluster.kv_transfers import KvTransfers, Transfer
 from simulator.replica.job import Job, JobState
 from simulator.replica.replica import Replica
 from simulator.replica.request import RequestState
@@ -20,13 +20,13 @@ class HandOffs:
     def __init__(
         self,
         rule: HandOff,
-        courier: Courier,
+        kv_transfers: KvTransfers,
         decoders: Callable[[], Sequence[Replica]],
         choose: Callable[[Job, Sequence[Replica]], Replica],
     ) -> None:
         """``decoders`` are the decode replicas that are up; ``choose`` applies the rule's router."""
         self.rule = rule
-        self.courier = courier
+        self.kv_transfers = kv_transfers
         self.decoders = decoders
         self.choose = choose
         self.stranded: list[tuple[Job, Replica]] = []  # no decode replica is up
@@ -37,9 +37,9 @@ class HandOffs:
         early = self._early.pop(job, None)
         if early is not None:
             if early.flow is None:
-                self.courier.send(early, job.known_tokens - 1, self.courier.arrive)
+                self.kv_transfers.send(early, job.known_tokens - 1, self.kv_transfers.arrive)
             else:
-                self.courier.extend(early, job.known_tokens - 1, self.courier.arrive)
+                self.kv_transfers.extend(early, job.known_tokens - 1, self.kv_transfers.arrive)
             return
         decoders = self.decoders()
         if not decoders:
@@ -47,13 +47,13 @@ class HandOffs:
             return
         destination = self.choose(job, decoders)
         if destination is source:  # it has changed its role
-            self.courier.stay(job, source)
+            self.kv_transfers.stay(job, source)
             return
         incoming = destination.engine.transfers
         if incoming.blocks_to_receive(job) > destination.total_blocks:
-            source.engine.transfers.end_in_transit(job, RequestState.FAILED, self.courier.clock.now)
+            source.engine.transfers.end_in_transit(job, RequestState.FAILED, self.kv_transfers.clock.now)
         elif not incoming.requests and incoming.reserve(job):
-            self._send(self.courier.begin("hand_off", job, source, destination))
+            self._send(self.kv_transfers.begin("hand_off", job, source, destination))
         elif self.rule.when_full == "recompute":
             source.engine.transfers.sent(job)
             job.lose_cache()
@@ -61,9 +61,9 @@ class HandOffs:
             job.move(JobState.UNPLACED)
             destination.submit(job)
         elif self.rule.when_full == "colocate":
-            self.courier.stay(job, source)
+            self.kv_transfers.stay(job, source)
         else:
-            self.courier.begin("hand_off", job, source, destination)
+            self.kv_transfers.begin("hand_off", job, source, destination)
             incoming.request(BlockRequest(job, self.rule.when_full == "evict", self._granted))
             destination.wake()
 
@@ -88,33 +88,35 @@ class HandOffs:
             incoming = destination.engine.transfers
             if destination is source or incoming.requests or not incoming.reserve(job):
                 continue  # it is offered again when its prompt is computed
-            transfer = self._early[job] = self.courier.begin("hand_off", job, source, destination)
+            transfer = self._early[job] = self.kv_transfers.begin("hand_off", job, source, destination)
             self._send_early(transfer, start_s, end_s)
 
     def _send_early(self, transfer: Transfer, start_s: float, end_s: float) -> None:
         layers, tokens = self.rule.layers, transfer.job.known_tokens - 1
-        clock, kv = self.courier.clock, self.courier.link.kv_bytes_per_token
+        clock, kv = self.kv_transfers.clock, self.kv_transfers.link.kv_bytes_per_token
         lasts_s = end_s - start_s
         first_layer_s = start_s + lasts_s / layers
-        if layers > 1 and lasts_s > 0 and self.courier.clock.now <= first_layer_s < end_s:
+        if layers > 1 and lasts_s > 0 and self.kv_transfers.clock.now <= first_layer_s < end_s:
 
             def begin(_: object) -> None:
                 if self._early.get(transfer.job) is transfer:
                     # All but the last layer, which is there when the step ends, as fast as they are computed
-                    self.courier.send(transfer, tokens * (layers - 1) / layers, None, tokens * kv / lasts_s)
+                    self.kv_transfers.send(
+                        transfer, tokens * (layers - 1) / layers, None, tokens * kv / lasts_s
+                    )
 
             clock.at(first_layer_s).callbacks.append(begin)
 
         def look(_: object) -> None:
             if self._early.get(transfer.job) is transfer:  # its prompt did not come to its end
-                self.courier.cancel(transfer.job)
+                self.kv_transfers.cancel(transfer.job)
                 del self._early[transfer.job]
 
         clock.last_at(end_s).callbacks.append(look)
 
     def _granted(self, job: Job) -> None:
-        transfer = self.courier.under_way[job]
+        transfer = self.kv_transfers.in_flight[job]
         self._send(transfer)
 
     def _send(self, transfer: Transfer) -> None:
-        self.courier.send(transfer, transfer.job.known_tokens - 1, self.courier.arrive)
+        self.kv_transfers.send(transfer, transfer.job.known_tokens - 1, self.kv_transfers.arrive)

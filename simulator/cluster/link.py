@@ -7,70 +7,12 @@ nothing happens in between.
 """
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass, field
 from types import EllipsisType
 
 from simpy.events import Event
 
 from simulator.clock import Clock
-
-Done = Callable[[], None]
-
-
-@dataclass(slots=True, eq=False)
-class Flow:
-    """One transfer from port to port; times in seconds, ``sent_bytes`` as of the fabric's last update.
-
-    ``finished_s`` stays None while the flow is under way, and for ever if it is cancelled.
-    """
-
-    source: int
-    destination: int
-    size_bytes: float
-    cap_bytes_per_s: float
-    started_s: float
-    _done: Done | None = field(repr=False)
-    _begins_s: float = field(repr=False)
-    sent_bytes: float = field(default=0.0, init=False)
-    bytes_per_s: float = field(default=0.0, init=False)
-    finished_s: float | None = field(default=None, init=False)
-    # When the last byte arrives at the present rate; infinite until a rate is known.
-    _due_s: float = field(default=math.inf, init=False, repr=False)
-    # Where the present rate began. Progress is measured from here and not added up change by change, so
-    # a flow that others leave alone gathers no rounding errors.
-    _since_s: float = field(default=0.0, init=False, repr=False)
-    _since_bytes: float = field(default=0.0, init=False, repr=False)
-
-    def _update(self, now_s: float) -> None:
-        """Count what was sent by ``now_s``."""
-        if self._due_s <= now_s:
-            self.sent_bytes = self.size_bytes
-            self.bytes_per_s = 0.0
-        elif self.bytes_per_s and now_s > self._since_s:
-            sent_bytes = self._since_bytes + self.bytes_per_s * (now_s - self._since_s)
-            self.sent_bytes = min(sent_bytes, self.size_bytes)
-
-    def _run(self, bytes_per_s: float, now_s: float) -> None:
-        """Go on at a rate from ``now_s``, up to which the flow is updated."""
-        if bytes_per_s != self.bytes_per_s:
-            self.bytes_per_s = bytes_per_s
-            self._since_s = now_s
-            self._since_bytes = self.sent_bytes
-            self._due_s = now_s + (self.size_bytes - self.sent_bytes) / bytes_per_s
-
-    def _restart(self, now_s: float) -> None:
-        """Forget the rate, after a change of size or cap."""
-        self.bytes_per_s = 0.0
-        self._due_s = math.inf if self.sent_bytes < self.size_bytes else max(now_s, self._begins_s)
-
-    def _wakes_s(self, now_s: float) -> float:
-        """When the flow next begins, ends or reaches its limit."""
-        if now_s < self._begins_s:
-            return self._begins_s
-        if self._due_s <= now_s and self._done is None:
-            return math.inf  # open and idle
-        return self._due_s
+from simulator.cluster.flow import Done, Flow
 
 
 class Fabric:
@@ -118,12 +60,12 @@ class Fabric:
         now_s = self._clock.now
         begins_s = now_s + self._latency_s
         flow = Flow(source, destination, size_bytes, cap_bytes_per_s, now_s, done, begins_s)
-        flow._restart(now_s)
+        flow.restart(now_s)
         self._flows.append(flow)
         if begins_s > now_s:  # until then it takes nothing from the others
             if len(self._flows) == 1 and done is not None:
-                flow._run(self._alone_bytes_per_s(flow), begins_s)  # if nobody comes in between
-                self._wake_at(flow._due_s)
+                flow.run(self._alone_bytes_per_s(flow), begins_s)  # if no other comes in between
+                self._wake_at(flow.due_s)
             else:
                 self._wake_at(min(begins_s, self._next_s))
         else:
@@ -151,13 +93,13 @@ class Fabric:
         flow.size_bytes = size_bytes
         flow.cap_bytes_per_s = cap_bytes_per_s
         if not isinstance(done, EllipsisType):
-            flow._done = done
-        flow._restart(self._clock.now)
+            flow.done = done
+        flow.restart(self._clock.now)
         self._share()
 
     def cancel(self, flow: Flow) -> None:
         """End a flow where it is: what is sent stays sent, and ``done`` is not called any more."""
-        flow._done = None  # also where it finished this instant and its turn has not come
+        flow.done = None  # also where it finished this instant and its turn has not come
         if flow in self._flows:
             self.update()
             self._close(flow)
@@ -176,7 +118,7 @@ class Fabric:
         """Count what every flow has sent by now."""
         now_s = self._clock.now
         for flow in self._flows:
-            flow._update(now_s)
+            flow.update(now_s)
 
     @property
     def active_flows(self) -> int:
@@ -221,23 +163,23 @@ class Fabric:
         now_s = self._clock.now
         running = []
         for flow in self._flows:
-            if flow._begins_s > now_s:
-                flow._restart(now_s)  # it may not be alone any more
-            elif now_s < flow._due_s:
+            if flow.begins_s > now_s:
+                flow.restart(now_s)  # it may not be alone any more
+            elif now_s < flow.due_s:
                 running.append(flow)
         if len(running) == 1:
-            running[0]._run(self._alone_bytes_per_s(running[0]), now_s)
+            running[0].run(self._alone_bytes_per_s(running[0]), now_s)
         elif running:
             self._fill(running, now_s)
         next_s = math.inf
         for flow in self._flows:
-            wakes_s = flow._wakes_s(now_s)
+            wakes_s = flow.wakes_s(now_s)
             if wakes_s < next_s:
                 next_s = wakes_s
         self._wake_at(next_s)
 
     def _alone_bytes_per_s(self, flow: Flow) -> float:
-        """Return the rate of a flow that shares its ports with nobody."""
+        """Return the rate of a flow that shares its ports with no other."""
         ports = self._bytes_per_s[flow.source], self._bytes_per_s[flow.destination]
         return min(flow.cap_bytes_per_s, *ports)
 
@@ -251,7 +193,7 @@ class Fabric:
                 self._next.callbacks.append(self._wake)
 
     def _fill(self, flows: list[Flow], now_s: float) -> None:
-        """Raise the rates of ``flows`` together; whoever meets a full port or its cap stays there."""
+        """Raise the rates of ``flows`` together; one that meets a full port or its cap stays there."""
         left_out = {flow.source: self._bytes_per_s[flow.source] for flow in flows}  # bytes/s
         left_in = {flow.destination: self._bytes_per_s[flow.destination] for flow in flows}
         users_out, users_in = dict.fromkeys(left_out, 0), dict.fromkeys(left_in, 0)
@@ -273,7 +215,7 @@ class Fabric:
                 if limit > lowest:
                     rising.append(flow)
                     continue
-                flow._run(lowest, now_s)
+                flow.run(lowest, now_s)
                 left_out[flow.source] -= lowest
                 left_in[flow.destination] -= lowest
                 users_out[flow.source] -= 1
@@ -287,14 +229,14 @@ class Fabric:
         self._next, self._next_s = None, math.inf
         self.update()
         now_s = self._clock.now
-        arrived = [flow for flow in self._flows if flow._due_s <= now_s and flow._done is not None]
+        arrived = [flow for flow in self._flows if flow.due_s <= now_s and flow.done is not None]
         for flow in arrived:
             flow.finished_s = now_s
             self._close(flow)
         self._share()
         for flow in arrived:
-            if flow._done is not None:
-                flow._done()
+            if flow.done is not None:
+                flow.done()
 
 
 def _check_flow(size_bytes: float, cap_bytes_per_s: float) -> None:

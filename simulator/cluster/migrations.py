@@ -6,7 +6,7 @@ Source of the mechanism: Sun et al., "Llumnix", OSDI 2024, section 4.2.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from simulator.cluster.courier import Courier, Transfer
+from simulator.cluster.kv_transfers import KvTransfers, Transfer
 from simulator.cluster.policy import Migration, Move
 from simulator.replica.job import Job
 from simulator.replica.replica import Replica
@@ -28,11 +28,11 @@ class Migrations:
     """Asks the policy for moves, and carries them out stage by stage."""
 
     def __init__(
-        self, policy: Migration, courier: Courier, replicas: Callable[[], Sequence[Replica]]
+        self, policy: Migration, kv_transfers: KvTransfers, replicas: Callable[[], Sequence[Replica]]
     ) -> None:
         """``replicas`` are those that are up and decode."""
         self.policy = policy
-        self.courier = courier
+        self.kv_transfers = kv_transfers
         self.replicas = replicas
         self._copies: dict[Job, Copy] = {}
 
@@ -52,7 +52,7 @@ class Migrations:
 
     def _begin(self, move: Move, replicas: Sequence[Replica]) -> None:
         job, source, destination = move.job, replicas[move.source], replicas[move.destination]
-        if source is destination or job in self.courier.under_way or not self._decodes(job, source):
+        if source is destination or job in self.kv_transfers.in_flight or not self._decodes(job, source):
             return
         if any(each is job for each, _ in source.engine.transfers.detaching):
             return
@@ -60,7 +60,7 @@ class Migrations:
         if incoming.requests or not incoming.reserve(job):
             return
         self._copies[job] = Copy(job.preemptions)
-        self._copy(self.courier.begin("migration", job, source, destination))
+        self._copy(self.kv_transfers.begin("migration", job, source, destination))
 
     def _copy(self, transfer: Transfer) -> None:
         """Copy what has been computed meanwhile; the request goes on decoding."""
@@ -71,7 +71,7 @@ class Migrations:
         missing = computed - copy.tokens
         copy.tokens = computed
         copy.stages += 1
-        self.courier.send(transfer, missing, self._next_stage)
+        self.kv_transfers.send(transfer, missing, self._next_stage)
 
     def _next_stage(self, transfer: Transfer) -> None:
         assert transfer.flow is not None
@@ -81,7 +81,7 @@ class Migrations:
         copy = self._copies[job]
         gone = not self._decodes(job, source) or job.preemptions != copy.preemptions
         if gone or not incoming.reserve(job):
-            self.courier.cancel(job)
+            self.kv_transfers.cancel(job)
         elif job.computed_tokens - copy.tokens > LAST_TOKENS and copy.stages < MOST_STAGES:
             self._copy(transfer)
         else:
@@ -90,25 +90,27 @@ class Migrations:
 
     def _stopped(self, job: Job, there: bool) -> None:
         """The request has left the source's running ones, or is not there any more."""
-        transfer = self.courier.under_way.get(job)
+        transfer = self.kv_transfers.in_flight.get(job)
         if transfer is None:
             if there:  # called off meanwhile
-                self.courier.stay(job, job.replica)
+                self.kv_transfers.stay(job, job.replica)
         elif not there:
-            self.courier.cancel(job)
+            self.kv_transfers.cancel(job)
         elif not transfer.destination.engine.transfers.reserve(job):
-            self.courier.cancel(job)
-            self.courier.stay(job, transfer.source)
+            self.kv_transfers.cancel(job)
+            self.kv_transfers.stay(job, transfer.source)
         else:
             in_flight = transfer.source.in_flight
             # With asynchronous scheduling a step with its last token here may still be under way.
             ready_s = in_flight[-1][0] if in_flight else transfer.source.engine.now_s
-            self.courier.clock.at(ready_s).callbacks.append(lambda _: self._send_rest(transfer))
+            self.kv_transfers.clock.at(ready_s).callbacks.append(lambda _: self._send_rest(transfer))
 
     def _send_rest(self, transfer: Transfer) -> None:
         job = transfer.job
-        if self.courier.under_way.get(job) is transfer:
-            self.courier.send(transfer, job.computed_tokens - self._copies[job].tokens, self.courier.arrive)
+        if self.kv_transfers.in_flight.get(job) is transfer:
+            self.kv_transfers.send(
+                transfer, job.computed_tokens - self._copies[job].tokens, self.kv_transfers.arrive
+            )
 
     @staticmethod
     def _decodes(job: Job, source: Replica) -> bool:

@@ -2,8 +2,9 @@
 
 from collections.abc import Callable
 
-from simulator.cluster.courier import Courier
+from simulator.cluster.departures import Departures
 from simulator.cluster.hand_off import HandOffs
+from simulator.cluster.kv_transfers import KvTransfers
 from simulator.replica.job import Job, JobState
 from simulator.replica.replica import Replica
 from simulator.replica.request import RequestState
@@ -15,50 +16,46 @@ class Recovery:
     def __init__(
         self,
         retries: int,
-        courier: Courier | None,
+        departures: Departures,
+        kv_transfers: KvTransfers | None,
         hand_offs: HandOffs | None,
-        *,
         place: Callable[[Job], object],
         refuse: Callable[[Job, RequestState], None],
-        leave: Callable[[Job, RequestState], None],
-        call_off: Callable[[Job], None],
     ) -> None:
-        """``place`` brings a job to a replica, ``refuse`` ends one that is nowhere, ``leave`` one that is somewhere.
-
-        ``call_off`` ends the transfers of a job.
-        """
+        """``place`` brings a job to a replica, ``refuse`` ends one that is nowhere."""
         self.retries = retries
-        self.courier = courier
+        self.departures = departures
+        self.kv_transfers = kv_transfers
         self.hand_offs = hand_offs
-        self._place, self._refuse, self._leave, self._call_off = place, refuse, leave, call_off
+        self.place, self.refuse = place, refuse
         self._crashes: dict[Job, int] = {}  # that hit a request
 
     def crash(self, replica: Replica) -> None:
         """A replica loses its memory: end its transfers, and place its requests anew."""
-        halted = [] if self.courier is None else self.courier.touching(replica)
+        halted = [] if self.kv_transfers is None else self.kv_transfers.touching(replica)
         for transfer in halted:
-            self._call_off(transfer.job)
+            self.departures.call_off(transfer.job)
         jobs = replica.crash()
         for job in jobs:
-            self._call_off(job)
+            self.departures.call_off(job)
         for transfer in halted:
             job, source = transfer.job, transfer.source
             if source is replica or job.state is not JobState.SENDING:
                 continue
             if transfer.kind == "migration":
-                assert self.courier is not None
-                self.courier.stay(job, source)
+                assert self.kv_transfers is not None
+                self.kv_transfers.stay(job, source)
             elif self._may_retry(job):
                 assert self.hand_offs is not None
                 self.hand_offs.offer(job, source)
             else:
-                self._leave(job, RequestState.FAILED)
+                self.departures.leave(job, RequestState.FAILED)
         for job in sorted(jobs, key=lambda job: job.id):
             job.replica = None
             if self._may_retry(job):
-                self._place(job)
+                self.place(job)
             else:
-                self._refuse(job, RequestState.FAILED)
+                self.refuse(job, RequestState.FAILED)
 
     def _may_retry(self, job: Job) -> bool:
         """Count one more crash that hit a request; False if it is one too many."""

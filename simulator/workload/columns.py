@@ -130,13 +130,17 @@ class Parts:
         for name, column in columns.items():
             if isinstance(column, Pieces):
                 parts = self._pieces.setdefault(name, Parts())
-                begun = parts._arrays.get("streams")
-                offsets = column.offsets if begun is None else column.offsets[1:] + begun.length
+                begun = parts.length_of("streams")
+                offsets = column.offsets if begun is None else column.offsets[1:] + begun
                 parts.add(streams=column.streams, tokens=column.tokens, offsets=offsets)
             elif name in self._arrays:
                 self._arrays[name].add(column)
             elif column is not None:
                 self._arrays[name] = _Growing(column)
+
+    def length_of(self, name: str) -> int | None:
+        """Return how many entries a column has by now; None if there is nothing of it."""
+        return self._arrays[name].length if name in self._arrays else None
 
     def add_columns(self, columns: Columns) -> None:
         """Add all columns that are there."""

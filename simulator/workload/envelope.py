@@ -56,7 +56,7 @@ class Envelope:
 
     def times_of(self, units: Floats) -> Floats:
         """Return Λ⁻¹ of ascending numbers > 0; beyond the end of the envelope its last piece goes on."""
-        reached, slopes = self.expected(), self._slopes()
+        reached, slopes = self.expected(), self.slopes()
         times = np.empty(len(units))
         for first in range(0, len(units), _AT_A_TIME):
             some = slice(first, first + _AT_A_TIME)
@@ -75,7 +75,8 @@ class Envelope:
         times = np.minimum(self.edges_s[piece] + since, ends)
         return np.where(np.isnan(times), np.inf, times)
 
-    def _slopes(self) -> Floats:
+    def slopes(self) -> Floats:
+        """Return by how much the rate grows per second in each piece."""
         with np.errstate(invalid="ignore", divide="ignore"):  # a piece may be too short to have a length
             slopes: Floats = (self.last - self.first) / np.diff(self.edges_s)
         return slopes
@@ -129,7 +130,7 @@ def product(one: Envelope, other: Envelope) -> Envelope:
     begin, end = edges_s[:-1], edges_s[1:]
     i = np.searchsorted(one.edges_s, begin, side="right") - 1
     factor = other.first[np.searchsorted(other.edges_s, begin, side="right") - 1]
-    slope = one._slopes()[i]
+    slope = one.slopes()[i]
     first = one.first[i] + slope * (begin - one.edges_s[i])
     last = np.where(end == one.edges_s[i + 1], one.last[i], one.first[i] + slope * (end - one.edges_s[i]))
     return Envelope(edges_s, np.maximum(first, 0.0) * factor, np.maximum(last, 0.0) * factor)

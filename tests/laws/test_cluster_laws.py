@@ -65,13 +65,13 @@ def check(traffic, deployment, cluster, outcome):
                 assert not each
             assert books.free_blocks == books.total_blocks
             assert books.outstanding_tokens == 0
-        if cluster.courier is not None:
-            assert not cluster.courier.under_way
-            assert cluster.courier.fabric.active_flows == 0
+        if cluster.kv_transfers is not None:
+            assert not cluster.kv_transfers.in_flight
+            assert cluster.kv_transfers.fabric.active_flows == 0
 
     # Links deliver exactly the bytes put in
-    if cluster.courier is not None and not cluster.courier.under_way:
-        fabric = cluster.courier.fabric
+    if cluster.kv_transfers is not None and not cluster.kv_transfers.in_flight:
+        fabric = cluster.kv_transfers.fabric
         assert fabric.sent_bytes == pytest.approx(transfers["bytes"].sum())
         assert sum(fabric.bytes_out) == pytest.approx(sum(fabric.bytes_in))
         assert fabric.sent_bytes == pytest.approx(sum(fabric.bytes_out))

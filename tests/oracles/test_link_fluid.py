@@ -185,7 +185,7 @@ def test_laws(story, start_s):
             for i, flow in flows.items()
             if flow.finished_s is None and flow not in active and flow in net.fabric._flows
         ]
-        assert all(flow._begins_s >= net.clock.now or flow._due_s <= net.clock.now for flow in waiting)
+        assert all(flow.begins_s >= net.clock.now or flow.due_s <= net.clock.now for flow in waiting)
 
     net, flows, cancelled = act(story, start_s, check)
     assert net.fabric.active_flows == 0

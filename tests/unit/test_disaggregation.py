@@ -115,7 +115,7 @@ def test_no_layer_is_sent_before_it_is_computed():
     sent = []
     looks = dict.fromkeys(
         [0.2, 0.375, 0.5, 0.75, 0.99],
-        lambda cluster: sent.append(cluster.courier.fabric.sent_bytes / KV_BYTES),
+        lambda cluster: sent.append(cluster.kv_transfers.fabric.sent_bytes / KV_BYTES),
     )
     serve(traffic([0], [32], [2]), apart(speed=1024, layers=4), looks)
     assert sent == pytest.approx([0, 4, 8, 16, 23.68])

@@ -169,12 +169,12 @@ class Runs:
                 yield i, simulate(trials[i])
             return
         pool = pool_of(self.jobs)
-        under_way = {pool.submit(simulate, trials[i]): i for i in missing}
+        in_flight = {pool.submit(simulate, trials[i]): i for i in missing}
         try:
-            for future in as_completed(under_way):
-                yield under_way[future], future.result()
+            for future in as_completed(in_flight):
+                yield in_flight[future], future.result()
         finally:
-            for future in under_way:
+            for future in in_flight:
                 future.cancel()
 
     def decide(self, wanted: Iterable[tuple[Line, int, float]]) -> None:

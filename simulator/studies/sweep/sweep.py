@@ -140,15 +140,15 @@ def on_cores(points: Sequence[Point], jobs: int) -> Finished:
 
     queue = iter(points)
     with new_pool(jobs) as pool:
-        under_way: dict[Future[dict[str, Any]], Point] = {}
+        in_flight: dict[Future[dict[str, Any]], Point] = {}
         try:
             while True:
-                for point in itertools.islice(queue, 2 * jobs - len(under_way)):
-                    under_way[pool.submit(measure, point)] = point
-                if not under_way:
+                for point in itertools.islice(queue, 2 * jobs - len(in_flight)):
+                    in_flight[pool.submit(measure, point)] = point
+                if not in_flight:
                     return
-                for future in wait(under_way, return_when=FIRST_COMPLETED).done:
-                    yield under_way.pop(future), future.result()
+                for future in wait(in_flight, return_when=FIRST_COMPLETED).done:
+                    yield in_flight.pop(future), future.result()
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
 
@@ -168,15 +168,15 @@ def on_ray(points: Sequence[Point], address: str) -> Finished:
     remote = ray.remote(measure)
     try:
         queue = iter(points)
-        under_way: dict[Any, Point] = {}
+        in_flight: dict[Any, Point] = {}
         most = 2 * max(1, int(ray.cluster_resources().get("CPU", 1)))
         while True:
-            for point in itertools.islice(queue, most - len(under_way)):
-                under_way[remote.remote(point)] = point
-            if not under_way:
+            for point in itertools.islice(queue, most - len(in_flight)):
+                in_flight[remote.remote(point)] = point
+            if not in_flight:
                 return
-            for done in ray.wait(list(under_way))[0]:
-                yield under_way.pop(done), ray.get(done)
+            for done in ray.wait(list(in_flight))[0]:
+                yield in_flight.pop(done), ray.get(done)
     finally:
         ray.shutdown()
 

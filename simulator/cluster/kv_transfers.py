@@ -5,7 +5,8 @@ from typing import Literal
 
 from simulator.clock import Clock
 from simulator.cluster.deployment import Link
-from simulator.cluster.link import Fabric, Flow
+from simulator.cluster.flow import Flow
+from simulator.cluster.link import Fabric
 from simulator.replica.job import Job
 from simulator.replica.replica import Replica
 
@@ -22,25 +23,25 @@ class Transfer:
         self.job = job
         self.source = source
         self.destination = destination
-        self.flow: Flow | None = None  # the one under way
+        self.flow: Flow | None = None  # the one in flight
         self.sent_bytes = 0.0  # by earlier ones
         self.start_s = 0.0
 
 
-class Courier:
-    """The transfers under way, and the record of those that are over."""
+class KvTransfers:
+    """The transfers in flight, and the record of those that are over."""
 
     def __init__(self, clock: Clock, link: Link, ports: int) -> None:
         self.clock = clock
         self.link = link
         self.fabric = Fabric(clock, ports, link.bytes_per_s, link.latency_s)
-        self.under_way: dict[Job, Transfer] = {}
+        self.in_flight: dict[Job, Transfer] = {}
         # request, kind, source, destination, start, end, bytes, whether it arrived
         self.done: list[tuple[int, Kind, int, int, float, float, float, bool]] = []
 
     def begin(self, kind: Kind, job: Job, source: Replica, destination: Replica) -> Transfer:
         """Note that a job is to go; nothing is sent yet."""
-        transfer = self.under_way[job] = Transfer(kind, job, source, destination)
+        transfer = self.in_flight[job] = Transfer(kind, job, source, destination)
         transfer.start_s = self.clock.now
         return transfer
 
@@ -84,7 +85,7 @@ class Courier:
 
     def cancel(self, job: Job) -> None:
         """Stop a transfer, if there is one; where the job goes on is the caller's to say."""
-        transfer = self.under_way.get(job)
+        transfer = self.in_flight.get(job)
         if transfer is not None:
             if transfer.flow is not None:
                 self.fabric.cancel(transfer.flow)
@@ -94,10 +95,10 @@ class Courier:
 
     def touching(self, replica: Replica) -> Iterable[Transfer]:
         """Return the transfers from or to a replica."""
-        return [each for each in self.under_way.values() if replica in (each.source, each.destination)]
+        return [each for each in self.in_flight.values() if replica in (each.source, each.destination)]
 
     def _write(self, transfer: Transfer, arrived: bool) -> None:
-        del self.under_way[transfer.job]
+        del self.in_flight[transfer.job]
         sent = transfer.sent_bytes
         if transfer.flow is not None:
             sent += transfer.flow.sent_bytes
