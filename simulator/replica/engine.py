@@ -73,8 +73,9 @@ class Engine(StepLedger):
             self.preempted.clear()
             shape.swap_out_blocks = 0
             shape.swap_in_blocks = 0
-        if self.pending:
+        if self.joined:
             self.joined.clear()
+        if self.pending:
             if self._leaving:
                 self._drop_leavers()
             self.transfers.settle()

@@ -169,7 +169,7 @@ class Transfers:
                 break
             self.requests.popleft()
             on_granted(job)
-        engine.pending = bool(engine.joined or self.received or self.requests or self.detaching)
+        engine.pending = bool(self.received or self.requests or self.detaching)
 
     def _make_room_for(self, job: Job) -> None:
         """Preempt running jobs for one that is to come, the last admitted first.
