@@ -37,6 +37,9 @@ def random_deployments(examples: int, seed: int) -> Iterator[tuple[str, str]]:
     from hypothesis import HealthCheck, Phase, given, settings
     from hypothesis import seed as seeded
 
+    # It also draws constants that it finds in the code, which is another one in the other checkout.
+    drawing: Any = import_module("hypothesis.internal.conjecture.providers")
+    drawing._get_local_constants = drawing.Constants
     cases: Any = import_module("tests.cluster_cases")  # of the checkout
 
     for mode in cases.MODES:
