@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.probe import Order, Probe
+from hardware_profiles import native_rules
 from policies.routing.round_robin import RoundRobin
 from policies.scheduling.vllm_v0 import VllmV0
 from policies.scheduling.vllm_v1 import VllmV1
@@ -111,7 +112,8 @@ def replay(recording: dict[str, Any]) -> tuple[Probe, Cluster]:
     limits = limits_of(settings)
     workload = workload_of(recording)
     cost = RecordingsCost(settings.get("swap_ns_per_block", 0))
-    cluster = assemble(workload, colocated(lambda: policy, cost, limits, RoundRobin()))
+    deployment = colocated(lambda: policy, cost, limits, RoundRobin(), rules=native_rules(policy))
+    cluster = assemble(workload, deployment)
     probe = Probe(cluster.replicas[0], Order(engine, settings["enable_chunked_prefill"]))
     try:
         while len(probe.rows) <= len(recording["steps"]["t_ns"]) and cluster.advance(1):

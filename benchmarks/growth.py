@@ -129,7 +129,11 @@ def _cluster(scenario: Scenario, server: Server, workload: Workload) -> Cluster:
     return assemble(
         workload,
         colocated(
-            lambda: make_policy("scheduling", scheduling), server.cost, server.limits, routing, replicas=1
+            lambda: make_policy("scheduling", scheduling),
+            server.cost,
+            server.limits,
+            routing,
+            rules=server.rules,
         ),
     )
 

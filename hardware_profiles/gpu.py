@@ -16,11 +16,13 @@ from simulator.errors import InputError
 GIB = 2**30
 
 
-class _Block(BaseModel):
+class Profile(BaseModel):
+    """A table of a profile: frozen, strictly typed, unknown keys refused."""
+
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
-class _Sourced(_Block):
+class Sourced(Profile):
     """What every block carries: where its values come from, under which licence, and when."""
 
     source: str
@@ -28,7 +30,7 @@ class _Sourced(_Block):
     date: datetime.date
 
 
-class DataSheet(_Sourced):
+class DataSheet(Sourced):
     """Peaks as published (dense, no sparsity) and the memory that CUDA reports on a real card."""
 
     peak_bf16_tflops: float = Field(gt=0)
@@ -38,13 +40,13 @@ class DataSheet(_Sourced):
     memory_total_gib: float = Field(gt=0)
 
 
-class Price(_Sourced):
+class Price(Sourced):
     """On-demand list price of one GPU; copy the profile and edit it for your own contract."""
 
     usd_per_hour: float = Field(ge=0)
 
 
-class EngineDefaults(_Sourced):
+class EngineDefaults(Sourced):
     """What the vLLM API server sets on this GPU when the user sets nothing."""
 
     engine_version: str
@@ -52,7 +54,7 @@ class EngineDefaults(_Sourced):
     default_max_num_seqs: int = Field(ge=1)
 
 
-class FitError(_Block):
+class FitError(Profile):
     """Mean absolute error of the kernel fit in %, per kind of step, and the worst row over ``grid``."""
 
     grid: str
@@ -64,7 +66,7 @@ class FitError(_Block):
     worst_pct: float = Field(ge=0)
 
 
-class MeasuredRange(_Block):
+class MeasuredRange(Profile):
     """The grid that a cost model was measured or scored on; a step beyond it is an extrapolation."""
 
     max_prefill_tokens: int = Field(ge=1)
@@ -73,7 +75,7 @@ class MeasuredRange(_Block):
     max_decode_context_tokens: int = Field(ge=1)
 
 
-class KernelFit(_Sourced):
+class KernelFit(Sourced):
     """Coefficients of the compact cost model (``hardware_profiles.analytic`` quotes the formula).
 
     Without ``error`` and ``measured_range`` the coefficients are another GPU's: every step extrapolates.
@@ -96,7 +98,7 @@ class KernelFit(_Sourced):
     measured_range: MeasuredRange | None = None
 
 
-class OperatorTables(_Sourced):
+class OperatorTables(Sourced):
     """Where measured operator tables lie: ``tables/<folder>/<model>.tp<n>.csv.gz`` beside this file."""
 
     folder: str
@@ -104,7 +106,7 @@ class OperatorTables(_Sourced):
     remark: str
 
 
-class MixedBatch(_Sourced):
+class MixedBatch(Sourced):
     """What decode attention loses beside a prefill where the kernel then stops packing query heads.
 
     Its time is multiplied by 1 + (G - 1)·packing_loss·min(1, (decodes/128)^exponent), G query heads a KV
@@ -115,7 +117,7 @@ class MixedBatch(_Sourced):
     exponent: float = Field(ge=0)
 
 
-class AllReduce(_Sourced):
+class AllReduce(Sourced):
     """Measured time of one all-reduce by size, for 2, 4 and 8 GPUs; linear between the sizes."""
 
     size_bytes: list[int] = Field(min_length=2)
@@ -124,13 +126,13 @@ class AllReduce(_Sourced):
     eight_gpus_us: list[float]
 
 
-class HostLink(_Sourced):
+class HostLink(Sourced):
     """The way between GPU and host memory, that swapped KV blocks take."""
 
     bandwidth_gb_per_s: float = Field(gt=0)
 
 
-class EngineOverheads(_Sourced):
+class EngineOverheads(Sourced):
     """From kernel sums to a real engine: step = kernel_factor·kernel + step_ms + per_sequence_ms·sequences.
 
     A step with prompts in it takes ``prefill_step_ms`` more: it is not replayed from a CUDA graph, and new
@@ -150,7 +152,7 @@ class EngineOverheads(_Sourced):
     remark: str
 
 
-class MemoryReserve(_Sourced):
+class MemoryReserve(Sourced):
     """Memory that is neither weights, activations nor KV cache, per GPU."""
 
     engine_version: str
@@ -160,7 +162,7 @@ class MemoryReserve(_Sourced):
     remark: str
 
 
-class Gpu(_Block):
+class Gpu(Profile):
     """One GPU profile; ``validated`` says how far its predictions were checked against real servers."""
 
     name: str

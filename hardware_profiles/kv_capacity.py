@@ -44,11 +44,12 @@ class KvCapacity:
     block_size: int
     num_blocks: int
     overridden: bool
+    share_of_free: bool = False  # the utilisation is that of what is left beside weights and activations
 
     @property
     def budget_bytes(self) -> int:
-        """What the engine may use: memory times utilisation."""
-        return int(self.memory_bytes * self.gpu_memory_utilization)
+        """What the engine may use: memory times utilisation, or with a share of what is free all of it."""
+        return int(self.memory_bytes * (1 if self.share_of_free else self.gpu_memory_utilization))
 
     @property
     def reserve_bytes(self) -> int:
@@ -58,7 +59,8 @@ class KvCapacity:
     @property
     def kv_bytes(self) -> int:
         """What the sum leaves for the KV cache, before rounding down to blocks."""
-        return self.budget_bytes - self.weight_bytes - self.reserve_bytes
+        free = self.budget_bytes - self.weight_bytes - self.reserve_bytes
+        return int(free * self.gpu_memory_utilization) if self.share_of_free else free
 
     @property
     def tokens(self) -> int:
@@ -67,14 +69,15 @@ class KvCapacity:
 
     def lines(self) -> list[str]:
         """Return the sum as aligned lines of text, for a printout."""
+        share, free = f"(x {self.gpu_memory_utilization:g})", self.share_of_free
         rows = [
             (f"{self.gpu_name} memory", self.memory_bytes / GIB),
-            (f"usable (x {self.gpu_memory_utilization:g})", self.budget_bytes / GIB),
+            *([] if free else [(f"usable {share}", self.budget_bytes / GIB)]),
             (f"- weights of {self.model_name}", -self.weight_bytes / GIB),
             ("- activation peak", -self.activation_bytes / GIB),
             ("- context and communication", -self.context_bytes / GIB),
             ("- CUDA graphs", -self.cuda_graph_bytes / GIB),
-            ("= KV cache", self.kv_bytes / GIB),
+            (f"= KV cache{f', of what is free {share}' if free else ''}", self.kv_bytes / GIB),
         ]
         text = [f"{label:<34}{gib:>9.2f} GiB" for label, gib in rows]
         given = " (given by num_gpu_blocks, not by this sum)" if self.overridden else ""
@@ -99,11 +102,13 @@ def kv_capacity(
     max_num_seqs: int | None = None,
     tensor_parallel: int = 1,
     num_gpu_blocks: int | None = None,
+    share_of_free: bool = False,
 ) -> KvCapacity:
     """Return the KV cache of a replica of ``model`` on ``tensor_parallel`` GPUs, with every term of the sum.
 
     The two limits default to what the engine sets on this GPU. ``num_gpu_blocks`` replaces the computed
-    number of blocks (as vLLM's override does) and is marked as such. Raises InputError for a value out of
+    number of blocks (as vLLM's override does) and is marked as such. With ``share_of_free`` the utilisation is
+    a share of what weights and activations leave, as TensorRT-LLM has it. Raises InputError for a value out of
     range and, with the sum shown, for a model that does not fit.
     """
     tokens = _positive("max_num_batched_tokens", max_num_batched_tokens, gpu.default_max_num_batched_tokens)
@@ -134,6 +139,7 @@ def kv_capacity(
         block_size=block_size,
         num_blocks=0,
         overridden=num_gpu_blocks is not None,
+        share_of_free=share_of_free,
     )
     blocks = capacity.kv_bytes // (block_size * capacity.kv_bytes_per_token)
     if blocks < 1:
@@ -141,7 +147,11 @@ def kv_capacity(
             f"model {model.name} does not fit {gpu.name}: weights {capacity.weight_bytes / GIB:.1f} GiB"
             f" + reserve {capacity.reserve_bytes / GIB:.1f} GiB leave no room for KV cache in"
             f" {capacity.budget_bytes / GIB:.1f} GiB"
-            f" = {gpu_memory_utilization:g} x {gpu.memory_bytes / GIB:.1f} GiB"
+            + (
+                f" = {gpu_memory_utilization:g} x {gpu.memory_bytes / GIB:.1f} GiB"
+                if not share_of_free
+                else ""
+            )
         )
     return dataclasses.replace(capacity, num_blocks=_positive("num_gpu_blocks", num_gpu_blocks, blocks))
 

@@ -51,7 +51,7 @@ class FakeLedger:
         """Have these jobs; set any field to what the test needs."""
         self.limits, self.block_size, self.total_blocks = limits, limits.block_size, limits.num_gpu_blocks
         self.free_blocks, self.token_budget = limits.num_gpu_blocks, limits.max_num_batched_tokens
-        self.now_s, self.step, self.ticks = 0.0, 0, False
+        self.now_s, self.step, self.ticks, self.plans_ahead = 0.0, 0, False, False
         self.waiting, self.running = list(waiting), dict.fromkeys(running)
         self.partial = {job: None for job in running if job.remaining_tokens}
         self.swapped: dict[Job, None] = {}

@@ -13,7 +13,7 @@ from simulator.policy import Move
 from simulator.replica.state import ReplicaState
 from simulator.scenario.discover import discover, load
 from simulator.workload.workload import Workload
-from tests.engine_cases import CHOICES, ROUTING, scenarios
+from tests.engine_cases import CHOICES, ROUTING, native, scenarios
 
 MODES = (
     "plain",
@@ -96,7 +96,7 @@ def deployments(draw, choices=tuple(CHOICES), modes=MODES):
     traffic, seed = case["workload"], draw(st.integers(0, 2**20))
     replicas = case["replicas"]
     parts = {"router": load("routing", case["routing"])(), "seed": seed, "horizon_s": case["horizon_s"]}
-    pool = Pool(case["policy"], case["cost"], case["limits"], replicas)
+    pool = Pool(case["policy"], case["cost"], case["limits"], replicas, rules=case["rules"])
     pools = [pool]
     draws = draw(st.randoms(use_true_random=False))
     if "disaggregated" in on:
@@ -111,7 +111,7 @@ def deployments(draw, choices=tuple(CHOICES), modes=MODES):
             other = case["policy"]
         pools = [
             dataclasses.replace(pool, replicas=replicas, role="prefill"),
-            Pool(other, case["cost"], limits, draw(st.integers(1, 2)), "decode"),
+            Pool(other, case["cost"], limits, draw(st.integers(1, 2)), "decode", rules=native(other)),
         ]
         parts["hand_off"] = HandOff(
             load("routing", draw(st.sampled_from(ROUTING)))(),

@@ -5,6 +5,7 @@ import math
 import numpy as np
 from hypothesis import strategies as st
 
+from hardware_profiles import load_engine, native_rules
 from policies.routing.round_robin import RoundRobin
 from simulator.cluster import simulate as engine
 from simulator.cluster.cluster import Cluster
@@ -14,6 +15,7 @@ from simulator.replica.limits import Limits
 from simulator.scenario.discover import discover, load
 from simulator.workload.workload import Workload
 
+PROTOTYPE = load_engine("prototype").engine_rules
 SCHEDULING = discover("scheduling")
 ROUTING = discover("routing")
 
@@ -50,6 +52,12 @@ def workload(arrivals, prompts, outputs, max_tokens=None):
     return Workload("test", arrivals, prompts, outputs, max_tokens or max(outputs), "a test")
 
 
+def native(policy):
+    """The rules of the engine that a policy (what makes it) is named after; of a test's own, a prototype's."""
+    made = policy()
+    return native_rules(made) if made.native_engine() else PROTOTYPE
+
+
 def serve(policy, arrivals, prompts, outputs, *, limits=None, cost=None, router=None, **options) -> Outcome:
     """Run ``policy`` (an instance factory or class) on a few requests with ample limits."""
     seen = {key: options.pop(key) for key in ("on_progress", "should_stop") if key in options}
@@ -58,6 +66,7 @@ def serve(policy, arrivals, prompts, outputs, *, limits=None, cost=None, router=
         cost or RaggedCost(),
         limits or Limits(64, 4096, 4096, 10_000, 16),
         router or RoundRobin(),
+        rules=options.pop("rules", None) or native(policy),
         **options,
     )
     return simulate(workload(arrivals, prompts, outputs), deployment, **seen)
@@ -143,6 +152,7 @@ def scenarios(draw, choices=tuple(CHOICES), tight=False):
     return {
         "workload": traffic,
         "policy": lambda: policy(**options),
+        "rules": native(lambda: policy(**options)),
         "cost": EvenCost() if ties else RaggedCost(),
         "horizon_s": draw(st.sampled_from([None, None, 0.75, 3.3])),
         "replicas": draw(st.sampled_from([1, 1, 2, 3])),
@@ -170,6 +180,7 @@ def play(case) -> tuple[Cluster, Outcome]:
         case["limits"],
         load("routing", case["routing"])(),
         replicas=case["replicas"],
+        rules=case["rules"],
         horizon_s=case["horizon_s"],
     )
     cluster = engine.assemble(case["workload"], deployment)

@@ -12,7 +12,7 @@ from simulator.cluster.deployment import colocated
 from simulator.replica.limits import Limits
 from simulator.testing import new_engine, new_job
 from simulator.workload.workload import Workload
-from tests.engine_cases import EvenCost
+from tests.engine_cases import EvenCost, native
 
 SECOND = EvenCost(1.0)
 RANKED = [Sjf, Srpt, Edf, LeastSlack, Vtc, Fastserve]
@@ -23,7 +23,9 @@ def simulate(policy, arrivals, prompts, outputs, limits, cost=SECOND, **columns)
     traffic = Workload(
         "test", arrivals, prompts, outputs, max(outputs), "a test", predicted_tokens=outputs, **columns
     )
-    return engine.simulate(traffic, colocated(policy, cost, limits, RoundRobin())).tables
+    return engine.simulate(
+        traffic, colocated(policy, cost, limits, RoundRobin(), rules=native(policy))
+    ).tables
 
 
 def seats(n, budget=1000, blocks=1000):

@@ -1,5 +1,6 @@
 """A replica under SGLang's policy that the tests step by hand."""
 
+from hardware_profiles import native_rules
 from policies.scheduling.sglang import Sglang
 from simulator.cluster.simulate import engine_for
 from simulator.replica.limits import Limits
@@ -24,7 +25,7 @@ class Server:
             output_stream=None if segments is None else range(1000, 1000 + n),
         )
         limits = Limits(seqs, budget, 10_000, kv // page, page, strict_engine=strict)
-        self.engine = engine_for(traffic, limits, self.policy)
+        self.engine = engine_for(traffic, limits, self.policy, native_rules(self.policy).serving(self.policy))
         self.jobs = []
         self.now_s = 0.0
 

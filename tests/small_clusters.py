@@ -11,7 +11,7 @@ from simulator.policy import Move
 from simulator.replica.limits import Limits
 from simulator.workload.workload import Workload
 from tests.cluster_cases import KV_BYTES
-from tests.engine_cases import EvenCost
+from tests.engine_cases import EvenCost, native
 from tests.laws.test_cluster_laws import check
 
 SECOND = EvenCost(1.0)
@@ -58,7 +58,7 @@ def traffic(arrivals, prompts, outputs, **more):
 
 def together(replicas=2, *, limits=ROOMY, policy=synchronous, cost=SECOND, router=None, speed=24, **more):
     """Replicas that compute prompts and decode."""
-    pool = Pool(policy, cost, limits, replicas)
+    pool = Pool(policy, cost, limits, replicas, rules=native(policy))
     return Deployment([pool], router or First(), link=link(speed), **more)
 
 
@@ -77,8 +77,8 @@ def apart(
 ):
     """Prefill replicas, which come first, and decode replicas."""
     pools = [
-        Pool(policies[0], costs[0], limits[0], prefill, "prefill"),
-        Pool(policies[1], costs[1], limits[1], decode, "decode"),
+        Pool(policies[0], costs[0], limits[0], prefill, "prefill", rules=native(policies[0])),
+        Pool(policies[1], costs[1], limits[1], decode, "decode", rules=native(policies[1])),
     ]
     hand_off = HandOff(RoundRobin(), when_full, layers)
     return Deployment(pools, RoundRobin(), link=link(speed, latency_s), hand_off=hand_off, **more)

@@ -19,6 +19,7 @@ from hardware_profiles import (
     list_models,
     load_gpu,
     load_model,
+    native_rules,
     step_cost,
 )
 from hardware_profiles.gpu import EngineOverheads
@@ -147,7 +148,8 @@ def equip(
     limits = Limits(
         seqs, tokens, min(model.max_position_embeddings, (blocks - 1) * block_size), blocks, block_size
     )
-    return Server(_cost(gpu, model, tp, chosen), limits, lambda: _scheduler(engine), chosen.frontend_s)
+    rules = native_rules(_scheduler(engine))
+    return Server(_cost(gpu, model, tp, chosen), limits, lambda: _scheduler(engine), chosen.frontend_s, rules)
 
 
 def _scheduler(engine: Engine) -> Scheduler:

@@ -26,6 +26,10 @@ class Ranked(Scheduler):
         """Return by how much a waiting job's rank must be better for a running ``job`` to give way."""
         return 0.0
 
+    def native_engine(self) -> str:
+        """None was released: a prototype."""
+        return "prototype"
+
     def prepare(self, step: Ledger) -> None:
         """Do what is to be done before a step is planned."""
 

@@ -23,6 +23,10 @@ class Continuous(Scheduler):
         """Refuse a watermark that would keep the whole cache free."""
         check_share("watermark", self.watermark)
 
+    def native_engine(self) -> str:
+        """None was released: a prototype."""
+        return "prototype"
+
     def coast_spare_blocks(self) -> int:
         """With nobody waiting, whatever fits goes on."""
         return 0

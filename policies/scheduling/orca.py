@@ -19,6 +19,10 @@ class Orca(Scheduler):
         """Prompts are always computed whole."""
         return False
 
+    def native_engine(self) -> str:
+        """None was released: a prototype."""
+        return "prototype"
+
     def coast_spare_blocks(self) -> int:
         """With nobody waiting, everyone goes on."""
         return 0

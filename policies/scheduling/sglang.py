@@ -2,7 +2,7 @@
 
 import random
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal
+from typing import Literal
 
 from policies.scheduling._sglang_extend import Added, ExtendBatch
 from policies.scheduling._sglang_order import Rule, sort_waiting
@@ -18,9 +18,6 @@ class Sglang(Scheduler):
     the queue. Most urgent is the lowest priority number, as everywhere here.
     Source: SGLang 0.5.3, srt/managers/scheduler.py.
     """
-
-    default_block_size: ClassVar[int] = 1
-    overrun_tokens: ClassVar[int] = -2  # max_new_tokens is cut to max_model_len - 2 - prompt
 
     schedule_policy: Rule = "fcfs"  # order of the queue: fcfs, lpm, dfs-weight, lof or random
     schedule_conservativeness: float = 1.0  # scales the share of tokens to come that memory is kept for
@@ -48,13 +45,17 @@ class Sglang(Scheduler):
         """Whether prompts are computed in chunks."""
         return self.chunked_prefill_size != "off"
 
-    def pipeline_depth(self) -> int:
-        """2 with overlap: a batch is planned when the one before begins, so without its result.
+    def decides_each_step(self) -> bool:
+        """Without overlap: a batch is then planned when the one before has ended.
 
-        Ends are seen a batch late, until when the request decodes a token too many. Unlike the engine, a
-        request that is retracted keeps its token under way, and the token too many takes no KV.
+        With it ends are seen a batch late, until when the request decodes a token too many. Unlike the engine,
+        a request that is retracted keeps its token under way, and the token too many takes no KV.
         """
-        return 1 if self.disable_overlap_schedule else 2
+        return self.disable_overlap_schedule
+
+    def native_engine(self) -> str:
+        """SGLang itself."""
+        return "sglang-0.5"
 
     def prefix_cache(self) -> Literal["radix"] | None:
         """A radix tree, unless disabled."""
@@ -70,7 +71,7 @@ class Sglang(Scheduler):
             batch.jobs = [
                 job for job in batch.jobs if job in step.running and job not in step.joined
             ] + step.joined
-        batch.merge(ready, self._under_way if self.pipeline_depth() > 1 else "")
+        batch.merge(ready, self._under_way if step.plans_ahead else "")
         self._extended = []
         if not step.running and all(job.arrival_s == step.now_s for job in step.waiting):
             batch.jobs.clear()  # it was idle until now
@@ -83,7 +84,7 @@ class Sglang(Scheduler):
         else:
             self._under_way = ""
             if not batch.jobs:  # all had ended, which the engine has noticed only now
-                if self.disable_overlap_schedule:
+                if not step.plans_ahead:
                     batch.reset_ratio()
                 self._under_way = "extend" if self._extend(step) else ""
 

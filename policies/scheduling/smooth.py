@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any
 
 from policies.scheduling._smooth_prompts import Prompts
 from policies.scheduling._smooth_readers import Readers
@@ -21,9 +21,7 @@ class Smooth(Scheduler):
     arXiv 2410.14257).
     """
 
-    null_blocks: ClassVar[int] = 1
-
-    async_scheduling: bool = True  # plan a step while the one before still runs
+    async_scheduling: bool = True  # off: plan each step with the results of the one before
     buffer_steps: float = 8.0  # how far steps of decodes alone bring readers ahead, in steps of one decode
     least_prompt_tokens: int = 256  # fewer are not worth a step of prompts alone
     queue_weight: float = 10.0  # how dear the time of a round of decodes is while prompts wait for it
@@ -38,9 +36,13 @@ class Smooth(Scheduler):
     _catching_up: bool = field(default=False, init=False)  # whether decodes go on until all are ahead
     _decoded: bool = field(default=False, init=False)  # whether the last step had decodes
 
-    def pipeline_depth(self) -> int:
-        """2 with asynchronous scheduling."""
-        return 2 if self.async_scheduling else 1
+    def decides_each_step(self) -> bool:
+        """If asynchronous scheduling is switched off."""
+        return not self.async_scheduling
+
+    def native_engine(self) -> str:
+        """The engine that it was written for."""
+        return "vllm-0.24"
 
     def queue_key(self) -> Callable[[Job], Any]:
         """Whoever needs least computed before the next token comes first."""

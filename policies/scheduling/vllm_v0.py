@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 from operator import attrgetter
-from typing import ClassVar, Literal
+from typing import Literal
 
 from simulator.policy import Job, Ledger, Scheduler, check_share
 
@@ -18,8 +18,6 @@ class VllmV0(Scheduler):
     chunked prefill, running requests go first and prompts fill the step up.
     Source: vLLM 0.5.3.post1, vllm/core/scheduler.py, one sequence a request.
     """
-
-    overrun_tokens: ClassVar[int] = 1  # a sequence stops one token after max_model_len
 
     enable_chunked_prefill: bool = False
     preemption_mode: Literal["recompute", "swap"] = "recompute"
@@ -37,6 +35,14 @@ class VllmV0(Scheduler):
         """Whether prompts are computed in chunks."""
         return self.enable_chunked_prefill
 
+    def decides_each_step(self) -> bool:
+        """The delay factor has to know how long the last prompts took."""
+        return bool(self.scheduler_delay_factor)
+
+    def native_engine(self) -> str:
+        """The version that was recorded."""
+        return "vllm-0.5"
+
     def coast_spare_blocks(self) -> int | None:
         """With nobody waiting, everyone goes on while a block is to spare."""
         return None if self.scheduler_delay_factor else 1
@@ -45,45 +51,40 @@ class VllmV0(Scheduler):
         """Prompts, decodes and swapped requests, in the order of the engine's mode."""
         if step.joined:
             self._order = [job for job in self._order if job not in step.joined] + step.joined
-        if self.enable_chunked_prefill:
-            visited = self._go_on(step)
-            swapped_in = [] if step.preempted else self._swap_in(step)
-            self._remember(step, self._admit(step), visited, swapped_in)
-        else:
-            admitted = [] if step.swapped else self._admit(step)
-            visited = [] if admitted else self._go_on(step)
-            swapped_in = [] if admitted or step.preempted else self._swap_in(step)
-            self._remember(step, admitted, visited, swapped_in)
+        chunked = self.enable_chunked_prefill
+        admitted = [] if chunked or step.swapped else self._admit(step)
+        visited = [] if admitted else self._go_on(step)
+        swapped_in = [] if admitted or step.preempted else self._swap_in(step)
+        self._remember(step, self._admit(step) if chunked else admitted, visited, swapped_in)
 
-    def _remember(
-        self, step: Ledger, admitted: list[Job], visited: list[Job] | None, swapped_in: list[Job]
-    ) -> None:
+    def _remember(self, step: Ledger, new: list[Job], visited: list[Job] | None, back: list[Job]) -> None:
         """Put the running list together as the engine does; it decides between simultaneous arrivals."""
-        if visited is None and not admitted and not swapped_in:
+        if visited is None and not new and not back:
             return  # everyone decoded: the list is as it was
         if visited is None:
-            visited = sorted((job for job in self._order if job not in admitted), key=_arrival)
+            visited = sorted((job for job in self._order if job not in new), key=_arrival)
         decodes = [job for job in visited if job in step.running and job.decodes]
         prompts = [job for job in visited if job in step.running and not job.decodes]
-        seen = {*admitted, *visited, *swapped_in}
+        seen = {*new, *visited, *back}
         rest = [job for job in self._order if job in step.running and job not in seen]
-        swapped_in.sort(key=attrgetter("decodes"), reverse=True)  # half-computed prompts last
-        self._order = [*rest, *admitted, *decodes, *prompts, *swapped_in]
+        back.sort(key=attrgetter("decodes"), reverse=True)  # half-computed prompts last
+        self._order = [*rest, *new, *decodes, *prompts, *back]
 
     def _admit(self, step: Ledger) -> list[Job]:
         """Start waiting prompts in order until one does not fit; return them."""
         if not self._delay_is_over(step):
             return []
         keep_free = int(self.watermark * step.limits.num_gpu_blocks)
-        longest = step.limits.max_model_len
-        if not self.enable_chunked_prefill:
-            longest = min(longest, step.limits.max_num_batched_tokens)
+        limits, chunked = step.limits, self.enable_chunked_prefill
+        longest = (
+            limits.max_model_len if chunked else min(limits.max_model_len, limits.max_num_batched_tokens)
+        )
         victims = sum(job not in step.swapped for job in step.preempted)  # they head the queue
         admitted: list[Job] = []
         while len(step.waiting) > victims:
             job = step.waiting[victims]
             known = job.known_tokens
-            tokens = min(known, step.token_budget) if self.enable_chunked_prefill else known
+            tokens = min(known, step.token_budget) if chunked else known
             blocks = step.blocks_for(known)  # for all of it, even if only a chunk is computed
             if tokens > longest or step.total_blocks - blocks < keep_free:
                 step.fail(job)

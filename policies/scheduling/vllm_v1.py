@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 from simulator.policy import Job, Ledger, Scheduler, check_share
 
@@ -16,10 +16,8 @@ class VllmV1(Scheduler):
     Source: vLLM 0.11.0 and 0.24.0, vllm/v1/core/sched/scheduler.py and async_scheduler.py.
     """
 
-    null_blocks: ClassVar[int] = 1  # block 0 of the pool is never handed out
-
     engine_version: Literal["0.11.0", "0.24.0"] = "0.24.0"
-    async_scheduling: bool | None = None  # plan a step while the one before still runs; None: as the version
+    async_scheduling: bool | None = None  # off: plan each step with the results of the one before
     policy: Literal["fcfs", "priority"] = "fcfs"
     enable_chunked_prefill: bool = True  # off: a prompt waits until it fits a step's budget whole
     enable_prefix_caching: bool = False  # reuse the KV blocks of equal beginnings
@@ -35,17 +33,17 @@ class VllmV1(Scheduler):
         """Whether prompts are computed in chunks."""
         return self.enable_chunked_prefill
 
-    def pipeline_depth(self) -> int:
-        """2 with asynchronous scheduling, which 0.24.0 does unless told otherwise."""
-        return 2 if self._or_of_version(self.async_scheduling) else 1
+    def decides_each_step(self) -> bool:
+        """If asynchronous scheduling is switched off."""
+        return self.async_scheduling is False
+
+    def native_engine(self) -> str:
+        """VLLM of the version."""
+        return "vllm-0.11" if self.engine_version == "0.11.0" else "vllm-0.24"
 
     def prefix_cache(self) -> Literal["blocks"] | None:
         """Full blocks are shared, if so told."""
         return "blocks" if self.enable_prefix_caching else None
-
-    def reuses_partial_blocks_first(self) -> bool:
-        """Whether a block without a hash goes to the front of the free queue; since 0.24.0 it does."""
-        return self.engine_version != "0.11.0"
 
     def coast_spare_blocks(self) -> int:
         """With nobody waiting, whatever fits goes on."""

@@ -44,7 +44,7 @@ class Cluster:
     ) -> None:
         """Build the replicas of the deployment's pools and start the arrivals.
 
-        ``engine(limits, policy, **parts)`` makes a replica's engine.
+        ``engine(limits, policy, rules, **parts)`` makes a replica's engine.
         """
         self.clock = clock
         self.workload = workload
@@ -153,6 +153,7 @@ class Cluster:
                     SlowableCost(pool.cost) if deployment.faults.events else pool.cost,
                     partial(engine, pool.limits),
                     effects,
+                    rules=pool.rules,
                     index=len(replicas),
                     role=pool.role,
                     state=ReplicaState.SERVING if place < pool.replicas else ReplicaState.ABSENT,

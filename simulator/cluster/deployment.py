@@ -9,6 +9,7 @@ from simulator.cluster.policy import Abandonment, Admission, Migration, Roles, R
 from simulator.replica.cost import CostModel
 from simulator.replica.limits import Limits
 from simulator.replica.policy import Scheduler
+from simulator.replica.rules import DEFAULT_RULES, EngineRules
 from simulator.results.delivery import Delivery
 
 Role = Literal["both", "prefill", "decode"]
@@ -36,6 +37,7 @@ class Pool:
     replicas: int = 1  # with scaling: at the start
     role: Role = "both"
     scaling: Scaling | None = None
+    rules: EngineRules = DEFAULT_RULES
 
     @property
     def places(self) -> int:
@@ -148,10 +150,11 @@ def colocated(
     router: Router,
     *,
     replicas: int = 1,
+    rules: EngineRules = DEFAULT_RULES,
     frontend_s: float = 0.0,
     seed: int = 0,
     horizon_s: float | None = None,
 ) -> Deployment:
     """Return the common case: identical replicas that compute prompts and decode."""
-    pool = Pool(scheduler, cost, limits, replicas)
+    pool = Pool(scheduler, cost, limits, replicas, rules=rules)
     return Deployment([pool], router, frontend_s=frontend_s, seed=seed, horizon_s=horizon_s)

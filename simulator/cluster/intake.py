@@ -15,7 +15,7 @@ class Intake:
     def __init__(self, workload: Workload, deployment: Deployment, replicas: Sequence[Replica]) -> None:
         """Look up the limits once."""
         longest_tokens = min(pool.limits.max_model_len for pool in deployment.pools)
-        self._longest_tokens = longest_tokens + max(each.policy.overrun_tokens for each in replicas)
+        self._longest_tokens = longest_tokens + max(pool.rules.overrun_tokens for pool in deployment.pools)
         self._capacity_tokens = min(each.total_blocks * each.block_size for each in replicas)
         self._strict = deployment.pools[0].limits.strict_engine
         self._max_tokens = workload.max_tokens

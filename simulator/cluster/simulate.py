@@ -27,6 +27,7 @@ from simulator.replica.limits import Limits
 from simulator.replica.policy import Scheduler
 from simulator.replica.prefix_blocks import PrefixBlocks
 from simulator.replica.radix_pages import RadixPages
+from simulator.replica.rules import EngineRules
 from simulator.results.recorded import ending_rows
 from simulator.results.tables import TIMING, Life, Tables, request_table, step_table, transfer_table
 from simulator.results.tokens import Delay, collect, left_early_s
@@ -137,9 +138,12 @@ def prefix_hits(cluster: Cluster) -> tuple[int, int] | None:
     return sum(each.hit_tokens for each in lives), sum(each.looked_up_tokens for each in lives)
 
 
-def engine_for(workload: Workload, limits: Limits, policy: Scheduler, **parts: Any) -> Engine:
-    """Return a new engine of the kind that a policy needs; ``parts`` as for ``Engine``."""
-    total_blocks, block_size = limits.num_gpu_blocks - policy.null_blocks, limits.block_size
+def engine_for(
+    workload: Workload, limits: Limits, policy: Scheduler, rules: EngineRules, **parts: Any
+) -> Engine:
+    """Return a new engine with the blocks that a policy needs, under an engine's rules; ``parts`` as for ``Engine``."""
+    total_blocks, block_size = limits.num_gpu_blocks - rules.null_blocks, limits.block_size
+    ahead = rules.pipeline_depth > 1
 
     def content(job: Job) -> Content:
         row = job.request.row
@@ -156,12 +160,13 @@ def engine_for(workload: Workload, limits: Limits, policy: Scheduler, **parts: A
             total_blocks,
             block_size,
             content,
-            deferred=policy.pipeline_depth() > 1,
-            partial_first=policy.reuses_partial_blocks_first(),
+            deferred=ahead,
+            partial_first=rules.partial_blocks_first,
         )
     else:
         kv = CountedBlocks(total_blocks, block_size)
-    return Engine(limits, kv, cache=cache, queue_key=policy.queue_key(), whole=policy.reserves_whole, **parts)
+    whole, queue_key = policy.reserves_whole, policy.queue_key()
+    return Engine(limits, kv, cache=cache, queue_key=queue_key, whole=whole, plans_ahead=ahead, **parts)
 
 
 def play(

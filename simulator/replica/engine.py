@@ -15,6 +15,7 @@ from simulator.replica.ledger import StepLedger
 from simulator.replica.limits import Limits
 from simulator.replica.policy import Scheduler
 from simulator.replica.request import RequestState
+from simulator.replica.rules import EngineRules
 from simulator.replica.transfers import Transfers
 
 NO_JOBS: Sequence[Job] = ()
@@ -227,6 +228,7 @@ class MakeEngine(Protocol):
     def __call__(
         self,
         policy: Scheduler,
+        rules: EngineRules,
         *,
         price: Callable[[StepShape], float],
         decode_piece: Callable[[int, int], DecodePiece] | None,

@@ -24,8 +24,8 @@ class EngineState:
     __slots__ = (
         "_admissions", "_queue_key", "block_size", "cache", "changed", "chunks", "decode_piece", "free_cpu_blocks",
         "fruitless_steps", "group", "joined", "kv", "limits", "now_s", "on_end", "outside_tokens", "partial",
-        "pending", "preempted", "price", "records", "running", "shape", "step", "swapped", "ticks", "token_budget",
-        "total_blocks", "waiting",
+        "pending", "plans_ahead", "preempted", "price", "records", "running", "shape", "step", "swapped", "ticks",
+        "token_budget", "total_blocks", "waiting",
     )  # fmt: skip
 
     def __init__(
@@ -38,12 +38,15 @@ class EngineState:
         price: Callable[[StepShape], float] | None = None,
         decode_piece: Callable[[int, int], DecodePiece] | None = None,
         on_end: Callable[[Job, RequestState, float], None] | None = None,
+        plans_ahead: bool = False,
     ) -> None:
         """``cache`` is ``kv`` where it shares blocks; ``queue_key`` orders the queue, by arrival if None.
 
+        With ``plans_ahead`` a step is planned while the one before still runs.
         ``price`` and ``decode_piece`` are those of ``simulator.replica.cost``; ``on_end`` is told of every end.
         """
         self.limits = limits
+        self.plans_ahead = plans_ahead
         self.kv = kv
         self.cache = cache
         self.total_blocks = kv.total_blocks  # that requests can use

@@ -86,6 +86,11 @@ class Ledger(Protocol):
         ...
 
     @property
+    def plans_ahead(self) -> bool:
+        """Whether the step before still runs, so that its results are not known yet: its tokens count as there."""
+        ...
+
+    @property
     def shape(self) -> StepShape:
         """What is scheduled so far."""
         ...
@@ -215,10 +220,7 @@ class Ledger(Protocol):
 class Scheduler(ABC):
     """Decides what one replica computes in its next step: subclass it in a file of its own."""
 
-    default_block_size: ClassVar[int] = 16  # tokens in a KV block, unless the scenario says otherwise
-    null_blocks: ClassVar[int] = 0  # KV blocks that the engine keeps for itself
     reserves_whole: ClassVar[bool] = False  # running requests hold the KV blocks for all of their output
-    overrun_tokens: ClassVar[int] = 0  # tokens beyond max_model_len that a sequence gets before it stops
 
     def splits_prompts(self) -> bool:
         """Whether a prompt may be computed over several steps.
@@ -227,17 +229,20 @@ class Scheduler(ABC):
         """
         return True
 
-    def pipeline_depth(self) -> int:
-        """Steps that are planned before the first of them has ended; 2 is asynchronous scheduling."""
-        return 1
+    def decides_each_step(self) -> bool:
+        """Whether a step can be planned only when the one before has ended.
+
+        An engine that plans ahead then does not: it serves this policy step by step, at what that costs.
+        """
+        return False
+
+    def native_engine(self) -> str | None:
+        """Return the engine profile that the policy is named after; None: it is named after none."""
+        return None
 
     def prefix_cache(self) -> Literal["blocks", "radix"] | None:
         """How requests that begin alike share their KV: not at all, by full blocks, or by a radix tree."""
         return None
-
-    def reuses_partial_blocks_first(self) -> bool:
-        """With shared blocks: whether a freed block that can never be hit is the next to be reused."""
-        return True
 
     def coast_spare_blocks(self) -> int | None:
         """Return how many KV blocks a step has to leave free for the engine to run it without asking.

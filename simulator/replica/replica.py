@@ -22,6 +22,7 @@ from simulator.replica.job import Job
 from simulator.replica.policy import Scheduler
 from simulator.replica.records import Records
 from simulator.replica.request import RequestState
+from simulator.replica.rules import DEFAULT_RULES, EngineRules
 from simulator.replica.state import NEXT, ReplicaState
 from simulator.replica.view import View
 
@@ -44,6 +45,7 @@ class Replica(View):
         engine: MakeEngine,
         effects: Effects = NO_EFFECTS,
         *,
+        rules: EngineRules = DEFAULT_RULES,
         index: int = 0,
         role: Role = "both",
         state: ReplicaState = ReplicaState.SERVING,
@@ -57,15 +59,17 @@ class Replica(View):
         self.past: list[Records] = []  # of the incarnations before each crash
         self._role: Role = role
         self._alone = effects.alone
-        self._new_policy, self._new_engine = policy, engine
+        self._new_policy, self._new_engine, self._rules = policy, engine, rules
         self._begin_anew()
 
     def _begin_anew(self) -> None:
         """Have nothing in memory."""
         self.policy = self._new_policy()
-        self._depth, self._spare_blocks = self.policy.pipeline_depth(), self.policy.coast_spare_blocks()
+        rules = self._rules.serving(self.policy)
+        self._depth, self._spare_blocks = rules.pipeline_depth, self.policy.coast_spare_blocks()
         self._engine = self._new_engine(
             self.policy,
+            rules,
             price=self.cost.step_s,
             decode_piece=getattr(self.cost, "decode_piece", None),
             on_end=self.effects.ended,

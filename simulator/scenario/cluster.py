@@ -21,6 +21,7 @@ class PoolSpec(Section):
     max_num_seqs: AtLeastOne | None = Field(None, description="unset: as in engine")
     max_num_batched_tokens: AtLeastOne | None = Field(None, description="unset: as in engine")
     num_gpu_blocks: AtLeastOne | None = Field(None, description="unset: as in engine")
+    profile: str | None = Field(None, description="unset: as engine.profile")
     scheduling: Annotated[PolicyChoice | None, choice("scheduling", "cluster.prefill/decode.scheduling")] = (
         Field(None, description="unset: as policy.scheduling")
     )

@@ -29,7 +29,7 @@ class Hardware(Section):
     )
     overheads: str | None = Field(
         None,
-        description="what the engine adds to the kernels, as named in the GPU's profile; unset: by policy",
+        description="what the engine adds to the kernels, as named in the GPU's profile; unset: by engine.profile",
     )
     quantization: Literal["fp8", "nvfp4"] | None = Field(
         None, description="of the layers' matrices; unset: as the model's config says"
@@ -37,20 +37,26 @@ class Hardware(Section):
 
 
 class Engine(Section):
-    """KV cache and limits of one serving engine, under vLLM's names."""
+    """Which engine serves, and the KV cache and limits of one of it, under vLLM's names."""
 
+    profile: str = Field(
+        "native",
+        description="see: servesim list engines; or the path of a profile; native: the one that the policy is"
+        " named after",
+    )
     block_size: Annotated[int, Field(ge=1, le=65536)] | None = Field(
-        None, description="tokens in a KV block; unset: the default of the policy's engine, 16 or SGLang's 1"
+        None, description="tokens in a KV block; unset: the engine's default, 16 or SGLang's 1"
     )
     gpu_memory_utilization: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] = Field(
-        0.9, description="share of the GPU's memory that the engine may use"
+        0.9,
+        description="share of the GPU's memory that the engine may use; TensorRT-LLM: of what the weights leave",
     )
     max_num_seqs: AtLeastOne | None = Field(
-        None, description="requests running at once; unset: vLLM's default for the GPU"
+        None, description="requests running at once; unset: the engine's default, vLLM's for the GPU"
     )
     max_num_batched_tokens: AtLeastOne | None = Field(
         None,
-        description="tokens computed in a step; unset: vLLM's default, more if prompts must be whole",
+        description="tokens computed in a step; unset: the engine's default, more if prompts must be whole",
     )
     num_gpu_blocks: AtLeastOne | None = Field(None, description="KV blocks; unset: computed from the memory")
     max_model_len: AtLeastOne | None = Field(

@@ -6,10 +6,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from hardware_profiles import (
+    EngineProfile,
     Gpu,
     HardwareCost,
     KvCapacity,
     Model,
+    engine_of,
     kv_capacity,
     load_gpu,
     load_model,
@@ -21,6 +23,7 @@ from simulator.cluster.deployment import Deployment, Fault, Faults, HandOff, Lin
 from simulator.errors import InputError
 from simulator.replica.limits import Limits
 from simulator.replica.policy import Scheduler
+from simulator.replica.rules import EngineRules
 from simulator.scenario.cluster import Bounds, PoolSpec, ScalingSpec
 from simulator.scenario.discover import Kind, load
 from simulator.scenario.engine import Engine
@@ -67,6 +70,9 @@ class Server:
     limits: Limits
     cost: HardwareCost
     scheduling: PolicyChoice
+    profile: EngineProfile
+    measured: bool  # whether the overheads were fitted to this engine
+    plans_ahead: bool  # whether the engine plans a step while the one before runs, under this policy
     role: Role = "both"
     replicas: int = 1
     tensor_parallel_size: int = 1
@@ -85,7 +91,12 @@ class Server:
     @property
     def usable_blocks(self) -> int:
         """KV blocks of a replica that requests can use."""
-        return self.limits.num_gpu_blocks - _maker(self.scheduling)().null_blocks
+        return self.limits.num_gpu_blocks - self.rules.null_blocks
+
+    @property
+    def rules(self) -> EngineRules:
+        """What the engine does under any policy."""
+        return self.profile.engine_rules
 
 
 def servers(scenario: Scenario, base_dir: Path | None = None) -> list[Server]:
@@ -141,6 +152,7 @@ def deploy(scenario: Scenario, pools: Sequence[Server]) -> Deployment:
                 each.replicas,
                 each.role,
                 None if each.scaling is None else each.scaling.begin(),
+                each.rules,
             )
             for each in pools
         ],
@@ -195,11 +207,13 @@ def equip(scenario: Scenario, base_dir: Path | None = None) -> Server:
         model = replace(model, quantization=scenario.hardware.quantization)
     engine = scenario.engine
     policy: Scheduler = make_policy("scheduling", scenario.policy.scheduling)
-    block_size = engine.block_size or policy.default_block_size
-    seqs = engine.max_num_seqs or gpu.default_max_num_seqs
+    profile = _named("engine.profile", lambda: engine_of(engine.profile, policy, base_dir))
+    rules, usual = profile.engine_rules, profile.defaults
+    block_size = engine.block_size or usual.block_size
+    seqs = engine.max_num_seqs or usual.max_num_seqs or gpu.default_max_num_seqs
     tokens = engine.max_num_batched_tokens
     if tokens is None and policy.splits_prompts():
-        tokens = gpu.default_max_num_batched_tokens
+        tokens = usual.max_num_batched_tokens or gpu.default_max_num_batched_tokens
     elif tokens is None:
         longest = engine.max_model_len or model.max_position_embeddings
         tokens = max(LEAST_WHOLE_PROMPT_BUDGET, longest)
@@ -214,9 +228,10 @@ def equip(scenario: Scenario, base_dir: Path | None = None) -> Server:
             max_num_seqs=seqs,
             num_gpu_blocks=engine.num_gpu_blocks,
             tensor_parallel=engine.tensor_parallel_size,
+            share_of_free=usual.kv_memory == "share of free",
         ),
     )
-    kv_tokens = (capacity.num_blocks - policy.null_blocks) * block_size
+    kv_tokens = (capacity.num_blocks - rules.null_blocks) * block_size
     max_model_len = _named(
         "engine.max_model_len", lambda: resolve_max_model_len(model, kv_tokens, engine.max_model_len)
     )
@@ -243,27 +258,26 @@ def equip(scenario: Scenario, base_dir: Path | None = None) -> Server:
         num_cpu_blocks=int(engine.swap_space * GIB) // (block_size * capacity.kv_bytes_per_token),
         strict_engine=engine.strict_engine,
     )
+    ahead = rules.serving(policy).pipeline_depth > 1
+    hardware, size = scenario.hardware, engine.tensor_parallel_size
+    overheads, measured = _named(
+        "hardware.overheads", lambda: profile.overheads_on(gpu, ahead=ahead, named=hardware.overheads)
+    )
+    cost = _named(
+        "hardware.cost_model",
+        lambda: step_cost(gpu, model, hardware.cost_model, size, overheads, block_size),
+    )
     return Server(
         gpu,
         model,
         capacity,
         limits,
-        _cost(scenario, policy, gpu, model, block_size),
+        cost,
         scenario.policy.scheduling,
-        tensor_parallel_size=engine.tensor_parallel_size,
-    )
-
-
-def _cost(scenario: Scenario, policy: Scheduler, gpu: Gpu, model: Model, block_size: int) -> HardwareCost:
-    """Return the price of a step, with the overheads of an engine that schedules as the policy does."""
-    hardware, size = scenario.hardware, scenario.engine.tensor_parallel_size
-    overheads = _named(
-        "hardware.overheads",
-        lambda: gpu.overheads(hardware.overheads, asynchronous=policy.pipeline_depth() > 1),
-    )
-    return _named(
-        "hardware.cost_model",
-        lambda: step_cost(gpu, model, hardware.cost_model, size, overheads, block_size),
+        profile,
+        measured,
+        ahead,
+        tensor_parallel_size=size,
     )
 
 

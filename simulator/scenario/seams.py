@@ -27,6 +27,16 @@ SEAMS: dict[Kind, str] = {
 }
 
 
+# What a scheduler used to say and the engine says now
+OF_THE_ENGINE = (
+    "pipeline_depth",
+    "null_blocks",
+    "overrun_tokens",
+    "default_block_size",
+    "reuses_partial_blocks_first",
+)
+
+
 def seam(kind: Kind) -> type[Any]:
     """Return the class that a policy of a kind is like."""
     import simulator.policy  # which listing names does without
@@ -47,6 +57,12 @@ def methods(kind: Kind) -> dict[str, list[str]]:
 
 def check_class(kind: Kind, field: str, file: Path, policy: type[Any]) -> None:
     """Raise InputError, with file and line, unless each method is there and can be called as the engine calls it."""
+    for name in OF_THE_ENGINE if kind == "scheduling" else ():
+        if hasattr(policy, name):
+            raise InputError(
+                f"{field}: {file}: {policy.__name__}.{name} belongs to the engine; expected it in the profile that"
+                " engine.profile names, and decides_each_step() of a policy that cannot plan ahead"
+            )
     abstract: frozenset[str] = getattr(policy, "__abstractmethods__", frozenset())
     wanted = methods(kind)
     for method, arguments in wanted.items():

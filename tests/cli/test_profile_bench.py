@@ -28,8 +28,9 @@ def bench(clients, prompt, output, n, *, detailed=False):
     cost = type(parts.cost)(
         parts.gpu, parts.model, parts.cost.table, 1, parts.cost.overheads.model_copy(update=TRUE)
     )
+    scheduling = scenario.policy.scheduling
     server = Server(
-        cost, parts.limits, lambda: make_policy("scheduling", scenario.policy.scheduling), TRUE["frontend_s"]
+        cost, parts.limits, lambda: make_policy("scheduling", scheduling), TRUE["frontend_s"], parts.rules
     )
     result = {
         "request_rate": "inf", "burstiness": 1.0, "max_concurrency": clients, "num_prompts": n, "completed": n,

@@ -16,7 +16,7 @@ from simulator.replica.limits import Limits
 from simulator.replica.records import STEP_COLUMNS
 from simulator.replica.request import RequestState
 from simulator.workload.workload import Workload
-from tests.engine_cases import EvenCost, RaggedCost
+from tests.engine_cases import EvenCost, RaggedCost, native
 from tests.plain_stepper import PlainJob, PlainServer, plain_run
 
 POLICIES = {"vllm_v1": VllmV1, "vllm_v0": VllmV0, "orca": Orca, "static": Static}
@@ -78,6 +78,7 @@ def fast(case):
             case["cost"],
             case["limits"],
             RoundRobin(),
+            rules=native(lambda: POLICIES[case["policy"]](**case["options"])),
             horizon_s=case["horizon"],
         ),
     )
@@ -91,7 +92,7 @@ def plain(case):
         case["cost"],
         max_seqs=limits.max_num_seqs,
         budget=limits.max_num_batched_tokens,
-        blocks=limits.num_gpu_blocks - POLICIES[case["policy"]].null_blocks,
+        blocks=limits.num_gpu_blocks - native(POLICIES[case["policy"]]).null_blocks,
         block_size=limits.block_size,
     )
     longest = limits.max_model_len

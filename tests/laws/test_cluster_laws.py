@@ -20,7 +20,7 @@ from simulator.replica.request import RequestState
 from simulator.scenario.discover import load
 from simulator.workload.workload import Workload
 from tests.cluster_cases import KV_BYTES, MODES, Often, deployments, play
-from tests.engine_cases import CHOICES, EvenCost
+from tests.engine_cases import CHOICES, EvenCost, native
 
 
 def check(traffic, deployment, cluster, outcome):
@@ -36,7 +36,7 @@ def check(traffic, deployment, cluster, outcome):
     assert len(set(rows.tolist())) == len(rows) == n
     assert (requests["prompt_tokens"] == traffic.prompt_tokens[rows]).all()
     limits = [pool.limits for pool in deployment.pools]
-    overrun = max(pool.scheduler().overrun_tokens for pool in deployment.pools)
+    overrun = max(pool.rules.overrun_tokens for pool in deployment.pools)
     longest = min(each.max_model_len for each in limits) + overrun
     asked = np.minimum(requests["output_tokens"], longest - requests["prompt_tokens"])
     done = state == RequestState.COMPLETED
@@ -98,7 +98,7 @@ def check(traffic, deployment, cluster, outcome):
     for pool in deployment.pools:
         mine = (steps["replica"] >= first) & (steps["replica"] < first + pool.places)
         first += pool.places
-        usable = pool.limits.num_gpu_blocks - pool.scheduler().null_blocks
+        usable = pool.limits.num_gpu_blocks - pool.rules.null_blocks
         assert (steps["kv_blocks_used"][mine] <= usable).all()
         assert (steps["kv_blocks_used"][mine] >= 0).all()
         assert (steps["running"][mine] <= pool.limits.max_num_seqs).all()
@@ -196,7 +196,8 @@ def test_looking_changes_nothing_where_all_steps_end_at_once(name, seed):
     outputs = [12, 37, 60, 19, 46, 7, 50, 43, 42, 60, 36, 11, 25, 56, 54, 11, 35]
     arrival_s = [0, 0, 0.25, 0.25, 0.25, 0.75, 2.5, 2.5, 2.5, 4.25, 6, 6.5, 6.5, 7, 7.5, 8, 8]
     traffic = Workload("ties", *map(np.array, (arrival_s, prompts, outputs)), 60, "made by hand")
-    pool = Pool(load("scheduling", name), EvenCost(), Limits(12, 43, 120, 11, 16), 3)
+    policy = load("scheduling", name)
+    pool = Pool(policy, EvenCost(), Limits(12, 43, 120, 11, 16), 3, rules=native(policy))
     router = load("routing", "power_of_two")()
     moves = Often(random.Random(seed))
     deployment = Deployment([pool], router, migration=moves, link=Link(1e12, 0.01, 1024), seed=seed)

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hardware_profiles import load_engine
 from policies.routing.round_robin import RoundRobin
 from policies.scheduling.vllm_v1 import VllmV1
 from simulator.cluster.deployment import colocated
@@ -12,6 +13,8 @@ from simulator.cluster.simulate import assemble, play, prefix_hits, unfold
 from simulator.replica.engine import Engine
 from simulator.replica.limits import Limits
 from simulator.workload.workload import Workload
+
+RULES = {"0.11.0": load_engine("vllm-0.11").engine_rules, "0.24.0": load_engine("vllm-0.24").engine_rules}
 
 
 class Cost:
@@ -50,7 +53,7 @@ def test_coasting_keeps_the_cache_as_planning_does(traffic, asynchronous, versio
         def policy():
             return VllmV1(engine_version=version, async_scheduling=asynchronous, enable_prefix_caching=True)
 
-        cluster = assemble(traffic, colocated(policy, Cost(), limits, RoundRobin()))
+        cluster = assemble(traffic, colocated(policy, Cost(), limits, RoundRobin(), rules=RULES[version]))
         assert play(cluster) == (False, None)
         kv = cluster.replicas[0].engine.cache
         kept = list(kv._free), kv._references, kv._registered, kv._cached

@@ -20,7 +20,7 @@ def test_laws(choice, data):
     cluster, outcome = play(case)
     steps, tokens, requests = outcome.tables.steps, outcome.tables.tokens, outcome.tables.requests
     limits, n = case["limits"], len(requests["arrival_s"])
-    longest = limits.max_model_len + case["policy"]().overrun_tokens
+    longest = limits.max_model_len + case["rules"].overrun_tokens
     asked = np.minimum(requests["output_tokens"], longest - requests["prompt_tokens"])
     state, arrival_s = requests["state"], requests["arrival_s"]
 
@@ -64,7 +64,7 @@ def test_laws(choice, data):
     assert (computed <= limits.max_num_batched_tokens).all()
     assert (steps["running"] <= limits.max_num_seqs).all()
     assert (steps["kv_blocks_used"] >= 0).all()
-    assert (steps["kv_blocks_used"] <= limits.num_gpu_blocks - case["policy"]().null_blocks).all()
+    assert (steps["kv_blocks_used"] <= limits.num_gpu_blocks - case["rules"].null_blocks).all()
     for replica in range(case["replicas"]):
         mine = steps["replica"] == replica
         start_s, end_s = steps["start_s"][mine], steps["end_s"][mine]
@@ -76,7 +76,7 @@ def test_laws(choice, data):
 
     # Little's law as an identity: seat-seconds by the steps are seat-seconds by the requests
     # (asynchronous scheduling plans, and so seats, a step before the one that it counts from)
-    synchronous = case["policy"]().pipeline_depth() == 1
+    synchronous = case["rules"].serving(case["policy"]()).pipeline_depth == 1
     if synchronous and done.all() and not requests["preemptions"].any():
         by_steps = (steps["running"] * (steps["end_s"] - steps["start_s"])).sum()
         by_requests = (requests["end_s"] - requests["first_scheduled_s"])[done].sum()

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from benchmarks import conformance
+from hardware_profiles import native_rules
 from policies.routing.round_robin import RoundRobin
 from simulator.cluster.deployment import colocated
 from simulator.cluster.simulate import simulate
@@ -72,13 +73,15 @@ def test_requests_that_can_never_fit(name, strict):
     """By default each fails by itself and the others are served; strictly, a hang becomes an error."""
     run = recording(name)
     settings = run["settings"]
+    policy = conformance.scheduler_of(run["engine"], settings)
     outcome = simulate(
         conformance.workload_of(run),
         colocated(
-            lambda: conformance.scheduler_of(run["engine"], settings),
+            lambda: policy,
             conformance.RecordingsCost(0),
             conformance.limits_of(settings, strict),
             RoundRobin(),
+            rules=native_rules(policy),
         ),
     )
     requests = outcome.tables.requests

@@ -13,7 +13,7 @@ from experiments.validation.rows import BurstRow, ClosedLoopRow, Deployment, Ope
 from experiments.validation.scores import Bar, Score, judge, summarise
 from experiments.validation.servers import Server, equip, model_of
 from experiments.validation.step_tables import step_tables
-from hardware_profiles import load_gpu
+from hardware_profiles import load_engine, load_gpu
 from policies.scheduling.vllm_v1 import VllmV1
 from simulator.cli.main import main
 from simulator.errors import InputError, StallError
@@ -26,7 +26,10 @@ FRONTEND_S = 0.004
 
 def server(step_s=0.25, blocks=10_000, **policy):
     limits = Limits(64, 4096, 4096, blocks, 16)
-    return Server(EvenCost(step_s), limits, lambda: VllmV1(engine_version="0.11.0", **policy), FRONTEND_S)
+    rules = load_engine("vllm-0.11").engine_rules
+    return Server(
+        EvenCost(step_s), limits, lambda: VllmV1(engine_version="0.11.0", **policy), FRONTEND_S, rules
+    )
 
 
 def closed_row(concurrency=2, prompt=32, output=5, **changes):

@@ -17,7 +17,7 @@ from simulator.replica.limits import Limits
 from simulator.replica.request import RequestState
 from simulator.testing import new_job
 from simulator.workload.workload import Workload
-from tests.engine_cases import EvenCost, serve
+from tests.engine_cases import EvenCost, native, serve
 
 JOB = new_job(0, 0.0, 1, 1, 1)
 
@@ -200,7 +200,14 @@ def clients(n, concurrency, outputs, **options):
     )
     return simulate(
         traffic,
-        colocated(synchronous, SECOND, Limits(64, 4096, 4096, 10_000, 16), LeastLoaded(), **options),
+        colocated(
+            synchronous,
+            SECOND,
+            Limits(64, 4096, 4096, 10_000, 16),
+            LeastLoaded(),
+            rules=native(synchronous),
+            **options,
+        ),
     )
 
 

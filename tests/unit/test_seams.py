@@ -77,7 +77,7 @@ def test_a_method_that_cannot_be_called_is_named_with_its_line(tmp_path, kind, w
     )
 
 
-@pytest.mark.parametrize("hook", ["splits_prompts", "pipeline_depth", "queue_key"])
+@pytest.mark.parametrize("hook", ["splits_prompts", "decides_each_step", "queue_key"])
 def test_what_a_scheduler_may_override_is_checked_too(tmp_path, hook):
     file = mine(tmp_path, "scheduling", f"def {hook}(self, jobs): ...\n    def plan(self, step): ...")
     with pytest.raises(InputError, match=rf"line 6: Mine\.{hook} cannot be called .*expected {hook}\(self\)"):

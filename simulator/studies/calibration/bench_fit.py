@@ -91,7 +91,11 @@ class _Simulated:
             cost = AnalyticCost(old.gpu, old.model, old.tensor_parallel, overheads)
         choice = self._scenario.policy.scheduling
         server = Server(
-            cost, self._parts.limits, lambda: make_policy("scheduling", choice), overheads.frontend_s
+            cost,
+            self._parts.limits,
+            lambda: make_policy("scheduling", choice),
+            overheads.frontend_s,
+            self._parts.rules,
         )
         means = []
         for run in self._runs:

@@ -17,6 +17,7 @@ from simulator.cluster.simulate import assemble, play
 from simulator.errors import StallError
 from simulator.policy import Scheduler
 from simulator.replica.limits import Limits
+from simulator.replica.rules import EngineRules
 from simulator.results.recorded import ended_rows, prompt_end_rows
 from simulator.results.tables import Life, step_table
 from simulator.workload.workload import Workload
@@ -30,6 +31,7 @@ class Server:
     limits: Limits
     scheduler: Callable[[], Scheduler]
     frontend_s: float
+    rules: EngineRules
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,12 @@ class Served:
 def serve(workload: Workload, server: Server) -> Served:
     """Serve a workload on one replica; raise ``StallError`` unless every request completes."""
     deployment = colocated(
-        server.scheduler, server.cost, server.limits, RoundRobin(), frontend_s=server.frontend_s
+        server.scheduler,
+        server.cost,
+        server.limits,
+        RoundRobin(),
+        rules=server.rules,
+        frontend_s=server.frontend_s,
     )
     cluster = assemble(workload, deployment)
     _, stalled = play(cluster)

@@ -1,0 +1,32 @@
+"""What an engine does whatever policy plans for it: how far ahead it plans, and how it counts KV blocks."""
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from simulator.replica.policy import Scheduler
+
+
+@dataclass(frozen=True)
+class EngineRules:
+    """The rules of one engine, the same for every policy that it serves; the defaults are those of vLLM 0.24.
+
+    A profile of ``hardware_profiles/engines`` says them for each engine, with sources.
+    """
+
+    name: str = "vllm-0.24"
+    pipeline_depth: int = 2  # steps planned before the first of them has ended; 2 is asynchronous scheduling
+    null_blocks: int = 1  # KV blocks that the engine keeps for itself
+    overrun_tokens: int = 0  # tokens beyond max_model_len that a sequence gets before it stops
+    partial_blocks_first: bool = (
+        True  # with shared blocks: one that can never be hit is the next to be reused
+    )
+
+    def serving(self, policy: "Scheduler") -> "EngineRules":
+        """Return how a policy is served: step by step if it has to know how the step before has ended."""
+        if self.pipeline_depth > 1 and policy.decides_each_step():
+            return replace(self, pipeline_depth=1)
+        return self
+
+
+DEFAULT_RULES = EngineRules()
