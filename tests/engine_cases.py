@@ -5,7 +5,7 @@ import math
 import numpy as np
 from hypothesis import strategies as st
 
-from hardware_profiles import load_engine, native_rules
+from hardware_profiles import list_engines, load_engine, native_rules
 from policies.routing.round_robin import RoundRobin
 from simulator.cluster import simulate as engine
 from simulator.cluster.cluster import Cluster
@@ -15,6 +15,7 @@ from simulator.replica.limits import Limits
 from simulator.scenario.discover import discover, load
 from simulator.workload.workload import Workload
 
+ENGINES = [load_engine(name).engine_rules for name in list_engines()]
 PROTOTYPE = load_engine("prototype").engine_rules
 SCHEDULING = discover("scheduling")
 ROUTING = discover("routing")
@@ -122,8 +123,11 @@ CHOICES = [(name, options) for name in SCHEDULING for options in ({}, *VARIANTS.
 
 
 @st.composite
-def scenarios(draw, choices=tuple(CHOICES), tight=False):
-    """A random scenario: few blocks, ties, horizons, departures and several replicas all happen often."""
+def scenarios(draw, choices=tuple(CHOICES), tight=False, rules=None):
+    """A random scenario: few blocks, ties, horizons, departures and several replicas all happen often.
+
+    On the engine that the policy is named after, unless ``rules`` are given.
+    """
     n = draw(st.integers(1, 40))
     longest = draw(st.sampled_from([6, 20, 60]))
     lengths = st.lists(st.integers(1, longest), min_size=n, max_size=n)
@@ -148,11 +152,15 @@ def scenarios(draw, choices=tuple(CHOICES), tight=False):
     least = math.ceil(2 * longest / block_size) + 2  # the largest request alone, and a block to spare
     name, options = draw(st.sampled_from(choices))
     policy = load("scheduling", name)
+    if rules is None:
+        rules = native(lambda: policy(**options))
+    else:
+        least += rules.null_blocks
     splits = policy(**options).splits_prompts()
     return {
         "workload": traffic,
         "policy": lambda: policy(**options),
-        "rules": native(lambda: policy(**options)),
+        "rules": rules,
         "cost": EvenCost() if ties else RaggedCost(),
         "horizon_s": draw(st.sampled_from([None, None, 0.75, 3.3])),
         "replicas": draw(st.sampled_from([1, 1, 2, 3])),

@@ -108,7 +108,9 @@ class Ranked(Scheduler):
 
     def _hold_worst(self, step: Ledger, starting: list[Job]) -> None:
         """Let decodes sit this step out whose ranks are too bad for a token of the budget."""
-        rivals = [*step.running, *starting] if self.preemptive else list(step.running)
+        rivals = [job for job in step.running if not job.completing]  # others need no token any more
+        if self.preemptive:
+            rivals += starting
         for job in sorted(rivals, key=self.rank)[step.token_budget :]:
             if job in step.running and job not in step.partial:
                 step.hold(job)

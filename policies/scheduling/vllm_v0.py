@@ -113,7 +113,8 @@ class VllmV0(Scheduler):
         """
         if not step.partial and step.free_blocks > step.blocks_opening and step.decode_all():
             return None
-        queue = sorted((job for job in self._order if job in step.running), key=_arrival)
+        going_on = (job for job in self._order if job in step.running and not job.completing)
+        queue = sorted(going_on, key=_arrival)
         for job in [each for each in queue if each not in step.partial]:
             step.hold(job)
         turn = 0
@@ -140,7 +141,7 @@ class VllmV0(Scheduler):
         keep_free, back = int(self.watermark * step.limits.num_gpu_blocks), list[Job]()
         for job in sorted(step.swapped, key=_arrival):
             blocks = step.blocks_held(job) + 1
-            if step.limits.num_gpu_blocks < blocks:
+            if step.total_blocks < blocks:
                 step.fail(job)
             elif step.free_blocks - blocks < keep_free or not step.swap_in(job, job.remaining_tokens):
                 break

@@ -117,7 +117,7 @@ class StepLedger(EngineState):
         """
         if job.state is not JobState.WAITING:
             raise ValueError(f"{job} is not waiting but {job.state.name.lower()}")
-        if self.seats <= 0:
+        if self.seats <= 0 or job.completing:  # preempted in this step, with its last token under way
             return False
         if self.cache is None:
             if not self._schedule(job, tokens, reserve_tokens):
@@ -155,9 +155,9 @@ class StepLedger(EngineState):
             self.cache.preempted()
 
     def swap_out(self, job: Job) -> bool:
-        """Move a running job's blocks to host memory, or refuse if that is full."""
+        """Move a running job's blocks to host memory, or refuse if that is full or its last token is under way."""
         blocks = self.blocks_held(job)
-        if blocks > self.free_cpu_blocks:
+        if blocks > self.free_cpu_blocks or job.completing:
             return False
         self.stop_running(job)
         self.kv.release(job)

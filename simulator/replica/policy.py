@@ -197,7 +197,7 @@ class Ledger(Protocol):
         ...
 
     def swap_out(self, job: Job) -> bool:
-        """Move a running job's blocks to host memory, or refuse if that is full."""
+        """Move a running job's blocks to host memory, or refuse if that is full or its last token is under way."""
         ...
 
     def swap_in(self, job: Job, tokens: int) -> bool:

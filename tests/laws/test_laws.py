@@ -9,14 +9,18 @@ from simulator.policy import Ledger, Scheduler
 from simulator.replica.limits import Limits
 from simulator.replica.request import RequestState
 from simulator.testing import new_engine, new_job
-from tests.engine_cases import CHOICES, EvenCost, play, scenarios, serve
+from tests.engine_cases import CHOICES, ENGINES, EvenCost, play, scenarios, serve
 
 
 @pytest.mark.parametrize("choice", CHOICES, ids=str)
 @settings(max_examples=40, deadline=None)
 @given(data=st.data())
 def test_laws(choice, data):
-    case = data.draw(scenarios([choice]))
+    check(data.draw(scenarios([choice])))
+
+
+def check(case):
+    """Raise AssertionError unless all laws hold."""
     cluster, outcome = play(case)
     steps, tokens, requests = outcome.tables.steps, outcome.tables.tokens, outcome.tables.requests
     limits, n = case["limits"], len(requests["arrival_s"])
@@ -81,6 +85,15 @@ def test_laws(choice, data):
         by_steps = (steps["running"] * (steps["end_s"] - steps["start_s"])).sum()
         by_requests = (requests["end_s"] - requests["first_scheduled_s"])[done].sum()
         assert by_steps == pytest.approx(by_requests)
+
+
+@pytest.mark.parametrize("choice", CHOICES, ids=str)
+@settings(max_examples=12, deadline=None)
+@given(data=st.data())
+def test_laws_on_every_engine(choice, data):
+    """Whoever plans, on whatever engine: the laws hold."""
+    rules = data.draw(st.sampled_from(ENGINES))
+    check(data.draw(scenarios([choice], rules=rules)))
 
 
 @settings(max_examples=30, deadline=None)
