@@ -6,7 +6,7 @@ from pathlib import Path
 from simulator.errors import InputError
 from simulator.report.text import table
 
-TOPICS = ("policies", "gpus", "models", "workloads")
+TOPICS = ("policies", "engines", "gpus", "models", "workloads")
 
 
 def listing(topic: str) -> str:
@@ -17,8 +17,14 @@ def listing(topic: str) -> str:
         raise InputError(
             f"list: nothing called {topic!r}; {nearest(topic, list(TOPICS))}expected one of {', '.join(TOPICS)}"
         )
-    lines = {"policies": _policies, "gpus": _gpus, "models": _models, "workloads": _workloads}[topic]()
-    return "\n".join(lines) + "\n"
+    makers = {
+        "policies": _policies,
+        "engines": _engines,
+        "gpus": _gpus,
+        "models": _models,
+        "workloads": _workloads,
+    }
+    return "\n".join(makers[topic]()) + "\n"
 
 
 def _policies() -> list[str]:
@@ -37,6 +43,16 @@ def _policies() -> list[str]:
 def _first_line(path: Path) -> str:
     summary = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
     return summary.split("\n")[0]
+
+
+def _engines() -> list[str]:
+    from hardware_profiles import list_engines, load_engine
+
+    rows = [["native", "the engine that the policy is named after", ""]]
+    for each in map(load_engine, list_engines()):
+        measured = ", ".join(each.overheads.fitted) or "never measured"
+        rows.append([each.name, each.description, f"overheads {measured}"])
+    return table([["engine.profile", *row] for row in rows], left=4)
 
 
 def _gpus() -> list[str]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from simulator.metrics._measure import MOMENTS, SHARE_OF
 from simulator.report.cluster import cluster_lines, machines, named, paid_replicas, scaled_pools
+from simulator.report.engines import engine_lines
 from simulator.report.measures import family, rows_of_latencies, shown
 from simulator.report.text import counted, number, percent, table
 from simulator.results.vocabulary import vocabulary
@@ -49,7 +50,7 @@ def _facts(manifest: Mapping[str, Any], summary: Summary) -> list[str]:
         *_block("Hardware", machines(manifest)),
         *_block("", manifest["hardware"]),
         *_block("Cluster", cluster_lines(scenario["cluster"]) + scaled_pools(manifest["pools"])),
-        *_block("Engine", [", ".join(f"{key} {engine[key]:,}" for key in limits)]),
+        *_block("Engine", [*engine_lines(manifest), ", ".join(f"{key} {engine[key]:,}" for key in limits)]),
         *_block(
             "Policies",
             [

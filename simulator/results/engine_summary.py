@@ -36,6 +36,7 @@ def engine_summary(
     busy_s = totals.busy_s
     window_s = service_s(manifest, scaling, log.start_s, log.end_of_run_s)
     return {
+        **_profile(manifest),
         "steps": totals.steps,
         "busy_share": busy_s / window_s if window_s else 0.0,
         "kv_usage_mean": totals.kv_share_s / busy_s if busy_s else 0.0,
@@ -67,6 +68,12 @@ def _moves(transfers: Columns | None) -> dict[str, Any]:
                 f"{kind}_s_mean": float(took_s.mean()) if len(took_s) else None,
             }
     return found
+
+
+def _profile(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """Name the engine, of both roles where they differ; nothing for runs that were saved without it."""
+    names = dict.fromkeys(pool["engine"] for pool in manifest.get("pools", ()) if "engine" in pool)
+    return {"profile": " and ".join(names)} if names else {}
 
 
 def _prefix_cache(manifest: Mapping[str, Any]) -> dict[str, Any]:

@@ -40,7 +40,7 @@ class Engine(Section):
     """Which engine serves, and the KV cache and limits of one of it, under vLLM's names."""
 
     profile: str = Field(
-        "native",
+        "vllm-0.24",
         description="see: servesim list engines; or the path of a profile; native: the one that the policy is"
         " named after",
     )

@@ -27,6 +27,7 @@ from simulator.replica.rules import EngineRules
 from simulator.scenario.cluster import Bounds, PoolSpec, ScalingSpec
 from simulator.scenario.discover import Kind, load
 from simulator.scenario.engine import Engine
+from simulator.scenario.engines import engine_name
 from simulator.scenario.policy import IDLE_POLICY, PolicyChoice
 from simulator.scenario.scenario import Scenario
 
@@ -72,7 +73,7 @@ class Server:
     scheduling: PolicyChoice
     profile: EngineProfile
     measured: bool  # whether the overheads were fitted to this engine
-    plans_ahead: bool  # whether the engine plans a step while the one before runs, under this policy
+    engine_name: str  # with what this policy makes of it
     role: Role = "both"
     replicas: int = 1
     tensor_parallel_size: int = 1
@@ -276,7 +277,7 @@ def equip(scenario: Scenario, base_dir: Path | None = None) -> Server:
         scenario.policy.scheduling,
         profile,
         measured,
-        ahead,
+        engine_name(profile, policy),
         tensor_parallel_size=size,
     )
 

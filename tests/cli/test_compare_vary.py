@@ -13,14 +13,26 @@ def test_a_few_values_stand_beside_one_another(capsys):
     assert cli.main(["compare", "--vary", "policy.scheduling=vllm_v1,orca", *QUICK]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].split() == ["vllm_v1", "orca", "diff"]
-    assert lines[-1].startswith("smooth goodput")
+    assert lines[-2].startswith("smooth goodput")
+    assert lines[-1] == "engine: vllm-0.24"
+
+
+def test_which_engine_each_row_ran_on_is_said(capsys):
+    native = ["--set", "engine.profile=native"]
+    assert cli.main(["compare", "--vary", "policy.scheduling=vllm_v1,orca,static", *QUICK, *native]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == (
+        "not one engine, so differences are the engines', too; vllm-0.24: vllm_v1; prototype: orca, static"
+    )
+    alone = "engine.profile=vllm-0.24,sglang-0.5"
+    assert cli.main(["compare", "--vary", alone, *QUICK]) == 0
+    assert "vllm-0.24: vllm-0.24; sglang-0.5: sglang-0.5" in capsys.readouterr().out
 
 
 def test_many_values_have_a_row_each_the_best_first(capsys):
     values = ["vllm_v1", "orca", "static", "sarathi", "smooth"]
     vary = f"policy.scheduling={','.join(values)}"
     assert cli.main(["compare", "--vary", vary, "--set", "workload.rate_rps=20", *QUICK]) == 0
-    rows = [line.split() for line in capsys.readouterr().out.splitlines()[2:]]
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()[2:-1]]
     assert sorted(row[0] for row in rows) == sorted(values)
     goodput = [float(row[10].replace(",", "")) for row in rows]
     assert goodput == sorted(goodput, reverse=True)
@@ -48,22 +60,22 @@ RANDOM = [
 
 def test_over_seeds_a_difference_has_an_interval_or_is_not_shown(capsys, tmp_path):
     out = tmp_path / "out"
-    vary = "policy.scheduling=vllm_v1,orca"
+    vary = "policy.scheduling=vllm_v1,static"
     assert cli.main(["compare", "--vary", vary, "--seeds", "3", "--no-plot", "--out", str(out), *RANDOM]) == 0
     printed = capsys.readouterr()
     rows = printed.out.splitlines()
     assert "difference [95 %]" in rows[0]
-    tpot = next(row for row in rows if row.startswith("TPOT"))
-    assert "% [" in tpot
-    assert "means over 3 seeds" in rows[-1]
+    ttft = next(row for row in rows if row.startswith("TTFT mean"))
+    assert "% [" in ttft
+    assert "means over 3 seeds" in rows[-2]
     assert "nothing in these scenarios is random" not in printed.err
-    assert sorted(path.name for path in (out / "orca").iterdir()) == ["seed-0", "seed-1", "seed-2"]
+    assert sorted(path.name for path in (out / "static").iterdir()) == ["seed-0", "seed-1", "seed-2"]
 
 
 def test_the_same_twice_shows_no_difference(capsys):
     vary = "engine.max_num_seqs=500,501"  # neither is ever reached
     assert cli.main(["compare", "--vary", vary, "--seeds", "2", *RANDOM]) == 0
-    rows = capsys.readouterr().out.splitlines()[1:-2]
+    rows = capsys.readouterr().out.splitlines()[1:-3]
     assert all(row.split()[-1] == "=" for row in rows)
 
 

@@ -21,14 +21,15 @@ def test_the_unit_is_the_token():
     server.step()
     assert server.engine.total_blocks - server.engine.free_blocks == 11
     for name, engine, expected in [
-        ("sglang", {}, 1),
+        ("sglang", {"profile": "native"}, 1),
+        ("sglang", {}, 16),
         ("vllm_v1", {}, 16),
-        ("sglang", {"block_size": 32}, 32),
+        ("sglang", {"profile": "native", "block_size": 32}, 32),
     ]:
         scenario = Scenario(policy={"scheduling": name}, engine=engine)
         assert equip(scenario).limits.block_size == expected
         shown = [line for line in scenario.to_toml().splitlines() if "block_size =" in line]
-        assert shown[0].startswith(f"block_size = {expected}" if engine else "# block_size =")
+        assert shown[0].startswith(f"block_size = {expected}" if "block_size" in engine else "# block_size =")
 
 
 def test_overlap_processes_a_result_one_batch_later():

@@ -59,7 +59,7 @@ def test_a_policy_of_ones_own_is_native_to_the_default_engine(tmp_path):
 def test_all_policies_pay_the_overheads_of_the_engine_they_run_on(name):
     server = served("vllm-0.24", name=name)
     assert server.cost.overheads.engine_version.startswith(ASYNC)
-    assert server.plans_ahead
+    assert server.engine_name == "vllm-0.24"
     assert server.rules == DEFAULT_RULES
     assert server.limits.block_size == 16
 
@@ -76,7 +76,7 @@ def test_all_policies_pay_the_overheads_of_the_engine_they_run_on(name):
 )
 def test_who_decides_each_step_is_served_step_by_step_at_its_price(policy):
     server = served("vllm-0.24", **policy)
-    assert not server.plans_ahead
+    assert server.engine_name == "vllm-0.24, step by step"
     assert server.cost.overheads.engine_version.startswith(SYNC)
     assert not server.measured
 

@@ -75,8 +75,12 @@ def test_refused(tables: dict[str, Any], message: str) -> None:
         ("vllm_v0", "vllm-0_15-async", "vllm-0_15-async"),
     ],
 )
-def test_overheads_follow_the_policys_engine(scheduling: Any, overheads: str | None, name: str) -> None:
-    server = served(policy={"scheduling": scheduling}, hardware={"overheads": overheads})
+def test_natively_overheads_follow_the_policys_engine(
+    scheduling: Any, overheads: str | None, name: str
+) -> None:
+    server = served(
+        engine={"profile": "native"}, policy={"scheduling": scheduling}, hardware={"overheads": overheads}
+    )
     assert server.cost.overheads == load_gpu("h100-80gb-sxm").engine_overheads[name]
 
 

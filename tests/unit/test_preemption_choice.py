@@ -99,7 +99,8 @@ def test_swapped_requests_come_back_before_anyone_is_admitted():
 
 
 def server(gpu, model="llama-3.1-8b"):
-    return equip(Scenario(hardware={"gpu": gpu, "model": model}, policy={"scheduling": "continuous"}))
+    policy, engine = {"scheduling": "continuous"}, {"profile": "prototype"}
+    return equip(Scenario(hardware={"gpu": gpu, "model": model}, policy=policy, engine=engine))
 
 
 H100, A100 = server("h100-80gb-sxm"), server("a100-80gb-sxm")

@@ -64,6 +64,7 @@ def capacity(
     Each simulation is kept in OUT/points: after Ctrl-C or a crash the same command goes on from there.
     """
     from simulator.cli.terminal import counting
+    from simulator.scenario.engines import engine_names
     from simulator.studies.capacity.best import best_rate
     from simulator.studies.capacity.book import Plan
     from simulator.studies.capacity.outcome import Outcome
@@ -94,7 +95,8 @@ def capacity(
             close_pools()
     if not answer.runs:
         raise InputError(f"--most-simulations {most_simulations}: too few to begin; expected 10 or more")
-    outcome = Outcome(answer, runs.found, wanted, plan, traffic.of, traffic.replayed)
+    engine = engine_names(chosen, base_dir)
+    outcome = Outcome(answer, runs.found, wanted, plan, traffic.of, traffic.replayed, engine)
     write(outcome, folder)
     sys.stdout.write(report(outcome))
     print(f"results: {folder} ({', '.join(FILES)})", file=sys.stderr)

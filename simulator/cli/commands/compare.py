@@ -38,6 +38,7 @@ def compare(
     """Simulate scenarios on the same traffic; print differences in %."""
     from simulator.report.comparison import comparison, distinct, over_seeds, traffic_notes, varied
     from simulator.report.report import Summary, warnings
+    from simulator.scenario.engines import engine_names, one_line
 
     paths: list[Path | None] = list(scenarios or [])
     if vary is not None:
@@ -78,6 +79,11 @@ def compare(
     sys.stdout.write(
         over_seeds(names, summaries) if seeds > 1 else comparison(names, [each for (each,) in summaries])
     )
+    engines = {
+        name: engine_names(scenario, base_dir)
+        for name, (scenario, base_dir) in zip(names, chosen, strict=True)
+    }
+    print(one_line(engines))
 
 
 def _note(text: str) -> None:

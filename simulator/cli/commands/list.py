@@ -9,7 +9,9 @@ ORDER = 30
 
 
 def command(
-    topic: Annotated[str, typer.Argument(metavar="policies|gpus|models|workloads", help="What to list.")],
+    topic: Annotated[
+        str, typer.Argument(metavar="policies|engines|gpus|models|workloads", help="What to list.")
+    ],
 ) -> None:
     """List the names that a scenario can use."""
     from simulator.report.listing import listing

@@ -23,6 +23,7 @@ class Outcome:
     plan: Plan
     of: str  # requests or sessions
     replayed: bool
+    engine: str = "?"
 
     @property
     def gpus(self) -> float:
@@ -94,6 +95,7 @@ class Outcome:
         return {
             "target": self.target.text,
             "metric": self.target.key,
+            "engine": self.engine,
             "unit": f"{self.of}/s",
             "rate": answer.rate,
             "low": answer.low,

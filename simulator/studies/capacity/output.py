@@ -49,6 +49,7 @@ def report(outcome: Outcome) -> str:
     """Return the answer in words, and a line for each rate that was simulated."""
     answer, gpus, unit = outcome.answer, outcome.gpus, f"{outcome.of}/s"
     lines = [f"{'target':<12}{outcome.target.text}  ({outcome.target.key})"]
+    lines.append(f"{'engine':<12}{outcome.engine}")
     said = "none"
     if answer.rate is not None:
         of_gpus = f"({gpus:.4g} GPU{'' if gpus == 1 else 's'})"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from simulator.report.style import BLACK, BLUE, GREEN, GREY, RED, STYLE, axes
 from simulator.results.vocabulary import measure_of
+from simulator.scenario.engines import engine_names
 from simulator.scenario.scenario import Scenario
 from simulator.stats import interval
 from simulator.studies.plan.goals import PER_SECOND, TTFT_P99
@@ -59,12 +60,16 @@ def table(found: Found) -> "pa.Table":
     plan, outcomes = found.plan, found.runs.outcomes
     keys = list(dict.fromkeys(key for line in plan.lines for key in line.settings))
     metrics = list(dict.fromkeys([*(goal.metric for goal in plan.goals), PER_SECOND, TTFT_P99]))
+    engines = {
+        line.number: engine_names(plan.scenario(line, line.counts[0]), plan.base_dir) for line in plan.lines
+    }
     rows: list[dict[str, Any]] = []
     for row in found.rows():
         line, outcome = row.line, outcomes.get((row.line.number, row.count))
         judgement = found.judgements[line.number]
         rows.append({
             "gpu": line.gpu, "tensor_parallel": line.tensor_parallel, "shape": line.shape, "policy": line.policy,
+            "engine": engines[line.number],
             **{key: None if key not in line.settings else str(line.settings[key]) for key in keys},
             "replicas": row.count, "usd_per_hour": line.usd_per_hour(row.count), "state": row.state,
             "reason": row.reason, "least_replicas": judgement.least, "estimated_replicas": judgement.estimate,

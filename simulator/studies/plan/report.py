@@ -5,9 +5,11 @@ from collections import Counter
 
 from simulator.report.text import counted, number, table
 from simulator.results.vocabulary import measure_of
+from simulator.scenario.engines import engine_names, one_line
 from simulator.studies.plan.goals import PER_SECOND, TTFT_P99
 from simulator.studies.plan.launch import launch_lines
 from simulator.studies.plan.plan import Found, Place, Row
+from simulator.studies.plan.space import PlanFile
 
 MOST_OF_FRONT = 12  # rows printed; all are in plan.json
 _GROUPS = {
@@ -60,6 +62,13 @@ def _reason(found: Found, row: Row) -> str:
     return row.reason
 
 
+def engines(plan: PlanFile) -> dict[str, str]:
+    """Return the engine of each policy, or of both roles where they differ, by the policies' names."""
+    return {
+        line.policy: engine_names(plan.scenario(line, line.counts[0]), plan.base_dir) for line in plan.lines
+    }
+
+
 def _head(found: Found) -> list[str]:
     plan, runs = found.plan, found.runs
     workload = runs.workload(plan.base)
@@ -69,6 +78,7 @@ def _head(found: Found) -> list[str]:
     return [
         f"{plan.name}: {plan.base.hardware.model}, {workload.source}",
         f"target: {' and '.join(map(str, plan.goals))}{' in every seed' if seeds else ''}",
+        one_line(engines(plan)),
         f"space: {plan.size:,} candidates{seeds}; {used:,} simulations ({used / everything:.1%} of"
         f" {everything:,}), as long as {whole:.1f} whole ones ({whole / everything:.1%})",
     ]

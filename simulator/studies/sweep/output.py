@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from simulator.report.measures import family, shown
 from simulator.results.vocabulary import MADE_BY_RUNS, known, measure_of
+from simulator.scenario.engines import engine_names, one_line
 from simulator.stats import Interval, interval
 from simulator.studies.points import Point
 from simulator.studies.processes import whole
@@ -48,6 +49,7 @@ def table(study: Study, results: Results) -> "pa.Table":
         given = [point.place([key])[0] for point, _ in results]
         alike = len({type(value) for value in given}) == 1
         columns[key] = pa.array(given if alike else [str(value) for value in given])
+    columns["engine"] = pa.array([engine_names(point.scenario, point.base_dir) for point, _ in results])
     columns["seed"] = pa.array([point.seed for point, _ in results])
     columns["error"] = pa.array([found.get("error") for _, found in results], pa.string())
     for name in names:
@@ -95,9 +97,14 @@ def printed(study: Study, results: Results) -> str:
         for place in dict.fromkeys(point.place(study.shown) for point, _ in results)
     ]
     lines = aligned(rows, left=len(study.shown))
+    lines.append("")
     if study.replications > 1:
-        lines += ["", f"means over {study.replications} seeds, ± half of a 95 % interval"]
-    return "\n".join(lines) + "\n"
+        lines += [f"means over {study.replications} seeds, ± half of a 95 % interval"]
+    engines = {
+        " ".join(map(str, point.place(study.shown))): engine_names(point.scenario, point.base_dir)
+        for point, _ in results
+    }
+    return "\n".join([*lines, *([one_line(engines)] if engines else [])]) + "\n"
 
 
 def by_point(study: Study, results: Results, metric: str) -> dict[tuple[Any, ...], Interval]:
