@@ -70,10 +70,15 @@ def write_results(out: Path) -> None:
         "|---|---|---|---|---|",
     ]
     for path, verdict in found:
-        cells = (verdict["outcome"], verdict["runs"], verdict["claim"], verdict["numbers"])
+        cells = (verdict["outcome"], _runs(verdict), verdict["claim"], verdict["numbers"])
         lines.append(f"| {_claim(path)} | " + " | ".join(each.replace("|", "\\|") for each in cells) + " |")
     (out / "results.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
     (out / "paper.md").write_text(_gallery(found), encoding="utf-8")
+
+
+def _runs(verdict: dict[str, Any]) -> str:
+    """Say whether the runs were full, and on which engine."""
+    return ", ".join([verdict["runs"], *verdict.get("engines", [])])
 
 
 def experiments() -> list[Path]:
@@ -90,7 +95,7 @@ def _gallery(found: list[tuple[Path, dict[str, Any]]]) -> str:
     for path, verdict in found:
         text = _docstring(path).partition("\n")[2].strip()
         parts.append(f"\n## {_claim(path)}. {_title(path)}\n")
-        parts.append(f"**{verdict['outcome'].capitalize()}** ({verdict['runs']}). {verdict['claim']}\n")
+        parts.append(f"**{verdict['outcome'].capitalize()}** ({_runs(verdict)}). {verdict['claim']}\n")
         parts.append(f"{verdict['numbers']}\n")
         figures = [name for name in verdict["files"] if name.endswith(".png")]
         parts += [f"![{_title(path)}]({path.stem}/{name})\n" for name in figures]
@@ -130,7 +135,7 @@ def _run(path: Path, study: "Study") -> "Verdict":
 
 def _keep(study: "Study", verdict: "Verdict") -> None:
     runs = "quick" if study.quick else "full"
-    content = {**vars(verdict), "runs": runs, "files": study.files}
+    content = {**vars(verdict), "runs": runs, "files": study.files, "engines": list(study.engines)}
     (study.out / VERDICT).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 

@@ -20,6 +20,7 @@ from simulator.metrics._log import RequestLog
 from simulator.metrics._options import Origin, Slo, UserModel
 from simulator.metrics._reader import benefit_tokens, idle_latency_s, meets_token_slo
 from simulator.report.style import COLOURS, STYLE, axes, label_panels
+from simulator.scenario.engines import engine_names
 from simulator.scenario.scenario import Scenario
 from simulator.studies.processes import close_pools, code_digest, pool_of, whole
 
@@ -68,6 +69,7 @@ class Study:
         self.quick = quick
         self.jobs = jobs  # simulations at once
         self.files: list[str] = []  # what was written into ``out``, in order
+        self.engines: dict[str, None] = {}  # on which it was simulated, in order
         out.mkdir(parents=True, exist_ok=True)
 
     @property
@@ -115,6 +117,7 @@ class Study:
 
         What is done is on disk at once: a run that was cut short goes on from there.
         """
+        self.engines |= dict.fromkeys(map(engine_names, scenarios))
         wanted = [[self._kept(scenario, reading, "json") for scenario in scenarios] for reading in readings]
         missing = {
             paths: scenario
@@ -137,6 +140,7 @@ class Study:
         ``idle_s``, ``benefit_tokens`` and ``meets_token_slo`` under the scenario's own user, and columns of
         the tables as ``requests.NAME``, ``tokens.NAME`` or ``steps.NAME``.
         """
+        self.engines |= dict.fromkeys([engine_names(scenario)])
         path = self._kept(scenario, sorted(columns), "npz")
         if not path.exists():
             found = _columns(scenario, columns)
@@ -152,7 +156,11 @@ class Study:
         return RequestLog(**{name: column if column.ndim else column.item() for name, column in kept.items()})
 
     def save(self, figure: "Figure", name: str) -> None:
-        """Write a figure as PNG (200 dpi) and PDF."""
+        """Write a figure as PNG (200 dpi) and PDF; below it stands on which engine it was simulated."""
+        if self.engines:
+            figure.text(
+                0.998, 0.002, f"engine: {', '.join(self.engines)}", ha="right", va="bottom", fontsize=4.5
+            )
         figure.savefig(self.out / f"{name}.png", dpi=200)
         figure.savefig(self.out / f"{name}.pdf", metadata={"CreationDate": None})
         self.files += [f"{name}.png", f"{name}.pdf"]

@@ -74,7 +74,8 @@ def main() -> None:
         policy: [saved_share(study, policy, predictor) for _, predictor in PREDICTORS] for policy in POLICIES
     }
     labels = [label for label, _ in PREDICTORS]
-    print("mean E2E saved against first come first served, % (95 % interval over seeds)")
+    engines = ", ".join(study.engines)
+    print(f"mean E2E saved against first come first served, % (95 % interval over seeds); engine {engines}")
     for i, label in enumerate(labels):
         cells = "   ".join(f"{policy} {saved[policy][i].text('5.1f', 100):24s}" for policy in POLICIES)
         print(f"{label:22s}{cells}")

@@ -30,6 +30,7 @@ import numpy as np
 from experiments.studies.goodput_bound import bound
 from simulator.errors import StallError
 from simulator.scenario.discover import discover
+from simulator.scenario.engines import engine_names
 from simulator.scenario.run import run
 from simulator.scenario.scenario import Scenario
 
@@ -48,12 +49,14 @@ SEARCH_FROM_RPS = {
     "reasoning": {"A100 8B": 1.9, "A100 14B": 1.1, "H100 8B": 4.7, "H100 14B": 2.1},
 }
 LOADS = (0.9, 1.1, 1.3)
+ENGINE = "vllm-0.24"  # of all policies
 OURS, REFERENCE = "smooth", "vllm_v1"
 ABLATION = "smooth, synchronous"  # measured beside the others, and no rival
 RIVALS_FIRST = (REFERENCE, "sglang", "andes", "vllm_v0", "orca")
 FURTHEST_LEFT = -0.5  # of the figure
 Point = tuple[str, str, int, float]  # traffic, hardware, seed, load
-FIELDS = ("traffic", "hardware", "seed", "load", "rate_rps", "policy", "smooth_goodput", "offered", "bound")
+FIELDS = ("traffic", "hardware", "seed", "load", "rate_rps", "policy", "engine", "smooth_goodput",
+          "offered", "bound")  # fmt: skip
 
 
 class Setting(NamedTuple):
@@ -84,6 +87,7 @@ def scenario(setting: Setting, rate_rps: float, policy: str, span_share: float) 
     return Scenario(
         seed=setting.seed,
         hardware={"gpu": GPUS[setting.gpu], "model": MODELS[setting.model]},
+        engine={"profile": ENGINE},
         policy={"scheduling": ablated if policy == ABLATION else {"name": policy}},
         workload=workload,
     )
@@ -147,7 +151,8 @@ def gain(ours: float, other: float) -> float:
 def report(rows: list[dict[str, Any]]) -> str:
     """Return the table of gains, averaged over the stretches, and their median and least over all points."""
     found = gains(rows)
-    lines = ["traffic    hardware  load   smooth     best other          gain   of the bound"]
+    head = "traffic    hardware  load   smooth     best other          gain   of the bound"
+    lines = [f"engine: {ENGINE}", "", head]
     limits = {_point(row): float(row["bound"]) for row in rows if row["policy"] == OURS}
     for traffic, hardware, load in dict.fromkeys((key[0], key[1], key[3]) for key in found):
         keys = [key for key in found if (key[0], key[1], key[3]) == (traffic, hardware, load)]
@@ -211,7 +216,7 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
         panel.grid(axis="y", color="#EEEEEE")
     panels[0].set_yticks(range(len(settings)), [" ".join(each) for each in settings])
     panels[0].invert_yaxis()
-    figure.supxlabel("smooth goodput as a share of the tokens offered (pointing left: further left)")
+    figure.supxlabel(f"smooth goodput, of the tokens offered (pointing left: further left); engine {ENGINE}")
     handles = [Line2D([], [], marker=m, color=c, linestyle="none", label=label) for _, label, m, c in styles]
     figure.legend(handles=handles, loc="outside upper center", ncols=len(styles), frameon=False)
     figure.savefig(path, dpi=130)
@@ -251,7 +256,8 @@ def main() -> None:
                             continue
                         what = scenario(setting, rates[name] * load, policy, share)
                         limit, offered = bound(what) if policy == OURS else (math.nan, math.nan)
-                        values = (*key[:4], rates[name] * load, policy, measure(what), offered, limit)
+                        engine, worth = engine_names(what), measure(what)
+                        values = (*key[:4], rates[name] * load, policy, engine, worth, offered, limit)
                         row = dict(zip(FIELDS, map(str, values), strict=True))
                         table.writerow(row)
                         file.flush()
