@@ -1,6 +1,7 @@
 """Laws that hold for every policy in every kind of deployment: nothing is lost on the way."""
 
 import copy
+import dataclasses
 import math
 import random
 from itertools import pairwise
@@ -20,7 +21,7 @@ from simulator.replica.request import RequestState
 from simulator.scenario.discover import load
 from simulator.workload.workload import Workload
 from tests.cluster_cases import KV_BYTES, MODES, Often, deployments, play
-from tests.engine_cases import CHOICES, EvenCost, native
+from tests.engine_cases import CHOICES, ENGINES, EvenCost, native
 
 
 def check(traffic, deployment, cluster, outcome):
@@ -161,6 +162,22 @@ def traffic_may_end_early(traffic, state):
 @given(data=st.data())
 def test_laws_of_deployments(choice, mode, data):
     traffic, deployment = data.draw(deployments([choice], [mode]))
+    check(traffic, deployment, *play(traffic, deployment))
+
+
+@pytest.mark.parametrize("mode", MODES)
+@settings(max_examples=15, deadline=None)
+@given(data=st.data())
+def test_laws_of_deployments_on_every_engine(mode, data):
+    """Whoever plans, on whatever engine, in whatever deployment: the laws hold."""
+    traffic, deployment = data.draw(deployments(modes=[mode]))
+    rules = data.draw(st.sampled_from(ENGINES))
+    pools = []
+    for pool in deployment.pools:
+        blocks = pool.limits.num_gpu_blocks + rules.null_blocks
+        limits = dataclasses.replace(pool.limits, num_gpu_blocks=blocks)
+        pools.append(dataclasses.replace(pool, rules=rules, limits=limits))
+    deployment = dataclasses.replace(deployment, pools=pools)
     check(traffic, deployment, *play(traffic, deployment))
 
 
