@@ -82,10 +82,16 @@ class Clock(simpy.Environment):
         """Whether a replica's turn of this instant is over; if it is given something to do, it gets another."""
         return self._reached > _TURNS + index
 
-    def turn_at(self, time_s: float, taker: TakesTurns) -> None:
-        """Call a replica's ``take_turn`` at exactly ``time_s`` (>= now), when its turn of that instant comes."""
+    def turn_at(self, time_s: float, taker: TakesTurns) -> float:
+        """Call a replica's ``take_turn`` at exactly ``time_s``, or now if that is over, when its turn comes.
+
+        Returns the time.
+        """
+        if time_s < self._now:
+            time_s = self._now
         self._takers[taker.index] = taker
         heappush(self._turns, (time_s, taker.index))
+        return time_s
 
     @property
     def stopped(self) -> bool:

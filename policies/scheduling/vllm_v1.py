@@ -62,7 +62,7 @@ class VllmV1(Scheduler):
                 step.preempt(step.last_running())
             while not step.decode_all():
                 step.preempt(step.last_running())
-            for job in _in_order(step):
+            for job in _in_order(step) if step.partial else ():
                 tokens = self._chunk(job.remaining_tokens, step.token_budget)
                 if tokens:
                     step.prefill(job, tokens)

@@ -63,18 +63,21 @@ class Choice:
         self._route, self._name, self._draw = router.route, type(router).__name__, draw
         self._hidden: dict[int, Hidden] = {}
         self._replicas: Sequence[Replica] = ()  # chosen from last
+        self._each: list[Replica] = []
         self._seen: Sequence[ReplicaView] = ()
 
     def __call__(self, job: Job, replicas: Sequence[Replica]) -> Replica:
         """Return the replica that the router chooses; InputError where its answer names none."""
         if replicas is not self._replicas:
             self._replicas = self._seen = replicas
+            self._each = list(replicas)
             if self.blind:
                 self._seen = cast("Sequence[ReplicaView]", Unseen(self._name, replicas, self._hidden))
         index = self._route(job, self._seen, self._draw)
-        if index.__class__ is not int or not 0 <= index < len(replicas):
-            self._check(index, len(replicas))
-        return replicas[index]
+        each = self._each
+        if index.__class__ is not int or not 0 <= index < len(each):
+            self._check(index, len(each))
+        return each[index]
 
     def _check(self, index: object, count: int) -> None:
         """Raise InputError for an answer that is no number of a replica."""

@@ -85,6 +85,10 @@ class Engine(StepLedger):
         """Whether a step could have anything to plan, or jobs to let in or out."""
         return bool(self.waiting or self.running or self.swapped or self.pending or self.transfers.received)
 
+    def anything_to_compute(self) -> bool:
+        """Whether running jobs have tokens to compute, or jobs are to be let in or out."""
+        return bool(self.group.size or self.partial or self.pending)
+
     def advance(self) -> Sequence[Job]:
         """Make the plan final; return the jobs that are complete when the step ends."""
         completing: list[Job] | None = None

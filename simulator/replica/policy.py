@@ -247,8 +247,9 @@ class Scheduler(ABC):
     def coast_spare_blocks(self) -> int | None:
         """Return how many KV blocks a step has to leave free for the engine to run it without asking.
 
-        Asked for only while nobody waits and every running job decodes, where most policies would do
-        nothing but ``decode_all()``. None: ``plan`` wants to be asked every time.
+        Asked for only while no job waits and each running one decodes, where most policies would do nothing but
+        ``decode_all()``; nor is ``plan`` asked then while all that runs is complete when the steps in flight end.
+        None: ``plan`` wants to be asked every time.
         """
         return None
 

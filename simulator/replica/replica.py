@@ -183,14 +183,13 @@ class Replica(View):
         """Plan what is planned by now, as it is this replica's turn, unless it asked for another time since."""
         if time_s == self._due_s:
             self._due_s, self._late = inf, False
-            self.run_until(nextafter(self.clock.now, inf))
+            self.run_until(nextafter(time_s, inf))
             self._set_timer(self.next_effect_s())
 
     def _set_timer(self, due_s: float) -> None:
         """Have a turn no later than that."""
         if due_s < self._due_s:
-            self._due_s = due_s = max(due_s, self.clock.now)
-            self.clock.turn_at(due_s, self)
+            self._due_s = self.clock.turn_at(due_s, self)
 
     # The loop
 
@@ -237,9 +236,13 @@ class Replica(View):
             self._engine, self.in_flight, self._now_s, self._depth, self.effects
         )  # fmt: skip
         running, waiting, shape, transfers = engine.running, engine.waiting, engine.shape, engine.transfers
+        always = (
+            self._spare_blocks is None
+        )  # also where all that runs is complete when the steps in flight end
         while len(in_flight) < depth and (
-            running or waiting or engine.swapped or transfers.received or transfers.requests
-        ):
+            (running and (always or engine.anything_to_compute()))
+            or waiting or engine.swapped or transfers.received or transfers.requests
+        ):  # fmt: skip
             lighter = engine.pending
             engine.open(now_s)
             self.policy.plan(engine)
