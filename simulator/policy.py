@@ -7,6 +7,7 @@ from simulator.cluster.policy import (
     Migration,
     Move,
     PoolView,
+    ReplicaView,
     Roles,
     Router,
     Scaler,
@@ -15,7 +16,7 @@ from simulator.cluster.policy import (
 )
 from simulator.replica.cost import StepShape
 from simulator.replica.job import Job
-from simulator.replica.policy import Ledger, ReplicaView, Scheduler
+from simulator.replica.policy import Ledger, Scheduler
 from simulator.results.delivery import Delivery
 
 __all__ = [

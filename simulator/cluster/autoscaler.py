@@ -56,7 +56,7 @@ class Autoscaler:
         in_transit: Callable[[Replica], bool],
         evacuate: Callable[[Replica, Sequence[Replica]], None] | None,
     ) -> None:
-        """``places`` hold the replicas of the start; where nobody stands they are ``released``.
+        """``places`` hold the replicas of the start; a place without a replica is ``released``.
 
         ``changed`` is called when replicas begin or cease to take requests; ``unplaced`` are requests that wait
         until one does; ``in_transit`` says whether any KV cache is on its way from or to a replica;
@@ -123,7 +123,7 @@ class Autoscaler:
         self.clock.at(there_s + self.scaling.load_s).callbacks.append(lambda _: self._ready(place, life))
 
     def _take_away(self) -> None:
-        """The last order that is not ready is cancelled; else whoever is down goes, else the least loaded drains."""
+        """The last order that is not ready is cancelled; else a replica that is down goes, else the least loaded drains."""
         starting = [each for each, life in self._now.items() if each.state is ReplicaState.ABSENT]
         down = [each for each in self._now if each.state in (ReplicaState.DOWN, ReplicaState.DOWN_DRAINING)]
         if starting or down:
@@ -157,7 +157,7 @@ class Autoscaler:
             self._release(replica)
 
     def _release(self, replica: Replica) -> None:
-        """Nobody pays for it any more; the next one in its place begins with empty memory."""
+        """It is not paid for any more; the next one in its place begins with empty memory."""
         self._now.pop(replica).released_s = self.clock.now
         if replica.state is not ReplicaState.ABSENT:  # it has served
             replica.move(ReplicaState.ABSENT)

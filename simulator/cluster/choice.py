@@ -4,10 +4,9 @@ import random
 from collections.abc import Sequence
 from typing import Any, cast, overload
 
-from simulator.cluster.policy import Router
+from simulator.cluster.policy import ReplicaView, Router
 from simulator.errors import InputError
 from simulator.replica.job import Job
-from simulator.replica.policy import ReplicaView
 from simulator.replica.replica import Replica
 
 

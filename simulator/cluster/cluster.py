@@ -126,7 +126,7 @@ class Cluster:
             return False
         return not clock.stopped and clock.anything_scheduled
 
-    # Who depends on whom
+    # How it is put together
 
     def _build(self, engine: Callable[..., Engine]) -> list[Replica]:
         """Make the replicas, and say what others hear of them."""
@@ -274,7 +274,7 @@ class Cluster:
         self._ended(job, state, self.clock.now)
 
     def _ended(self, job: Job, state: RequestState, end_s: float) -> None:
-        """A request has ended; whoever waited for its answer goes on as soon as he has it."""
+        """A request has ended; the client that waited for its answer goes on once it has arrived."""
         job.replica = None
         if self.traffic.closed:
             self.traffic.answered(job.id, state, end_s + self.frontend_s)

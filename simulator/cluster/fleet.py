@@ -15,7 +15,7 @@ class Fleet(Sequence[Replica]):
 
     Between the ends of requests a replica's outstanding tokens only become more, so what was seen last is a
     lower bound: a heap of these bounds leads to the least. A replica says when it may have fewer, and until
-    when what was seen of it holds though nobody looks.
+    when what was seen of it holds without another look.
     """
 
     def __init__(self, replicas: Iterable[Replica]) -> None:

@@ -11,7 +11,7 @@ Done = Callable[[], None]
 class Flow:
     """One transfer from port to port; times in seconds, ``sent_bytes`` as of the fabric's last update.
 
-    ``finished_s`` stays None while the flow is under way, and for ever if it is cancelled.
+    ``finished_s`` stays None while the flow is in flight, and for ever if it is cancelled.
     """
 
     source: int

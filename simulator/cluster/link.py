@@ -1,6 +1,6 @@
 """A network whose transfers share bandwidth: what moving a KV cache between replicas waits for.
 
-Every port can send and can receive at some rate. The flows that are under way share these rates max-min
+Every port can send and can receive at some rate. The flows in flight share these rates max-min
 fairly: all are raised together until a port is full or a flow reaches its cap; that one stays, the others
 go on rising. Rates change only when a flow starts, ends or is changed, or a port's bandwidth changes, so
 nothing happens in between.

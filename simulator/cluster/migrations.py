@@ -45,7 +45,7 @@ class Migrations:
             self._begin(move, replicas)
 
     def evacuate(self, source: Replica, destinations: Sequence[Replica]) -> None:
-        """Begin to move whoever decodes on a replica to where most KV blocks are free, as far as there is room."""
+        """Begin to move the jobs that decode on a replica to where most KV blocks are free, as far as there is room."""
         for job in list(source.running) if destinations else ():
             roomiest = max(destinations, key=lambda each: each.free_blocks)
             self._begin(Move(job, 0, 1), (source, roomiest))
@@ -101,7 +101,7 @@ class Migrations:
             self.kv_transfers.stay(job, transfer.source)
         else:
             in_flight = transfer.source.in_flight
-            # With asynchronous scheduling a step with its last token here may still be under way.
+            # With asynchronous scheduling a step with its last token here may still be in flight.
             ready_s = in_flight[-1][0] if in_flight else transfer.source.engine.now_s
             self.kv_transfers.clock.at(ready_s).callbacks.append(lambda _: self._send_rest(transfer))
 

@@ -5,7 +5,61 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import NamedTuple, Protocol
 
 from simulator.replica.job import Job
-from simulator.replica.policy import ReplicaView
+
+
+class ReplicaView(Protocol):
+    """What routing, admission and migration may see of a replica."""
+
+    @property
+    def outstanding_tokens(self) -> int:
+        """Known tokens of its unfinished requests: queued, being computed and in the cache."""
+        ...
+
+    @property
+    def outstanding_requests(self) -> int:
+        """Unfinished requests."""
+        ...
+
+    @property
+    def waiting_requests(self) -> int:
+        """Requests that are queued."""
+        ...
+
+    @property
+    def running(self) -> Collection[Job]:
+        """Requests that are running, in order of admission."""
+        ...
+
+    @property
+    def free_blocks(self) -> int:
+        """KV blocks that are free."""
+        ...
+
+    @property
+    def total_blocks(self) -> int:
+        """KV blocks that requests can use."""
+        ...
+
+    @property
+    def block_size(self) -> int:
+        """Tokens in a KV block."""
+        ...
+
+    @property
+    def last_step_s(self) -> float:
+        """Duration of the step planned last: the time between tokens of jobs that decode; 0 at first."""
+        ...
+
+    def cached_tokens(self, job: Job) -> int:
+        """Known tokens of a request that the replica's prefix cache holds; 0 without one."""
+        ...
+
+    def predicted_ttft_s(self, job: Job) -> float:
+        """Seconds until a request that came now would have its first token, as far as can be told.
+
+        What is queued and the request's own prompt, at the speed of the steps that compute prompts.
+        """
+        ...
 
 
 def least_loaded(replicas: Sequence[ReplicaView]) -> int:

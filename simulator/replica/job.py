@@ -99,7 +99,7 @@ class Job:
 
     @property
     def tenant(self) -> int:
-        """Who pays for it."""
+        """The customer that pays for it."""
         return self.request.tenant
 
     @property

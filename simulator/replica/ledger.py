@@ -84,7 +84,7 @@ class StepLedger(EngineState):
         return True
 
     def decode_beyond_the_end(self) -> None:
-        """Compute a token more, which nobody gets, for all whose last one is under way.
+        """Compute a token more, which is thrown away, of each job whose last one is in flight.
 
         That is what an engine does that plans the next step before it has looked for ends.
         """
@@ -117,7 +117,7 @@ class StepLedger(EngineState):
         """
         if job.state is not JobState.WAITING:
             raise ValueError(f"{job} is not waiting but {job.state.name.lower()}")
-        if self.seats <= 0 or job.completing:  # preempted in this step, with its last token under way
+        if self.seats <= 0 or job.completing:  # preempted in this step, with its last token in flight
             return False
         if self.cache is None:
             if not self._schedule(job, tokens, reserve_tokens):
@@ -155,7 +155,7 @@ class StepLedger(EngineState):
             self.cache.preempted()
 
     def swap_out(self, job: Job) -> bool:
-        """Move a running job's blocks to host memory, or refuse if that is full or its last token is under way."""
+        """Move a running job's blocks to host memory, or refuse if that is full or its last token is in flight."""
         blocks = self.blocks_held(job)
         if blocks > self.free_cpu_blocks or job.completing:
             return False

@@ -1,7 +1,7 @@
 """The seam between an engine and what it plans: a scheduling policy; and what other policies see of a replica."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Literal, Protocol
 
 from simulator.replica.cost import StepShape
@@ -197,7 +197,7 @@ class Ledger(Protocol):
         ...
 
     def swap_out(self, job: Job) -> bool:
-        """Move a running job's blocks to host memory, or refuse if that is full or its last token is under way."""
+        """Move a running job's blocks to host memory, or refuse if that is full or its last token is in flight."""
         ...
 
     def swap_in(self, job: Job, tokens: int) -> bool:
@@ -260,58 +260,3 @@ class Scheduler(ABC):
     @abstractmethod
     def plan(self, step: Ledger) -> None:
         """Write the plan of the next step with the ledger's verbs."""
-
-
-class ReplicaView(Protocol):
-    """What routing, admission and migration may see of a replica."""
-
-    @property
-    def outstanding_tokens(self) -> int:
-        """Known tokens of its unfinished requests: queued, being computed and in the cache."""
-        ...
-
-    @property
-    def outstanding_requests(self) -> int:
-        """Unfinished requests."""
-        ...
-
-    @property
-    def waiting_requests(self) -> int:
-        """Requests that are queued."""
-        ...
-
-    @property
-    def running(self) -> Collection[Job]:
-        """Requests that are running, in order of admission."""
-        ...
-
-    @property
-    def free_blocks(self) -> int:
-        """KV blocks that are free."""
-        ...
-
-    @property
-    def total_blocks(self) -> int:
-        """KV blocks that requests can use."""
-        ...
-
-    @property
-    def block_size(self) -> int:
-        """Tokens in a KV block."""
-        ...
-
-    @property
-    def last_step_s(self) -> float:
-        """Duration of the step planned last: the time between tokens of those who decode; 0 at first."""
-        ...
-
-    def cached_tokens(self, job: Job) -> int:
-        """Known tokens of a request that the replica's prefix cache holds; 0 without one."""
-        ...
-
-    def predicted_ttft_s(self, job: Job) -> float:
-        """Seconds until a request that came now would have its first token, as far as can be told.
-
-        What is queued and the request's own prompt, at the speed of the steps that compute prompts.
-        """
-        ...

@@ -2,7 +2,7 @@
 
 Tokens are not written one by one. A job that decodes without interruption from tick ``a`` on for ``k``
 ticks produced its tokens at exactly those ticks' steps, so one *span* stands for all of them; a prompt
-that completes adds one token at its step. Nor are steps in which everyone just decodes: such a *run* of
+that completes adds one token at its step. Nor are steps in which all jobs only decode: such a *run* of
 steps is one row, with an end and a count of KV blocks for each. ``simulator.results.tables`` unfolds all of it.
 """
 
@@ -45,7 +45,7 @@ _WIDTH = {
     "preemptions": (len(PREEMPTION_COLUMNS), np.int32),
     "ended": (len(ENDED_COLUMNS), np.float64),
 }
-_MOST_ROWS = 4096  # in a list before it is packed, which leaves the last rows for those who look back
+_MOST_ROWS = 4096  # in a list before it is packed, which leaves the last rows for what looks back
 _LAST_ROWS = 2048
 
 
@@ -61,7 +61,7 @@ class Records:
     def __init__(self) -> None:
         """Start with no rows."""
         self.steps: list[float] = []  # the step's index, then STEP_COLUMNS, of each step that was planned
-        self.runs: list[float] = []  # RUN_COLUMNS: steps in a row in which everyone decodes
+        self.runs: list[float] = []  # RUN_COLUMNS: steps in a row in which all jobs decode
         self.run_ends: list[float] = []  # end_s of each step of the runs
         self.run_blocks: list[int] = []  # kv_blocks_used of each step of the runs
         self.chunks: list[int] = []  # CHUNK_COLUMNS: known tokens computed, in order of scheduling

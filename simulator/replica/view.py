@@ -1,4 +1,4 @@
-"""A replica as others see it: routers, admission, migration, whoever hands requests over."""
+"""A replica as others see it: routers, admission, migration, hand-offs."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Collection
@@ -125,7 +125,7 @@ class View(ABC):
     def predicted_ttft_s(self, job: Job) -> float:
         """Seconds to compute all queued prompts and then this one, in steps as full as the budget allows.
 
-        Neither the rest of the step under way nor waiting for a seat or for KV blocks is in it.
+        Neither the rest of the step in flight nor waiting for a seat or for KV blocks is in it.
         """
         self.catch_up()
         engine, group = self._engine, self._engine.group

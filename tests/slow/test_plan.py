@@ -257,53 +257,6 @@ def test_simulations_are_kept_one_by_one(make, tmp_path, monkeypatch):
     assert len(list((tmp_path / "out" / "points").glob("*.json"))) == 2
 
 
-@pytest.mark.parametrize(
-    ("text", "says"),
-    [
-        ("", "target: expected a list of bounds"),
-        ('target = ["latency.ttft_s.p99"]', "expected a bound such as"),
-        (
-            'target = ["latency.ttft_s.p99 <= soon"]',
-            "expected a number behind <=, got 'soon'",
-        ),
-        ('target = ["latency.ttft.p99 <= 1"]', "did you mean 'latency.ttft_s.p99'"),
-        ('target = ["slo.attainment_all >= 0.9"]', "needs bounds under [slo]"),
-        (f"{TARGET}\nspaces = 1", "spaces: unknown key"),
-        (f"{TARGET}\nspace = 1", "space: expected a table"),
-        (f"{TARGET}\nset = 1", "set: expected a table"),
-        (f"{TARGET}\nbase = 1", "base: expected the path"),
-        (f"{TARGET}\nreplications = 0", "replications: expected a whole number"),
-        (f'{TARGET}\n[space]\ngpus = ["h100"]', "did you mean 'h100-80gb-sxm'"),
-        (f"{TARGET}\n[space]\ngpu = 1", "space.gpu: unknown key"),
-        (f"{TARGET}\n[space]\ngpus = []", "space.gpus: expected a list of names"),
-        (f"{TARGET}\n[space]\nreplicas = [0]", "space.replicas: expected whole numbers"),
-        (f"{TARGET}\n[space]\ntensor_parallel = [3]", "space.tensor_parallel: expected sizes"),
-        (f'{TARGET}\n[space]\nshapes = ["2-1"]', 'expected "colocated" or prefill to decode'),
-        (f'{TARGET}\n[space]\nshapes = ["1:2"]\nreplicas = [2]', "no shape has any of the numbers"),
-        (f'{TARGET}\n[space]\npolicies = ["vllm_v1", "vllm"]', "no policy 'vllm'"),
-        (f'{TARGET}\n[space.settings]\n"engine.foo" = [1]', "engine.foo: unknown key"),
-        (
-            f"{TARGET}\n[space]\nreplicas = {{from = 1, to = 9999, steps = 9999}}",
-            "more than 100,000 candidates",
-        ),
-        (f'{TARGET}\n[set]\n"workload.trace" = "nope.csv"', "no file 'nope.csv'"),
-        ("target = [", "not a readable TOML file"),
-    ],
-)
-def test_what_is_wrong_is_one_sentence(tmp_path, capsys, text, says):
-    path = tmp_path / "plan.toml"
-    path.write_text(text)
-    assert cli.main(["plan", str(path), "--out", str(tmp_path / "out")]) == 2
-    said = capsys.readouterr().err
-    assert says in said
-    assert len(said.splitlines()) == 1
-
-
-def test_a_plan_that_is_missing(capsys):
-    assert cli.main(["plan", "nowhere.toml"]) == 2
-    assert "nowhere.toml: not found" in capsys.readouterr().err
-
-
 def test_judgements_come_without_a_simulation(make, tmp_path, monkeypatch):
     plan = PlanFile.from_toml(make(rate=40.0, most=16))
     monkeypatch.setattr(plan_runs, "simulate", lambda trial: pytest.fail("simulated"))
