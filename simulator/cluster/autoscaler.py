@@ -123,7 +123,7 @@ class Autoscaler:
         self.clock.at(there_s + self.scaling.load_s).callbacks.append(lambda _: self._ready(place, life))
 
     def _take_away(self) -> None:
-        """The last order that is not ready is cancelled; else a replica that is down goes, else the least loaded drains."""
+        """Cancel the last order that is not ready; else let a replica go that is down, else drain the least loaded."""
         starting = [each for each, life in self._now.items() if each.state is ReplicaState.ABSENT]
         down = [each for each in self._now if each.state in (ReplicaState.DOWN, ReplicaState.DOWN_DRAINING)]
         if starting or down:

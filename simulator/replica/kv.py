@@ -1,4 +1,4 @@
-"""KV blocks: how many there are, and which job holds them. A part of the engine; kinds that share blocks are beside it."""
+"""KV blocks: how many there are, and which job holds them; kinds that share blocks are in files of their own."""
 
 from collections.abc import Collection, Sequence
 from typing import ClassVar, Literal, Protocol
