@@ -9,18 +9,18 @@ from simulator.replica.request import RequestState
 
 
 class Probe:
-    """Looks over the shoulder of a replica's books and writes each step down as the recordings do."""
+    """Looks over the shoulder of a replica's engine and writes each step down as the recordings do."""
 
     def __init__(self, replica: Replica, order: "Order") -> None:
         self.engine, self.order = replica.engine, order
         self.policy: Any = replica.policy
         self.rows: list[dict[str, Any]] = []
         self.unfinished_rows: list[dict[str, Any]] = []
-        books = type(self.engine)
+        kind = type(self.engine)
         probe = self
 
-        class Watched(books):  # type: ignore[valid-type, misc]
-            """The replica's books, telling the probe before each of the two moments of a step."""
+        class Watched(kind):  # type: ignore[valid-type, misc]
+            """The replica's engine, telling the probe before each of the two moments of a step."""
 
             __slots__ = ()
 
@@ -48,38 +48,38 @@ class Probe:
         self.engine.__class__ = Watched
 
     def planned(self) -> None:
-        books = self.engine
+        engine = self.engine
         entries = [
-            (job, 1, job.computed_tokens) for job in books.running if books.ticks and job.group is not None
+            (job, 1, job.computed_tokens) for job in engine.running if engine.ticks and job.group is not None
         ]
-        entries += [(job, tokens, job.computed) for job, tokens in books.chunks.items()]
+        entries += [(job, tokens, job.computed) for job, tokens in engine.chunks.items()]
         entries.sort(key=lambda entry: self.order(self, *entry))
-        swapped_in = [job.id for job in self.was_swapped if job in books.running]
-        ended = books.records.rows("ended")[:, self.ended :].T.tolist()
+        swapped_in = [job.id for job in self.was_swapped if job in engine.running]
+        ended = engine.records.rows("ended")[:, self.ended :].T.tolist()
         ignored = [int(job) for job, state, _ in ended if state == RequestState.FAILED]
         row = {
-            "t_sched_ns": books.now_s,
+            "t_sched_ns": engine.now_s,
             "sched": [_entry(*entry) for entry in entries],
-            "preempted": [job.id for job in books.preempted if job not in books.swapped],
-            "free_after_sched": books.free_blocks,
-            "swapped_out": [job.id for job in books.preempted if job in books.swapped],
+            "preempted": [job.id for job in engine.preempted if job not in engine.swapped],
+            "free_after_sched": engine.free_blocks,
+            "swapped_out": [job.id for job in engine.preempted if job in engine.swapped],
             "swapped_in": sorted(swapped_in, key=lambda i: self.order.swap_rank(self, i)),
-            "swap_out_blocks": books.shape.swap_out_blocks,
-            "swap_in_blocks": books.shape.swap_in_blocks,
+            "swap_out_blocks": engine.shape.swap_out_blocks,
+            "swap_in_blocks": engine.shape.swap_in_blocks,
             "ignored": ignored,
         }
         self.rows.append(row)
         self.unfinished_rows.append(row)
 
     def retired(self, completing: Sequence[Job], end_s: float) -> None:
-        books, row = self.engine, self.unfinished_rows.pop(0)
+        engine, row = self.engine, self.unfinished_rows.pop(0)
         row["finished"] = sorted(job.id for job in completing)
-        row["free_after_step"] = books.free_blocks
-        row["n_running"] = len(books.running)
+        row["free_after_step"] = engine.free_blocks
+        row["n_running"] = len(engine.running)
         # The engine takes in what arrived during a step only after the update that is looked at here.
-        row["n_waiting"] = sum(job.arrival_s <= books.now_s for job in books.waiting)
-        row["n_swapped"] = len(books.swapped)
-        row["free_cpu_after_step"] = books.free_cpu_blocks
+        row["n_waiting"] = sum(job.arrival_s <= engine.now_s for job in engine.waiting)
+        row["n_swapped"] = len(engine.swapped)
+        row["free_cpu_after_step"] = engine.free_cpu_blocks
 
 
 class Order:

@@ -3,8 +3,8 @@
 The whole of it (``python -m benchmarks.sweeping``, some minutes) is 5 policies at 40 rates; ``make bench`` runs 5
 at 4, whose speed-up has no bar: starting, the table and the pictures are a larger share of it. Killed is the
 sweep's own process, with SIGKILL; the same command then goes on. What was there must stay as it was, to the
-byte and the time of its file, what was missing must come, and the table must be that of the sweep which nobody
-killed.
+byte and the time of its file, what was missing must come, and the table must be that of the sweep which was
+not killed.
 """
 
 import contextlib

@@ -7,7 +7,7 @@ from policies.scheduling.least_slack import LeastSlack
 from policies.scheduling.sjf import Sjf
 from policies.scheduling.srpt import Srpt
 from policies.scheduling.vtc import Vtc
-from simulator.cluster import simulate as engine
+from simulator.cluster import simulate as simulation
 from simulator.cluster.deployment import colocated
 from simulator.replica.limits import Limits
 from simulator.testing import new_engine, new_job
@@ -23,7 +23,7 @@ def simulate(policy, arrivals, prompts, outputs, limits, cost=SECOND, **columns)
     traffic = Workload(
         "test", arrivals, prompts, outputs, max(outputs), "a test", predicted_tokens=outputs, **columns
     )
-    return engine.simulate(
+    return simulation.simulate(
         traffic, colocated(policy, cost, limits, RoundRobin(), rules=native(policy))
     ).tables
 
@@ -37,24 +37,24 @@ def job(i, arrival_s, prompt, output, **known):
 
 
 def play(policy, jobs, limits, cost=SECOND, look=None):
-    """Serve jobs step by step; return the times of each one's tokens. ``look(books)`` sees every plan."""
-    books = new_engine(limits, queue_key=policy.queue_key(), price=cost.step_s)
+    """Serve jobs step by step; return the times of each one's tokens. ``look(engine)`` sees every plan."""
+    engine = new_engine(limits, queue_key=policy.queue_key(), price=cost.step_s)
     coming = sorted(jobs, key=lambda each: each.arrival_s, reverse=True)
     times = {each.id: [] for each in jobs}
     now_s = 0.0
-    while coming or books.running or books.waiting:
-        while coming and (coming[-1].arrival_s <= now_s or not (books.running or books.waiting)):
+    while coming or engine.running or engine.waiting:
+        while coming and (coming[-1].arrival_s <= now_s or not (engine.running or engine.waiting)):
             now_s = max(now_s, coming[-1].arrival_s)
-            books.submit(coming.pop())
-        books.open(now_s)
-        policy.plan(books)
+            engine.submit(coming.pop())
+        engine.open(now_s)
+        policy.plan(engine)
         if look is not None:
-            look(books)
-        before = {each: each.generated_tokens for each in books.running}
-        completing = books.advance()
-        now_s += cost.step_s(books.shape)
-        books.retire(completing, now_s)
+            look(engine)
+        before = {each: each.generated_tokens for each in engine.running}
+        completing = engine.advance()
+        now_s += cost.step_s(engine.shape)
+        engine.retire(completing, now_s)
         for each, tokens in before.items():
             times[each.id] += [now_s] * (each.generated_tokens - tokens)
-        assert books.fruitless_steps < 500
+        assert engine.fruitless_steps < 500
     return times

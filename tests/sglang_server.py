@@ -9,7 +9,7 @@ from simulator.workload.workload import Workload
 
 
 class Server:
-    """A policy and its books, stepped by hand; synchronous unless told otherwise."""
+    """A policy and its engine, stepped by hand; synchronous unless told otherwise."""
 
     def __init__(self, *, seqs=16, budget=1000, kv=1000, page=1, segments=None, strict=False, **options):
         self.policy = Sglang(**{"disable_overlap_schedule": True, **options})
@@ -37,14 +37,14 @@ class Server:
 
     def step(self):
         """Run a step; return the tokens extended by request, and how many decoded."""
-        books = self.engine
-        books.open(self.now_s)
-        self.policy.plan(books)
-        extended = {job.id: tokens for job, tokens in books.chunks.items()}
-        decoded = books.shape.decode_seqs
-        completing = books.advance()
+        engine = self.engine
+        engine.open(self.now_s)
+        self.policy.plan(engine)
+        extended = {job.id: tokens for job, tokens in engine.chunks.items()}
+        decoded = engine.shape.decode_seqs
+        completing = engine.advance()
         self.now_s += 1.0
-        books.retire(completing, self.now_s)
+        engine.retire(completing, self.now_s)
         return extended, decoded
 
     def steps(self, n):

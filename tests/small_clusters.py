@@ -101,8 +101,8 @@ def used_blocks(requests, deployment, replica, moments):
     seen = []
 
     def look(cluster):
-        books = cluster.replicas[replica].engine
-        seen.append(books.total_blocks - books.free_blocks)
+        server_engine = cluster.replicas[replica].engine
+        seen.append(server_engine.total_blocks - server_engine.free_blocks)
 
     serve(requests, deployment, dict.fromkeys(moments, look))
     return seen

@@ -7,7 +7,7 @@ they waited before?
 Lengths of Azure conversations, Poisson arrivals, Llama-3.1-8B on one H100 under vLLM, at 0.9, 1.2 and 1.5 times the
 20 requests/s that it can serve, for 120 s. Two rules, each with the objective that it looks at: who has no token
 after 1 s is dropped (TTFT <= 1 s, TPOT <= V = 0.05 s); who is not done after 10 s is dropped, midway (E2E <= 10 s).
-Top: changes against serving everybody, as means over seeds with 95 % intervals, in percent of what is measured
+Top: changes against serving every request, as means over seeds with 95 % intervals, in percent of what is measured
 without drops (for smooth goodput: of the tokens delivered without drops). Bottom, at 1.2 times capacity: the change
 of smooth goodput against how long the overload lasts, and after 120 s against alpha, the tokens that a second of
 waiting costs. Dropping loses tokens and saves waiting: above 0, the waiting saved is worth more than the tokens
@@ -15,8 +15,8 @@ lost. All rates are over one T, that of the run without drops, since dropping al
 
 Reading of the paper: a dropped request keeps its tokens, and its user's wait counts until it is dropped. Alpha and
 f are left open by the paper; here f is linear, and the test uses alpha = 1/V, the tokens that could have been read.
-Both origins of the deadlines are tested: from the first token, waiting in the queue costs nothing to whoever
-is served at last; from the arrival, it costs as much as any other.
+Both origins of the deadlines are tested: from the first token, waiting in the queue costs nothing to a request
+that is served at last; from the arrival, it costs as much as any other.
 
 Expectation: classic goodput rises. Seen from the first token, smooth goodput falls. Seen from the arrival, in an
 overload that lasts, every request served makes all later ones wait, and dropping some may be right.

@@ -3,7 +3,7 @@
 **Question.** As the rate of requests goes up, throughput only rises and then levels off: it never says
 "enough". Does smooth goodput have its maximum at a rate in between, where is it, and how sharp is it?
 
-**Expected.** Below saturation nobody waits and both are the same; beyond it every further request makes all of
+**Expected.** Below saturation no request waits and both are the same; beyond it every further request makes all of
 them wait, so smooth goodput falls while throughput stays.
 
 **Reading of the paper.** A reader takes a token every 0.05 s; benefit is tokens less linear idle latency at

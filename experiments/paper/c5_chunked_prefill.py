@@ -1,6 +1,6 @@
 """Chunked prefill shortens tail TBT, but raises smooth goodput only in part of the plane.
 
-**Question.** Splitting prompts into chunks keeps the steps that everybody waits for short, at the price of more
+**Question.** Splitting prompts into chunks keeps the steps that every decode waits for short, at the price of more
 steps a prompt. Tail TBT, the classic measure, always welcomes that. What do the readers get, at which load,
 chunk size and prompt length?
 

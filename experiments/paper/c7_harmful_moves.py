@@ -4,7 +4,7 @@ Question: four replicas behind a round-robin router, on 100 Gbit/s Ethernet, whe
 others: with prompts of arXiv papers, with little KV memory, and with one replica three times slower for 12 s.
 `tbt_chasing` moves requests away from steps longer than a bound on the time between tokens (50 ms, the reader's own
 pace, or 20 ms), `token_slack` moves only those whose readers have text in hand, `llumnix` moves by free memory,
-`none` moves nobody. And one replica with little KV memory, where policies preempt running requests for waiting
+`none` moves no request. And one replica with little KV memory, where policies preempt running requests for waiting
 ones, by length (`srpt`), deadline (`edf`) or QoE (`andes`), or only when memory has run out (`vllm_v1`, `sjf`,
 and `smooth`, which knows the deadlines).
 
@@ -96,7 +96,7 @@ def judge(cases: Sequence[Case]) -> Verdict:
 _FINDINGS = ("needless", "useful", "undecided", "no more")
 
 
-def nobody_waited(log: Mapping[str, Any], v_s: float) -> tuple[int, int]:
+def no_request_waited(log: Mapping[str, Any], v_s: float) -> tuple[int, int]:
     """Return how many of the moves were of readers with text in hand, and how many there were in all."""
     spare = 0
     for request, start_s in zip(log["transfers.request_id"], log["transfers.start_s"], strict=True):
@@ -153,7 +153,7 @@ def _spare_moves(
         for scenario, summary in zip(scenarios[key], found[key], strict=True):
             if summary["engine"].get("migrations", 0):
                 log = study.per_request(scenario, columns)
-                mine, of = nobody_waited(log, scenario.user.v_s_per_token)
+                mine, of = no_request_waited(log, scenario.user.v_s_per_token)
                 spare, total = spare + mine, total + of
     return spare, total
 

@@ -14,7 +14,7 @@ c = 1 s. Nothing is simulated again: the same records are scored anew, and polic
 **Runs.** Five choices, each with the same requests for all its options. Scheduler: ShareGPT lengths with
 LLaMA-3.1-8B on A100 at 24 requests/s, about saturation for vllm_v1; and with Qwen-2.5-14B on H100 at 50 (at
 34 the best two tied). Rate: the first of these with vllm_v1. Abandoning: the same at 34 requests/s, with and
-without dropping whoever's next token is more than 1 s late. Chunks: prompts of 8192 tokens on H100 at load
+without dropping requests whose next token is more than 1 s late. Chunks: prompts of 8192 tokens on H100 at load
 1.15, a step's budget of 1024 tokens against whole prompts. Runs last until all requests have ended, 700, 1500
 (H100) and 140 (long prompts) of them.
 

@@ -1,6 +1,6 @@
 """Do fluidity, QoE, classic attainment and smooth goodput prefer the same scheduling policy?
 
-Question: the same runs of seven policies, under loads at which not everybody can be served in time, scored by six
+Question: the same runs of seven policies, under loads at which not all requests can be served in time, scored by six
 metrics: smooth goodput, QoE (Andes), the fluidity index (Etalon), the share of requests with every token in time
 (token SLO), and two classic attainments: first token within 1 s and 50 ms a token on average, and a p99 of a request's
 gaps of at most 100 ms. Who is best by which?
@@ -9,7 +9,7 @@ Reading of the paper: it argues that a metric is what a system is tuned for, and
 not compare with QoE and fluidity; this experiment goes beyond it. All metrics get the same reader: one token every
 50 ms, counted from the request's arrival.
 
-Expectation: attainments favour whoever serves some requests well and forgets the others. QoE and fluidity are shares
+Expectation: attainments favour a policy that serves some requests well and forgets others. QoE and fluidity are shares
 between 0 and 1 of each request, so they hardly tell a reader who waited for some minutes from one who waited for an
 hour, and requests served at once outweigh those that starve. Smooth goodput counts every second of waiting. They
 should part where a policy serves by length.

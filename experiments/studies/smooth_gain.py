@@ -5,7 +5,7 @@ reasoning), two models, two GPUs, at 0.9, 1.1 and 1.3 times the rate at which ``
 same traffic, that is where its smooth goodput is largest; on two stretches of traffic for the policies that
 come near, on one for the rest.
 
-Expectation: nothing to gain at 0.9, where everybody's readers are served in time, and much beyond 1, where
+Expectation: nothing to gain at 0.9, where all readers are served in time, and much beyond 1, where
 other policies let all readers fall behind at once. No policy knows output lengths. Beside the results stands
 an upper bound for any policy, even one that knows everything (``goodput_bound.py``); it is not tight.
 

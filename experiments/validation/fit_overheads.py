@@ -2,7 +2,7 @@
 
     python -m experiments.validation.fit_overheads            prints the blocks for the GPU profiles
 
-With everybody's lengths fixed, which requests share a step hardly depends on how long steps take. So a
+With all requests' lengths fixed, which requests share a step hardly depends on how long steps take. So a
 request's time between its first and last token is, to a very good approximation, a sum over given steps:
 
     kernel_factor·Σ kernels + step_ms·steps + prefill_step_ms·steps with a prompt + per_sequence_ms·Σ sequences

@@ -22,7 +22,7 @@ class Deployment:
 
 @dataclass(frozen=True)
 class ClosedLoopRow:
-    """Means over the requests of ``concurrency`` clients, each with one request under way at any time."""
+    """Means over the requests of ``concurrency`` clients, each with one request in flight at any time."""
 
     row: str
     deployment: Deployment

@@ -94,7 +94,7 @@ ENGINES = {
 
 
 def engine_of(deployment: Deployment) -> Engine:
-    """Return how a deployment's engine is simulated; InputError if nobody has said."""
+    """Return how a deployment's engine is simulated; InputError if it is not known."""
     key = deployment.engine, deployment.engine_version
     if key not in ENGINES:
         raise InputError(f"{' '.join(key)}: no engine of that name and version is described")
@@ -194,7 +194,7 @@ def _blocks(engine: Engine, gpu: Gpu, model: Model, tp: int, tokens: int, seqs: 
 
 
 def overheads_of(gpu: Gpu, engine: Engine) -> EngineOverheads:
-    """Return an engine's overheads on a GPU, or where nobody fitted them, those of one that runs alike."""
+    """Return an engine's overheads on a GPU, or where none were fitted, those of one that runs alike."""
     if engine.overheads in gpu.engine_overheads:
         return gpu.overheads(engine.overheads)
     return gpu.overheads(asynchronous=engine.asynchronous)

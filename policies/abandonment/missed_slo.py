@@ -10,7 +10,7 @@ from simulator.policy import Job
 class MissedSlo:
     """A request is dropped at the first of its active bounds that passes without the token it asks for.
 
-    It raises goodput as classic metrics count it, since whoever missed the SLO counts for nothing, and
+    It raises goodput as classic metrics count it, since a request that missed the SLO counts for nothing, and
     serves that user worse: the second flaw in Wang et al., arXiv 2410.14257.
     """
 

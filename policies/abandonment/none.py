@@ -1,4 +1,4 @@
-"""No abandonment: whoever was taken in is served to the end."""
+"""No abandonment: a request that was admitted is served to the end."""
 
 import math
 
@@ -6,7 +6,7 @@ from simulator.policy import Job
 
 
 class Never:
-    """Drop nobody."""
+    """Drop no request."""
 
     def drop_s(self, job: Job, tokens: int) -> float:
         """Return a time that never comes."""

@@ -1,4 +1,4 @@
-"""Early rejection: refuse at the door whoever would get the first token too late."""
+"""Early rejection: refuse at arrival a request that would get its first token too late."""
 
 import random
 from dataclasses import dataclass

@@ -1,11 +1,11 @@
-"""No admission control: everybody is let in."""
+"""No admission control: every request is admitted."""
 
 import random
 
 from simulator.policy import Job, ReplicaView
 
 
-class Everybody:
+class AdmitAll:
     """Take every request, whatever the load."""
 
     looks_at_load = False

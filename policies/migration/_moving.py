@@ -4,7 +4,7 @@ from simulator.policy import Job, ReplicaView
 
 
 class Resting:
-    """Remembers who was moved lately: whoever is on the move, or has just been, is left alone."""
+    """Remembers which jobs moved lately: one that is on the move, or has just been, is left alone."""
 
     def __init__(self, cooldown_s: float) -> None:
         """A request may be moved again after ``cooldown_s``."""

@@ -7,7 +7,7 @@ from simulator.policy import Move, ReplicaView
 
 
 class Stay:
-    """Move nobody."""
+    """Move no request."""
 
     interval_s = math.inf
 

@@ -22,7 +22,7 @@ class TbtChasing:
     _resting: Resting = field(init=False)
 
     def __post_init__(self) -> None:
-        """Begin with nobody on the move."""
+        """Begin with no request on the move."""
         self._resting = Resting(self.cooldown_s)
 
     def moves(self, replicas: Sequence[ReplicaView], now_s: float) -> list[Move]:

@@ -12,7 +12,7 @@ class TokenSlack:
     """A replica on which a reader is late, or KV memory short, sends the request that is furthest ahead.
 
     Its next token is due later than the move is expected to take, so its reader does not wait. It goes
-    where nobody is late and most blocks stay free. Source: the deadlines d_i = S + V·i of Wang et al.,
+    where no request is late and most blocks stay free. Source: the deadlines d_i = S + V·i of Wang et al.,
     arXiv 2410.14257; moving by them is this project's own.
     """
 

@@ -7,12 +7,12 @@ from simulator.policy import ReplicaView
 
 
 class Fixed:
-    """Switch nobody."""
+    """Switch no replica."""
 
     interval_s = math.inf
 
     def switch(
         self, prefill: Sequence[ReplicaView], decode: Sequence[ReplicaView], now_s: float
     ) -> ReplicaView | None:
-        """Return nobody."""
+        """Return no replica."""
         return None

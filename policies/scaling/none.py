@@ -6,7 +6,7 @@ from simulator.policy import PoolView
 
 
 class Nothing:
-    """Order and release nobody."""
+    """Order and release no replica."""
 
     interval_s = math.inf
 

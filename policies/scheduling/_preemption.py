@@ -12,7 +12,7 @@ from simulator.policy import Job, Ledger, StepShape
 Mechanism = Literal["recompute", "swap", "cheapest"]
 VictimRule = Literal["latest", "priority", "most_slack", "least_progress"]
 
-# The largest gives way; among equals the one that arrived last, so that somebody always gets ahead.
+# The largest gives way; among equals the one that arrived last, so that some request always gets ahead.
 _RULES: dict[VictimRule, Callable[[Job], Any]] = {
     "latest": lambda job: 0,
     "priority": lambda job: job.priority,

@@ -42,11 +42,11 @@ class Ranked(Scheduler):
         return self.rank
 
     def coast_spare_blocks(self) -> int:
-        """With nobody waiting, everyone goes on."""
+        """With an empty queue, all jobs go on."""
         return 0
 
     def plan(self, step: Ledger) -> None:
-        """Make room, let everyone decode whom the budget holds, and go on with prompts or start them."""
+        """Make room, let all jobs decode that the budget holds, and go on with prompts or start them."""
         self.prepare(step)
         while _blocks_wanted(step) > step.free_blocks:
             step.preempt(max(step.running, key=lambda job: (self.rank(job), job.admission)))
@@ -83,10 +83,10 @@ class Ranked(Scheduler):
         return jobs
 
     def _displace(self, step: Ledger, job: Job, seats: int, blocks: int) -> bool:
-        """Preempt the worst ranks for a waiting job until seats and blocks suffice, or nobody.
+        """Preempt the worst ranks for a waiting job until seats and blocks suffice, or none.
 
-        Whoever came back from a preemption stays until its next token, so that nobody loses its work for
-        ever.
+        A job that came back from a preemption stays until its next token, so that none loses its work
+        for ever.
         """
         if not self.preemptive:
             return False

@@ -54,7 +54,7 @@ class ExtendBatch:
 
     @property
     def rem_total(self) -> float:
-        """Tokens that are free now and not expected to be used by anyone."""
+        """Tokens that are free now and not expected to be used by any job."""
         return self.cur_rem - self.expected
 
     @property
@@ -63,7 +63,7 @@ class ExtendBatch:
         return self.step.free_blocks * self.page - self.uncounted
 
     def go_on(self, job: Job) -> bool:
-        """Compute the next chunk of the one prompt that is under way; False if there is room for none."""
+        """Compute the next chunk of the one prompt that is in flight; False if there is room for none."""
         chunk = min(job.remaining_tokens, self.rem_chunk, int(self.rem_total))
         held = self.step.blocks_held(job)
         if chunk <= 0 or not self.step.prefill(job, chunk):
@@ -131,7 +131,7 @@ class ExtendBatch:
         return Added.STOP if self.rem_input <= 0 or self.rem_chunk <= 0 else Added.MORE
 
     def _lives_fit(self, lives: list[tuple[int, int]], job: Job, tokens: int) -> bool:
-        """Whether the cache would hold out if everyone went on to the end, in order of tokens to come."""
+        """Whether the cache would hold out if all jobs went on to the end, in order of tokens to come."""
         self._foresee(lives, job)
         free = self.cur_rem - tokens
         for place, (left, held) in enumerate(lives):

@@ -7,7 +7,7 @@ from simulator.policy import Job, Ledger
 
 INITIAL_RATIO, LEAST_SHARE, DECAY_STEPS = 0.7, 0.14, 600  # of the tokens still allowed, the share to come
 LONGEST_EXPECTED = 4096  # tokens to come beyond which no request is expected to go
-RETRACT_STEPS = 20  # tokens that everyone is expected to get once requests were retracted
+RETRACT_STEPS = 20  # tokens that every request is expected to get once requests were retracted
 
 
 class RunningBatch:
@@ -24,15 +24,15 @@ class RunningBatch:
         self._least_ratio = self._initial_ratio * LEAST_SHARE
         self._unseen_from = 0
 
-    def merge(self, ready: list[Job], under_way: Literal["", "extend", "decode"]) -> None:
+    def merge(self, ready: list[Job], in_flight: Literal["", "extend", "decode"]) -> None:
         """Add those whose prompts are computed.
 
-        ``under_way`` is the step whose result is not known yet: all got a token in a decode step, only
+        ``in_flight`` is the step whose result is not known yet: all got a token in a decode step, only
         those who are ready in one that extended prompts.
         """
         before = len(self.jobs)
         self.jobs += ready
-        self._unseen_from = {"": len(self.jobs), "extend": before, "decode": 0}[under_way]
+        self._unseen_from = {"": len(self.jobs), "extend": before, "decode": 0}[in_flight]
 
     def take_out(self) -> list[Job]:
         """Empty the batch, which joins another one; return who was in it."""
@@ -40,7 +40,7 @@ class RunningBatch:
         return jobs
 
     def filter(self, step: Ledger) -> bool:
-        """Drop who has ended or was preempted; return whether there was anybody."""
+        """Drop jobs that ended or were preempted; return whether there were any."""
         before = len(self.jobs)
         if before != len(step.running) - len(step.partial):
             self.jobs = [job for job in self.jobs if job in step.running]
@@ -73,8 +73,8 @@ class RunningBatch:
     def retract(self, step: Ledger) -> bool:
         """Send requests to the end of the queue until the rest can decode, and schedule that.
 
-        First goes who has the fewest output tokens, of those the one with the longest prompt. The last one
-        stays, unless the memory that it lacks is held by nobody else. False if it has to wait.
+        First goes the job with the fewest output tokens, of those the one with the longest prompt. The last one
+        stays, unless the memory that it lacks is held by no other. False if it has to wait.
         """
         seen = {job: self._seen(place) for place, job in enumerate(self.jobs)}
         order = [job for job in self.jobs if not job.completing]
@@ -83,7 +83,7 @@ class RunningBatch:
             if len(order) > 1:
                 step.preempt(order.pop(), at_head=False)
             elif step.limits.strict_engine or len(step.running) > len(step.partial) + 1:
-                return False  # the engine ends with an assertion, or somebody is about to free memory
+                return False  # the engine ends with an assertion, or a prompt is about to free memory
             else:
                 step.preempt(next(iter(step.partial), order[0]), at_head=False)
         self.jobs = [job for job in self.jobs if job in step.running]
@@ -93,7 +93,7 @@ class RunningBatch:
         return True
 
     def _seen(self, place: int) -> int:
-        """Output tokens that the engine knows of: not the one of a step that is under way."""
+        """Output tokens that the engine knows of: not the one of a step in flight."""
         return self.jobs[place].generated_tokens - (place >= self._unseen_from)
 
 

@@ -46,7 +46,7 @@ class Prompts:
         return bisect_right(self._tokens, tokens) - 1
 
     def price(self, tokens: int, decodes: bool) -> float:
-        """Seconds of a step with so many tokens of prompts, with or without everyone's decode."""
+        """Seconds of a step with so many tokens of prompts, with or without all decodes."""
         done = self.finished_by(tokens)
         pairs, context = self._pairs[done], self._context[done]
         rest = tokens - self._tokens[done]

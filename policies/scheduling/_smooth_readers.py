@@ -15,13 +15,13 @@ class Readers:
     """The decode group, in the order in which its readers will have nothing left to read.
 
     A reader who has waited goes on from there: what comes in time by that clock adds nothing to the idle
-    latency. So the next need is one pace after the later of the last token and the last need. Everyone in
-    the group gets tokens at the same ticks: kept as ``need - pace * tick``, needs change only when they are
+    latency. So the next need is one pace after the later of the last token and the last need. All in
+    the group get tokens at the same ticks: kept as ``need - pace * tick``, needs change only when they are
     not met, and ordering the group costs a step nothing.
     """
 
     def __init__(self, least_pace_s: float) -> None:
-        """``least_pace_s``: whoever reads faster than that is kept at that pace."""
+        """``least_pace_s``: a reader who is faster than that is kept at that pace."""
         self._least_pace_s = least_pace_s
         self._by_pace: dict[
             float, list[tuple[float, int, Job]]
@@ -46,9 +46,9 @@ class Readers:
         insort(self._by_pace.setdefault(pace_s, []), (need_s - pace_s * tick, job.id, job))
 
     def tick(self, token_s: float, tick: int) -> None:
-        """Give everyone a token at ``token_s``, ``tick`` ticks being done before it.
+        """Give every reader a token at ``token_s``, ``tick`` ticks being done before it.
 
-        Whoever needed it earlier goes on from there.
+        A reader who needed it earlier goes on from there.
         """
         for pace_s, readers in self._by_pace.items():
             latest = token_s - pace_s * tick

@@ -8,9 +8,9 @@ from simulator.policy import Job, Ledger, Scheduler, StepShape, check_share
 
 @dataclass
 class Andes(Scheduler):
-    """While somebody waits, choose anew every few steps who runs: most QoE gained per token of context first.
+    """While requests wait, choose anew every few steps which run: most QoE gained per token of context first.
 
-    The gain is what QoE would be after ``horizon_s`` of being served less that of waiting; whoever is not
+    The gain is what QoE would be after ``horizon_s`` of being served less that of waiting; a request not
     chosen is preempted, at most ``max_preemptions`` times. Between choices the cache is filled in order.
     Source: Liu et al., "Andes" (arXiv 2404.16283), greedy packing; one batch size instead of a search for it.
     """
@@ -31,11 +31,11 @@ class Andes(Scheduler):
         return "prototype"
 
     def coast_spare_blocks(self) -> int:
-        """With nobody waiting, whatever fits goes on."""
+        """With an empty queue, whatever fits goes on."""
         return 0
 
     def plan(self, step: Ledger) -> None:
-        """Choose if it is time to, then decodes, ongoing prompts and whoever is to start."""
+        """Choose if it is time to, then decodes, ongoing prompts and what is to start."""
         keep_free = int(self.watermark * step.total_blocks)
         chosen: list[Job] = []
         if (step.waiting or step.swapped) and step.running and step.step >= self._next_choice:

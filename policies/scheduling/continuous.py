@@ -8,10 +8,10 @@ from simulator.policy import Ledger, Scheduler, check_share
 
 @dataclass(frozen=True)
 class Continuous(Scheduler):
-    """Everyone who decodes gets a token; ongoing prompts, then the queue, fill the step up.
+    """Every decode gets a token; ongoing prompts, then the queue, fill the step up.
 
     When KV blocks run out, the victim gives its blocks up and computes them again from the head of the
-    queue, or keeps them in host memory and comes back before anyone is admitted. Nobody starts in that step.
+    queue, or keeps them in host memory and comes back before any other is admitted. No request starts in that step.
     Source: Kwon et al., "PagedAttention", SOSP 2023 (arXiv 2309.06180), section 4.5.
     """
 
@@ -28,11 +28,11 @@ class Continuous(Scheduler):
         return "prototype"
 
     def coast_spare_blocks(self) -> int:
-        """With nobody waiting, whatever fits goes on."""
+        """With an empty queue, whatever fits goes on."""
         return 0
 
     def plan(self, step: Ledger) -> None:
-        """Decodes, ongoing prompts, then whoever comes back and whoever is new."""
+        """Decodes, ongoing prompts, then requests that come back, then new ones."""
         make_room(step, self.preemption, self.victim)
         step.decode_all()
         go_on(step)

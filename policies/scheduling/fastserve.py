@@ -12,19 +12,19 @@ class Fastserve(Ranked):
     """Queue k has a quantum of ``quantum_steps``·2^k; lower queues first, each first come first served.
 
     A request joins the queue whose quantum covers its prompt and sinks by one when it has used its quantum
-    up; whoever has waited for ``starvation_s`` rises to queue 0. Preempted KV is computed again, not swapped.
+    up; one that has waited for ``starvation_s`` rises to queue 0. Preempted KV is computed again, not swapped.
     Source: Wu et al., "Fast Distributed Inference Serving for LLMs", arXiv 2305.05920, section 4.1.
     """
 
     quantum_steps: float = 1.0  # quantum of queue 0, in steps that decode one request
-    queues: int = 16  # nobody sinks below the last one
+    queues: int = 16  # no request sinks below the last one
     starvation_s: float = 10.0  # time in the waiting queue after which a request rises to queue 0
     _prompt_token_quanta: float = field(
         default=0.0, init=False
     )  # quanta of queue 0 that a prompt token takes
     _since_s: dict[Job, float] = field(default_factory=dict, init=False)  # when preempted or risen, if it was
     _risen: dict[Job, int] = field(default_factory=dict, init=False)  # tokens it had when it rose to queue 0
-    _next_look_s: float = field(default=0.0, init=False)  # nobody starves before
+    _next_look_s: float = field(default=0.0, init=False)  # no request starves before
 
     def rank(self, job: Job) -> float:
         """The number of its queue, which follows from its prompt and the tokens that it has got."""
@@ -69,5 +69,5 @@ class Fastserve(Ranked):
             self._since_s[job] = step.now_s
         if starving:
             step.sort_waiting(self.rank)
-        # Where many starve, not at every step: looking at everyone takes long.
+        # Where many starve, not at every step: looking at all jobs takes long.
         self._next_look_s = max(first_s + self.starvation_s, step.now_s + 0.1 * self.starvation_s)

@@ -10,7 +10,7 @@ from simulator.policy import Ledger, Scheduler
 class Orca(Scheduler):
     """First come first served; KV blocks for the prompt and all ``max_tokens`` are reserved at admission.
 
-    Nobody is ever preempted. Source: Yu et al., "Orca", OSDI 2022, section 4.2, algorithm 1.
+    No request is ever preempted. Source: Yu et al., "Orca", OSDI 2022, section 4.2, algorithm 1.
     """
 
     reserves_whole: ClassVar[bool] = True
@@ -24,11 +24,11 @@ class Orca(Scheduler):
         return "prototype"
 
     def coast_spare_blocks(self) -> int:
-        """With nobody waiting, everyone goes on."""
+        """With an empty queue, all jobs go on."""
         return 0
 
     def plan(self, step: Ledger) -> None:
-        """Everyone running gets a token, and whole prompts join while they fit."""
+        """Every running job gets a token, and whole prompts join while they fit."""
         step.decode_all()
         while step.waiting:
             job = step.waiting[0]

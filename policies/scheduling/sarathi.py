@@ -31,7 +31,7 @@ class Sarathi(Scheduler):
         return "prototype"
 
     def coast_spare_blocks(self) -> int:
-        """With nobody waiting, whatever fits goes on."""
+        """With an empty queue, whatever fits goes on."""
         return 0
 
     def plan(self, step: Ledger) -> None:

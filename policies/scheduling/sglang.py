@@ -32,7 +32,7 @@ class Sglang(Scheduler):
     _batch: RunningBatch = field(init=False)
     _extended: list[Job] = field(default_factory=list, init=False)  # the extend batch, until it is merged
     _full: bool = field(default=False, init=False)  # no extend batch is tried
-    _under_way: Literal["", "extend", "decode"] = field(default="", init=False)  # what was planned last
+    _in_flight: Literal["", "extend", "decode"] = field(default="", init=False)  # what was planned last
     _draw: random.Random = field(default_factory=lambda: random.Random(0), init=False)
 
     def __post_init__(self) -> None:
@@ -49,7 +49,7 @@ class Sglang(Scheduler):
         """Without overlap: a batch is then planned when the one before has ended.
 
         With it ends are seen a batch late, until when the request decodes a token too many. Unlike the engine,
-        a request that is retracted keeps its token under way, and the token too many takes no KV.
+        a request that is retracted keeps its token in flight, and the token too many takes no KV.
         """
         return self.disable_overlap_schedule
 
@@ -71,26 +71,26 @@ class Sglang(Scheduler):
             batch.jobs = [
                 job for job in batch.jobs if job in step.running and job not in step.joined
             ] + step.joined
-        batch.merge(ready, self._under_way if step.plans_ahead else "")
+        batch.merge(ready, self._in_flight if step.plans_ahead else "")
         self._extended = []
         if not step.running and all(job.arrival_s == step.now_s for job in step.waiting):
             batch.jobs.clear()  # it was idle until now
             batch.reset_ratio()
             self._full = False
         if self._extend(step):
-            self._under_way = "extend"
+            self._in_flight = "extend"
         elif self._decode(step):
-            self._under_way = "decode"
+            self._in_flight = "decode"
         else:
-            self._under_way = ""
+            self._in_flight = ""
             if not batch.jobs:  # all had ended, which the engine has noticed only now
                 if not step.plans_ahead:
                     batch.reset_ratio()
-                self._under_way = "extend" if self._extend(step) else ""
+                self._in_flight = "extend" if self._extend(step) else ""
 
     def _extend(self, step: Ledger) -> bool:
         """Put an extend batch together and run it; False if there is none."""
-        prompt = next(iter(step.partial), None)  # the one that is under way
+        prompt = next(iter(step.partial), None)  # the one that is in flight
         urgent, running = self.enable_priority_scheduling, self._batch
         self._full = self._full and not urgent
         if prompt is None and (self._full or not step.waiting):
@@ -126,7 +126,7 @@ class Sglang(Scheduler):
         return bool(batch.jobs)
 
     def _decode(self, step: Ledger) -> bool:
-        """Run a token of everyone, after retracting whom there is no memory for; False if nobody runs."""
+        """Decode all jobs, after retracting those without memory; False if no job runs."""
         batch = self._batch
         if batch.filter(step) or not batch.jobs:
             self._full = False

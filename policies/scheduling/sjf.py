@@ -5,7 +5,7 @@ from simulator.policy import Job
 
 
 class Sjf(Ranked):
-    """Whoever runs goes on, unless KV blocks run out. Source: Qiu et al., arXiv 2404.08509 (SSJF)."""
+    """A running request goes on, unless KV blocks run out. Source: Qiu et al., arXiv 2404.08509 (SSJF)."""
 
     preemptive = False
 

@@ -15,9 +15,9 @@ NEAR_S = 0.5  # a reader who runs out within this counts as one who waits
 class Smooth(Scheduler):
     """Readers who have text can wait: prompts are computed, shortest first, until one would run out.
 
-    Then everyone decodes: beside prompts where that is cheaper than in steps of their own, and otherwise
-    until all are a buffer ahead. When blocks run short, whoever's reader can wait longest is computed again
-    later. Output lengths are not looked at. Ours: each choice by its marginal smooth goodput (Wang et al.,
+    Then all decode: beside prompts where that is cheaper than in steps of their own, and otherwise
+    until all are a buffer ahead. When blocks run short, the job whose reader can wait longest is computed
+    again later. Output lengths are not looked at. Ours: each choice by its marginal smooth goodput (Wang et al.,
     arXiv 2410.14257).
     """
 
@@ -45,7 +45,7 @@ class Smooth(Scheduler):
         return "vllm-0.24"
 
     def queue_key(self) -> Callable[[Job], Any]:
-        """Whoever needs least computed before the next token comes first."""
+        """The job that needs least computed before its next token comes first."""
         return _work
 
     def plan(self, step: Ledger) -> None:
@@ -68,7 +68,7 @@ class Smooth(Scheduler):
         self._note(step, brought)
 
     def _choose(self, step: Ledger, prompts: Prompts) -> tuple[int, bool]:
-        """How many tokens of prompts to compute, and whether everyone decodes."""
+        """How many tokens of prompts to compute, and whether all decode."""
         group = step.group
         if not group.size or not prompts.line:
             return prompts.offered, group.size > 0
@@ -80,7 +80,7 @@ class Smooth(Scheduler):
         mixes = prompts.price(trial, True) - decode_s < trial * bulk_s / bulk
 
         # Rounds of decodes cost less the rarer they are: a long queue is worth some readers' waiting,
-        # even everybody's where a round costs hardly more than that of one.
+        # even all readers' where a round costs hardly more than that of one.
         worth = self.queue_weight * prompts.count * self._lone_s / pace_s
         most = group.size * (self.most_waiting if decode_s > 2 * self._lone_s else 1)
         place = 0 if mixes else int(min(worth, most))
@@ -107,7 +107,7 @@ class Smooth(Scheduler):
         return (both, True) if self._catching_up else (alone, False)
 
     def _decode(self, step: Ledger) -> None:
-        """Everyone decodes, if need be after prompts and readers far ahead gave up their blocks."""
+        """All jobs decode, if need be after prompts and readers far ahead gave up their blocks."""
         while not step.decode_all():
             if step.partial:
                 step.preempt(next(reversed(step.partial)))
@@ -115,12 +115,12 @@ class Smooth(Scheduler):
                 step.preempt(self._readers.take_most_ahead(step.group.tick))
 
     def _decode_s(self, step: Ledger) -> float:
-        """Seconds of a step in which everyone decodes and nothing else happens."""
+        """Seconds of a step in which all jobs decode and nothing else happens."""
         group = step.group
         return step.price(StepShape(decode_seqs=group.size, decode_context_tokens=group.context_tokens()))
 
     def _starts_s(self, step: Ledger) -> float:
-        """When the step will start: when the one under way ends."""
+        """When the step will start: when the one in flight ends."""
         return max(step.now_s, self._busy_until_s)
 
     def _note(self, step: Ledger, brought: list[Job]) -> None:

@@ -1,4 +1,4 @@
-"""Shortest remaining processing time: whoever is predicted to be done first goes first."""
+"""Shortest remaining processing time: the request predicted to be done first goes first."""
 
 from dataclasses import dataclass
 

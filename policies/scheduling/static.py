@@ -8,7 +8,7 @@ from simulator.policy import Ledger, Scheduler
 
 @dataclass(frozen=True)
 class Static(Scheduler):
-    """Take whoever waits when the server is empty; admit nobody until the last of them is done.
+    """Admit what waits when the engine is empty, and no other until the last of them is done.
 
     KV blocks for the prompt and all ``max_tokens`` are reserved. A row that finishes early is not
     computed further (no padding), but its seat stays empty until the whole batch is done.
@@ -25,7 +25,7 @@ class Static(Scheduler):
         return "prototype"
 
     def coast_spare_blocks(self) -> int:
-        """With nobody waiting, everyone goes on."""
+        """With an empty queue, all jobs go on."""
         return 0
 
     def plan(self, step: Ledger) -> None:

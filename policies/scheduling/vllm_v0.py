@@ -14,7 +14,7 @@ class VllmV0(Scheduler):
     """As long as a waiting prompt fits, a step computes prompts only, and decodes wait.
 
     When KV blocks run out, the latest arrivals give theirs up, to be computed again or (``swap``) kept in
-    host memory; while anybody is there, no prompt starts. A request that could never fit is refused. With
+    host memory; while any is there, no prompt starts. A request that could never fit is refused. With
     chunked prefill, running requests go first and prompts fill the step up.
     Source: vLLM 0.5.3.post1, vllm/core/scheduler.py, one sequence a request.
     """
@@ -44,7 +44,7 @@ class VllmV0(Scheduler):
         return "vllm-0.5"
 
     def coast_spare_blocks(self) -> int | None:
-        """With nobody waiting, everyone goes on while a block is to spare."""
+        """With an empty queue, all jobs go on while a block is to spare."""
         return None if self.scheduler_delay_factor else 1
 
     def plan(self, step: Ledger) -> None:
@@ -60,7 +60,7 @@ class VllmV0(Scheduler):
     def _remember(self, step: Ledger, new: list[Job], visited: list[Job] | None, back: list[Job]) -> None:
         """Put the running list together as the engine does; it decides between simultaneous arrivals."""
         if visited is None and not new and not back:
-            return  # everyone decoded: the list is as it was
+            return  # all decoded: the list is as it was
         if visited is None:
             visited = sorted((job for job in self._order if job not in new), key=_arrival)
         decodes = [job for job in visited if job in step.running and job.decodes]
@@ -108,8 +108,8 @@ class VllmV0(Scheduler):
     def _go_on(self, step: Ledger) -> list[Job] | None:
         """Schedule the running requests by arrival, each of which wants to see a free block at its turn.
 
-        Where there is none, the latest arrival gives up its blocks. Returns whom it came to; None
-        stands for everyone.
+        Where there is none, the latest arrival gives up its blocks. Returns the jobs that it came to;
+        None stands for all.
         """
         if not step.partial and step.free_blocks > step.blocks_opening and step.decode_all():
             return None

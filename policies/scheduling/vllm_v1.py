@@ -12,7 +12,7 @@ class VllmV1(Scheduler):
     """Running requests first, each as far as the budget goes; then waiting ones in the queue's order.
 
     When KV blocks run out, a running request is preempted and computed again later (first come first
-    served: the one admitted last; priority: the least urgent), and nobody is admitted in that step.
+    served: the one admitted last; priority: the least urgent), and none is admitted in that step.
     Source: vLLM 0.11.0 and 0.24.0, vllm/v1/core/sched/scheduler.py and async_scheduler.py.
     """
 
@@ -46,7 +46,7 @@ class VllmV1(Scheduler):
         return "blocks" if self.enable_prefix_caching else None
 
     def coast_spare_blocks(self) -> int:
-        """With nobody waiting, whatever fits goes on."""
+        """With an empty queue, whatever fits goes on."""
         return 0
 
     def queue_key(self) -> Callable[[Job], Any] | None:
@@ -54,11 +54,11 @@ class VllmV1(Scheduler):
         return _urgency if self.policy == "priority" else None
 
     def plan(self, step: Ledger) -> None:
-        """Keep everyone running if they fit; then fill the step up from the queue."""
-        if self.policy == "priority" and not self._everyone_fits(step):
+        """Keep all jobs running if they fit; then fill the step up from the queue."""
+        if self.policy == "priority" and not self._all_fit(step):
             self._squeeze(step)
         else:
-            while step.partial and not self._everyone_fits(step):
+            while step.partial and not self._all_fit(step):
                 step.preempt(step.last_running())
             while not step.decode_all():
                 step.preempt(step.last_running())
@@ -69,7 +69,7 @@ class VllmV1(Scheduler):
         if step.waiting and not step.preempted:
             self._admit(step)
 
-    def _everyone_fits(self, step: Ledger) -> bool:
+    def _all_fit(self, step: Ledger) -> bool:
         """Whether there are blocks for all that the running requests want of this step."""
         blocks, budget = step.blocks_opening, step.token_budget - step.group.size
         for job in _in_order(step):

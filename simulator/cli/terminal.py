@@ -11,7 +11,7 @@ OnProgress = Callable[[float, int, int], None]
 
 
 class InterruptedRunError(Exception):
-    """Somebody stopped the run; says what is left of it."""
+    """The user stopped the run; says what is left of it."""
 
 
 def cores() -> int:
@@ -22,7 +22,7 @@ def cores() -> int:
 
 @contextmanager
 def progress(title: str) -> Iterator[OnProgress | None]:
-    """Show a bar on stderr while the block runs; yield what to call, or None where nobody watches.
+    """Show a bar on stderr while the block runs; yield what to call, or None where stderr is no terminal.
 
     The callback gets simulated seconds, requests done and requests in all.
     """
@@ -50,7 +50,7 @@ def progress(title: str) -> Iterator[OnProgress | None]:
 
 @contextmanager
 def counting(title: str) -> Iterator[Callable[[int, int], None]]:
-    """Show how many of many runs are done, and the time left, where somebody watches.
+    """Show how many of many runs are done, and the time left, where stderr is a terminal.
 
     Yields what to call with runs done and runs in all.
     """

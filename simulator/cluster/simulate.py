@@ -29,7 +29,7 @@ from simulator.replica.prefix_blocks import PrefixBlocks
 from simulator.replica.radix_pages import RadixPages
 from simulator.replica.rules import EngineRules
 from simulator.results.recorded import ending_rows
-from simulator.results.tables import TIMING, Life, Tables, request_table, step_table, transfer_table
+from simulator.results.tables import TIMING, Incarnation, Tables, request_table, step_table, transfer_table
 from simulator.results.tokens import Delay, collect, left_early_s
 from simulator.rng import stream
 from simulator.workload.workload import Workload
@@ -97,7 +97,9 @@ def unfold(cluster: Cluster, keep_steps: bool = True) -> tuple[Tables, float]:
         np.array(cluster.traffic.rows[: cluster.arrived], np.int64),
     )
     lives = [
-        Life(server.index, each) for server in cluster.replicas for each in (*server.past, server.records)
+        Incarnation(server.index, each)
+        for server in cluster.replicas
+        for each in (*server.past, server.records)
     ]
     records = [life.records for life in lives]
     refused = ending_rows(cluster.refused)

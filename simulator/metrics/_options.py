@@ -13,7 +13,7 @@ TailTbt = Literal["p99", "max"]
 
 @dataclass(frozen=True)
 class Reading:
-    """When a reader's tokens are due: the part of the user model on which his waiting depends."""
+    """When a reader's tokens are due: the part of the user model on which waiting depends."""
 
     v_s_per_token: float
     origin: Origin

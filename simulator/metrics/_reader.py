@@ -113,7 +113,7 @@ def benefit_tokens(log: RequestLog, user: UserModel) -> Floats:
     """Return what each request was worth in tokens, ``w_in·n_in + w_out·n − alpha·f(l)``, f64[n]; may be < 0.
 
     The input term counts from the first token on: a prompt that was turned away or never got through served
-    nobody, and crediting it would reward dropping.
+    no reader, and crediting it would reward dropping.
     """
     served_prompt_tokens = np.where(log.token_counts > 0, log.prompt_tokens, 0)
     worth = user.weight_input * served_prompt_tokens + user.weight_output * log.token_counts

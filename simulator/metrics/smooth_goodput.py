@@ -33,7 +33,7 @@ def measure(log: RequestLog, user: UserModel, slo: Slo) -> dict[str, Any]:
     ``benefit(r) = w_in·n_in + w_out·n − alpha·f(l)`` in tokens. Beyond saturation idle latency grows with the
     length of the run, so read the number beside ``window`` and ``stability``. For a fixed window T,
     delivering any token earlier never lowers it (with origin ``arrival``). Over the output tokens that all
-    arrived requests asked for it is 1 where all of them came and nobody waited.
+    arrived requests asked for it is 1 where all of them came and no reader waited.
     """
     benefit = benefit_tokens(log, user)
     total = float(benefit.sum())

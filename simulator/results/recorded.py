@@ -29,7 +29,7 @@ def planned_step_rows(records: Records) -> tuple[Ints, dict[str, Floats]]:
 
 
 def run_rows(records: Records) -> dict[str, Floats]:
-    """Return RUN_COLUMNS of the steps in a row in which everyone decodes."""
+    """Return RUN_COLUMNS of the steps in a row in which all jobs decode."""
     return dict(zip(RUN_COLUMNS, records.rows("runs"), strict=True))
 
 

@@ -44,7 +44,7 @@ TRANSFER_COLUMNS = {
 
 
 @dataclass(frozen=True)
-class Life:
+class Incarnation:
     """What a replica recorded between two of its crashes."""
 
     replica: int
@@ -64,7 +64,7 @@ class Tables:
     unfolding: Tokens
     requests: Columns
     transfers: Columns  # KV caches that went from replica to replica, in the order in which they ended
-    lives: Sequence[Life]  # in order of replica and time
+    incarnations: Sequence[Incarnation]  # in order of replica and time
     scaling: Columns = field(default_factory=dict)  # replicas of pools that are scaled, as they were ordered
 
     @cached_property
@@ -74,7 +74,7 @@ class Tables:
 
     def steps_by_replica(self) -> Iterator[tuple[int, Columns]]:
         """Yield each replica that stepped and its steps, made anew where they were not kept."""
-        yield from split_by_replica(self.steps) if self.steps else _made_anew(self.lives)
+        yield from split_by_replica(self.steps) if self.steps else _made_anew(self.incarnations)
 
 
 def split_by_replica(steps: Columns) -> Iterator[tuple[int, Columns]]:
@@ -85,20 +85,20 @@ def split_by_replica(steps: Columns) -> Iterator[tuple[int, Columns]]:
         yield int(replica[start]), {name: column[start:stop] for name, column in steps.items()}
 
 
-def _made_anew(lives: Sequence[Life]) -> Iterator[tuple[int, Columns]]:
-    for replica, mine in groupby(lives, key=lambda life: life.replica):
+def _made_anew(incarnations: Sequence[Incarnation]) -> Iterator[tuple[int, Columns]]:
+    for replica, mine in groupby(incarnations, key=lambda each: each.replica):
         steps = step_table(list(mine))
         if len(steps["end_s"]):
             yield replica, steps
 
 
-def step_table(lives: Sequence[Life], names: Sequence[str] = STEP_COLUMNS) -> Columns:
-    """Return the steps of all lives one after another; counts are int32, times are seconds.
+def step_table(incarnations: Sequence[Incarnation], names: Sequence[str] = STEP_COLUMNS) -> Columns:
+    """Return the steps of all incarnations one after another; counts are int32, times are seconds.
 
-    A step's number counts within its replica, through all lives of that.
+    A step's number counts within its replica, through all incarnations of that.
     """
-    parts = [_steps_of(life.records, names) for life in lives]
-    replicas = [life.replica for life in lives]
+    parts = [_steps_of(each.records, names) for each in incarnations]
+    replicas = [each.replica for each in incarnations]
     rows = np.array([len(part["end_s"]) for part in parts], np.int64)
     stepped = np.bincount(replicas, rows, minlength=1).astype(np.int64)
     return {
@@ -109,7 +109,7 @@ def step_table(lives: Sequence[Life], names: Sequence[str] = STEP_COLUMNS) -> Co
 
 
 def _steps_of(records: Records, names: Sequence[str]) -> Columns:
-    """Return columns of the steps of one life that have ended, in order."""
+    """Return columns of the steps of one incarnation that have ended, in order."""
     index, planned = planned_step_rows(records)
     runs, ends = run_rows(records), run_ends_s(records)
     n = len(index) + len(ends)
@@ -146,7 +146,7 @@ def _steps_of(records: Records, names: Sequence[str]) -> Columns:
 
 
 def request_table(
-    lives: Sequence[Life],
+    incarnations: Sequence[Incarnation],
     refused: Endings,
     arrived: Columns,
     steps: Columns,
@@ -165,21 +165,21 @@ def request_table(
     first_scheduled_s = np.full(n, np.inf)
     last_scheduled_s = np.full(n, -np.inf)
     row = 0
-    for life in lives:
-        n_steps = steps_ended(life.records)
-        step, request = chunk_rows(life.records)
+    for each in incarnations:
+        n_steps = steps_ended(each.records)
+        step, request = chunk_rows(each.records)
         step, request = step[step < n_steps], request[step < n_steps]
         began_s = steps["start_s"][row : row + n_steps][step]
         later = began_s >= last_scheduled_s[request]
-        replica[request[later]] = life.replica
+        replica[request[later]] = each.replica
         last_scheduled_s[request[later]] = began_s[later]
         np.minimum.at(first_scheduled_s, request, began_s)
-        np.add.at(preemptions, preemption_rows(life.records), 1)
+        np.add.at(preemptions, preemption_rows(each.records), 1)
         row += n_steps
     first_scheduled_s[np.isinf(first_scheduled_s)] = np.nan
     for at, (request, final, time_s) in (
         (-1, refused),
-        *((life.replica, ended_rows(life.records)) for life in lives),
+        *((each.replica, ended_rows(each.records)) for each in incarnations),
     ):
         state[request] = final
         end_s[request] = time_s

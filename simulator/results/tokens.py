@@ -228,10 +228,10 @@ def collect(
     gone_s: Floats | None,
     delay: Delay,
 ) -> Tokens:
-    """Return the tokens of all lives, each of the replica given; ``steps`` are theirs, one life after another.
+    """Return the tokens of all incarnations, each of the replica given; ``steps`` are theirs, one after another.
 
     ``gone_s`` is when requests were dropped or failed, f64[requests], inf for others: what comes later is left
-    out, as from a step under way with asynchronous scheduling, which nobody gets. None: nobody was.
+    out, as from a step in flight with asynchronous scheduling, which no reader gets. None: no request was.
     """
     found: list[tuple[Ints, Ints, Ints, NDArray[np.int32]]] = []
     points_s: list[Floats] = []
@@ -246,7 +246,7 @@ def collect(
         ended, step = prompt_end_rows(each)
         ended, step = ended[step < n_steps], step[step < n_steps]
         tick_s, alone_s = end_s[ticks], end_s[step]
-        # The steps under way when the simulation ended gave no tokens.
+        # The steps in flight when the simulation ended gave no tokens.
         last = len(ticks) if gone_s is None else np.searchsorted(tick_s, gone_s[request], side="right")
         tokens = np.minimum(tokens, last - tick)
         alone = np.ones_like(step) if gone_s is None else (alone_s <= gone_s[ended]).astype(np.int64)

@@ -186,7 +186,7 @@ def deploy(scenario: Scenario, pools: Sequence[Server]) -> Deployment:
 
 
 def _unless_idle(kind: Kind, choice: PolicyChoice) -> Any:
-    """Return a policy, or None where it is the one that does nothing, so that nobody has to ask it."""
+    """Return a policy, or None where it is the one that does nothing, so that it need not be asked."""
     return None if choice.name == IDLE_POLICY[kind] else make_policy(kind, choice)
 
 

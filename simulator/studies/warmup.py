@@ -1,4 +1,4 @@
-"""Where warm-up ends: a simulation starts empty, and its first requests see a system that nobody else will."""
+"""Where warm-up ends: a simulation starts empty, and its first requests see a system that no other will."""
 
 import numpy as np
 from numpy.typing import ArrayLike

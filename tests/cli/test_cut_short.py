@@ -92,7 +92,7 @@ def test_a_reader_that_leaves_early_is_no_error():
 
 
 def test_ctrl_c_keeps_what_is_finished_and_marks_it_partial():
-    # for a very long time, and each answer longer than the gap: somebody is always being served
+    # for a very long time, and each answer longer than the gap: some request is always being served
     process = subprocess.Popen(
         command(
             *(

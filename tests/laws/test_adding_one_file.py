@@ -25,7 +25,7 @@ from simulator.policy import Scheduler
 
 @dataclass(frozen=True)
 class OneAtATime(Scheduler):
-    """Nobody joins while somebody runs."""
+    """No request joins while another runs."""
 
     patience: int = 3
 

@@ -51,21 +51,21 @@ def check(traffic, deployment, cluster, outcome):
         if not traffic_may_end_early(traffic, state):
             assert n == len(traffic.arrival_s)
 
-    # KV balance, on every replica, and nobody between replicas
+    # KV balance, on every replica, and no request between replicas
     if deployment.horizon_s is None:
         for server in cluster.replicas:
-            books = server.engine
-            for each in (books.running, books.waiting, books.swapped, books.transfers.received):
+            engine = server.engine
+            for each in (engine.running, engine.waiting, engine.swapped, engine.transfers.received):
                 assert not each
             for each in (
-                books.transfers.sending,
-                books.transfers.reserved,
-                books.transfers.requests,
-                books.transfers.detaching,
+                engine.transfers.sending,
+                engine.transfers.reserved,
+                engine.transfers.requests,
+                engine.transfers.detaching,
             ):
                 assert not each
-            assert books.free_blocks == books.total_blocks
-            assert books.outstanding_tokens == 0
+            assert engine.free_blocks == engine.total_blocks
+            assert engine.outstanding_tokens == 0
         if cluster.kv_transfers is not None:
             assert not cluster.kv_transfers.in_flight
             assert cluster.kv_transfers.fabric.active_flows == 0
@@ -169,7 +169,7 @@ def test_laws_of_deployments(choice, mode, data):
 @settings(max_examples=15, deadline=None)
 @given(data=st.data())
 def test_laws_of_deployments_on_every_engine(mode, data):
-    """Whoever plans, on whatever engine, in whatever deployment: the laws hold."""
+    """Under every policy, on every engine, in every deployment: the laws hold."""
     traffic, deployment = data.draw(deployments(modes=[mode]))
     rules = data.draw(st.sampled_from(ENGINES))
     pools = []

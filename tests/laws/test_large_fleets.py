@@ -1,6 +1,6 @@
 """Law: in fleets of 40 and more replicas the least loaded is the one that looking at each would find.
 
-A bound of a load that is too high shows only where there are many replicas that nobody has looked at for long.
+A bound of a load that is too high shows only where there are many replicas that no router has looked at for long.
 """
 
 import dataclasses

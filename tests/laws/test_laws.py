@@ -28,21 +28,21 @@ def check(case):
     asked = np.minimum(requests["output_tokens"], longest - requests["prompt_tokens"])
     state, arrival_s = requests["state"], requests["arrival_s"]
 
-    # Conservation: everyone who arrived is in one state, and got each token once and in order
+    # Conservation: every request that arrived is in one state, and got each token once and in order
     horizon_s = case["horizon_s"] or np.inf
     assert n == int((case["workload"].arrival_s < horizon_s).sum())
     assert outcome.stalled is None
     if case["horizon_s"] is None:
         assert RequestState.UNFINISHED not in state
         for server in cluster.replicas:  # everything was given back
-            books = server.engine
-            assert not books.running
-            assert not books.waiting
-            assert not books.swapped
-            assert books.free_blocks == books.total_blocks
-            assert books.outstanding_tokens == 0
+            engine = server.engine
+            assert not engine.running
+            assert not engine.waiting
+            assert not engine.swapped
+            assert engine.free_blocks == engine.total_blocks
+            assert engine.outstanding_tokens == 0
             if RequestState.FAILED not in state:  # V0 never frees the host memory of those it gives up
-                assert books.free_cpu_blocks == case["limits"].num_cpu_blocks
+                assert engine.free_cpu_blocks == case["limits"].num_cpu_blocks
     done = state == RequestState.COMPLETED
     assert (requests["delivered_tokens"] <= asked).all()
     assert (requests["delivered_tokens"][done] == asked[done]).all()
@@ -91,7 +91,7 @@ def check(case):
 @settings(max_examples=12, deadline=None)
 @given(data=st.data())
 def test_laws_on_every_engine(choice, data):
-    """Whoever plans, on whatever engine: the laws hold."""
+    """Under every policy, on every engine: the laws hold."""
     rules = data.draw(st.sampled_from(ENGINES))
     check(data.draw(scenarios([choice], rules=rules)))
 

@@ -86,7 +86,7 @@ def fluid(story):
             if flow["left"] == 0:
                 flow["over"], flow["finish"] = True, now
         running = [flow for flow in running if not flow["over"]]
-        # Water rises by the largest step that nothing forbids; whoever stands at a limit is frozen.
+        # Water rises by the largest step that nothing forbids; a flow that stands at a limit is frozen.
         level, frozen = [Fraction(0)] * len(running), set()
         while len(frozen) < len(running):
             room = {}
@@ -170,7 +170,7 @@ def test_laws(story, start_s):
             assert load <= bandwidth * (1 + 1e-12)
             if load >= bandwidth * (1 - 1e-12):
                 full.add((end, port))
-        for flow in active:  # max-min: nobody could have more without taking it from a slower one
+        for flow in active:  # max-min: no flow could have more without taking it from a slower one
             ends = {("source", flow.source), ("destination", flow.destination)} & full
             assert flow.bytes_per_s == flow.cap_bytes_per_s or any(
                 flow.bytes_per_s >= max(other.bytes_per_s for other in ports[end]) * (1 - 1e-12)

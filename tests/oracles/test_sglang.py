@@ -52,7 +52,7 @@ def test_prompts_go_first_and_decodes_pause():
     assert server.steps(2) == [({1: 7}, 0), ({}, 2)]
 
 
-def test_a_full_batch_is_not_tried_again_until_somebody_leaves():
+def test_a_full_batch_is_not_tried_again_until_a_request_leaves():
     """Rule 4: no attempt while the batch is full; leaving is seen by the next decode step."""
     server = Server(seqs=2)
     for output in (2, 9, 9):
@@ -173,14 +173,14 @@ def test_running_requests_are_expected_to_go_on(kv, admitted):
 
 
 def test_the_estimate_is_clipped():
-    """Rules 7 and 9: nobody is expected to generate more than 4096 tokens."""
+    """Rules 7 and 9: no request is expected to generate more than 4096 tokens."""
     server = Server(kv=9000)
     server.arrive(10, 9, max_tokens=8000)
     server.arrive(10, 9, max_tokens=8000)
     assert server.step()[0] == {0: 10, 1: 10}
 
 
-def test_a_prompt_under_way_goes_first():
+def test_a_prompt_in_flight_goes_first():
     """Rule 8: what is left of it, but no more than rem_chunk and what memory is expected to allow."""
     server = Server(chunked_prefill_size=8)
     server.arrive(20, 2)
@@ -202,7 +202,7 @@ def test_a_prompt_under_way_goes_first():
     assert clipped.step()[0] == {1: 3}
 
 
-def test_there_is_one_prompt_under_way_at_most():
+def test_there_is_one_prompt_in_flight_at_most():
     """Rule 8."""
     server = Server(chunked_prefill_size=8)
     for _ in range(3):
@@ -262,12 +262,12 @@ def test_a_chunk_is_not_expected_to_generate_yet():
     server = Server(chunked_prefill_size=30, kv=100)
     server.arrive(50, 9, max_tokens=40)
     server.step()
-    under_way = Server(chunked_prefill_size=8, kv=75)
-    under_way.arrive(20, 53)
-    under_way.step()
-    under_way.arrive(5, 2)
-    assert under_way.step()[0] == {0: 8}
-    assert not under_way.policy._full  # 7 are fewer than 75 - 16, though not than 75 - 16 - 53
+    in_flight = Server(chunked_prefill_size=8, kv=75)
+    in_flight.arrive(20, 53)
+    in_flight.step()
+    in_flight.arrive(5, 2)
+    assert in_flight.step()[0] == {0: 8}
+    assert not in_flight.policy._full  # 7 are fewer than 75 - 16, though not than 75 - 16 - 53
     batch = server.policy._batch
     assert batch.jobs == []
     assert batch.expected(server.engine) == 0

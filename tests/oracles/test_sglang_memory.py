@@ -108,7 +108,7 @@ def test_the_ratio_decays_and_is_reset():
     assert Server(schedule_conservativeness=3.0).ratio == 1.0
 
 
-def test_decodes_evict_before_anybody_is_retracted():
+def test_decodes_evict_before_any_request_is_retracted():
     """Rule 15: with pages, only those whose token begins one need memory; leaves of the tree go first."""
     server = Server(kv=48, page=4, segments=[[(i, 20)] for i in range(2)])
     server.arrive(20, 1)

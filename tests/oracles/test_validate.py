@@ -99,7 +99,7 @@ def test_a_closed_loop_keeps_its_clients_busy():
     np.testing.assert_allclose(served.tpot_s, 0.25)
     np.testing.assert_allclose(served.e2e_s, served.ttft_s + 4 * 0.25)
     assert (served.arrival_s[:2] == 0).all()
-    # Whoever has an answer asks again at once.
+    # A client that has an answer asks again at once.
     assert set(served.arrival_s[2:]) <= set(served.last_token_s)
 
 

@@ -135,7 +135,7 @@ def test_who_has_text_in_hand_when_moved() -> None:
         # After 40 tokens the next is due at 2.05 s; of the other request the second was due at 10.1 s.
         "transfers.start_s": np.array([0.5, 2.0, 11.0]),
     }
-    assert c7.nobody_waited(log, 0.05) == (1, 3)
+    assert c7.no_request_waited(log, 0.05) == (1, 3)
 
 
 def scores(**of: dict[str, float]) -> dict[str, dict[str, Sequence[float]]]:

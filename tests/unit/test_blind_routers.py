@@ -10,7 +10,7 @@ from tests.small_clusters import apart, serve, together, traffic
 PEEKS = {
     "load": lambda replicas: replicas[0].outstanding_tokens,
     "helper": least_loaded,
-    "inside": lambda replicas: replicas[-1].books,
+    "inside": lambda replicas: replicas[-1].engine,
     "loop": lambda replicas: max(each.free_blocks for each in replicas),
     "slice": lambda replicas: replicas[:1][0].running,
     "guarded": lambda replicas: getattr(replicas[0], "last_step_s", 0),

@@ -56,7 +56,7 @@ def test_all_deadlines_are_met_whenever_that_is_possible(policy):
     """A theorem for tasks of one unit with whole release times, on one machine that may change over freely.
 
     A token is such a task if a step computes one token only, all steps are equally long, arrivals are on
-    their grid and nobody's KV is ever lost; it is released with the token before it, whose deadline is
+    their grid and no job's KV is ever lost; it is released with the token before it, whose deadline is
     earlier. The times that tokens need are then all the same, so the least slack is the earliest deadline.
     """
     possible = missed_by_others = 0

@@ -77,7 +77,7 @@ def test_jitter_of_zero_is_a_constant_shift(rows, delay_s):
 
 @pytest.mark.parametrize("distribution", ["exponential", "lognormal"])
 def test_jitter_has_the_mean_it_was_given(distribution):
-    rows = [np.array([float(k)]) for k in range(40_000)]  # nobody to wait for
+    rows = [np.array([float(k)]) for k in range(40_000)]  # no token to wait for
     late_s = np.concatenate(deliver(Jitter(0.5, 0.1, distribution, 0.8), rows)) - np.arange(40_000)
     assert late_s.mean() == pytest.approx(0.6, rel=0.01)
     assert late_s.min() >= 0.5

@@ -65,23 +65,23 @@ def test_what_can_never_fit_there_fails_with_its_first_token():
     assert requests["end_s"][0] == 1.0
 
 
-def test_evict_spares_whoever_is_about_to_end():
-    """A victim whose last token is under way would be computed again for nothing; its blocks are free soon."""
+def test_evict_spares_a_request_about_to_end():
+    """A victim whose last token is in flight would be computed again for nothing; its blocks are free soon."""
     from simulator.replica.transfers import BlockRequest
     from simulator.testing import new_engine, new_job
 
-    books = new_engine(Limits(4, 64, 64, 8, 4))
+    engine = new_engine(Limits(4, 64, 64, 8, 4))
     ending, going, coming = new_job(0, 0.0, 8, 1, 9), new_job(1, 0.0, 8, 9, 9), new_job(2, 0.0, 20, 9, 9)
     for job in (going, ending):
-        books.submit(job)
-    books.open(0.0)
-    assert books.admit(going, 8)
-    assert books.admit(ending, 8)
-    completing = books.advance()  # the step is under way: one more is planned before it ends
+        engine.submit(job)
+    engine.open(0.0)
+    assert engine.admit(going, 8)
+    assert engine.admit(ending, 8)
+    completing = engine.advance()  # the step is in flight: one more is planned before it ends
     assert list(completing) == [ending]
     coming.generated, coming.computed = 1, 20
-    books.transfers.request(BlockRequest(coming, True, lambda job: None))
-    books.open(1.0)
-    assert books.preempted == [going]
-    assert ending in books.running
-    assert coming in books.transfers.reserved
+    engine.transfers.request(BlockRequest(coming, True, lambda job: None))
+    engine.open(1.0)
+    assert engine.preempted == [going]
+    assert ending in engine.running
+    assert coming in engine.transfers.reserved

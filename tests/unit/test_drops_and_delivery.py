@@ -1,4 +1,4 @@
-"""Who is dropped when, what he keeps, and when tokens reach their readers: through the engine and ``run``."""
+"""Who is dropped when, what it keeps, and when tokens reach their readers: through the engine and ``run``."""
 
 from pathlib import Path
 
@@ -48,7 +48,7 @@ def test_only_those_are_dropped_who_wait_for_their_first_token():
 
 
 def test_who_is_dropped_keeps_his_tokens_and_frees_his_seat():
-    """The first request has 9.5 seconds for 20 tokens; with the step under way then he is gone."""
+    """The first request has 9.5 seconds for 20 tokens; with the step in flight then it is gone."""
     requests = traffic([0, 5], [8] * 2, [20, 4])
     outcome = serve(requests, alone(limits=tight(20, seqs=1), abandonment=MissedSlo(e2e_s=9.5)))
     assert ends(outcome) == [(DROPPED, 10, 10.0), (DONE, 4, 14.0)]
@@ -67,7 +67,7 @@ def test_a_first_token_late_for_its_reader(allowance_s, expected):
     ("grace_s", "expected"), [(0.015, (DROPPED, 2, 2.0)), (0.025, (DROPPED, 3, 3.0)), (0.065, (DONE, 6, 6.0))]
 )
 def test_a_token_late_for_its_reader_is_the_last(grace_s, expected):
-    """Token i comes at i seconds, due at 0.99 i; the step under way when its grace is over still gives it."""
+    """Token i comes at i seconds, due at 0.99 i; the step in flight when its grace is over still gives it."""
     rule = MissedSlo(token_deadlines=True, grace_s=grace_s)
     assert ends(serve(traffic([0], [8], [6]), alone(abandonment=rule, pace_s=0.99))) == [expected]
 
@@ -101,7 +101,7 @@ def test_who_is_done_in_time_has_not_left():
 
 
 def test_patience_counts_from_the_arrival_also_where_a_loop_delays_it():
-    """Two clients' worth of requests, one at a time: each gives up 2.5 s after he asked."""
+    """Two clients' worth of requests, one at a time: each gives up 2.5 s after it asked."""
     requests = traffic([0, 0], [8, 8], [9, 9], leave_s=[2.5, 2.5], concurrency=1)
     outcome = serve(requests, alone())
     assert outcome.tables.requests["arrival_s"].tolist() == [0.0, 3.0]
@@ -195,7 +195,7 @@ def test_jitter_delays_tokens_in_order_and_by_the_seed():
     same = one["request_id"][1:] == one["request_id"][:-1]
     assert (np.diff(one["delivered_s"])[same] >= 0).all()
     first = one["token_index"] == 1
-    delay_s = (one["delivered_s"] - plain["delivered_s"])[first]  # nobody ahead of them
+    delay_s = (one["delivered_s"] - plain["delivered_s"])[first]  # no token ahead of them
     assert 0.03 < delay_s.mean() < 0.09
 
 

@@ -89,7 +89,7 @@ def test_v0_refuses_what_can_never_fit():
     assert outcome.tables.requests["delivered_tokens"].tolist() == [0, 2]
 
 
-def test_static_starts_nobody_before_the_batch_is_done():
+def test_static_starts_no_request_before_the_batch_is_done():
     outcome = serve(Static, [0.0, 0.0, 0.5], [4, 4, 4], [2, 5, 1], cost=SECOND)
     assert times(outcome, 2) == [6.0]
 

@@ -10,7 +10,7 @@ def test_fastserve_sinks_by_quanta_that_double():
     policy, queue_at = Fastserve(quantum_steps=2.0), {}
     long = job(0, 0.0, 1, 40)
 
-    def look(books):
+    def look(engine):
         queue_at[long.generated_tokens] = policy.rank(long)
 
     play(policy, [long], seats(1), look=look)

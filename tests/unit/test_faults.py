@@ -45,7 +45,7 @@ def got(outcome):
 
 
 @pytest.mark.parametrize("policy", [synchronous, VllmV1, Sglang])
-def test_the_step_under_way_is_lost_and_what_was_delivered_stays(policy):
+def test_the_step_in_flight_is_lost_and_what_was_delivered_stays(policy):
     """Three tokens by 3.0, the fourth on its way: it is computed elsewhere, after 11 known ones."""
     outcome = serve(traffic([0], [8], [6]), together(policy=policy, faults=crashes((0, 3.5, 9.0))))
     assert times(outcome, 0) == [1.0, 2.0, 3.0, 4.5, 5.5, 6.5]
@@ -61,7 +61,7 @@ def test_a_step_that_would_end_at_the_instant_of_the_crash_is_lost():
     assert times(outcome, 0) == [1.0, 2.0, 4.0, 5.0]
 
 
-def test_whoever_waited_goes_elsewhere_too():
+def test_waiting_requests_go_elsewhere_too():
     outcome = serve(traffic([0, 0, 1], [8] * 3, [3] * 3), together(limits=tight(9, seqs=1),
                     faults=crashes((0, 1.5, 9.0))))  # fmt: skip
     assert times(outcome, 0) == [1.0, 2.5, 3.5]
@@ -101,7 +101,7 @@ def test_faults_on_top_of_one_another_end_with_the_last():
     assert times(serve(traffic([0], [8], [2]), together(1, faults=faults)), 0) == [1.0, 5.5]
 
 
-def test_requests_wait_at_the_gate_while_nobody_is_up():
+def test_requests_wait_at_the_gate_while_no_replica_is_up():
     faults = crashes((0, 1.5, 3.0), (1, 1.25, 5.0))
     outcome = serve(traffic([0, 2, 3], [8] * 3, [2] * 3), together(faults=faults))
     assert times(outcome, 0) == [1.0, 5.5]

@@ -26,7 +26,7 @@ from tests.small_clusters import (
 )
 
 # A prompt of 47 tokens, moved at 2.5 at 24 tokens/s. What is computed and delivered by then, 48 tokens, takes
-# until 4.5; the step under way ends at 5.0, and the three tokens of the steps since then take 0.125 s more.
+# until 4.5; the step in flight ends at 5.0, and the three tokens of the steps since then take 0.125 s more.
 ONE = {"prompts": [47], "outputs": [9]}
 
 
@@ -62,7 +62,7 @@ def test_it_stands_still_for_the_last_tokens_only():
 
 
 @pytest.mark.parametrize("policy", [VllmV1, Sglang])
-def test_the_token_under_way_is_waited_for_with_asynchronous_scheduling(policy):
+def test_the_token_in_flight_is_waited_for_with_asynchronous_scheduling(policy):
     """The step after is planned already when the copy is there, so it gives a fourth token."""
     outcome = serve(one(), move(policy=policy))
     assert times(outcome, 0) == [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, *(6 + 4 / 24 + np.arange(1, 4))]
@@ -115,7 +115,7 @@ def test_a_request_that_is_done_before_its_copy_stays():
     assert transfers(outcome) == [(0, 0, 1, 2.5, 4.5, 48.0, False)]
 
 
-def test_a_request_whose_last_token_is_under_way_stays():
+def test_a_request_whose_last_token_is_in_flight_stays():
     """When all has been copied, at 4.5, the step that ends at 5.0 computes its last token."""
     outcome = serve(traffic([0], [47], [5]), move())
     assert times(outcome, 0) == [1.0, 2.0, 3.0, 4.0, 5.0]
@@ -196,7 +196,7 @@ def test_no_room_at_the_destination_no_move():
 
 
 def idle_s(outcome, request, pace_s):
-    """How long a reader waits in all who takes a token every ``pace_s`` seconds from his first due time on."""
+    """How long a reader waits in all who takes a token every ``pace_s`` seconds from the first due time on."""
     arrival_s = outcome.tables.requests["arrival_s"][request]
     waited_s, needed_s = 0.0, arrival_s + pace_s
     for token_s in times(outcome, request):
@@ -232,7 +232,7 @@ def test_chasing_the_time_between_tokens_moves_readers_who_lose_by_it():
 
 
 def test_slack_moves_the_reader_who_is_far_ahead_when_another_is_late():
-    """Steps of 80 ms are late for a pace of 70 ms, except for who has been ahead since he was alone."""
+    """Steps of 80 ms are late for a pace of 70 ms, except for a request that has been ahead since it was alone."""
     requests = traffic([0, 2, 2, 2], [20] * 4, [200, 60, 60, 60])
     outcomes = {}
     for policy in (Stay(), TokenSlack(interval_s=0.1)):
@@ -258,8 +258,8 @@ def test_llumnix_levels_memory():
 
 
 def test_looks_go_on_during_steps_longer_than_the_interval():
-    """Nothing is planned from one look to the next, but a step is under way."""
-    policy = MoveOnce(0.375, look=8)  # at 3.0, the fourth step being under way
+    """Nothing is planned from one look to the next, but a step is in flight."""
+    policy = MoveOnce(0.375, look=8)  # at 3.0, the fourth step being in flight
     outcome = serve(one(), together(migration=policy))
     assert policy.looks_s[:8] == [0.375 * (i + 1) for i in range(8)]
     assert places(outcome, 0)[-1] == 1

@@ -292,7 +292,7 @@ def test_a_queue_above_capacity_is_called_unstable_and_one_below_is_not(seed: in
             assert (measures["reason"] is not None) is expected
 
 
-def test_a_run_that_serves_nobody_is_unstable_even_without_a_trend() -> None:
+def test_a_run_that_serves_no_request_is_unstable_even_without_a_trend() -> None:
     log = RequestLog.from_lists(np.linspace(0, 1, 200).tolist(), [[]] * 200, end_of_run_s=10.0)
     measures = stability.measure(log, UserModel(), Slo())
     assert measures["unstable"]

@@ -58,7 +58,7 @@ MIGRATIONS = [Llumnix, TbtChasing, TokenSlack]
 
 
 def in_need(running):
-    """A replica that every migration policy moves somebody away from."""
+    """A replica that every migration policy moves a request away from."""
     late = request(99, -100.0)  # computes its prompt, so it cannot be moved itself
     return View(running=[late, *running], free=0, step_s=0.2)
 
@@ -77,7 +77,7 @@ def test_only_who_decodes_and_has_more_to_come_is_moved(policy):
 
 
 @pytest.mark.parametrize("policy", MIGRATIONS)
-def test_nobody_is_moved_to_where_there_is_no_room(policy):
+def test_no_request_is_moved_to_where_there_is_no_room(policy):
     assert policy().moves([in_need([ahead(0, prompt=900)]), View(free=56, total=100)], 0.0) == []
     assert policy().moves([in_need([ahead(0)]), in_need([ahead(1)])], 0.0) == []
     assert policy().moves([in_need([ahead(0)])], 0.0) == []
@@ -102,7 +102,7 @@ def test_tbt_chasing_looks_at_steps_only():
     assert TbtChasing(tbt_s=0.1).moves([slow, slower, quick], 0.0) == [(comfortable[1], 0, 2)]
 
 
-def test_tbt_chasing_sends_nobody_to_a_replica_that_is_slow_itself():
+def test_tbt_chasing_sends_no_request_to_a_replica_that_is_slow_itself():
     slow, slower = View(running=crowd(0, 2), step_s=0.2), View(running=crowd(9, 2), step_s=0.3)
     assert TbtChasing(tbt_s=0.1).moves([slow, slower], 0.0) == []
     idle = View(step_s=0.5)  # what its last step took is past
@@ -121,7 +121,7 @@ def test_token_slack_moves_only_readers_who_will_not_notice():
     assert TokenSlack().moves([View(running=[late, farther, far]), View()], 0.0) == [(farther, 0, 1)]
 
 
-def test_token_slack_moves_nobody_without_need():
+def test_token_slack_moves_no_request_without_need():
     on_time = View(running=[ahead(0), ahead(1)], free=50, step_s=5.0)
     assert TokenSlack().moves([on_time, View()], 0.0) == []
     on_time.free_blocks = 49  # less than 5 %

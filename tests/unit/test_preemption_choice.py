@@ -24,14 +24,14 @@ RULES = ("latest", "priority", "most_slack", "least_progress")
 def decoding(jobs, num_gpu_blocks, *, block_size=10, num_cpu_blocks=100, cost=None):
     """A ledger in whose next step these jobs all decode."""
     limits = Limits(64, 8192, 8192, num_gpu_blocks, block_size, num_cpu_blocks)
-    books = new_engine(limits, price=(cost or EvenCost()).step_s)
-    books.open(0.0)
+    engine = new_engine(limits, price=(cost or EvenCost()).step_s)
+    engine.open(0.0)
     for job in jobs:
-        books.submit(job)
-        assert books.admit(job, job.prompt_tokens, job.prompt_tokens)
-    books.retire(books.advance(), 1.0)
-    books.open(1.0)
-    return books
+        engine.submit(job)
+        assert engine.admit(job, job.prompt_tokens, job.prompt_tokens)
+    engine.retire(engine.advance(), 1.0)
+    engine.open(1.0)
+    return engine
 
 
 def four():
@@ -51,18 +51,18 @@ CHOSEN = {"priority": 0, "most_slack": 1, "least_progress": 2, "latest": 3}
 @pytest.mark.parametrize("rule", RULES)
 def test_each_rule_takes_the_blocks_of_the_one_that_it_names(rule, mechanism):
     jobs = four()
-    books = decoding(jobs, 16 + 3)  # four blocks are wanted, three are free
+    engine = decoding(jobs, 16 + 3)  # four blocks are wanted, three are free
     assert choose_victim(jobs, rule).id == CHOSEN[rule]
-    Continuous(mechanism, rule).plan(books)
-    assert [job.id for job in books.preempted] == [CHOSEN[rule]]
-    assert books.shape.decode_seqs == 3
+    Continuous(mechanism, rule).plan(engine)
+    assert [job.id for job in engine.preempted] == [CHOSEN[rule]]
+    assert engine.shape.decode_seqs == 3
     victim = jobs[CHOSEN[rule]]
     if mechanism == "swap":
-        assert list(books.swapped) == [victim]
-        assert books.free_cpu_blocks == 100 - victim.blocks
-        assert books.shape.swap_out_blocks == victim.blocks == -(-victim.computed_tokens // 10)
+        assert list(engine.swapped) == [victim]
+        assert engine.free_cpu_blocks == 100 - victim.blocks
+        assert engine.shape.swap_out_blocks == victim.blocks == -(-victim.computed_tokens // 10)
     elif mechanism == "recompute":
-        assert list(books.waiting) == [victim]
+        assert list(engine.waiting) == [victim]
         assert victim.computed_tokens == 0
 
 
@@ -73,14 +73,14 @@ def test_equals_give_way_by_arrival_the_latest_first():
 
 
 def test_without_host_memory_a_swap_becomes_a_recomputation():
-    books = decoding(four(), 16 + 3, num_cpu_blocks=3)
-    Continuous("swap").plan(books)
-    assert [job.id for job in books.waiting] == [3]
-    assert not books.swapped
-    assert books.free_cpu_blocks == 3
+    engine = decoding(four(), 16 + 3, num_cpu_blocks=3)
+    Continuous("swap").plan(engine)
+    assert [job.id for job in engine.waiting] == [3]
+    assert not engine.swapped
+    assert engine.free_cpu_blocks == 3
 
 
-def test_swapped_requests_come_back_before_anyone_is_admitted():
+def test_swapped_requests_come_back_before_any_other_is_admitted():
     limits = Limits(8, 64, 64, 9, 4, num_cpu_blocks=20)
     outcome = serve(
         lambda: Continuous("swap", watermark=0.0),
@@ -140,17 +140,17 @@ def choice(cost, n):
     """What becomes of a victim with n tokens computed beside 16 decodes of 500."""
     victim = new_job(99, 1.0, n, 99, 99)
     jobs = [new_job(i, 0.0, 499, 99, 99) for i in range(16)]
-    books = decoding(jobs, 10_000, block_size=16, num_cpu_blocks=10_000, cost=cost)
-    books.submit(victim)
-    books.admit(victim, n, n)
-    books.decode_all()
-    books.retire(books.advance(), 2.0)
-    books.open(2.0)
+    engine = decoding(jobs, 10_000, block_size=16, num_cpu_blocks=10_000, cost=cost)
+    engine.submit(victim)
+    engine.admit(victim, n, n)
+    engine.decode_all()
+    engine.retire(engine.advance(), 2.0)
+    engine.open(2.0)
     again, swapping = added_s(cost, n, 16, 16 * 501)
-    assert recompute_s(books, victim) == pytest.approx(again, rel=1e-9)
-    assert swap_s(books, victim) == pytest.approx(swapping, rel=1e-9)
-    give_way(books, victim, "cheapest")
-    return "swap" if victim in books.swapped else "recompute"
+    assert recompute_s(engine, victim) == pytest.approx(again, rel=1e-9)
+    assert swap_s(engine, victim) == pytest.approx(swapping, rel=1e-9)
+    give_way(engine, victim, "cheapest")
+    return "swap" if victim in engine.swapped else "recompute"
 
 
 ROWS = re.findall(r"^\| (\S+), (\S+) \| (\d+) \| (\S+) \| (\S+) \| (\S+) \|$", PAGE.read_text("utf-8"), re.M)
@@ -222,18 +222,18 @@ CHOICES = [
 
 @settings(max_examples=200, deadline=None)
 @given(scenarios(CHOICES))
-def test_everything_is_given_back_and_everyone_is_served(case):
+def test_everything_is_given_back_and_all_are_served(case):
     cluster, outcome = play(case)
     assert outcome.stalled is None
     if case["horizon_s"] is not None:
         return
     assert not {RequestState.UNFINISHED, RequestState.FAILED} & set(outcome.tables.requests["state"])
     for replica in cluster.replicas:
-        books = replica.engine
-        assert not [*books.running, *books.waiting, *books.swapped]
-        assert books.free_blocks == books.total_blocks
-        assert books.free_cpu_blocks == books.limits.num_cpu_blocks
-        assert books.outstanding_tokens == 0
+        engine = replica.engine
+        assert not [*engine.running, *engine.waiting, *engine.swapped]
+        assert engine.free_blocks == engine.total_blocks
+        assert engine.free_cpu_blocks == engine.limits.num_cpu_blocks
+        assert engine.outstanding_tokens == 0
 
 
 @pytest.mark.parametrize("mechanism", MECHANISMS)

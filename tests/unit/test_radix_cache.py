@@ -1,4 +1,4 @@
-"""The radix tree and the books on it against a naive tree that stores every token by itself."""
+"""The radix tree and the engine on it against a naive tree that stores every token by itself."""
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -150,20 +150,21 @@ def test_runs_are_cut_and_compared_by_position():
 
 
 class Counted:
-    """What the books hold, counted from the start: the naive tree and each running job's own blocks."""
+    """What the engine holds, counted from the start: the naive tree and each running job's own blocks."""
 
-    def __init__(self, books):
-        tree = books.cache.tree
-        self.in_tree = tree.tokens // books.block_size
-        self.evictable = tree.evictable // books.block_size
+    def __init__(self, engine):
+        tree = engine.cache.tree
+        self.in_tree = tree.tokens // engine.block_size
+        self.evictable = tree.evictable // engine.block_size
         self.own = sum(
-            books.blocks_held(job) - books.cache._nodes[job].stop // books.block_size for job in books.running
+            engine.blocks_held(job) - engine.cache._nodes[job].stop // engine.block_size
+            for job in engine.running
         )
 
 
 @settings(max_examples=200, deadline=None)
 @given(data=st.data())
-def test_the_books_lose_no_block(data):
+def test_the_engine_loses_no_block(data):
     """After any verbs: free + held = all, each running job's part of the tree is locked, nothing else is."""
     page = data.draw(st.sampled_from([1, 2, 4]))
     n = data.draw(st.integers(1, 7))
@@ -172,52 +173,52 @@ def test_the_books_lose_no_block(data):
         for i in range(n)
     }
     pages = RadixPages(24 // page + 2, page, lambda job: Content(segments[job.id], 100 + job.id))
-    books = Engine(Limits(4, 20, 64, 24 // page + 2, page), pages, cache=pages)
+    engine = Engine(Limits(4, 20, 64, 24 // page + 2, page), pages, cache=pages)
     jobs = [
         new_job(i, 0.0, sum(t for _, t in segments[i]), data.draw(st.integers(1, 8)), 8) for i in range(n)
     ]
     for job in jobs:
-        books.submit(job)
+        engine.submit(job)
 
     def check():
-        counted = Counted(books)
+        counted = Counted(engine)
         locked = counted.in_tree - counted.evictable
-        assert books.free_blocks == books.total_blocks - locked - counted.own
-        assert books.free_blocks >= 0
+        assert engine.free_blocks == engine.total_blocks - locked - counted.own
+        assert engine.free_blocks >= 0
         ends = {}
-        for node in books.cache._nodes.values():
+        for node in engine.cache._nodes.values():
             while node.parent is not None:
                 ends[node] = ends.get(node, 0) + 1
                 node = node.parent
-        seen = list(books.cache.tree.root.children.values())
+        seen = list(engine.cache.tree.root.children.values())
         while seen:
             node = seen.pop()
             assert node.locks == ends.get(node, 0)
             seen.extend(node.children.values())
 
     for step in range(14):
-        books.open(float(step))
+        engine.open(float(step))
         check()
         if data.draw(st.booleans()):
-            books.decode_all()
+            engine.decode_all()
         for _ in range(data.draw(st.integers(0, 4))):
             job = data.draw(st.sampled_from(jobs))
-            if job in books.waiting:
-                cached = books.cached_tokens(job)
+            if job in engine.waiting:
+                cached = engine.cached_tokens(job)
                 tokens = data.draw(st.integers(1, job.known_tokens - cached))
-                needs, free = books.blocks_to_admit(job, cached + tokens), books.free_blocks
-                if books.admit(job, tokens):
-                    assert free - books.free_blocks == needs
-            elif job in books.partial and job not in books.chunks:
-                books.prefill(job, data.draw(st.integers(1, job.remaining_tokens)))
-            elif job in books.running and data.draw(st.integers(0, 3)) == 0:
-                books.preempt(job, at_head=False)
+                needs, free = engine.blocks_to_admit(job, cached + tokens), engine.free_blocks
+                if engine.admit(job, tokens):
+                    assert free - engine.free_blocks == needs
+            elif job in engine.partial and job not in engine.chunks:
+                engine.prefill(job, data.draw(st.integers(1, job.remaining_tokens)))
+            elif job in engine.running and data.draw(st.integers(0, 3)) == 0:
+                engine.preempt(job, at_head=False)
             check()
-        completing = books.advance()
-        counted = Counted(books)
-        assert counted.in_tree + counted.own <= books.total_blocks  # every block exists once
+        completing = engine.advance()
+        counted = Counted(engine)
+        assert counted.in_tree + counted.own <= engine.total_blocks  # every block exists once
         check()
-        books.retire(completing, step + 1.0)
+        engine.retire(completing, step + 1.0)
         check()
 
 

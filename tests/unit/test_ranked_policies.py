@@ -12,7 +12,7 @@ from tests.ranked_cases import RANKED, job, play, seats, simulate
 @pytest.mark.parametrize("policy", RANKED)
 @pytest.mark.parametrize("seed", range(8))
 def test_steps_that_the_engine_runs_by_itself_change_nothing(policy, seed):
-    """Whatever a policy counts must follow from the jobs, as it is not asked while everyone decodes."""
+    """Whatever a policy counts must follow from the jobs, as it is not asked while all decode."""
 
     class Asked(policy):
         def coast_spare_blocks(self):
@@ -59,7 +59,7 @@ def test_a_better_rank_takes_the_blocks_it_needs_and_no_more():
     assert [each.preemptions > 0 for each in jobs] == [False, True, True]
     jobs = [job(i, 0.0, 10, 30, priority=p) for i, p in enumerate([2, 3, 4])]
     times = play(ByPriority(), [*jobs, job(3, 4.0, 25, 1, priority=5)], seats(9, blocks=60))
-    assert times[3][0] > times[0][-1]  # nobody ranks worse, so it waits
+    assert times[3][0] > times[0][-1]  # no job ranks worse, so it waits
 
 
 class ByPriority(Ranked):
@@ -68,7 +68,7 @@ class ByPriority(Ranked):
 
 
 class Contrary(Ranked):
-    """Whoever has something computed ranks worst: without a rule against it, nobody would ever get on."""
+    """A job with something computed ranks worst: without a rule against it, none would ever get on."""
 
     def rank(self, job):
         return job.computed_tokens

@@ -52,7 +52,7 @@ def test_who_looks_at_load_is_asked_at_every_arrival(name):
         ([View(1100, cached=80), View(100, cached=0)], 0),  # not by enough tokens
         ([View(4000, cached=80), View(2500, cached=0)], 1),
         ([View(4000, cached=80), View(2700, cached=0)], 0),  # not by enough times
-        ([View(9000, cached=0), View(1000, cached=80), View(900, cached=0)], 1),  # somebody else is
+        ([View(9000, cached=0), View(1000, cached=80), View(900, cached=0)], 1),  # another is
     ],
 )
 def test_prefix_affinity(replicas, chosen):

@@ -1,4 +1,4 @@
-"""Sarathi never stalls a decode; Andes serves whoever is about to idle, and not too often at others' cost."""
+"""Sarathi never stalls a decode; Andes serves readers about to idle, and not too often at others' cost."""
 
 import numpy as np
 import pytest
@@ -122,8 +122,8 @@ def test_the_place_of_the_chosen_is_kept_while_a_prompt_fills_the_steps():
 
 
 @pytest.mark.parametrize("cap", [1, 2, 4])
-def test_nobody_is_preempted_by_choice_more_often_than_the_cap(cap):
-    """Everyone fills one block to the end, so nobody is preempted for want of a block for the next token."""
+def test_no_request_is_preempted_by_choice_more_often_than_the_cap(cap):
+    """Every request fills one block to the end, so none is preempted for want of a block for the next token."""
     outcome = serve(
         lambda: Andes(interval=2, max_preemptions=cap, horizon_s=1.0, watermark=0.0),
         np.arange(24) * 0.1,

@@ -145,7 +145,7 @@ def test_one_that_is_down_counts_as_coming_and_goes_first():
     assert lives(outcome) == [(0, 0, 0, 0, None, 4), (1, 0, 0, 0, None, None)]
 
 
-def test_faults_of_places_where_nobody_stands_hit_nobody():
+def test_faults_of_empty_places_hit_no_replica():
     requests = traffic(np.arange(12.0), [4] * 12, [2] * 12)
     faults = Faults([Fault("crash", 1, 0.5, 4.0), Fault("crash", 2, 2.5, 50.0)])
     outcome = serve(requests, scaled(Wants(1, 2), provision_s=1.5, faults=faults))
@@ -154,7 +154,7 @@ def test_faults_of_places_where_nobody_stands_hit_nobody():
 
 
 class Never:
-    """Migrates nobody, but could."""
+    """Migrates no request, but could."""
 
     interval_s = 1.0
 

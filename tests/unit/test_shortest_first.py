@@ -13,7 +13,7 @@ from tests.ranked_cases import SECOND, job, play, seats, simulate
 # Shortest job first
 
 
-def test_sjf_starts_the_shortest_and_stops_nobody():
+def test_sjf_starts_the_shortest_and_stops_no_running_request():
     jobs = [job(0, 0.0, 1, 9), job(1, 1.0, 1, 7), job(2, 2.0, 1, 3), job(3, 3.0, 1, 5)]
     times = play(Sjf(), jobs, seats(1))
     assert sorted(times, key=lambda i: times[i][-1]) == [0, 2, 3, 1]

@@ -76,7 +76,7 @@ def test_shortest_prompts_go_first():
     assert first_s[1] <= first_s[3] <= first_s[2]
 
 
-def test_without_blocks_whoever_can_wait_longest_is_computed_again():
+def test_without_blocks_the_reader_who_can_wait_longest_is_computed_again():
     """The older request is further ahead of its reader; vLLM would take the blocks of the younger."""
     limits = Limits(8, 4096, 400, 40, 16)
     arrivals, prompts, outputs = [0.0, 1.5], [16, 16], [380, 380]
@@ -128,7 +128,7 @@ def test_output_lengths_make_no_difference_before_the_first_end():
 
 @settings(max_examples=40, deadline=None)
 @given(data=st.data())
-def test_everybody_is_served_without_looking_ahead_too(data):
+def test_all_are_served_without_looking_ahead_too(data):
     case = data.draw(scenarios([("smooth", {"async_scheduling": False})]))
     cluster, outcome = play(case)
     assert outcome.stalled is None
@@ -155,7 +155,7 @@ def test_it_gains_where_vllm_is_overloaded(gpu, rate_rps, limit):
 
 
 def test_readers_who_take_tokens_at_once_do_not_keep_others_out():
-    """Nobody can be served at the pace of a reader without one; batches are filled all the same."""
+    """No request can be served at the pace of a reader without one; batches are filled all the same."""
     user = {"v_s_per_token": 0.0, "alpha": 20.0}
     ours, theirs = (goodput(policy, "a100-80gb-sxm", 7.0, 600, user=user) for policy in ("smooth", "vllm_v1"))
     assert ours["window_s"] < 1.25 * theirs["window_s"]

@@ -49,7 +49,7 @@ def test_a_bad_row_in_any_batch_is_named(tmp_path, kind, row, name, value, messa
         ("9999,5,5,5", "4 values found; expected 3"),
     ],
 )
-def test_a_bad_line_of_text_is_named_whoever_reads_it(tmp_path, monkeypatch, name, line, message):
+def test_a_bad_line_of_text_is_named_by_every_reader(tmp_path, monkeypatch, name, line, message):
     table = {key: columns()[key] for key in ("arrival_s", "prompt_tokens", "output_tokens")}
     path = write(tmp_path / name, table)
     text = gzip.decompress(path.read_bytes()) if name.endswith(".gz") else path.read_bytes()

@@ -15,15 +15,15 @@ def service_by_step(policy, jobs, n_seats, limits):
     served, rows = [0.0, 0.0], []
     counted, begun = dict.fromkeys(jobs, 0), set()
 
-    def look(books):
+    def look(engine):
         for each in jobs:
             served[each.tenant] += 2 * (each.generated_tokens - counted[each])
             counted[each] = each.generated_tokens
-        for each in books.running:
+        for each in engine.running:
             if each not in begun:
                 begun.add(each)
                 served[each.tenant] += each.prompt_tokens
-        if {each.tenant for each in books.waiting} == {0, 1}:
+        if {each.tenant for each in engine.waiting} == {0, 1}:
             rows.append(tuple(served))
 
     play(policy, jobs, limits, look=look)
@@ -75,7 +75,7 @@ def test_vtc_weights_count():
     assert starts_of_the_greedy(Vtc(w_q=1e-9), 2, 6) == 5
 
 
-def test_vtc_gives_no_credit_for_time_in_which_nobody_waited():
+def test_vtc_gives_no_credit_for_time_in_which_no_request_waited():
     """Tenant 0 is served alone, the queue runs dry; then tenant 1 comes, and 0 comes back just after."""
     alone = [job(i, 0.0, 4, 4, tenant=0) for i in range(20)]
     later = [job(20 + i, 100.0 + (i > 9) * 0.5, 4, 4, tenant=int(i < 10)) for i in range(20)]

@@ -19,7 +19,7 @@ from simulator.policy import Scheduler
 from simulator.replica.limits import Limits
 from simulator.replica.rules import EngineRules
 from simulator.results.recorded import ended_rows, prompt_end_rows
-from simulator.results.tables import Life, step_table
+from simulator.results.tables import Incarnation, step_table
 from simulator.workload.workload import Workload
 
 
@@ -83,7 +83,7 @@ def serve(workload: Workload, server: Server) -> Served:
     records = replica.records
     if stalled is not None or records.ends < n:
         raise StallError(stalled or f"only {records.ends} of {n} requests completed")
-    steps = step_table([Life(0, records)])
+    steps = step_table([Incarnation(0, records)])
     request, step = prompt_end_rows(records)
     first_s, last_s = np.full(n, np.nan), np.full(n, np.nan)
     first_s[request[::-1]] = steps["end_s"][step[::-1]]  # backwards: the first one stays, were it preempted

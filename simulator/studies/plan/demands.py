@@ -43,7 +43,7 @@ def demands(
         return []
     if goal.at_least:
         if goal.metric in (PER_REQUESTED, PER_SECOND):
-            if may_leave(scenario):  # an answer that is not given keeps nobody waiting
+            if may_leave(scenario):  # an answer that is not given keeps no reader waiting
                 return []
             return _of_goodput(goal, scenario.user, prompt, output, span_s, ttft_s, step_s)
         needed = math.ceil(goal.bound * len(output) - 1e-9)
@@ -55,7 +55,7 @@ def demands(
             return []
         return [_kept(needed, {name: bounds[name]} if name in bounds else bounds, output, ttft_s, step_s)]
     match = re.fullmatch(r"latency\.(ttft_s|tpot_s|e2e_s)\.(p\d\d|max)", goal.metric)
-    if match is None or may_leave(scenario):  # whoever is dropped does not count in a latency
+    if match is None or may_leave(scenario):  # a dropped request does not count in a latency
         return []
     share = 1.0 if match[2] == "max" else int(match[2][1:]) / 100
     needed = math.floor(share * (len(output) - 1)) + 1

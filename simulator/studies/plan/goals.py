@@ -164,7 +164,7 @@ def _too_few(goal: Goal, missed: Flags, whole: Whole) -> bool:
 
 
 def _best_benefit(part: RequestLog, whole: Whole, user: UserModel, idle_s: Floats) -> float:
-    """Benefit of all requests if from the horizon on nobody waits any more and everything is delivered."""
+    """Benefit of all requests if from the horizon on no reader waits any more and everything is delivered."""
     gone = _gone(part)
     tokens = float(np.where(gone, part.token_counts, part.output_tokens).sum())
     tokens += whole.output_tokens - int(part.output_tokens.sum())
