@@ -41,7 +41,7 @@ class Ranked(Scheduler):
         """By rank."""
         return self.rank
 
-    def coast_spare_blocks(self) -> int:
+    def fast_forward_spare_blocks(self) -> int:
         """With an empty queue, all jobs go on."""
         return 0
 

@@ -27,7 +27,7 @@ class Continuous(Scheduler):
         """None was released: a prototype."""
         return "prototype"
 
-    def coast_spare_blocks(self) -> int:
+    def fast_forward_spare_blocks(self) -> int:
         """With an empty queue, whatever fits goes on."""
         return 0
 

@@ -23,7 +23,7 @@ class Orca(Scheduler):
         """None was released: a prototype."""
         return "prototype"
 
-    def coast_spare_blocks(self) -> int:
+    def fast_forward_spare_blocks(self) -> int:
         """With an empty queue, all jobs go on."""
         return 0
 

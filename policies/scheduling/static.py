@@ -24,7 +24,7 @@ class Static(Scheduler):
         """None was released: a prototype."""
         return "prototype"
 
-    def coast_spare_blocks(self) -> int:
+    def fast_forward_spare_blocks(self) -> int:
         """With an empty queue, all jobs go on."""
         return 0
 

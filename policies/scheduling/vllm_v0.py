@@ -43,7 +43,7 @@ class VllmV0(Scheduler):
         """The version that was recorded."""
         return "vllm-0.5"
 
-    def coast_spare_blocks(self) -> int | None:
+    def fast_forward_spare_blocks(self) -> int | None:
         """With an empty queue, all jobs go on while a block is to spare."""
         return None if self.scheduler_delay_factor else 1
 

@@ -45,7 +45,7 @@ class VllmV1(Scheduler):
         """Full blocks are shared, if so told."""
         return "blocks" if self.enable_prefix_caching else None
 
-    def coast_spare_blocks(self) -> int:
+    def fast_forward_spare_blocks(self) -> int:
         """With an empty queue, whatever fits goes on."""
         return 0
 

@@ -244,7 +244,7 @@ class Scheduler(ABC):
         """How requests that begin alike share their KV: not at all, by full blocks, or by a radix tree."""
         return None
 
-    def coast_spare_blocks(self) -> int | None:
+    def fast_forward_spare_blocks(self) -> int | None:
         """Return how many KV blocks a step has to leave free for the engine to run it without asking.
 
         Asked for only while no job waits and each running one decodes, where most policies would do nothing but

@@ -57,7 +57,7 @@ class Replica(StepLoop):
         """Have nothing in memory."""
         self.policy = self._new_policy()
         rules = self._rules.serving(self.policy)
-        self._depth, self._spare_blocks = rules.pipeline_depth, self.policy.coast_spare_blocks()
+        self._depth, self._spare_blocks = rules.pipeline_depth, self.policy.fast_forward_spare_blocks()
         self._engine = self._new_engine(
             self.policy,
             rules,

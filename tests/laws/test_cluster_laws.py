@@ -228,7 +228,7 @@ def test_looking_changes_nothing_where_all_steps_end_at_once(name, seed):
 
 @settings(max_examples=60, deadline=None)
 @given(deployments())
-def test_coasting_changes_nothing(case):
+def test_fast_forward_changes_nothing(case):
     """Steps that are run without asking the policy are those that it would plan."""
     traffic, deployment = case
     one = play(traffic, copy.deepcopy(deployment))[1]

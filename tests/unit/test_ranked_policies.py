@@ -15,7 +15,7 @@ def test_steps_that_the_engine_runs_by_itself_change_nothing(policy, seed):
     """Whatever a policy counts must follow from the jobs, as it is not asked while all decode."""
 
     class Asked(policy):
-        def coast_spare_blocks(self):
+        def fast_forward_spare_blocks(self):
             return None
 
     draw = np.random.default_rng(seed)

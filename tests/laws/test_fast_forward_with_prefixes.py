@@ -44,7 +44,7 @@ def conversations(draw):
 
 
 @given(conversations(), st.booleans(), st.sampled_from(["0.11.0", "0.24.0"]), st.integers(1, 4))
-def test_coasting_keeps_the_cache_as_planning_does(traffic, asynchronous, version, block_size):
+def test_fast_forward_keeps_the_cache_as_planning_does(traffic, asynchronous, version, block_size):
     longest = int((traffic.prompt_tokens + traffic.output_tokens).max())
     blocks = -(-longest // block_size) + 3
     limits = Limits(4, 16, longest + 1, blocks, block_size)
