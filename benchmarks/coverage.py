@@ -15,7 +15,7 @@ import numpy as np
 
 from benchmarks import single_server as queue
 from simulator.stats import Interval, batch_means, batch_quantile, interval
-from simulator.studies.capacity.book import Answer, Ask, Bound, Plan, Seen
+from simulator.studies.capacity.book import Answer, Ask, Bound, SearchPlan, Seen
 from simulator.studies.capacity.search import highest_rate
 from simulator.studies.warmup import mser5
 
@@ -25,7 +25,7 @@ COVERED = 0.92, 0.98  # of them, by nominal 95 % intervals
 LOAD, SHARE = 0.5, 0.9  # this quantile lies between the whole numbers of services, at which the density jumps
 REPLICATIONS, EACH, EMPTY = 8, 500, 50  # requests a replication, of which those are cut that find it empty
 ONE_RUN, BATCHES = 10_000, 10
-SEARCH = Plan(start=20.0, requests=40_000, most_requests=40_000, within=0.02)
+SEARCH = SearchPlan(start=20.0, requests=40_000, most_requests=40_000, within=0.02)
 MOST_SIMULATIONS = 25
 WITHIN = 0.02
 REPEATS = 40
@@ -109,7 +109,7 @@ def repeats() -> int:
     growth = Bound(queue.MOST_GROWTH, at_most=True)
     grown = partial(highest_rate, queue.stability_by_recursion, growth)
     waited = partial(highest_rate, waiting, wait)
-    short = Plan(
+    short = SearchPlan(
         start=10.0, requests=1000, most_requests=64_000, within=0.03
     )  # runs get longer by themselves
     missed = 0

@@ -19,7 +19,7 @@ from benchmarks.works import W1, W2, Check, Work, cpu_s, poisson, prepare
 from simulator.cluster.cluster import Cluster
 from simulator.cluster.deployment import colocated
 from simulator.cluster.simulate import assemble, play, unfold
-from simulator.scenario.resolve import Server, equip, make_policy
+from simulator.scenario.resolve import ResolvedPool, make_policy, resolve_pool
 from simulator.scenario.scenario import Scenario
 from simulator.workload import Workload
 
@@ -118,12 +118,12 @@ def _traffic(arrival_s: list[float], prompts: list[int], outputs: list[int]) -> 
     return Workload("benchmark", *columns, max(outputs), "made by the benchmark")
 
 
-def _server(**engine: int) -> tuple[Scenario, Server]:
+def _server(**engine: int) -> tuple[Scenario, ResolvedPool]:
     scenario = Scenario(engine={"max_num_seqs": 256, "max_num_batched_tokens": 2048} | engine)
-    return scenario, equip(scenario)
+    return scenario, resolve_pool(scenario)
 
 
-def _cluster(scenario: Scenario, server: Server, workload: Workload) -> Cluster:
+def _cluster(scenario: Scenario, server: ResolvedPool, workload: Workload) -> Cluster:
     routing = make_policy("routing", scenario.policy.routing)
     scheduling = scenario.policy.scheduling
     return assemble(

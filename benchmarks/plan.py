@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from simulator.studies.plan.plan import Found, find, judge_lines
+from simulator.studies.plan.plan import FoundPlan, find, judge_lines
 from simulator.studies.plan.runs import Runs
 from simulator.studies.plan.space import Line, PlanFile
 from simulator.studies.points import Kept
@@ -116,7 +116,7 @@ def usd(place: tuple[Line, int]) -> float:
     return place[0].usd_per_hour(place[1])
 
 
-def _wrongly_refused(found: Found, keeping: Sequence[tuple[Line, int]]) -> list[str]:
+def _wrongly_refused(found: FoundPlan, keeping: Sequence[tuple[Line, int]]) -> list[str]:
     """Return candidates that keep the target though the search has a proof that they do not."""
     wrong = []
     for line, count in keeping:

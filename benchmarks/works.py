@@ -15,7 +15,7 @@ from benchmarks.reference_pools import disaggregated_loop, least_loaded_loop
 from simulator.cli.main import collect_rarely
 from simulator.cluster.cluster import Cluster
 from simulator.cluster.simulate import assemble, play
-from simulator.scenario.resolve import Server, deploy, servers
+from simulator.scenario.resolve import ResolvedPool, deploy, resolve_pools
 from simulator.scenario.scenario import Scenario, default_scenario
 from simulator.workload import Workload, build
 
@@ -102,7 +102,7 @@ class Prepared:
 
     scenario: Scenario
     workload: Workload
-    pools: list[Server]
+    pools: list[ResolvedPool]
     loop: Loop
 
     def cluster(self) -> Cluster:
@@ -113,11 +113,11 @@ class Prepared:
 def prepare(work: Work) -> Prepared:
     """Load a work's traffic and hardware, and its reference loop."""
     scenario = work.scenario()
-    workload, pools = build(scenario.workload, scenario.seed, Path()), servers(scenario)
+    workload, pools = build(scenario.workload, scenario.seed, Path()), resolve_pools(scenario)
     return Prepared(scenario, workload, pools, _loop(work, scenario, workload, pools))
 
 
-def _loop(work: Work, scenario: Scenario, workload: Workload, pools: list[Server]) -> Loop:
+def _loop(work: Work, scenario: Scenario, workload: Workload, pools: list[ResolvedPool]) -> Loop:
     constant, per_prefill, per_decode, per_context = LOOP_PRICE
     limits = pools[0].limits
     seqs, budget = limits.max_num_seqs, limits.max_num_batched_tokens

@@ -44,7 +44,7 @@ class Timer(Protocol):
 
 
 @dataclass(frozen=True)
-class Plan:
+class MeasurementPlan:
     """At which points the parts are timed."""
 
     tokens: tuple[int, ...]
@@ -55,17 +55,17 @@ class Plan:
     most_decode_tokens: int  # sequences x context beyond it are left out
 
 
-def plan_for(model: Model, tensor_parallel: int, memory_bytes: int | None) -> Plan:
+def plan_for(model: Model, tensor_parallel: int, memory_bytes: int | None) -> MeasurementPlan:
     """Return what to time: a grid that takes a minute or two on a GPU; None for the memory: a second or so."""
     longest = model.max_position_embeddings
     if memory_bytes is None:
-        return Plan((1, 8, 32, 128, 512), (1, 4, 16, 64), _upto((64, 256, 1024), longest),
+        return MeasurementPlan((1, 8, 32, 128, 512), (1, 4, 16, 64), _upto((64, 256, 1024), longest),
                     _upto((1, 32, 128, 512), longest), _upto((0, 256, 1024), longest), 16_384)  # fmt: skip
     values = 2 * model.num_key_value_heads * model.head_dim * model.bytes_per_value
     one_layer = max(1, values // tensor_parallel)
     whole = model.kv_bytes_per_token // tensor_parallel
     most = min(int(_LARGEST_ATTENTION * memory_bytes) // one_layer, memory_bytes // whole)
-    return Plan(
+    return MeasurementPlan(
         tokens=(1, 2, 4, 8, 16, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 1536, 2048, 3072, 4096, 8192,
                 16384),
         sequences=(1, 2, 4, 8, 16, 32, 64, 96, 128, 192, 256, 384, 512),
@@ -97,7 +97,7 @@ def check_model(model: Model, tensor_parallel: int) -> None:
         raise InputError(f"--tensor-parallel {tensor_parallel}: expected 1, 2, 4 or 8 that divide the heads")
 
 
-def measure_rows(model: Model, tensor_parallel: int, timer: Timer, plan: Plan) -> dict[str, Any]:
+def measure_rows(model: Model, tensor_parallel: int, timer: Timer, plan: MeasurementPlan) -> dict[str, Any]:
     """Return the rows of a table (new_tokens, prior_tokens, sequences, context_tokens, ms) by part."""
     layers, hidden, size = model.num_hidden_layers, model.hidden_size, tensor_parallel
     heads, dim = model.num_attention_heads // size, model.head_dim

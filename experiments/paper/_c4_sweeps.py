@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from experiments.paper._reproduce import ORIGINS, Study, Summary, base_scenario
+from experiments.paper._reproduce import ORIGINS, RunSummary, Study, base_scenario
 from simulator.arrays import Floats
 from simulator.metrics._options import Origin, Slo
 from simulator.scenario.scenario import Scenario
@@ -25,7 +25,7 @@ HORIZONS_OF = ("A100", "8B", "vllm_v1")
 CHOICES = {"attainment": "90 % within SLO", "goodput": "most within SLO", "throughput": "most throughput"}
 
 
-class Setting(NamedTuple):
+class SweepSetting(NamedTuple):
     """One sweep: what serves, and for how many seconds requests arrive at load 1."""
 
     gpu: str
@@ -61,7 +61,7 @@ class Setting(NamedTuple):
 class Sweep:
     """What one setting measured at its rates, f64[seed, rate] each."""
 
-    setting: Setting
+    setting: SweepSetting
     rates: Floats
     throughput: Floats  # tokens/s
     smooth: Floats  # tokens/s
@@ -106,7 +106,7 @@ class Sweep:
         return float(1 - mean[index] / mean[self.peak])
 
 
-def measure(study: Study, settings: Sequence[Setting]) -> dict[Origin, list[Sweep]]:
+def measure(study: Study, settings: Sequence[SweepSetting]) -> dict[Origin, list[Sweep]]:
     """Return the sweeps of all settings under both origins of the clock."""
     wanted = [(s, rate, seed) for s in settings for seed in study.seeds for rate in s.rates(study.quick)]
     scenarios = [setting.scenario(rate, seed) for setting, rate, seed in wanted]
@@ -114,7 +114,7 @@ def measure(study: Study, settings: Sequence[Setting]) -> dict[Origin, list[Swee
     return {origin: _sweeps(settings, study, found[origin]) for origin in ORIGINS}
 
 
-def _sweeps(settings: Sequence[Setting], study: Study, found: Sequence[Summary]) -> list[Sweep]:
+def _sweeps(settings: Sequence[SweepSetting], study: Study, found: Sequence[RunSummary]) -> list[Sweep]:
     """Sort summaries, given in order of setting, seed and rate, into sweeps."""
     shape = len(settings), len(study.seeds), -1
 

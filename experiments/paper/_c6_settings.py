@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from experiments.paper._reproduce import Summary, base_scenario
+from experiments.paper._reproduce import RunSummary, base_scenario
 from simulator.metrics._options import UserModel
 from simulator.scenario.scenario import Scenario
 from simulator.stats import Interval, paired
@@ -34,7 +34,7 @@ IDLE_S = ("idle_latency", "idle_latency_s", "mean")
 GOODPUT = ("smooth_goodput", "smooth_goodput_tokens_per_s")
 
 
-class Setting(NamedTuple):
+class LoadSetting(NamedTuple):
     """Which traffic at which load on how many GPUs."""
 
     traffic: str
@@ -42,13 +42,13 @@ class Setting(NamedTuple):
     gpus: int
 
 
-Found = Mapping[tuple[Setting, str], Sequence[Summary]]  # of a setting and cluster, one summary a seed
+Found = Mapping[tuple[LoadSetting, str], Sequence[RunSummary]]  # of a setting and cluster, one summary a seed
 
 
 class Comparison(NamedTuple):
     """What splitting changes in a setting: paired differences, split less colocated."""
 
-    setting: Setting
+    setting: LoadSetting
     split: str
     tbt_p99_s: Interval
     goodput: Interval  # smooth goodput, as a share of the tokens delivered in colocation
@@ -64,7 +64,9 @@ class Comparison(NamedTuple):
         return self.goodput.below_zero and self.goodput.mean <= -MATERIAL
 
 
-def scenario(setting: Setting, cluster: str, seed: int, span_s: float, link_gb_s: float = 50.0) -> Scenario:
+def scenario(
+    setting: LoadSetting, cluster: str, seed: int, span_s: float, link_gb_s: float = 50.0
+) -> Scenario:
     """Return one simulation: ``cluster`` is ``colocated`` or a split such as ``1P3D``."""
     traffic, load, gpus = setting
     rate_rps = FULL_LOAD_RPS[traffic] * load * gpus
@@ -89,7 +91,7 @@ def scenario(setting: Setting, cluster: str, seed: int, span_s: float, link_gb_s
 
 
 def compare(
-    setting: Setting, split: str, apart: Sequence[Summary], together: Sequence[Summary]
+    setting: LoadSetting, split: str, apart: Sequence[RunSummary], together: Sequence[RunSummary]
 ) -> Comparison:
     """Compare the summaries of a split cluster with those of the colocated one, seed by seed."""
     tokens = float(np.mean(values(together, "throughput", "output_tokens_per_s")))
@@ -98,6 +100,6 @@ def compare(
     return Comparison(setting, split, tbt_p99_s, goodput)
 
 
-def values(found: Iterable[Summary], *keys: str) -> list[float]:
+def values(found: Iterable[RunSummary], *keys: str) -> list[float]:
     """Return one number of each summary, one value a seed."""
     return [float(reduce(getitem, keys, each)) for each in found]  # type: ignore[arg-type]

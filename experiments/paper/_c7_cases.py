@@ -6,7 +6,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from experiments.paper._reproduce import Setting, Summary
+from experiments.paper._reproduce import RunSummary, Setting
 from simulator.stats import Interval, paired
 
 TRIM = {"run.trim_warmup": 0.1, "run.trim_cooldown": 0.1}
@@ -66,7 +66,11 @@ class Case(NamedTuple):
 
 
 def compare(
-    kind: str, setting: str, names: tuple[str, str], eager: Sequence[Summary], reserved: Sequence[Summary]
+    kind: str,
+    setting: str,
+    names: tuple[str, str],
+    eager: Sequence[RunSummary],
+    reserved: Sequence[RunSummary],
 ) -> Case:
     """Compare the summaries of two policies, seed by seed."""
     tokens = np.mean([each["throughput"]["output_tokens_per_s"] for each in reserved])
@@ -84,17 +88,17 @@ def compare(
     )
 
 
-def counts(kind: str, found: Sequence[Summary]) -> list[float]:
+def counts(kind: str, found: Sequence[RunSummary]) -> list[float]:
     """Return how many moves or preemptions there were, one value a seed."""
     return [float(each["engine"].get(kind, 0)) for each in found]
 
 
-def idle_s(found: Sequence[Summary]) -> list[float]:
+def idle_s(found: Sequence[RunSummary]) -> list[float]:
     """Return the mean user idle latency, one value a seed."""
     return [float(each["idle_latency"]["idle_latency_s"]["mean"]) for each in found]
 
 
-Found = Mapping[tuple[str, str], Sequence[Summary]]  # of a setting and a policy
+Found = Mapping[tuple[str, str], Sequence[RunSummary]]  # of a setting and a policy
 
 
 def cases_of(moved: Found, preempted: Found) -> list[Case]:

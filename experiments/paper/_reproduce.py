@@ -32,9 +32,9 @@ __all__ = [
     "ORIGINS",
     "STYLE",
     "Reading",
+    "RunSummary",
     "Setting",
     "Study",
-    "Summary",
     "Verdict",
     "axes",
     "base_scenario",
@@ -43,9 +43,9 @@ __all__ = [
     "main",
 ]
 
-Summary = dict[str, Any]
+RunSummary = dict[str, Any]
 Reading = tuple[UserModel | None, Slo | None]  # None: the scenario's own
-Traffic = Literal["chat", "long", "azure"]
+TrafficKind = Literal["chat", "long", "azure"]
 
 ORIGINS: tuple[Origin, ...] = ("arrival", "first_token")
 _POOL_FROM = 4  # simulations that are missing; fewer are not worth starting processes for
@@ -88,7 +88,7 @@ class Study:
         user: UserModel | None = None,
         slo: Slo | None = None,
         label: str = "simulating",
-    ) -> list[Summary]:
+    ) -> list[RunSummary]:
         """Return ``Result.summary(user, slo)`` of every scenario, simulating those that are not cached."""
         return self.readings(scenarios, [(user, slo)], label=label)[0]
 
@@ -99,7 +99,7 @@ class Study:
         user: UserModel | None = None,
         slo: Slo | None = None,
         label: str = "simulating",
-    ) -> dict[Origin, list[Summary]]:
+    ) -> dict[Origin, list[RunSummary]]:
         """Return the summaries under both readings of where the deadlines' clock starts, simulating once.
 
         Only the measure changes, not what policies are told; ``user`` defaults to the standard reader.
@@ -112,7 +112,7 @@ class Study:
 
     def readings(
         self, scenarios: Sequence[Scenario], readings: Sequence[Reading], *, label: str = "simulating"
-    ) -> list[list[Summary]]:
+    ) -> list[list[RunSummary]]:
         """Return for each (user, slo) the summaries of all scenarios; each scenario is simulated once.
 
         What is done is on disk at once: a run that was cut short goes on from there.
@@ -181,7 +181,7 @@ class Study:
 
     def _measured(
         self, missing: dict[tuple[Path, ...], Scenario], readings: Sequence[Reading]
-    ) -> Iterator[tuple[tuple[Path, ...], list[Summary]]]:
+    ) -> Iterator[tuple[tuple[Path, ...], list[RunSummary]]]:
         if self.jobs == 1 or len(missing) < _POOL_FROM:
             for paths, scenario in missing.items():
                 yield paths, _measure(scenario, readings)
@@ -202,7 +202,7 @@ def base_scenario(
     *,
     model: str = "llama-3.1-8b",
     gpu: str = "h100-80gb-sxm",
-    traffic: Traffic = "chat",
+    traffic: TrafficKind = "chat",
     rate_rps: float,
     requests: int,
     seed: int,
@@ -236,7 +236,7 @@ class Setting(NamedTuple):
     """Traffic and what serves it, for policies to be compared in."""
 
     title: str
-    traffic: Traffic
+    traffic: TrafficKind
     rate_rps: float
     requests: int
     overrides: dict[str, Any]
@@ -263,7 +263,7 @@ def main(run: Callable[[Study], Verdict]) -> None:
     sys.exit(cli.main(["reproduce", name, *sys.argv[1:]]))
 
 
-def _measure(scenario: Scenario, readings: Sequence[Reading]) -> list[Summary]:
+def _measure(scenario: Scenario, readings: Sequence[Reading]) -> list[RunSummary]:
     from simulator.scenario.run import run
 
     result = run(scenario)

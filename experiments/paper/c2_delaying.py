@@ -32,8 +32,8 @@ import numpy as np
 
 from experiments.paper._reproduce import (
     ORIGINS,
+    RunSummary,
     Study,
-    Summary,
     Verdict,
     axes,
     base_scenario,
@@ -120,7 +120,7 @@ def _scenario(arm: Arm, requests: int, seed: int) -> Scenario:
     return base_scenario(traffic="azure", rate_rps=RATE_RPS, requests=requests, seed=seed, overrides=delay)
 
 
-def _values(summary: Summary, origin: Origin, fixed_s: float) -> dict[str, float]:
+def _values(summary: RunSummary, origin: Origin, fixed_s: float) -> dict[str, float]:
     smooth = summary["smooth_goodput"]
     values = {
         _token(origin): summary["token_slo"]["attainment"],

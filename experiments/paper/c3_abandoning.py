@@ -35,8 +35,8 @@ import numpy as np
 
 from experiments.paper._reproduce import (
     ORIGINS,
+    RunSummary,
     Study,
-    Summary,
     Verdict,
     axes,
     base_scenario,
@@ -122,7 +122,7 @@ def _scenario(case: Case, seed: int, policy: dict[str, Any] | None) -> Scenario:
     )
 
 
-def _values(found: dict[Origin, Summary], fixed_s: float) -> dict[str, float]:
+def _values(found: dict[Origin, RunSummary], fixed_s: float) -> dict[str, float]:
     """Everything as a rate over the same time."""
     summary = found["arrival"]
     slo, own_s = summary["slo"], summary["window"]["duration_s"]

@@ -40,8 +40,8 @@ from experiments.paper._c4_sweeps import (
     MODELS,
     POLICIES,
     SPAN_S,
-    Setting,
     Sweep,
+    SweepSetting,
     measure,
 )
 from experiments.paper._reproduce import COLOURS, ORIGINS, Study, Verdict, axes, main
@@ -62,10 +62,10 @@ def run(study: Study) -> Verdict:
         (g, m) for g in GPUS for m in MODELS if not study.quick or (g, m) in (("A100", "8B"), ("H100", "14B"))
     ]
     policies = ("vllm_v1", "orca") if study.quick else POLICIES
-    settings = [Setting(g, m, policy, SPAN_S) for g, m in hardware for policy in policies]
+    settings = [SweepSetting(g, m, policy, SPAN_S) for g, m in hardware for policy in policies]
     sweeps = measure(study, settings)
     spans = HORIZONS_S[:3] if study.quick else HORIZONS_S
-    longer = [Setting(*HORIZONS_OF, span_s) for span_s in spans]
+    longer = [SweepSetting(*HORIZONS_OF, span_s) for span_s in spans]
     horizons = measure(study, longer)["arrival"]
     _write(study, sweeps)
     _draw_sweeps(study, sweeps)

@@ -33,7 +33,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from experiments.paper._reproduce import ORIGINS, Study, Summary, Verdict, axes, base_scenario, main
+from experiments.paper._reproduce import ORIGINS, RunSummary, Study, Verdict, axes, base_scenario, main
 from simulator.arrays import Floats
 from simulator.metrics._options import Origin
 from simulator.scenario.scenario import Scenario
@@ -171,7 +171,7 @@ def run(study: Study) -> Verdict:
     return judge(planes)
 
 
-def _values(found: Sequence[Summary], shape: tuple[int, ...], *keys: str) -> Floats:
+def _values(found: Sequence[RunSummary], shape: tuple[int, ...], *keys: str) -> Floats:
     values: list[Any] = list(found)
     for key in keys:
         values = [each[key] for each in values]

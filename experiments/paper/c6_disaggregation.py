@@ -52,12 +52,12 @@ from experiments.paper._c6_settings import (
     TAIL_TBT_S,
     Comparison,
     Found,
-    Setting,
+    LoadSetting,
     compare,
     scenario,
     values,
 )
-from experiments.paper._reproduce import COLOURS, Study, Summary, Verdict, axes, main
+from experiments.paper._reproduce import COLOURS, RunSummary, Study, Verdict, axes, main
 from simulator.metrics._options import UserModel
 from simulator.scenario.scenario import Scenario
 from simulator.stats import Interval, interval
@@ -97,8 +97,8 @@ def run(study: Study) -> Verdict:
     traffic = ("chat", "4,096", "12,000") if study.quick else tuple(FULL_LOAD_RPS)
     loads = (0.5, 1.0) if study.quick else LOADS
     span_s = 10.0 if study.quick else 40.0
-    runs: dict[tuple[Setting, str], list[Scenario]] = {}
-    for each in map(Setting._make, product(traffic, loads, SPLITS)):
+    runs: dict[tuple[LoadSetting, str], list[Scenario]] = {}
+    for each in map(LoadSetting._make, product(traffic, loads, SPLITS)):
         for cluster in (COLOCATED, *SPLITS[each.gpus]):
             runs[each, cluster] = [scenario(each, cluster, seed, span_s) for seed in study.seeds]
     for_readers = _by_key(study, runs, list(READERS.values()))
@@ -124,7 +124,7 @@ def run(study: Study) -> Verdict:
 
 def _by_key(
     study: Study, runs: Mapping[Any, Sequence[Scenario]], users: Sequence[UserModel]
-) -> list[dict[Any, list[Summary]]]:
+) -> list[dict[Any, list[RunSummary]]]:
     """Simulate lists of scenarios in one go; return for each user the summaries under the same keys."""
     found = study.readings(
         [each for some in runs.values() for each in some], [(user, None) for user in users]
@@ -160,7 +160,7 @@ def _map(
     bar.set_label("smooth goodput, % of tokens")
     study.save(figure, "c6_map")
     flat = [each for some in found.values() for each in some]
-    setting = dict(zip(Setting._fields, zip(*[each.setting for each in flat], strict=True), strict=True))
+    setting = dict(zip(LoadSetting._fields, zip(*[each.setting for each in flat], strict=True), strict=True))
     columns = {
         "reader": [reader for reader, some in found.items() for _ in some],
         **setting,
@@ -208,7 +208,7 @@ def _over_load(study: Study, found: Found, traffic: Sequence[str], loads: Sequen
     for (row, (name, scale, keys)), (column, kind) in product(enumerate(rows), enumerate(traffic)):
         panel: Axes = grid[row, column]
         for colour, marker, cluster in zip(COLOURS, "osD^", (COLOCATED, *SPLITS[4]), strict=False):
-            curve = [interval(values(found[Setting(kind, load, 4), cluster], *keys)) for load in loads]
+            curve = [interval(values(found[LoadSetting(kind, load, 4), cluster], *keys)) for load in loads]
             _draw(panel, loads, curve, scale, marker=marker, color=colour, label=cluster)
             what = name.replace("\n", " ")
             for load, each in zip(loads, curve, strict=True):
@@ -234,7 +234,7 @@ def _over_load(study: Study, found: Found, traffic: Sequence[str], loads: Sequen
 def _links(study: Study, found: Found, span_s: float) -> None:
     runs = {
         (kind, gb_s): [
-            scenario(Setting(kind, LINK_LOAD, 4), "2P2D", seed, span_s, gb_s) for seed in study.seeds
+            scenario(LoadSetting(kind, LINK_LOAD, 4), "2P2D", seed, span_s, gb_s) for seed in study.seeds
         ]
         for kind, gb_s in product(LINK_TRAFFIC, LINKS.values())
     }
@@ -243,7 +243,7 @@ def _links(study: Study, found: Found, span_s: float) -> None:
     data: dict[str, list[Any]] = {"traffic": [], "gb_per_s": [], "hand_off_ms": []}
     gains, where = [], np.arange(len(LINKS))
     for colour, marker, kind in zip(COLOURS, "osD", LINK_TRAFFIC, strict=False):
-        setting = Setting(kind, LINK_LOAD, 4)
+        setting = LoadSetting(kind, LINK_LOAD, 4)
         some = [over_links[kind, gb_s] for gb_s in LINKS.values()]
         took_ms = [1000 * np.mean([each["engine"]["hand_off_s_mean"] for each in seeds]) for seeds in some]
         gain = [compare(setting, "2P2D", seeds, found[setting, COLOCATED]).goodput for seeds in some]

@@ -46,9 +46,9 @@ from experiments.paper._c9_metrics import METRICS, READINGS, Metric, Pair, Score
 from experiments.paper._reproduce import (
     COLOURS,
     ORIGINS,
+    RunSummary,
     Setting,
     Study,
-    Summary,
     Verdict,
     axes,
     label_panels,
@@ -132,7 +132,7 @@ def run(study: Study) -> Verdict:
     summaries = study.readings(flat, [(UserModel(origin=origin), slo) for origin, slo in readings])
     pairs: dict[Origin, list[Pair]] = {}
     for origin in ORIGINS:
-        found: dict[Slo | None, dict[tuple[str, str], list[Summary]]] = {}
+        found: dict[Slo | None, dict[tuple[str, str], list[RunSummary]]] = {}
         for (of, slo), some in zip(readings, summaries, strict=True):
             left = iter(some)
             if of == origin:
@@ -160,7 +160,7 @@ def run(study: Study) -> Verdict:
     return Verdict(verdict.outcome, verdict.claim, verdict.numbers + also)
 
 
-def _value(summary: Summary, metric: Metric) -> float:
+def _value(summary: RunSummary, metric: Metric) -> float:
     return float(reduce(getitem, metric.keys, summary))  # type: ignore[arg-type]
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from simulator.replica.cost import StepShape
-from simulator.scenario.resolve import equip
+from simulator.scenario.resolve import resolve_pool
 from simulator.scenario.scenario import Scenario
 from simulator.workload import build
 
@@ -22,7 +22,7 @@ def bound(what: Scenario) -> tuple[float, float]:
     waiting until t to an end (a fractional knapsack over requests); what is left is idle latency.
     """
     workload = build(what.workload, what.seed, Path())
-    server = equip(what)
+    server = resolve_pool(what)
     price = server.cost.step_s
     arrival = workload.arrival_s - workload.arrival_s[0]
     prompt = workload.prompt_tokens.astype(float)

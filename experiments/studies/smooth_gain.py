@@ -59,7 +59,7 @@ FIELDS = ("traffic", "hardware", "seed", "load", "rate_rps", "policy", "engine",
           "offered", "bound")  # fmt: skip
 
 
-class Setting(NamedTuple):
+class ServingCase(NamedTuple):
     """What is served by what."""
 
     traffic: str
@@ -73,7 +73,7 @@ class Setting(NamedTuple):
         return f"{self.gpu} {self.model}"
 
 
-def scenario(setting: Setting, rate_rps: float, policy: str, span_share: float) -> Scenario:
+def scenario(setting: ServingCase, rate_rps: float, policy: str, span_share: float) -> Scenario:
     """Return one simulation of the study."""
     workload = {**TRAFFIC[setting.traffic], "rate_rps": rate_rps}
     count = max(50, int(rate_rps * SPAN_S[setting.traffic] * span_share))
@@ -102,7 +102,7 @@ def measure(what: Scenario) -> float:
     return float(summary["smooth_goodput"]["smooth_goodput_tokens_per_s"])
 
 
-def best_rate(setting: Setting, span_share: float) -> float:
+def best_rate(setting: ServingCase, span_share: float) -> float:
     """Return the rate at which the reference's smooth goodput is largest, on a grid of 2.7 %."""
     found: dict[float, float] = {}
 
@@ -244,7 +244,7 @@ def main() -> None:
         if not rows:
             table.writeheader()
         for seed, policies in every:
-            for setting in (Setting(t, g, m, seed) for t in TRAFFIC for g in GPUS for m in MODELS):
+            for setting in (ServingCase(t, g, m, seed) for t in TRAFFIC for g in GPUS for m in MODELS):
                 name = f"{setting.traffic} {setting.hardware} {seed}"
                 if name not in rates:
                     rates[name] = best_rate(setting, share)

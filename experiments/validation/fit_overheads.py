@@ -20,7 +20,7 @@ from scipy.optimize import least_squares
 
 from experiments.validation import protocols, sets
 from experiments.validation.rows import BurstRow, ClosedLoopRow, burst_rows
-from experiments.validation.servers import engine_of, equip, overheads_of
+from experiments.validation.servers import engine_of, overheads_of, server_of
 from hardware_profiles import load_gpu
 from hardware_profiles.gpu import EngineOverheads
 from simulator.arrays import Floats
@@ -68,7 +68,7 @@ def fit(rows: Sequence[ClosedLoopRow], start: EngineOverheads) -> tuple[EngineOv
 
 def _features(row: ClosedLoopRow, overheads: EngineOverheads) -> list[float]:
     """Return milliseconds of kernels, steps, steps with a prompt, sequences and idling per output token."""
-    server = equip(row.deployment, overheads=overheads)
+    server = server_of(row.deployment, overheads=overheads)
     served = protocols.closed_loop(row, server)
     return per_token(served, overheads)
 
@@ -115,7 +115,9 @@ def fit_kernel_factor(rows: Sequence[BurstRow], start: EngineOverheads) -> Engin
     chosen = start
     for _ in range(ROUNDS):
         off = [
-            np.log(protocols.burst(row, equip(row.deployment, overheads=chosen)).duration_s / row.duration_s)
+            np.log(
+                protocols.burst(row, server_of(row.deployment, overheads=chosen)).duration_s / row.duration_s
+            )
             for row in rows
         ]
         factor = round(chosen.kernel_factor * float(np.exp(-np.mean(off))), 4)
@@ -130,7 +132,8 @@ def fit_trtllm_a100() -> Fit:
     errors = [
         100
         * abs(
-            protocols.burst(row, equip(row.deployment, overheads=overheads)).duration_s / row.duration_s - 1
+            protocols.burst(row, server_of(row.deployment, overheads=overheads)).duration_s / row.duration_s
+            - 1
         )
         for row in rows
     ]

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Sequence
 
-from experiments.validation.scores import Score, Verdict, summarise
+from experiments.validation.scores import BarVerdict, Score, summarise
 
 ROWS_SHOWN_ONE_BY_ONE = 400  # of a set; larger ones (operator tables) are summed up, results.json has all
 
@@ -101,7 +101,7 @@ def _summary_line(name: str, scores: Sequence[Score]) -> str:
     )
 
 
-def bars_text(verdicts: Sequence[Verdict]) -> str:
+def bars_text(verdicts: Sequence[BarVerdict]) -> str:
     """Return the bars, what was reached, and as the last line how many hold."""
     lines = [f"\n{'bar':<58} {'limit':>9} {'reached':>9} {'n':>6}  best elsewhere"]
     for verdict in verdicts:

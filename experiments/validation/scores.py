@@ -35,7 +35,7 @@ class Score:
 
 
 @dataclass(frozen=True)
-class Summary:
+class ErrorSummary:
     """Absolute errors in % of a group of scores."""
 
     n: int
@@ -46,16 +46,16 @@ class Summary:
     missing: int  # scores without a prediction
 
 
-def summarise(scores: Iterable[Score]) -> Summary:
+def summarise(scores: Iterable[Score]) -> ErrorSummary:
     """Return the statistics of a group; NaN where it has no prediction at all."""
     errors = np.array([score.error_pct for score in scores])
     there = errors[~np.isnan(errors)]
     missing = len(errors) - len(there)
     if not len(there):
         nan = float("nan")
-        return Summary(0, nan, nan, nan, nan, missing)
+        return ErrorSummary(0, nan, nan, nan, nan, missing)
     size = np.abs(there)
-    return Summary(
+    return ErrorSummary(
         len(there),
         float(np.median(size)),
         float(size.mean()),
@@ -78,7 +78,7 @@ class Bar:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class BarVerdict:
     """A bar, and what was reached."""
 
     bar: Bar
@@ -92,9 +92,9 @@ class Verdict:
         return self.n > 0 and not self.missing and self.reached_pct <= self.bar.limit_pct
 
 
-def judge(bar: Bar, scores: Sequence[Score]) -> Verdict:
+def judge(bar: Bar, scores: Sequence[Score]) -> BarVerdict:
     """Hold the scored rows that a bar covers to it."""
     own = [s for s in scores if s.set_name == bar.set_name and s.role == "scored" and bar.covers(s)]
     summary = summarise(own)
     reached = {"median": summary.median_pct, "mean": summary.mean_pct, "worst": summary.worst_pct}
-    return Verdict(bar, reached[bar.statistic], summary.n, summary.missing)
+    return BarVerdict(bar, reached[bar.statistic], summary.n, summary.missing)

@@ -124,7 +124,7 @@ def model_of(deployment: Deployment) -> Model:
     return kind(**fields | {"quantization": weights})
 
 
-def equip(
+def server_of(
     deployment: Deployment,
     *,
     overheads: EngineOverheads | None = None,

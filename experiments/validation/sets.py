@@ -20,7 +20,7 @@ from experiments.validation.rows import (
     request_rows,
 )
 from experiments.validation.scores import Role, Score
-from experiments.validation.servers import equip
+from experiments.validation.servers import server_of
 from simulator.arrays import Floats
 from simulator.errors import InputError, StallError
 from simulator.replica.cost import StepShape
@@ -98,7 +98,7 @@ def closed_loop(chosen: ClosedLoopSet, quick: bool) -> Iterator[Score]:
         label = f"{row.row} tp{d.tensor_parallel} c{row.concurrency} {row.prompt_tokens}/{row.output_tokens}"
 
         def predict(row: ClosedLoopRow = row) -> dict[str, float]:
-            served = protocols.closed_loop(row, equip(row.deployment))
+            served = protocols.closed_loop(row, server_of(row.deployment))
             tpot_ms, ttft_ms = 1e3 * float(served.tpot_s.mean()), 1e3 * float(served.ttft_s.mean())
             # The source's E2E is put together like this, also where lengths vary.
             e2e_ms = ttft_ms + (row.output_tokens - 1) * tpot_ms
@@ -129,7 +129,7 @@ def bursts(quick: bool) -> Iterator[Score]:
 
         def predict(row: BurstRow = row, bound: bool = bound) -> dict[str, float]:
             pace = FRONT_END_REQUESTS_PER_S if bound else None
-            served = protocols.burst(row, equip(row.deployment), requests_per_s=pace)
+            served = protocols.burst(row, server_of(row.deployment), requests_per_s=pace)
             return {
                 "duration s": served.duration_s,
                 "throughput tok/s": float(served.output_tokens.sum()) / served.duration_s,
@@ -154,7 +154,7 @@ def open_loops(quick: bool) -> Iterator[Score]:
         }
 
         def predict(row: OpenLoopRow = row) -> dict[str, float]:
-            server = equip(
+            server = server_of(
                 row.deployment,
                 max_num_seqs=row.max_num_seqs,
                 max_num_batched_tokens=row.max_num_batched_tokens,
@@ -177,7 +177,7 @@ def step_cycles(quick: bool) -> Iterator[Score]:
     for each in cycle_bins():
 
         def predict(each: CycleBin = each) -> dict[str, float]:
-            cost = equip(each.deployment, num_gpu_blocks=1000).cost
+            cost = server_of(each.deployment, num_gpu_blocks=1000).cost
             # Prices are for whole sequences: weigh the two neighbours of the mean.
             below = int(each.decode_seqs)
             share = each.decode_seqs - below
@@ -206,7 +206,9 @@ def per_request(quick: bool) -> Iterator[Score]:
     measured = _latencies(first - arrival, (last - first) / (tokens - 1), last - arrival)
 
     def predict() -> dict[str, float]:
-        served = protocols.replay(rows, equip(RTX_PRO_6000, max_num_seqs=128, max_num_batched_tokens=2048))
+        served = protocols.replay(
+            rows, server_of(RTX_PRO_6000, max_num_seqs=128, max_num_batched_tokens=2048)
+        )
         return _latencies(served.ttft_s, served.tpot_s, served.e2e_s)
 
     yield from _scores("per-request", "300 requests", RTX_PRO_6000, "medium", measured, predict)

@@ -3,10 +3,10 @@
 from typing import Any
 
 from simulator.arrays import Floats
-from simulator.metrics._pool import Pool, described
+from simulator.metrics._pool import ValuePool, described
 
 
-def distribution(values: Floats | Pool, over: str) -> dict[str, Any]:
+def distribution(values: Floats | ValuePool, over: str) -> dict[str, Any]:
     """Return count, what was counted (``over``), mean, p50, p90, p95, p99 and max of the values that exist.
 
     NaN marks a value that does not exist and is left out. Percentiles have linear interpolation between ranks
@@ -14,8 +14,8 @@ def distribution(values: Floats | Pool, over: str) -> dict[str, Any]:
     kept, where ``"exact": false`` and their ``relative_error`` are beside them. All but ``count`` are None when
     nothing is left.
     """
-    if not isinstance(values, Pool):
-        pool = Pool(exact=True)
+    if not isinstance(values, ValuePool):
+        pool = ValuePool(exact=True)
         pool.add(values)
         values = pool
     count, *figures = described(values).items()

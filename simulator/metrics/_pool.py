@@ -32,7 +32,7 @@ _BUCKETS = _LAST - _FIRST
 _FIGURES = ("mean", *(f"p{p}" for p in PERCENTILES), "max")
 
 
-class Pool:
+class ValuePool:
     """Values whose distribution is written down; added in parts, they give the same as added at once."""
 
     def __init__(self, exact: bool) -> None:
@@ -126,7 +126,7 @@ def _named(*figures: float) -> dict[str, float]:
     return {name: float(value) for name, value in zip(_FIGURES, figures, strict=True)}
 
 
-def described(pool: Pool) -> dict[str, Any]:
+def described(pool: ValuePool) -> dict[str, Any]:
     """Return what a summary says of a pool: count, figures (None of nothing), and the error of a sketch."""
     figures = pool.figures() if pool.count else dict.fromkeys(_FIGURES)
     error = {} if pool.exact else {"exact": False, "relative_error": RELATIVE_ERROR}

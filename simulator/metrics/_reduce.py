@@ -17,7 +17,7 @@ import numpy as np
 
 from simulator.arrays import Floats
 from simulator.metrics._options import Reader, Reading
-from simulator.metrics._pool import Pool
+from simulator.metrics._pool import ValuePool
 
 if TYPE_CHECKING:
     from simulator.metrics._log import RequestLog
@@ -54,9 +54,9 @@ def per_request(
 
 def pooled(
     compute: "Callable[Concatenate[RequestLog, P], Floats]",
-) -> "Callable[Concatenate[RequestLog, P], Pool]":
+) -> "Callable[Concatenate[RequestLog, P], ValuePool]":
     """Mark a function of a log (and a reading) whose values, any number a request, are to be pooled."""
-    return cast("Callable[Concatenate[RequestLog, P], Pool]", Marked(compute, pools=True))
+    return cast("Callable[Concatenate[RequestLog, P], ValuePool]", Marked(compute, pools=True))
 
 
 def reduce(log: "RequestLog", functions: Collection[Marked], reading: Reading | None) -> None:
@@ -64,7 +64,7 @@ def reduce(log: "RequestLog", functions: Collection[Marked], reading: Reading | 
     keys = {each: (each.name, reading if each.of_user else None) for each in functions}
     missing = [each for each, key in keys.items() if key not in log.kept]
     rows: dict[Marked, list[Floats]] = {each: [] for each in missing if not each.pools}
-    pools = {each: Pool(exact=log.keeps_tokens) for each in missing if each.pools}
+    pools = {each: ValuePool(exact=log.keeps_tokens) for each in missing if each.pools}
     for part in log.parts() if missing else ():
         for each in missing:
             values = each.compute(part, reading) if each.of_user else each.compute(part)

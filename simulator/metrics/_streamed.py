@@ -10,7 +10,7 @@ import numpy as np
 from simulator.arrays import Floats, Ints
 from simulator.errors import InputError
 from simulator.metrics._log import RequestLog
-from simulator.metrics._pool import Pool
+from simulator.metrics._pool import ValuePool
 from simulator.metrics._reduce import Kept
 
 _COLUMNS = [each.name for each in fields(RequestLog) if each.name != "delivered_s"]
@@ -108,9 +108,9 @@ class StreamedLog(RequestLog):
             "last_s": self.last_s[rows],
             "begins": self.begins + first,
             "saved": {
-                key: value if isinstance(value, Pool) else value[rows]
+                key: value if isinstance(value, ValuePool) else value[rows]
                 for key, value in self.kept.items()
-                if of_saved or not isinstance(value, Pool)
+                if of_saved or not isinstance(value, ValuePool)
             },
         }
 

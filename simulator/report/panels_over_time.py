@@ -13,7 +13,7 @@ from simulator.metrics._reader import Stalls, penalty, stalls
 from simulator.report.panels import say
 from simulator.report.style import BLUE, GREEN, GREY, ORANGE, RED
 from simulator.results.billing import mean_over_bins
-from simulator.results.step_totals import Load, bin_edges
+from simulator.results.step_totals import LoadOverTime, bin_edges
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -23,7 +23,7 @@ def draw_load(
     queue_axes: "Axes",
     kv_axes: "Axes",
     log: RequestLog,
-    load: Load | None,
+    load: LoadOverTime | None,
     kv_blocks: Ints,
     scaling: Mapping[str, NDArray[Any]] | None,
 ) -> None:

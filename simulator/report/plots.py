@@ -14,7 +14,7 @@ from simulator.metrics._reader import idle_latency_s
 from simulator.report.panels import draw_delivery, draw_latencies
 from simulator.report.panels_over_time import draw_goodput, draw_load, draw_replicas
 from simulator.results.result import Result
-from simulator.results.step_totals import Load
+from simulator.results.step_totals import LoadOverTime
 
 
 def overview(result: Result, path: Path) -> None:
@@ -36,7 +36,7 @@ def overview(result: Result, path: Path) -> None:
 
 def draw(
     log: RequestLog,
-    load: Load | None,
+    load: LoadOverTime | None,
     kv_blocks: Ints,
     user: UserModel,
     path: Path,

@@ -5,7 +5,7 @@ from typing import Any
 
 from simulator.arrays import Columns
 from simulator.metrics import RequestLog, UserModel
-from simulator.metrics._pool import Pool, described
+from simulator.metrics._pool import ValuePool, described
 from simulator.metrics._reduce import Kept, reduce
 from simulator.metrics._summary import marked
 
@@ -30,5 +30,5 @@ def kept(requests: Columns, pools: Mapping[str, Any], user: UserModel) -> Kept:
         if each.name in requests:
             found[key] = requests[each.name]
         elif each.name in pools:
-            found[key] = Pool.of(pools[each.name])
+            found[key] = ValuePool.of(pools[each.name])
     return found

@@ -30,7 +30,7 @@ from simulator.results.billing import bill, price
 from simulator.results.engine_summary import engine_summary
 from simulator.results.measures import kept, per_request, pooled
 from simulator.results.saved import claim, read_folder
-from simulator.results.step_totals import Load, StepTotals, add_up, bin_edges
+from simulator.results.step_totals import LoadOverTime, StepTotals, add_up, bin_edges
 from simulator.results.tables import split_by_replica
 from simulator.results.tokens import KEPT_TOKENS, TokenSource, TokenTable, joined
 from simulator.results.trace_level import kept_tables
@@ -219,7 +219,7 @@ class Result:
         claim(folder, overwrite)
         write_folder(self, folder, self._tokens if self.trace_level == "tokens" else None)
 
-    def load_over_time(self) -> Load | None:
+    def load_over_time(self) -> LoadOverTime | None:
         """Return what ran, waited and filled the KV cache over bins of time, for a picture.
 
         None if the run took no time. Raises InputError for a result read from a folder without tokens.

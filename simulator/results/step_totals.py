@@ -13,7 +13,7 @@ _NEARLY_FULL = 0.95  # share of a replica's KV blocks
 
 
 @dataclass(frozen=True)
-class Load:
+class LoadOverTime:
     """Means over equal bins of time, summed over replicas; 0 while none steps."""
 
     edges_s: Floats  # f64[bins + 1]
@@ -34,7 +34,7 @@ class StepTotals:
     preemptions: int
     waiting_max: int  # on one replica
     running_max: int
-    load: Load | None = None  # where the run took any time, and a picture was thought of
+    load: LoadOverTime | None = None  # where the run took any time, and a picture was thought of
 
     def as_dict(self) -> dict[str, Any]:
         """Return the numbers, to be saved; the load is not."""
@@ -65,7 +65,7 @@ def add_up(
         for name, mean in bins.items():
             assert edges_s is not None
             mean += mean_step_over_bins(mine, name, edges_s)
-    load = Load(edges_s, **bins) if edges_s is not None and steps else None
+    load = LoadOverTime(edges_s, **bins) if edges_s is not None and steps else None
     return StepTotals(
         *(steps, busy_s, kv_share_s, kv_share_max, nearly_full_s, preemptions, waiting_max, running_max), load
     )

@@ -64,7 +64,7 @@ class TokenTable:
         yield self._columns
 
 
-class Segments(NamedTuple):
+class TokenSegments(NamedTuple):
     """Rows of equal length, in order of request and time."""
 
     request: NDArray[np.int32]
@@ -87,7 +87,7 @@ class Tokens:
 
     def __init__(
         self,
-        segments: Segments,
+        segments: TokenSegments,
         points_s: Floats,
         points_step: NDArray[np.int32],
         requests: int,
@@ -262,7 +262,7 @@ def collect(
     times_s = np.concatenate(points_s)
     owner, first, count, where = (np.concatenate(column) for column in zip(*found, strict=True))
     order = np.lexsort((times_s[first], owner))
-    segments = Segments(*(column[order].astype(np.int32) for column in (owner, first, count, where)))
+    segments = TokenSegments(*(column[order].astype(np.int32) for column in (owner, first, count, where)))
     return Tokens(segments, times_s, np.concatenate(points_step), requests, delay)
 
 

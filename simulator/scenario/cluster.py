@@ -116,7 +116,7 @@ class Bounds(NamedTuple):
     policy: PolicyChoice
 
 
-class Cluster(Section):
+class ClusterSpec(Section):
     """How many engines serve the traffic, in which roles."""
 
     replicas: Replicas = Field(1, description="identical engines behind the router")

@@ -36,7 +36,7 @@ class Hardware(Section):
     )
 
 
-class Engine(Section):
+class EngineSpec(Section):
     """Which engine serves, and the KV cache and limits of one of it, under vLLM's names."""
 
     profile: str = Field(

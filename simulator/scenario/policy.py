@@ -6,7 +6,7 @@ from pydantic import BeforeValidator, Field, model_serializer
 
 from simulator.errors import InputError
 from simulator.scenario.discover import Kind, complete
-from simulator.scenario.engine import Engine, Section
+from simulator.scenario.engine import EngineSpec, Section
 
 DEFAULT_POLICY: dict[Kind, str] = {
     "scheduling": "vllm_v1",
@@ -50,7 +50,7 @@ def choice(kind: Kind, field: str = "") -> BeforeValidator:
             raise InputError(f"{field}: expected a name or a table with a name, got {value!r}")
         params = {"name": DEFAULT_POLICY[kind], **value}
         name = params.pop("name")
-        for key in params.keys() & Engine.model_fields.keys():
+        for key in params.keys() & EngineSpec.model_fields.keys():
             raise InputError(f"{field}.{key}: not a policy's parameter; expected as engine.{key}")
         if not isinstance(name, str):
             raise InputError(f"{field}.name: expected a name in quotes, got {name!r}")

@@ -26,7 +26,7 @@ from simulator.replica.policy import Scheduler
 from simulator.replica.rules import EngineRules
 from simulator.scenario.cluster import Bounds, PoolSpec, ScalingSpec
 from simulator.scenario.discover import Kind, load
-from simulator.scenario.engine import Engine
+from simulator.scenario.engine import EngineSpec
 from simulator.scenario.engines import engine_name
 from simulator.scenario.policy import IDLE_POLICY, PolicyChoice
 from simulator.scenario.scenario import Scenario
@@ -46,7 +46,7 @@ LINKS = {
 
 
 @dataclass(frozen=True)
-class Plan:
+class ScalingPlan:
     """How a pool is scaled: ``simulator.cluster.deployment.Scaling`` with the policy's name."""
 
     policy: PolicyChoice
@@ -62,7 +62,7 @@ class Plan:
 
 
 @dataclass(frozen=True)
-class Server:
+class ResolvedPool:
     """The hardware, the limits and the price of a step that a scenario comes down to."""
 
     gpu: Gpu
@@ -77,7 +77,7 @@ class Server:
     role: Role = "both"
     replicas: int = 1
     tensor_parallel_size: int = 1
-    scaling: Plan | None = None
+    scaling: ScalingPlan | None = None
 
     @property
     def gpus(self) -> int:
@@ -100,14 +100,14 @@ class Server:
         return self.profile.engine_rules
 
 
-def servers(scenario: Scenario, base_dir: Path | None = None) -> list[Server]:
-    """Return what each pool of replicas consists of; raises as ``equip`` does."""
+def resolve_pools(scenario: Scenario, base_dir: Path | None = None) -> list[ResolvedPool]:
+    """Return what each pool of replicas consists of; raises as ``resolve_pool`` does."""
     found = []
     for role in ("prefill", "decode"):
         pool = getattr(scenario.cluster, role)
         if pool is not None:
             hardware = {} if pool.gpu is None else {"gpu": pool.gpu}
-            keys = PoolSpec.model_fields.keys() & Engine.model_fields.keys()
+            keys = PoolSpec.model_fields.keys() & EngineSpec.model_fields.keys()
             engine = {key: getattr(pool, key) for key in keys if getattr(pool, key) is not None}
             scheduling = pool.scheduling or scenario.policy.scheduling
             alike = scenario.model_copy(
@@ -118,11 +118,11 @@ def servers(scenario: Scenario, base_dir: Path | None = None) -> list[Server]:
                 }
             )
             try:
-                server = equip(alike, base_dir)
+                server = resolve_pool(alike, base_dir)
             except InputError as error:
                 raise InputError(f"cluster.{role}: {error}") from error
             found.append(replace(server, role=role, replicas=pool.replicas))
-    found = found or [replace(equip(scenario, base_dir), replicas=scenario.cluster.replicas)]
+    found = found or [replace(resolve_pool(scenario, base_dir), replicas=scenario.cluster.replicas)]
     bounds = scenario.cluster.bounds(scenario.policy)
     return [
         replace(server, scaling=_plan(each, scenario.cluster.scaling, server.model))
@@ -130,15 +130,15 @@ def servers(scenario: Scenario, base_dir: Path | None = None) -> list[Server]:
     ]
 
 
-def _plan(bounds: Bounds, spec: ScalingSpec, model: Model) -> Plan | None:
+def _plan(bounds: Bounds, spec: ScalingSpec, model: Model) -> ScalingPlan | None:
     if bounds.policy.name == IDLE_POLICY["scaling"]:
         return None
     assert bounds.max_replicas is not None
     load_s = model.weight_bytes / (spec.load_gb_s * 1e9) if spec.load_s is None else spec.load_s
-    return Plan(bounds.policy, bounds.min_replicas, bounds.max_replicas, spec.provision_s, load_s)
+    return ScalingPlan(bounds.policy, bounds.min_replicas, bounds.max_replicas, spec.provision_s, load_s)
 
 
-def deploy(scenario: Scenario, pools: Sequence[Server]) -> Deployment:
+def deploy(scenario: Scenario, pools: Sequence[ResolvedPool]) -> Deployment:
     """Put a scenario's pools, policies, links and faults together."""
     policy, cluster, first = scenario.policy, scenario.cluster, pools[0]
     gb_s, latency_s = LINKS[cluster.link.kind]
@@ -196,7 +196,7 @@ def _maker(choice: PolicyChoice) -> Callable[[], Scheduler]:
     return lambda: policy(**choice.params)
 
 
-def equip(scenario: Scenario, base_dir: Path | None = None) -> Server:
+def resolve_pool(scenario: Scenario, base_dir: Path | None = None) -> ResolvedPool:
     """Load the scenario's hardware and work out its limits; no simulation.
 
     Raises InputError for an unknown GPU or model, a model that does not fit, and limits that contradict
@@ -268,7 +268,7 @@ def equip(scenario: Scenario, base_dir: Path | None = None) -> Server:
         "hardware.cost_model",
         lambda: step_cost(gpu, model, hardware.cost_model, size, overheads, block_size),
     )
-    return Server(
+    return ResolvedPool(
         gpu,
         model,
         capacity,

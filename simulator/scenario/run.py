@@ -16,7 +16,7 @@ from simulator.results.result import Result
 from simulator.results.step_totals import StepTotals, add_up, bin_edges
 from simulator.results.trace_level import kept_tables
 from simulator.scenario.discover import blamed
-from simulator.scenario.resolve import Server, deploy, servers
+from simulator.scenario.resolve import ResolvedPool, deploy, resolve_pools
 from simulator.scenario.scenario import Scenario
 from simulator.workload import Workload, build
 
@@ -41,7 +41,7 @@ def run(
     policy stops making progress; its ``result`` holds everything up to then.
     """
     workload = build(scenario.workload, scenario.seed, base_dir or Path())
-    pools = servers(scenario, base_dir)
+    pools = resolve_pools(scenario, base_dir)
     _check_lengths(scenario, workload, pools)
     _check_horizon(scenario, workload)
     _check_delivery(scenario, workload)
@@ -75,7 +75,7 @@ def run(
     return result
 
 
-def _steps(pools: list[Server], outcome: Outcome) -> dict[str, Any] | StepTotals:
+def _steps(pools: list[ResolvedPool], outcome: Outcome) -> dict[str, Any] | StepTotals:
     """Return the steps where they were kept, else their totals."""
     tables = outcome.tables
     if tables.steps:
@@ -85,7 +85,7 @@ def _steps(pools: list[Server], outcome: Outcome) -> dict[str, Any] | StepTotals
     return add_up(tables.steps_by_replica(), blocks, edges_s)
 
 
-def _check_lengths(scenario: Scenario, workload: Workload, pools: list[Server]) -> None:
+def _check_lengths(scenario: Scenario, workload: Workload, pools: list[ResolvedPool]) -> None:
     server = min(pools, key=lambda each: each.limits.max_model_len)
     limits = server.limits
     too_long = workload.prompt_tokens >= limits.max_model_len
@@ -122,7 +122,7 @@ def _check_delivery(scenario: Scenario, workload: Workload) -> None:
 
 
 def _manifest(
-    scenario: Scenario, workload: Workload, pools: list[Server], outcome: Outcome
+    scenario: Scenario, workload: Workload, pools: list[ResolvedPool], outcome: Outcome
 ) -> dict[str, Any]:
     server = pools[0]
     limits = server.limits
@@ -188,7 +188,9 @@ def _manifest(
     }
 
 
-def _extrapolated_share(pools: list[Server], steps_by_replica: Iterable[tuple[int, dict[str, Any]]]) -> float:
+def _extrapolated_share(
+    pools: list[ResolvedPool], steps_by_replica: Iterable[tuple[int, dict[str, Any]]]
+) -> float:
     """Share of the busy time that is spent in steps outside of what the cost model was measured on."""
     cost_of = [each.cost for each in pools for _ in range(each.places)]
     busy_s = outside_s = 0.0

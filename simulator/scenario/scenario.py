@@ -15,8 +15,8 @@ from simulator.errors import InputError
 from simulator.metrics._options import Slo, UserModel
 from simulator.results.trace_level import TraceLevel
 from simulator.scenario import toml as scenario_toml
-from simulator.scenario.cluster import Cluster
-from simulator.scenario.engine import Engine, Hardware, Section, Share
+from simulator.scenario.cluster import ClusterSpec
+from simulator.scenario.engine import EngineSpec, Hardware, Section, Share
 from simulator.scenario.errors import sentence, unknown_key
 from simulator.scenario.policy import Policy
 from simulator.workload.spec import Name, WorkloadSpec
@@ -76,8 +76,8 @@ class Scenario(Section):
         0, description="one seed, an independent stream of random numbers for each use"
     )
     hardware: Hardware = Hardware()
-    engine: Engine = Engine()
-    cluster: Cluster = Cluster()
+    engine: EngineSpec = EngineSpec()
+    cluster: ClusterSpec = ClusterSpec()
     policy: Policy = Field(default_factory=Policy)
     workload: WorkloadSpec = WorkloadSpec()
     user: Annotated[UserModel, _options("user", UserModel)] = UserModel()

@@ -13,7 +13,7 @@ _FORM = re.compile(r"\s*([A-Za-z]\w*(?:\.\w+)*)\s*(?:(<=|>=)\s*(\S+)\s*)?")
 
 
 @dataclass(frozen=True)
-class Wanted:
+class WantedNumber:
     """A target as it was written: of which number, and at least or at most how much; no bound: its best value."""
 
     text: str
@@ -22,7 +22,7 @@ class Wanted:
     bound: float
 
 
-def read(text: object, where: str, others: Iterable[Measure] = ()) -> Wanted:
+def read(text: object, where: str, others: Iterable[Measure] = ()) -> WantedNumber:
     """Read ``KEY<=NUMBER``, ``KEY>=NUMBER`` or ``KEY``; a key may be an alias, also of ``others``.
 
     Raises InputError, beginning with ``where``, for anything else.
@@ -41,7 +41,7 @@ def read(text: object, where: str, others: Iterable[Measure] = ()) -> Wanted:
             bound = math.nan
         if not math.isfinite(bound):
             raise InputError(f"{where} {text}: expected a number behind {sign}, got {number!r}")
-    return Wanted(match[0].strip(), key_of(name, others), sign, bound)
+    return WantedNumber(match[0].strip(), key_of(name, others), sign, bound)
 
 
 def unknown(key: str, where: str, names: Sequence[str], more: str = "") -> InputError:

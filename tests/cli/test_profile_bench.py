@@ -8,7 +8,7 @@ import pytest
 
 from hardware_profiles import load_gpu
 from simulator.cli import main as cli
-from simulator.scenario.resolve import equip, make_policy
+from simulator.scenario.resolve import make_policy, resolve_pool
 from simulator.scenario.scenario import Scenario
 from simulator.studies.calibration.bench_results import read_bench
 from simulator.studies.calibration.served import Server, serve
@@ -24,7 +24,7 @@ LOADS = [(1, 500, 60, 8), (64, 200, 80, 192), (16, 4000, 40, 64), (128, 1000, 60
 def bench(clients, prompt, output, n, *, detailed=False):
     """Return what vllm bench serve would report, were the simulator the server."""
     scenario = Scenario(policy={"scheduling": {"name": "vllm_v1", "engine_version": "0.24.0"}})
-    parts = equip(scenario)
+    parts = resolve_pool(scenario)
     cost = type(parts.cost)(
         parts.gpu, parts.model, parts.cost.table, 1, parts.cost.overheads.model_copy(update=TRUE)
     )

@@ -3,7 +3,7 @@
 import pytest
 
 from policies.scheduling.sglang import Sglang
-from simulator.scenario.resolve import equip
+from simulator.scenario.resolve import resolve_pool
 from simulator.scenario.scenario import Scenario
 from simulator.testing import new_job
 from tests.engine_cases import EvenCost, serve
@@ -27,7 +27,7 @@ def test_the_unit_is_the_token():
         ("sglang", {"profile": "native", "block_size": 32}, 32),
     ]:
         scenario = Scenario(policy={"scheduling": name}, engine=engine)
-        assert equip(scenario).limits.block_size == expected
+        assert resolve_pool(scenario).limits.block_size == expected
         shown = [line for line in scenario.to_toml().splitlines() if "block_size =" in line]
         assert shown[0].startswith(f"block_size = {expected}" if "block_size" in engine else "# block_size =")
 

@@ -11,7 +11,7 @@ from experiments.commands import validate as command
 from experiments.validation import bars, fit_overheads, protocols, rows, sets
 from experiments.validation.rows import BurstRow, ClosedLoopRow, Deployment, OpenLoopRow, RequestRow
 from experiments.validation.scores import Bar, Score, judge, summarise
-from experiments.validation.servers import Server, equip, model_of
+from experiments.validation.servers import Server, model_of, server_of
 from experiments.validation.step_tables import step_tables
 from hardware_profiles import load_engine, load_gpu
 from policies.scheduling.vllm_v1 import VllmV1
@@ -159,13 +159,13 @@ def test_weights_of_eight_bits_are_half_as_heavy_and_so_is_their_cache_where_it_
     assert model_of(fp8).linear_parameters == model_of(bf16).linear_parameters
     assert model_of(fp8).weight_bytes < 0.6 * model_of(bf16).weight_bytes
     assert model_of(fp8).kv_bytes_per_token * 2 == model_of(bf16).kv_bytes_per_token
-    assert equip(fp8).limits.num_gpu_blocks > 30_000
+    assert server_of(fp8).limits.num_gpu_blocks > 30_000
 
 
 def test_what_the_profiles_do_not_describe_is_said_and_counts_as_missing():
     unknown = closed_row(deployment=replace(H100, engine_version="0.0"))
     with pytest.raises(InputError, match=r"vllm 0\.0"):
-        equip(unknown.deployment)
+        server_of(unknown.deployment)
 
 
 # The arithmetic
@@ -216,7 +216,7 @@ def test_the_fit_finds_the_constants_that_made_the_rows():
     for concurrency in (1, 4, 16, 48):
         for prompt, output in ((64, 8), (2048, 30), (512, 60)):
             row = closed_row(concurrency, prompt, output)
-            served = protocols.closed_loop(row, equip(H100, overheads=truth))
+            served = protocols.closed_loop(row, server_of(H100, overheads=truth))
             made.append(replace(row, tpot_ms=1e3 * float(served.tpot_s.mean())))
     start = truth.model_copy(update={"kernel_factor": 1.0, "step_ms": 0.0, "prefill_step_ms": 0.0})
     found, errors = fit_overheads.fit(made, start)

@@ -30,7 +30,7 @@ PEAKS = [1.0, 2.0, 2.9, 2.0, 1.0]
 
 def sweep(smooth: list[float] = PEAKS, throughput: list[float] = RISES, span_s: float = 40.0) -> c4.Sweep:
     return c4.Sweep(
-        setting=c4.Setting("A100", "8B", "vllm_v1", span_s),
+        setting=c4.SweepSetting("A100", "8B", "vllm_v1", span_s),
         rates=np.array([10.0, 20.0, 30.0, 40.0, 50.0]),
         throughput=seeded(throughput),
         smooth=seeded(smooth),
@@ -98,7 +98,7 @@ def test_c4_says_where_the_maximum_is_at_other_horizons() -> None:
 
 
 def test_c4_reads_summaries_in_the_order_in_which_it_asks() -> None:
-    settings = [c4.Setting("A100", model, "vllm_v1", 40.0) for model in ("8B", "14B")]
+    settings = [c4.SweepSetting("A100", model, "vllm_v1", 40.0) for model in ("8B", "14B")]
     sweeps = c4.measure(FakeStudy(), settings)  # type: ignore[arg-type]
     for setting, one in zip(settings, sweeps["arrival"], strict=True):
         assert one.throughput[1].tolist() == [min(rate, 30.0) for rate in setting.rates(quick=True)]
@@ -106,7 +106,7 @@ def test_c4_reads_summaries_in_the_order_in_which_it_asks() -> None:
 
 
 def test_c4_sends_the_same_requests_at_every_rate() -> None:
-    setting = c4.Setting("H100", "14B", "orca", 40.0)
+    setting = c4.SweepSetting("H100", "14B", "orca", 40.0)
     kinds = {
         json.dumps(setting.scenario(rate, 1).model_dump(mode="json")["workload"] | {"rate_rps": 0})
         for rate in (9, 40)

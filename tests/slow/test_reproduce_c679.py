@@ -37,7 +37,7 @@ def split(tbt_s: float, goodput: float) -> c6.Comparison:
     """A split cluster that changes tail TBT and smooth goodput (of 900) by so much."""
     together = seeds(lambda x: summary(900 * (1 + x), 0.1 + x))
     apart = seeds(lambda x: summary((900 + goodput) * (1 + x), 0.1 + tbt_s + 1.01 * x))
-    return c6.compare(c6.Setting("chat", 0.5, 4), "2P2D", apart, together)
+    return c6.compare(c6.LoadSetting("chat", 0.5, 4), "2P2D", apart, together)
 
 
 @pytest.mark.parametrize(
@@ -56,7 +56,7 @@ def test_disaggregation_pays_in_part_of_the_settings(found: list[c6.Comparison],
 
 
 def test_what_is_immaterial_or_unsure_is_no_gain() -> None:
-    setting = c6.Setting("chat", 0.5, 4)
+    setting = c6.LoadSetting("chat", 0.5, 4)
     shorter = Interval(-0.05, -0.06, -0.04)
     immaterial = c6.Comparison(setting, "2P2D", shorter, Interval(0.0005, 0.0004, 0.0006))
     unsure = c6.Comparison(setting, "2P2D", shorter, Interval(0.05, -0.01, 0.11))
@@ -74,7 +74,7 @@ def test_the_numbers_of_disaggregation_name_the_extremes() -> None:
 @pytest.mark.parametrize("traffic", list(c6.FULL_LOAD_RPS))
 @pytest.mark.parametrize("cluster", [c6.COLOCATED, "1P3D"])
 def test_every_setting_of_disaggregation_uses_the_same_gpus(traffic: str, cluster: str) -> None:
-    scenario = c6.scenario(c6.Setting(traffic, 0.5, 4), cluster, 0, 10.0)
+    scenario = c6.scenario(c6.LoadSetting(traffic, 0.5, 4), cluster, 0, 10.0)
     assert isinstance(scenario, Scenario)
     assert scenario.cluster.total_replicas == 4
     assert scenario.workload.rate_rps == pytest.approx(2 * c6.FULL_LOAD_RPS[traffic])

@@ -9,10 +9,10 @@ import pytest
 
 from benchmarks import coverage, single_server
 from simulator.studies.capacity.best import best_rate
-from simulator.studies.capacity.book import Bound, Plan, Seen
+from simulator.studies.capacity.book import Bound, SearchPlan, Seen
 from simulator.studies.capacity.search import highest_rate
 
-PLAN = Plan(start=3.0, requests=100, most_requests=100, within=0.05)
+PLAN = SearchPlan(start=3.0, requests=100, most_requests=100, within=0.05)
 
 
 def noisy(seed, size=1.0):
@@ -37,7 +37,7 @@ def test_a_known_saturation_rate_is_found_within_2_percent():
 
 
 def test_the_simulator_gives_the_same():
-    plan = Plan(start=20.0, requests=5000, most_requests=5000, within=0.06)
+    plan = SearchPlan(start=20.0, requests=5000, most_requests=5000, within=0.06)
     bound = Bound(single_server.MOST_GROWTH, at_most=True)
     answer = highest_rate(single_server.stability, bound, plan)
     assert answer.rate == pytest.approx(single_server.SATURATION_RPS, rel=0.06)

@@ -10,7 +10,7 @@ from simulator.cli.main import main
 from simulator.errors import InputError
 from simulator.replica.rules import DEFAULT_RULES
 from simulator.scenario.discover import discover, load
-from simulator.scenario.resolve import equip
+from simulator.scenario.resolve import resolve_pool
 from simulator.scenario.scenario import Scenario
 
 NATIVE = {"vllm_v1": "vllm-0.24", "vllm_v0": "vllm-0.5", "sglang": "sglang-0.5", "smooth": "vllm-0.24"}
@@ -19,7 +19,7 @@ ASYNC, SYNC = "vLLM 0.15.1, asynchronous", "vLLM 0.12, synchronous"
 
 def served(profile=None, **policy):
     engine = {} if profile is None else {"profile": profile}
-    return equip(Scenario(engine=engine, policy={"scheduling": policy}))
+    return resolve_pool(Scenario(engine=engine, policy={"scheduling": policy}))
 
 
 def mine(folder, *lines):
@@ -115,7 +115,7 @@ def test_an_engine_of_ones_own_is_a_file(tmp_path):
     )
     (tmp_path / "mine.toml").write_text(text)
     scenario = Scenario(engine={"profile": "mine.toml"})
-    server = equip(scenario, tmp_path)
+    server = resolve_pool(scenario, tmp_path)
     assert (server.profile.name, server.rules.null_blocks) == ("mine", 7)
     assert server.usable_blocks == server.limits.num_gpu_blocks - 7
 
@@ -131,7 +131,7 @@ def test_an_unknown_engine_is_refused_with_the_nearest(capsys):
 def test_a_wrong_file_is_refused_with_its_key(tmp_path):
     (tmp_path / "mine.toml").write_text('name = "mine"\n')
     with pytest.raises(InputError, match=r"engine\.profile: .*mine\.toml: key 'description' is missing"):
-        equip(Scenario(engine={"profile": "mine.toml"}), tmp_path)
+        resolve_pool(Scenario(engine={"profile": "mine.toml"}), tmp_path)
 
 
 @pytest.mark.parametrize("hook", ["def pipeline_depth(self): return 2", "null_blocks = 1"])

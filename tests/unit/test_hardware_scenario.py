@@ -13,7 +13,7 @@ from simulator.cluster.simulate import simulate
 from simulator.errors import InputError
 from simulator.report.report import report
 from simulator.results.result import Result
-from simulator.scenario.resolve import Server, equip, make_policy
+from simulator.scenario.resolve import ResolvedPool, make_policy, resolve_pool
 from simulator.workload import Workload
 
 SHORT = {"arrivals": "poisson", "rate_rps": 2.0, "requests": 12, "prompt_tokens": 300, "output_tokens": 20}
@@ -23,8 +23,8 @@ def printed(result: Result) -> str:
     return report(result.manifest, result.summary())
 
 
-def served(**tables: Any) -> Server:
-    return equip(Scenario(**tables))
+def served(**tables: Any) -> ResolvedPool:
+    return resolve_pool(Scenario(**tables))
 
 
 @pytest.mark.parametrize(
@@ -124,7 +124,7 @@ def test_first_token_under_light_load(model: str, rate: float) -> None:
     arrival_s = np.cumsum(np.random.default_rng(0).exponential(1 / rate, n))
     work = Workload("light", arrival_s, np.full(n, 8), np.full(n, 250), 250, "made up")
     scenario = Scenario(hardware={"model": model})
-    server = equip(scenario)
+    server = resolve_pool(scenario)
     tables = simulate(
         work,
         colocated(

@@ -12,7 +12,7 @@ from hypothesis.extra.numpy import arrays
 
 import simulator.metrics
 from simulator.metrics import RequestLog, Slo, UserModel, _segments, summarise
-from simulator.metrics._pool import PERCENTILES, RELATIVE_ERROR, Pool, described
+from simulator.metrics._pool import PERCENTILES, RELATIVE_ERROR, ValuePool, described
 from simulator.metrics._streamed import NoTokensError, StreamedLog
 from simulator.metrics._summary import marked
 from simulator.replica.request import RequestState
@@ -89,7 +89,7 @@ def test_random_deployments_measure_the_same_from_parts(case, user, part_tokens,
 
 @given(VALUES)
 def test_exact_percentiles_are_those_of_numpy_to_the_last_bit(values):
-    pool = Pool(exact=True)
+    pool = ValuePool(exact=True)
     pool.add(values.copy())
     figures = pool.figures()
     assert [figures[f"p{p}"] for p in PERCENTILES] == np.percentile(values, PERCENTILES).tolist()
@@ -98,7 +98,7 @@ def test_exact_percentiles_are_those_of_numpy_to_the_last_bit(values):
 
 @given(VALUES, st.lists(st.integers(0, 60), max_size=4))
 def test_a_sketch_keeps_its_stated_error_however_it_is_filled(values, cuts):
-    whole, parts = Pool(exact=False), Pool(exact=False)
+    whole, parts = ValuePool(exact=False), ValuePool(exact=False)
     whole.add(values)
     for piece in np.split(values, sorted(cuts)):
         parts.add(piece)
@@ -118,14 +118,14 @@ def test_a_sketch_keeps_its_stated_error_however_it_is_filled(values, cuts):
 def test_a_sketch_of_many_values_is_that_close_and_no_better():
     """Guards the bound: half of it would not hold."""
     values = np.random.default_rng(0).lognormal(-4, 1, 200_000)
-    pool = Pool(exact=False)
+    pool = ValuePool(exact=False)
     pool.add(values)
     errors = [
         abs(pool.figures()[f"p{p}"] / exact - 1)
         for p, exact in zip(PERCENTILES, np.percentile(values, PERCENTILES), strict=True)
     ]
     assert max(errors) <= RELATIVE_ERROR
-    middles = [Pool(exact=False) for _ in range(500)]
+    middles = [ValuePool(exact=False) for _ in range(500)]
     for each, value in zip(middles, np.linspace(1.0, 1.01, 500), strict=True):
         each.add(np.array([value * 0.9, value, value * 1.1]))
     worst = max(
@@ -136,13 +136,13 @@ def test_a_sketch_of_many_values_is_that_close_and_no_better():
 
 def test_nan_is_no_value_and_an_empty_pool_has_no_figures():
     for exact in (True, False):
-        pool = Pool(exact)
+        pool = ValuePool(exact)
         pool.add(np.array([np.nan, 2.0, np.nan]))
         assert (pool.count, pool.figures()["p99"]) == (1, pytest.approx(2.0, rel=RELATIVE_ERROR))
-        described_none = described(Pool(exact))
+        described_none = described(ValuePool(exact))
         assert described_none["count"] == 0
         assert described_none["mean"] is None
-    assert described(Pool.of(described(pool))) == described(pool)
+    assert described(ValuePool.of(described(pool))) == described(pool)
 
 
 def synthetic(requests, tokens_each, part_tokens):
@@ -154,7 +154,7 @@ def synthetic(requests, tokens_each, part_tokens):
     count = np.tile(np.array([1, tokens_each - 1], np.int32), requests)
     points_s = np.concatenate([ticks_s, ticks_s[begins]])
     source = tokens.Tokens(
-        tokens.Segments(owner, first, count, np.zeros(2 * requests, np.int32)),
+        tokens.TokenSegments(owner, first, count, np.zeros(2 * requests, np.int32)),
         points_s,
         np.arange(len(points_s), dtype=np.int32),
         requests,

@@ -13,7 +13,7 @@ from simulator import Scenario
 from simulator.replica.cost import StepShape
 from simulator.replica.limits import Limits
 from simulator.replica.request import RequestState
-from simulator.scenario.resolve import equip
+from simulator.scenario.resolve import resolve_pool
 from simulator.testing import new_engine, new_job
 from tests.engine_cases import EvenCost, play, scenarios, serve
 
@@ -100,7 +100,7 @@ def test_swapped_requests_come_back_before_any_other_is_admitted():
 
 def server(gpu, model="llama-3.1-8b"):
     policy, engine = {"scheduling": "continuous"}, {"profile": "prototype"}
-    return equip(Scenario(hardware={"gpu": gpu, "model": model}, policy=policy, engine=engine))
+    return resolve_pool(Scenario(hardware={"gpu": gpu, "model": model}, policy=policy, engine=engine))
 
 
 H100, A100 = server("h100-80gb-sxm"), server("a100-80gb-sxm")

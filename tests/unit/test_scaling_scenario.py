@@ -74,17 +74,17 @@ def test_the_report_says_how_many_there_were(day):
 
 
 def test_loading_takes_what_the_bytes_take_unless_given():
-    from simulator.scenario.resolve import servers
+    from simulator.scenario.resolve import resolve_pools
 
     def load_s(**more):
         cluster = {"scaling": {"max_replicas": 2, **more.pop("scaling", {})}}
-        (server,) = servers(Scenario(cluster=cluster, policy={"scaling": "queue_length"}, **more))
+        (server,) = resolve_pools(Scenario(cluster=cluster, policy={"scaling": "queue_length"}, **more))
         return server.scaling.load_s
 
     assert load_s(scaling={"load_gb_s": 4.0}) == pytest.approx(load_s() / 2)
     assert load_s(scaling={"load_s": 33.0}) == 33.0
     assert load_s(hardware={"quantization": "fp8"}) < load_s()
-    (server,) = servers(Scenario(cluster={"scaling": {"max_replicas": 2}}))
+    (server,) = resolve_pools(Scenario(cluster={"scaling": {"max_replicas": 2}}))
     assert server.scaling is None  # the policy "none"
 
 

@@ -66,10 +66,10 @@ def capacity(
     from simulator.cli.terminal import counting
     from simulator.scenario.engines import engine_names
     from simulator.studies.capacity.best import best_rate
-    from simulator.studies.capacity.book import Plan
-    from simulator.studies.capacity.outcome import Outcome
+    from simulator.studies.capacity.book import SearchPlan
+    from simulator.studies.capacity.outcome import CapacityOutcome
     from simulator.studies.capacity.output import FILES, report, write
-    from simulator.studies.capacity.scenario import Runs, Traffic
+    from simulator.studies.capacity.scenario import CapacityRuns, ScaledTraffic
     from simulator.studies.capacity.search import highest_rate
     from simulator.studies.capacity.target import check_target, parse_target
     from simulator.studies.processes import close_pools
@@ -77,15 +77,15 @@ def capacity(
     chosen, base_dir = load_scenario(scenario, overrides or [])
     wanted = parse_target(target)
     check_target(wanted, chosen.user, chosen.slo)
-    traffic = Traffic(chosen, base_dir, requests)
+    traffic = ScaledTraffic(chosen, base_dir, requests)
     first = traffic.requests
     most = first if traffic.replayed else most_requests or 16 * first
     if most < first:
         raise InputError(f"--most-requests {most}: fewer than the first runs have; expected at least {first}")
     folder = out if out is not None else Path("results") / f"capacity-{chosen.name}"
-    plan = Plan(traffic.start, first, most, within, confidence, most_simulations, seed=chosen.seed)
+    plan = SearchPlan(traffic.start, first, most, within, confidence, most_simulations, seed=chosen.seed)
     with counting("simulations") as on_done:
-        runs = Runs(
+        runs = CapacityRuns(
             traffic, wanted, folder / "points", jobs or os.cpu_count() or 1,
             lambda done: on_done(done, most_simulations),
         )  # fmt: skip
@@ -96,7 +96,7 @@ def capacity(
     if not answer.runs:
         raise InputError(f"--most-simulations {most_simulations}: too few to begin; expected 10 or more")
     engine = engine_names(chosen, base_dir)
-    outcome = Outcome(answer, runs.found, wanted, plan, traffic.of, traffic.replayed, engine)
+    outcome = CapacityOutcome(answer, runs.found, wanted, plan, traffic.of, traffic.replayed, engine)
     write(outcome, folder)
     sys.stdout.write(report(outcome))
     print(f"results: {folder} ({', '.join(FILES)})", file=sys.stderr)

@@ -17,7 +17,7 @@ from hardware_profiles.least_squares import Parameter, Solution, solve
 from simulator.arrays import Floats
 from simulator.errors import InputError, StallError
 from simulator.replica.limits import Limits
-from simulator.scenario.resolve import equip, make_policy
+from simulator.scenario.resolve import make_policy, resolve_pool
 from simulator.scenario.scenario import Scenario
 from simulator.studies.calibration.bench_results import BenchResult
 from simulator.studies.calibration.served import Server, serve
@@ -68,7 +68,7 @@ class _Simulated:
     """Mean TTFT and TPOT of the runs, in ms, for any overheads."""
 
     def __init__(self, runs: Sequence[BenchResult], scenario: Scenario, start: EngineOverheads) -> None:
-        parts = equip(scenario)
+        parts = resolve_pool(scenario)
         self._parts, self._start, self._runs = parts, start, runs
         self._scenario = scenario
         self._seen: dict[tuple[float, ...], Floats] = {}
@@ -123,7 +123,7 @@ def fit_bench(
             f" {len(parameters) - points} or more runs at other rates, concurrencies or lengths, or name with"
             " --free fewer of them"
         )
-    start = equip(scenario).cost.overheads
+    start = resolve_pool(scenario).cost.overheads
     first = {each.name: float(getattr(start, each.name)) for each in parameters}
     solution, off = _solve(runs, scenario, start, parameters, first)
     enough = points > len(parameters)

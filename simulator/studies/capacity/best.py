@@ -17,12 +17,12 @@ from simulator.studies.capacity.book import (
     Answer,
     Ask,
     Book,
-    Plan,
+    RateVerdict,
+    SearchPlan,
     Seen,
     Shown,
     Simulate,
     SpentError,
-    Verdict,
     alike,
 )
 from simulator.studies.capacity.search import MOST_DOUBLINGS, STEPS
@@ -31,7 +31,7 @@ MOST_MOVES = 4  # of the middle to a rate shown to be better
 GOLDEN = (math.sqrt(5) - 1) / 2
 
 
-def best_rate(simulate: Simulate, plan: Plan) -> Answer:
+def best_rate(simulate: Simulate, plan: SearchPlan) -> Answer:
     """Return the rate at which the objective's mean is largest; saturation counts for nothing by itself.
 
     If the objective has one maximum, a lower rate that is shown to be worse than some rate lies below the best
@@ -128,12 +128,12 @@ def _sides(book: Book, middle: float) -> float | None:
                 here, there = book.see([middle, rate], book.fresh(count))
                 side = looks.side([a.value - b.value for a, b in zip(here, there, strict=True)], 0.0)
                 count = looks.next_count(count)
-            place: Verdict = "below" if rate < middle else "above"
-            other: Verdict = "above" if rate < middle else "below"
+            place: RateVerdict = "below" if rate < middle else "above"
+            other: RateVerdict = "above" if rate < middle else "below"
             if side == "below":
                 book.shown.append(Shown(middle, other, here, book.requests, looks.confidence))
                 return rate
-            verdict: Verdict = "undecided" if side is None else place
+            verdict: RateVerdict = "undecided" if side is None else place
             book.shown.append(Shown(rate, verdict, there, book.requests, looks.confidence))
     return None
 

@@ -11,7 +11,7 @@ from simulator.stats import CONFIDENCE, Interval, interval
 
 PILOTS = 3  # seeds that say how noisy the target is
 
-Verdict = Literal["holds", "fails", "below", "best", "above", "undecided"]
+RateVerdict = Literal["holds", "fails", "below", "best", "above", "undecided"]
 
 
 class Ask(NamedTuple):
@@ -49,7 +49,7 @@ class Bound:
 
 
 @dataclass(frozen=True)
-class Plan:
+class SearchPlan:
     """How to search."""
 
     start: float  # rate to begin at
@@ -67,7 +67,7 @@ class Shown:
     """The verdict on one rate, from replications that had no part in its choice."""
 
     rate: float
-    verdict: Verdict
+    verdict: RateVerdict
     seen: Sequence[Seen]
     requests: int  # a run
     confidence: float  # of this verdict
@@ -114,7 +114,7 @@ class SpentError(Exception):
 class Book:
     """All simulations of a search, none made twice."""
 
-    def __init__(self, simulate: Simulate, plan: Plan) -> None:
+    def __init__(self, simulate: Simulate, plan: SearchPlan) -> None:
         self.simulate, self.plan = simulate, plan
         self.runs: dict[Ask, Seen] = {}
         self.shown: list[Shown] = []

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from simulator.stats import Interval, interval
-from simulator.studies.capacity.book import Answer, Ask, Plan, Shown
+from simulator.studies.capacity.book import Answer, Ask, SearchPlan, Shown
 from simulator.studies.capacity.measured import WARM_UP
 from simulator.studies.capacity.target import SMOOTH, Target
 
@@ -14,13 +14,13 @@ Found = Mapping[Ask, Mapping[str, Any]]
 
 
 @dataclass(frozen=True)
-class Outcome:
+class CapacityOutcome:
     """An answer with all numbers of the runs that led to it."""
 
     answer: Answer
     found: Found
     target: Target
-    plan: Plan
+    plan: SearchPlan
     of: str  # requests or sessions
     replayed: bool
     engine: str = "?"

@@ -10,7 +10,7 @@ from simulator.report.text import number, table
 from simulator.stats import interval
 from simulator.studies.capacity.book import Ask
 from simulator.studies.capacity.measured import SATURATED, TOO_SHORT
-from simulator.studies.capacity.outcome import Outcome
+from simulator.studies.capacity.outcome import CapacityOutcome
 from simulator.studies.capacity.picture import draw
 from simulator.studies.capacity.target import MEASURES, SMOOTH
 from simulator.studies.processes import whole
@@ -18,7 +18,7 @@ from simulator.studies.processes import whole
 FILES = ("capacity.parquet", "capacity.csv", "answer.json", "capacity.png")
 
 
-def write(outcome: Outcome, out: Path) -> None:
+def write(outcome: CapacityOutcome, out: Path) -> None:
     """Write the files named in ``FILES``."""
     import pyarrow as pa
     import pyarrow.csv
@@ -45,7 +45,7 @@ def write(outcome: Outcome, out: Path) -> None:
         draw(outcome).savefig(part, format="png")
 
 
-def report(outcome: Outcome) -> str:
+def report(outcome: CapacityOutcome) -> str:
     """Return the answer in words, and a line for each rate that was simulated."""
     answer, gpus, unit = outcome.answer, outcome.gpus, f"{outcome.of}/s"
     lines = [f"{'target':<12}{outcome.target.text}  ({outcome.target.key})"]
@@ -91,7 +91,7 @@ def report(outcome: Outcome) -> str:
     return "\n".join([*lines, "", *table(rows, left=0)]) + "\n"
 
 
-def _interval(outcome: Outcome) -> str:
+def _interval(outcome: CapacityOutcome) -> str:
     """Say which ends were shown, and with what confidence."""
     answer, best = outcome.answer, outcome.target.bound is None
     ends = [

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from simulator.report.style import BLUE, GREEN, GREY, RED, axes
 from simulator.stats import interval
 from simulator.studies.capacity.book import Ask
-from simulator.studies.capacity.outcome import Outcome
+from simulator.studies.capacity.outcome import CapacityOutcome
 from simulator.studies.capacity.target import MEASURES, SMOOTH
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def draw(outcome: Outcome) -> "Figure":
+def draw(outcome: CapacityOutcome) -> "Figure":
     """Draw the target's metric and smooth goodput over the rate, with 95 % intervals and the answer."""
     both = outcome.target.key != SMOOTH
     figure, grid = axes(1 + both, 1, width=5.2, height_in=4.6 if both else 3.0, sharex=True)
@@ -51,7 +51,7 @@ def draw(outcome: Outcome) -> "Figure":
     return figure
 
 
-def _panel(outcome: Outcome, panel: "Axes", values: Mapping[Ask, float]) -> None:
+def _panel(outcome: CapacityOutcome, panel: "Axes", values: Mapping[Ask, float]) -> None:
     answer = outcome.answer
     shown = {each.rate for each in answer.shown}
     for rate in sorted({ask.rate for ask in values}):
@@ -90,14 +90,14 @@ def _let_the_best_be_seen(panel: "Axes", values: Sequence[float]) -> None:
     )  # fmt: skip
 
 
-def _frame(panel: "Axes", outcome: Outcome, bound: float) -> None:
+def _frame(panel: "Axes", outcome: CapacityOutcome, bound: float) -> None:
     """Where values are far off the bound, let those near it not become a flat line."""
     values = [seen.value for seen in outcome.answer.runs.values() if math.isfinite(seen.value)]
     if bound > 0 and min(values) > 0 and max(values) > 20 * bound:
         panel.set_yscale("log")
 
 
-def _title(outcome: Outcome) -> str:
+def _title(outcome: CapacityOutcome) -> str:
     answer = outcome.answer
     if answer.rate is None:
         return f"{outcome.target.text}: not found between the rates tried"

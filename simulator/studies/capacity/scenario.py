@@ -36,7 +36,7 @@ class CapacityPoint(Point):
         return hashlib.sha256(b"".join(parts)).hexdigest()[:32]
 
 
-class Traffic:
+class ScaledTraffic:
     """A scenario's traffic at any rate: which keys to set, and where to begin.
 
     Raises InputError for traffic that has no steady rate, and for a horizon, which would cut runs at some rates only.
@@ -84,11 +84,11 @@ class Traffic:
         return CapacityPoint(values, ask.seed, self.scenario.with_overrides(settings), self.base_dir)
 
 
-class Runs:
+class CapacityRuns:
     """Simulates a scenario at rates, ``jobs`` at once; what is done is kept in a folder and not done again."""
 
     def __init__(
-        self, traffic: Traffic, target: Target, folder: Path, jobs: int, on_done: Callable[[int], None]
+        self, traffic: ScaledTraffic, target: Target, folder: Path, jobs: int, on_done: Callable[[int], None]
     ) -> None:
         self.traffic, self.target, self.jobs, self.on_done = traffic, target, jobs, on_done
         self.kept = Kept(folder)

@@ -21,12 +21,12 @@ from simulator.studies.capacity.book import (
     Answer,
     Book,
     Bound,
-    Plan,
+    RateVerdict,
+    SearchPlan,
     Seen,
     Shown,
     Simulate,
     SpentError,
-    Verdict,
     alike,
 )
 
@@ -36,7 +36,7 @@ MOST_GROWTH = 4.0  # of the length of runs, at once
 STEPS = (1, 2, 4, 8)  # where an end is tried, in wanted half-widths from the middle
 
 
-def highest_rate(simulate: Simulate, bound: Bound, plan: Plan) -> Answer:
+def highest_rate(simulate: Simulate, bound: Bound, plan: SearchPlan) -> Answer:
     """Return the highest rate that keeps a target.
 
     ``simulate`` gets several simulations at once, to be made side by side where it can. For one seed it is to
@@ -157,7 +157,7 @@ def _show(book: Book, bound: Bound, rates: Sequence[float]) -> list[Shown]:
     return [shown[rate] for rate in rates]
 
 
-def _verdict(bound: Bound, looks: Looks, seen: Sequence[Seen]) -> Verdict:
+def _verdict(bound: Bound, looks: Looks, seen: Sequence[Seen]) -> RateVerdict:
     """Decide by the mean, but never for a rate at which the system is saturated.
 
     Half of the replications, and two at least: one alone is told saturated by a long burst once in a while.

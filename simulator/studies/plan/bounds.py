@@ -2,7 +2,7 @@
 
 Sure bounds, each lowered (or raised) by ``TRUST`` because the cost model is asked on a grid of steps only:
 
-* Memory: the model, and the longest request of the traffic, must fit (``equip``).
+* Memory: the model, and the longest request of the traffic, must fit (``resolve_pool``).
 * Alone: a request on an idle replica waits for its prompt and then for one decode step a token. If too many
   requests miss a goal even so, no number of replicas helps.
 * Work: let a, b, e be prices of a prompt token, a decoded token and a token of context such that no step of the
@@ -26,7 +26,7 @@ from hardware_profiles import HardwareCost
 from simulator.arrays import Floats
 from simulator.errors import InputError
 from simulator.replica.cost import StepShape
-from simulator.scenario.resolve import Server, servers
+from simulator.scenario.resolve import ResolvedPool, resolve_pools
 from simulator.scenario.scenario import Scenario
 from simulator.studies.plan.demands import Demand, demands
 from simulator.studies.plan.estimate import enough
@@ -51,7 +51,9 @@ class Judgement:
 class Prices:
     """Least seconds of a prompt token, a decoded token and a token of context on one replica of a pool."""
 
-    def __init__(self, server: Server, traffic: Requests, prefill: bool = True, decode: bool = True) -> None:
+    def __init__(
+        self, server: ResolvedPool, traffic: Requests, prefill: bool = True, decode: bool = True
+    ) -> None:
         self.server, self.prefill, self.decode = server, prefill, decode
         demand = np.array([
             traffic.prompt.sum() if prefill and not traffic.cached else 0.0,
@@ -84,7 +86,7 @@ def judge(
     """
     base = Judgement(None, "fit", counts[0], counts[-1])
     try:
-        pools = servers(scenario, base_dir)
+        pools = resolve_pools(scenario, base_dir)
     except InputError as error:
         return replace(base, refused=str(error))
     for pool in pools:
@@ -118,7 +120,7 @@ def judge(
 class _Alone:
     """Least time to first token and of a decode step for each request on an idle replica, f64[n]."""
 
-    def __init__(self, pools: Sequence[Server], traffic: Requests) -> None:
+    def __init__(self, pools: Sequence[ResolvedPool], traffic: Requests) -> None:
         first, last = pools[0], pools[-1]
         rounded = np.maximum(1, traffic.prompt // _ROUND * _ROUND).astype(np.int64)
         sizes, place = np.unique(rounded, return_inverse=True)
@@ -147,7 +149,9 @@ def _prompt_s(cost: HardwareCost, tokens: int, budget: int) -> float:
     return total
 
 
-def _steps(server: Server, prompt: float, pairs: float, prefill: bool, decode: bool) -> tuple[Floats, Floats]:
+def _steps(
+    server: ResolvedPool, prompt: float, pairs: float, prefill: bool, decode: bool
+) -> tuple[Floats, Floats]:
     """Return steps as rows (prompt tokens, decodes, context) that limits and memory allow, and their seconds."""
     limits = server.limits
     budget, memory = limits.max_num_batched_tokens, server.usable_blocks * limits.block_size
@@ -191,7 +195,7 @@ def _worth_most(demand: Floats, steps: Floats, seconds: Floats) -> Floats:
     return prices
 
 
-def _least_units(pools: Sequence[Server], scenario: Scenario, traffic: Requests, demand: Demand) -> int:
+def _least_units(pools: Sequence[ResolvedPool], scenario: Scenario, traffic: Requests, demand: Demand) -> int:
     """Return the fewest multiples of the line's smallest cluster whose time the demanded work fits into."""
     return max(
         math.ceil(TRUST * seconds / pool.replicas - 1e-9)
@@ -200,8 +204,8 @@ def _least_units(pools: Sequence[Server], scenario: Scenario, traffic: Requests,
 
 
 def _load(
-    pools: Sequence[Server], scenario: Scenario, traffic: Requests, demand: Demand
-) -> list[tuple[Server, float]]:
+    pools: Sequence[ResolvedPool], scenario: Scenario, traffic: Requests, demand: Demand
+) -> list[tuple[ResolvedPool, float]]:
     """Return the busiest window's work over its time, in replicas, for each pool that has to do it."""
     found = []
     for pool in pools:
@@ -211,7 +215,7 @@ def _load(
     return found or [(pools[0], 0.0)]
 
 
-def _prices(pool: Server, scenario: Scenario, traffic: Requests, decodes: bool) -> Prices | None:
+def _prices(pool: ResolvedPool, scenario: Scenario, traffic: Requests, decodes: bool) -> Prices | None:
     """Return what work costs that only this pool can do; None where another pool may help out."""
     prefill, decode = pool.role != "decode", decodes and pool.role != "prefill"
     if pool.role != "both":

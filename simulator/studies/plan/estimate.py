@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from simulator.replica.cost import StepShape
-from simulator.scenario.resolve import Server
+from simulator.scenario.resolve import ResolvedPool
 from simulator.scenario.scenario import Scenario
 from simulator.studies.plan.goals import ATTAINMENT, PER_REQUESTED, Goal
 from simulator.studies.plan.traffic import Requests
@@ -23,7 +23,9 @@ _SPARE_S = 1.0  # what prompts may take longer than the arrivals
 _TAIL = 3.0  # p99 of a wait over its mean, roughly: ln(100) less what the mean prompt already has
 
 
-def enough(pools: Sequence[Server], scenario: Scenario, goals: Sequence[Goal], traffic: Requests) -> int:
+def enough(
+    pools: Sequence[ResolvedPool], scenario: Scenario, goals: Sequence[Goal], traffic: Requests
+) -> int:
     """Return the least multiple of the pools that the estimate finds enough; at most MOST."""
     low, high = 0, 1
     while high < MOST and not _is_enough(pools, scenario, goals, traffic, high):
@@ -35,7 +37,7 @@ def enough(pools: Sequence[Server], scenario: Scenario, goals: Sequence[Goal], t
 
 
 def _is_enough(
-    pools: Sequence[Server], scenario: Scenario, goals: Sequence[Goal], traffic: Requests, k: int
+    pools: Sequence[ResolvedPool], scenario: Scenario, goals: Sequence[Goal], traffic: Requests, k: int
 ) -> bool:
     first, last = pools[0], pools[-1]
     rate_rps = len(traffic.prompt) / (traffic.span_s + _SPARE_S)

@@ -5,7 +5,7 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
-from simulator.scenario.resolve import Server, servers
+from simulator.scenario.resolve import ResolvedPool, resolve_pools
 from simulator.scenario.scenario import Scenario
 
 # NixlConnector takes these names and leaves the roles to the proxy in front (vLLM, features/nixl_connector_usage).
@@ -19,7 +19,7 @@ _FLAGS = {
 def launch_lines(scenario: Scenario, base_dir: Path | None) -> list[str]:
     """Return the command of each pool, and remarks (beginning with ``#``) on what a command does not say."""
     lines: list[str] = []
-    pools = servers(scenario, base_dir)
+    pools = resolve_pools(scenario, base_dir)
     for pool in pools:
         role = "" if pool.role == "both" else f"{pool.role}: "
         name = pool.scheduling.name
@@ -38,11 +38,11 @@ def launch_lines(scenario: Scenario, base_dir: Path | None) -> list[str]:
     return lines
 
 
-def _gpus(pool: Server) -> str:
+def _gpus(pool: ResolvedPool) -> str:
     return f"{pool.tensor_parallel_size} {pool.gpu.name}"
 
 
-def _words(scenario: Scenario, pool: Server) -> Sequence[str]:
+def _words(scenario: Scenario, pool: ResolvedPool) -> Sequence[str]:
     engine, limits, params = scenario.engine, pool.limits, pool.scheduling.params
     words = [
         "vllm", "serve", _checkpoint(scenario, pool),
@@ -73,13 +73,13 @@ def _words(scenario: Scenario, pool: Server) -> Sequence[str]:
     return words
 
 
-def _checkpoint(scenario: Scenario, pool: Server) -> str:
+def _checkpoint(scenario: Scenario, pool: ResolvedPool) -> str:
     """Return the Hugging Face name of a model whose source says it, else what the scenario calls it."""
     match = re.match(r"huggingface\.co/([\w.-]+/[\w.-]+)", pool.model.source)
     return match[1] if match else scenario.hardware.model
 
 
-def _remarks(scenario: Scenario, pool: Server) -> list[str]:
+def _remarks(scenario: Scenario, pool: ResolvedPool) -> list[str]:
     params, remarks = pool.scheduling.params, []
     if params["watermark"]:
         remarks.append(f"watermark {params['watermark']:g}: vLLM has no flag for it")

@@ -13,7 +13,7 @@ from simulator.scenario.scenario import Scenario
 from simulator.stats import interval
 from simulator.studies.plan.goals import PER_SECOND, TTFT_P99
 from simulator.studies.plan.launch import launch_lines
-from simulator.studies.plan.plan import Found, Place
+from simulator.studies.plan.plan import FoundPlan, Place
 from simulator.studies.plan.report import groups, name
 from simulator.studies.processes import whole
 
@@ -29,7 +29,7 @@ _PATHS = (
 )  # fmt: skip
 
 
-def write(found: Found, out: Path) -> list[str]:
+def write(found: FoundPlan, out: Path) -> list[str]:
     """Write all files; return the names of those that there are (no plan.toml if nothing was simulated whole)."""
     import pyarrow.parquet as pq
 
@@ -53,7 +53,7 @@ def write(found: Found, out: Path) -> list[str]:
     return names
 
 
-def table(found: Found) -> "pa.Table":
+def table(found: FoundPlan) -> "pa.Table":
     """Return a row a candidate: what it is, its price, its state and why, its numbers if simulated whole."""
     import pyarrow as pa
 
@@ -81,7 +81,7 @@ def table(found: Found) -> "pa.Table":
     return pa.table({key: pa.array([row[key] for row in rows]) for key in rows[0]})
 
 
-def summary(found: Found) -> dict[str, Any]:
+def summary(found: FoundPlan) -> dict[str, Any]:
     """Return everything that is printed, ready for JSON."""
     plan, runs = found.plan, found.runs
     return {
@@ -111,7 +111,7 @@ def summary(found: Found) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def runnable(found: Found) -> Scenario:
+def runnable(found: FoundPlan) -> Scenario:
     """Return the plan's scenario with paths that do not depend on where it is read."""
     scenario = found.chosen_scenario
     assert scenario is not None
@@ -128,7 +128,7 @@ def runnable(found: Found) -> Scenario:
     return Scenario(**{**tables, "name": f"{found.plan.name}-plan"})
 
 
-def draw(found: Found, path: Path) -> None:
+def draw(found: FoundPlan, path: Path) -> None:
     """Draw price against smooth goodput and against p99 TTFT."""
     from matplotlib import rc_context
     from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
@@ -156,7 +156,7 @@ def draw(found: Found, path: Path) -> None:
             figure.savefig(part, format="png")
 
 
-def _panel(found: Found, ax: "Axes", metric: str, *, at_least: bool) -> None:
+def _panel(found: FoundPlan, ax: "Axes", metric: str, *, at_least: bool) -> None:
     places = [place for place in found.simulated_whole() if found.value(place, metric) is not None]
 
     def at(chosen: list[Place]) -> tuple[list[float], list[float]]:
@@ -195,7 +195,7 @@ def _panel(found: Found, ax: "Axes", metric: str, *, at_least: bool) -> None:
         )  # fmt: skip
 
 
-def _place(found: Found, place: Place | None) -> dict[str, Any] | None:
+def _place(found: FoundPlan, place: Place | None) -> dict[str, Any] | None:
     if place is None:
         return None
     line, count = place

@@ -32,7 +32,7 @@ class Row:
 
 
 @dataclass
-class Found:
+class FoundPlan:
     """What a search found."""
 
     plan: PlanFile
@@ -131,7 +131,7 @@ def find(
     on_done: Callable[[int, int], None] = lambda *_: None,
     *,
     robustness: bool = True,
-) -> Found:
+) -> FoundPlan:
     """Search; what is simulated is kept in ``out/points``, and taken from there the next time.
 
     ``on_done`` gets simulations done and simulations known to be needed. Without ``robustness`` the plan is not
@@ -149,7 +149,7 @@ def find(
         search.neighbours(best)
     used, whole = runs.simulations, runs.whole_runs
     tried = checks(plan, runs, best, out) if robustness and best is not None and keeps else []
-    return Found(plan, runs, judgements, best, keeps, runner_up, tried, used, whole)
+    return FoundPlan(plan, runs, judgements, best, keeps, runner_up, tried, used, whole)
 
 
 def judge_lines(plan: PlanFile, runs: Runs) -> dict[int, Judgement]:

@@ -8,7 +8,7 @@ from simulator.results.vocabulary import measure_of
 from simulator.scenario.engines import engine_names, one_line
 from simulator.studies.plan.goals import PER_SECOND, TTFT_P99
 from simulator.studies.plan.launch import launch_lines
-from simulator.studies.plan.plan import Found, Place, Row
+from simulator.studies.plan.plan import FoundPlan, Place, Row
 from simulator.studies.plan.space import PlanFile
 
 MOST_OF_FRONT = 12  # rows printed; all are in plan.json
@@ -29,13 +29,13 @@ def name(place: Place) -> str:
     return place[0].name(place[1])
 
 
-def report(found: Found) -> str:
+def report(found: FoundPlan) -> str:
     """Return everything that is printed."""
     parts = [_head(found), _plan(found), _front(found), _lost(found), _what_if(found), _launch(found)]
     return "\n\n".join("\n".join(lines) for lines in parts if lines) + "\n"
 
 
-def groups(found: Found) -> dict[str, dict[str, int]]:
+def groups(found: FoundPlan) -> dict[str, dict[str, int]]:
     """Return how many candidates lost for which reason, by group."""
     counts: dict[str, Counter[str]] = {}
     for row in found.rows():
@@ -44,7 +44,7 @@ def groups(found: Found) -> dict[str, dict[str, int]]:
     return {state: dict(counts[state].most_common()) for state in _GROUPS if state in counts}
 
 
-def _reason(found: Found, row: Row) -> str:
+def _reason(found: FoundPlan, row: Row) -> str:
     """Return a reason without the numbers that make each one its own."""
     if row.state == "missed":
         outcome = found.runs.outcomes[row.line.number, row.count]
@@ -69,7 +69,7 @@ def engines(plan: PlanFile) -> dict[str, str]:
     }
 
 
-def _head(found: Found) -> list[str]:
+def _head(found: FoundPlan) -> list[str]:
     plan, runs = found.plan, found.runs
     workload = runs.workload(plan.base)
     everything = plan.size * runs.replications
@@ -84,7 +84,7 @@ def _head(found: Found) -> list[str]:
     ]
 
 
-def _plan(found: Found) -> list[str]:
+def _plan(found: FoundPlan) -> list[str]:
     if found.best is None:
         return ["nothing in the space can be simulated with this traffic"]
     title = (
@@ -109,7 +109,7 @@ def _plan(found: Found) -> list[str]:
     return lines
 
 
-def _front(found: Found) -> list[str]:
+def _front(found: FoundPlan) -> list[str]:
     places = found.fronts()
     if not places:
         return []
@@ -125,7 +125,7 @@ def _front(found: Found) -> list[str]:
     return [*table(rows), *([f"  and {more} more: plan.json"] if more > 0 else [])]
 
 
-def _lost(found: Found) -> list[str]:
+def _lost(found: FoundPlan) -> list[str]:
     rows = [["why the others lost", "candidates"]]
     for state, reasons in groups(found).items():
         rows.append([f"  {_GROUPS[state]}", f"{sum(reasons.values()):,}"])
@@ -138,7 +138,7 @@ def _lost(found: Found) -> list[str]:
     return [*table(rows), *([f"  for example: {unfit}"] if unfit else []), *_misses(found)]
 
 
-def _misses(found: Found) -> list[str]:
+def _misses(found: FoundPlan) -> list[str]:
     """Say by how much those missed that were simulated whole, by kind of hardware."""
     worst: dict[str, list[float]] = {}
     for place in found.simulated_whole():
@@ -155,7 +155,7 @@ def _misses(found: Found) -> list[str]:
     return table(rows)
 
 
-def _what_if(found: Found) -> list[str]:
+def _what_if(found: FoundPlan) -> list[str]:
     if not found.checks:
         return []
     metrics = [goal.metric for goal in found.plan.goals]
@@ -172,7 +172,7 @@ def _what_if(found: Found) -> list[str]:
     return [*table(rows), *notes]
 
 
-def _launch(found: Found) -> list[str]:
+def _launch(found: FoundPlan) -> list[str]:
     scenario = found.chosen_scenario
     if scenario is None or not found.keeps:
         return []

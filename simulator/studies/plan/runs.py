@@ -61,7 +61,7 @@ def simulate(trial: Trial) -> dict[str, Any]:
 
 
 @dataclass
-class Outcome:
+class CandidateOutcome:
     """What simulations said of a candidate."""
 
     keeps: bool
@@ -102,7 +102,7 @@ class Runs:
             for part in PARTS
             if part == 1 or (in_parts and timed and part * len(workload) >= FEWEST_IN_PART)
         ]
-        self.outcomes: dict[Candidate, Outcome] = {}
+        self.outcomes: dict[Candidate, CandidateOutcome] = {}
         self.simulations = 0  # results used, whether simulated now or kept from before
         self.whole_runs = 0.0  # the same in full lengths: shares of the requests added up
         self.computed = 0  # of the simulations: not kept from before
@@ -197,13 +197,15 @@ class Runs:
             for (line, count, _), trial, result in zip(open_, trials, self.run(trials), strict=True):
                 place = line.number, count
                 if "error" in result:
-                    self.outcomes[place] = Outcome(False, trial.part, error=result["error"])
+                    self.outcomes[place] = CandidateOutcome(False, trial.part, error=result["error"])
                 elif "hopeless" not in result:
                     missed = self._missed(result)
-                    self.outcomes[place] = Outcome(not missed, 1.0, [result], missed)
+                    self.outcomes[place] = CandidateOutcome(not missed, 1.0, [result], missed)
                     keeping += [] if missed else [(line, count)]
                 elif result["hopeless"]:
-                    self.outcomes[place] = Outcome(False, trial.part, missed=tuple(result["hopeless"]))
+                    self.outcomes[place] = CandidateOutcome(
+                        False, trial.part, missed=tuple(result["hopeless"])
+                    )
                 else:
                     later.append((line, count, trial.part))
                 self._tried[trial.part] += 1

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from simulator.studies.plan.bounds import Judgement
 from simulator.studies.plan.goals import PER_SECOND
-from simulator.studies.plan.runs import Candidate, Outcome, Runs
+from simulator.studies.plan.runs import Candidate, CandidateOutcome, Runs
 from simulator.studies.plan.space import Line, PlanFile
 
 FINALISTS = 4  # kinds of hardware that are bracketed first
@@ -224,11 +224,11 @@ class Search:
         alike = [place for place in self._keeping() if place[0].usd_per_hour(place[1]) <= usd]
         return max(alike, key=self._merit, default=None)
 
-    def _outcome(self, place: tuple[Line, int]) -> Outcome | None:
+    def _outcome(self, place: tuple[Line, int]) -> CandidateOutcome | None:
         candidate: Candidate = place[0].number, place[1]
         return self.runs.outcomes.get(candidate)
 
-    def _known(self, place: tuple[Line, int]) -> Outcome:
+    def _known(self, place: tuple[Line, int]) -> CandidateOutcome:
         return self.runs.outcomes[place[0].number, place[1]]
 
     def _merit(self, place: tuple[Line, int]) -> tuple[float, ...]:
