@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from simulator.studies.plan.plan import FoundPlan, find, judge_lines
-from simulator.studies.plan.runs import Runs
+from simulator.studies.plan.runs import CandidateRuns
 from simulator.studies.plan.space import Line, PlanFile
 from simulator.studies.points import Kept
 from simulator.studies.processes import close_pools
@@ -83,7 +83,7 @@ def compare(plan: PlanFile, folder: Path, jobs: int) -> Compared:
     begun_s = time.monotonic()
     found = find(plan, folder / "search", jobs, robustness=False)
     search_s = time.monotonic() - begun_s
-    runs = Runs(plan, Kept(folder / "exhaustive"), jobs)
+    runs = CandidateRuns(plan, Kept(folder / "exhaustive"), jobs)
     judgements = judge_lines(plan, runs)
     unfit = {number for number, known in judgements.items() if known.refused and known.kind == "fit"}
     fitting = [line for line in plan.lines if line.number not in unfit]

@@ -9,7 +9,7 @@ import logging
 from collections.abc import Iterable
 from typing import Any
 
-from hardware_profiles.from_table import Origin
+from hardware_profiles.from_table import TableOrigin
 from hardware_profiles.huggingface import Quantization
 from simulator.errors import InputError
 
@@ -46,14 +46,14 @@ MISSING = (
 
 def read_system(
     system: str, version: str | None, model: str, tensor_parallel: int, quantization: str | None = None
-) -> tuple[dict[str, Any], Origin]:
+) -> tuple[dict[str, Any], TableOrigin]:
     """Return the rows of a table for a Hugging Face model on a system, and where they come from.
 
     ``version`` is vLLM's, by default the latest there. Raises InputError where the package is missing or has
     no such data.
     """
     session, version, released = _session(system, version, model, tensor_parallel, quantization)
-    origin = Origin(
+    origin = TableOrigin(
         f"NVIDIA aiconfigurator {released} (PyPI), {system}, {model}; kernels measured one by one, interpolated",
         "Apache-2.0 (tables: Copyright (c) 2025-2026 NVIDIA CORPORATION & AFFILIATES)",
         f"vLLM {version}",

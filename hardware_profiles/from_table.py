@@ -21,7 +21,7 @@ from hardware_profiles.tabulated import TabulatedCost
 
 
 @dataclass(frozen=True)
-class Origin:
+class TableOrigin:
     """Where a table comes from, as its profile states it."""
 
     source: str
@@ -47,7 +47,7 @@ def table_name(model: Model, tensor_parallel: int) -> str:
 
 
 def write_profile(
-    base: Gpu, model: Model, tensor_parallel: int, rows: dict[str, Any], out: Path, origin: Origin
+    base: Gpu, model: Model, tensor_parallel: int, rows: dict[str, Any], out: Path, origin: TableOrigin
 ) -> NewProfile:
     """Write ``rows`` as ``tables/<name>/<model>.tp<n>.csv.gz`` beside ``out``, and ``out`` itself.
 

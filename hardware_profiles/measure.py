@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from hardware_profiles.from_table import Origin
+from hardware_profiles.from_table import TableOrigin
 from hardware_profiles.model import Model
 from simulator.errors import InputError
 
@@ -132,9 +132,9 @@ def measure_rows(model: Model, tensor_parallel: int, timer: Timer, plan: Measure
     return {"linear": linear, "elementwise": elementwise, "lm_head": lm_head, "attention": attention}
 
 
-def origin_of(timer: Timer, model: Model) -> Origin:
+def origin_of(timer: Timer, model: Model) -> TableOrigin:
     """Return what the new profile says about where its table comes from."""
-    return Origin(
+    return TableOrigin(
         f"servesim profile measure: {model.name} with random weights on {timer.description}",
         "yours",
         timer.software,

@@ -34,7 +34,7 @@ from simulator.replica.cost import DecodePiece, StepShape
 
 _MEMO = 65_536  # largest key of the memos, to bound them
 
-Line = tuple[list[float], list[tuple[float, float]]]  # knots, and offset and slope of each piece
+PiecewiseLine = tuple[list[float], list[tuple[float, float]]]  # knots, and offset and slope of each piece
 
 
 class TabulatedCost(HardwareCost):
@@ -73,9 +73,9 @@ class TabulatedCost(HardwareCost):
         self._beside_s = self._alone_s * self._mixing(decode_ms)
         self._chunks, self._priors, prefill_ms = _grid(table.prefill)
         self._form, self._ratio = _form_and_ratio(self._chunks, self._priors, self._to_s * prefill_ms)
-        self._decode_lines: dict[int, Line] = {}
+        self._decode_lines: dict[int, PiecewiseLine] = {}
         self._last_piece: dict[int, DecodePiece] = {}
-        self._beside_lines: dict[int, Line] = {}
+        self._beside_lines: dict[int, PiecewiseLine] = {}
         self._chunk_knots: list[float] = self._chunks.tolist()
         self._prior_knots: list[float] = self._priors.tolist()
         self._ratio_table: list[list[float]] = self._ratio.tolist()
@@ -175,13 +175,13 @@ class TabulatedCost(HardwareCost):
             self._last_piece[seqs] = found
         return found
 
-    def _decode_line(self, seqs: int) -> Line:
+    def _decode_line(self, seqs: int) -> PiecewiseLine:
         """Return the time of a whole step of ``seqs`` decodes, by the sum of their contexts."""
         fixed_s = self.other_kernels_s(seqs, seqs)
         line = _line(self._contexts * seqs, self._row(self._alone_s, seqs) + fixed_s)
         return _remember(self._decode_lines, seqs, line)
 
-    def _beside_line(self, seqs: int) -> Line:
+    def _beside_line(self, seqs: int) -> PiecewiseLine:
         """Return the decode attention of ``seqs`` decodes beside a prefill, by the sum of their contexts."""
         line = _line(self._contexts * seqs, self._row(self._beside_s, seqs))
         return _remember(self._beside_lines, seqs, line)
@@ -227,7 +227,7 @@ def _at(points: Floats, x: Floats) -> Floats:
     return np.asarray(np.interp(x, points[:, 0], points[:, 1]))
 
 
-def _remember(memo: dict[int, Line], key: int, line: Line) -> Line:
+def _remember(memo: dict[int, PiecewiseLine], key: int, line: PiecewiseLine) -> PiecewiseLine:
     if key <= _MEMO:
         memo[key] = line
     return line
@@ -246,7 +246,7 @@ def _beyond(dense: list[float], index: int) -> float:
     return dense[index] if index <= last else dense[last] + (dense[last] - dense[last - 1]) * (index - last)
 
 
-def _line(knots: Floats, y: Floats) -> Line:
+def _line(knots: Floats, y: Floats) -> PiecewiseLine:
     """Return the broken line through points, flat before the first one and never falling after the last."""
     slopes = np.diff(y) / np.diff(knots)
     slopes = np.concatenate([[0.0], slopes, [max(0.0, float(slopes[-1]))]])

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from simulator.arrays import Flags, Floats, Ints
 from simulator.errors import InputError
-from simulator.metrics._reduce import Kept, per_request, pooled
+from simulator.metrics._reduce import KeptReadings, per_request, pooled
 from simulator.metrics._segments import cut, row_max, row_quantile
 from simulator.replica.request import RequestState
 
@@ -164,7 +164,7 @@ class RequestLog:
         return {"delivered_s": self.delivered_s[self.token_offsets[first] : self.token_offsets[stop]]}
 
     @cached_property
-    def kept(self) -> Kept:
+    def kept(self) -> KeptReadings:
         """What marked functions returned for this log."""
         return {}
 

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from simulator.errors import InputError
 
 # One run in words; a few runs beside one another; many runs, ranked; a sweep that does not say what it shows
-View = Literal["report", "compare", "ranking", "sweep"]
+ShownIn = Literal["report", "compare", "ranking", "sweep"]
 
 MOMENTS = ("mean", "p50", "p90", "p95", "p99", "max")
 SHARE_OF = "share of "  # how the unit of a share of something begins
@@ -26,7 +26,7 @@ class Measure:
     unit: str  # "share of ..." is shown in percent where there is room for it
     higher_is_better: bool = False
     alias: str = ""  # what a target may call it besides
-    shown: tuple[View, ...] = ("report", "compare", "ranking")
+    shown: tuple[ShownIn, ...] = ("report", "compare", "ranking")
     row: str = ""  # of a distribution that has a row in the report's table of latencies: its label there
 
     @property
@@ -50,7 +50,7 @@ def spread(
     *,
     alias: str = "",
     row: str = "",
-    **shown: tuple[View, ...],
+    **shown: tuple[ShownIn, ...],
 ) -> tuple[Measure, ...]:
     """Return the measures of a distribution (``_distribution.distribution``), one a moment.
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from simulator.metrics._log import RequestLog
 
 P = ParamSpec("P")
-Kept = dict[tuple[str, Reading | None], Any]  # what marked functions returned, by their names
+KeptReadings = dict[tuple[str, Reading | None], Any]  # what marked functions returned, by their names
 
 
 class Marked:

@@ -11,7 +11,7 @@ from simulator.arrays import Floats, Ints
 from simulator.errors import InputError
 from simulator.metrics._log import RequestLog
 from simulator.metrics._pool import ValuePool
-from simulator.metrics._reduce import Kept
+from simulator.metrics._reduce import KeptReadings
 
 _COLUMNS = [each.name for each in fields(RequestLog) if each.name != "delivered_s"]
 
@@ -52,7 +52,7 @@ class StreamedLog(RequestLog):
     last_s: Floats  # and last
     source: TokenParts | None
     begins: int = 0
-    saved: Kept = field(default_factory=dict)  # what is there from the beginning
+    saved: KeptReadings = field(default_factory=dict)  # what is there from the beginning
 
     def __getattr__(self, name: str) -> Any:
         """Say what is missing; asked only for what is not there."""
@@ -76,7 +76,7 @@ class StreamedLog(RequestLog):
         return self.last_s
 
     @cached_property
-    def kept(self) -> Kept:
+    def kept(self) -> KeptReadings:
         """What marked functions returned for this log."""
         return dict(self.saved)
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from simulator.metrics import Measure
-from simulator.metrics._measure import View
+from simulator.metrics._measure import ShownIn
 from simulator.results.vocabulary import vocabulary
 
 _OWN = ""  # where metrics of one's own stand
@@ -18,7 +18,7 @@ def family(measure: Measure) -> str:
     return measure.key.partition(".")[0]
 
 
-def shown(view: View) -> list[Measure]:
+def shown(view: ShownIn) -> list[Measure]:
     """Return the measures that a view shows."""
     return _ordered(each for each in vocabulary().values() if view in each.shown)
 

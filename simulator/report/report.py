@@ -14,7 +14,7 @@ from simulator.report.text import counted, number, percent, table
 from simulator.results.vocabulary import vocabulary
 
 Summary = Mapping[str, Any]
-Line = tuple[str, str, str]  # label, number, unit
+ReportLine = tuple[str, str, str]  # label, number, unit
 
 _CLASSIC = ("throughput", "slo")
 _TOKEN_BY_TOKEN = ("smooth_goodput", "idle_latency", "token_slo", "fluidity", "qoe")
@@ -195,7 +195,7 @@ def _worth(summary: Summary) -> list[str]:
     return [f"{a:<{width}}   {b}".rstrip() for a, b in zip(left, right, strict=True)] + ["", *note]
 
 
-def _with_units(rows: Sequence[Line]) -> list[str]:
+def _with_units(rows: Sequence[ReportLine]) -> list[str]:
     lines = _padded(table([[name, value] for name, value, _ in rows]))
     return [f"{line}  {unit}".rstrip() for line, (_, _, unit) in zip(lines, rows, strict=True)]
 
@@ -205,7 +205,7 @@ def _padded(lines: list[str]) -> list[str]:
     return [line.ljust(width) for line in lines]
 
 
-def _classic(summary: Summary) -> list[Line]:
+def _classic(summary: Summary) -> list[ReportLine]:
     slo, names = summary["slo"], vocabulary()
     rows = [("Classic", "", ""), *_lines(summary, ["throughput"])]
     if slo["attainment_all"] is None:
@@ -216,7 +216,7 @@ def _classic(summary: Summary) -> list[Line]:
     return rows + _lines(summary, ["slo"])
 
 
-def _smooth(summary: Summary) -> list[Line]:
+def _smooth(summary: Summary) -> list[ReportLine]:
     return [("Token by token", "", ""), *_lines(summary, _TOKEN_BY_TOKEN)]
 
 
@@ -229,9 +229,9 @@ def _others(summary: Summary) -> list[str]:
     return _with_units([("Others", "", ""), *rows]) if rows else []
 
 
-def _lines(summary: Summary, families: Sequence[str]) -> list[Line]:
+def _lines(summary: Summary, families: Sequence[str]) -> list[ReportLine]:
     """Return label, number and unit of what families of measures report; a label is not repeated."""
-    rows: list[Line] = []
+    rows: list[ReportLine] = []
     last = None
     for each in (each for name in families for each in shown("report") if family(each) == name):
         value, of = each.of(summary), each.unit.removeprefix(SHARE_OF)

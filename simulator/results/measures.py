@@ -6,7 +6,7 @@ from typing import Any
 from simulator.arrays import Columns
 from simulator.metrics import RequestLog, UserModel
 from simulator.metrics._pool import ValuePool, described
-from simulator.metrics._reduce import Kept, reduce
+from simulator.metrics._reduce import KeptReadings, reduce
 from simulator.metrics._summary import marked
 
 
@@ -22,9 +22,9 @@ def pooled(log: RequestLog, user: UserModel) -> dict[str, Any]:
     return {each.name: described(each(log, user)) for each in marked() if each.pools}
 
 
-def kept(requests: Columns, pools: Mapping[str, Any], user: UserModel) -> Kept:
+def kept(requests: Columns, pools: Mapping[str, Any], user: UserModel) -> KeptReadings:
     """Return both of a run that was saved without its tokens, from its requests' columns and its manifest."""
-    found: Kept = {}
+    found: KeptReadings = {}
     for each in marked():
         key = each.name, user.reading if each.of_user else None
         if each.name in requests:

@@ -147,7 +147,7 @@ def _column(saved: "pa.ChunkedArray") -> NDArray[Any]:
 
 
 class SavedTokens:
-    """A file of tokens that is read part by part, as ``simulator.results.tokens.Tokens`` are unfolded."""
+    """A file of tokens that is read part by part, as ``simulator.results.tokens.UnfoldedTokens`` are unfolded."""
 
     def __init__(self, path: Path, counts: NDArray[Any]) -> None:
         """``counts`` are the tokens of each request; raises InputError for a file without delivery times."""

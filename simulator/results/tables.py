@@ -25,7 +25,7 @@ from simulator.results.recorded import (
     run_rows,
     steps_ended,
 )
-from simulator.results.tokens import Tokens, joined
+from simulator.results.tokens import UnfoldedTokens, joined
 
 Endings = tuple[Ints, Ints, Floats]  # request, state and time of requests that ended
 
@@ -61,7 +61,7 @@ class Tables:
     """
 
     steps: Columns
-    unfolding: Tokens
+    unfolding: UnfoldedTokens
     requests: Columns
     transfers: Columns  # KV caches that went from replica to replica, in the order in which they ended
     incarnations: Sequence[Incarnation]  # in order of replica and time
@@ -150,7 +150,7 @@ def request_table(
     refused: Endings,
     arrived: Columns,
     steps: Columns,
-    tokens: Tokens,
+    tokens: UnfoldedTokens,
     end_of_run_s: float,
 ) -> Columns:
     """One row per arrived request: what it asked for, how it ended, and its milestones in seconds.

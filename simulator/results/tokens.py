@@ -82,7 +82,7 @@ class Delay:
     rng: np.random.Generator | None = None  # the policy's
 
 
-class Tokens:
+class UnfoldedTokens:
     """The tokens of a run; ``counts`` are i32[requests], ``offsets`` i64[requests + 1], ``bounds`` of the parts."""
 
     def __init__(
@@ -227,7 +227,7 @@ def collect(
     requests: int,
     gone_s: Floats | None,
     delay: Delay,
-) -> Tokens:
+) -> UnfoldedTokens:
     """Return the tokens of all incarnations, each of the replica given; ``steps`` are theirs, one after another.
 
     ``gone_s`` is when requests were dropped or failed, f64[requests], inf for others: what comes later is left
@@ -263,7 +263,7 @@ def collect(
     owner, first, count, where = (np.concatenate(column) for column in zip(*found, strict=True))
     order = np.lexsort((times_s[first], owner))
     segments = TokenSegments(*(column[order].astype(np.int32) for column in (owner, first, count, where)))
-    return Tokens(segments, times_s, np.concatenate(points_step), requests, delay)
+    return UnfoldedTokens(segments, times_s, np.concatenate(points_step), requests, delay)
 
 
 def left_early_s(

@@ -18,21 +18,21 @@ from types import ModuleType
 from typing import Any, cast, get_type_hints
 
 from simulator.errors import InputError, StallError
-from simulator.scenario.seams import SEAMS, Kind, check_attributes, check_class
+from simulator.scenario.seams import SEAMS, PolicyKind, check_attributes, check_class
 
-__all__ = ["KINDS", "Kind", "blamed", "complete", "discover", "load", "nearest"]
+__all__ = ["KINDS", "PolicyKind", "blamed", "complete", "discover", "load", "nearest"]
 
-KINDS: tuple[Kind, ...] = tuple(SEAMS)
+KINDS: tuple[PolicyKind, ...] = tuple(SEAMS)
 
 
-def discover(kind: Kind) -> list[str]:
+def discover(kind: PolicyKind) -> list[str]:
     """Return the names of the policies in ``policies/<kind>``, sorted, without importing any."""
     folders = import_module(f"policies.{kind}").__path__
     files = (path for folder in folders for path in Path(folder).glob("*.py"))
     return sorted(path.stem for path in files if not path.stem.startswith("_"))
 
 
-def load(kind: Kind, name: str, where: str = "") -> type[Any]:
+def load(kind: PolicyKind, name: str, where: str = "") -> type[Any]:
     """Import one policy by name or by path (``./mine.py``) and return its class.
 
     Raises ``InputError`` for a name that no file has, suggesting the nearest, for a file that does not
@@ -49,7 +49,7 @@ def load(kind: Kind, name: str, where: str = "") -> type[Any]:
     return _the_class(kind, field, import_module(f"policies.{kind}.{name}"))
 
 
-def complete(kind: Kind, name: str, given: dict[str, Any], where: str = "") -> dict[str, Any]:
+def complete(kind: PolicyKind, name: str, given: dict[str, Any], where: str = "") -> dict[str, Any]:
     """Return every parameter of a policy: what was given, and the defaults of the rest.
 
     A parameter is a field of the policy's dataclass. Raises ``InputError`` for one that the policy does
@@ -103,7 +103,7 @@ def blamed(**names: str) -> Iterator[None]:
             origin = origin.__cause__
         frames = traceback.extract_tb(origin.__traceback__)
         for kind, name in names.items():
-            file = sys.modules[load(cast(Kind, kind.split()[0]), name).__module__].__file__
+            file = sys.modules[load(cast(PolicyKind, kind.split()[0]), name).__module__].__file__
             for frame in reversed(frames):
                 if frame.filename == file:
                     what = f"{type(error).__name__}: {error}"
@@ -160,7 +160,7 @@ def _import_path(field: str, path: Path) -> ModuleType:
     return module
 
 
-def _the_class(kind: Kind, field: str, module: ModuleType) -> type[Any]:
+def _the_class(kind: PolicyKind, field: str, module: ModuleType) -> type[Any]:
     """Return the class named after the file in CamelCase, else the only dataclass, else the only class."""
     file = Path(module.__file__ or module.__name__)
     classes = [

@@ -5,10 +5,10 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field, model_serializer
 
 from simulator.errors import InputError
-from simulator.scenario.discover import Kind, complete
+from simulator.scenario.discover import PolicyKind, complete
 from simulator.scenario.engine import EngineSpec, Section
 
-DEFAULT_POLICY: dict[Kind, str] = {
+DEFAULT_POLICY: dict[PolicyKind, str] = {
     "scheduling": "vllm_v1",
     "routing": "round_robin",
     "admission": "none",
@@ -19,7 +19,7 @@ DEFAULT_POLICY: dict[Kind, str] = {
     "scaling": "none",
 }
 # The kinds whose default does nothing
-IDLE_POLICY: dict[Kind, str] = {
+IDLE_POLICY: dict[PolicyKind, str] = {
     kind: name for kind, name in DEFAULT_POLICY.items() if kind not in ("scheduling", "routing")
 }
 
@@ -35,7 +35,7 @@ class PolicyChoice(Section):
         return {"name": self.name, **self.params}
 
 
-def choice(kind: Kind, field: str = "") -> BeforeValidator:
+def choice(kind: PolicyKind, field: str = "") -> BeforeValidator:
     """Return the validator of a policy of one kind, ``field`` being its key if not ``policy.KIND``."""
     field = field or f"policy.{kind}"
 
@@ -59,7 +59,7 @@ def choice(kind: Kind, field: str = "") -> BeforeValidator:
     return BeforeValidator(choose)
 
 
-def _default(kind: Kind) -> Any:
+def _default(kind: PolicyKind) -> Any:
     return Field(PolicyChoice(name=DEFAULT_POLICY[kind]), validate_default=True)
 
 

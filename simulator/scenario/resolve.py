@@ -25,7 +25,7 @@ from simulator.replica.limits import Limits
 from simulator.replica.policy import Scheduler
 from simulator.replica.rules import EngineRules
 from simulator.scenario.cluster import Bounds, PoolSpec, ScalingSpec
-from simulator.scenario.discover import Kind, load
+from simulator.scenario.discover import PolicyKind, load
 from simulator.scenario.engine import EngineSpec
 from simulator.scenario.engines import engine_name
 from simulator.scenario.policy import IDLE_POLICY, PolicyChoice
@@ -185,7 +185,7 @@ def deploy(scenario: Scenario, pools: Sequence[ResolvedPool]) -> Deployment:
     )
 
 
-def _unless_idle(kind: Kind, choice: PolicyChoice) -> Any:
+def _unless_idle(kind: PolicyKind, choice: PolicyChoice) -> Any:
     """Return a policy, or None where it is the one that does nothing, so that it need not be asked."""
     return None if choice.name == IDLE_POLICY[kind] else make_policy(kind, choice)
 

@@ -10,12 +10,12 @@ from typing import Any, Literal
 
 from simulator.errors import InputError
 
-Kind = Literal[
+PolicyKind = Literal[
     "scheduling", "routing", "admission", "abandonment", "migration", "delivery", "roles", "scaling"
 ]
 
 # The class in simulator.policy that a policy of each kind is like
-SEAMS: dict[Kind, str] = {
+SEAMS: dict[PolicyKind, str] = {
     "scheduling": "Scheduler",
     "routing": "Router",
     "admission": "Admission",
@@ -37,7 +37,7 @@ OF_THE_ENGINE = (
 )
 
 
-def seam(kind: Kind) -> type[Any]:
+def seam(kind: PolicyKind) -> type[Any]:
     """Return the class that a policy of a kind is like."""
     import simulator.policy  # which listing names does without
 
@@ -45,7 +45,7 @@ def seam(kind: Kind) -> type[Any]:
     return found
 
 
-def methods(kind: Kind) -> dict[str, list[str]]:
+def methods(kind: PolicyKind) -> dict[str, list[str]]:
     """Return the arguments that the engine passes to each method of a kind, the one it cannot do without first."""
     found = {
         name: list(inspect.signature(member).parameters)[1:]
@@ -55,7 +55,7 @@ def methods(kind: Kind) -> dict[str, list[str]]:
     return dict(sorted(found.items(), key=lambda item: -len(item[1])))
 
 
-def check_class(kind: Kind, field: str, file: Path, policy: type[Any]) -> None:
+def check_class(kind: PolicyKind, field: str, file: Path, policy: type[Any]) -> None:
     """Raise InputError, with file and line, unless each method is there and can be called as the engine calls it."""
     for name in OF_THE_ENGINE if kind == "scheduling" else ():
         if hasattr(policy, name):
@@ -86,7 +86,7 @@ def check_class(kind: Kind, field: str, file: Path, policy: type[Any]) -> None:
         )
 
 
-def check_attributes(kind: Kind, field: str, policy: object) -> None:
+def check_attributes(kind: PolicyKind, field: str, policy: object) -> None:
     """Raise InputError unless a policy has the numbers that its kind has to have, such as ``interval_s``."""
     like = seam(kind)
     for name in inspect.get_annotations(like):

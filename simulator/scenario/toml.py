@@ -126,7 +126,7 @@ def _policy_comment(section: str, key: str, scenario: "Scenario") -> str:
     if kind == section:
         return ""
     choice = getattr(scenario.policy, kind)
-    policy = discover.load(cast(discover.Kind, kind), choice.name)
+    policy = discover.load(cast(discover.PolicyKind, kind), choice.name)
     found = re.search(rf"^ +{key}:[^#\n]*# (.*)$", inspect.getsource(policy), re.MULTILINE)
     return found[1] if found else ""
 

@@ -18,7 +18,7 @@ from simulator.studies.plan import robust as plan_robust
 from simulator.studies.plan import runs as plan_runs
 from simulator.studies.plan.output import runnable
 from simulator.studies.plan.plan import find, judge_lines
-from simulator.studies.plan.runs import Runs
+from simulator.studies.plan.runs import CandidateRuns
 from simulator.studies.plan.space import PlanFile
 from simulator.studies.points import Kept
 from simulator.workload import build
@@ -260,6 +260,6 @@ def test_simulations_are_kept_one_by_one(make, tmp_path, monkeypatch):
 def test_judgements_come_without_a_simulation(make, tmp_path, monkeypatch):
     plan = PlanFile.from_toml(make(rate=40.0, most=16))
     monkeypatch.setattr(plan_runs, "simulate", lambda trial: pytest.fail("simulated"))
-    judged = judge_lines(plan, Runs(plan, Kept(tmp_path / "points"), 1))
+    judged = judge_lines(plan, CandidateRuns(plan, Kept(tmp_path / "points"), 1))
     assert all(each.refused is None for each in judged.values())
     assert all(1 <= each.least <= each.estimate for each in judged.values())

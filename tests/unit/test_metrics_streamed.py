@@ -153,7 +153,7 @@ def synthetic(requests, tokens_each, part_tokens):
     first = np.column_stack([len(ticks_s) + np.arange(requests), begins + 1]).ravel().astype(np.int32)
     count = np.tile(np.array([1, tokens_each - 1], np.int32), requests)
     points_s = np.concatenate([ticks_s, ticks_s[begins]])
-    source = tokens.Tokens(
+    source = tokens.UnfoldedTokens(
         tokens.TokenSegments(owner, first, count, np.zeros(2 * requests, np.int32)),
         points_s,
         np.arange(len(points_s), dtype=np.int32),

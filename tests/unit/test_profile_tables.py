@@ -11,13 +11,13 @@ import pytest
 from hardware_profiles import find_table, load_gpu, load_model, step_cost
 from hardware_profiles.aiconfigurator import rows_of
 from hardware_profiles.fit import step_shape
-from hardware_profiles.from_table import Origin, write_profile
+from hardware_profiles.from_table import TableOrigin, write_profile
 from hardware_profiles.measure import TINY, measure_rows, origin_of, plan_for, tiny_model
 from simulator.cli import main as cli
 from simulator.errors import InputError
 from tests.refusals import folder, refusal  # noqa: F401
 
-ORIGIN = Origin("a test", "none", "vLLM 0", "nothing")
+ORIGIN = TableOrigin("a test", "none", "vLLM 0", "nothing")
 
 
 class FakeTimer:

@@ -12,7 +12,7 @@ import simulator.metrics
 from simulator import Scenario, run
 from simulator.errors import InputError
 from simulator.metrics import Measure, RequestLog, Slo, UserModel, measures, spread, summarise
-from simulator.metrics._measure import MOMENTS, View
+from simulator.metrics._measure import MOMENTS, ShownIn
 from simulator.metrics._summary import metric_names
 from simulator.report.comparison import comparison
 from simulator.report.measures import rows_of_latencies, shown
@@ -65,7 +65,7 @@ def test_aliases_are_of_one_measure_each_and_are_no_keys():
 
 
 def test_what_views_and_studies_name_has_a_name():
-    for view in get_args(View):
+    for view in get_args(ShownIn):
         assert len(shown(view)) > 5
     assert shown("ranking")[-1].key == PER_SECOND
     assert list(rows_of_latencies()) == ["TTFT", "TBT (ITL)", "TBT p99 of each", "TPOT", "E2E", "user idle"]

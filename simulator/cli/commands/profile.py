@@ -25,7 +25,7 @@ GpuOption = Annotated[
 ]
 ModelOption = Annotated[str, typer.Option("--model", help="Name, or path of a Hugging Face config.json.")]
 Size = Annotated[int, typer.Option("--tensor-parallel", help="GPUs that the model is spread over.")]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace files that exist.")]
+ReplaceFiles = Annotated[bool, typer.Option("--overwrite", help="Replace files that exist.")]
 
 
 @app.command(name="list")
@@ -93,7 +93,7 @@ def fit(
         list[str] | None,
         typer.Option("--set", metavar="SECTION.KEY=VALUE", help="From JSONs: what the server was run with."),
     ] = None,
-    overwrite: Overwrite = False,
+    overwrite: ReplaceFiles = False,
 ) -> None:
     """Fit a profile to step timings, or to results of vllm bench serve."""
     from hardware_profiles import list_tables
@@ -169,7 +169,7 @@ def from_aiconfigurator(
     quantization: Annotated[
         str | None, typer.Option(metavar="fp8|nvfp4", help="Of the layers' matrices.")
     ] = None,
-    overwrite: Overwrite = False,
+    overwrite: ReplaceFiles = False,
 ) -> None:
     """Make a profile of the operator tables that NVIDIA aiconfigurator has."""
     from dataclasses import replace
@@ -207,7 +207,7 @@ def measure(
         str | None, typer.Option(help="cuda, cuda:1, cpu; unset: a GPU if there is one.")
     ] = None,
     tensor_parallel: Size = 1,
-    overwrite: Overwrite = False,
+    overwrite: ReplaceFiles = False,
 ) -> None:
     """Time a model's layers on the device at hand, with random weights (needs torch)."""
     from hardware_profiles.from_table import write_profile

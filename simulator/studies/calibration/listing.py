@@ -1,7 +1,7 @@
 """What ``servesim profile fit``, ``from-aiconfigurator`` and ``measure`` print."""
 
 from hardware_profiles.fit_timings import TimingsFit
-from hardware_profiles.from_table import NewProfile, Origin
+from hardware_profiles.from_table import NewProfile, TableOrigin
 from hardware_profiles.least_squares import Solution
 from simulator.report.text import table
 from simulator.studies.calibration.bench_fit import BenchFit
@@ -39,7 +39,7 @@ def bench_text(fit: BenchFit) -> str:
     return "\n".join(lines) + "\n"
 
 
-def table_text(new: NewProfile, origin: Origin) -> str:
+def table_text(new: NewProfile, origin: TableOrigin) -> str:
     """Return what a new table holds, and how far the formula fitted to it is off it."""
     grid = new.gpu.kernel_fit.measured_range
     rows = [["formula against the table", "steps", "mean %", "worst %"]]

@@ -10,7 +10,7 @@ from simulator.studies.capacity.book import Answer, Ask, SearchPlan, Shown
 from simulator.studies.capacity.measured import WARM_UP
 from simulator.studies.capacity.target import SMOOTH, Target
 
-Found = Mapping[Ask, Mapping[str, Any]]
+FoundNumbers = Mapping[Ask, Mapping[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,7 @@ class CapacityOutcome:
     """An answer with all numbers of the runs that led to it."""
 
     answer: Answer
-    found: Found
+    found: FoundNumbers
     target: Target
     plan: SearchPlan
     of: str  # requests or sessions

@@ -12,7 +12,7 @@ from simulator.scenario.scenario import Scenario
 from simulator.studies.plan.bounds import Judgement, judge
 from simulator.studies.plan.goals import PER_SECOND, TTFT_P99
 from simulator.studies.plan.robust import Check, checks
-from simulator.studies.plan.runs import Runs
+from simulator.studies.plan.runs import CandidateRuns
 from simulator.studies.plan.search import Search
 from simulator.studies.plan.space import Line, PlanFile
 from simulator.studies.plan.traffic import Requests
@@ -36,7 +36,7 @@ class FoundPlan:
     """What a search found."""
 
     plan: PlanFile
-    runs: Runs
+    runs: CandidateRuns
     judgements: dict[int, Judgement]
     best: Place | None  # keeps the target, or else is nearest to it
     keeps: bool
@@ -137,7 +137,7 @@ def find(
     ``on_done`` gets simulations done and simulations known to be needed. Without ``robustness`` the plan is not
     tried with other traffic.
     """
-    runs = Runs(plan, Kept(out / "points"), jobs, on_done)
+    runs = CandidateRuns(plan, Kept(out / "points"), jobs, on_done)
     judgements = judge_lines(plan, runs)
     search = Search(plan, judgements, runs)
     best = search.best()
@@ -152,7 +152,7 @@ def find(
     return FoundPlan(plan, runs, judgements, best, keeps, runner_up, tried, used, whole)
 
 
-def judge_lines(plan: PlanFile, runs: Runs) -> dict[int, Judgement]:
+def judge_lines(plan: PlanFile, runs: CandidateRuns) -> dict[int, Judgement]:
     """Return what is known of each line without simulating, by its number."""
     found: dict[int, Judgement] = {}
     known: dict[tuple[int, bool], Requests] = {}

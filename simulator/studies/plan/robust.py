@@ -13,7 +13,7 @@ from hardware_profiles import Gpu, load_gpu
 from simulator.errors import InputError
 from simulator.scenario.scenario import Scenario
 from simulator.stats import Interval, interval
-from simulator.studies.plan.runs import Runs, Trial
+from simulator.studies.plan.runs import CandidateRuns, Trial
 from simulator.studies.plan.space import Line, PlanFile
 from simulator.studies.processes import whole
 from simulator.workload import Workload
@@ -39,7 +39,7 @@ class Check:
     note: str = ""
 
 
-def checks(plan: PlanFile, runs: Runs, best: tuple[Line, int], out: Path) -> list[Check]:
+def checks(plan: PlanFile, runs: CandidateRuns, best: tuple[Line, int], out: Path) -> list[Check]:
     """Simulate the plan as it is and with each change, whole and with every seed."""
     scenario = plan.scenario(*best)
     error_pct, said = model_error(scenario, plan.base_dir)
@@ -94,11 +94,11 @@ def _check(what: str, note: str, plan: PlanFile, results: Sequence[dict[str, Any
     return Check(what, least >= 0, least, numbers, note)
 
 
-def _seeds(scenario: Scenario, runs: Runs) -> list[Scenario]:
+def _seeds(scenario: Scenario, runs: CandidateRuns) -> list[Scenario]:
     return [scenario.with_overrides([f"seed={seed}"]) for seed in runs.seeds]
 
 
-def _faster(scenario: Scenario, factor: float, runs: Runs, out: Path) -> list[Scenario] | str:
+def _faster(scenario: Scenario, factor: float, runs: CandidateRuns, out: Path) -> list[Scenario] | str:
     """Return the scenario with more or less traffic; why not, where that has no meaning."""
     spec = scenario.workload
     more: list[str] = []
@@ -137,7 +137,7 @@ def _slower(scenario: Scenario, factor: float) -> Scenario:
 
 
 def _filed(
-    scenario: Scenario, runs: Runs, stem: Path, change: Callable[[Workload], Workload]
+    scenario: Scenario, runs: CandidateRuns, stem: Path, change: Callable[[Workload], Workload]
 ) -> list[Scenario] | str:
     """Return the scenario with changed requests, in a file for each seed; or why not."""
     found = []

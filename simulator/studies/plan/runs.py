@@ -81,7 +81,7 @@ class CandidateOutcome:
         return min((margin(goals, run) for run in self.runs), default=-math.inf)
 
 
-class Runs:
+class CandidateRuns:
     """Simulates candidates, counts what it costs, and remembers."""
 
     def __init__(

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from simulator.studies.plan.bounds import Judgement
 from simulator.studies.plan.goals import PER_SECOND
-from simulator.studies.plan.runs import Candidate, CandidateOutcome, Runs
+from simulator.studies.plan.runs import Candidate, CandidateOutcome, CandidateRuns
 from simulator.studies.plan.space import Line, PlanFile
 
 FINALISTS = 4  # kinds of hardware that are bracketed first
@@ -55,7 +55,7 @@ class State:
 class Search:
     """Looks for the cheapest candidate that keeps the target."""
 
-    def __init__(self, plan: PlanFile, judgements: Mapping[int, Judgement], runs: Runs) -> None:
+    def __init__(self, plan: PlanFile, judgements: Mapping[int, Judgement], runs: CandidateRuns) -> None:
         self.plan, self.runs, self.goals = plan, runs, plan.goals
         self.judgements = judgements
         self.states = [

@@ -22,11 +22,11 @@ MOST_MARKED = 80  # cells of a heat map with their numbers in them
 WIDE = 30.0  # from this ratio of largest to smallest on, a scale is logarithmic
 _PANELS = 3  # beside one another
 
-Place = tuple[Any, ...]
-Found = Mapping[Place, Interval]
+Cell = tuple[Any, ...]
+CellMeans = Mapping[Cell, Interval]
 
 
-def draw(study: Study, metrics: Mapping[str, tuple[str, Found]], out: Path) -> list[str]:
+def draw(study: Study, metrics: Mapping[str, tuple[str, CellMeans]], out: Path) -> list[str]:
     """Draw metrics (by name: label, values at places) into PNG files of these names; return the files.
 
     Two numeric axes, or a numeric one and more names than are told apart as lines: heat maps. Otherwise lines over
@@ -64,7 +64,7 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _map_axes(study: Study, numeric: Sequence[int], places: Sequence[Place]) -> tuple[int, int] | None:
+def _map_axes(study: Study, numeric: Sequence[int], places: Sequence[Cell]) -> tuple[int, int] | None:
     """Return which of the keys shown are the x and y of a heat map; None for lines."""
     if len(study.dimensions) != 2:
         return None
@@ -83,15 +83,15 @@ def _map_axes(study: Study, numeric: Sequence[int], places: Sequence[Place]) -> 
     return None
 
 
-def _at(found: Found, keys: Sequence[int]) -> dict[Place, Interval]:
+def _at(found: CellMeans, keys: Sequence[int]) -> dict[Cell, Interval]:
     return {tuple(place[i] for i in keys): value for place, value in found.items()}
 
 
-def _lines(study: Study, x: int, found: Found, label: str) -> "Figure":
+def _lines(study: Study, x: int, found: CellMeans, label: str) -> "Figure":
     shown = study.shown
     with_x = next(dimension for dimension in study.dimensions if shown[x] in dimension)
     others = [i for i, key in enumerate(shown) if key not in with_x]
-    lines: dict[Place, list[tuple[float, Interval]]] = {}
+    lines: dict[Cell, list[tuple[float, Interval]]] = {}
     for place, value in found.items():
         lines.setdefault(tuple(place[i] for i in others), []).append((place[x], value))
     figure, grid = axes(1, 1, width=6.8 if len(lines) > 1 else 5.0, height_in=3.4)
@@ -150,7 +150,7 @@ def _log_scale(ax: "Axes", which: Literal["x", "y"], values: Sequence[float]) ->
     axis.set_minor_locator(NullLocator())
 
 
-def _heat_map(keys: Sequence[str], found: Found, label: str) -> "Figure":
+def _heat_map(keys: Sequence[str], found: CellMeans, label: str) -> "Figure":
     from matplotlib.colors import LogNorm
 
     xs, ys = (_in_order({place[i]: None for place in found}) for i in (0, 1))
@@ -193,7 +193,7 @@ def _in_order(marks: Mapping[Any, None]) -> list[Any]:
     return sorted(marks) if all(map(_is_number, marks)) else list(marks)[::-1]
 
 
-def _dots(metrics: Sequence[tuple[str, Found]], places: Sequence[Place]) -> "Figure":
+def _dots(metrics: Sequence[tuple[str, CellMeans]], places: Sequence[Cell]) -> "Figure":
     columns = min(_PANELS, len(metrics))
     rows = math.ceil(len(metrics) / columns)
     figure, grid = axes(
