@@ -2,11 +2,13 @@
 
 import ast
 import io
+import re
 import shutil
 import subprocess
 import sys
 import tokenize
 import zipfile
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -45,6 +47,27 @@ ROOMS = (
     "experiments.commands",
     "experiments",
 )
+
+# Words for which the field has one that says which: a request, a job, a reader, a replica, a policy, a caller.
+PRONOUNS = re.compile("some(body|one)|who(so)?ever|nobody|every(one|body)|any(body|one)", re.IGNORECASE)
+WITH_PRONOUNS = {  # for now
+    "simulator/cluster/autoscaler.py",
+    "simulator/cluster/cluster.py",
+    "simulator/cluster/fleet.py",
+    "simulator/cluster/migrations.py",
+    "simulator/cluster/simulate.py",
+    "simulator/cluster/traffic.py",
+    "simulator/replica/ledger.py",
+    "simulator/replica/policy.py",
+    "simulator/replica/records.py",
+    "simulator/replica/replica.py",
+    "simulator/replica/view.py",
+    "simulator/workload/columns.py",
+    "simulator/workload/extras.py",
+    "simulator/workload/segments.py",
+    "simulator/workload/workload.py",
+}
+NAMED_TWICE = {"Columns", "Role", "Segments", "Where"}  # for now: classes and type aliases
 
 
 def module_of(path: Path) -> str:
@@ -154,6 +177,32 @@ def test_no_room_holds_more_than_a_fifth_of_all_lines():
 def test_policies_are_short():
     for path in (ROOT / "policies").rglob("*.py"):
         assert lines(path) <= 150
+
+
+def test_prose_and_names_say_which_request_or_replica_is_meant():
+    found = {path for path in FILES if PRONOUNS.search(path.read_text(encoding="utf-8"))}
+    assert {path.relative_to(ROOT).as_posix() for path in found} == WITH_PRONOUNS
+
+
+def type_names(path: Path) -> set[str]:
+    """Public classes and type aliases that a module defines."""
+    names: set[str] = set()
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.ClassDef):
+            names.add(node.name)
+        elif isinstance(node, ast.Assign):
+            names |= {target.id for target in node.targets if isinstance(target, ast.Name)}
+    return {name for name in names if re.fullmatch("[A-Z]+[a-z][A-Za-z0-9]*", name)}
+
+
+def test_a_type_has_a_name_of_its_own():
+    count = Counter(
+        name
+        for path in FILES
+        if path.relative_to(ROOT).parts[0] != "experiments"
+        for name in type_names(path)
+    )
+    assert {name for name, n in count.items() if n > 1} == NAMED_TWICE
 
 
 def test_wheel_holds_the_listed_packages_and_their_data(tmp_path):
