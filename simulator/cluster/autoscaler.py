@@ -31,7 +31,7 @@ SCALING_COLUMNS = ("ordered_s", "billed_from_s", "ready_s", "draining_s", "relea
 
 
 @dataclass(eq=False)
-class Life:
+class Lifetime:
     """One replica from its order to its release; NaN: has not happened."""
 
     replica: int  # the number of its place
@@ -65,15 +65,15 @@ class Autoscaler:
         self.scaling = scaling
         self.places = places
         self.clock = clock
-        self.lives: list[Life] = []  # in the order in which they were ordered
-        self._now: dict[Replica, Life] = {}  # of those that are paid for or on order
+        self.lifetimes: list[Lifetime] = []  # in the order in which they were ordered
+        self._now: dict[Replica, Lifetime] = {}  # of those that are paid for or on order
         self._changed = changed
         self._unplaced = unplaced
         self._in_transit = in_transit
         self._evacuate = evacuate
         for place in places:
             if place.state is not ReplicaState.ABSENT:
-                self._begin(place, Life(place.index, clock.now, clock.now, clock.now))
+                self._begin(place, Lifetime(place.index, clock.now, clock.now, clock.now))
 
     def look(self) -> None:
         """Ask the policy, and order, take back, drain or release."""
@@ -118,13 +118,13 @@ class Autoscaler:
         place = next(each for each in self.places if each not in self._now)
         now_s = self.clock.now
         there_s = now_s + self.scaling.provision_s
-        life = Life(place.index, now_s, there_s)
-        self._begin(place, life)
-        self.clock.at(there_s + self.scaling.load_s).callbacks.append(lambda _: self._ready(place, life))
+        lifetime = Lifetime(place.index, now_s, there_s)
+        self._begin(place, lifetime)
+        self.clock.at(there_s + self.scaling.load_s).callbacks.append(lambda _: self._ready(place, lifetime))
 
     def _take_away(self) -> None:
         """Cancel the last order that is not ready; else let a replica go that is down, else drain the least loaded."""
-        starting = [each for each, life in self._now.items() if each.state is ReplicaState.ABSENT]
+        starting = [each for each, lifetime in self._now.items() if each.state is ReplicaState.ABSENT]
         down = [each for each in self._now if each.state in (ReplicaState.DOWN, ReplicaState.DOWN_DRAINING)]
         if starting or down:
             self._release((starting or down)[-1])
@@ -135,13 +135,13 @@ class Autoscaler:
         self._now[replica].draining_s = self.clock.now
         self._release_if_empty(replica)
 
-    def _begin(self, place: Replica, life: Life) -> None:
-        self._now[place] = life
-        self.lives.append(life)
+    def _begin(self, place: Replica, lifetime: Lifetime) -> None:
+        self._now[place] = lifetime
+        self.lifetimes.append(lifetime)
 
-    def _ready(self, place: Replica, life: Life) -> None:
-        if self._now.get(place) is life:  # not cancelled meanwhile
-            life.ready_s = self.clock.now
+    def _ready(self, place: Replica, lifetime: Lifetime) -> None:
+        if self._now.get(place) is lifetime:  # not cancelled meanwhile
+            lifetime.ready_s = self.clock.now
             place.move(ReplicaState.SERVING)
             self._changed()
 
@@ -224,14 +224,16 @@ class Autoscalers:
                 each.idle(replica, now_s)
 
     @property
-    def lives(self) -> list[Life]:
+    def lifetimes(self) -> list[Lifetime]:
         """Every replica that was there or ordered, pool by pool."""
-        return [life for each in self._all for life in each.lives]
+        return [lifetime for each in self._all for lifetime in each.lifetimes]
 
 
-def scaling_table(lives: Sequence[Life]) -> dict[str, NDArray[np.generic]]:
+def scaling_table(lifetimes: Sequence[Lifetime]) -> dict[str, NDArray[np.generic]]:
     """One row per replica that was ordered or there at the start: its place, and its times in seconds."""
-    table: dict[str, NDArray[np.generic]] = {"replica": np.array([each.replica for each in lives], np.int32)}
+    table: dict[str, NDArray[np.generic]] = {
+        "replica": np.array([each.replica for each in lifetimes], np.int32)
+    }
     for name in SCALING_COLUMNS:
-        table[name] = np.array([getattr(each, name) for each in lives], np.float64)
+        table[name] = np.array([getattr(each, name) for each in lifetimes], np.float64)
     return table

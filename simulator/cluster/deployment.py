@@ -9,10 +9,10 @@ from simulator.cluster.policy import Abandonment, Admission, Migration, Roles, R
 from simulator.replica.cost import CostModel
 from simulator.replica.limits import Limits
 from simulator.replica.policy import Scheduler
+from simulator.replica.replica import Role
 from simulator.replica.rules import DEFAULT_RULES, EngineRules
 from simulator.results.delivery import Delivery
 
-Role = Literal["both", "prefill", "decode"]
 WhenFull = Literal["wait", "recompute", "colocate", "evict"]
 
 

@@ -128,7 +128,7 @@ def unfold(cluster: Cluster, keep_steps: bool = True) -> tuple[Tables, float]:
             arrived[name] = column[rows].astype(np.int64)
     requests = request_table(lives, refused, arrived, steps, tokens, last_s)
     transfers = transfer_table([] if cluster.kv_transfers is None else cluster.kv_transfers.done)
-    scaling = scaling_table(cluster.autoscalers.lives)
+    scaling = scaling_table(cluster.autoscalers.lifetimes)
     return Tables(steps if keep_steps else {}, tokens, requests, transfers, lives, scaling), last_s
 
 

@@ -19,10 +19,11 @@ from hardware_profiles import (
     step_cost,
 )
 from hardware_profiles.gpu import GIB
-from simulator.cluster.deployment import Deployment, Fault, Faults, HandOff, Link, Pool, Role, Scaling
+from simulator.cluster.deployment import Deployment, Fault, Faults, HandOff, Link, Pool, Scaling
 from simulator.errors import InputError
 from simulator.replica.limits import Limits
 from simulator.replica.policy import Scheduler
+from simulator.replica.replica import Role
 from simulator.replica.rules import EngineRules
 from simulator.scenario.cluster import Bounds, PoolSpec, ScalingSpec
 from simulator.scenario.discover import PolicyKind, load

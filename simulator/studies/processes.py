@@ -60,7 +60,28 @@ def new_pool(jobs: int) -> "ProcessPoolExecutor":
     """Start processes that simulate; Ctrl-C is for this process, which lets them finish."""
     from concurrent.futures import ProcessPoolExecutor
 
-    return ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=_begin)
+    pool = ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=_begin)
+    with _interrupt_held():
+        pool.submit(os.getpid)  # starts all of them
+    return pool
+
+
+@contextmanager
+def _interrupt_held() -> Iterator[None]:
+    """Hold a Ctrl-C back until the end: one while processes start would leave them without what they are to read.
+
+    They are started with it held back, too, and so hear of none before ``_begin``.
+    """
+    import signal
+
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _begin() -> None:

@@ -105,21 +105,21 @@ def check(traffic, deployment, cluster, outcome):
         assert (steps["running"][mine] <= pool.limits.max_num_seqs).all()
         computed = steps["prefill_tokens"] + steps["decode_seqs"]
         assert (computed[mine] <= pool.limits.max_num_batched_tokens).all()
-    check_lives(deployment, cluster, steps, requests)
+    check_lifetimes(deployment, cluster, steps, requests)
     for replica in range(deployment.replicas):
         mine = steps["replica"] == replica
         assert (steps["start_s"][mine][1:] >= steps["end_s"][mine][:-1]).all()
         assert (steps["step"][mine] == np.arange(mine.sum())).all()
 
 
-def check_lives(deployment, cluster, steps, requests):
+def check_lifetimes(deployment, cluster, steps, requests):
     """Raise AssertionError unless replicas that come and go keep to their times and bounds."""
-    lives = cluster.autoscalers.lives
+    lifetimes = cluster.autoscalers.lifetimes
     scaled = [pool for pool in deployment.pools if pool.scaling is not None]
-    assert bool(lives) == any(pool.replicas or pool.places for pool in scaled) or not scaled
-    places = {each.replica for each in lives}
+    assert bool(lifetimes) == any(pool.replicas or pool.places for pool in scaled) or not scaled
+    places = {each.replica for each in lifetimes}
     outside = ~np.isin(steps["replica"], list(places))
-    for each in lives:
+    for each in lifetimes:
         assert each.ordered_s <= each.billed_from_s
         assert not each.ready_s < each.billed_from_s
         assert not each.released_s < each.ordered_s
@@ -134,12 +134,12 @@ def check_lives(deployment, cluster, steps, requests):
             )
     assert outside.all()  # each step within a life
     for replica in places:
-        mine = [each for each in lives if each.replica == replica]
+        mine = [each for each in lifetimes if each.replica == replica]
         for one, two in pairwise(mine):
             assert one.released_s <= two.ordered_s
     first = 0
     for pool in deployment.pools:
-        own = [each for each in lives if first <= each.replica < first + pool.places]
+        own = [each for each in lifetimes if first <= each.replica < first + pool.places]
         first += pool.places
         if pool.scaling is None:
             assert not own

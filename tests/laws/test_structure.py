@@ -51,23 +51,14 @@ ROOMS = (
 # Words for which the field has one that says which: a request, a job, a reader, a replica, a policy, a caller.
 PRONOUNS = re.compile("some(body|one)|who(so)?ever|nobody|every(one|body)|any(body|one)", re.IGNORECASE)
 WITH_PRONOUNS = {  # for now
-    "simulator/cluster/autoscaler.py",
-    "simulator/cluster/cluster.py",
-    "simulator/cluster/fleet.py",
-    "simulator/cluster/migrations.py",
     "simulator/cluster/simulate.py",
     "simulator/cluster/traffic.py",
-    "simulator/replica/ledger.py",
-    "simulator/replica/policy.py",
-    "simulator/replica/records.py",
-    "simulator/replica/replica.py",
-    "simulator/replica/view.py",
     "simulator/workload/columns.py",
     "simulator/workload/extras.py",
     "simulator/workload/segments.py",
     "simulator/workload/workload.py",
 }
-NAMED_TWICE = {"Columns", "Role", "Segments", "Where"}  # for now: classes and type aliases
+NAMED_TWICE = {"Columns", "Segments", "Where"}  # for now: classes and type aliases
 
 
 def module_of(path: Path) -> str:
