@@ -115,7 +115,7 @@ def unfold(cluster: Cluster, keep_steps: bool = True) -> tuple[Tables, float]:
     )
     last_s = float(steps["end_s"].max(initial=0.0))
     last_s = max(last_s, float(np.fmax.reduce(tokens.first_and_last_s()[1], initial=0.0)))
-    if cluster.requests_done() < cluster.arrived:  # somebody waits on until the clock is stopped
+    if cluster.requests_done() < cluster.arrived:  # some wait on until the clock is stopped
         last_s = max(last_s, cluster.clock.now)
     arrived: Columns = {
         "arrival_s": cluster.traffic.arrival_s,

@@ -1,4 +1,4 @@
-"""How requests arrive: at their times, or when somebody has the answer that he waited for."""
+"""How requests arrive: at their times, or when a client has the answer that it waited for."""
 
 from array import array
 from collections.abc import Callable, Iterable, Iterator
@@ -67,7 +67,7 @@ class Traffic:
         return np.array(self._arrival_s, np.float64)
 
     def answered(self, number: int, state: RequestState, time_s: float) -> None:
-        """A request has ended; whoever waited for its answer has it at ``time_s`` and goes on."""
+        """A request has ended; the client that waited for its answer has it at ``time_s`` and goes on."""
         turn = self._next_turn.pop(self.rows[number], None)
         if turn is not None and state == RequestState.COMPLETED:
             self._arrive_at(turn, time_s + turn.think_s)

@@ -13,7 +13,7 @@ from simulator.workload import extras, library, load_keys, predictors, reader, s
 from simulator.workload import lengths as draw
 from simulator.workload import load as loads
 from simulator.workload.arrivals import unit_gaps
-from simulator.workload.columns import Columns
+from simulator.workload.columns import TrafficColumns
 from simulator.workload.cut import Cut
 from simulator.workload.spec import WorkloadSpec
 from simulator.workload.workload import Workload
@@ -62,7 +62,7 @@ def build(spec: WorkloadSpec, seed: int, base_dir: Path | None = None) -> Worklo
 
 def _replay(
     spec: WorkloadSpec, seed: int, trace: str, base_dir: Path | None
-) -> tuple[str, list[str], Columns]:
+) -> tuple[str, list[str], TrafficColumns]:
     shipped = library.shipped_traces()
     path = shipped.get(trace) or library.find_table("workload.trace", trace, list(shipped), base_dir)
     file = reader.Trace(path)
@@ -107,7 +107,7 @@ def _check_times(spec: WorkloadSpec, trace: str, timed: bool, changing: loads.Lo
         )
 
 
-def _stretched(spec: WorkloadSpec, trace: str, columns: Columns, source: list[str]) -> Columns:
+def _stretched(spec: WorkloadSpec, trace: str, columns: TrafficColumns, source: list[str]) -> TrafficColumns:
     """Change the rate at which requests arrive by themselves, which a session's later turns do not."""
     scale = spec.rate_scale
     if spec.rate_rps is not None:
@@ -126,7 +126,9 @@ def _stretched(spec: WorkloadSpec, trace: str, columns: Columns, source: list[st
     return columns
 
 
-def _synthesise(spec: WorkloadSpec, seed: int, base_dir: Path | None) -> tuple[str, list[str], Columns]:
+def _synthesise(
+    spec: WorkloadSpec, seed: int, base_dir: Path | None
+) -> tuple[str, list[str], TrafficColumns]:
     assert spec.arrivals is not None
     changing = loads.of(spec, seed, base_dir)
     turns = sessions.turns(spec, seed, spec.requests) if spec.session_turns and spec.requests else None
@@ -152,7 +154,7 @@ def _synthesise(spec: WorkloadSpec, seed: int, base_dir: Path | None) -> tuple[s
         turns = turns if turns is not None else sessions.turns(spec, seed, len(arrival_s))
         return _sessions(spec, seed, base_dir, arrival_s, turns, source)
     prompt, output, what = _lengths(spec, seed, len(arrival_s), base_dir)
-    return spec.arrivals, [*source, what], Columns(arrival_s, prompt, output)
+    return spec.arrivals, [*source, what], TrafficColumns(arrival_s, prompt, output)
 
 
 def _arrivals_described(spec: WorkloadSpec, changing: loads.Load | None) -> str:
@@ -172,7 +174,7 @@ def _arrivals_described(spec: WorkloadSpec, changing: loads.Load | None) -> str:
 
 def _sessions(
     spec: WorkloadSpec, seed: int, base_dir: Path | None, start_s: Floats, turns: Ints, source: list[str]
-) -> tuple[str, list[str], Columns]:
+) -> tuple[str, list[str], TrafficColumns]:
     assert spec.arrivals is not None
     what = ""
 

@@ -27,7 +27,7 @@ def compact(numbers: Ints) -> Ints:
 class Pieces:
     """What each prompt begins with: that of request i are entries ``offsets[i]`` to ``offsets[i + 1]``.
 
-    Its remaining tokens it shares with nobody. Tokens are equal if stream and position are.
+    Its remaining tokens are in no other prompt. Tokens are equal if stream and position are.
     """
 
     streams: Ints  # >= 0
@@ -44,7 +44,7 @@ class Pieces:
 
 
 @dataclass(frozen=True)
-class Columns:
+class TrafficColumns:
     """One entry a request in every column; an optional column is None where nothing is known of it."""
 
     arrival_s: Floats  # NaN: later turn of a session, which arrives when it does
@@ -107,14 +107,14 @@ class Columns:
         return begin
 
     def freeze(self) -> None:
-        """Let nobody write to the columns any more, so that whoever needs that need not copy them."""
+        """Make the columns read-only, so that a ``Workload`` need not copy them."""
         for name in (each.name for each in fields(self)):
             column = getattr(self, name)
             if isinstance(column, np.ndarray):
                 column.flags.writeable = False
 
     def output_stream(self) -> Ints:
-        """Return the stream of each answer, which is that of what a prompt shares with nobody."""
+        """Return the stream of each answer, which is that of what a prompt shares with no other."""
         return -1 - np.arange(len(self), dtype=np.int64)
 
 
@@ -142,7 +142,7 @@ class Parts:
         """Return how many entries a column has by now; None if there is nothing of it."""
         return self._arrays[name].length if name in self._arrays else None
 
-    def add_columns(self, columns: Columns) -> None:
+    def add_columns(self, columns: TrafficColumns) -> None:
         """Add all columns that are there."""
         self.add(**{each.name: getattr(columns, each.name) for each in fields(columns)})
 
@@ -153,9 +153,9 @@ class Parts:
             return Pieces(parts.take("streams"), parts.take("tokens"), parts.take("offsets"))
         return self._arrays.pop(name).whole() if name in self._arrays else None
 
-    def columns(self) -> Columns:
+    def columns(self) -> TrafficColumns:
         """Return all that was added as columns."""
-        return Columns(**{each.name: self.take(each.name) for each in fields(Columns)})
+        return TrafficColumns(**{each.name: self.take(each.name) for each in fields(TrafficColumns)})
 
 
 class _Growing:

@@ -6,7 +6,7 @@ import numpy as np
 
 from simulator.errors import InputError
 from simulator.workload import sessions
-from simulator.workload.columns import Columns
+from simulator.workload.columns import TrafficColumns
 from simulator.workload.spec import WorkloadSpec
 
 
@@ -28,7 +28,7 @@ class Cut:
         self._first_s = self._last_s = np.nan
         self._shortest: int | None = None
 
-    def take(self, part: Columns) -> Columns:
+    def take(self, part: TrafficColumns) -> TrafficColumns:
         """Return what is kept of a part; in a window the clock starts where that does."""
         self.rows += len(part)
         if self.start_s is not None or self.end_s is not None:
@@ -68,7 +68,7 @@ class Cut:
             said.append(f"prompts up to {self.max_prompt_tokens:,} tokens")
         return said
 
-    def _window(self, part: Columns) -> Columns:
+    def _window(self, part: TrafficColumns) -> TrafficColumns:
         arrival_s = part.arrival_s
         if self.rows == len(part):
             self._first_s = float(arrival_s[0])
@@ -81,7 +81,7 @@ class Cut:
         part = part.pick(slice(first, last))
         return replace(part, arrival_s=part.arrival_s - start)
 
-    def _short_enough(self, part: Columns, most: int) -> Columns:
+    def _short_enough(self, part: TrafficColumns, most: int) -> TrafficColumns:
         self._sessions = part.session is not None
         if not self.kept and len(part):
             begins = part.first_of_session() == np.arange(len(part))

@@ -10,11 +10,11 @@ import numpy as np
 from simulator.arrays import Ints
 from simulator.errors import InputError
 from simulator.rng import stream
-from simulator.workload.columns import Columns
+from simulator.workload.columns import TrafficColumns
 from simulator.workload.spec import WorkloadSpec
 
 
-def add(spec: WorkloadSpec, seed: int, columns: Columns, source: list[str]) -> Columns:
+def add(spec: WorkloadSpec, seed: int, columns: TrafficColumns, source: list[str]) -> TrafficColumns:
     """Return the columns with what ``spec`` adds to them, and tell ``source`` of it.
 
     Raises ``InputError`` where a trace already says what ``spec`` would draw.
@@ -46,10 +46,10 @@ def add(spec: WorkloadSpec, seed: int, columns: Columns, source: list[str]) -> C
     return columns
 
 
-def _classes(shares: list[float], seed: int, name: str, columns: Columns) -> Ints:
+def _classes(shares: list[float], seed: int, name: str, columns: TrafficColumns) -> Ints:
     """Draw a class for each request, 0 up, with these probabilities; a session is all of one class."""
     steps = np.cumsum(shares)
-    # up to the last class that anybody is in, as the sum may be a rounding error below 1
+    # up to the last class that a request can be in, as the sum may be a rounding error below 1
     last = int(np.flatnonzero(shares)[-1])
     classes = np.searchsorted(steps, stream(seed, name).random(len(columns)), side="right")
     return np.minimum(classes, last)[columns.first_of_session()]

@@ -12,7 +12,7 @@ import numpy as np
 from simulator.arrays import Ints
 from simulator.errors import InputError
 from simulator.workload import request_columns, session_columns, sessions
-from simulator.workload.columns import Columns, Parts, compact
+from simulator.workload.columns import Parts, TrafficColumns, compact
 from simulator.workload.containers import Batch, Container, Wanted, first_line
 from simulator.workload.csv_file import CsvFile
 from simulator.workload.cut import Cut
@@ -46,7 +46,7 @@ class Trace:
         """Whether arrival times are all on one clock."""
         return self._format.arrival_s is not None
 
-    def read(self, spec: WorkloadSpec | None = None) -> tuple[Columns, Cut]:
+    def read(self, spec: WorkloadSpec | None = None) -> tuple[TrafficColumns, Cut]:
         """Return what ``spec`` wants of the trace, by default all; nothing else is held, and no more is read.
 
         ``rows`` is then known, unless reading ended early in a text file. Raises ``InputError``
@@ -62,7 +62,7 @@ class Trace:
     def _chosen(self) -> TraceFormat:
         return self._formats[choose(self._table, [fmt.columns for fmt in self._formats])]
 
-    def _read(self, cut: Cut) -> tuple[Columns, Cut]:
+    def _read(self, cut: Cut) -> tuple[TrafficColumns, Cut]:
         table, fmt = self._table, self._format
         session_columns.refuse_without_sessions(table, fmt)
         shares = (fmt.prefix_id, fmt.hash_ids, fmt.hash_runs, fmt.new_tokens)
@@ -96,7 +96,7 @@ class Trace:
                 raise _LateColumnError
             yield batch
 
-    def _parts(self, tenant: Labels | None) -> Iterator[Columns]:
+    def _parts(self, tenant: Labels | None) -> Iterator[TrafficColumns]:
         """Yield the requests of a table without sessions, batch by batch."""
         table, fmt = self._table, self._format
         name, last_s = str(fmt.arrival_s), np.empty(0)
@@ -107,7 +107,7 @@ class Trace:
             last_s = arrival_s[-1:]
             yield request_columns.checked(table, fmt, batch, arrival_s, tenant)
 
-    def _whole(self, tenant: Labels | None) -> Iterator[Columns]:
+    def _whole(self, tenant: Labels | None) -> Iterator[TrafficColumns]:
         """Yield all requests of a table with sessions at once, as the rows of one may lie anywhere."""
         table, fmt = self._table, self._format
         found = session_columns.Found(table, fmt)
@@ -122,7 +122,7 @@ class Trace:
             yield sessions.in_order(columns) if self.timed else columns
 
 
-def read_trace(path: Path) -> Columns:
+def read_trace(path: Path) -> TrafficColumns:
     """Return the columns of a trace file: arrivals (s, ascending), tokens, and the optional ones it has.
 
     Raises ``InputError`` as ``Trace`` does.

@@ -6,7 +6,7 @@ import numpy as np
 
 from simulator.arrays import Floats, Ints
 from simulator.errors import InputError
-from simulator.workload.columns import Columns, Pieces, compact
+from simulator.workload.columns import Pieces, TrafficColumns, compact
 from simulator.workload.containers import Batch, Container, Wanted
 from simulator.workload.formats import TraceFormat
 from simulator.workload.labels import Labels
@@ -42,7 +42,7 @@ def wanted(table: Container, fmt: TraceFormat, tenant: Labels | None, with_times
 
 def checked(
     table: Container, fmt: TraceFormat, batch: Batch, arrival_s: Floats, tenant: Labels | None
-) -> Columns:
+) -> TrafficColumns:
     """Check and return what a batch tells of its requests; ``arrival_s`` is what it is said to be."""
     where, numbers = placed(table, batch.first_row), batch.numbers
     prompt = compact(whole_numbers(fmt.prompt_tokens, numbers[fmt.prompt_tokens], where))
@@ -58,7 +58,7 @@ def checked(
     if fmt.hash_ids in batch.lists:
         name = str(fmt.hash_ids)
         hash_ids = _block_ids(*batch.lists[name], name, fmt.hash_block_tokens, prompt, where)
-    return Columns(
+    return TrafficColumns(
         arrival_s, prompt, output, priority, patience_s, prefix_id, prefix_tokens, hash_ids,
         tenant=None if tenant is None else compact(tenant.add(batch)),
     )  # fmt: skip

@@ -74,7 +74,7 @@ class Repeating(_Prompts):
     def __init__(
         self, session: _Ints, prompt_tokens: _Ints, new_tokens: _Ints, begin: Sequence[Segments] | None = None
     ) -> None:
-        """``begin`` are the segments of whoever has nobody before; without it that is a stream of its own."""
+        """``begin`` are the segments of a session's first prompt; without it that is a stream of its own."""
         super().__init__(prompt_tokens)
         self.session = session
         self.new_tokens = new_tokens

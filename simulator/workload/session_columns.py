@@ -6,7 +6,7 @@ import numpy as np
 
 from simulator.arrays import Flags, Floats, Ints
 from simulator.errors import InputError
-from simulator.workload.columns import Columns, Parts, Pieces, compact
+from simulator.workload.columns import Parts, Pieces, TrafficColumns, compact
 from simulator.workload.containers import Batch, Container, Wanted
 from simulator.workload.formats import TraceFormat
 from simulator.workload.labels import Labels
@@ -57,7 +57,7 @@ class Found:
             flat, offsets = batch.lists[self._runs]
             self._parts.add(runs=Pieces(compact(flat), np.empty(0, np.int32), offsets))
 
-    def put_into(self, columns: Columns) -> Columns:
+    def put_into(self, columns: TrafficColumns) -> TrafficColumns:
         """Check all that was found and return the columns with it.
 
         Raises ``InputError`` naming the row where an arrival or a think time is missing or out of range, or a

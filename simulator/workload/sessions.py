@@ -12,7 +12,7 @@ from simulator.arrays import Flags, Floats, Ints
 from simulator.errors import InputError
 from simulator.rng import stream
 from simulator.workload.arrivals import MOST_REQUESTS, UnitGaps
-from simulator.workload.columns import Columns
+from simulator.workload.columns import TrafficColumns
 from simulator.workload.spec import WorkloadSpec
 
 Starts = Callable[[UnitGaps, int], Floats]  # times of the first n arrivals
@@ -34,7 +34,7 @@ def turns(spec: WorkloadSpec, seed: int, sessions: int) -> Ints:
     return drawn
 
 
-def draw(spec: WorkloadSpec, turns: Ints, start_s: Floats, lengths: Lengths) -> Columns:
+def draw(spec: WorkloadSpec, turns: Ints, start_s: Floats, lengths: Lengths) -> TrafficColumns:
     """Return sessions that start at the given times; a turn's new tokens and answer are a draw of ``lengths``."""
     total = int(turns.sum())
     if total > MOST_REQUESTS:
@@ -52,10 +52,10 @@ def draw(spec: WorkloadSpec, turns: Ints, start_s: Floats, lengths: Lengths) -> 
     arrival_s = np.full(total, np.nan)
     arrival_s[first] = start_s
     prompt = so_far - output - np.repeat(before, turns)
-    return Columns(arrival_s, prompt, output, session=session, new_tokens=new)
+    return TrafficColumns(arrival_s, prompt, output, session=session, new_tokens=new)
 
 
-def cut(columns: Columns, fits: Flags) -> Flags:
+def cut(columns: TrafficColumns, fits: Flags) -> Flags:
     """Mark the requests that stay if a session ends with its first one that does not fit."""
     if columns.session is None:
         return fits
@@ -66,7 +66,7 @@ def cut(columns: Columns, fits: Flags) -> Flags:
     return fits & ((columns.session < 0) | (np.arange(len(columns)) < first_bad[group]))
 
 
-def think(spec: WorkloadSpec, seed: int, columns: Columns) -> Columns:
+def think(spec: WorkloadSpec, seed: int, columns: TrafficColumns) -> TrafficColumns:
     """Return the columns with the think times that ``spec`` adds; raise ``InputError`` if there is no use for them."""
     untimed = columns.counted_from is not None
     if spec.think_s is None and columns.think_s is None and untimed:
@@ -90,7 +90,7 @@ def think(spec: WorkloadSpec, seed: int, columns: Columns) -> Columns:
     return columns
 
 
-def place(spec: WorkloadSpec, seed: int, columns: Columns, starts: Starts) -> Columns:
+def place(spec: WorkloadSpec, seed: int, columns: TrafficColumns, starts: Starts) -> TrafficColumns:
     """Draw the starts of sessions that have none, as Poisson arrivals at ``rate_rps`` sessions a second."""
     if columns.counted_from is None or spec.concurrency is not None:
         return columns
@@ -106,7 +106,7 @@ def place(spec: WorkloadSpec, seed: int, columns: Columns, starts: Starts) -> Co
     return replace(columns, arrival_s=columns.arrival_s + start_s[order[group]], counted_from=None)
 
 
-def in_order(columns: Columns) -> Columns:
+def in_order(columns: TrafficColumns) -> TrafficColumns:
     """Return the requests in order of arrival, a session's first one without a think time.
 
     A later turn is placed at the earliest time it can come, as if answers took no time.
@@ -126,7 +126,7 @@ def in_order(columns: Columns) -> Columns:
     return replace(columns, arrival_s=arrival_s, think_s=think_s).pick(np.argsort(arrival_s, kind="stable"))
 
 
-def at_once(columns: Columns) -> Columns:
+def at_once(columns: TrafficColumns) -> TrafficColumns:
     """Return the requests for clients that send one when they have the answer to the one before."""
     think_s = columns.think_s
     if think_s is not None:

@@ -193,7 +193,7 @@ def _is_whole(numbers: NDArray[np.generic]) -> bool:
 
 
 def _private(column: Column) -> Column:
-    """Return a read-only column that nobody else can write to."""
+    """Return a read-only column that no caller can write to."""
     if column.flags.writeable or column.base is not None:
         column = column.copy()
         column.flags.writeable = False
