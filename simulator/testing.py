@@ -19,20 +19,13 @@ def new_job(
     output_tokens: int = 50,
     max_tokens: int | None = None,
     *,
-    priority: int = 0,
-    tenant: int = 0,
-    session: int = -1,
-    predicted_tokens: int | None = None,
     pace_s: float = 0.05,
     allowance_s: float = 0.0,
+    **fields: Any,
 ) -> Job:
-    """Return the job of a request that has just arrived."""
+    """Return the job of a request that has just arrived; ``fields`` are optional ones of ``Request``."""
     most = output_tokens if max_tokens is None else max_tokens
-    predicted = most if predicted_tokens is None else predicted_tokens
-    request = Request(
-        number, arrival_s, prompt_tokens, output_tokens,
-        priority=priority, tenant=tenant, session=session, predicted_tokens=predicted,
-    )  # fmt: skip
+    request = Request(number, arrival_s, prompt_tokens, output_tokens, **fields)
     return Job(
         request, number, arrival_s,
         output_tokens=output_tokens, max_tokens=most, pace_s=pace_s, allowance_s=allowance_s,

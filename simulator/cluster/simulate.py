@@ -27,6 +27,7 @@ from simulator.replica.limits import Limits
 from simulator.replica.policy import Scheduler
 from simulator.replica.prefix_blocks import PrefixBlocks
 from simulator.replica.radix_pages import RadixPages
+from simulator.replica.request import FIELDS
 from simulator.replica.rules import EngineRules
 from simulator.results.recorded import ending_rows
 from simulator.results.tables import TIMING, Incarnation, Tables, request_table, step_table, transfer_table
@@ -122,10 +123,9 @@ def unfold(cluster: Cluster, keep_steps: bool = True) -> tuple[Tables, float]:
         "prompt_tokens": workload.prompt_tokens[rows].astype(np.int64),
         "output_tokens": workload.output_tokens[rows].astype(np.int64),
     }
-    for name in ("priority", "tenant", "session"):
-        column = getattr(workload, name)
-        if column is not None:
-            arrived[name] = column[rows].astype(np.int64)
+    for name, field in FIELDS.items():
+        if field.saved and name in workload.optional:
+            arrived[name] = workload.optional[name][rows].astype(np.float64 if field.is_float else np.int64)
     requests = request_table(lives, refused, arrived, steps, tokens, last_s)
     transfers = transfer_table([] if cluster.kv_transfers is None else cluster.kv_transfers.done)
     scaling = scaling_table(cluster.autoscalers.lifetimes)

@@ -2,14 +2,13 @@
 
 from array import array
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from itertools import count, repeat
 
 import numpy as np
-from numpy.typing import NDArray
 
 from simulator.arrays import Floats
 from simulator.clock import Clock, Steps
-from simulator.replica.request import NEVER, Request, RequestState
+from simulator.replica.request import DEFAULTS, Request, RequestState
 from simulator.workload.workload import Workload
 
 ROWS_AT_ONCE = 16_384  # that are turned from columns into requests, which take ten times the memory
@@ -118,22 +117,14 @@ class Traffic:
 
 
 def _requests(workload: Workload) -> Iterator[Request]:
+    optional = [(workload.optional.get(name), default) for name, default in DEFAULTS.items()]
     for first in range(0, len(workload), ROWS_AT_ONCE):
-        rows = range(first, min(first + ROWS_AT_ONCE, len(workload)))
+        rows = slice(first, first + ROWS_AT_ONCE)
         yield from map(
             Request,
-            rows,
-            _listed(workload.arrival_s, rows),
-            _listed(workload.prompt_tokens, rows),
-            _listed(workload.output_tokens, rows),
-            _listed(workload.leave_s, rows, NEVER),
-            _listed(workload.priority, rows, 0),
-            _listed(workload.tenant, rows, 0),
-            _listed(workload.predicted_tokens, rows, workload.max_tokens),
-            _listed(workload.session, rows, -1),
-            _listed(workload.think_s, rows, NEVER),
+            count(first),
+            workload.arrival_s[rows].tolist(),
+            workload.prompt_tokens[rows].tolist(),
+            workload.output_tokens[rows].tolist(),
+            *(repeat(default) if column is None else column[rows].tolist() for column, default in optional),
         )
-
-
-def _listed(column: NDArray[Any] | None, rows: range, default: float = 0) -> list[Any]:
-    return [default] * len(rows) if column is None else column[rows.start : rows.stop].tolist()

@@ -1,7 +1,8 @@
 """A request as the traffic brings it, and the states that it can end in."""
 
+from dataclasses import dataclass
 from enum import IntEnum
-from typing import NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 
 class RequestState(IntEnum):
@@ -18,18 +19,62 @@ class RequestState(IntEnum):
 NEVER = float("nan")
 
 
+@dataclass(frozen=True)
+class Field:
+    """What all who carry, check, read or write an optional field of a request need to know of it.
+
+    whole: whole numbers of either sign; tokens: whole numbers >= 1; label: whole numbers, or in a trace texts,
+    which are numbered in order of appearance, and never empty; seconds: >= 0; number: any. An empty cell of a
+    trace is the field's default; if that is NEVER, NaN stands for nothing everywhere.
+    """
+
+    means: str  # in one line
+    kind: Literal["whole", "tokens", "label", "seconds", "number"]
+    column: str | None = None  # of a trace in this project's own format; None: it is made of something else
+    least: float | None = None
+    most: float | None = None
+    absent: str = ""  # what has none, in the sentence on a wrong one: "expected ..., or nothing for ..."
+    saved: bool = False  # whether requests.parquet has a column of its name
+
+    @property
+    def is_float(self) -> bool:
+        """Whether its values are floats; else they are integers."""
+        return self.kind in ("seconds", "number")
+
+
 class Request(NamedTuple):
-    """A row of the workload: what a client sends, and when. It never changes."""
+    """A row of the workload: what a client sends, and when. It never changes.
+
+    One more line here is all that an optional field takes: traces are then read with its column, a ``Workload``
+    takes it by name, policies see ``job.request.NAME``, and results have it, if it is ``saved``.
+    """
 
     row: int
     arrival_s: float
     prompt_tokens: int
     output_tokens: int  # that it will get; policies do not know it
-    leave_s: float = NEVER
-    priority: int = 0  # the lower, the sooner, where the policy looks at it
-    tenant: int = 0  # who pays for it
-    predicted_tokens: int = 1 << 30  # what a predictor says of its output, which may be wrong
-    session: int = -1  # the conversation it belongs to; -1: none
-    think_s: float = (
-        NEVER  # from the answer before in its session to its arrival; NEVER: it arrives at arrival_s
-    )
+    priority: Annotated[
+        int,
+        Field("the lower, the sooner, where the policy looks at it", "whole", column="priority", saved=True),
+    ] = 0
+    leave_s: Annotated[
+        float, Field("when its client gives up", "seconds", absent="a client that never gives up")
+    ] = NEVER
+    tenant: Annotated[int, Field("who pays for it", "label", column="tenant", saved=True)] = 0
+    predicted_tokens: Annotated[
+        int, Field("what a predictor says of its output, which may be wrong", "tokens")
+    ] = 1 << 30
+    session: Annotated[int, Field("the conversation it belongs to; -1: none", "whole", saved=True)] = -1
+    think_s: Annotated[
+        float,
+        Field(
+            "from the answer before in its session to its arrival; NEVER: it arrives at arrival_s",
+            "seconds",
+            absent="a request that arrives at its time",
+        ),
+    ] = NEVER
+
+
+DEFAULTS: dict[str, Any] = Request._field_defaults
+FIELDS: dict[str, Field] = {name: Request.__annotations__[name].__metadata__[0] for name in DEFAULTS}
+TRACE_COLUMNS = {name: each.column for name, each in FIELDS.items() if each.column is not None}

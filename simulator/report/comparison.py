@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from simulator.errors import InputError
+from simulator.replica.request import FIELDS
 from simulator.report.measures import shown
 from simulator.report.report import Summary
 from simulator.report.text import number, table
@@ -111,17 +112,7 @@ def _difference(first: float | None, value: float | None) -> str:
     return f"{100 * (value - first) / abs(first):+.1f} %"
 
 
-_TRAFFIC = (
-    "arrival_s",
-    "prompt_tokens",
-    "output_tokens",
-    "priority",
-    "leave_s",
-    "tenant",
-    "predicted_tokens",
-    "session",
-    "think_s",
-)
+_TRAFFIC = ("arrival_s", "prompt_tokens", "output_tokens", *FIELDS)
 
 
 def first_difference(one: Workload, other: Workload) -> str | None:

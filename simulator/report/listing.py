@@ -84,6 +84,7 @@ def _models() -> list[str]:
 
 
 def _workloads() -> list[str]:
+    from simulator.replica.request import FIELDS
     from simulator.workload import library
     from simulator.workload.reader import describe
 
@@ -99,4 +100,7 @@ def _workloads() -> list[str]:
             rows.append([f"workload.{kind}", name, f"{count:,} rows; {source} [{license_}]"])
     for name, quantiles in library.shipped_quantiles().items():
         rows.append(["workload.lengths", name, f"quantiles; {quantiles.source} [{quantiles.license}]"])
+    for name, field in FIELDS.items():
+        column = "" if field.column is None else f"; column {field.column} of a trace"
+        rows.append(["job.request", name, f"{field.means}{column}"])
     return table(rows, left=3)

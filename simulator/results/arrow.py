@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simulator.arrays import Columns
-from simulator.replica.request import RequestState
+from simulator.replica.request import FIELDS, RequestState
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -36,7 +36,8 @@ def requests_table(columns: Columns) -> "pa.Table":
 
     arrays = {name: _arrow(column) for name, column in columns.items()}
     arrays["state"] = pa.DictionaryArray.from_arrays(arrays["state"], _strings(STATES))
-    for name in _OPTIONAL_TIMES:
+    floats = [name for name, field in FIELDS.items() if field.is_float and name in columns]
+    for name in (*_OPTIONAL_TIMES, *floats):
         arrays[name] = _arrow(columns[name], nan_is_null=True)
     return pa.table(arrays)
 

@@ -1,7 +1,7 @@
 """Traffic on its way to a ``Workload``: what a trace or a generator says of every request, column by column."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Self, cast
 
 import numpy as np
@@ -13,6 +13,7 @@ from simulator.workload.segments import Segments
 
 Rows = slice | Flags | Ints
 
+_REQUIRED = ("arrival_s", "prompt_tokens", "output_tokens")
 _INT32 = np.iinfo(np.int32)
 
 
@@ -50,20 +51,19 @@ class TrafficColumns:
     arrival_s: Floats  # NaN: later turn of a session, which arrives when it does
     prompt_tokens: Ints
     output_tokens: Ints
-    priority: Ints | None = None
     patience_s: Floats | None = None  # NaN: never gives up
     prefix_id: Ints | None = None  # >= 0, or -1 for none
     prefix_tokens: Ints | None = None  # 0 where there is no prefix
     hash_ids: Pieces | None = None
     hash_runs: Pieces | None = None
-    tenant: Ints | None = None
-    predicted_tokens: Ints | None = None
     session: Ints | None = None  # >= 0, or -1 for none; rows of one session are in order
     think_s: Floats | None = None  # after the end of the session's row before; NaN: comes at arrival_s
     new_tokens: Ints | None = None  # last tokens of the prompt; those before them are the session so far
     # Sessions whose start is to be drawn, numbered from 0 up: the one that arrival_s counts from. None: all
     # arrival times are on one clock.
     counted_from: Ints | None = None
+    # Fields of ``Request``, by name, that only have to be carried to it.
+    carried: Mapping[str, Ints | Floats] = field(default_factory=dict)
 
     def __len__(self) -> int:
         """Return the number of requests."""
@@ -71,12 +71,17 @@ class TrafficColumns:
 
     def pick(self, rows: Rows) -> Self:
         """Return the requests that ``rows`` selects: a slice, one mark a request, or their numbers."""
-        columns = {field.name: getattr(self, field.name) for field in fields(self)}
-        return replace(self, **{name: column[rows] for name, column in columns.items() if column is not None})
+        columns = {name: column[rows] for name, column in self._own().items()}
+        return replace(self, **columns, carried={name: each[rows] for name, each in self.carried.items()})
 
     def optional(self) -> list[str]:
         """Return the names of the optional columns that are there."""
-        return [field.name for field in fields(self)[3:-1] if getattr(self, field.name) is not None]
+        own = [name for name in self._own() if name not in (*_REQUIRED, "counted_from")]
+        return [*self.carried, *own]
+
+    def carrying(self, **columns: Ints | Floats) -> Self:
+        """Return the same requests with more fields of ``Request``."""
+        return replace(self, carried={**self.carried, **columns})
 
     def leave_s(self) -> Floats | None:
         """Return when clients give up, on the clock of the arrivals; NaN for never."""
@@ -108,14 +113,18 @@ class TrafficColumns:
 
     def freeze(self) -> None:
         """Make the columns read-only, so that a ``Workload`` need not copy them."""
-        for name in (each.name for each in fields(self)):
-            column = getattr(self, name)
+        for column in (*self._own().values(), *self.carried.values()):
             if isinstance(column, np.ndarray):
                 column.flags.writeable = False
 
     def output_stream(self) -> Ints:
         """Return the stream of each answer, which is that of what a prompt shares with no other."""
         return -1 - np.arange(len(self), dtype=np.int64)
+
+    def _own(self) -> dict[str, Any]:
+        """Return the columns that are there, but for those that are carried."""
+        columns = {each.name: getattr(self, each.name) for each in fields(self) if each.name != "carried"}
+        return {name: column for name, column in columns.items() if column is not None}
 
 
 class Parts:
@@ -124,6 +133,7 @@ class Parts:
     def __init__(self) -> None:
         self._arrays: dict[str, _Growing] = {}
         self._pieces: dict[str, Parts] = {}
+        self._carried: Parts | None = None
 
     def add(self, **columns: Any) -> None:
         """Add arrays or ``Pieces`` to the columns of these names; None is nothing."""
@@ -144,7 +154,11 @@ class Parts:
 
     def add_columns(self, columns: TrafficColumns) -> None:
         """Add all columns that are there."""
-        self.add(**{each.name: getattr(columns, each.name) for each in fields(columns)})
+        self.add(
+            **{each.name: getattr(columns, each.name) for each in fields(columns) if each.name != "carried"}
+        )
+        self._carried = self._carried or Parts()
+        self._carried.add(**columns.carried)
 
     def take(self, name: str) -> Any:
         """Return a whole column and let go of it; None if there is nothing of it."""
@@ -155,7 +169,16 @@ class Parts:
 
     def columns(self) -> TrafficColumns:
         """Return all that was added as columns."""
-        return TrafficColumns(**{each.name: self.take(each.name) for each in fields(TrafficColumns)})
+        carried = self._carried or Parts()
+        names = [each.name for each in fields(TrafficColumns) if each.name != "carried"]
+        return TrafficColumns(
+            **{name: self.take(name) for name in names},
+            carried={name: carried.take(name) for name in carried.names()},
+        )
+
+    def names(self) -> list[str]:
+        """Return the names of the arrays that there is something of."""
+        return list(self._arrays)
 
 
 class _Growing:

@@ -32,11 +32,11 @@ def add(spec: WorkloadSpec, seed: int, columns: TrafficColumns, source: list[str
         source.append(f"{spec.shared_prefixes:,} shared prefixes of {spec.shared_prefix_tokens:,} tokens")
     if spec.priorities is not None:
         _refuse_second("priorities", spec, own, ("priority",))
-        columns = replace(columns, priority=_classes(spec.priorities, seed, "priorities", columns))
+        columns = columns.carrying(priority=_classes(spec.priorities, seed, "priorities", columns))
         source.append(f"priorities with shares {', '.join(f'{share:g}' for share in spec.priorities)}")
     if spec.tenants is not None:
         _refuse_second("tenants", spec, own, ("tenant",))
-        columns = replace(columns, tenant=_classes(spec.tenants, seed, "tenants", columns))
+        columns = columns.carrying(tenant=_classes(spec.tenants, seed, "tenants", columns))
         source.append(f"tenants with shares {', '.join(f'{share:g}' for share in spec.tenants)}")
     if spec.patience_s is not None:
         _refuse_second("patience_s", spec, own, ("patience_s",))

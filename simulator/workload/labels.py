@@ -6,8 +6,8 @@ import numpy as np
 
 from simulator.arrays import Ints
 from simulator.errors import InputError
+from simulator.workload.checks import LARGEST_INTEGER
 from simulator.workload.containers import Batch, Container, Label
-from simulator.workload.workload import LARGEST_INTEGER
 
 _WHOLE = re.compile(r"[+-]?\d{1,18}")
 

@@ -10,10 +10,10 @@ from simulator.errors import InputError
 from simulator.rng import stream
 from simulator.workload import arrivals, load_table
 from simulator.workload.arrivals import UnitGaps
+from simulator.workload.checks import LATEST_S
 from simulator.workload.envelope import Envelope, Shape, product, repetitions, steps
 from simulator.workload.load_keys import DAY_S, first_given
 from simulator.workload.spec import WorkloadSpec
-from simulator.workload.workload import LATEST_S
 
 _LARGEST_GROWTH = 1e100  # times other factors it stays a number
 

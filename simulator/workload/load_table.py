@@ -8,9 +8,9 @@ import numpy as np
 from simulator.arrays import Floats
 from simulator.errors import InputError
 from simulator.workload import library, reader
+from simulator.workload.checks import LARGEST_FACTOR, LATEST_S, refuse_unless
 from simulator.workload.containers import Wanted
 from simulator.workload.parquet_file import ParquetFile
-from simulator.workload.workload import LARGEST_FACTOR, LATEST_S, refuse_unless
 
 _TIME = "time_s"
 _VALUES = ("rate_rps", "factor")

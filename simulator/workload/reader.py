@@ -4,7 +4,6 @@ Every problem becomes one ``InputError`` that names the file and the line or the
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,18 +11,17 @@ import numpy as np
 from simulator.arrays import Ints
 from simulator.errors import InputError
 from simulator.workload import request_columns, session_columns, sessions
+from simulator.workload.checks import check_arrivals, whole_numbers
 from simulator.workload.columns import Parts, TrafficColumns, compact
 from simulator.workload.containers import Batch, Container, Wanted, first_line
 from simulator.workload.csv_file import CsvFile
 from simulator.workload.cut import Cut
 from simulator.workload.formats import TraceFormat, all_formats, parsers
 from simulator.workload.json_lines import JsonLinesFile
-from simulator.workload.labels import Labels
 from simulator.workload.library import SUFFIXES
 from simulator.workload.parquet_file import ParquetFile
 from simulator.workload.parsed_file import ParsedFile
 from simulator.workload.spec import WorkloadSpec
-from simulator.workload.workload import check_arrivals, whole_numbers
 
 
 class _LateColumnError(Exception):
@@ -69,12 +67,10 @@ class Trace:
         names = [name for name in shares if name is not None and name in table.header]
         if len(names) > 1:
             raise InputError(f"{table.path}: columns {' and '.join(names)} found; expected one of the two")
-        tenant = None
-        if fmt.tenant is not None and fmt.tenant in table.header:
-            tenant = Labels(table, fmt.tenant, may_be_empty=False)
+        carried = request_columns.Carried(table, fmt)
         kept = Parts()
         whole = fmt.session_id in table.header
-        parts = self._whole(tenant) if whole else self._parts(tenant)
+        parts = self._whole(carried) if whole else self._parts(carried)
         for part in parts:
             kept.add_columns(cut.take(part))
             if cut.over and not whole:
@@ -84,37 +80,34 @@ class Trace:
             self.rows = cut.rows
         if not cut.rows:
             raise InputError(f"{table.path}: the trace is empty; expected at least one row of numbers")
-        columns = kept.columns()
-        if tenant is not None and columns.tenant is not None:
-            columns = replace(columns, tenant=compact(tenant.finished(columns.tenant)))
-        return columns, cut
+        return carried.finished(kept.columns()), cut
 
     def _batches(self, wanted: Wanted) -> Iterator[Batch]:
-        names = {getattr(fmt, each.name) for fmt in self._formats for each in fields(fmt)}
+        names = set().union(*(fmt.names for fmt in self._formats))
         for batch in batches(self._table, wanted):
             if self._table.late & names:
                 raise _LateColumnError
             yield batch
 
-    def _parts(self, tenant: Labels | None) -> Iterator[TrafficColumns]:
+    def _parts(self, carried: request_columns.Carried) -> Iterator[TrafficColumns]:
         """Yield the requests of a table without sessions, batch by batch."""
         table, fmt = self._table, self._format
         name, last_s = str(fmt.arrival_s), np.empty(0)
-        for batch in self._batches(request_columns.wanted(table, fmt, tenant, with_times=True)):
+        for batch in self._batches(request_columns.wanted(table, fmt, carried, with_times=True)):
             arrival_s = batch.numbers[name] / fmt.ticks_per_s
             where = request_columns.placed(table, batch.first_row - len(last_s))
             check_arrivals(session_columns.arrivals_label(fmt), np.concatenate([last_s, arrival_s]), where)
             last_s = arrival_s[-1:]
-            yield request_columns.checked(table, fmt, batch, arrival_s, tenant)
+            yield request_columns.checked(table, fmt, batch, arrival_s, carried)
 
-    def _whole(self, tenant: Labels | None) -> Iterator[TrafficColumns]:
+    def _whole(self, carried: request_columns.Carried) -> Iterator[TrafficColumns]:
         """Yield all requests of a table with sessions at once, as the rows of one may lie anywhere."""
         table, fmt = self._table, self._format
         found = session_columns.Found(table, fmt)
         parts, rows = Parts(), 0
-        wanted = found.wanted(request_columns.wanted(table, fmt, tenant, with_times=False))
+        wanted = found.wanted(request_columns.wanted(table, fmt, carried, with_times=False))
         for batch in self._batches(wanted):
-            parts.add_columns(request_columns.checked(table, fmt, batch, np.empty(0), tenant))
+            parts.add_columns(request_columns.checked(table, fmt, batch, np.empty(0), carried))
             found.add(batch)
             rows += batch.rows
         if rows:

@@ -1,24 +1,18 @@
 """The columns of a trace that tell of requests one by one, checked batch by batch."""
 
-from collections.abc import Callable
+from typing import cast
 
 import numpy as np
 
 from simulator.arrays import Floats, Ints
 from simulator.errors import InputError
+from simulator.replica.request import DEFAULTS, FIELDS
+from simulator.workload import checks
+from simulator.workload.checks import LARGEST_INTEGER, Where, refuse_unless, whole_numbers
 from simulator.workload.columns import Pieces, TrafficColumns, compact
 from simulator.workload.containers import Batch, Container, Wanted
 from simulator.workload.formats import TraceFormat
 from simulator.workload.labels import Labels
-from simulator.workload.workload import (
-    LARGEST_INTEGER,
-    check_patience,
-    integers,
-    refuse_unless,
-    whole_numbers,
-)
-
-Where = Callable[[int], str]
 
 
 def placed(table: Container, first_row: int) -> Where:
@@ -26,41 +20,79 @@ def placed(table: Container, first_row: int) -> Where:
     return lambda row: table.where(first_row + row)
 
 
-def wanted(table: Container, fmt: TraceFormat, tenant: Labels | None, with_times: bool) -> Wanted:
+class Carried:
+    """The columns of a trace that hold fields of ``Request``, each by itself, read batch by batch."""
+
+    def __init__(self, table: Container, fmt: TraceFormat) -> None:
+        there = {name: column for name, column in fmt.fields.items() if column in table.header}
+        self._labels = {
+            name: Labels(table, column, may_be_empty=False)
+            for name, column in there.items()
+            if FIELDS[name].kind == "label"
+        }
+        self._numbers = {name: column for name, column in there.items() if name not in self._labels}
+
+    @property
+    def numbers(self) -> list[str]:
+        """The names of the columns of numbers."""
+        return list(self._numbers.values())
+
+    @property
+    def labels(self) -> list[str]:
+        """The names of the columns of labels."""
+        return [each.name for each in self._labels.values()]
+
+    def read(self, batch: Batch, where: Where) -> dict[str, Ints | Floats]:
+        """Check and return what a batch has, by field; labels are numbered in order of appearance."""
+        found: dict[str, Ints | Floats] = {}
+        for name, column in self._numbers.items():
+            given, default = batch.numbers[column], DEFAULTS[name]
+            filled = given if default != default else np.where(np.isnan(given), default, given)
+            values = checks.field(name, filled, column, where)
+            found[name] = values if FIELDS[name].is_float else compact(cast(Ints, values))
+        return found | {name: compact(each.add(batch)) for name, each in self._labels.items()}
+
+    def finished(self, columns: TrafficColumns) -> TrafficColumns:
+        """Return all that was read with labels that are numbers as they are in the table."""
+        labels = {name: each for name, each in self._labels.items() if name in columns.carried}
+        numbers = {
+            name: compact(each.finished(cast(Ints, columns.carried[name]))) for name, each in labels.items()
+        }
+        return columns.carrying(**numbers)
+
+
+def wanted(table: Container, fmt: TraceFormat, carried: Carried, with_times: bool) -> Wanted:
     """Return which of the format's columns on requests alone are to be read, with or without arrivals."""
     times = (str(fmt.arrival_s),) if with_times else ()
-    optional = (fmt.priority, fmt.patience_s, fmt.prefix_id, fmt.prefix_tokens)
+    optional = (fmt.patience_s, fmt.prefix_id, fmt.prefix_tokens)
     _refuse_half_a_prefix(table, fmt)
     lists = [fmt.hash_ids] if fmt.hash_ids is not None and fmt.hash_ids in table.header else []
     return Wanted(
         (*times, *fmt.lengths),
-        [name for name in optional if name is not None and name in table.header],
+        [*carried.numbers, *(name for name in optional if name is not None and name in table.header)],
         lists,
-        [] if tenant is None else [tenant.name],
+        carried.labels,
     )
 
 
 def checked(
-    table: Container, fmt: TraceFormat, batch: Batch, arrival_s: Floats, tenant: Labels | None
+    table: Container, fmt: TraceFormat, batch: Batch, arrival_s: Floats, carried: Carried
 ) -> TrafficColumns:
     """Check and return what a batch tells of its requests; ``arrival_s`` is what it is said to be."""
     where, numbers = placed(table, batch.first_row), batch.numbers
     prompt = compact(whole_numbers(fmt.prompt_tokens, numbers[fmt.prompt_tokens], where))
     output = compact(whole_numbers(fmt.output_tokens, numbers[fmt.output_tokens], where))
-    priority = patience_s = hash_ids = None
-    if fmt.priority in numbers:
-        given = numbers[str(fmt.priority)]
-        priority = compact(integers(str(fmt.priority), np.where(np.isnan(given), 0.0, given), where))
+    given = carried.read(batch, where)
+    patience_s = hash_ids = None
     if fmt.patience_s in numbers:
-        patience_s = numbers[str(fmt.patience_s)]
-        check_patience(str(fmt.patience_s), patience_s, where)
+        name = str(fmt.patience_s)
+        patience_s = cast(Floats, checks.field("leave_s", numbers[name], name, where))
     prefix_id, prefix_tokens = _prefixes(fmt, numbers, prompt, where)
     if fmt.hash_ids in batch.lists:
         name = str(fmt.hash_ids)
         hash_ids = _block_ids(*batch.lists[name], name, fmt.hash_block_tokens, prompt, where)
     return TrafficColumns(
-        arrival_s, prompt, output, priority, patience_s, prefix_id, prefix_tokens, hash_ids,
-        tenant=None if tenant is None else compact(tenant.add(batch)),
+        arrival_s, prompt, output, patience_s, prefix_id, prefix_tokens, hash_ids, carried=given,
     )  # fmt: skip
 
 

@@ -6,17 +6,17 @@ import numpy as np
 
 from simulator.arrays import Flags, Floats, Ints
 from simulator.errors import InputError
-from simulator.workload.columns import Parts, Pieces, TrafficColumns, compact
-from simulator.workload.containers import Batch, Container, Wanted
-from simulator.workload.formats import TraceFormat
-from simulator.workload.labels import Labels
-from simulator.workload.workload import (
+from simulator.workload.checks import (
     LARGEST_INTEGER,
     LARGEST_TOKENS,
     LATEST_S,
     check_arrivals,
     refuse_unless,
 )
+from simulator.workload.columns import Parts, Pieces, TrafficColumns, compact
+from simulator.workload.containers import Batch, Container, Wanted
+from simulator.workload.formats import TraceFormat
+from simulator.workload.labels import Labels
 
 
 class Found:

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from simulator.errors import InputError
 from simulator.workload import load_keys
 from simulator.workload.arrivals import MOST_REQUESTS
-from simulator.workload.workload import LARGEST_FACTOR, LARGEST_TOKENS
+from simulator.workload.checks import LARGEST_FACTOR, LARGEST_TOKENS
 
 DEFAULT_TRACE = "azure2023_conv"
 _TRACE_ONLY = ("rate_scale", "start_s", "end_s", "limit", "max_prompt_tokens")

@@ -17,7 +17,9 @@ import json
 from simulator.workload.formats import TraceFormat
 
 SUFFIXES = (".jsonl",)
-FORMAT = TraceFormat("at", "prompt", "output", hash_ids="blocks", hash_block_tokens=4, tenant="who", ticks_per_s=1000)
+FORMAT = TraceFormat(
+    "at", "prompt", "output", hash_ids="blocks", hash_block_tokens=4, ticks_per_s=1000, fields={"tenant": "who"}
+)
 
 
 def recognises(line):
@@ -107,7 +109,7 @@ def test_a_format_of_ones_own_is_told_by_its_first_line(nested):
     found = read_trace(write(nested, '\n# a remark with "usage"\n'.join([lines[0], "\n".join(lines[1:])])))
     assert found.arrival_s.tolist() == list(range(200))
     assert found.output_tokens.tolist() == list(range(1, 201))
-    assert found.tenant.tolist() == [0, 1] * 100
+    assert found.carried["tenant"].tolist() == [0, 1] * 100
     assert found.hash_ids[:2].streams.tolist() == [1, 2, 0, 1, 2, 1]
     other = '{"arrival_s": 0, "prompt_tokens": 1, "output_tokens": 2}'
     assert three(write(nested, other)) == [[0.0], [1], [2]]

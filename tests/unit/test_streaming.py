@@ -64,8 +64,12 @@ def test_one_batch_or_many_make_no_difference(trace, monkeypatch):
 
 def test_columns_are_compact_and_what_they_were(trace):
     found = read_trace(trace)
-    for name in ("prompt_tokens", "output_tokens", "priority", "tenant", "prefix_id", "prefix_tokens"):
+    for name in ("prompt_tokens", "output_tokens", "prefix_id", "prefix_tokens"):
         assert getattr(found, name).dtype == np.int32
+    assert {name: column.dtype for name, column in found.carried.items()} == {
+        "priority": np.int32,
+        "tenant": np.int32,
+    }
     assert found.arrival_s.dtype == np.float64
     assert [len(each) for each in read_lengths(trace)] == [ROWS, ROWS]
     whole = make(trace)

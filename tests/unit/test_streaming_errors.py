@@ -93,7 +93,11 @@ def test_plain_python_and_pyarrow_read_the_same_csv(tmp_path_factory, rows, end,
             try:
                 read = read_trace(path)
                 found.append(
-                    [read.prompt_tokens.tolist(), read.output_tokens.tolist(), read.priority.tolist()]
+                    [
+                        read.prompt_tokens.tolist(),
+                        read.output_tokens.tolist(),
+                        read.carried["priority"].tolist(),
+                    ]
                 )
             except InputError as error:
                 found.append(str(error))

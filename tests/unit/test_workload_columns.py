@@ -2,6 +2,8 @@
 
 import gzip
 import json
+import pickle
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -10,6 +12,7 @@ import pytest
 
 from simulator.errors import InputError
 from simulator.workload import Workload, WorkloadSpec, build
+from simulator.workload.formats import TraceFormat
 from simulator.workload.reader import read_trace
 
 OWN = "arrival_s,prompt_tokens,output_tokens"
@@ -216,3 +219,24 @@ def test_two_ways_to_say_what_prompts_share_are_one_too_many(tmp_path):
 def test_wrong_optional_columns_are_refused(column, message):
     with pytest.raises(InputError, match=message):
         Workload("w", [0.0, 1.0], [3, 4], [1, 2], 2, "test", **column)
+
+
+def test_only_fields_of_a_request_are_taken():
+    with pytest.raises(TypeError, match="a request has no field prority; it has priority, leave_s, tenant"):
+        Workload("w", [0.0, 1.0], [3, 4], [1, 2], 2, "test", prority=[0, 1])
+    with pytest.raises(AttributeError, match="a workload has no prority"):
+        Workload("w", [0.0, 1.0], [3, 4], [1, 2], 2, "test").prority  # noqa: B018
+
+
+def test_a_workload_is_copied_with_its_fields():
+    workload = Workload("w", [0.0, 1.0], [3, 4], [1, 2], 2, "test", priority=[0, 1], tenant=None)
+    for copied in (replace(workload, leave_s=[3, np.nan]), pickle.loads(pickle.dumps(workload))):
+        assert copied.priority.tolist() == [0, 1]
+        assert copied.tenant is None
+    assert replace(workload, leave_s=[3, np.nan]).leave_s.tolist() == pytest.approx([3, np.nan], nan_ok=True)
+    assert replace(workload, priority=[5, 6]).priority.tolist() == [5, 6]
+
+
+def test_a_format_names_only_fields_that_traces_can_give():
+    with pytest.raises(ValueError, match="fields: leave_s found; expected any of priority, tenant"):
+        TraceFormat("at", "prompt", "output", fields={"leave_s": "patience"})

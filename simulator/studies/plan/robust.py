@@ -11,6 +11,7 @@ import numpy as np
 
 from hardware_profiles import Gpu, load_gpu
 from simulator.errors import InputError
+from simulator.replica.request import TRACE_COLUMNS
 from simulator.scenario.scenario import Scenario
 from simulator.stats import Interval, interval
 from simulator.studies.plan.runs import CandidateRuns, Trial
@@ -164,8 +165,10 @@ def longer(workload: Workload) -> Workload:
 def closer(workload: Workload, factor: float) -> Workload:
     """Return a workload at so many times the rate; patience stays as long as it was."""
     arrival_s = workload.arrival_s / factor
-    leave_s = None if workload.leave_s is None else workload.leave_s - workload.arrival_s + arrival_s
-    return replace(workload, arrival_s=arrival_s, leave_s=leave_s)
+    optional = dict(workload.optional)
+    if "leave_s" in optional:
+        optional["leave_s"] = optional["leave_s"] - workload.arrival_s + arrival_s
+    return replace(workload, arrival_s=arrival_s, optional=optional)
 
 
 def _write(workload: Workload, path: Path) -> None:
@@ -178,10 +181,9 @@ def _write(workload: Workload, path: Path) -> None:
         "prompt_tokens": workload.prompt_tokens,
         "output_tokens": workload.output_tokens,
     }
-    if workload.priority is not None:
-        columns["priority"] = workload.priority
-    if workload.tenant is not None:
-        columns["tenant"] = workload.tenant
+    for name, column in TRACE_COLUMNS.items():
+        if name in workload.optional:
+            columns[column] = workload.optional[name]
     if workload.leave_s is not None:
         columns["patience_s"] = workload.leave_s - workload.arrival_s
     with whole(path) as part:

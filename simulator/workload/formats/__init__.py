@@ -6,12 +6,14 @@ Of tables (CSV, JSON lines, Parquet) ``FORMAT`` says which columns hold what. Ot
 ValueError that ``parse`` raises becomes the sentence about the line that was read last.
 """
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, fields
 from importlib import import_module
 from pkgutil import iter_modules
 from types import ModuleType
 from typing import Any
+
+from simulator.replica.request import TRACE_COLUMNS
 
 _OWN = "servesim"
 
@@ -23,7 +25,6 @@ class TraceFormat:
     arrival_s: str | None  # None: the table has sessions, and nothing about when they start
     prompt_tokens: str
     output_tokens: str
-    priority: str | None = None  # whole numbers, the lower the sooner; empty: 0
     patience_s: str | None = None  # seconds after its arrival at which a client gives up; empty: never
     prefix_id: str | None = None  # requests of one id have their first prefix_tokens in common; empty: none
     prefix_tokens: str | None = None
@@ -32,7 +33,6 @@ class TraceFormat:
     ticks_per_s: float = (
         1.0  # units of the arrival and think columns in a second, such as 1000 for milliseconds
     )
-    tenant: str | None = None  # who pays: whole numbers, or texts
     session_id: str | None = None  # conversation, whole numbers or texts; its rows are in order; empty: none
     agent_id: str | None = None  # agents of a session go on side by side, each as a conversation of its own
     session_offset_s: str | None = None  # from the start of the session to an agent's first request; empty: 0
@@ -43,6 +43,15 @@ class TraceFormat:
     hash_runs: str | None = None  # a list [id, n, id, n, ...]: ids, id + 1, ... of the prompt's full blocks,
     run_block_tokens: int = 64  # as hash_ids, but local to the session
     mark: str | None = None  # a column that tells this format from another with the same names
+    # Columns of optional fields of ``Request``, such as {"tenant": "account"}
+    fields: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Refuse fields that no trace can give."""
+        if unknown := self.fields.keys() - TRACE_COLUMNS.keys():
+            raise ValueError(
+                f"fields: {', '.join(sorted(unknown))} found; expected any of {', '.join(TRACE_COLUMNS)}"
+            )
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -50,6 +59,12 @@ class TraceFormat:
         first = self.arrival_s or self.session_id
         assert first is not None, "a format has arrivals or sessions"
         return (*([self.mark] if self.mark else []), first, *self.lengths)
+
+    @property
+    def names(self) -> set[str]:
+        """The names of all columns that it knows."""
+        own = (getattr(self, each.name) for each in fields(self))
+        return {name for name in own if isinstance(name, str)} | set(self.fields.values())
 
     @property
     def lengths(self) -> tuple[str, str]:
