@@ -5,7 +5,6 @@ from collections.abc import Sequence
 
 # What a sequence consists of: (stream, tokens) one after another. The token at position j is equal in two
 # sequences if it lies in the same stream at the same position.
-Segments = Sequence[tuple[int, int]]
 
 
 class Content:
@@ -13,7 +12,7 @@ class Content:
 
     __slots__ = ("_ends", "_streams", "chain")
 
-    def __init__(self, segments: Segments, output_stream: int) -> None:
+    def __init__(self, segments: Sequence[tuple[int, int]], output_stream: int) -> None:
         self.chain: list[int] = []  # the names of its full blocks, as far as they were asked for
         self._streams = [stream for stream, _ in segments] + [output_stream]
         self._ends: list[int] = []

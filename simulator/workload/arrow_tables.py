@@ -1,18 +1,16 @@
 """What the containers that are read with pyarrow share: columns of a record batch as numpy arrays."""
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from simulator.arrays import Floats, Ints
 from simulator.errors import InputError
+from simulator.workload.checks import Where
 from simulator.workload.containers import Batch, Label, Wanted, recoded
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-Where = Callable[[int], str]
 
 
 def batch(found: "pa.RecordBatch", first_row: int, wanted: Wanted, where: Where) -> Batch:

@@ -50,15 +50,6 @@ ROOMS = (
 
 # Words for which the field has one that says which: a request, a job, a reader, a replica, a policy, a caller.
 PRONOUNS = re.compile("some(body|one)|who(so)?ever|nobody|every(one|body)|any(body|one)", re.IGNORECASE)
-WITH_PRONOUNS = {  # for now
-    "simulator/cluster/simulate.py",
-    "simulator/cluster/traffic.py",
-    "simulator/workload/columns.py",
-    "simulator/workload/extras.py",
-    "simulator/workload/segments.py",
-    "simulator/workload/workload.py",
-}
-NAMED_TWICE = {"Columns", "Segments", "Where"}  # for now: classes and type aliases
 
 
 def module_of(path: Path) -> str:
@@ -172,7 +163,7 @@ def test_policies_are_short():
 
 def test_prose_and_names_say_which_request_or_replica_is_meant():
     found = {path for path in FILES if PRONOUNS.search(path.read_text(encoding="utf-8"))}
-    assert {path.relative_to(ROOT).as_posix() for path in found} == WITH_PRONOUNS
+    assert {path.relative_to(ROOT).as_posix() for path in found} == set()
 
 
 def type_names(path: Path) -> set[str]:
@@ -193,7 +184,7 @@ def test_a_type_has_a_name_of_its_own():
         if path.relative_to(ROOT).parts[0] != "experiments"
         for name in type_names(path)
     )
-    assert {name for name, n in count.items() if n > 1} == NAMED_TWICE
+    assert {name for name, n in count.items() if n > 1} == set()
 
 
 def test_wheel_holds_the_listed_packages_and_their_data(tmp_path):
