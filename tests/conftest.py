@@ -14,10 +14,19 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 # Hypothesis tries the same examples at each run of the tests, so that a failure is of the change; ``make bench``
 # looks for new ones. Machines differ and are busy at times: no test fails for being slow once.
 settings.register_profile("same", deadline=None, derandomize=True)
+settings.register_profile("few", deadline=None, derandomize=True, max_examples=20)
 settings.register_profile("random", deadline=None, print_blob=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
 
-SLOW = {"slow", "test_validate.py"}  # a folder, and files of others, whose tests take long
+# A folder, and files of others, whose tests take long
+SLOW = {
+    "slow",
+    "test_adding_one_file.py",
+    "test_azure_hour.py",
+    "test_one_file_a_kind.py",
+    "test_one_request_field.py",
+    "test_validate.py",
+}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

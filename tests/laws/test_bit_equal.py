@@ -17,6 +17,7 @@ from simulator.replica.records import STEP_COLUMNS
 from simulator.replica.request import RequestState
 from simulator.workload.workload import Workload
 from tests.engine_cases import EvenCost, RaggedCost, native
+from tests.examples import examples
 from tests.plain_stepper import PlainJob, PlainServer, plain_run
 
 POLICIES = {"vllm_v1": VllmV1, "vllm_v0": VllmV0, "orca": Orca, "static": Static}
@@ -109,7 +110,7 @@ def plain(case):
     return server, jobs[:arrived]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(scenarios())
 def test_engine_equals_plain_stepper(case):
     outcome = fast(case)

@@ -22,6 +22,7 @@ from simulator.scenario.discover import load
 from simulator.workload.workload import Workload
 from tests.cluster_cases import KV_BYTES, MODES, Often, deployments, play
 from tests.engine_cases import CHOICES, ENGINES, EvenCost, native
+from tests.examples import examples
 
 
 def check(traffic, deployment, cluster, outcome):
@@ -158,7 +159,7 @@ def traffic_may_end_early(traffic, state):
 
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("choice", CHOICES, ids=str)
-@settings(max_examples=4, deadline=None)
+@settings(max_examples=examples(4), deadline=None)
 @given(data=st.data())
 def test_laws_of_deployments(choice, mode, data):
     traffic, deployment = data.draw(deployments([choice], [mode]))
@@ -166,7 +167,7 @@ def test_laws_of_deployments(choice, mode, data):
 
 
 @pytest.mark.parametrize("mode", MODES)
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=examples(15), deadline=None)
 @given(data=st.data())
 def test_laws_of_deployments_on_every_engine(mode, data):
     """Under every policy, on every engine, in every deployment: the laws hold."""
@@ -181,7 +182,7 @@ def test_laws_of_deployments_on_every_engine(mode, data):
     check(traffic, deployment, *play(traffic, deployment))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(deployments())
 def test_looking_changes_nothing(case):
     """Replicas that are computed when looked at do what they do where each end of a step is an event."""
@@ -226,7 +227,7 @@ def test_looking_changes_nothing_where_all_steps_end_at_once(name, seed):
     assert len(one.transfers["bytes"]) > 10
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(deployments())
 def test_fast_forward_changes_nothing(case):
     """Steps that are run without asking the policy are those that it would plan."""

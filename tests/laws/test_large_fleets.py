@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from policies.routing.least_loaded import LeastLoaded
 from simulator.workload.workload import Workload
 from tests.cluster_cases import Often, deployments, play
+from tests.examples import examples
 
 REQUESTS = 400
 
@@ -61,7 +62,7 @@ def large(draw):
 
 
 @given(large())
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(25), deadline=None)
 def test_the_least_loaded_of_many_is_the_least_loaded_of_all(case):
     traffic, (few_looks, all_looks) = case
     found, expected = (play(traffic, each)[1].tables for each in (few_looks, all_looks))

@@ -10,10 +10,11 @@ from simulator.replica.limits import Limits
 from simulator.replica.request import RequestState
 from simulator.testing import new_engine, new_job
 from tests.engine_cases import CHOICES, ENGINES, EvenCost, play, scenarios, serve
+from tests.examples import examples
 
 
 @pytest.mark.parametrize("choice", CHOICES, ids=str)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(data=st.data())
 def test_laws(choice, data):
     check(data.draw(scenarios([choice])))
@@ -88,7 +89,7 @@ def check(case):
 
 
 @pytest.mark.parametrize("choice", CHOICES, ids=str)
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=examples(12), deadline=None)
 @given(data=st.data())
 def test_laws_on_every_engine(choice, data):
     """Under every policy, on every engine: the laws hold."""
@@ -96,7 +97,7 @@ def test_laws_on_every_engine(choice, data):
     check(data.draw(scenarios([choice], rules=rules)))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(30), deadline=None)
 @given(scenarios())
 def test_equal_inputs_give_equal_bytes(case):
     one, two = play(case)[1].tables, play(case)[1].tables
@@ -148,7 +149,7 @@ class Chaos(Scheduler):
         assert step.blocks_opening == len(opening)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(data=st.data())
 def test_no_sequence_of_verbs_corrupts_the_ledger(data):
     n = data.draw(st.integers(1, 6))

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from tests.examples import examples
 from tests.links import Net
 
 PORTS = 4
@@ -137,7 +138,7 @@ def fluid(story):
     return [flow["finish"] for flow in flows], [flow["sent"] for flow in flows], closest
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(stories())
 def test_the_fabric_agrees_with_a_plain_fluid(story):
     finish, sent, closest = fluid(story)
@@ -151,7 +152,7 @@ def test_the_fabric_agrees_with_a_plain_fluid(story):
     assert net.finished == sorted(net.finished, key=lambda entry: entry[1])
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(stories(), st.sampled_from([0.0, 1e6, 1e9]))
 def test_laws(story, start_s):
     last = [0.0] * PORTS
@@ -199,7 +200,7 @@ def test_laws(story, start_s):
     assert net.events <= 4 * (len(story["flows"]) + len(story["changes"])) + 4
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=examples(50), deadline=None)
 @given(stories())
 def test_the_same_story_runs_the_same_to_the_bit(story):
     assert act(story)[0].finished == act(story)[0].finished
