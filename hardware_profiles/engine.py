@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 
 from pydantic import Field
 
-from hardware_profiles.files import read_toml, shipped_names, shipped_path, unknown, validate
+from hardware_profiles.files import profile_path, read_toml, shipped_names, validate
 from hardware_profiles.gpu import EngineOverheads, Gpu, Profile, Sourced
 from simulator.policy import Scheduler
 from simulator.replica.rules import EngineRules
@@ -89,12 +89,8 @@ def load_engine(name_or_path: str, base_dir: Path | None = None) -> EngineProfil
 
     Raises InputError for an unknown name (with the nearest one) and for a malformed file (with the key).
     """
-    path = shipped_path("engines", name_or_path)
-    if name_or_path not in list_engines():
-        path = (base_dir or Path()) / name_or_path
-        if not name_or_path.endswith(".toml"):
-            also = "the path of an engine profile (.toml)"
-            raise unknown("engine", name_or_path, [*list_engines(), NATIVE], also)
+    known, also = [*list_engines(), NATIVE], "the path of an engine profile (.toml)"
+    path = profile_path("engines", "engine", name_or_path, base_dir, known, also)
     return validate(EngineProfile, read_toml(path), str(path))
 
 

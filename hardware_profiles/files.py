@@ -24,6 +24,20 @@ def shipped_path(folder: str, name: str) -> Path:
     return PACKAGE_DIR / folder / f"{name}.toml"
 
 
+def profile_path(
+    folder: str, kind: str, name_or_path: str, base_dir: Path | None, known: Iterable[str], also: str
+) -> Path:
+    """Return where a shipped profile, or a TOML file given by path (relative to ``base_dir``), is.
+
+    Raises InputError, as ``unknown`` has it, for what is neither.
+    """
+    if name_or_path in shipped_names(folder):
+        return shipped_path(folder, name_or_path)
+    if not name_or_path.endswith(".toml"):
+        raise unknown(kind, name_or_path, known, also)
+    return (base_dir or Path()) / name_or_path
+
+
 def unknown(kind: str, name: str, known: Iterable[str], also: str) -> InputError:
     """Return (not raise) the refusal of an unknown ``name``, with the nearest of ``known`` if one is near.
 

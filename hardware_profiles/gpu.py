@@ -10,7 +10,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field
 
 from hardware_profiles.derived import filled_in
-from hardware_profiles.files import read_toml, shipped_names, shipped_path, unknown, validate
+from hardware_profiles.files import profile_path, read_toml, shipped_names, validate
 from simulator.errors import InputError
 
 GIB = 2**30
@@ -235,9 +235,6 @@ def load_gpu(name_or_path: str, base_dir: Path | None = None) -> Gpu:
 
     Raises InputError for an unknown name (with the nearest one) and for a malformed file (with the key).
     """
-    path = shipped_path("gpus", name_or_path)
-    if name_or_path not in list_gpus():
-        path = (base_dir or Path()) / name_or_path
-        if not name_or_path.endswith(".toml"):
-            raise unknown("gpu", name_or_path, list_gpus(), "the path of a GPU profile (.toml)")
+    also = "the path of a GPU profile (.toml)"
+    path = profile_path("gpus", "gpu", name_or_path, base_dir, list_gpus(), also)
     return validate(Gpu, {**filled_in(read_toml(path), path), "path": path}, str(path))
