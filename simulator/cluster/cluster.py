@@ -142,7 +142,6 @@ class Cluster:
             else None,
             load_fell=(lambda replica: self.fleets.load_fell(replica)) if deployment.replicas > FEW else None,
             every_step=(self.traffic.closed and deployment.replicas > 1) or deployment.switching,
-            alone=self.open_loop,
         )
         replicas: list[Replica] = []
         for pool in deployment.pools:

@@ -22,14 +22,12 @@ class Fleet(Sequence[Replica]):
         """A replica is in one fleet at a time: the last one made of it."""
         self._replicas = list(replicas)
         self._places = {id(replica): place for place, replica in enumerate(self._replicas)}
-        self._bounds = [0] * len(
-            self._replicas
-        )  # of their outstanding tokens; a heap entry holds if it is this
+        # Of their outstanding tokens; a heap entry holds if it is this
+        self._bounds = [0] * len(self._replicas)
         self._heap = [(0, place) for place in range(len(self._replicas))]
         heapify(self._heap)
-        self._until: list[
-            tuple[float, int, int]
-        ] = []  # a heap: when a bound ends to hold, its place and number
+        # A heap: when a bound ends to hold, its place and number
+        self._until: list[tuple[float, int, int]] = []
         self._looks = [0] * len(self._replicas)  # of each place, the number of its last bound
         self._few = len(self._replicas) <= FEW
         self._chosen = 0  # last

@@ -32,10 +32,10 @@ def effect_bound_s(engine: Engine, in_flight: InFlight, watched: bool, last_chun
             return end_s
     last_s: float = in_flight[-1][0]
     unknown_s = first_s if watched else last_s
-    if engine.waiting or engine.swapped or engine.pending or len(engine.running) != engine.group.size:
+    if engine.swapped or not _all_decode(engine, in_flight):
         return unknown_s
     steps = _steps_to_completion(engine, fits=watched)
-    return last_s + decode_time_s(engine, steps - 1) if steps > 1 else unknown_s
+    return last_s + _decode_time_s(engine, steps - 1) if steps > 1 else unknown_s
 
 
 def load_bound_s(engine: Engine, in_flight: InFlight) -> float:
@@ -45,7 +45,7 @@ def load_bound_s(engine: Engine, in_flight: InFlight) -> float:
     steps, known = _steps_to_completion(engine, fits=True), len(in_flight)
     if steps <= known:
         return in_flight[max(steps, 1) - 1][0]
-    return in_flight[-1][0] + decode_time_s(engine, steps - known)
+    return in_flight[-1][0] + _decode_time_s(engine, steps - known)
 
 
 def _all_decode(engine: Engine, in_flight: InFlight) -> bool:
@@ -70,7 +70,7 @@ def _steps_to_completion(engine: Engine, fits: bool) -> int:
     return min(steps, engine.block_size * (engine.free_blocks // group.size)) if fits else steps
 
 
-def decode_time_s(engine: Engine, steps: int) -> float:
+def _decode_time_s(engine: Engine, steps: int) -> float:
     """Return a lower bound of what so many steps take in which all jobs here decode and none leaves.
 
     As long as the sum of their contexts stays in one piece of the cost model it is what they take, but for rounding;

@@ -27,7 +27,6 @@ class Effects:
     idle: Callable[["Replica", float], None] | None = None  # nothing is left to do
     load_fell: Callable[["Replica"], None] | None = None  # its outstanding tokens may have become fewer
     every_step: bool = False  # whether the end of any step may reach others
-    alone: bool = False  # whether nothing that happens at a replica ever reaches others: an open loop
 
 
 NO_EFFECTS = Effects()

@@ -81,9 +81,8 @@ class StepLoop(View):
             self._engine, self.in_flight, self._now_s, self._depth, self.effects
         )  # fmt: skip
         running, waiting, shape, transfers = engine.running, engine.waiting, engine.shape, engine.transfers
-        always = (
-            self._spare_blocks is None
-        )  # also where all that runs is complete when the steps in flight end
+        # Whether it is asked, too, where all that runs is complete when the steps in flight end
+        always = self._spare_blocks is None
         while len(in_flight) < depth and (
             (running and (always or engine.anything_to_compute()))
             or waiting or engine.swapped or transfers.received or transfers.requests

@@ -49,7 +49,6 @@ class Replica(StepLoop):
         self.state = state
         self.past: list[Records] = []  # of the incarnations before each crash
         self._role: Role = role
-        self._alone = effects.alone
         self._new_policy, self._new_engine, self._rules = policy, engine, rules
         self._begin_anew()
 
@@ -83,11 +82,9 @@ class Replica(StepLoop):
     def submit(self, job: Job) -> None:
         """Queue an arriving job; it is seen by any step planned at this instant or later."""
         job.replica = self
-        if not self._running:
-            self.run_until(self.clock.ended_before(self.index))
+        self.catch_up()
         self._engine.submit(job)
-        if not self._alone or not self.in_flight:
-            self.wake()
+        self.wake()
 
     def leave(self, job: Job, state: RequestState) -> None:
         """Drop a job before the next step is planned; it ends in ``state``."""
@@ -109,8 +106,7 @@ class Replica(StepLoop):
         if self._running:
             return
         if self.in_flight:
-            if not self._alone:
-                self._set_timer(self.next_effect_s())
+            self._set_timer(self.next_effect_s())
             return
         if self._to_plan or not self._engine.anything_to_do():
             return
@@ -149,8 +145,6 @@ class Replica(StepLoop):
 
     def next_effect_s(self) -> float:
         """Return a lower bound of when the end of a step can reach others; infinite if none can."""
-        if self._alone:
-            return inf
         engine, in_flight, effects = self._engine, self.in_flight, self.effects
         watched, draining = effects.ended is not None, self.state is ReplicaState.DRAINING
         coupled = watched or draining or effects.every_step or self._role == "prefill"
@@ -164,11 +158,10 @@ class Replica(StepLoop):
 
     def load(self) -> tuple[int, float]:
         """Return outstanding tokens as computed so far, and until when they can only become more."""
-        engine, in_flight, group = self._engine, self.in_flight, self._engine.group
-        tokens = engine.outside_tokens + group.context_base + group.size * group.tick
+        tokens = self._engine.outstanding_tokens
         if self._to_plan:
             return tokens, self._now_s
-        return tokens, load_bound_s(engine, in_flight) if in_flight else inf
+        return tokens, load_bound_s(self._engine, self.in_flight) if self.in_flight else inf
 
     def take_turn(self, time_s: float) -> None:
         """Plan what is planned by now, as it is this replica's turn, unless it asked for another time since."""

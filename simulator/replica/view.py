@@ -70,9 +70,7 @@ class View(ABC):
     def outstanding_tokens(self) -> int:
         """Known tokens of the unfinished requests here."""
         self.catch_up()
-        engine = self._engine
-        group = engine.group
-        return engine.outside_tokens + group.context_base + group.size * group.tick
+        return self._engine.outstanding_tokens
 
     @property
     def _context_tokens(self) -> int:
