@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from simulator.report.style import BLACK, BLUE, GREEN, GREY, RED, STYLE, axes
 from simulator.results.vocabulary import measure_of
-from simulator.scenario.engines import engine_names
 from simulator.scenario.scenario import Scenario
 from simulator.stats import interval
 from simulator.studies.plan.goals import PER_SECOND, TTFT_P99
@@ -60,9 +59,7 @@ def table(found: FoundPlan) -> "pa.Table":
     plan, outcomes = found.plan, found.runs.outcomes
     keys = list(dict.fromkeys(key for line in plan.lines for key in line.settings))
     metrics = list(dict.fromkeys([*(goal.metric for goal in plan.goals), PER_SECOND, TTFT_P99]))
-    engines = {
-        line.number: engine_names(plan.scenario(line, line.counts[0]), plan.base_dir) for line in plan.lines
-    }
+    engines = {line.number: plan.engine(line) for line in plan.lines}
     rows: list[dict[str, Any]] = []
     for row in found.rows():
         line, outcome = row.line, outcomes.get((row.line.number, row.count))

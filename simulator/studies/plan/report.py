@@ -5,7 +5,7 @@ from collections import Counter
 
 from simulator.report.text import counted, number, table
 from simulator.results.vocabulary import measure_of
-from simulator.scenario.engines import engine_names, one_line
+from simulator.scenario.engines import one_line
 from simulator.studies.plan.goals import PER_SECOND, TTFT_P99
 from simulator.studies.plan.launch import launch_lines
 from simulator.studies.plan.plan import FoundPlan, Place, Row
@@ -63,10 +63,12 @@ def _reason(found: FoundPlan, row: Row) -> str:
 
 
 def engines(plan: PlanFile) -> dict[str, str]:
-    """Return the engine of each policy, or of both roles where they differ, by the policies' names."""
-    return {
-        line.policy: engine_names(plan.scenario(line, line.counts[0]), plan.base_dir) for line in plan.lines
-    }
+    """Return the engine of each policy by its name, with the profile where a plan tries several."""
+    found = {}
+    for line in plan.lines:
+        profiles = [str(value) for key, value in line.settings.items() if key.endswith(".profile")]
+        found[" with ".join([line.policy, *profiles])] = plan.engine(line)
+    return found
 
 
 def _head(found: FoundPlan) -> list[str]:

@@ -15,6 +15,7 @@ from typing import Any
 from hardware_profiles import list_gpus, load_gpu
 from simulator.errors import InputError
 from simulator.results.vocabulary import known
+from simulator.scenario.engines import engine_names
 from simulator.scenario.policy import IDLE_POLICY
 from simulator.scenario.scenario import Scenario, default_scenario
 from simulator.studies import study_file
@@ -109,6 +110,10 @@ class PlanFile:
     def scenario(self, line: Line, count: int) -> Scenario:
         """Return the scenario of a candidate; raises InputError for what cannot be combined."""
         return self.base.with_overrides([*line.overrides, *_replicas(line, count)])
+
+    def engine(self, line: Line) -> str:
+        """Name the engine of a line's candidates, or those of both roles where they differ."""
+        return engine_names(self.scenario(line, line.counts[0]), self.base_dir)
 
     @classmethod
     def from_toml(cls, path: Path) -> "PlanFile":
