@@ -25,12 +25,16 @@ from policies.scheduling.vllm_v0 import VllmV0
 from policies.scheduling.vllm_v1 import VllmV1
 from simulator.cluster.cluster import Cluster
 from simulator.cluster.deployment import colocated
-from simulator.cluster.simulate import assemble, unfold
+from simulator.cluster.simulate import assemble
 from simulator.errors import StallError
 from simulator.policy import Scheduler
 from simulator.replica.cost import StepShape
 from simulator.replica.limits import Limits
 from simulator.replica.request import RequestState
+from simulator.results.collect import collect, readers_leave_s
+from simulator.results.recorded import ending_rows
+from simulator.results.tables import TIMING, Incarnation, step_table
+from simulator.results.tokens import Delay, joined
 from simulator.workload.workload import Workload
 
 SHIPPED = Path(__file__).parent / "recordings"
@@ -159,11 +163,12 @@ def _results_differ(recording: dict[str, Any], cluster: Cluster, probe: Probe) -
         int(request): (RequestState(int(state)).name, time_s)
         for request, state, time_s in records.rows("ended").T.tolist()
     }
-    tables, _ = unfold(cluster)
+    # What the engine gave out, whether or not the client was still there to take it
+    n, steps = len(results["reason"]), step_table([Incarnation(0, records)], TIMING)
+    until_s = readers_leave_s(n, ending_rows(cluster.refused), [records], None, None)
+    tokens = joined(collect([records], [0], steps, n, until_s, Delay()))
     steps_of: list[list[int]] = [[] for _ in results["reason"]]
-    for request, step in zip(
-        tables.tokens["request_id"].tolist(), tables.tokens["step"].tolist(), strict=True
-    ):
+    for request, step in zip(tokens["request_id"].tolist(), tokens["step"].tolist(), strict=True):
         steps_of[request].append(step)
     for request, reason in enumerate(results["reason"]):
         state, time_s = ended.get(request, ("UNFINISHED", 0.0))

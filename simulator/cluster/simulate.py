@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from simulator.arrays import Columns
+from simulator.arrays import Columns, Floats, Ints
 from simulator.clock import Clock
 from simulator.cluster.autoscaler import scaling_table
 from simulator.cluster.cluster import Cluster
@@ -29,9 +29,18 @@ from simulator.replica.prefix_blocks import PrefixBlocks
 from simulator.replica.radix_pages import RadixPages
 from simulator.replica.request import FIELDS
 from simulator.replica.rules import EngineRules
+from simulator.results.collect import collect, readers_leave_s
 from simulator.results.recorded import ending_rows
-from simulator.results.tables import TIMING, Incarnation, Tables, request_table, step_table, transfer_table
-from simulator.results.tokens import Delay, collect, left_early_s
+from simulator.results.tables import (
+    TIMING,
+    Incarnation,
+    Tables,
+    last_event_s,
+    request_table,
+    step_table,
+    transfer_table,
+)
+from simulator.results.tokens import Delay
 from simulator.rng import stream
 from simulator.workload.workload import Workload
 
@@ -106,18 +115,11 @@ def unfold(cluster: Cluster, keep_steps: bool = True) -> tuple[Tables, float]:
     refused = ending_rows(cluster.refused)
     steps = step_table(lives) if keep_steps else step_table(lives, TIMING)
     rng = None if deployment.delivery is None else stream(deployment.seed, "delivery")
-    tokens = collect(
-        records,
-        [life.replica for life in lives],
-        steps,
-        len(rows),
-        left_early_s(len(rows), refused, records),
-        Delay(cluster.frontend_s, deployment.delivery, rng),
+    until_s = readers_leave_s(
+        len(rows), refused, records, _patience_ends_s(cluster, rows), deployment.horizon_s
     )
-    last_s = float(steps["end_s"].max(initial=0.0))
-    last_s = max(last_s, float(np.fmax.reduce(tokens.first_and_last_s()[1], initial=0.0)))
-    if cluster.requests_done() < cluster.arrived:  # some wait on until the clock is stopped
-        last_s = max(last_s, cluster.clock.now)
+    delay = Delay(cluster.frontend_s, deployment.delivery, rng)
+    tokens = collect(records, [life.replica for life in lives], steps, len(rows), until_s, delay)
     arrived: Columns = {
         "arrival_s": cluster.traffic.arrival_s,
         "prompt_tokens": workload.prompt_tokens[rows].astype(np.int64),
@@ -126,10 +128,25 @@ def unfold(cluster: Cluster, keep_steps: bool = True) -> tuple[Tables, float]:
     for name, field in FIELDS.items():
         if field.saved and name in workload.optional:
             arrived[name] = workload.optional[name][rows].astype(np.float64 if field.is_float else np.int64)
-    requests = request_table(lives, refused, arrived, steps, tokens, last_s)
+    requests = request_table(
+        lives, refused, arrived, steps, tokens, until_s, deployment.horizon_s, cluster.clock.now
+    )
     transfers = transfer_table([] if cluster.kv_transfers is None else cluster.kv_transfers.done)
     scaling = scaling_table(cluster.autoscalers.lifetimes)
-    return Tables(steps if keep_steps else {}, tokens, requests, transfers, lives, scaling), last_s
+    tables = Tables(steps if keep_steps else {}, tokens, requests, transfers, lives, scaling)
+    return tables, last_event_s(requests, steps)
+
+
+def _patience_ends_s(cluster: Cluster, rows: Ints) -> Floats | None:
+    """When each client gives up, NaN for never; None if none ever does.
+
+    Where a closed loop delays an arrival, the departure comes as much later.
+    """
+    leave_s = cluster.workload.optional.get("leave_s")
+    if leave_s is None:
+        return None
+    arrival_s = np.asarray(cluster.traffic.arrival_s)
+    return np.maximum(leave_s[rows] + (arrival_s - cluster.workload.arrival_s[rows]), arrival_s)
 
 
 def prefix_hits(cluster: Cluster) -> tuple[int, int] | None:

@@ -151,15 +151,19 @@ def request_table(
     arrived: Columns,
     steps: Columns,
     tokens: UnfoldedTokens,
-    end_of_run_s: float,
+    until_s: Floats | None,
+    horizon_s: float | None,
+    now_s: float,
 ) -> Columns:
     """One row per arrived request: what it asked for, how it ended, and its milestones in seconds.
 
-    Of ``steps`` only the times are needed.
+    Of ``steps`` only the times are needed. ``until_s`` is up to when each reader took tokens: a request that was
+    computed to its end, but not delivered to it by then, has not completed. Requests that never ended wait up to
+    ``now_s``, or the last event if that is later.
     """
     n = len(arrived["arrival_s"])
     state = np.full(n, int(RequestState.UNFINISHED), np.int8)
-    end_s = np.full(n, end_of_run_s)
+    end_s = np.full(n, np.nan)
     replica = np.full(n, -1, np.int32)
     preemptions = np.zeros(n, np.int32)
     first_scheduled_s = np.full(n, np.inf)
@@ -188,6 +192,15 @@ def request_table(
     first_token_s, last_token_s = tokens.first_and_last_s()
     completed = state == RequestState.COMPLETED
     end_s[completed] = last_token_s[completed]
+    if until_s is not None:
+        late = completed & tokens.cut_short
+        left = late | (state == RequestState.ABANDONED_BY_USER)  # which the engine notices with its next plan
+        end_s[left] = until_s[left]
+        cut_off = end_s >= (np.inf if horizon_s is None else horizon_s)
+        state[late] = np.where(cut_off, RequestState.UNFINISHED, RequestState.ABANDONED_BY_USER)[late]
+    waits_on = np.isnan(end_s)
+    if waits_on.any():
+        end_s[waits_on] = max(now_s, _last_event_s(arrived["arrival_s"], steps["end_s"], end_s))
     return {
         "request_id": np.arange(n, dtype=np.int32),
         **arrived,
@@ -200,6 +213,15 @@ def request_table(
         "end_s": end_s,
         "preemptions": preemptions,
     }
+
+
+def last_event_s(requests: Columns, steps: Columns) -> float:
+    """Return when the last thing happened: an arrival, the end of a step or of a request; 0 if nothing did."""
+    return _last_event_s(requests["arrival_s"], steps["end_s"], requests["end_s"])
+
+
+def _last_event_s(*times_s: Floats) -> float:
+    return max(float(np.fmax.reduce(each, initial=0.0)) for each in times_s)
 
 
 def transfer_table(done: Sequence[tuple[int, str, int, int, float, float, float, bool]]) -> Columns:

@@ -5,7 +5,7 @@ is one token's own. A *segment* is a request's tokens at consecutive points. Som
 step stand for all tokens; only a part of them, whole requests (``segments.cut``), need be there at once.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
@@ -13,14 +13,11 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from simulator.arrays import Columns, Floats, Ints
+from simulator.arrays import Columns, Flags, Floats, Ints
 from simulator.errors import InputError
-from simulator.metrics._segments import cut
+from simulator.metrics._segments import cut, row_sum
 from simulator.metrics._streamed import TokenParts
-from simulator.replica.records import Records
-from simulator.replica.request import RequestState
 from simulator.results.delivery import Delivery
-from simulator.results.recorded import ended_rows, prompt_end_rows, span_rows, steps_ended
 
 KEPT_TOKENS = 10_000_000  # up to so many, their delivery times are kept, and what is over all tokens is exact
 
@@ -92,17 +89,38 @@ class UnfoldedTokens:
         points_step: NDArray[np.int32],
         requests: int,
         delay: Delay,
+        until_s: Floats | None = None,
+        made: Ints | None = None,
     ) -> None:
-        """``points_s`` and ``points_step`` are time and step number, within its replica, of each point."""
+        """``points_s`` and ``points_step`` are time and step number, within its replica, of each point.
+
+        ``made`` are the tokens of each request that were computed, if some are not in the segments. What a
+        delivery policy would hand over later than ``until_s`` (f64[requests], None: no limit) is left out.
+        """
         self._first, self._count, self._replica = segments.first, segments.tokens, segments.replica
         self._points_s, self._points_step, self._delay = points_s, points_step, delay
         self._of_request = np.searchsorted(segments.request, np.arange(requests + 1, dtype=np.int32))
         self.offsets = np.concatenate([[0], np.cumsum(segments.tokens, dtype=np.int64)])[self._of_request]
         self.counts = np.diff(self.offsets).astype(np.int32)
         self.bounds = cut(self.offsets)
+        self._sent = self.counts  # before those that come too late are left out
         self._rng = [delay.rng]  # the delivery policy's as it was before each part, and after the last so far
         self._delivered_s: Floats | None = None
         self._first_last_s: tuple[Floats, Floats] | None = None
+        if delay.policy is not None and until_s is not None:
+            self._leave_out_late(until_s)
+        self.cut_short: Flags = self.counts < (self._sent if made is None else made)
+
+    def _leave_out_late(self, until_s: Floats) -> None:
+        """Count only the tokens that are delivered in time, the first ones of each request."""
+        counts = np.zeros_like(self._sent)
+        for part in range(self.parts):
+            mine = slice(self.bounds[part], self.bounds[part + 1])
+            sent = self._sent[mine]
+            in_time = self._delivered(part, self._generated(part)[0]) <= np.repeat(until_s[mine], sent)
+            counts[mine] = row_sum(in_time, np.concatenate([[0], np.cumsum(sent, dtype=np.int64)]))
+        self.counts = counts
+        self.offsets = np.concatenate([[0], np.cumsum(counts, dtype=np.int64)])
 
     def __len__(self) -> int:
         """All tokens."""
@@ -120,7 +138,7 @@ class UnfoldedTokens:
             kept = np.empty(len(self))
             for part in range(self.parts):
                 rows = self._rows(part)
-                kept[rows] = self._delivered(part, self._generated(part)[0])
+                kept[rows] = self._in_time(part, self._delivered(part, self._generated(part)[0]))
             kept.flags.writeable = False
             self._delivered_s = kept
         return self._delivered_s
@@ -129,7 +147,7 @@ class UnfoldedTokens:
         """Delivery times of the tokens of requests ``bounds[part] .. bounds[part + 1]``."""
         if self.delivered_s is not None:
             return self.delivered_s[self._rows(part)]
-        return self._delivered(part, self._generated(part)[0])
+        return self._in_time(part, self._delivered(part, self._generated(part)[0]))
 
     def columns(self, part: int) -> Columns:
         """Return all columns of a part: request_id, token_index (from 1), the two times, replica, step."""
@@ -139,16 +157,17 @@ class UnfoldedTokens:
         before = (
             self.offsets[self.bounds[part] : self.bounds[part + 1]] - self.offsets[self.bounds[part]]
         ) - 1
-        index = np.arange(len(point), dtype=np.int32)
+        index = np.arange(int(of_request.sum()), dtype=np.int32)
         index -= np.repeat(before.astype(np.int32), of_request)
-        kept = self._delivered_s
         return {
             "request_id": np.repeat(request, of_request),
             "token_index": index,
-            "generated_s": generated_s,
-            "delivered_s": self._delivered(part, generated_s) if kept is None else kept[self._rows(part)],
-            "replica": np.repeat(self._replica[segments], count),
-            "step": self._points_step[point],
+            "generated_s": self._in_time(part, generated_s),
+            "delivered_s": self._in_time(part, self._delivered(part, generated_s))
+            if self._delivered_s is None
+            else self._delivered_s[self._rows(part)],
+            "replica": self._in_time(part, np.repeat(self._replica[segments], count)),
+            "step": self._in_time(part, self._points_step[point]),
         }
 
     def pieces(self) -> Iterator[Columns]:
@@ -176,6 +195,15 @@ class UnfoldedTokens:
             self._first_last_s = first_s, last_s
         return self._first_last_s
 
+    def _in_time(self, part: int, values: NDArray[Any]) -> NDArray[Any]:
+        """Of a value a token sent in a part, those of the tokens that are counted."""
+        if self._sent is self.counts:
+            return values
+        mine = slice(self.bounds[part], self.bounds[part + 1])
+        sent = self._sent[mine]
+        nth = np.arange(len(values)) - np.repeat(np.cumsum(sent, dtype=np.int64) - sent, sent)
+        return values[nth < np.repeat(self.counts[mine], sent)]
+
     def _rows(self, part: int) -> slice:
         return slice(int(self.offsets[self.bounds[part]]), int(self.offsets[self.bounds[part + 1]]))
 
@@ -198,7 +226,8 @@ class UnfoldedTokens:
         if len(sent_s):
             assert rng is not None
             mine = slice(self.bounds[part], self.bounds[part + 1])
-            starts = self.offsets[mine][self.counts[mine] > 0] - self.offsets[self.bounds[part]]
+            sent = self._sent[mine]
+            starts = (np.cumsum(sent, dtype=np.int64) - sent)[sent > 0]
             sent_s = np.maximum(
                 _times_s(delay.policy, delay.policy.deliver(sent_s, starts, rng), sent_s), sent_s
             )
@@ -218,66 +247,3 @@ def _times_s(policy: Delivery, given: object, generated_s: Floats) -> Floats:
         f"policy.delivery: {type(policy).__name__}.deliver returned {what}; expected an array of"
         f" {len(generated_s)} numbers, the time of each token"
     )
-
-
-def collect(
-    records: Sequence[Records],
-    replicas: Sequence[int],
-    steps: Columns,
-    requests: int,
-    gone_s: Floats | None,
-    delay: Delay,
-) -> UnfoldedTokens:
-    """Return the tokens of all incarnations, each of the replica given; ``steps`` are theirs, one after another.
-
-    ``gone_s`` is when requests were dropped or failed, f64[requests], inf for others: what comes later is left
-    out, as from a step in flight with asynchronous scheduling, which no reader gets. None: no request was.
-    """
-    found: list[tuple[Ints, Ints, Ints, NDArray[np.int32]]] = []
-    points_s: list[Floats] = []
-    points_step: list[NDArray[np.int32]] = []
-    row = points = 0
-    for replica, each in zip(replicas, records, strict=True):
-        n_steps = steps_ended(each)
-        mine = slice(row, row + n_steps)
-        end_s, number = steps["end_s"][mine], steps["step"][mine]
-        ticks = np.flatnonzero(steps["ticks"][mine])
-        request, tick, tokens = span_rows(each)
-        ended, step = prompt_end_rows(each)
-        ended, step = ended[step < n_steps], step[step < n_steps]
-        tick_s, alone_s = end_s[ticks], end_s[step]
-        # The steps in flight when the simulation ended gave no tokens.
-        last = len(ticks) if gone_s is None else np.searchsorted(tick_s, gone_s[request], side="right")
-        tokens = np.minimum(tokens, last - tick)
-        alone = np.ones_like(step) if gone_s is None else (alone_s <= gone_s[ended]).astype(np.int64)
-        owner = np.concatenate([request, ended])
-        first = points + np.concatenate([tick, len(ticks) + np.arange(len(step))])
-        count = np.concatenate([tokens, alone])
-        some = count > 0
-        found.append((owner[some], first[some], count[some], np.full(int(some.sum()), replica, np.int32)))
-        points_s += [tick_s, alone_s]
-        points_step += [number[ticks], number[step]]
-        points += len(ticks) + len(step)
-        row += n_steps
-    times_s = np.concatenate(points_s)
-    owner, first, count, where = (np.concatenate(column) for column in zip(*found, strict=True))
-    order = np.lexsort((times_s[first], owner))
-    segments = TokenSegments(*(column[order].astype(np.int32) for column in (owner, first, count, where)))
-    return UnfoldedTokens(segments, times_s, np.concatenate(points_step), requests, delay)
-
-
-def left_early_s(
-    requests: int, refused: tuple[Ints, Ints, Floats], records: Sequence[Records]
-) -> Floats | None:
-    """Return when requests ended without completing, f64[requests] with inf for others; None if none did.
-
-    ``refused`` are request, state and time of those whom no replica served to their end.
-    """
-    ends = [ended_rows(each) for each in records]
-    if all((state == RequestState.COMPLETED).all() for _, state, _ in ends):
-        return None
-    gone_s = np.full(requests, np.inf)
-    for request, state, time_s in (refused, *ends):
-        early = state != RequestState.COMPLETED
-        gone_s[request[early]] = time_s[early]
-    return gone_s

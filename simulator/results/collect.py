@@ -1,0 +1,91 @@
+"""From what replicas have recorded to the tokens that readers get."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from simulator.arrays import Columns, Floats, Ints
+from simulator.replica.records import Records
+from simulator.replica.request import RequestState
+from simulator.results.recorded import ended_rows, prompt_end_rows, span_rows, steps_ended
+from simulator.results.tokens import Delay, TokenSegments, UnfoldedTokens
+
+
+def collect(
+    records: Sequence[Records],
+    replicas: Sequence[int],
+    steps: Columns,
+    requests: int,
+    until_s: Floats | None,
+    delay: Delay,
+) -> UnfoldedTokens:
+    """Return the tokens of all incarnations, each of the replica given; ``steps`` are theirs, one after another.
+
+    ``until_s`` is up to when a reader takes tokens, f64[requests], inf where there is no limit: what comes later is
+    left out, as from a step in flight with asynchronous scheduling. None: there is no limit for any.
+    """
+    found: list[tuple[Ints, Ints, Ints, NDArray[np.int32]]] = []
+    made = None if until_s is None else np.zeros(requests, np.int64)
+    points_s: list[Floats] = []
+    points_step: list[NDArray[np.int32]] = []
+    row = points = 0
+    for replica, each in zip(replicas, records, strict=True):
+        n_steps = steps_ended(each)
+        mine = slice(row, row + n_steps)
+        end_s, number = steps["end_s"][mine], steps["step"][mine]
+        ticks = np.flatnonzero(steps["ticks"][mine])
+        request, tick, tokens = span_rows(each)
+        ended, step = prompt_end_rows(each)
+        ended, step = ended[step < n_steps], step[step < n_steps]
+        tick_s, alone_s = end_s[ticks], end_s[step]
+        # The steps in flight when the simulation ended gave no tokens.
+        tokens, alone = np.minimum(tokens, len(ticks) - tick), np.ones_like(step)
+        if until_s is not None and made is not None:
+            np.add.at(made, np.concatenate([request, ended]), np.concatenate([tokens, alone]))
+            last = np.searchsorted(tick_s + delay.frontend_s, until_s[request], side="right")
+            tokens = np.minimum(tokens, last - tick)
+            alone = (alone_s + delay.frontend_s <= until_s[ended]).astype(np.int64)
+        owner = np.concatenate([request, ended])
+        first = points + np.concatenate([tick, len(ticks) + np.arange(len(step))])
+        count = np.concatenate([tokens, alone])
+        some = count > 0
+        found.append((owner[some], first[some], count[some], np.full(int(some.sum()), replica, np.int32)))
+        points_s += [tick_s, alone_s]
+        points_step += [number[ticks], number[step]]
+        points += len(ticks) + len(step)
+        row += n_steps
+    times_s = np.concatenate(points_s)
+    owner, first, count, where = (np.concatenate(column) for column in zip(*found, strict=True))
+    order = np.lexsort((times_s[first], owner))
+    segments = TokenSegments(*(column[order].astype(np.int32) for column in (owner, first, count, where)))
+    return UnfoldedTokens(
+        segments,
+        times_s,
+        np.concatenate(points_step),
+        requests,
+        delay,
+        until_s,
+        None if until_s is None else made,
+    )
+
+
+def readers_leave_s(
+    requests: int,
+    refused: tuple[Ints, Ints, Floats],
+    records: Sequence[Records],
+    patience_ends_s: Floats | None,
+    horizon_s: float | None,
+) -> Floats | None:
+    """Return up to when each reader takes tokens, f64[requests] with inf for no limit; None if there is none.
+
+    A reader stays until its request was dropped, failed or refused (``refused`` are request, state and time of
+    those that no replica served to their end), until its patience ends (NaN: never), and until the horizon.
+    """
+    until_s = np.full(requests, np.inf if horizon_s is None else horizon_s)
+    if patience_ends_s is not None:
+        until_s = np.fmin(until_s, patience_ends_s)
+    for request, state, time_s in (refused, *(ended_rows(each) for each in records)):
+        early = state != RequestState.COMPLETED
+        until_s[request[early]] = np.minimum(time_s[early], until_s[request[early]])
+    return None if np.isinf(until_s).all() else until_s
