@@ -152,7 +152,8 @@ class Study:
     def log(self, scenario: Scenario) -> RequestLog:
         """Return the delivery record of a run, cached: what every metric is a function of."""
         kept: dict[str, Any] = {}
-        kept |= self.per_request(scenario, [field.name for field in fields(RequestLog)])
+        names = [field.name for field in fields(RequestLog) if field.name not in ("v_s_per_token", "run")]
+        kept |= self.per_request(scenario, names)
         return RequestLog(**{name: column if column.ndim else column.item() for name, column in kept.items()})
 
     def save(self, figure: "Figure", name: str) -> None:

@@ -25,13 +25,14 @@ class Intake:
         """Return the job of a request, which is the ``number``-th to arrive."""
         room = max(1, self._longest_tokens - request.prompt_tokens)
         output_tokens, max_tokens = request.output_tokens, self._max_tokens
+        pace_s = request.v_s_per_token
         return Job(
             request,
             number,
             arrival_s,
             output_tokens if output_tokens < room else room,
             max_tokens if max_tokens < room else room,
-            self._pace_s,
+            pace_s if pace_s == pace_s else self._pace_s,  # NaN: it says nothing
             self._allowance_s,
         )
 

@@ -1,6 +1,5 @@
 """The delivery record: the columns that every metric reads, and the per-request values they share."""
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -11,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simulator.arrays import Flags, Floats, Ints
-from simulator.errors import InputError
 from simulator.metrics._reduce import KeptReadings, per_request, pooled
 from simulator.metrics._segments import cut, row_max, row_quantile
 from simulator.replica.request import RequestState
@@ -34,8 +32,12 @@ class RequestLog:
     end_s: Floats  # f64[n], when the request left: last token, drop, or the horizon if unfinished
     token_offsets: Ints  # i64[n + 1]
     delivered_s: Floats  # f64[tokens], ascending within a request
-    start_s: float  # the measured window T is start_s .. end_of_run_s; by default first arrival .. last event
+    start_s: float  # the measured window T is start_s .. end_of_run_s, see ``_window.measured``
     end_of_run_s: float
+    v_s_per_token: Floats | None = (
+        None  # f64[n], the V of each one's reader; NaN, and without: the user model's
+    )
+    run: "RequestLog | None" = None  # all requests of the run, over the same window; None: these are all
     trimmed_warmup: int = 0  # requests left out before the first one here
     trimmed_cooldown: int = 0  # requests left out after the last one here
 
@@ -45,6 +47,8 @@ class RequestLog:
         for name in ("prompt_tokens", "output_tokens", "state", "end_s"):
             if len(getattr(self, name)) != n:
                 raise ValueError(f"{name} has {len(getattr(self, name))} rows, arrival_s has {n}")
+        if self.v_s_per_token is not None and len(self.v_s_per_token) != n:
+            raise ValueError(f"v_s_per_token has {len(self.v_s_per_token)} rows, arrival_s has {n}")
         offsets, tokens = self.token_offsets, self._tokens()
         if len(offsets) != n + 1 or offsets[0] != 0 or offsets[-1] != tokens:
             raise ValueError(f"token_offsets must be {n + 1} numbers from 0 to {tokens}")
@@ -61,6 +65,7 @@ class RequestLog:
         output_tokens: Sequence[int] | None = None,
         state: Sequence[RequestState] | None = None,
         end_s: Sequence[float] | None = None,
+        v_s_per_token: Sequence[float] | None = None,
         start_s: float | None = None,
         end_of_run_s: float | None = None,
     ) -> "RequestLog":
@@ -93,43 +98,11 @@ class RequestLog:
             delivered_s=np.array([t for times in delivered_s for t in times], dtype=np.float64),
             start_s=min(arrival_s, default=0.0) if start_s is None else start_s,
             end_of_run_s=end_of_run_s,
-        )
-
-    def trim(self, warmup: float, cooldown: float) -> "RequestLog":
-        """Leave out the requests of the first ``warmup`` and the last ``cooldown`` share of the arrivals.
-
-        Shares are of the time from the first to the last arrival. With either above 0 the measured window
-        becomes the part of that time that is kept: rates then are what the kept requests got (whenever they
-        got it) over the time in which they arrived, which estimates the steady rate without the run's empty
-        start and its draining end. With both at 0 the log itself is returned, its window ending at the last
-        event.
-
-        Raises InputError when a share is not in [0, 1) or the two leave nothing.
-        """
-        for field, share in (("run.trim_warmup", warmup), ("run.trim_cooldown", cooldown)):
-            if not (math.isfinite(share) and 0 <= share < 1):
-                raise InputError(f"{field} must be a share in [0, 1); got {share!r}.")
-        if warmup + cooldown >= 1:
-            raise InputError(
-                f"run.trim_warmup + run.trim_cooldown must be below 1; got {warmup} + {cooldown}."
-            )
-        if (warmup == 0 and cooldown == 0) or self.n == 0:
-            return self
-        first_s, last_s = float(self.arrival_s[0]), float(self.arrival_s[-1])
-        start_s = first_s + warmup * (last_s - first_s)
-        end_s = last_s - cooldown * (last_s - first_s)
-        first = int(np.searchsorted(self.arrival_s, start_s, side="left"))
-        stop = int(np.searchsorted(self.arrival_s, end_s, side="right"))
-        return replace(
-            self.rows(first, stop),
-            start_s=start_s,
-            end_of_run_s=end_s,
-            trimmed_warmup=self.trimmed_warmup + first,
-            trimmed_cooldown=self.trimmed_cooldown + self.n - stop,
+            v_s_per_token=None if v_s_per_token is None else np.array(v_s_per_token, dtype=np.float64),
         )
 
     def rows(self, first: int, stop: int) -> "RequestLog":
-        """Return the log of the requests ``first .. stop`` alone, over the same window."""
+        """Return the log of the requests ``first .. stop`` alone, over the same window; all else is as in a run."""
         rows, offsets = slice(first, stop), self.token_offsets[first : stop + 1]
         return replace(
             self,
@@ -138,6 +111,8 @@ class RequestLog:
             output_tokens=self.output_tokens[rows],
             state=self.state[rows],
             end_s=self.end_s[rows],
+            v_s_per_token=None if self.v_s_per_token is None else self.v_s_per_token[rows],
+            run=None,
             token_offsets=offsets - offsets[0],
             **self._tokens_of(first, stop),
         )
@@ -167,6 +142,11 @@ class RequestLog:
     def kept(self) -> KeptReadings:
         """What marked functions returned for this log."""
         return {}
+
+    @property
+    def all(self) -> "RequestLog":
+        """All requests of the run, of which these are those that arrived in the measured window."""
+        return self if self.run is None else self.run
 
     @property
     def n(self) -> int:

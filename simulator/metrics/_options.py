@@ -8,6 +8,7 @@ from simulator.errors import InputError
 
 Penalty = Literal["linear", "quadratic", "exponential", "step", "hinge"]
 Origin = Literal["arrival", "first_token"]
+Unserved = Literal["asks_again", "wait_ends", "wait_to_end"]
 TailTbt = Literal["p99", "max"]
 
 
@@ -18,6 +19,7 @@ class Reading:
     v_s_per_token: float
     origin: Origin
     first_token_allowance_s: float
+    unserved: Unserved = "asks_again"
 
     @property
     def reading(self) -> "Reading":
@@ -34,7 +36,13 @@ class UserModel:
     ``l = max(0, max_i(t_i − d_i))``, and a request is worth
     ``weight_input·prompt tokens + weight_output·delivered tokens − alpha·f(l)``.
 
-    ``V = 0`` is an agent that reads instantly: every token is due at once, and ``alpha`` must be given.
+    ``V = 0`` is an agent that reads instantly: every token is due at once, and ``alpha`` must be given. Requests
+    whose readers have a V of their own (``RequestLog.v_s_per_token``) go by that, also in the default of alpha.
+
+    ``unserved`` says what becomes of the wait of a reader whose request ended without its whole answer (rejected,
+    dropped, failed, given up): ``asks_again`` adds V for each token that it did not get to the wait up to then, as
+    it has to read those all the same; ``wait_ends`` adds nothing; ``wait_to_end`` has it wait to the end of the
+    measured window. Who is unfinished at the end of the run has waited up to there, with all three.
 
     Raises InputError, naming the field as it is written in a scenario, for a value that is not allowed.
     """
@@ -45,6 +53,7 @@ class UserModel:
     f_scale_s: float = 1.0  # c of exponential, step and hinge
     origin: Origin = "arrival"
     first_token_allowance_s: float = 0.0  # S, only with origin "arrival"
+    unserved: Unserved = "asks_again"  # what the tokens that a reader never gets cost
     weight_input: float = 0.0
     weight_output: float = 1.0
 
@@ -57,6 +66,7 @@ class UserModel:
         _require_number("user.weight_output", self.weight_output)
         _require_choice("user.f", self.f, get_args(Penalty))
         _require_choice("user.origin", self.origin, get_args(Origin))
+        _require_choice("user.unserved", self.unserved, get_args(Unserved))
         if self.alpha is not None:
             _require_number("user.alpha", self.alpha)
         elif self.v_s_per_token == 0:
@@ -73,7 +83,7 @@ class UserModel:
     @property
     def reading(self) -> Reading:
         """When tokens are due."""
-        return Reading(self.v_s_per_token, self.origin, self.first_token_allowance_s)
+        return Reading(self.v_s_per_token, self.origin, self.first_token_allowance_s, self.unserved)
 
     @property
     def alpha_tokens(self) -> float:

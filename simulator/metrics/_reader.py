@@ -14,6 +14,7 @@ from simulator.metrics._log import RequestLog
 from simulator.metrics._options import Reader, UserModel
 from simulator.metrics._reduce import per_request, pooled
 from simulator.metrics._segments import row_max, row_sum, running_max
+from simulator.replica.request import RequestState
 
 ON_TIME_WITHIN_S = 1e-9  # sums of float seconds carry rounding; a token this little late is on time
 
@@ -35,6 +36,14 @@ def clock_start_s(log: RequestLog, user: Reader) -> Floats:
     return log.arrival_s + user.first_token_allowance_s
 
 
+def v_s_per_token(log: RequestLog, user: Reader) -> Floats:
+    """Return how many seconds the reader of each request takes for a token, f64[n]."""
+    own_s = log.v_s_per_token
+    if own_s is None:
+        return np.full(log.n, user.v_s_per_token)
+    return np.where(np.isnan(own_s), user.v_s_per_token, own_s)
+
+
 def lateness_s(log: RequestLog, user: Reader) -> Floats:
     """Return ``t_i − d_i`` for every delivered token, f64[tokens]; negative means ahead of the reader.
 
@@ -47,7 +56,7 @@ def lateness_s(log: RequestLog, user: Reader) -> Floats:
     counts = log.token_counts
     index = np.arange(1, len(log.delivered_s) + 1, dtype=np.float64)
     index -= np.repeat(log.token_offsets[:-1].astype(np.float64), counts)
-    index *= user.v_s_per_token
+    index *= user.v_s_per_token if log.v_s_per_token is None else np.repeat(v_s_per_token(log, user), counts)
     lateness = log.delivered_s - np.repeat(clock_start_s(log, user), counts)
     lateness -= index
     lateness.flags.writeable = False
@@ -74,27 +83,63 @@ def deadline_slack_s(log: RequestLog, user: Reader) -> Floats:
 
 
 def final_lateness_s(log: RequestLog, user: Reader) -> Floats:
-    """Return how late the next token was when the request left without it, f64[n]; -inf when none was owed.
+    """Return how late the next token was when the reader's wait for it ended, f64[n]; -inf when none was owed.
 
-    A request is owed another token unless it completed; one that got no token is always owed its first.
+    A request is owed another token unless it completed; one that got no token is always owed its first. The wait
+    ends when the request left, or with ``unserved = "wait_to_end"`` with the measured window, if that is later.
     """
-    owed = ~log.completed | (log.token_counts == 0)
-    # Rounded as in lateness_s, so that losing a token can never look better than getting it late.
-    late_s = (log.end_s - clock_start_s(log, user)) - user.v_s_per_token * (log.token_counts + 1.0)
-    return np.where(owed, late_s, -np.inf)
+    until_s = log.end_s
+    if user.reading.unserved == "wait_to_end":
+        until_s = np.maximum(until_s, log.end_of_run_s)
+    return owed_s(log, user, log.token_counts, clock_start_s(log, user), until_s, log.completed)
+
+
+def unserved_tokens(log: RequestLog) -> Ints:
+    """Return the tokens that the readers whose requests ended without completing never got, i64[n]."""
+    ended = ~log.completed & (log.state != RequestState.UNFINISHED)
+    return np.where(ended, np.maximum(log.output_tokens - log.token_counts, 0), 0)
+
+
+def asking_again_s(log: RequestLog, user: Reader) -> Floats:
+    """Return the time that it costs each reader to ask again for what it did not get, f64[n]."""
+    if user.reading.unserved != "asks_again":
+        return np.zeros(log.n)
+    again_s: Floats = v_s_per_token(log, user) * unserved_tokens(log)
+    return again_s
 
 
 def idle_latency_s(log: RequestLog, user: Reader) -> Floats:
     """Return the user idle latency ``l`` of each request, f64[n], >= 0.
 
-    For a request that ended without completing, the wait for the token that never came counts up to the
-    moment it left, so abandoning is never free.
+    For a request that ended without completing, the wait for the token that never came counts, and what
+    ``user.unserved`` says of the tokens that it did not get.
     """
-    return np.fmax(np.fmax(largest_lateness_s(log, user), final_lateness_s(log, user)), 0.0)
+    waited_s = np.fmax(np.fmax(largest_lateness_s(log, user), final_lateness_s(log, user)), 0.0)
+    return waited_s + asking_again_s(log, user)
 
 
-def penalty(idle_s: Floats, user: UserModel) -> Floats:
-    """Return ``alpha·f(l)`` in tokens for idle latencies ``l`` in seconds, same shape; always finite."""
+def owed_s(
+    log: RequestLog, user: Reader, tokens: Ints, clock_s: Floats, until_s: Floats, completed: Flags
+) -> Floats:
+    """Lateness of the token after so many at a time, f64[n]; -inf where none was owed."""
+    owed = ~completed | (tokens == 0)
+    # Rounded as in lateness_s, so that losing a token can never look better than getting it late.
+    late_s = (until_s - clock_s) - v_s_per_token(log, user) * (tokens + 1.0)
+    return np.where(owed, late_s, -np.inf)
+
+
+def alpha_tokens(log: RequestLog, user: UserModel) -> Floats | None:
+    """Return the weight of the penalty of each request, f64[n]; None: it is the user model's for all."""
+    if log.v_s_per_token is None or user.alpha is not None:
+        return None
+    return 1.0 / v_s_per_token(log, user)
+
+
+def penalty(idle_s: Floats, user: UserModel, alpha_tokens: Floats | None = None) -> Floats:
+    """Return ``alpha·f(l)`` in tokens for idle latencies ``l`` in seconds, same shape; always finite.
+
+    ``alpha_tokens`` are the weights of each where they are not all the same.
+    """
     c = user.f_scale_s
     if user.f == "linear":
         f = idle_s
@@ -106,7 +151,7 @@ def penalty(idle_s: Floats, user: UserModel) -> Floats:
         f = (idle_s > c).astype(np.float64)
     else:
         f = np.maximum(idle_s - c, 0.0)
-    return user.alpha_tokens * f
+    return (user.alpha_tokens if alpha_tokens is None else alpha_tokens) * f
 
 
 def benefit_tokens(log: RequestLog, user: UserModel) -> Floats:
@@ -117,7 +162,7 @@ def benefit_tokens(log: RequestLog, user: UserModel) -> Floats:
     """
     served_prompt_tokens = np.where(log.token_counts > 0, log.prompt_tokens, 0)
     worth = user.weight_input * served_prompt_tokens + user.weight_output * log.token_counts
-    return worth - penalty(idle_latency_s(log, user), user)
+    return worth - penalty(idle_latency_s(log, user), user, alpha_tokens(log, user))
 
 
 def meets_token_slo(log: RequestLog, user: UserModel) -> Flags:
@@ -168,21 +213,27 @@ class Stalls(NamedTuple):
     start_s: Floats  # absolute
     end_s: Floats  # absolute: the awaited token came, or the user left
     idle_before_s: Floats  # this user's idle latency when the stall began
-    idle_after_s: Floats  # and when it ended: idle_before_s + end_s − start_s
+    idle_after_s: Floats  # and when it ended
 
 
 def stalls(log: RequestLog, user: Reader) -> Stalls:
-    """Return all stalls of all users; those of one request add up to its idle latency."""
+    """Return all stalls of all users; those of one request add up to its idle latency.
+
+    What it costs to ask again is a stall of no length, when the request left.
+    """
     slipped = slips(log, user)
     reached = np.zeros(log.n)
     np.maximum.at(reached, slipped.request, slipped.after_s)
-    final = final_lateness_s(log, user)
-    left = np.flatnonzero(final > reached)
+    final, again_s = final_lateness_s(log, user), asking_again_s(log, user)
+    left, asks = np.flatnonzero(final > reached), np.flatnonzero(again_s > 0)
+    owed_until_s = final + v_s_per_token(log, user) * (log.token_counts + 1.0) + clock_start_s(log, user)
+    waited = np.maximum(reached, final)
 
-    who = np.concatenate([slipped.request, left])
-    end = np.concatenate([log.delivered_s[slipped.token], log.end_s[left]])
-    idle_before = np.concatenate([slipped.before_s, reached[left]])
-    idle_after = np.concatenate([slipped.after_s, final[left]])
+    who = np.concatenate([slipped.request, left, asks])
+    end = np.concatenate([log.delivered_s[slipped.token], owed_until_s[left], log.end_s[asks]])
+    idle_before = np.concatenate([slipped.before_s, reached[left], waited[asks]])
+    idle_after = np.concatenate([slipped.after_s, final[left], waited[asks] + again_s[asks]])
+    length_s = idle_after - idle_before
+    length_s[len(who) - len(asks) :] = 0.0
     order = np.argsort(who, kind="stable")
-    who, end, idle_before, idle_after = who[order], end[order], idle_before[order], idle_after[order]
-    return Stalls(who, end - (idle_after - idle_before), end, idle_before, idle_after)
+    return Stalls(*(column[order] for column in (who, end - length_s, end, idle_before, idle_after)))

@@ -2,6 +2,7 @@
 
 import importlib
 import pkgutil
+from collections.abc import Collection
 from typing import Any
 
 import simulator.metrics
@@ -18,6 +19,11 @@ def metric_names() -> list[str]:
     return sorted(file.name for file in files if not file.name.startswith("_"))
 
 
+def on_request() -> list[str]:
+    """Return the names of the families that are measured only where they are asked for."""
+    return [name for name in metric_names() if getattr(_metric(name), "ON_REQUEST", False)]
+
+
 def measures() -> dict[str, Measure]:
     """Return what the files of this package call their numbers, by key: in order of file, then as written there.
 
@@ -25,32 +31,41 @@ def measures() -> dict[str, Measure]:
     """
     found: dict[str, Measure] = {}
     for name in metric_names():
-        metric = importlib.import_module(f"simulator.metrics.{name}")
+        metric = _metric(name)
         found |= checked(name, metric.__file__ or name, getattr(metric, "MEASURES", ()))
     return found
 
 
 def marked() -> list[Marked]:
     """Return every function that a file of this package marks ``per_request`` or ``pooled``, in order of name."""
-    names = ("_log", "_reader", *metric_names())
+    names = ("_log", "_reader", "_accrued", *metric_names())
     files = [importlib.import_module(f"simulator.metrics.{name}") for name in names]
     found = {each.name: each for file in files for each in vars(file).values() if isinstance(each, Marked)}
     return [found[name] for name in sorted(found)]
 
 
-def summarise(log: RequestLog, user: UserModel, slo: Slo) -> dict[str, Any]:
+def _metric(name: str) -> Any:
+    return importlib.import_module(f"simulator.metrics.{name}")
+
+
+def summarise(log: RequestLog, user: UserModel, slo: Slo, also: Collection[str] = ()) -> dict[str, Any]:
     """Return every metric family's measures under the family's name, in sorted order.
+
+    ``also`` names those of the families ``on_request`` that are wanted.
 
     Values are plain numbers, strings, booleans, None and dictionaries of them, ready for JSON; None stands
     for a value that does not exist (the mean of nothing, a rate over no time, a bound that was not set). A
     metric that wants to look at all tokens of a log at once, where they are not all there, is
     ``{"not_measured": why}``.
     """
-    if log.n:
+    if log.all.n:
+        reduce(log.all, marked(), user.reading)
+    if log.n and log.run is not None:
         reduce(log, marked(), user.reading)
     summary: dict[str, Any] = {}
-    for name in metric_names():
-        metric = importlib.import_module(f"simulator.metrics.{name}")
+    left_out = set(on_request()) - set(also)
+    for name in (each for each in metric_names() if each not in left_out):
+        metric = _metric(name)
         try:
             summary[name] = metric.measure(log, user, slo)
         except NoTokensError as error:

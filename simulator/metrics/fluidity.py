@@ -9,7 +9,13 @@ from simulator.metrics._distribution import distribution, share
 from simulator.metrics._log import RequestLog
 from simulator.metrics._measure import Measure, spread
 from simulator.metrics._options import Reader, Slo, UserModel
-from simulator.metrics._reader import ON_TIME_WITHIN_S, final_lateness_s, slips
+from simulator.metrics._reader import (
+    ON_TIME_WITHIN_S,
+    final_lateness_s,
+    slips,
+    unserved_tokens,
+    v_s_per_token,
+)
 from simulator.metrics._reduce import per_request
 
 FLUID_ABOVE = 0.9  # the index above which Etalon counts a request as fluid
@@ -30,10 +36,10 @@ def fluidity_index(log: RequestLog, user: Reader) -> Floats:
     The first token is due as the user model says, each other one V after the deadline before it, or V after
     a token that came too late; tokens ahead of time build up slack. A token late by L counts as
     ``1 + floor(L/V)`` missed deadlines. A request that ended without completing is charged the same for
-    the token that it left without.
+    the token that it left without, and one for each other token that it did not get where its reader asks again
+    (``user.unserved``). A request that got none of the tokens that it asked for has 0.
     """
-    if user.v_s_per_token == 0:
-        return np.full(log.n, np.nan)
+    v = v_s_per_token(log, user)
     late = slips(log, user)
     late_s = late.after_s - late.before_s
     late_s = np.where(late_s > ON_TIME_WITHIN_S, late_s, np.nan)
@@ -42,16 +48,25 @@ def fluidity_index(log: RequestLog, user: Reader) -> Floats:
     np.maximum.at(before_s, late.request, late.after_s)
     owed_s = np.where(owed_s > before_s + ON_TIME_WITHIN_S, owed_s - before_s, np.nan)
 
-    missed = np.bincount(late.request, _periods(late_s, user), minlength=log.n) + _periods(owed_s, user)
+    missed = np.bincount(late.request, _periods(late_s, v[late.request]), minlength=log.n) + _periods(
+        owed_s, v
+    )
+    if user.reading.unserved == "asks_again":
+        missed += np.maximum(unserved_tokens(log) - ~np.isnan(owed_s), 0)
     on_time = log.token_counts - np.bincount(late.request, (~np.isnan(late_s)).astype(float), minlength=log.n)
+    nothing = (log.token_counts == 0) & ~log.completed & (log.output_tokens > 0)
     with np.errstate(invalid="ignore"):
-        index: Floats = on_time / (on_time + missed)
+        index: Floats = np.where(nothing, 0.0, on_time / (on_time + missed))
+    index[v == 0] = np.nan
     return index
 
 
-def _periods(late_s: Floats, user: Reader) -> Floats:
+def _periods(late_s: Floats, v_s: Floats) -> Floats:
     """Deadlines missed by a token that is late; 0 for NaN, which is none."""
-    return np.nan_to_num(1.0 + np.floor(late_s / user.v_s_per_token))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        # A lateness of whole periods may be a rounding error below or above them.
+        periods = 1.0 + np.floor(late_s / v_s + ON_TIME_WITHIN_S)
+    return np.nan_to_num(periods, posinf=0.0)
 
 
 def measure(log: RequestLog, user: UserModel, slo: Slo) -> dict[str, Any]:
@@ -60,7 +75,7 @@ def measure(log: RequestLog, user: UserModel, slo: Slo) -> dict[str, Any]:
     With V = 0 there is no period between deadlines, and all of it is None.
     """
     index = fluidity_index(log, user)
-    defined = user.v_s_per_token > 0
+    defined = bool((v_s_per_token(log, user) > 0).any())
     return {
         "v_s_per_token": user.v_s_per_token,
         "fluidity_index": distribution(index, "requests with a token due"),

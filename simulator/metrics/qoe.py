@@ -13,7 +13,7 @@ from simulator.metrics._distribution import distribution
 from simulator.metrics._log import RequestLog
 from simulator.metrics._measure import spread
 from simulator.metrics._options import Reader, Slo, UserModel
-from simulator.metrics._reader import clock_start_s, slips
+from simulator.metrics._reader import clock_start_s, slips, unserved_tokens, v_s_per_token
 from simulator.metrics._reduce import per_request
 
 MEASURES = spread("qoe.qoe", "QoE", "0 to 1", True, mean=("report", "compare"))
@@ -25,7 +25,9 @@ def qoe(log: RequestLog, user: Reader) -> Floats:
 
     Expected: a token every V seconds as the user model says, as many as were delivered or, if the request
     did not complete, as many as were asked for. Actual: what the reader takes, each token when it is due or
-    after the stalls so far. Both curves are steps, and run until the last token is read or the request left.
+    after the stalls so far. Both curves are steps, and run until the last token is read or the request left; where
+    a reader asks again, until the answer should have been read, and where it waits to the end, until then
+    (``user.unserved``). A request that got none of the tokens that it asked for has 0.
     """
     late = slips(log, user)
     stalled_s = late.after_s - late.before_s
@@ -34,15 +36,21 @@ def qoe(log: RequestLog, user: Reader) -> Floats:
     shifted = log.token_offsets[late.request + 1] - late.token
     shift_s = np.bincount(late.request, stalled_s * shifted, minlength=log.n)
 
-    v, n = user.v_s_per_token, log.token_counts.astype(np.float64)
+    v, n, unserved = v_s_per_token(log, user), log.token_counts.astype(np.float64), user.reading.unserved
     read_s = np.where(n > 0, v * n + idle_s, 0.0)  # last token taken, after the clock's start
-    until_s = np.maximum(read_s, np.where(log.completed, 0.0, log.end_s - clock_start_s(log, user)))
+    left_s = log.end_s - clock_start_s(log, user)
+    if unserved == "wait_to_end":
+        left_s = np.maximum(left_s, log.end_of_run_s - clock_start_s(log, user))
+    elif unserved == "asks_again":
+        left_s = np.where(unserved_tokens(log) > 0, np.maximum(left_s, v * log.output_tokens), left_s)
+    until_s = np.maximum(read_s, np.where(log.completed, 0.0, left_s))
     actual = n * until_s - v * n * (n + 1) / 2 - shift_s
     asked = np.where(log.completed, n, log.output_tokens)
-    due = np.minimum(asked, np.floor(until_s / v)) if v > 0 else asked
-    expected = due * until_s - v * due * (due + 1) / 2
     with np.errstate(invalid="ignore", divide="ignore"):
-        return np.where(expected > 0, np.clip(actual / expected, 0.0, 1.0), 1.0)
+        due = np.where(v > 0, np.minimum(asked, np.floor(until_s / v)), asked)
+        expected = due * until_s - v * due * (due + 1) / 2
+        quality = np.where(expected > 0, np.clip(actual / expected, 0.0, 1.0), 1.0)
+    return np.where((n == 0) & (asked > 0), 0.0, quality)
 
 
 def measure(log: RequestLog, user: UserModel, slo: Slo) -> dict[str, Any]:

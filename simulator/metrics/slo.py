@@ -5,7 +5,8 @@ from typing import Any
 import numpy as np
 
 from simulator.arrays import Flags
-from simulator.metrics._distribution import rate, share
+from simulator.metrics._accrued import goodput_per_s
+from simulator.metrics._distribution import share
 from simulator.metrics._log import RequestLog
 from simulator.metrics._measure import Measure
 from simulator.metrics._options import Slo, UserModel
@@ -26,9 +27,10 @@ def measure(log: RequestLog, user: UserModel, slo: Slo) -> dict[str, Any]:
 
     A request meets a bound when it completed and its latency is not above the bound; a latency that it does
     not have (the gaps of a single token) keeps every bound. Goodput is the rate of the requests that meet
-    all bounds, and of their tokens (arXiv 2410.14257v2, Eq. 5). Without any bound set, all of it is None.
+    all bounds and end in the window, and of their tokens that fall into it, of all requests of the run (arXiv
+    2410.14257v2, Eq. 5). Without any bound set, all of it is None.
     """
-    met = _met_bounds(log, slo)
+    met, run = _met_bounds(log, slo), log.all
     measures: dict[str, Any] = {
         "bounds": {
             "ttft_s": slo.ttft_s,
@@ -49,8 +51,9 @@ def measure(log: RequestLog, user: UserModel, slo: Slo) -> dict[str, Any]:
         count = int(good.sum())
         measures["attainment_all"] = share(count, log.n)
         measures["requests_meeting_all"] = count
-        measures["goodput_requests_per_s"] = rate(count, log.window_s)
-        measures["goodput_tokens_per_s"] = rate(int(log.token_counts[good].sum()), log.window_s)
+        if run is not log:
+            good = np.logical_and.reduce(list(_met_bounds(run, slo).values()))
+        measures["goodput_requests_per_s"], measures["goodput_tokens_per_s"] = goodput_per_s(run, user, good)
     return measures
 
 

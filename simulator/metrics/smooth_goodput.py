@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from simulator.metrics._accrued import before_window, by_window_end
 from simulator.metrics._distribution import distribution, rate, share
 from simulator.metrics._log import RequestLog
 from simulator.metrics._measure import Measure, spread
@@ -28,20 +29,24 @@ MEASURES = (
 
 
 def measure(log: RequestLog, user: UserModel, slo: Slo) -> dict[str, Any]:
-    """Return ``Σ benefit(r) / T`` over ARRIVED requests, its parts, and the choices it depends on.
+    """Return the benefit that accrued in the window T over T, its parts, and the choices it depends on.
 
-    ``benefit(r) = w_in·n_in + w_out·n − alpha·f(l)`` in tokens. Beyond saturation idle latency grows with the
-    length of the run, so read the number beside ``window`` and ``stability``. For a fixed window T,
-    delivering any token earlier never lowers it (with origin ``arrival``). Over the output tokens that all
-    arrived requests asked for it is 1 where all of them came and no reader waited.
+    ``benefit(r) = w_in·n_in + w_out·n − alpha·f(l)`` in tokens, with l as it stood: ``Σ benefit(r)`` at the end of
+    the window less that at its start, of all requests of the run. Where the window begins with the first arrival and
+    does not depend on when tokens come (``arrivals``, seconds), delivering a token earlier never lowers it and
+    delaying one never raises it (with origin ``arrival``). Beyond saturation idle latency grows with the length of
+    the run, so read the number beside ``window`` and ``stability``. Benefit per request and per requested token are
+    of the requests that arrived in the window, to their ends: 1 where all tokens came and no reader waited.
     """
+    run = log.all
+    accrued = by_window_end(run, user).benefit_tokens - before_window(run, user).benefit_tokens
+    total = float(accrued.sum())
     benefit = benefit_tokens(log, user)
-    total = float(benefit.sum())
     requested = int(log.output_tokens.sum())
     return {
         "smooth_goodput_tokens_per_s": rate(total, log.window_s),
-        "per_requested_token": total / requested if requested else None,
-        "over": "arrived requests",
+        "per_requested_token": float(benefit.sum()) / requested if requested else None,
+        "over": "all requests, as they stood at the window's ends",
         "benefit_tokens": total,
         "benefit_tokens_per_request": distribution(benefit, "arrived requests"),
         "share_of_arrived_with_negative_benefit": share(int(np.count_nonzero(benefit < 0)), log.n),
@@ -53,5 +58,6 @@ def measure(log: RequestLog, user: UserModel, slo: Slo) -> dict[str, Any]:
         "f_scale_s": user.f_scale_s,
         "weight_input": user.weight_input,
         "weight_output": user.weight_output,
+        "unserved": user.unserved,
         "window_s": float(log.window_s),
     }

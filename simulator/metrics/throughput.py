@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from simulator.metrics._accrued import before_window, by_window_end
 from simulator.metrics._distribution import rate
 from simulator.metrics._log import RequestLog
 from simulator.metrics._measure import Measure
@@ -18,18 +19,21 @@ MEASURES = (
 
 
 def measure(log: RequestLog, user: UserModel, slo: Slo) -> dict[str, Any]:
-    """Return the rates of completed requests, of delivered tokens, and of all tokens.
+    """Return the rates of completions, of delivered tokens, and of all tokens that FALL into the window.
 
-    Delivered tokens count for every request, completed or not. All tokens are those plus the prompts of the
-    requests that got a first token, since those prompts were processed to the end.
+    Those of all requests of the run count, completed or not, whenever they arrived. All tokens are the delivered
+    ones plus the prompts of the requests whose first token was delivered in the window.
     """
-    completed = int(log.completed.sum())
-    delivered = int(log.token_offsets[-1])
-    prompts = int(log.prompt_tokens[log.token_counts > 0].sum())
+    run = log.all
+    begin, end = before_window(run, user), by_window_end(run, user)
+    completed = int(end.completed.sum() - begin.completed.sum())
+    delivered = int(end.tokens.sum() - begin.tokens.sum())
+    prompts = int(run.prompt_tokens[end.began & ~begin.began].sum())
     return {
         "requests_per_s": rate(completed, log.window_s),
         "output_tokens_per_s": rate(delivered, log.window_s),
         "total_tokens_per_s": rate(prompts + delivered, log.window_s),
+        "completed_requests": completed,
         "output_tokens": delivered,
         "prompt_tokens_processed": prompts,
     }

@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from simulator.metrics._distribution import distribution, rate, share
+from simulator.metrics._accrued import goodput_per_s
+from simulator.metrics._distribution import distribution, share
 from simulator.metrics._log import RequestLog
 from simulator.metrics._measure import Measure, spread
 from simulator.metrics._options import Slo, UserModel
@@ -29,15 +30,16 @@ def measure(log: RequestLog, user: UserModel, slo: Slo) -> dict[str, Any]:
     A request meets the objective when it completed and ``t_i <= d_i`` for every token i. Slack is ``d_i −
     t_i``, how far ahead of an unstalled reader each delivered token came; negative is late.
     """
-    met = meets_token_slo(log, user)
+    met, run = meets_token_slo(log, user), log.all
     count = int(met.sum())
+    goodput = goodput_per_s(run, user, met if run is log else meets_token_slo(run, user))
     on_time = int(on_time_tokens(log, user).sum())
     return {
         "attainment_over": "arrived requests",
         "attainment": share(count, log.n),
         "requests_meeting": count,
-        "goodput_requests_per_s": rate(count, log.window_s),
-        "goodput_tokens_per_s": rate(int(log.token_counts[met].sum()), log.window_s),
+        "goodput_requests_per_s": goodput[0],
+        "goodput_tokens_per_s": goodput[1],
         "tokens_on_time_share_of_delivered": share(on_time, int(log.token_offsets[-1])),
         "deadline_slack_s": distribution(deadline_slack_s(log, user), "delivered tokens"),
     }

@@ -64,6 +64,16 @@ class Request(NamedTuple):
     predicted_tokens: Annotated[
         int, Field("what a predictor says of its output, which may be wrong", "tokens")
     ] = 1 << 30
+    v_s_per_token: Annotated[
+        float,
+        Field(
+            "seconds that its reader takes for a token, 0 for an agent; NEVER: those of user.v_s_per_token",
+            "seconds",
+            column="v_s_per_token",
+            absent="a reader as user.v_s_per_token has it",
+            saved=True,
+        ),
+    ] = NEVER
     session: Annotated[int, Field("the conversation it belongs to; -1: none", "whole", saved=True)] = -1
     think_s: Annotated[
         float,

@@ -1,13 +1,15 @@
 """Several runs in one table, and whether they served the same traffic."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from simulator.errors import InputError
+from simulator.metrics import Measure
+from simulator.metrics._window import Window
 from simulator.replica.request import FIELDS
 from simulator.report.measures import shown
 from simulator.report.report import Summary
@@ -15,6 +17,7 @@ from simulator.report.text import number, table
 from simulator.workload import Workload, build
 
 if TYPE_CHECKING:
+    from simulator.results.result import Result
     from simulator.scenario.scenario import Scenario
 
 MOST_BESIDE = 4  # runs
@@ -37,6 +40,18 @@ def comparison(names: Sequence[str], summaries: Sequence[Summary]) -> str:
     return (_beside if len(names) <= MOST_BESIDE else _ranked)(names, summaries)
 
 
+def common_window(results: Sequence["Result"], window: Window) -> Window:
+    """Return one window for runs of the same traffic: as given, or so many seconds that each of them lasts.
+
+    The latter where answers decide when the next requests arrive (closed loops, sessions), so that the first to the
+    last arrival takes each policy another time.
+    """
+    spans_s = [result.measured.all.window_s for result in results]
+    if window.rule != "arrivals" or window.warmup or window.cooldown or max(spans_s) - min(spans_s) < 1e-9:
+        return window
+    return Window(min(spans_s))
+
+
 def over_seeds(names: Sequence[str], summaries: Sequence[Sequence[Summary]]) -> str:
     """Return one table of several runs, each repeated with the same seeds.
 
@@ -56,8 +71,9 @@ def over_seeds(names: Sequence[str], summaries: Sequence[Sequence[Summary]]) -> 
             continue
         known = [[value for value in runs if value is not None] for runs in values]
         base = sum(known[0]) / seeds
-        row = [measure.label, measure.unit, number(base)]
-        for runs in known[1:]:
+        of_first = [_counts(measure, runs) for runs in summaries]
+        row = [measure.label, measure.unit, number(base) + ("*" if any(of_first[0]) else "")]
+        for runs, counted in zip(known[1:], of_first[1:], strict=True):
             found = paired(runs, known[0])
             differ = found.above_zero or found.below_zero
             scale = 100 / abs(base) if base else 0.0
@@ -65,10 +81,19 @@ def over_seeds(names: Sequence[str], summaries: Sequence[Sequence[Summary]]) -> 
             if not base:  # of nothing there are no percent
                 text = f"{number(found.mean)} [{number(found.low)}, {number(found.high)}]"
             equal = runs == known[0]
-            row += [number(sum(runs) / seeds), "=" if equal else text if differ else "no difference shown"]
+            mean = number(sum(runs) / seeds) + ("*" if any(counted) else "")
+            row += [mean, "=" if equal else text if differ else "no difference shown"]
         rows.append(row)
     note = f"means over {seeds} seeds, differences seed by seed; a metric that some run has not is left out"
-    return "\n".join([*table(rows, left=2), "", note]) + "\n"
+    notes = [
+        note,
+        *(
+            ["* of the requests that have one, not of all that arrived"]
+            if any("*" in cell for row in rows for cell in row)
+            else []
+        ),
+    ]
+    return "\n".join([*table(rows, left=2), *_windows(names, [runs[0] for runs in summaries]), *notes]) + "\n"
 
 
 def _ranked(names: Sequence[str], summaries: Sequence[Summary]) -> str:
@@ -83,7 +108,7 @@ def _ranked(names: Sequence[str], summaries: Sequence[Summary]) -> str:
     for i in order:
         difference = _difference(by.of(summaries[0]), by.of(summaries[i]))
         rows.append([names[i], *(number(each.of(summaries[i])) for each in columns), difference])
-    return "\n".join(table(rows, left=1)) + "\n"
+    return "\n".join([*table(rows, left=1), *_windows(names, summaries)]) + "\n"
 
 
 def _beside(names: Sequence[str], summaries: Sequence[Summary]) -> str:
@@ -95,11 +120,41 @@ def _beside(names: Sequence[str], summaries: Sequence[Summary]) -> str:
         values = [measure.of(summary) for summary in summaries]
         if all(value is None for value in values):
             continue
-        row = [measure.label, measure.unit, number(values[0])]
-        for value in values[1:]:
-            row += [number(value), _difference(values[0], value)]
+        counts = _counts(measure, summaries)
+        row = [measure.label, measure.unit, number(values[0]) + counts[0]]
+        for value, count in zip(values[1:], counts[1:], strict=True):
+            row += [number(value) + count, _difference(values[0], value)]
         rows.append(row)
-    return "\n".join(table(rows, left=2)) + "\n"
+    return "\n".join([*table(rows, left=2), *_windows(names, summaries)]) + "\n"
+
+
+def _counts(measure: Measure, summaries: Sequence[Summary]) -> list[str]:
+    """Return of how many requests each run's value is, where that is not all that arrived in all of the runs."""
+    found = []
+    for summary in summaries:
+        at: Any = summary
+        for key in measure.key.split(".")[:-1]:
+            at = at.get(key, {}) if isinstance(at, Mapping) else {}
+        of_requests = str(at.get("over", "")).partition(" ")[0] in ("requests", "completed")
+        found.append((at["count"], summary["states"]["arrived"]) if of_requests else (0, 0))
+    if all(count == arrived for count, arrived in found):
+        return [""] * len(found)
+    return [f" of {count:,}" for count, _ in found]
+
+
+def _windows(names: Sequence[str], summaries: Sequence[Summary]) -> list[str]:
+    """Say over what time the rates are; the same for all, or for each where that differs."""
+    lengths = [number(summary["window"]["duration_s"], 6) for summary in summaries]
+    said = (
+        f"{lengths[0]} s"
+        if len(set(lengths)) == 1
+        else ", ".join(f"{name} {each} s" for name, each in zip(names, lengths, strict=True))
+    )
+    last = {"arrivals": " (first to last arrival)", "whole": " (first arrival to last event)"}
+    return [
+        "",
+        f"rates are over {said}{last.get(summaries[0]['window']['rule'], ' from the first arrival on')}",
+    ]
 
 
 def _difference(first: float | None, value: float | None) -> str:

@@ -7,7 +7,7 @@ import numpy as np
 from simulator.arrays import Floats, Ints
 from simulator.metrics._log import RequestLog
 from simulator.metrics._options import UserModel
-from simulator.metrics._reader import clock_start_s, stalls
+from simulator.metrics._reader import clock_start_s, idle_latency_s, stalls, v_s_per_token
 from simulator.report.style import BLUE, GREEN, GREY, ORANGE, RED
 
 if TYPE_CHECKING:
@@ -27,7 +27,8 @@ def draw_delivery(axes: "Axes", whole: RequestLog, user: UserModel, request: int
     (log,) = whole.rows(request, request + 1).parts()
     arrival_s = log.arrival_s[0]
     delivered_s = log.delivered_s - arrival_s
-    read_s = _reading_s(delivered_s, float(clock_start_s(log, user)[0] - arrival_s), user.v_s_per_token)
+    v_s = float(v_s_per_token(log, user)[0])
+    read_s = _reading_s(delivered_s, float(clock_start_s(log, user)[0] - arrival_s), v_s)
     waits = stalls(log, user)
     idle_from_s, idle_to_s = waits.start_s - arrival_s, waits.end_s - arrival_s
     last_s = float(max([log.end_s[0] - arrival_s, *read_s[-1:]]))
@@ -43,7 +44,7 @@ def draw_delivery(axes: "Axes", whole: RequestLog, user: UserModel, request: int
     )
     for times_s, colour, label in (
         (delivered_s, BLUE, "delivered"),
-        (read_s, ORANGE, f"read by the user, {user.v_s_per_token:g} s a token"),
+        (read_s, ORANGE, f"read by the user, {v_s:g} s a token"),
     ):
         count = np.arange(len(times_s) + 2)
         count[-1] = len(times_s)
@@ -52,7 +53,7 @@ def draw_delivery(axes: "Axes", whole: RequestLog, user: UserModel, request: int
         axes.step(x[keep], count[keep], where="post", color=colour, label=label)
     axes.set_xlim(0, max(last_s, 1e-3) * 1.02)
     axes.set_ylim(0, max(len(delivered_s), 1) * 1.05)
-    axes.set_title(f"{name.capitalize()} idle latency: {float((idle_to_s - idle_from_s).sum()):.3g} s")
+    axes.set_title(f"{name.capitalize()} idle latency: {float(idle_latency_s(log, user)[0]):.3g} s")
     if not log.completed[0]:
         axes.set_xlabel("time since arrival (s); not completed")
 

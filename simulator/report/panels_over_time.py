@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from simulator.arrays import Floats, Ints
 from simulator.metrics._log import RequestLog
 from simulator.metrics._options import UserModel
-from simulator.metrics._reader import Stalls, penalty, stalls
+from simulator.metrics._reader import Stalls, alpha_tokens, penalty, stalls
 from simulator.report.panels import say
 from simulator.report.style import BLUE, GREEN, GREY, ORANGE, RED
 from simulator.results.billing import mean_over_bins
@@ -83,7 +83,7 @@ def draw_goodput(axes: "Axes", log: RequestLog, user: UserModel) -> None:
     counts, cost = np.zeros(len(edges) - 1), np.zeros(len(edges) - 1)
     for part in log.parts():
         counts += np.histogram(part.delivered_s, edges)[0]
-        cost += _penalty_over_bins(stalls(part, user), user, edges)
+        cost += _penalty_over_bins(stalls(part, user), user, edges, alpha_tokens(part, user))
     delivered, cost = counts / width_s, cost / width_s
     served = log.token_counts > 0
     prompts = np.histogram(log.first_token_s[served], edges, weights=log.prompt_tokens[served])[0] / width_s
@@ -104,9 +104,16 @@ def draw_goodput(axes: "Axes", log: RequestLog, user: UserModel) -> None:
     axes.legend(loc="upper left", borderpad=0.1)
 
 
-def _penalty_over_bins(waits: Stalls, user: UserModel, edges: Floats) -> Floats:
-    """The tokens that waiting cost in each bin; the cost of a stall is spread evenly over its time."""
-    cost = penalty(waits.idle_after_s, user) - penalty(waits.idle_before_s, user)
+def _penalty_over_bins(waits: Stalls, user: UserModel, edges: Floats, alpha: Floats | None = None) -> Floats:
+    """The tokens that waiting cost in each bin; the cost of a stall is spread evenly over its time.
+
+    ``alpha`` is the weight of the penalty of each request, where they have their own.
+    """
+    weight = None if alpha is None else alpha[waits.request]
+    cost = penalty(waits.idle_after_s, user, weight) - penalty(waits.idle_before_s, user, weight)
+    at_once = waits.end_s <= waits.start_s
+    sudden: Floats = np.histogram(waits.end_s[at_once], edges, weights=cost[at_once])[0]
+    cost = np.where(at_once, 0.0, cost)
     length_s = np.maximum(waits.end_s - waits.start_s, 1e-9)
     slope = cost / length_s
     # The cost up to time t is Σ slope·(t − start) over stalls begun, less Σ slope·(t − end) over stalls over.
@@ -116,7 +123,7 @@ def _penalty_over_bins(waits: Stalls, user: UserModel, edges: Floats) -> Floats:
         slopes = np.cumsum(np.bincount(next_edge, slope, minlength=len(edges))[: len(edges)])
         weighted = np.cumsum(np.bincount(next_edge, slope * times_s, minlength=len(edges))[: len(edges)])
         accrued += sign * (edges * slopes - weighted)
-    return np.diff(accrued)
+    return np.diff(accrued) + sudden
 
 
 def _label_time(axes: "Axes", log: RequestLog) -> None:

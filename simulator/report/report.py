@@ -10,6 +10,7 @@ from simulator.metrics._measure import MOMENTS, SHARE_OF
 from simulator.report.cluster import cluster_lines, machines, named, paid_replicas, scaled_pools
 from simulator.report.engines import engine_lines
 from simulator.report.measures import family, rows_of_latencies, shown
+from simulator.report.scored_by import scored_by
 from simulator.report.text import counted, number, percent, table
 from simulator.results.vocabulary import vocabulary
 
@@ -130,6 +131,12 @@ def warnings(manifest: Mapping[str, Any], summary: Summary) -> list[str]:
         found.append(
             f"partial: the run was interrupted at {number(manifest['end_of_run_s'], 6)} s of simulated time"
         )
+    window = summary["window"]
+    if window["share_of_tokens"] is not None and window["share_of_tokens"] < 1 - MOST_OUTSIDE:
+        found.append(
+            f"window: only {percent(window['share_of_tokens'])} of the delivered tokens fell into the measured"
+            f" {number(window['duration_s'])} s, which no rate goes beyond; metrics.window = 'whole' counts all"
+        )
     if summary["stability"]["unstable"]:
         found.append(f"unstable: {summary['stability']['reason']}")
     if engine["kv_nearly_full_share"] >= NOTICEABLE:
@@ -154,6 +161,7 @@ def warnings(manifest: Mapping[str, Any], summary: Summary) -> list[str]:
     return found
 
 
+MOST_OUTSIDE = 0.5  # share of the tokens outside of the window above which that is worth a warning
 _WHAT_HAPPENED = {
     "unfinished": "had not finished when the run ended; their waiting is counted up to that moment",
     "failed": "could never be served (longer than max_model_len or the KV cache)",
@@ -191,7 +199,7 @@ def _worth(summary: Summary) -> list[str]:
     height = max(len(classic), len(smooth))
     left, right = (_with_units([*rows, *[("", "", "")] * (height - len(rows))]) for rows in (classic, smooth))
     width = max(len(line) for line in left)
-    note = _reader(summary)
+    note = scored_by(summary)
     return [f"{a:<{width}}   {b}".rstrip() for a, b in zip(left, right, strict=True)] + ["", *note]
 
 
@@ -234,35 +242,10 @@ def _lines(summary: Summary, families: Sequence[str]) -> list[ReportLine]:
     rows: list[ReportLine] = []
     last = None
     for each in (each for name in families for each in shown("report") if family(each) == name):
+        if family(each) not in summary:  # measured only where it is asked for
+            continue
         value, of = each.of(summary), each.unit.removeprefix(SHARE_OF)
         said = (number(value), each.unit) if of == each.unit else (percent(value), f"of {of}")
         rows.append(("" if each.label == last else each.label, *said))
         last = each.label
     return rows
-
-
-def _reader(summary: Summary) -> list[str]:
-    smooth = summary["smooth_goodput"]
-    start = "its arrival" if smooth["origin"] == "arrival" else "its first token"
-    allowance = smooth["first_token_allowance_s"]
-    after = f" + {allowance:g} s" if allowance else ""
-    shape = (
-        smooth["f"]
-        if smooth["f"] in ("linear", "quadratic")
-        else f"{smooth['f']}, c = {smooth['f_scale_s']:g} s"
-    )
-    return [
-        f"The reader takes a token every V = {smooth['v_s_per_token']:g} s from {start}{after} on.",
-        f"Benefit of a request: {_weights(smooth)} - {smooth['alpha_tokens']:g} x f(user idle), f {shape}.",
-        f"Rates are over {number(smooth['window_s'], 6)} s, from the first arrival to the last event.",
-    ]
-
-
-def _weights(smooth: Mapping[str, Any]) -> str:
-    output = (
-        "its delivered tokens"
-        if smooth["weight_output"] == 1
-        else f"{smooth['weight_output']:g} x delivered tokens"
-    )
-    prompt = smooth["weight_input"]
-    return f"{prompt:g} x prompt tokens + {output}" if prompt else output

@@ -14,7 +14,7 @@ metrics made of each request's tokens is kept instead, for the scenario's user: 
 ``file.function`` after what made them, and in the manifest what was pooled.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,11 +25,13 @@ from simulator.arrays import Columns, Floats, Ints
 from simulator.errors import InputError
 from simulator.metrics import RequestLog, Slo, UserModel, summarise
 from simulator.metrics._streamed import StreamedLog
+from simulator.metrics._window import Window, measured
 from simulator.results.arrow import arrow_table, requests_table, scaling_table, transfers_table
 from simulator.results.billing import bill, price
 from simulator.results.engine_summary import engine_summary
 from simulator.results.measures import kept, per_request, pooled
 from simulator.results.saved import claim, read_folder
+from simulator.results.scoring import Scoring
 from simulator.results.step_totals import LoadOverTime, StepTotals, add_up, bin_edges
 from simulator.results.tables import split_by_replica
 from simulator.results.tokens import KEPT_TOKENS, TokenSource, TokenTable, joined
@@ -84,7 +86,7 @@ class Result:
         """
         self._require("requests")
         assert self._requests is not None
-        measured = {} if self.trace_level == "tokens" else per_request(self.log, self.user)
+        measured = {} if self.trace_level == "tokens" else per_request(self.measured.all, self.user)
         return requests_table(self._requests | measured)
 
     def tokens(self) -> "pa.Table":
@@ -132,7 +134,7 @@ class Result:
 
     @cached_property
     def log(self) -> RequestLog:
-        """The delivery record that the metrics read."""
+        """The delivery record of all requests, over the time from the first arrival to the last event."""
         requests = self._requests
         if requests is None:
             self._require("requests")
@@ -144,6 +146,7 @@ class Result:
                 for name in ("arrival_s", "prompt_tokens", "output_tokens", "state", "end_s")
             },
             "token_offsets": np.concatenate([[0], np.cumsum(counts, dtype=np.int64)]),
+            "v_s_per_token": requests.get("v_s_per_token"),
             "start_s": float(arrival_s[0]) if len(arrival_s) else 0.0,
             "end_of_run_s": self.manifest["end_of_run_s"],
         }
@@ -158,52 +161,61 @@ class Result:
             saved=kept(requests, self.manifest["pooled"], self.user) if self._tokens is None else {},
         )
 
-    def summary(self, user: UserModel | None = None, slo: Slo | None = None) -> dict[str, Any]:
-        """Return every metric, for the scenario's user and targets or for others.
+    def summary(
+        self,
+        user: UserModel | None = None,
+        slo: Slo | None = None,
+        window: Window | None = None,
+        also: Sequence[str] | None = None,
+    ) -> dict[str, Any]:
+        """Return every metric, for the scenario's user, targets, window and wishes (``metrics.also``) or for others.
 
         Pure function of the saved records: no re-simulation. Raises InputError where the saved records are of
         a trace level that does not hold what others need.
         """
-        own = self.user, self._own_slo()
-        asked = user or own[0], slo or own[1]
+        own = self.scoring
+        asked = own.changed(user=user, slo=slo, window=window, also=also)
         if asked == own:
             return self._own_summary
         if self._requests is None:
             raise InputError(
-                "only the summary of this run was kept (run.trace_level = 'summary'), for its own user and slo;"
-                " for others, expected a run with trace_level = 'requests' or above"
+                "only the summary of this run was kept (run.trace_level = 'summary'), for its own user, slo and"
+                " metrics; for others, expected a run with trace_level = 'requests' or above"
             )
-        if self._tokens is None and asked[0].reading != own[0].reading:
+        if self._tokens is None and (asked.user.reading, asked.window) != (own.user.reading, own.window):
             raise InputError(
-                f"user.v_s_per_token, user.origin and user.first_token_allowance_s: the tokens of this run were not"
-                f" kept (run.trace_level = {self.trace_level!r}); expected those of the run, or a run with"
-                " trace_level = 'tokens'"
+                "user.v_s_per_token, user.origin, user.first_token_allowance_s, user.unserved and metrics.window: the"
+                f" tokens of this run were not kept (run.trace_level = {self.trace_level!r}); expected those of the"
+                " run, or a run with trace_level = 'tokens'"
             )
-        return self._summarise(*asked)
+        return self._summarise(asked)
 
     @cached_property
     def _own_summary(self) -> dict[str, Any]:
-        return self._summarise(self.user, self._own_slo())
+        return self._summarise(self.scoring)
+
+    @property
+    def scoring(self) -> Scoring:
+        """By what the scenario has the run scored."""
+        return Scoring.of(self.manifest["scenario"])
 
     @property
     def user(self) -> UserModel:
         """The scenario's user."""
-        return UserModel(**self.manifest["scenario"]["user"])
+        return self.scoring.user
 
-    def _own_slo(self) -> Slo:
-        return Slo(**self.manifest["scenario"]["slo"])
+    @property
+    def measured(self) -> RequestLog:
+        """The delivery record of the requests that arrived in the measured window."""
+        return measured(self.log, self.scoring.window)
 
-    @cached_property
-    def _trimmed(self) -> RequestLog:
-        run = self.manifest["scenario"]["run"]
-        return self.log.trim(run["trim_warmup"], run["trim_cooldown"])
-
-    def _summarise(self, user: UserModel, slo: Slo) -> dict[str, Any]:
-        metrics = summarise(self._trimmed, user, slo)
+    def _summarise(self, by: Scoring) -> dict[str, Any]:
+        metrics = summarise(measured(self.log, by.window), by.user, by.slo, by.also)
+        metrics["window"]["rule"] = by.window.rule
         return {
             "partial": self.partial,
             "stalled": self.manifest["stalled"],
-            "options": {"user": vars(user) | {"alpha": user.alpha_tokens}, "slo": vars(slo)},
+            "options": {"user": vars(by.user) | {"alpha": by.user.alpha_tokens}, "slo": vars(by.slo)},
             **metrics,
             "traffic": self._traffic(),
             "engine": engine_summary(self._totals, self.log, self.manifest, self._transfers, self._scaling),
@@ -247,7 +259,7 @@ class Result:
         if "steps" not in kept_tables(self.trace_level):
             left["steps"] = self._totals.as_dict()
         if self.trace_level in ("steps", "requests"):
-            left["pooled"] = pooled(self._trimmed, self.user)
+            left["pooled"] = pooled(self.measured, self.user)
         return self.manifest | left
 
     @cached_property

@@ -32,7 +32,7 @@ _READ = {
     "steps": ("replica", "start_s", "end_s", "running", "waiting", "kv_blocks_used", "preemptions"),
 }
 _MANIFEST: dict[str, set[str]] = {
-    "scenario": {"name", "seed", "hardware", "cluster", "policy", "run", "user", "slo"},
+    "scenario": {"name", "seed", "hardware", "cluster", "policy", "run", "user", "slo", "metrics"},
     "workload": {"source"},
     "hardware": set(),
     "engine": {"max_num_seqs", "max_num_batched_tokens", "max_model_len", "block_size", "usable_blocks"},

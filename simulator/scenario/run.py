@@ -44,6 +44,7 @@ def run(
     pools = resolve_pools(scenario, base_dir)
     _check_lengths(scenario, workload, pools)
     _check_horizon(scenario, workload)
+    _check_readers(scenario, workload)
     _check_delivery(scenario, workload)
     kinds = scenario.policy.model_dump()
     schedulers = {f"scheduling {each.role}": each.scheduling.name for each in pools}
@@ -109,6 +110,15 @@ def _check_horizon(scenario: Scenario, workload: Workload) -> None:
     if horizon_s is not None and horizon_s < first_s:
         raise InputError(
             f"run.horizon_s: {horizon_s:g} s is before anything arrives; expected more than {first_s:g} s"
+        )
+
+
+def _check_readers(scenario: Scenario, workload: Workload) -> None:
+    own_s = workload.optional.get("v_s_per_token")
+    if own_s is not None and scenario.user.alpha is None and (own_s == 0).any():
+        raise InputError(
+            f"user.alpha: unset with readers whose V is 0 (request {int(np.argmax(own_s == 0))} of the traffic);"
+            " expected a number, as its default, 1/V, has no value there"
         )
 
 

@@ -7,12 +7,14 @@ found. Sections are frozen; ``with_overrides`` makes a changed copy.
 from collections.abc import Sequence
 from copy import deepcopy
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, ValidationError, model_validator
+from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
 
 from simulator.errors import InputError
 from simulator.metrics._options import Slo, UserModel
+from simulator.metrics._summary import on_request
+from simulator.metrics._window import Window
 from simulator.results.trace_level import TraceLevel
 from simulator.scenario import toml as scenario_toml
 from simulator.scenario.cluster import ClusterSpec
@@ -29,12 +31,11 @@ class Run(Section):
         None, description="stop the clock here; unset: run until every request has ended"
     )
     trim_warmup: Share = Field(
-        0.0, description="share of the arrival window left out of metrics at its start"
+        0.0, description="share of the arrivals' time left out of the measured window at its start"
     )
     trim_cooldown: Share = Field(
-        0.0, description="share of the arrival window left out of metrics at its end"
+        0.0, description="share of the arrivals' time left out of the measured window at its end"
     )
-
     trace_level: TraceLevel = Field(
         "tokens", description="what is kept: every token, or only steps, requests or the summary"
     )
@@ -47,6 +48,25 @@ class Run(Section):
                 f" expected a sum below 1, got {self.trim_warmup:g}"
             )
         return self
+
+
+class Metrics(Section):
+    """What time the rates are over, and what is measured besides."""
+
+    window: Literal["arrivals", "whole"] | Annotated[float, Field(gt=0, allow_inf_nan=False)] = Field(
+        "arrivals",
+        description="time of the rates: arrivals (first to last), whole (to the last event), or seconds from the"
+        " first arrival",
+    )
+    also: list[str] = Field([], description="measured only where named here: fluid_rate")
+
+    @field_validator("also")
+    @classmethod
+    def _known(cls, names: list[str]) -> list[str]:
+        for name in names:
+            if name not in on_request():
+                raise InputError(f"metrics.also: expected names of {', '.join(on_request())}, got {name!r}")
+        return names
 
 
 def _options(section: str, kind: type[UserModel] | type[Slo]) -> BeforeValidator:
@@ -82,7 +102,24 @@ class Scenario(Section):
     workload: WorkloadSpec = WorkloadSpec()
     user: Annotated[UserModel, _options("user", UserModel)] = UserModel()
     slo: Annotated[Slo, _options("slo", Slo)] = Slo()
+    metrics: Metrics = Metrics()
     run: Run = Run()
+
+    @property
+    def window(self) -> Window:
+        """What part of the run is measured."""
+        return Window(self.metrics.window, self.run.trim_warmup, self.run.trim_cooldown)
+
+    @model_validator(mode="after")
+    def _window_fits(self) -> Self:
+        horizon_s, seconds = self.run.horizon_s, self.metrics.window
+        if horizon_s is not None and not isinstance(seconds, str) and seconds > horizon_s:
+            raise InputError(
+                f"metrics.window: {seconds:g} s is longer than the run, which ends at run.horizon_s = {horizon_s:g};"
+                " expected no more"
+            )
+        _ = self.window  # raises
+        return self
 
     @model_validator(mode="after")
     def _roles_need_pools(self) -> Self:

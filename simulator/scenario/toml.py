@@ -22,6 +22,7 @@ _COMMENTS = {
     "user.f_scale_s": "c of exponential, step and hinge",
     "user.origin": "arrival or first_token: when the reader's clock starts",
     "user.first_token_allowance_s": "time allowed for the first token, with origin = arrival",
+    "user.unserved": "asks_again, wait_ends or wait_to_end: what the tokens that a reader never gets cost",
     "user.weight_input": "worth of a prompt token",
     "user.weight_output": "worth of a delivered token",
     "slo.ttft_s": "bound on the time to first token; unset: none",

@@ -1,4 +1,4 @@
-"""What a scenario adds to any traffic: shared prefixes, priorities, tenants, patience.
+"""What a scenario adds to any traffic: shared prefixes, priorities, tenants, readers, patience.
 
 Each is drawn from a random stream of its own, so that adding one shifts nothing else.
 """
@@ -38,6 +38,13 @@ def add(spec: WorkloadSpec, seed: int, columns: TrafficColumns, source: list[str
         _refuse_second("tenants", spec, own, ("tenant",))
         columns = columns.carrying(tenant=_classes(spec.tenants, seed, "tenants", columns))
         source.append(f"tenants with shares {', '.join(f'{share:g}' for share in spec.tenants)}")
+    if spec.readers is not None:
+        _refuse_second("readers", spec, own, ("v_s_per_token",))
+        v_s = np.array([v_s for _, v_s in spec.readers])
+        of_class = _classes([share for share, _ in spec.readers], seed, "readers", columns)
+        columns = columns.carrying(v_s_per_token=v_s[of_class])
+        classes = ", ".join(f"{share:g} with V = {v_s:g} s" for share, v_s in spec.readers)
+        source.append(f"readers of which {classes}")
     if spec.patience_s is not None:
         _refuse_second("patience_s", spec, own, ("patience_s",))
         patience_s = spec.patience_s * stream(seed, "patience").standard_exponential(n)

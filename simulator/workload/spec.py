@@ -1,13 +1,11 @@
 """What a scenario says about its traffic."""
 
-import math
-from itertools import pairwise
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from simulator.errors import InputError
-from simulator.workload import load_keys
+from simulator.workload import extra_keys, load_keys
 from simulator.workload.arrivals import MOST_REQUESTS
 from simulator.workload.checks import LARGEST_FACTOR, LARGEST_TOKENS
 
@@ -123,6 +121,10 @@ class WorkloadSpec(BaseModel):
     tenants: Annotated[list[NotNegative], Field(min_length=1)] | None = Field(
         None, description="shares of tenants 0, 1, ... such as [0.7, 0.3]; unset: all of one tenant"
     )
+    readers: Annotated[list[tuple[Positive, NotNegative]], Field(min_length=1)] | None = Field(
+        None,
+        description="classes of readers, [share, V in seconds per token], ..., 0 for agents; unset: user.v_s_per_token",
+    )
     patience_s: Positive | None = Field(
         None, description="mean of the exponential time after which a client gives up; unset: never"
     )
@@ -168,10 +170,9 @@ class WorkloadSpec(BaseModel):
             self._check_trace()
         else:
             self._check_synthetic()
-        self._check_extras()
+        extra_keys.check(self)
         self._check_closed_loop()
         load_keys.check(self)
-        self._check_predictor()
         return self
 
     def _check_trace(self) -> None:
@@ -243,21 +244,6 @@ class WorkloadSpec(BaseModel):
                 " or both prompt_tokens and output_tokens"
             )
 
-    def _check_extras(self) -> None:
-        for key, other in (
-            ("shared_prefixes", "shared_prefix_tokens"),
-            ("shared_prefix_tokens", "shared_prefixes"),
-        ):
-            if getattr(self, key) is None and getattr(self, other) is not None:
-                raise InputError(f"workload.{key}: missing; expected beside workload.{other}")
-        for key in ("priorities", "tenants"):
-            shares = getattr(self, key)
-            if shares is not None and not math.isclose(sum(shares), 1, abs_tol=1e-6):
-                raise InputError(
-                    f"workload.{key}: expected shares that add up to 1, got {shares}, which add up"
-                    f" to {sum(shares):g}"
-                )
-
     def _check_closed_loop(self) -> None:
         if self.arrivals is not None and (self.session_turns is None) != (self.think_s is None):
             key, other = "think_s", "session_turns"
@@ -279,22 +265,3 @@ class WorkloadSpec(BaseModel):
                     f"workload.{key}: no meaning with workload.concurrency, whose clients set the rate"
                     " themselves; expected one of the two"
                 )
-
-    def _check_predictor(self) -> None:
-        for key, kind in (
-            ("predictor_sigma", "lognormal"),
-            ("predictor_buckets", "bucketed"),
-            ("predictor_accuracy", "bucketed"),
-        ):
-            if getattr(self, key) is not None and self.predictor != kind:
-                raise InputError(f"workload.{key}: only for predictor = {kind!r}, got {self.predictor!r}")
-        if self.predictor == "lognormal" and self.predictor_sigma is None:
-            raise InputError("workload.predictor_sigma: missing; predictor = 'lognormal' needs a number >= 0")
-        buckets = self.predictor_buckets
-        if self.predictor == "bucketed" and buckets is None:
-            raise InputError(
-                "workload.predictor_buckets: missing; predictor = 'bucketed' needs upper bounds in tokens,"
-                " such as [64, 256, 1024]"
-            )
-        if buckets is not None and any(a >= b for a, b in pairwise(buckets)):
-            raise InputError(f"workload.predictor_buckets: expected ascending bounds, got {buckets}")

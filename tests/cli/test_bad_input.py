@@ -93,7 +93,7 @@ def test_a_horizon_before_anything_arrives_is_refused(capsys):
         (["list"], "Missing argument"),
         (["compare", "s.toml"], "expected two or more scenario files, got 1"),
         (["show", "gone"], "gone/requests.parquet: not found"),
-        (["show", "gone", "--set", "cluster.replicas=2"], "only in user.* and slo.*"),
+        (["show", "gone", "--set", "cluster.replicas=2"], "only in user.*, slo.*, metrics.*"),
     ],
 )
 def test_a_wrong_command_line_is_one_sentence(capsys, arguments, message):

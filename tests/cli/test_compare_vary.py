@@ -13,7 +13,8 @@ def test_a_few_values_stand_beside_one_another(capsys):
     assert cli.main(["compare", "--vary", "policy.scheduling=vllm_v1,orca", *QUICK]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].split() == ["vllm_v1", "orca", "diff"]
-    assert lines[-2].startswith("smooth goodput")
+    assert lines[-4].startswith("smooth goodput")
+    assert lines[-2].startswith("rates are over ")
     assert lines[-1] == "engine: vllm-0.24"
 
 
@@ -32,7 +33,7 @@ def test_many_values_have_a_row_each_the_best_first(capsys):
     values = ["vllm_v1", "orca", "static", "sarathi", "smooth"]
     vary = f"policy.scheduling={','.join(values)}"
     assert cli.main(["compare", "--vary", vary, "--set", "workload.rate_rps=20", *QUICK]) == 0
-    rows = [line.split() for line in capsys.readouterr().out.splitlines()[2:-1]]
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()[2:-3]]
     assert sorted(row[0] for row in rows) == sorted(values)
     goodput = [float(row[10].replace(",", "")) for row in rows]
     assert goodput == sorted(goodput, reverse=True)
@@ -75,7 +76,7 @@ def test_over_seeds_a_difference_has_an_interval_or_is_not_shown(capsys, tmp_pat
 def test_the_same_twice_shows_no_difference(capsys):
     vary = "engine.max_num_seqs=500,501"  # neither is ever reached
     assert cli.main(["compare", "--vary", vary, "--seeds", "2", *RANDOM]) == 0
-    rows = capsys.readouterr().out.splitlines()[1:-3]
+    rows = capsys.readouterr().out.splitlines()[1:-5]
     assert all(row.split()[-1] == "=" for row in rows)
 
 
@@ -86,7 +87,11 @@ def test_seeds_that_change_nothing_are_pointed_out(capsys):
 
 def test_differences_over_seeds_are_paired():
     def run(value):
-        return {"throughput": {"requests_per_s": value}}
+        return {
+            "throughput": {"requests_per_s": value},
+            "window": {"duration_s": 9.0, "rule": "arrivals"},
+            "states": {"arrived": 9},
+        }
 
     noisy = [[run(1.0), run(9.0), run(5.0)], [run(1.1), run(9.1), run(5.1)], [run(9.0), run(1.0), run(5.0)]]
     row = over_seeds(["a", "b", "c"], noisy).splitlines()[1]
@@ -114,4 +119,6 @@ def test_what_is_wrong_is_said(capsys, arguments, says):
 
 def test_names_and_settings():
     assert varied(" a.b = x , y") == (["x", "y"], ["a.b=x", "a.b=y"])
-    assert "to one" in comparison(["one", "b", "c", "d", "e"], [{}] * 5)
+    assert "to one" in comparison(
+        ["one", "b", "c", "d", "e"], [{"window": {"duration_s": 9.0, "rule": "arrivals"}}] * 5
+    )

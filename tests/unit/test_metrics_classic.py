@@ -16,7 +16,7 @@ import simulator.metrics
 from simulator.errors import InputError
 from simulator.metrics import RequestLog, Slo, UserModel, stability, summarise
 from simulator.metrics._segments import row_max, row_quantile, running_max
-from simulator.metrics._summary import metric_names
+from simulator.metrics._summary import metric_names, on_request
 from simulator.replica.request import RequestState
 from tests.unit.test_metrics_reader import logs, tokens_of
 
@@ -212,26 +212,6 @@ def test_answers_of_one_token_have_no_gaps() -> None:
         assert latency[name]["mean"] is None
 
 
-def test_trimming_is_by_arrival_time_and_rates_are_over_the_kept_arrival_time() -> None:
-    arrivals = [0.0, 1.0, 5.0, 9.0, 10.0]
-    log = RequestLog.from_lists(arrivals, [[a + 3.0, a + 4.0] for a in arrivals])
-    trimmed = log.trim(0.2, 0.1)
-    window = summary_of(trimmed)["window"]
-    assert trimmed.arrival_s.tolist() == [5.0, 9.0]
-    assert tokens_of(trimmed) == [[8.0, 9.0], [12.0, 13.0]]
-    assert (window["start_s"], window["end_s"], window["duration_s"]) == pytest.approx((2.0, 9.0, 7.0))
-    assert (window["trimmed_warmup_requests"], window["trimmed_cooldown_requests"]) == (2, 1)
-    assert summary_of(trimmed)["throughput"]["output_tokens_per_s"] == pytest.approx(4 / 7)
-    assert log.trim(0.0, 0.0) is log
-    assert log.window_s == 14.0
-
-
-@pytest.mark.parametrize(("warmup", "cooldown"), [(-0.1, 0.0), (1.0, 0.0), (0.0, math.nan), (0.6, 0.4)])
-def test_trimming_that_leaves_nothing_is_refused(warmup: float, cooldown: float) -> None:
-    with pytest.raises(InputError, match=r"run\.trim_"):
-        EXAMPLE.trim(warmup, cooldown)
-
-
 def test_columns_that_do_not_fit_together_are_refused() -> None:
     with pytest.raises(ValueError, match="token_offsets"):
         replace(EXAMPLE, token_offsets=np.array([0, 3, 4, 6, 9]))
@@ -255,7 +235,8 @@ def test_a_new_file_is_a_new_metric(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(simulator.metrics, "__path__", [*simulator.metrics.__path__, str(tmp_path)])
     summary = summary_of(EXAMPLE)
     assert summary["longest_answer"] == {"tokens": 3}
-    assert list(summary) == metric_names() == sorted(summary)
+    assert list(summary) == [name for name in metric_names() if name not in on_request()] == sorted(summary)
+    assert list(summarise(EXAMPLE, UserModel(), Slo(), on_request())) == metric_names()
 
 
 def test_every_file_without_an_underscore_measures() -> None:

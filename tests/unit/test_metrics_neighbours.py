@@ -41,7 +41,10 @@ def grid_logs(draw: st.DrawFn) -> RequestLog:
 
 
 def fluidity_by_hand(log: RequestLog, user: UserModel, request: int) -> float:
-    """Etalon's rule, token by token: after a miss the deadlines start again at the late token."""
+    """Etalon's rule, token by token: after a miss the deadlines start again at the late token.
+
+    Each token that never comes to one who asks again is a miss; the one that it waits for may be several.
+    """
     v = user.v_s_per_token
     deadline = log.arrival_s[request] + user.first_token_allowance_s + v
     met = missed = 0
@@ -52,8 +55,15 @@ def fluidity_by_hand(log: RequestLog, user: UserModel, request: int) -> float:
         else:
             missed += 1 + math.floor((time - deadline) / v)
             deadline = time + v
-    if log.state[request] != RequestState.COMPLETED and log.end_s[request] > deadline:
+    state = log.state[request]
+    undelivered = int(log.output_tokens[request]) - len(tokens_of(log)[request])
+    if state != RequestState.COMPLETED and not tokens_of(log)[request]:
+        return 0.0
+    if state != RequestState.COMPLETED and log.end_s[request] > deadline:
         missed += 1 + math.floor((log.end_s[request] - deadline) / v)
+        undelivered -= 1
+    if state not in (RequestState.COMPLETED, RequestState.UNFINISHED) and user.unserved == "asks_again":
+        missed += max(undelivered, 0)
     return met / (met + missed) if met + missed else math.nan
 
 
@@ -66,9 +76,13 @@ def qoe_by_hand(log: RequestLog, user: UserModel, request: int) -> float:
         now = max(now + v, time)
         read.append(now)
     completed = log.state[request] == RequestState.COMPLETED
+    if not completed and not tokens:
+        return 0.0
     wanted = len(tokens) if completed else int(log.output_tokens[request])
     due = [start + v * (i + 1) for i in range(wanted)]
     end = max([start, *read, *([] if completed else [log.end_s[request]])])
+    if user.unserved == "asks_again" and not completed and log.state[request] != RequestState.UNFINISHED:
+        end = max([end, *due])
     cells = np.arange(start, end, 0.125)
     actual = sum(sum(time <= cell for time in read) for cell in cells)
     expected = sum(sum(time <= cell for time in due) for cell in cells)

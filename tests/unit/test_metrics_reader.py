@@ -79,6 +79,8 @@ def idle_time_of_a_reader(log: RequestLog, user: UserModel, request: int) -> flo
     if log.state[request] != RequestState.COMPLETED:
         now += user.v_s_per_token
         idle += max(0.0, log.end_s[request] - now)
+        if log.state[request] != RequestState.UNFINISHED:  # and asks again for what it did not get
+            idle += user.v_s_per_token * max(int(log.output_tokens[request]) - len(tokens), 0)
     return idle
 
 
@@ -95,8 +97,11 @@ def test_idle_latency_is_the_idle_time_of_a_step_by_step_reader(
 @given(logs(), USERS)
 def test_stalls_of_a_request_add_up_to_its_idle_latency(log: RequestLog, user: UserModel) -> None:
     found = stalls(log, user)
-    total = np.bincount(found.request, found.end_s - found.start_s, minlength=log.n)
+    waited_s = found.idle_after_s - found.idle_before_s
+    total = np.bincount(found.request, waited_s, minlength=log.n)
     assert total == pytest.approx(idle_latency_s(log, user), abs=1e-9)
+    asks = found.start_s == found.end_s  # when it left, for what it did not get
+    assert waited_s[~asks] == pytest.approx((found.end_s - found.start_s)[~asks], abs=1e-9)
     assert np.all(np.diff(found.request) >= 0)
     assert np.all(found.start_s >= log.arrival_s[found.request] - 1e-9)
     assert np.all(found.end_s <= log.end_s[found.request] + 1e-9)
@@ -177,7 +182,7 @@ def test_d_attainment_under_the_token_slo_is_monotone_in_v(log: RequestLog, spee
 
 
 def test_waiting_goes_on_for_the_token_that_never_came() -> None:
-    user = UserModel(v_s_per_token=1.0)
+    user = UserModel(v_s_per_token=1.0, unserved="wait_ends")
     log = RequestLog.from_lists(
         [0.0, 0.0, 0.0],
         [[1.0, 2.0], [1.0, 2.0], []],

@@ -15,6 +15,7 @@ from simulator.metrics import RequestLog, Slo, UserModel, _segments, summarise
 from simulator.metrics._pool import PERCENTILES, RELATIVE_ERROR, ValuePool, described
 from simulator.metrics._streamed import NoTokensError, StreamedLog
 from simulator.metrics._summary import marked
+from simulator.metrics._window import Window, measured
 from simulator.replica.request import RequestState
 from simulator.results import tokens
 from tests.cluster_cases import deployments, play
@@ -77,8 +78,8 @@ def test_random_deployments_measure_the_same_from_parts(case, user, part_tokens,
         whole, streamed = whole_and_streamed(outcome, part_tokens)
         assert outcome.tables.unfolding.delivered_s is None
         slo = Slo(ttft_s=0.5, tail_tbt_s=0.2)
-        exact = summarise(whole.trim(*trim), user, slo)
-        assert_alike(exact, summarise(streamed.trim(*trim), user, slo))
+        exact = summarise(measured(whole, Window("arrivals", *trim)), user, slo)
+        assert_alike(exact, summarise(measured(streamed, Window("arrivals", *trim)), user, slo))
         for each in marked():
             if not each.pools:
                 assert np.array_equal(each(whole, user), each(streamed, user), equal_nan=True), each.name

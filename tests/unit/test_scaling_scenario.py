@@ -14,6 +14,7 @@ DAY = {
     "cluster": {"replicas": 1, "scaling": {"max_replicas": 3, "provision_s": 20.0}},
     "policy": {"scaling": {"name": "schedule", "at_s": [0.0, 60.0, 150.0], "replicas": [1, 3, 1]}},
     "workload": {"trace": "azure2023_conv", "end_s": 240.0},
+    "metrics": {"window": "whole"},
 }
 
 

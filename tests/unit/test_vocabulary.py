@@ -13,7 +13,7 @@ from simulator import Scenario, run
 from simulator.errors import InputError
 from simulator.metrics import Measure, RequestLog, Slo, UserModel, measures, spread, summarise
 from simulator.metrics._measure import MOMENTS, ShownIn
-from simulator.metrics._summary import metric_names
+from simulator.metrics._summary import metric_names, on_request
 from simulator.report.comparison import comparison
 from simulator.report.measures import rows_of_latencies, shown
 from simulator.results.vocabulary import key_of, known, measure_of, numbers, vocabulary
@@ -34,7 +34,9 @@ def summary():
         "session_turns": 3.0, "think_s": 0.1, "max_prompt_tokens": 4000,
     }  # fmt: skip
     policy = {"scheduling": {"name": "vllm_v1", "enable_prefix_caching": True}}
-    return run(Scenario(workload=traffic, policy=policy, slo=vars(BOUNDS))).summary()
+    return run(
+        Scenario(workload=traffic, policy=policy, slo=vars(BOUNDS), metrics={"also": on_request()})
+    ).summary()
 
 
 def test_every_name_is_a_number_of_a_summary(summary):
@@ -113,10 +115,15 @@ def test_what_is_better_the_lower_it_is_has_no_largest_value_to_be_found():
 
 def test_many_runs_are_ranked_by_smooth_goodput():
     runs = [
-        {"smooth_goodput": {"smooth_goodput_tokens_per_s": value}} for value in (3.0, -1.0, None, 2.0, 5.0)
+        {
+            "smooth_goodput": {"smooth_goodput_tokens_per_s": value},
+            "window": {"duration_s": 60.0, "rule": "whole"},
+        }
+        for value in (3.0, -1.0, None, 2.0, 5.0)
     ]
     text = comparison(list("abcde"), runs)
-    assert [line[0] for line in text.splitlines()[2:]] == ["e", "a", "d", "b", "c"]
+    assert [line[0] for line in text.splitlines()[2:7]] == ["e", "a", "d", "b", "c"]
+    assert text.splitlines()[-1] == "rates are over 60.0000 s (first arrival to last event)"
 
 
 @pytest.mark.parametrize(

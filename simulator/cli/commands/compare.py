@@ -2,13 +2,17 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from simulator.cli.options import NoPlot, Overrides, Overwrite, load_scenario
 from simulator.cli.saving import claim_folder, simulate_and_save
 from simulator.errors import InputError
+
+if TYPE_CHECKING:
+    from simulator.results.result import Result
+    from simulator.scenario.scenario import Scenario
 
 ORDER = 20
 EPILOG = "Example: servesim compare --vary policy.scheduling=vllm_v1,sarathi,smooth"
@@ -36,7 +40,14 @@ def compare(
     ] = False,
 ) -> None:
     """Simulate scenarios on the same traffic; print differences in %."""
-    from simulator.report.comparison import comparison, distinct, over_seeds, traffic_notes, varied
+    from simulator.report.comparison import (
+        common_window,
+        comparison,
+        distinct,
+        over_seeds,
+        traffic_notes,
+        varied,
+    )
     from simulator.report.report import Summary, warnings
     from simulator.scenario.engines import engine_names, one_line
 
@@ -55,14 +66,14 @@ def compare(
     for text in traffic_notes(names, chosen, different_traffic):
         _note(text)
     base = chosen[0][0]
-    if any((scenario.user, scenario.slo) != (base.user, base.slo) for scenario, _ in chosen):
-        _note(f"[user] and [slo] differ; all are measured with those of {names[0]}")
+    if any(_scored(scenario) != _scored(base) for scenario, _ in chosen):
+        _note(f"[user], [slo], [metrics] or run.trim_* differ; all are measured with those of {names[0]}")
     folders = [out / name for name in names] if out is not None else []
     for folder in folders:
         claim_folder(folder, overwrite)
-    summaries: list[list[Summary]] = []
-    for i, (name, (scenario, base_dir)) in enumerate(zip(names, chosen, strict=True)):
-        summaries.append([])
+    results: list[list[Result]] = []
+    for i, (scenario, base_dir) in enumerate(chosen):
+        results.append([])
         for replication in range(seeds):
             alike = scenario.with_overrides([f"seed={scenario.seed + replication}"])
             place = folders[i] if folders else None
@@ -71,9 +82,22 @@ def compare(
             result, failure = simulate_and_save(alike, base_dir, place, plot=not no_plot)
             if failure is not None:
                 raise failure
-            summaries[-1].append(result.summary(base.user, base.slo))
-            for text in warnings(result.manifest, summaries[-1][-1]) if replication == 0 else ():
-                _note(f"{name}: {text}")
+            results[-1].append(result)
+    windows = [common_window(runs, base.window) for runs in zip(*results, strict=True)]
+    if any(window != base.window for window in windows):
+        _note(
+            "answers decide when requests arrive; all are measured over the time that the first to end takes"
+        )
+    summaries: list[list[Summary]] = [
+        [
+            result.summary(base.user, base.slo, window, base.metrics.also)
+            for result, window in zip(runs, windows, strict=True)
+        ]
+        for runs in results
+    ]
+    for name, runs, (first, *_) in zip(names, results, summaries, strict=True):
+        for text in warnings(runs[0].manifest, first):
+            _note(f"{name}: {text}")
     if seeds > 1 and all(each == runs[0] for runs in summaries for each in runs):
         _note("all seeds give the same: nothing in these scenarios is random, and the intervals mean nothing")
     sys.stdout.write(
@@ -84,6 +108,10 @@ def compare(
         for name, (scenario, base_dir) in zip(names, chosen, strict=True)
     }
     print(one_line(engines))
+
+
+def _scored(scenario: "Scenario") -> tuple[object, ...]:
+    return scenario.user, scenario.slo, scenario.window, scenario.metrics.also
 
 
 def _note(text: str) -> None:

@@ -80,7 +80,8 @@ def _trim(result: "Result", settled: int) -> None:
         "trim_warmup": max(run["trim_warmup"], share),
         "trim_cooldown": max(run["trim_cooldown"], COOL_DOWN),
     }
-    scenario = {**result.manifest["scenario"], "run": {**run, **trims}}
+    base = result.manifest["scenario"]
+    scenario = {**base, "run": {**run, **trims}, "metrics": {**base["metrics"], "window": "arrivals"}}
     result.manifest = {**result.manifest, "scenario": scenario}
 
 

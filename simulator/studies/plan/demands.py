@@ -39,9 +39,16 @@ def demands(
     ``prompt`` and ``output`` are tokens, ``ttft_s`` and ``step_s`` the least time to first token and between
     tokens of each request, f64[n]; the requests arrive within ``span_s``.
     """
+    window = scenario.metrics.window
     if scenario.run.trim_warmup or scenario.run.trim_cooldown or scenario.run.horizon_s is not None:
         return []
+    if not isinstance(window, str) or scenario.workload.readers is not None:
+        return []
     if goal.at_least:
+        if (
+            goal.metric == PER_SECOND and window != "whole"
+        ):  # what is lost after the last arrival is in no rate
+            return []
         if goal.metric in (PER_REQUESTED, PER_SECOND):
             if may_leave(scenario):  # an answer that is not given keeps no reader waiting
                 return []

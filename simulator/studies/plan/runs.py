@@ -94,7 +94,8 @@ class CandidateRuns:
         self.replications = plan.replications or (REPLICATIONS if random else 1)
         self.seeds = [base.seed + i for i in range(self.replications)]
         run = base.run
-        in_parts = not (run.trim_warmup or run.trim_cooldown or run.horizon_s is not None)
+        seconds = not isinstance(base.metrics.window, str)
+        in_parts = not (run.trim_warmup or run.trim_cooldown or run.horizon_s is not None or seconds)
         workload = self.workload(base)
         timed = workload.concurrency is None and workload.think_s is None
         self.parts = [
