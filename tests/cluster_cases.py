@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from simulator.cluster import simulate as engine
 from simulator.cluster.cluster import Cluster
-from simulator.cluster.deployment import Deployment, Fault, Faults, HandOff, Link, Pool, Scaling
+from simulator.cluster.deployment import Deployment, Fault, Faults, HandOff, Link, MoveCosts, Pool, Scaling
 from simulator.cluster.simulate import Outcome
 from simulator.policy import Move
 from simulator.replica.state import ReplicaState
@@ -116,8 +116,15 @@ def deployments(draw, choices=tuple(CHOICES), modes=MODES):
         parts["hand_off"] = HandOff(
             load("routing", draw(st.sampled_from(ROUTING)))(),
             draw(st.sampled_from(["wait", "recompute", "colocate", "evict"])),
+            draw(st.booleans()),
             draw(st.sampled_from([0, 1, 4])),
+            draw(st.sampled_from(["decode", "prefill"])),
+            draw(st.sampled_from([0.0, 0.07])),
+            draw(st.sampled_from([float("inf"), 0.5])),
+            draw(st.sampled_from(["fail", "recompute"])),
         )
+        ranks = draw(st.sampled_from([(1, 1), (1, 2), (4, 1)]))
+        pools = [dataclasses.replace(each, ranks=n) for each, n in zip(pools, ranks, strict=True)]
         if "scaling" not in on and draw(st.booleans()) and sum(each.replicas for each in pools) > 2:
             parts["roles"] = Restless(draws)
     if "scaling" in on:
@@ -150,13 +157,20 @@ def deployments(draw, choices=tuple(CHOICES), modes=MODES):
         parts["pace_s"] = draw(st.sampled_from([0.0, 0.02, 0.3]))
     if "migration" in on and count > 1:
         parts["migration"] = Often(draws)
+        parts["moves"] = MoveCosts(draw(st.sampled_from([0.0, 0.02])), draw(st.sampled_from([0.0, 0.5])))
     if "sessions" in on:
         n = len(traffic.arrival_s)
         session = np.sort(np.array(draw(st.lists(st.integers(-1, 6), min_size=n, max_size=n))))
         think = np.array(draw(st.lists(st.sampled_from([np.nan, 0.0, 0.4]), min_size=n, max_size=n)))
         traffic = dataclasses.replace(traffic, session=session, think_s=think)
     parts["link"] = Link(
-        draw(st.sampled_from([1e4, 1e6, 1e12])), draw(st.sampled_from([0.0, 0.01])), KV_BYTES
+        draw(st.sampled_from([1e4, 1e6, 1e12])),
+        draw(st.sampled_from([0.0, 0.01])),
+        KV_BYTES,
+        setup_s=draw(st.sampled_from([0.0, 0.003])),
+        descriptor_s=draw(st.sampled_from([0.0, 0.001])),
+        handshake_s=draw(st.sampled_from([0.0, 0.1])),
+        connected=draw(st.booleans()),
     )
     return traffic, Deployment(pools, **parts)
 

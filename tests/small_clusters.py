@@ -1,5 +1,7 @@
 """Clusters of which everything can be worked out by hand: steps of a second, links of whole tokens a second."""
 
+import dataclasses
+
 import numpy as np
 
 from policies.routing.round_robin import RoundRobin
@@ -71,17 +73,23 @@ def apart(
     costs=(SECOND, SECOND),
     when_full="wait",
     layers=0,
+    early=False,
     speed=10,
     latency_s=0.0,
+    first_token="prefill",
+    hand_over=None,
+    costs_of_link=None,
+    ranks=(1, 1),
     **more,
 ):
-    """Prefill replicas, which come first, and decode replicas."""
+    """Prefill replicas, which come first, and decode replicas; ``hand_over`` and ``costs_of_link`` are more fields."""
     pools = [
-        Pool(policies[0], costs[0], limits[0], prefill, "prefill", rules=native(policies[0])),
-        Pool(policies[1], costs[1], limits[1], decode, "decode", rules=native(policies[1])),
+        Pool(policies[0], costs[0], limits[0], prefill, "prefill", rules=native(policies[0]), ranks=ranks[0]),
+        Pool(policies[1], costs[1], limits[1], decode, "decode", rules=native(policies[1]), ranks=ranks[1]),
     ]
-    hand_off = HandOff(RoundRobin(), when_full, layers)
-    return Deployment(pools, RoundRobin(), link=link(speed, latency_s), hand_off=hand_off, **more)
+    rule = HandOff(RoundRobin(), when_full, early or layers > 0, layers, first_token, **hand_over or {})
+    wire = dataclasses.replace(link(speed, latency_s), **costs_of_link or {})
+    return Deployment(pools, RoundRobin(), link=wire, hand_off=rule, **more)
 
 
 def serve(requests, deployment, looks=None) -> Outcome:

@@ -83,10 +83,11 @@ def start(step: Ledger, job: Job, tokens: int, keep_free: int = 0) -> bool:
 
     Refuses where that does not fit; beside running requests, ``keep_free`` blocks have to be left.
     """
-    needed = step.blocks_for(job.known_tokens) + (keep_free if step.running else 0)
-    if tokens < 1 or needed > step.free_blocks:
+    swapped = job in step.swapped
+    whole = step.blocks_for(job.known_tokens) if swapped else step.blocks_to_admit(job, job.known_tokens)
+    if tokens < 1 or whole + (keep_free if step.running else 0) > step.free_blocks:
         return False
-    if job in step.swapped:
+    if swapped:
         return step.swap_in(job, tokens)
     return step.admit(job, tokens, job.known_tokens)
 
@@ -110,5 +111,5 @@ def fill(step: Ledger, keep_free: int) -> None:
             return
     while step.waiting:
         job = step.waiting[0]
-        if not start(step, job, min(job.known_tokens, step.token_budget), keep_free):
+        if not start(step, job, min(job.remaining_tokens, step.token_budget), keep_free):
             return

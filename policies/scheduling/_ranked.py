@@ -72,12 +72,12 @@ class Ranked(Scheduler):
             return jobs
         tokens, blocks = 0, _blocks_wanted(step)
         for job in self.queue(step):
-            blocks += step.blocks_for(job.known_tokens)
+            blocks += step.blocks_to_admit(job, job.known_tokens)
             fits = step.seats > len(jobs) and blocks <= step.free_blocks
             if not fits and not self._displace(step, job, len(jobs), blocks):
                 break
             jobs.append(job)
-            tokens += job.known_tokens
+            tokens += job.remaining_tokens
             if tokens >= step.token_budget:
                 break
         return jobs

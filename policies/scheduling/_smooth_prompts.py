@@ -24,9 +24,9 @@ class Prompts:
         for job in step.waiting:
             if offered >= step.token_budget:
                 break
-            tokens = job.known_tokens
+            tokens = job.remaining_tokens
             can_wait = job.generated_tokens and job.due_s > start_s + BACK_BEFORE_S
-            if can_wait and step.running and step.blocks_for(tokens) > room:
+            if can_wait and step.running and step.blocks_to_admit(job, job.known_tokens) > room:
                 away += 1
                 continue
             self.line.append((tokens, True, job))
@@ -34,8 +34,8 @@ class Prompts:
         self.line.sort(key=lambda each: each[:2])
         self.count = len(step.waiting) + len(step.partial) - away
         self._tokens, self._pairs, self._context = [0], [0.0], [0]
-        for tokens, waits, job in self.line:
-            prior = 0 if waits else job.computed_tokens
+        for tokens, _, job in self.line:
+            prior = job.computed_tokens
             self._tokens.append(self._tokens[-1] + tokens)
             self._pairs.append(self._pairs[-1] + tokens * (prior + 0.5 * tokens))
             self._context.append(self._context[-1] + prior + tokens)
@@ -51,8 +51,7 @@ class Prompts:
         pairs, context = self._pairs[done], self._context[done]
         rest = tokens - self._tokens[done]
         if rest:
-            _, waits, job = self.line[done]
-            prior = 0 if waits else job.computed_tokens
+            prior = self.line[done][2].computed_tokens
             pairs += rest * (prior + 0.5 * rest)
             context += prior + rest
         group = self._step.group
@@ -95,7 +94,9 @@ class Prompts:
             if chunk <= 0:
                 break
             if waits:
-                needed = step.blocks_for(job.known_tokens) + owed + int(spare_blocks * len(step.running))
+                needed = (
+                    step.blocks_to_admit(job, job.known_tokens) + owed + int(spare_blocks * len(step.running))
+                )
                 begun = len(step.running) < seats and needed <= step.free_blocks and step.admit(job, chunk)
                 if not begun:
                     spare_blocks = step.total_blocks  # those behind are longer still

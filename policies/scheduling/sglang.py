@@ -57,6 +57,10 @@ class Sglang(Scheduler):
         """SGLang itself."""
         return "sglang-0.5"
 
+    def seats_what_comes(self) -> bool:
+        """The decode side merges what has come into its running batch (0.5.3, disaggregation/decode.py)."""
+        return True
+
     def prefix_cache(self) -> Literal["radix"] | None:
         """A radix tree, unless disabled."""
         return None if self.disable_radix_cache else "radix"

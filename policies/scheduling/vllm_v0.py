@@ -84,8 +84,8 @@ class VllmV0(Scheduler):
         while len(step.waiting) > victims:
             job = step.waiting[victims]
             known = job.known_tokens
-            tokens = min(known, step.token_budget) if chunked else known
-            blocks = step.blocks_for(known)  # for all of it, even if only a chunk is computed
+            tokens = min(job.remaining_tokens, step.token_budget) if chunked else job.remaining_tokens
+            blocks = step.blocks_to_admit(job, known)  # for all of it, even if only a chunk is computed
             if tokens > longest or step.total_blocks - blocks < keep_free:
                 step.fail(job)
             elif tokens and step.free_blocks - blocks >= keep_free and step.admit(job, tokens, known):

@@ -10,7 +10,7 @@ from simulator.cluster.autoscaler import Autoscalers
 from simulator.cluster.choice import Choice
 from simulator.cluster.departures import Departures
 from simulator.cluster.deployment import Deployment
-from simulator.cluster.faults import FaultInjector, SlowableCost
+from simulator.cluster.faults import FaultInjector
 from simulator.cluster.fleet import FEW
 from simulator.cluster.fleets import Fleets
 from simulator.cluster.hand_off import HandOffs
@@ -18,6 +18,7 @@ from simulator.cluster.intake import Intake
 from simulator.cluster.kv_transfers import KvTransfers
 from simulator.cluster.migrations import Migrations
 from simulator.cluster.recovery import Recovery
+from simulator.cluster.slowable import SlowableCost
 from simulator.cluster.ticker import Ticker
 from simulator.cluster.traffic import Traffic
 from simulator.replica.effects import Effects
@@ -60,7 +61,7 @@ class Cluster:
         self._ticker = Ticker(clock, self._going_on)
         self.traffic = Traffic(clock, workload, self._deliver)
         if deployment.disaggregated or deployment.migrating:
-            self.kv_transfers = KvTransfers(self.clock, deployment.link, deployment.replicas)
+            self.kv_transfers = KvTransfers(clock, deployment.link, deployment.ranks, deployment.later)
         if deployment.disaggregated:
             rule = deployment.hand_off
             assert rule is not None
@@ -136,20 +137,22 @@ class Cluster:
         effects = Effects(
             ended=self._ended if watched else None,
             prompt_done=None if hand_offs is None else hand_offs.offer,
-            last_chunk=hand_offs.look_ahead if hand_offs is not None and hand_offs.rule.layers else None,
+            chunks=hand_offs.computed if hand_offs is not None and hand_offs.rule.early else None,
+            withholds=hand_offs is not None and hand_offs.rule.first_token == "decode",
             idle=(lambda *idle: self.autoscalers.idle(*idle))
             if any(pool.scaling is not None for pool in deployment.pools)
             else None,
             load_fell=(lambda replica: self.fleets.load_fell(replica)) if deployment.replicas > FEW else None,
             every_step=(self.traffic.closed and deployment.replicas > 1) or deployment.switching,
         )
+        share = deployment.moves.gpu_share if deployment.migrating else 0.0
         replicas: list[Replica] = []
         for pool in deployment.pools:
             for place in range(pool.places):
                 replica = Replica(
                     self.clock,
                     pool.scheduler,
-                    SlowableCost(pool.cost) if deployment.faults.events else pool.cost,
+                    SlowableCost(pool.cost, share) if deployment.faults.events or share else pool.cost,
                     partial(engine, pool.limits),
                     effects,
                     rules=pool.rules,
@@ -184,7 +187,7 @@ class Cluster:
             assert migration is not None
             assert self.kv_transfers is not None
             migrations = self.migrations = Migrations(
-                migration, self.kv_transfers, lambda: self.fleets.movable
+                migration, deployment.moves, self.kv_transfers, lambda: self.fleets.movable
             )
             self._ticker.every(migration.interval_s, lambda: migrations.look(self.clock.now))
         if deployment.switching:
@@ -203,9 +206,9 @@ class Cluster:
 
     def _going_on(self) -> bool:
         """Whether any replica computes, or any KV cache is sent."""
-        flows = 0 if self.kv_transfers is None else self.kv_transfers.fabric.active_flows
+        moving = self.kv_transfers is not None and bool(self.kv_transfers.in_flight)
         return not self.over() and (
-            flows > 0 or any(each.state.up and not each.asleep for each in self.replicas)
+            moving or any(each.state.up and not each.asleep for each in self.replicas)
         )
 
     # Arrivals

@@ -13,6 +13,7 @@ from simulator.replica.replica import Role
 from simulator.replica.rules import DEFAULT_RULES, EngineRules
 from simulator.results.delivery import Delivery
 
+FirstToken = Literal["decode", "prefill"]
 WhenFull = Literal["wait", "recompute", "colocate", "evict"]
 
 
@@ -38,6 +39,7 @@ class Pool:
     role: Role = "both"
     scaling: Scaling | None = None
     rules: EngineRules = DEFAULT_RULES
+    ranks: int = 1  # GPUs of a replica
 
     @property
     def places(self) -> int:
@@ -47,11 +49,19 @@ class Pool:
 
 @dataclass(frozen=True)
 class Link:
-    """What KV caches travel on: each replica has a port, as fast in either direction."""
+    """What KV caches travel on: each GPU of a replica has a port, as fast in either direction.
 
-    bytes_per_s: float = 50e9
+    A transfer takes latency + set-up + descriptors x the time of one + bytes / rate, seconds.
+    """
+
+    bytes_per_s: float = 50e9  # of a port, as transfers achieve it
     latency_s: float = 5e-6
     kv_bytes_per_token: int = 131_072  # that a request's KV cache takes
+    setup_s: float = 0.0  # of each transfer
+    descriptor_s: float = 0.0  # of each piece of memory that a GPU posts
+    descriptors_per_block: int = 1  # pieces in a KV block of one GPU
+    handshake_s: float = 0.0  # of two replicas that were not connected
+    connected: bool = True  # whether those that are there at the start are
 
 
 @dataclass(frozen=True)
@@ -60,7 +70,20 @@ class HandOff:
 
     router: Router
     when_full: WhenFull = "wait"
-    layers: int = 0  # layer-wise overlap with the prompt's last step; 0: the KV is sent after it
+    early: bool = False  # whether the KV of each chunk is sent when it is computed, not all of it in the end
+    layers: int = 0  # in which a chunk is sent while it is computed; 0: after it
+    first_token: FirstToken = "decode"  # the side whose first token the client gets
+    routing_s: float = 0.0  # from the prompt's end until the decode replica has the request
+    hold_s: float = math.inf  # how long blocks are held for a request that is not pulled
+    when_expired: Literal["fail", "recompute"] = "fail"
+
+
+@dataclass(frozen=True)
+class MoveCosts:
+    """What a live migration costs beside the transfers."""
+
+    handshake_s: float = 0.0  # before each stage, and once while the request stands still
+    gpu_share: float = 0.0  # by which steps on both sides are longer meanwhile
 
 
 @dataclass(frozen=True)
@@ -104,6 +127,7 @@ class Deployment:
     roles: Roles | None = None
     delivery: Delivery | None = None
     link: Link = field(default_factory=Link)
+    moves: MoveCosts = field(default_factory=MoveCosts)
     hand_off: HandOff | None = None  # with pools of prefill and decode replicas
     faults: Faults = field(default_factory=Faults)
     frontend_s: float = 0.0  # constant time between the generation of a token and its delivery
@@ -141,6 +165,17 @@ class Deployment:
     def replicas(self) -> int:
         """Replicas in all pools, at most."""
         return sum(pool.places for pool in self.pools)
+
+    @property
+    def later(self) -> set[int]:
+        """Which of them are not there at the start."""
+        places = [place < pool.replicas for pool in self.pools for place in range(pool.places)]
+        return {index for index, there in enumerate(places) if not there}
+
+    @property
+    def ranks(self) -> list[int]:
+        """GPUs of each of them."""
+        return [pool.ranks for pool in self.pools for _ in range(pool.places)]
 
 
 def colocated(

@@ -5,25 +5,13 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from simulator.cluster.deployment import Fault, Faults
-from simulator.replica.cost import CostModel, StepShape
+from simulator.cluster.slowable import reprice
 from simulator.replica.replica import Replica
 from simulator.replica.state import ReplicaState
 
 if TYPE_CHECKING:
     from simulator.clock import Clock
     from simulator.cluster.kv_transfers import KvTransfers
-
-
-class SlowableCost:
-    """A cost model whose steps can be made longer by a factor."""
-
-    def __init__(self, cost: CostModel) -> None:
-        self.cost = cost
-        self.factor = 1.0
-
-    def step_s(self, shape: StepShape) -> float:
-        """As the cost model says, times the factor."""
-        return self.cost.step_s(shape) * self.factor
 
 
 class FaultInjector:
@@ -99,9 +87,6 @@ class FaultInjector:
 
     def _apply(self, index: int) -> None:
         """Of several faults at once the worst counts."""
-        self.replicas[index].catch_up()
-        cost = self.replicas[index].cost
-        assert isinstance(cost, SlowableCost)
-        cost.factor = max(self._slowed[index], default=1.0)
+        reprice(self.replicas[index], slowed=max(self._slowed[index], default=1.0))
         if self.kv_transfers is not None:
             self.kv_transfers.fabric.set_bandwidth(index, 1 / max(self._thin[index], default=1.0))

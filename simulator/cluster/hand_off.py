@@ -1,8 +1,11 @@
 """Prefill replicas hand requests over to decode replicas: where to, when, and what if there is no room."""
 
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from math import inf, isnan
 
 from simulator.cluster.deployment import HandOff
+from simulator.cluster.early_sends import EarlySends
 from simulator.cluster.kv_transfers import KvTransfers, Transfer
 from simulator.replica.job import Job, JobState
 from simulator.replica.replica import Replica
@@ -11,10 +14,11 @@ from simulator.replica.transfers import BlockRequest
 
 
 class HandOffs:
-    """Takes jobs whose first token the prefill side has computed to the decode side.
+    """Takes jobs whose prompts the prefill side has computed to the decode side.
 
-    The source holds the KV cache until all of it has been copied. Blocks at the destination are set aside
-    before the first byte is sent.
+    The decode replica has the request a routing hop later. It sets blocks aside when it next plans a step and has a
+    seat free, and pulls. The source holds its own blocks until the last byte is there, or the time-out. Source: vLLM,
+    distributed/kv_transfer/kv_connector/v1/nixl_connector.py, and WAITING_FOR_REMOTE_KVS in v1/core/sched/scheduler.py.
     """
 
     def __init__(
@@ -30,46 +34,31 @@ class HandOffs:
         self.decoders = decoders
         self.choose = choose
         self.stranded: list[tuple[Job, Replica]] = []  # no decode replica is up
-        self._early: dict[Job, Transfer] = {}  # sent layer by layer while their prompts are computed
+        self.early = EarlySends(rule, kv_transfers, decoders, choose)
+        self._held: deque[tuple[float, Job, Replica]] = deque()  # until when blocks are held at a source
 
     def offer(self, job: Job, source: Replica) -> None:
         """A job's part at the source is done, and its KV is there: find a place where it goes on."""
-        early = self._early.pop(job, None)
-        if early is not None:
-            if early.flow is None:
-                self.kv_transfers.send(early, job.known_tokens - 1, self.kv_transfers.arrive)
-            else:
-                self.kv_transfers.extend(early, job.known_tokens - 1, self.kv_transfers.arrive)
+        if self.early.finish(job):
             return
+        self._hold(job, source)
         decoders = self.decoders()
         if not decoders:
             self.stranded.append((job, source))
             return
         destination = self.choose(job, decoders)
         if destination is source:  # it has changed its role
-            self.kv_transfers.stay(job, source)
+            self._stay(job, source)
             return
-        incoming = destination.engine.transfers
-        if incoming.blocks_to_receive(job) > destination.total_blocks:
-            source.engine.transfers.end_in_transit(job, RequestState.FAILED, self.kv_transfers.clock.now)
-        elif not incoming.requests and incoming.reserve(job):
-            self._send(self.kv_transfers.begin("hand_off", job, source, destination))
-        elif self.rule.when_full == "recompute":
-            source.engine.transfers.sent(job)
-            job.lose_cache()
-            job.target_tokens = job.output_tokens
-            job.move(JobState.UNPLACED)
-            destination.submit(job)
-        elif self.rule.when_full == "colocate":
-            self.kv_transfers.stay(job, source)
-        else:
-            self.kv_transfers.begin("hand_off", job, source, destination)
-            incoming.request(BlockRequest(job, self.rule.when_full == "evict", self._granted))
-            destination.wake()
+        transfer = self.kv_transfers.begin("hand_off", job, source, destination)
+        transfer.tokens = job.known_tokens - 1
+        transfer.prefill_end_s = self.kv_transfers.clock.now
+        destination.engine.transfers.expect(job)
+        self.kv_transfers.later(transfer, transfer.prefill_end_s + self.rule.routing_s, self._routed)
 
     def forget(self, job: Job) -> None:
         """A job does not go anywhere any more."""
-        self._early.pop(job, None)
+        self.early.forget(job)
         self.stranded = [pair for pair in self.stranded if pair[0] is not job]
 
     def find_places(self) -> None:
@@ -78,45 +67,98 @@ class HandOffs:
         for job, source in stranded:
             self.offer(job, source)
 
-    def look_ahead(self, source: Replica, completing: Sequence[Job], start_s: float, end_s: float) -> None:
-        """A step is planned that computes prompts to their ends: send their KV layer by layer meanwhile."""
-        decoders = self.decoders()
-        for job in completing:
-            if job.generated >= job.output_tokens or not decoders:
-                continue
-            destination = self.choose(job, decoders)
-            incoming = destination.engine.transfers
-            if destination is source or incoming.requests or not incoming.reserve(job):
-                continue  # it is offered again when its prompt is computed
-            transfer = self._early[job] = self.kv_transfers.begin("hand_off", job, source, destination)
-            self._send_early(transfer, start_s, end_s)
+    def computed(self, source: Replica, chunks: Mapping[Job, int], start_s: float, end_s: float) -> None:
+        """A step is planned that computes these tokens of prompts: what is sent early is sent meanwhile."""
+        self.early.look(source, chunks, start_s, end_s)
 
-    def _send_early(self, transfer: Transfer, start_s: float, end_s: float) -> None:
-        layers, tokens = self.rule.layers, transfer.job.known_tokens - 1
-        clock, kv = self.kv_transfers.clock, self.kv_transfers.link.kv_bytes_per_token
-        lasts_s = end_s - start_s
-        first_layer_s = start_s + lasts_s / layers
-        if layers > 1 and lasts_s > 0 and self.kv_transfers.clock.now <= first_layer_s < end_s:
-
-            def begin(_: object) -> None:
-                if self._early.get(transfer.job) is transfer:
-                    # All but the last layer, which is there when the step ends, as fast as they are computed
-                    self.kv_transfers.send(
-                        transfer, tokens * (layers - 1) / layers, None, tokens * kv / lasts_s
-                    )
-
-            clock.at(first_layer_s).callbacks.append(begin)
-
-        def look(_: object) -> None:
-            if self._early.get(transfer.job) is transfer:  # its prompt did not come to its end
-                self.kv_transfers.cancel(transfer.job)
-                del self._early[transfer.job]
-
-        clock.last_at(end_s).callbacks.append(look)
+    def _routed(self, transfer: Transfer) -> None:
+        """The decode replica has the request: have it asked for blocks, or do what is done without room."""
+        job, source, destination = transfer.job, transfer.source, transfer.destination
+        transfer.routed_s = self.kv_transfers.clock.now
+        engine, rule = destination.engine, self.rule.when_full
+        incoming = engine.transfers
+        needed = max(incoming.blocks_to_receive(job, transfer.tokens), engine.blocks_for(job.known_tokens))
+        if needed > destination.total_blocks:
+            self.kv_transfers.drop(transfer)
+            self._end(job, source)
+            return
+        waits = rule in ("wait", "evict")
+        room = not waits and not incoming.short and incoming.reserve(job, transfer.tokens, sharing=True)
+        if waits or room:
+            incoming.request(BlockRequest(job, transfer.tokens, rule == "evict", self._granted))
+            destination.wake()
+            if incoming.short:  # what is not even computed yet must not be in the way
+                self.early.call_off(destination)
+            return
+        self.kv_transfers.drop(transfer)
+        if rule == "colocate":
+            self._stay(job, source)
+        else:
+            self._recompute(job, source, destination)
 
     def _granted(self, job: Job) -> None:
+        """Blocks are set aside: connect, and pull."""
         transfer = self.kv_transfers.in_flight[job]
-        self._send(transfer)
+        transfer.granted_s = self.kv_transfers.clock.now
+        self.kv_transfers.later(transfer, self.kv_transfers.connected_s(transfer), self._pull)
 
-    def _send(self, transfer: Transfer) -> None:
-        self.kv_transfers.send(transfer, transfer.job.known_tokens - 1, self.kv_transfers.arrive)
+    def _pull(self, transfer: Transfer) -> None:
+        job, incoming = transfer.job, transfer.destination.engine.transfers
+        transfer.connected_s = self.kv_transfers.clock.now
+        transfer.cached_tokens = incoming.found_tokens.get(job, 0)
+        self.kv_transfers.send(transfer, transfer.tokens - transfer.cached_tokens, self.kv_transfers.arrive)
+
+    # What is held too long
+
+    def _hold(self, job: Job, source: Replica) -> None:
+        """Hold a job's blocks at the source until it is pulled, or for as long as the rule says."""
+        clock = self.kv_transfers.clock
+        if self.rule.hold_s == inf:
+            return
+        self._held.append((clock.now + self.rule.hold_s, job, source))
+        if len(self._held) == 1:
+            clock.at(self._held[0][0]).callbacks.append(self._look_at_held)
+
+    def _look_at_held(self, _: object) -> None:
+        """Free what has been held too long, and look again when the next one is due."""
+        clock, held = self.kv_transfers.clock, self._held
+        while held:
+            until_s, job, source = held[0]
+            if job.replica is source and job.state is JobState.SENDING and self._waits(job):
+                if until_s > clock.now:
+                    clock.at(until_s).callbacks.append(self._look_at_held)
+                    return
+                self._expire(job, source)
+            held.popleft()
+
+    def _waits(self, job: Job) -> bool:
+        """Whether a job that is to go is not being pulled yet."""
+        transfer = self.kv_transfers.in_flight.get(job)
+        return transfer is None or isnan(transfer.granted_s)
+
+    def _expire(self, job: Job, source: Replica) -> None:
+        """The source frees a job's blocks: it is computed again where it was to go, or fails."""
+        transfer = self.kv_transfers.in_flight.get(job)
+        self.kv_transfers.cancel(job)
+        self.forget(job)
+        if self.rule.when_expired == "recompute" and transfer is not None:
+            self._recompute(job, source, transfer.destination)
+        else:
+            self._end(job, source)
+
+    def _recompute(self, job: Job, source: Replica, destination: Replica) -> None:
+        """Free a job's blocks at the source and have all of it computed where it was to go."""
+        source.engine.transfers.sent(job)
+        source.wake()
+        job.lose_cache()
+        job.target_tokens = job.output_tokens
+        job.move(JobState.UNPLACED)
+        destination.submit(job)
+
+    def _stay(self, job: Job, source: Replica) -> None:
+        """Let a job decode where it is; its first token, if it has none yet, is computed like others in the queue."""
+        self.kv_transfers.stay(job, source, takes_seat=self.rule.first_token == "prefill")
+
+    def _end(self, job: Job, source: Replica) -> None:
+        source.engine.transfers.end_in_transit(job, RequestState.FAILED, self.kv_transfers.clock.now)
+        source.wake()

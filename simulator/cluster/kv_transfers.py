@@ -1,7 +1,8 @@
 """Carries KV caches from replica to replica: hand-offs after the prompt, and live migrations."""
 
-from collections.abc import Callable, Iterable
-from typing import Literal
+from collections.abc import Callable, Iterable, Sequence
+from math import inf, nan
+from typing import Literal, NamedTuple
 
 from simulator.clock import Clock
 from simulator.cluster.deployment import Link
@@ -14,81 +15,174 @@ Kind = Literal["hand_off", "migration"]
 
 
 class Transfer:
-    """A job on its way; its blocks at the destination are set aside, or claimed."""
+    """A job on its way; its blocks at the destination are asked for, set aside, or claimed. Times in seconds."""
 
-    __slots__ = ("destination", "flow", "job", "kind", "sent_bytes", "source", "start_s")
+    __slots__ = (
+        "cached_tokens", "connected_s", "descriptors", "destination", "flows", "granted_s", "job", "kind",
+        "over", "prefill_end_s", "routed_s", "sent_bytes", "source", "start_s", "tokens",
+    )  # fmt: skip
 
-    def __init__(self, kind: Kind, job: Job, source: Replica, destination: Replica) -> None:
+    def __init__(self, kind: Kind, job: Job, source: Replica, destination: Replica, start_s: float) -> None:
+        """Begin at ``start_s`` with nothing sent."""
+        self.over: Callable[[Transfer], None] | None = None  # called when it is
         self.kind = kind
         self.job = job
         self.source = source
         self.destination = destination
-        self.flow: Flow | None = None  # the one in flight
-        self.sent_bytes = 0.0  # by earlier ones
-        self.start_s = 0.0
+        self.start_s = start_s
+        self.tokens = 0  # whose KV is to be there in the end
+        self.cached_tokens = 0  # of those, what the destination had already
+        self.flows: list[Flow] = []  # those in flight
+        self.sent_bytes = 0.0  # by those that are over
+        self.descriptors = 0  # pieces of memory that a rank has posted
+        # Of a hand-off: when its prompt was computed, the decode replica had the request and blocks for it,
+        # and the two were connected
+        self.prefill_end_s = self.routed_s = self.granted_s = self.connected_s = nan
+
+
+class TransferRow(NamedTuple):
+    """A transfer that is over."""
+
+    request_id: int
+    kind: Kind
+    source: int
+    destination: int
+    start_s: float
+    prefill_end_s: float
+    routed_s: float
+    granted_s: float
+    connected_s: float
+    end_s: float
+    bytes: float
+    descriptors: int
+    cached_tokens: int
+    tokens_before: int  # output tokens that the request had been given
+    arrived: bool
 
 
 class KvTransfers:
     """The transfers in flight, and the record of those that are over."""
 
-    def __init__(self, clock: Clock, link: Link, ports: int) -> None:
+    def __init__(self, clock: Clock, link: Link, ranks: Sequence[int], strangers: Iterable[int] = ()) -> None:
+        """``ranks`` is how many GPUs each replica has, each with a port of its own.
+
+        ``strangers`` are replicas that come after the others have been connected.
+        """
         self.clock = clock
         self.link = link
-        self.fabric = Fabric(clock, ports, link.bytes_per_s, link.latency_s)
+        self.ranks = ranks
+        self.fabric = Fabric(clock, len(ranks), [link.bytes_per_s * n for n in ranks], link.latency_s)
         self.in_flight: dict[Job, Transfer] = {}
-        # request, kind, source, destination, start, end, bytes, whether it arrived
-        self.done: list[tuple[int, Kind, int, int, float, float, float, bool]] = []
+        self.done: list[TransferRow] = []
+        self._strangers = set(strangers)
+        self._met: dict[
+            tuple[int, int], float
+        ] = {}  # when two replicas are connected, of those that were not
 
-    def begin(self, kind: Kind, job: Job, source: Replica, destination: Replica) -> Transfer:
-        """Note that a job is to go; nothing is sent yet."""
-        transfer = self.in_flight[job] = Transfer(kind, job, source, destination)
-        transfer.start_s = self.clock.now
+    def begin(
+        self,
+        kind: Kind,
+        job: Job,
+        source: Replica,
+        destination: Replica,
+        over: Callable[[Transfer], None] | None = None,
+    ) -> Transfer:
+        """Note that a job is to go; nothing is sent yet. ``over`` is called when it has arrived or is called off."""
+        transfer = self.in_flight[job] = Transfer(kind, job, source, destination, self.clock.now)
+        transfer.over = over
         return transfer
+
+    def later(self, transfer: Transfer, time_s: float, then: Callable[[Transfer], None]) -> None:
+        """Call ``then`` at a time, at once if that is now, unless the transfer has been called off by then."""
+        if time_s <= self.clock.now:
+            then(transfer)
+            return
+
+        def go_on(_: object) -> None:
+            if self.in_flight.get(transfer.job) is transfer:
+                then(transfer)
+
+        self.clock.at(time_s).callbacks.append(go_on)
+
+    def connected_s(self, transfer: Transfer) -> float:
+        """Return when the two replicas are connected; if they never were, they begin now."""
+        link, pair = self.link, (transfer.source.index, transfer.destination.index)
+        strange = not link.connected or not self._strangers.isdisjoint(pair)
+        if not strange or not link.handshake_s:
+            return self.clock.now
+        return self._met.setdefault(pair, self.clock.now + link.handshake_s)
+
+    def restarted(self, replica: Replica) -> None:
+        """A replica knows no other any more."""
+        self._strangers.add(replica.index)
+        self._met = {pair: ready_s for pair, ready_s in self._met.items() if replica.index not in pair}
 
     def send(
         self,
         transfer: Transfer,
-        tokens: float,
+        tokens: int,
         done: Callable[[Transfer], None] | None,
-        cap_bytes_per_s: float = float("inf"),
-    ) -> None:
-        """Send the KV of so many tokens from now on; without ``done`` the flow stays open for more."""
-        transfer.flow = self.fabric.send(
+        share: float = 1.0,
+        cap_bytes_per_s: float = inf,
+    ) -> Flow:
+        """Send the KV of so many tokens from now on, or a share of it; without ``done`` the flow stays open for more.
+
+        It begins when its descriptors have been posted, one for each piece of memory that lies in one:
+        time = set-up + descriptors x time of one + bytes / rate.
+        """
+        link, ranks = self.link, (self.ranks[transfer.source.index], self.ranks[transfer.destination.index])
+        blocks = -(-tokens // transfer.source.block_size)
+        # A rank on the side with fewer has a piece for each rank on the other that holds a part of its heads.
+        descriptors = blocks * link.descriptors_per_block * max(ranks) // min(ranks)
+        transfer.descriptors += descriptors
+        flow = self.fabric.send(
             transfer.source.index,
             transfer.destination.index,
-            tokens * self.link.kv_bytes_per_token,
-            None if done is None else lambda: done(transfer),
+            tokens * link.kv_bytes_per_token * share,
+            None if done is None else lambda: self._sent(transfer, flow, done),
             cap_bytes_per_s=cap_bytes_per_s,
+            after_s=link.setup_s + link.descriptor_s * descriptors,
         )
+        transfer.flows.append(flow)
+        return flow
 
-    def extend(self, transfer: Transfer, tokens: float, done: Callable[[Transfer], None]) -> None:
+    def close(self, transfer: Transfer, flow: Flow, tokens: int, done: Callable[[Transfer], None]) -> None:
         """Let an open flow end after so many tokens in all, as fast as the link goes."""
-        assert transfer.flow is not None
-        self.fabric.resize(transfer.flow, tokens * self.link.kv_bytes_per_token, done=lambda: done(transfer))
+        size_bytes = float(tokens * self.link.kv_bytes_per_token)
+        self.fabric.resize(flow, size_bytes, done=lambda: self._sent(transfer, flow, done))
 
     def arrive(self, transfer: Transfer) -> None:
-        """The last byte is there: the job goes on at its destination."""
+        """The last byte is there: the job goes on at its destination, with its last known token."""
         job, source, destination = transfer.job, transfer.source, transfer.destination
         self._write(transfer, arrived=True)
         source.engine.transfers.sent(job)
         source.wake()
         job.replica = destination
         job.target_tokens = job.output_tokens
-        destination.engine.transfers.receive(job)
+        job.computed = job.known_tokens - 1
+        takes_seat = transfer.kind == "migration" or destination.policy.seats_what_comes()
+        destination.engine.transfers.receive(job, takes_seat=takes_seat)
         destination.wake()
 
-    def stay(self, job: Job, source: Replica) -> None:
-        """Let a departing job go on where it is, to its end."""
+    def stay(self, job: Job, source: Replica, *, takes_seat: bool = True) -> None:
+        """Let a departing job go on where it is, to its end: with the next seat, or from the queue."""
         job.target_tokens = job.output_tokens
-        source.engine.transfers.keep(job)
+        job.computed = job.known_tokens - 1
+        source.engine.transfers.keep(job, takes_seat=takes_seat)
         source.wake()
+
+    def drop(self, transfer: Transfer) -> None:
+        """Forget a transfer of which nothing was sent; where the job goes on is the caller's to say."""
+        del self.in_flight[transfer.job]
+        transfer.destination.engine.transfers.cancel(transfer.job)
 
     def cancel(self, job: Job) -> None:
         """Stop a transfer, if there is one; where the job goes on is the caller's to say."""
         transfer = self.in_flight.get(job)
         if transfer is not None:
-            if transfer.flow is not None:
-                self.fabric.cancel(transfer.flow)
+            for flow in transfer.flows:
+                self.fabric.cancel(flow)
+                transfer.sent_bytes += flow.sent_bytes
             self._write(transfer, arrived=False)
             transfer.destination.engine.transfers.cancel(job)
             transfer.destination.wake()
@@ -97,12 +191,21 @@ class KvTransfers:
         """Return the transfers from or to a replica."""
         return [each for each in self.in_flight.values() if replica in (each.source, each.destination)]
 
+    def _sent(self, transfer: Transfer, flow: Flow, done: Callable[[Transfer], None]) -> None:
+        transfer.flows.remove(flow)
+        transfer.sent_bytes += flow.sent_bytes
+        done(transfer)
+
     def _write(self, transfer: Transfer, arrived: bool) -> None:
-        del self.in_flight[transfer.job]
-        sent = transfer.sent_bytes
-        if transfer.flow is not None:
-            sent += transfer.flow.sent_bytes
-        self.done.append((
-            transfer.job.id, transfer.kind, transfer.source.index, transfer.destination.index,
-            transfer.start_s, self.clock.now, sent, arrived,
-        ))  # fmt: skip
+        job = transfer.job
+        del self.in_flight[job]
+        if transfer.over is not None:
+            transfer.over(transfer)
+        self.done.append(
+            TransferRow(
+                job.id, transfer.kind, transfer.source.index, transfer.destination.index, transfer.start_s,
+                transfer.prefill_end_s, transfer.routed_s, transfer.granted_s, transfer.connected_s,
+                self.clock.now, transfer.sent_bytes, transfer.descriptors, transfer.cached_tokens,
+                job.generated_tokens, arrived,
+            )
+        )  # fmt: skip

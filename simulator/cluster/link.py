@@ -7,6 +7,7 @@ nothing happens in between.
 """
 
 import math
+from collections.abc import Sequence
 from types import EllipsisType
 
 from simpy.events import Event
@@ -16,21 +17,26 @@ from simulator.cluster.flow import Done, Flow
 
 
 class Fabric:
-    """``ports`` ports of ``bytes_per_s`` in either direction; a flow begins ``latency_s`` after ``send``.
+    """``ports`` ports of ``bytes_per_s`` (one for all, or one each) in either direction.
+
+    A flow begins ``latency_s`` after ``send``, or as much later as is asked for.
 
     A flow ends when the clock reaches the time it is due, never by counting bytes down to zero: a
     remainder too small to move the clock is due at once, so no time is ever waited for twice.
     """
 
-    def __init__(self, clock: Clock, ports: int, bytes_per_s: float, latency_s: float) -> None:
-        if not 0 < bytes_per_s < math.inf:
+    def __init__(
+        self, clock: Clock, ports: int, bytes_per_s: float | Sequence[float], latency_s: float
+    ) -> None:
+        rates = [bytes_per_s] * ports if isinstance(bytes_per_s, int | float) else list(bytes_per_s)
+        if not all(0 < each < math.inf for each in rates):
             raise ValueError(f"bytes_per_s must be positive and finite, not {bytes_per_s}")
         if not 0 <= latency_s < math.inf:
             raise ValueError(f"latency_s must be finite and not negative, not {latency_s}")
         self._clock = clock
         self._latency_s = latency_s
-        self._as_new_bytes_per_s = bytes_per_s
-        self._bytes_per_s = [bytes_per_s] * ports
+        self._as_new_bytes_per_s = rates
+        self._bytes_per_s = rates.copy()
         self._flows: list[Flow] = []  # in the order they were sent
         # Bytes of flows that are over, added once each: with whole bytes these sums are exact.
         self._out_bytes = [0.0] * ports
@@ -46,8 +52,9 @@ class Fabric:
         done: Done | None,
         *,
         cap_bytes_per_s: float = math.inf,
+        after_s: float = 0.0,
     ) -> Flow:
-        """Start a flow and call ``done()`` when its last byte has arrived.
+        """Start a flow and call ``done()`` when its last byte has arrived; ``after_s`` is added to the latency.
 
         With ``done=None`` the flow stays open at its size, taking no bandwidth, until it is resized with
         a ``done`` or cancelled.
@@ -58,7 +65,7 @@ class Fabric:
             raise ValueError(f"a flow needs two ports, not {source} twice")
         _check_flow(size_bytes, cap_bytes_per_s)
         now_s = self._clock.now
-        begins_s = now_s + self._latency_s
+        begins_s = now_s + (self._latency_s + after_s)
         flow = Flow(source, destination, size_bytes, cap_bytes_per_s, now_s, done, begins_s)
         flow.restart(now_s)
         self._flows.append(flow)
@@ -111,7 +118,7 @@ class Fabric:
         if not 0 < factor < math.inf:
             raise ValueError(f"factor must be positive and finite, not {factor}")
         self.update()
-        self._bytes_per_s[port] = self._as_new_bytes_per_s * factor
+        self._bytes_per_s[port] = self._as_new_bytes_per_s[port] * factor
         self._share()
 
     def update(self) -> None:

@@ -6,8 +6,10 @@ Source of the mechanism: Sun et al., "Llumnix", OSDI 2024, section 4.2.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from simulator.cluster.deployment import MoveCosts
 from simulator.cluster.kv_transfers import KvTransfers, Transfer
 from simulator.cluster.policy import Migration, Move
+from simulator.cluster.slowable import reprice
 from simulator.replica.job import Job
 from simulator.replica.replica import Replica
 
@@ -28,10 +30,15 @@ class Migrations:
     """Asks the policy for moves, and carries them out stage by stage."""
 
     def __init__(
-        self, policy: Migration, kv_transfers: KvTransfers, replicas: Callable[[], Sequence[Replica]]
+        self,
+        policy: Migration,
+        costs: MoveCosts,
+        kv_transfers: KvTransfers,
+        replicas: Callable[[], Sequence[Replica]],
     ) -> None:
         """``replicas`` are those that are up and decode."""
         self.policy = policy
+        self.costs = costs
         self.kv_transfers = kv_transfers
         self.replicas = replicas
         self._copies: dict[Job, Copy] = {}
@@ -57,10 +64,28 @@ class Migrations:
         if any(each is job for each, _ in source.engine.transfers.detaching):
             return
         incoming = destination.engine.transfers
-        if incoming.requests or not incoming.reserve(job):
+        if incoming.requests or not incoming.reserve(job, job.known_tokens - 1):
             return
         self._copies[job] = Copy(job.preemptions)
-        self._copy(self.kv_transfers.begin("migration", job, source, destination))
+        transfer = self.kv_transfers.begin("migration", job, source, destination, self._over)
+        self._slow(transfer, 1)
+        self._shake_hands(transfer)
+
+    def _over(self, transfer: Transfer) -> None:
+        """A move has arrived or was called off."""
+        self._slow(transfer, -1)
+        del self._copies[transfer.job]
+
+    def _slow(self, transfer: Transfer, copies: int) -> None:
+        """Let so many more copies take their share of both sides' GPUs."""
+        if self.costs.gpu_share:
+            for replica in (transfer.source, transfer.destination):
+                reprice(replica, copies=copies)
+
+    def _shake_hands(self, transfer: Transfer) -> None:
+        """The two sides agree on the blocks of the next stage."""
+        clock = self.kv_transfers.clock
+        self.kv_transfers.later(transfer, clock.now + self.costs.handshake_s, self._next_stage)
 
     def _copy(self, transfer: Transfer) -> None:
         """Copy what has been computed meanwhile; the request goes on decoding."""
@@ -71,18 +96,17 @@ class Migrations:
         missing = computed - copy.tokens
         copy.tokens = computed
         copy.stages += 1
-        self.kv_transfers.send(transfer, missing, self._next_stage)
+        self.kv_transfers.send(transfer, missing, self._shake_hands)
 
     def _next_stage(self, transfer: Transfer) -> None:
-        assert transfer.flow is not None
-        transfer.sent_bytes += transfer.flow.sent_bytes
-        transfer.flow = None
         job, source, incoming = transfer.job, transfer.source, transfer.destination.engine.transfers
         copy = self._copies[job]
         gone = not self._decodes(job, source) or job.preemptions != copy.preemptions
-        if gone or not incoming.reserve(job):
+        if gone or not incoming.reserve(job, job.known_tokens - 1):
             self.kv_transfers.cancel(job)
-        elif job.computed_tokens - copy.tokens > LAST_TOKENS and copy.stages < MOST_STAGES:
+        elif not copy.stages or (
+            job.computed_tokens - copy.tokens > LAST_TOKENS and copy.stages < MOST_STAGES
+        ):
             self._copy(transfer)
         else:
             source.engine.transfers.detach(job, self._stopped)
@@ -96,14 +120,15 @@ class Migrations:
                 self.kv_transfers.stay(job, job.replica)
         elif not there:
             self.kv_transfers.cancel(job)
-        elif not transfer.destination.engine.transfers.reserve(job):
+        elif not transfer.destination.engine.transfers.reserve(job, job.known_tokens - 1):
             self.kv_transfers.cancel(job)
             self.kv_transfers.stay(job, transfer.source)
         else:
             in_flight = transfer.source.in_flight
             # With asynchronous scheduling a step with its last token here may still be in flight.
             ready_s = in_flight[-1][0] if in_flight else transfer.source.engine.now_s
-            self.kv_transfers.clock.at(ready_s).callbacks.append(lambda _: self._send_rest(transfer))
+            rest_s = max(ready_s, self.kv_transfers.clock.now) + self.costs.handshake_s
+            self.kv_transfers.clock.at(rest_s).callbacks.append(lambda _: self._send_rest(transfer))
 
     def _send_rest(self, transfer: Transfer) -> None:
         job = transfer.job

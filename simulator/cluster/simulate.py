@@ -38,9 +38,9 @@ from simulator.results.tables import (
     last_event_s,
     request_table,
     step_table,
-    transfer_table,
 )
 from simulator.results.tokens import Delay
+from simulator.results.transfer_table import transfer_table
 from simulator.rng import stream
 from simulator.workload.workload import Workload
 
@@ -131,7 +131,8 @@ def unfold(cluster: Cluster, keep_steps: bool = True) -> tuple[Tables, float]:
     requests = request_table(
         lives, refused, arrived, steps, tokens, until_s, deployment.horizon_s, cluster.clock.now
     )
-    transfers = transfer_table([] if cluster.kv_transfers is None else cluster.kv_transfers.done)
+    done = [] if cluster.kv_transfers is None else cluster.kv_transfers.done
+    transfers = transfer_table(done, steps, tokens)
     scaling = scaling_table(cluster.autoscalers.lifetimes)
     tables = Tables(steps if keep_steps else {}, tokens, requests, transfers, lives, scaling)
     return tables, last_event_s(requests, steps)

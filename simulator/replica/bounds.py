@@ -17,13 +17,13 @@ InFlight = deque[tuple[float, Sequence[Job], bool]]
 ROUNDING = 1 - 1e-9
 
 
-def effect_bound_s(engine: Engine, in_flight: InFlight, watched: bool, last_chunks: bool) -> float:
+def effect_bound_s(engine: Engine, in_flight: InFlight, watched: bool, chunks: bool) -> float:
     """Return a lower bound of when a step's end reaches others, of an engine with steps in flight.
 
-    ``watched``: each end of a request reaches others; ``last_chunks``: so does the last chunk of each prompt.
+    ``watched``: each end of a request reaches others; ``chunks``: so does each chunk of a prompt.
     """
     first_s: float = in_flight[0][0]
-    if engine.transfers.requests or engine.transfers.detaching or last_chunks:
+    if engine.transfers.requests or engine.transfers.detaching or chunks:
         return first_s
     if watched and (engine.pending or engine.waiting or engine.swapped):
         return first_s

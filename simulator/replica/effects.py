@@ -1,6 +1,6 @@
 """What a replica tells others: one argument of its constructor."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -22,8 +22,9 @@ class Effects:
     prompt_done: Callable[[Job, "Replica"], None] | None = (
         None  # a prefill replica's part of a request is done
     )
-    # a planned step completes these jobs' parts here; when it starts and when it ends
-    last_chunk: Callable[["Replica", Sequence[Job], float, float], None] | None = None
+    # a planned step computes so many tokens of each of these jobs' prompts; when it starts and when it ends
+    chunks: Callable[["Replica", Mapping[Job, int], float, float], None] | None = None
+    withholds: bool = False  # whether the replica that a request is handed over to gives its next token
     idle: Callable[["Replica", float], None] | None = None  # nothing is left to do
     load_fell: Callable[["Replica"], None] | None = None  # its outstanding tokens may have become fewer
     every_step: bool = False  # whether the end of any step may reach others

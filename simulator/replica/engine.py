@@ -24,7 +24,7 @@ NO_JOBS: Sequence[Job] = ()
 class Engine(StepLedger):
     """A ledger with everything that only the replica may do."""
 
-    __slots__ = ("_leaving", "on_prompt_done", "transfers")
+    __slots__ = ("_leaving", "on_prompt_done", "transfers", "withholds")
 
     def __init__(
         self,
@@ -33,15 +33,18 @@ class Engine(StepLedger):
         *,
         whole: bool = False,
         on_prompt_done: Callable[[Job], None] | None = None,
+        withholds: bool = False,
         **parts: Any,
     ) -> None:
         """``whole``: jobs hold the KV blocks for all of their output from the beginning.
 
-        ``on_prompt_done`` is told of jobs whose part here is done; ``parts`` as in ``EngineState``.
+        ``on_prompt_done`` is told of jobs whose part here is done, the token that they have got here being given
+        where they go on if it ``withholds`` it; ``parts`` as in ``EngineState``.
         """
         super().__init__(limits, kv, **parts)
         self.transfers = Transfers(self, whole=whole)
         self.on_prompt_done = on_prompt_done
+        self.withholds = withholds
         self._leaving: list[tuple[Job, RequestState]] = []  # dropped since the last plan
 
     def submit(self, job: Job) -> None:
@@ -112,7 +115,10 @@ class Engine(StepLedger):
                     job.generated += 1
                     if not job.completing:
                         group.join(job)
-                    elif completing is None:
+                        continue
+                    if self.withholds and job.generated < job.output_tokens:
+                        self.records.withheld.extend((job.id, self.step))
+                    if completing is None:
                         completing = [job]
                     else:
                         completing.append(job)
@@ -136,7 +142,10 @@ class Engine(StepLedger):
                 self.kv.release(job)
             elif job.state is JobState.WAITING:  # preempted while its last token was in flight
                 if job.generated < job.output_tokens:  # what was to be handed over is lost
-                    job.target_tokens += 1
+                    if self.withholds:
+                        job.generated -= 1
+                    else:
+                        job.target_tokens += 1
                     self.outside_tokens += job.known_tokens
                     continue
                 self.waiting.remove(job)
@@ -150,6 +159,8 @@ class Engine(StepLedger):
     def _hand_over(self, job: Job, time_s: float) -> None:
         """A job's part here is done; unless it was dropped while its last step here was in flight, it goes on."""
         self.transfers.send(job)
+        if self.withholds:
+            job.generated -= 1
         dropped = [state for each, state in self._leaving if each is job]
         if dropped:
             self.transfers.end_in_transit(job, dropped[0], time_s)
@@ -214,6 +225,8 @@ class Engine(StepLedger):
                 self.free_cpu_blocks += job.blocks
             elif job.state is JobState.WAITING:
                 self.waiting.remove(job)
+                if job.blocks:  # its KV has come
+                    self.kv.release(job)
             elif job.state is JobState.RECEIVED:
                 self.transfers.received.remove(job)
                 self.kv.release(job)
@@ -238,6 +251,7 @@ class MakeEngine(Protocol):
         decode_piece: Callable[[int, int], DecodePiece] | None,
         on_end: Callable[[Job, RequestState, float], None] | None,
         on_prompt_done: Callable[[Job], None],
+        withholds: bool,
     ) -> Engine:
         """Return a new engine with nothing in it."""
         ...

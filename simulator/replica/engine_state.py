@@ -22,10 +22,10 @@ class EngineState:
     """Queues, KV blocks and records of one engine."""
 
     __slots__ = (
-        "_admissions", "_queue_key", "block_size", "cache", "changed", "chunks", "decode_piece", "free_cpu_blocks",
+        "_admissions", "block_size", "cache", "changed", "chunks", "decode_piece", "free_cpu_blocks",
         "fruitless_steps", "group", "joined", "kv", "limits", "now_s", "on_end", "outside_tokens", "partial",
-        "pending", "plans_ahead", "preempted", "price", "records", "running", "shape", "step", "swapped", "ticks",
-        "token_budget", "total_blocks", "waiting",
+        "pending", "plans_ahead", "preempted", "price", "queue_key", "records", "running", "shape", "step",
+        "swapped", "ticks", "token_budget", "total_blocks", "waiting",
     )  # fmt: skip
 
     def __init__(
@@ -74,7 +74,7 @@ class EngineState:
         self.decode_piece = decode_piece
         self.fruitless_steps = 0  # since a step produced a token
         self.pending = False  # whether jobs come or leave before the next plan other than by the policy
-        self._queue_key = queue_key
+        self.queue_key = queue_key
         self._admissions = 0
         self.chunks: dict[Job, int] = {}  # tokens scheduled in this step outside the group
         self.outside_tokens = 0  # known tokens of unfinished jobs outside the decode group
@@ -99,8 +99,25 @@ class EngineState:
         job.move(JobState.WAITING)
         self._insert(job, at_head)
 
+    def enqueue_with_kv(self, job: Job) -> None:
+        """Queue a job whose KV has come: before those that have none, unless the queue has an order.
+
+        It has been seen by the queue before, when blocks were set aside for it; vLLM puts it in front as well.
+        """
+        place = 0
+        if self.queue_key is None:
+            for other in self.waiting:
+                if not other.waits_with_kv:
+                    break
+                place += 1
+        job.move(JobState.WAITING)
+        if self.queue_key is None:
+            self.waiting.insert(place, job)
+        else:
+            self._insert(job, at_head=False)
+
     def _insert(self, job: Job, at_head: bool) -> None:
-        key = self._queue_key
+        key = self.queue_key
         if key is not None:
             find = bisect_left if at_head else bisect_right
             self.waiting.insert(find(self.waiting, key(job), key=key), job)

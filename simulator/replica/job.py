@@ -17,7 +17,7 @@ class JobState(IntEnum):
     RUNNING = auto()  # it has a seat
     SWAPPED = auto()  # its KV blocks are in host memory
     SENDING = auto()  # its part here is done; its KV blocks are held until they have been copied elsewhere
-    RECEIVED = auto()  # its KV has come; it waits for a seat
+    RECEIVED = auto()  # its KV has come; it takes the next seat, whatever the policy plans
     ENDED = auto()
 
 
@@ -27,7 +27,7 @@ NEXT = {
     _S.WAITING: {_S.RUNNING, _S.ENDED, _S.UNPLACED},
     _S.RUNNING: {_S.WAITING, _S.SWAPPED, _S.SENDING, _S.ENDED, _S.UNPLACED},
     _S.SWAPPED: {_S.RUNNING, _S.ENDED, _S.UNPLACED},
-    _S.SENDING: {_S.RECEIVED, _S.ENDED, _S.UNPLACED},
+    _S.SENDING: {_S.RECEIVED, _S.WAITING, _S.ENDED, _S.UNPLACED},
     _S.RECEIVED: {_S.RUNNING, _S.WAITING, _S.ENDED, _S.UNPLACED},
     _S.ENDED: set(),
 }
@@ -42,9 +42,9 @@ class Job:
     """
 
     __slots__ = (
-        "admission", "allowance_s", "arrival_s", "blocks", "computed", "generated", "group", "id", "joined_tick",
-        "max_tokens", "output_tokens", "pace_s", "predicted_tokens", "preemptions", "prompt_tokens", "replica",
-        "request", "reserved", "state", "target_tokens",
+        "admission", "allowance_s", "arrival_s", "blocks", "brought", "computed", "generated", "group", "id",
+        "joined_tick", "max_tokens", "output_tokens", "pace_s", "predicted_tokens", "preemptions", "prompt_tokens",
+        "replica", "request", "reserved", "state", "target_tokens",
     )  # fmt: skip
 
     def __init__(
@@ -85,6 +85,7 @@ class Job:
         self.joined_tick = 0
         self.blocks = 0  # KV blocks held; while decoding, those held when decoding began
         self.reserved = False  # the blocks held are enough to the end, none will be asked for
+        self.brought = False  # what is computed of it came from elsewhere
 
     def move(self, state: JobState) -> None:
         """Go over to a state, the one place where that happens."""
@@ -128,7 +129,7 @@ class Job:
 
     @property
     def remaining_tokens(self) -> int:
-        """Known tokens not yet computed; 1 for a job that is decoding."""
+        """Known tokens not yet computed; 1 for a job that is decoding, or whose KV came from elsewhere."""
         return self.prompt_tokens + self.generated - self.computed
 
     @property
@@ -145,7 +146,13 @@ class Job:
         """Whether its next token is all that it needs of a step."""
         if self.group is not None:
             return True
-        return self.generated > 0 and self.computed + 1 == self.prompt_tokens + self.generated
+        first = self.generated == 0 and not self.brought
+        return not first and self.computed + 1 == self.prompt_tokens + self.generated
+
+    @property
+    def waits_with_kv(self) -> bool:
+        """Whether it waits in a queue with KV that came from elsewhere: it holds blocks, and lacks one token."""
+        return self.brought and self.state is JobState.WAITING
 
     @property
     def completing(self) -> bool:
@@ -155,7 +162,7 @@ class Job:
     def lose_cache(self) -> None:
         """Have nothing computed, and hold nothing."""
         self.computed = self.blocks = 0
-        self.reserved = False
+        self.reserved = self.brought = False
 
     def __repr__(self) -> str:
         return (

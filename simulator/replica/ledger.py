@@ -43,11 +43,15 @@ class StepLedger(EngineState):
         return self.group.openers[self.group.tick % self.block_size]
 
     def cached_tokens(self, job: Job) -> int:
-        """Known tokens that a waiting job would find computed already; 0 without prefix caching."""
+        """Known tokens that a waiting job would find computed already: in a prefix cache, or as it has brought them."""
+        if job.waits_with_kv:
+            return job.computed
         return 0 if self.cache is None else self.cache.cached_tokens(job)
 
     def blocks_to_admit(self, job: Job, tokens: int) -> int:
         """Free blocks that a waiting job takes to hold its first ``tokens`` tokens, cached ones included."""
+        if job.waits_with_kv:
+            return max(0, self.blocks_for(tokens) - job.blocks)
         return self.blocks_for(tokens) if self.cache is None else self.cache.blocks_to_admit(job, tokens)
 
     def prefix_ranks(self, rule: PrefixRule) -> dict[Job, float]:
@@ -113,13 +117,19 @@ class StepLedger(EngineState):
     def admit(self, job: Job, tokens: int, reserve_tokens: int = 0) -> bool:
         """Start a waiting job with ``tokens`` of its known tokens, or refuse and change nothing.
 
-        ``reserve_tokens`` takes the blocks for that many tokens at once.
+        ``reserve_tokens`` takes the blocks for that many tokens at once. Of a job that has brought its KV along
+        no more is computed than is missing.
         """
         if job.state is not JobState.WAITING:
             raise ValueError(f"{job} is not waiting but {job.state.name.lower()}")
         if self.seats <= 0 or job.completing:  # preempted in this step, with its last token in flight
             return False
-        if self.cache is None:
+        if job.brought:
+            if not self._schedule(job, min(tokens, job.remaining_tokens), reserve_tokens):
+                return False
+            if self.cache is not None:
+                self.cache.seated(job)
+        elif self.cache is None:
             if not self._schedule(job, tokens, reserve_tokens):
                 return False
         elif not self._schedule_after_prefix(self.cache, job, tokens, reserve_tokens):
@@ -197,6 +207,8 @@ class StepLedger(EngineState):
             del self.swapped[job]  # as in vLLM, its host memory is not given back
         else:
             self.waiting.remove(job)
+            if job.blocks:  # its KV has come
+                self.kv.release(job)
         self.end(job, RequestState.FAILED, self.now_s)
         self.changed = True
 

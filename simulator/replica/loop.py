@@ -5,14 +5,12 @@ Nothing is predicted, so nothing is taken back.
 """
 
 from abc import abstractmethod
-from collections.abc import Sequence
 from itertools import islice
 from math import inf, nextafter
 
 from simulator.errors import StallError
 from simulator.replica.engine import NO_JOBS
 from simulator.replica.fast_forward import fast_forward
-from simulator.replica.job import Job
 from simulator.replica.policy import Scheduler
 from simulator.replica.view import View
 
@@ -33,7 +31,7 @@ class StepLoop(View):
     _spare_blocks: int | None  # what a step that is run without a plan leaves free; None: each is planned
 
     @abstractmethod
-    def _last_chunk(self, completing: Sequence[Job], start_s: float, end_s: float) -> None: ...
+    def _chunks(self, start_s: float, end_s: float) -> None: ...
 
     @abstractmethod
     def _rest(self, now_s: float) -> None: ...
@@ -108,8 +106,8 @@ class StepLoop(View):
             self.busy_until_s = end_s
             if effects.load_fell is not None and (completing or lighter or engine.changed):
                 self._load_fell()
-            if completing and effects.last_chunk is not None:
-                self._last_chunk(completing, start_s, end_s)
+            if effects.chunks is not None and (engine.chunks or engine.preempted):
+                self._chunks(start_s, end_s)
             if engine.fruitless_steps > FRUITLESS_STEPS:
                 self._watch()
 

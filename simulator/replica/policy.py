@@ -154,11 +154,14 @@ class Ledger(Protocol):
         ...
 
     def cached_tokens(self, job: Job) -> int:
-        """Return the known tokens that a waiting job would find computed already; 0 without prefix caching."""
+        """Return the known tokens that a waiting job would find computed already, or has brought along."""
         ...
 
     def blocks_to_admit(self, job: Job, tokens: int) -> int:
-        """Return the free blocks that a waiting job takes to hold its first ``tokens``, cached ones included."""
+        """Return the free blocks that a waiting job takes to hold its first ``tokens``, cached ones included.
+
+        Those that it has brought along it does not take again.
+        """
         ...
 
     def prefix_ranks(self, rule: PrefixRule) -> dict[Job, float]:
@@ -188,7 +191,8 @@ class Ledger(Protocol):
     def admit(self, job: Job, tokens: int, reserve_tokens: int = 0) -> bool:
         """Start a waiting job with ``tokens`` of its known tokens, or refuse and change nothing.
 
-        ``reserve_tokens`` takes the blocks for that many tokens at once.
+        ``reserve_tokens`` takes the blocks for that many tokens at once. Of a job that has brought its KV along
+        no more is computed than is missing.
         """
         ...
 
@@ -243,6 +247,13 @@ class Scheduler(ABC):
     def prefix_cache(self) -> Literal["blocks", "radix"] | None:
         """How requests that begin alike share their KV: not at all, by full blocks, or by a radix tree."""
         return None
+
+    def seats_what_comes(self) -> bool:
+        """Whether requests whose KV came from another replica decode from the next step on, before it is planned.
+
+        Else they wait in the queue, with their KV, for the policy to admit them.
+        """
+        return False
 
     def fast_forward_spare_blocks(self) -> int | None:
         """Return how many KV blocks a step has to leave free for the engine to run it without asking.

@@ -27,6 +27,7 @@ STEP_COLUMNS = (
 CHUNK_COLUMNS = ("step", "request_id", "tokens", "computed_before")
 SPAN_COLUMNS = ("request_id", "first_tick", "tokens")
 PROMPT_END_COLUMNS = ("request_id", "step")
+WITHHELD_COLUMNS = PROMPT_END_COLUMNS
 PREEMPTION_COLUMNS = ("step", "request_id", "computed_tokens")
 
 
@@ -42,6 +43,7 @@ _WIDTH = {
     "chunks": (len(CHUNK_COLUMNS), np.int32),
     "spans": (len(SPAN_COLUMNS), np.int32),
     "prompt_ends": (len(PROMPT_END_COLUMNS), np.int32),
+    "withheld": (len(WITHHELD_COLUMNS), np.int32),
     "preemptions": (len(PREEMPTION_COLUMNS), np.int32),
     "ended": (len(ENDED_COLUMNS), np.float64),
 }
@@ -67,6 +69,7 @@ class Records:
         self.chunks: list[int] = []  # CHUNK_COLUMNS: known tokens computed, in order of scheduling
         self.spans: list[int] = []  # SPAN_COLUMNS: tokens decoded tick after tick
         self.prompt_ends: list[int] = []  # PROMPT_END_COLUMNS: the token that follows the last known one
+        self.withheld: list[int] = []  # of these, those whose token another replica computes and gives
         self.preemptions: list[int] = []  # PREEMPTION_COLUMNS
         self.ended: list[float] = []  # ENDED_COLUMNS: final states
         self.hit_tokens = self.looked_up_tokens = (

@@ -5,7 +5,7 @@ end; otherwise it is computed when it is looked at (``loop.py``).
 """
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from math import inf, nextafter
 from typing import Literal
 
@@ -64,6 +64,7 @@ class Replica(StepLoop):
             decode_piece=getattr(self.cost, "decode_piece", None),
             on_end=self.effects.ended,
             on_prompt_done=self._prompt_done,
+            withholds=self.effects.withholds,
         )
         self.in_flight = deque()
         self._now_s = 0.0  # when it plans next, or planned last
@@ -108,14 +109,14 @@ class Replica(StepLoop):
         if self.in_flight:
             self._set_timer(self.next_effect_s())
             return
-        if self._to_plan or not self._engine.anything_to_do():
-            return
-        self._now_s, self._to_plan = self.clock.now, True
-        if self.clock.turn_over(self.index):
-            self._late = True
-        elif self.next_effect_s() == inf:
-            return
-        self._set_timer(self.clock.now)
+        if not self._to_plan:
+            if not self._engine.anything_to_do():
+                return
+            self._now_s, self._to_plan = self.clock.now, True
+            self._late = self.clock.turn_over(self.index)
+        # Also where it was woken before at this instant, by what others need not know of
+        if self._late or self.next_effect_s() < inf:
+            self._set_timer(self.clock.now)
 
     def catch_up(self) -> None:
         """Be where the clock is."""
@@ -154,7 +155,7 @@ class Replica(StepLoop):
             return self._now_s
         if not in_flight:
             return inf
-        return effect_bound_s(engine, in_flight, watched, effects.last_chunk is not None)
+        return effect_bound_s(engine, in_flight, watched, effects.chunks is not None)
 
     def load(self) -> tuple[int, float]:
         """Return outstanding tokens as computed so far, and until when they can only become more."""
@@ -179,9 +180,9 @@ class Replica(StepLoop):
         assert self.effects.load_fell is not None
         self.effects.load_fell(self)
 
-    def _last_chunk(self, completing: Sequence[Job], start_s: float, end_s: float) -> None:
-        assert self.effects.last_chunk is not None
-        self.effects.last_chunk(self, completing, start_s, end_s)
+    def _chunks(self, start_s: float, end_s: float) -> None:
+        assert self.effects.chunks is not None
+        self.effects.chunks(self, self._engine.chunks, start_s, end_s)
 
     def _rest(self, now_s: float) -> None:
         if self.effects.idle is not None:

@@ -1,15 +1,17 @@
 """Jobs that move between engines with their KV cache: one engine's end of it.
 
-At the source a job is *sending*: it holds its blocks until they have been copied. At the destination blocks are
-*reserved* for it; if there are none it may request them, first come first served. Once *received* it takes the next
-free seat, before the policy plans, and decodes.
+At the source a job is *sending*: it holds its blocks until they have been copied. At the destination it asks for
+blocks, which are *reserved* for it when the next step is planned and a seat is free. When its KV has come, a job that
+was handed over waits in the queue with it, and the policy says when it decodes; one that migrated takes the next seat.
 """
 
+from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
 from simulator.replica.job import Job, JobState
+from simulator.replica.kv import PrefixCache
 from simulator.replica.request import RequestState
 
 if TYPE_CHECKING:
@@ -17,9 +19,10 @@ if TYPE_CHECKING:
 
 
 class BlockRequest(NamedTuple):
-    """A job that would come if there were blocks for it."""
+    """A job that would come with the KV of so many tokens if there were blocks for it."""
 
     job: Job
+    tokens: int
     preempts: bool  # whether running jobs are preempted for it
     on_granted: Callable[[Job], None]
 
@@ -31,6 +34,7 @@ class Transfers:
         "_awaited_tokens",
         "_engine",
         "detaching",
+        "found_tokens",
         "received",
         "requests",
         "reserved",
@@ -44,8 +48,9 @@ class Transfers:
         self.sending: dict[Job, int] = {}  # blocks of jobs that go on elsewhere
         self.detaching: list[tuple[Job, Callable[[Job, bool], None]]] = []  # to leave before the next plan
         self.reserved: dict[Job, int] = {}  # blocks of jobs that come from elsewhere
-        self.requests: deque[BlockRequest] = deque()
-        self.received: deque[Job] = deque()  # jobs that wait for a seat
+        self.found_tokens: dict[Job, int] = {}  # of those, what the prefix cache held already, if any
+        self.requests: deque[BlockRequest] = deque()  # in the order of the policy's queue
+        self.received: deque[Job] = deque()  # jobs that take the next seats
         self._engine = engine
         self._awaited_tokens: dict[
             Job, int
@@ -58,58 +63,99 @@ class Transfers:
 
     # At the destination
 
-    def blocks_to_receive(self, job: Job) -> int:
-        """KV blocks that a job which has all known tokens but the last computed brings along."""
-        tokens = job.prompt_tokens + job.max_tokens if self.whole else job.known_tokens - 1
-        return self._engine.blocks_for(tokens)
+    @property
+    def short(self) -> bool:
+        """Whether a job waits for blocks that are not there."""
+        return any(each.job not in self.reserved for each in self.requests)
 
-    def reserve(self, job: Job) -> bool:
-        """Reserve blocks for a job that is to come, or some more if it has grown; False if there are none."""
-        held = self.reserved.get(job, 0)
-        missing = self.blocks_to_receive(job) - held
-        kv = self._engine.kv
-        if missing > kv.free_blocks:
-            return False
+    def blocks_to_receive(self, job: Job, tokens: int) -> int:
+        """KV blocks that a job takes which brings the KV of so many tokens along."""
+        return self._engine.blocks_for(job.prompt_tokens + job.max_tokens if self.whole else tokens)
+
+    def expect(self, job: Job) -> None:
+        """A job has been sent here, though nothing of it is here yet: count its tokens as outstanding."""
         self._await(job, job.known_tokens)
-        if missing > 0:
+
+    def reserve(self, job: Job, tokens: int, *, sharing: bool = False) -> bool:
+        """Reserve blocks for the KV of so many tokens, or some more if the job has grown; False if there are none.
+
+        With ``sharing`` what the prefix cache holds of the job is not taken anew, and noted in ``found_tokens``.
+        """
+        held = self.reserved.get(job, 0)
+        missing = self.blocks_to_receive(job, tokens) - held
+        kv, cache = self._engine.kv, self._engine.cache
+        if sharing and cache is not None and not held:
+            if not self._share(cache, job, missing):
+                return False
+        elif missing > kv.free_blocks:
+            return False
+        elif missing > 0:
             elsewhere, job.blocks = job.blocks, held
             kv.take(job, missing)
             self.reserved[job], job.blocks = job.blocks, elsewhere
+        else:
+            self.reserved[job] = held
+        self._await(job, job.known_tokens)
+        return True
+
+    def _share(self, cache: PrefixCache, job: Job, blocks: int) -> bool:
+        """Hold what the cache has of a job that comes, and take the rest of its blocks; False if they are not there."""
+        if cache.blocks_to_admit(job, blocks * cache.block_size) > cache.free_blocks:
+            return False
+        elsewhere = job.blocks, job.computed
+        self.found_tokens[job] = cache.begin(job)
+        if blocks > job.blocks:
+            cache.take(job, blocks - job.blocks)
+        self.reserved[job] = job.blocks
+        job.blocks, job.computed = elsewhere
         return True
 
     def request(self, request: BlockRequest) -> None:
         """Queue for blocks; ``on_granted`` is called, once they are reserved, before a step is planned."""
-        self.requests.append(request)
+        key = self._engine.queue_key
+        if key is None:
+            self.requests.append(request)
+        else:
+            place = bisect_right(self.requests, key(request.job), key=lambda each: key(each.job))
+            self.requests.insert(place, request)
         self._engine.pending = True
 
     def cancel(self, job: Job) -> None:
         """Give back what is reserved for a job, or its request: it does not come."""
+        self._await(job, 0)
         if job in self.reserved:
-            self._await(job, 0)
+            self.found_tokens.pop(job, None)
             self._free(job, self.reserved.pop(job))
+            self._engine.forget(job)
         self.requests = deque(request for request in self.requests if request.job is not job)
 
-    def receive(self, job: Job) -> None:
-        """A job's KV has come into the blocks reserved for it."""
-        job.move(JobState.RECEIVED)
+    def receive(self, job: Job, *, takes_seat: bool) -> None:
+        """A job's KV has come into the blocks reserved for it: it takes the next seat, or waits in the queue."""
         self._await(job, job.known_tokens)
         del self._awaited_tokens[job]
+        self.found_tokens.pop(job, None)
         job.blocks = self.reserved.pop(job)
         job.reserved = self.whole
-        self.received.append(job)
-        self._engine.pending = True
+        self._go_on(job, takes_seat)
 
     def restart_last_received(self) -> bool:
-        """Where nothing can go on because jobs without a seat hold the blocks: the last of them starts anew.
+        """Where nothing can go on because jobs that do not run hold the blocks: the last of them starts anew.
 
         False if there is none.
         """
-        if not self.received:
+        engine = self._engine
+        if self.received:
+            job = self.received.pop()
+            engine.lose_cache(job)
+            engine.enqueue(job, at_head=True)
+            return True
+        if self.reserved:  # which may bring a change
             return False
-        job = self.received.pop()
-        self._engine.lose_cache(job)
-        self._engine.enqueue(job, at_head=True)
-        return True
+        for job in reversed(engine.waiting):
+            if job.waits_with_kv:
+                engine.lose_cache(job)
+                return True
+        return False
 
     # At the source
 
@@ -128,13 +174,11 @@ class Transfers:
         self._free(job, self.sending.pop(job))
         self._engine.forget(job)
 
-    def keep(self, job: Job) -> None:
-        """Let a job that was to go stay: it takes the next seat."""
-        job.move(JobState.RECEIVED)
+    def keep(self, job: Job, *, takes_seat: bool) -> None:
+        """Let a job that was to go stay, as if its KV had come."""
         job.blocks = self.sending.pop(job)
         self._engine.outside_tokens += job.known_tokens
-        self.received.append(job)
-        self._engine.pending = True
+        self._go_on(job, takes_seat)
 
     def end_in_transit(self, job: Job, state: RequestState, time_s: float) -> None:
         """Free the blocks of a job that ends between replicas, and record its end."""
@@ -162,24 +206,37 @@ class Transfers:
         while self.received and len(engine.running) < most:
             engine.seat(self.received.popleft())
         while self.requests:
-            job, preempts, on_granted = self.requests[0]
+            job, tokens, preempts, on_granted = self.requests[0]
             if preempts:
-                self._make_room_for(job)
-            if not self.reserve(job):
+                self._make_room_for(job, tokens)
+            elif engine.seats <= 0:  # vLLM pulls only what it would start, were it there (Scheduler.schedule)
+                break
+            if not self.reserve(job, tokens, sharing=True):
                 break
             self.requests.popleft()
             on_granted(job)
         engine.pending = bool(self.received or self.requests or self.detaching)
 
-    def _make_room_for(self, job: Job) -> None:
+    def _make_room_for(self, job: Job, tokens: int) -> None:
         """Preempt running jobs for one that is to come, the last admitted first.
 
         Not those whose last token is in flight: they are about to free their blocks anyhow.
         """
         engine = self._engine
         victims = [each for each in engine.running if not each.completing]
-        while victims and self.blocks_to_receive(job) > engine.kv.free_blocks:
+        missing = self.blocks_to_receive(job, tokens) - self.reserved.get(job, 0)
+        while victims and missing > engine.kv.free_blocks:
             engine.preempt(victims.pop())
+
+    def _go_on(self, job: Job, takes_seat: bool) -> None:
+        """Let a job whose KV is here take the next seat, or wait in the queue."""
+        job.brought = True
+        if takes_seat:
+            job.move(JobState.RECEIVED)
+            self.received.append(job)
+            self._engine.pending = True
+        else:
+            self._engine.enqueue_with_kv(job)
 
     def _await(self, job: Job, tokens: int) -> None:
         """Count so many tokens of a job that is to come as outstanding here; 0: it does not come."""

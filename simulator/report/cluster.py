@@ -3,6 +3,12 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+_SENT = {  # when KV is, by cluster.hand_off.overlap
+    "after": "after the prompt's last step",
+    "chunks": "chunk by chunk",
+    "layerwise": "layer by layer in each chunk",
+}
+
 
 def machines(manifest: Mapping[str, Any]) -> list[str]:
     """Of what the replicas of each pool are made."""
@@ -36,10 +42,8 @@ def cluster_lines(cluster: Mapping[str, Any]) -> list[str]:
         link, rule = cluster["link"], cluster["hand_off"]
         speed = f" at {link['bandwidth_gb_s']:g} GB/s" if link["bandwidth_gb_s"] is not None else ""
         lines.append(
-            f"hand-offs over {link['kind']}{speed}, {rule['overlap']} the prompt's last step,"
-            f" to {named(rule['routing'])}; decode full: {rule['when_full']}".replace(
-                "layerwise the", "layer by layer in the"
-            )
+            f"hand-offs over {link['kind']}{speed}, {_SENT[rule['overlap']]}, to {named(rule['routing'])};"
+            f" decode full: {rule['when_full']}; first token by the {rule.get('first_token', 'prefill')} side"
         )
     faults = cluster.get("faults", {"mtbf_s": None, "events": []})
     if faults["mtbf_s"] is not None:

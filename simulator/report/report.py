@@ -96,6 +96,11 @@ def _measured(summary: Summary) -> list[str]:
                 f" {number(engine[f'{kind}_bytes'] / 1e9)} GB over the links"
                 + (f", {number(took_s * 1e3)} ms on average" if took_s is not None else "")
             )
+    if "hand_over_s" in engine:
+        parts = {name: part["p50"] * 1e3 for name, part in engine["hand_over_s"].items()}
+        whole = number(parts.pop("total"))
+        listed = ", ".join(f"{name.replace('_', ' ')} {number(part)}" for name, part in parts.items())
+        lines.append(f"from a prompt's end to its next token's delivery {whole} ms (p50): {listed}")
     if "prefix_hit_share" in engine:
         lines.append(
             f"prefix cache hits: {percent(engine['prefix_hit_share'])} of the"

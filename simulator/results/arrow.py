@@ -46,7 +46,11 @@ def transfers_table(columns: Columns) -> "pa.Table":
     """Return the table of transfers, which has words and truth values beside numbers."""
     import pyarrow as pa
 
-    arrays = {name: _arrow(column) for name, column in columns.items() if column.dtype.kind not in "Ub"}
+    arrays = {
+        name: _arrow(column, nan_is_null=column.dtype.kind == "f")
+        for name, column in columns.items()
+        if column.dtype.kind not in "Ub"
+    }
     arrays["kind"] = pa.array(columns["kind"].tolist())
     arrays["arrived"] = pa.array(columns["arrived"].tolist())
     return pa.table({name: arrays[name] for name in columns})

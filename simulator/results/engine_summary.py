@@ -9,6 +9,7 @@ from simulator.arrays import Columns
 from simulator.metrics import Measure, RequestLog
 from simulator.results.billing import service_s
 from simulator.results.step_totals import StepTotals
+from simulator.results.transfer_table import hand_over_parts
 
 MEASURES = (
     Measure("engine.busy_share", "busy", "share of the time", shown=()),
@@ -66,6 +67,13 @@ def _moves(transfers: Columns | None) -> dict[str, Any]:
                 f"{kind}s_called_off": int(mine.sum() - arrived.sum()),
                 f"{kind}_bytes": float(transfers["bytes"][mine].sum()),
                 f"{kind}_s_mean": float(took_s.mean()) if len(took_s) else None,
+            }
+    if "hand_offs" in found and transfers is not None and "delivered_s" in transfers:
+        parts = hand_over_parts(transfers)
+        if len(parts["total"]):
+            found["hand_over_s"] = {
+                name: {"mean": float(part.mean()), "p50": float(np.median(part))}
+                for name, part in parts.items()
             }
     return found
 

@@ -58,8 +58,13 @@ def span_rows(records: Records) -> tuple[Ints, Ints, Ints]:
 
 
 def prompt_end_rows(records: Records) -> tuple[Ints, Ints]:
-    """Return request and step of each token that followed the last known one."""
+    """Return request and step of each token that followed the last known one, and was given."""
     request, step = records.rows("prompt_ends")
+    withheld, its_step = records.rows("withheld")
+    if len(withheld):
+        n = 1 + max(int(request.max()), int(withheld.max()))
+        given = np.isin(step * n + request, its_step * n + withheld, invert=True)
+        return request[given], step[given]
     return request, step
 
 

@@ -14,7 +14,6 @@ from simulator.arrays import Columns, Floats
 from simulator.errors import InputError
 from simulator.metrics._segments import cut
 from simulator.results.step_totals import StepTotals
-from simulator.results.tables import TRANSFER_COLUMNS
 from simulator.results.trace_level import kept_tables
 
 if TYPE_CHECKING:
@@ -27,7 +26,7 @@ OPTIONAL = ("transfers", "scaling")  # tables that are only there where somethin
 _READ = {
     "requests": ("arrival_s", "prompt_tokens", "output_tokens", "state", "end_s", "delivered_tokens"),
     "tokens": ("delivered_s",),
-    "transfers": tuple(TRANSFER_COLUMNS),
+    "transfers": ("kind", "start_s", "end_s", "bytes", "arrived"),
     "scaling": ("replica", "ordered_s", "billed_from_s", "ready_s", "draining_s", "released_s"),
     "steps": ("replica", "start_s", "end_s", "running", "waiting", "kv_blocks_used", "preemptions"),
 }

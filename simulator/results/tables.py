@@ -1,4 +1,4 @@
-"""From the engine's records to columns: steps, one row a request, transfers; for tokens see ``tokens.py``.
+"""From the engine's records to columns: steps, one row a request; for tokens see ``tokens.py``.
 
 Everything here is vectorised and runs once, after the simulation.
 """
@@ -31,16 +31,6 @@ Endings = tuple[Ints, Ints, Floats]  # request, state and time of requests that 
 
 _STEP_TIMES = ("start_s", "end_s")
 TIMING = ("start_s", "end_s", "ticks")  # of a step: what tokens and requests are made from
-TRANSFER_COLUMNS = {
-    "request_id": np.int32,
-    "kind": np.str_,
-    "source": np.int32,
-    "destination": np.int32,
-    "start_s": np.float64,
-    "end_s": np.float64,
-    "bytes": np.float64,
-    "arrived": np.bool_,
-}
 
 
 @dataclass(frozen=True)
@@ -222,12 +212,3 @@ def last_event_s(requests: Columns, steps: Columns) -> float:
 
 def _last_event_s(*times_s: Floats) -> float:
     return max(float(np.fmax.reduce(each, initial=0.0)) for each in times_s)
-
-
-def transfer_table(done: Sequence[tuple[int, str, int, int, float, float, float, bool]]) -> Columns:
-    """One row per transfer of a KV cache: whose, why, between which replicas, when and how much."""
-    columns = list(zip(*done, strict=True)) or [()] * len(TRANSFER_COLUMNS)
-    return {
-        name: np.array(column, kind)
-        for (name, kind), column in zip(TRANSFER_COLUMNS.items(), columns, strict=True)
-    }

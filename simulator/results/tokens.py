@@ -204,6 +204,14 @@ class UnfoldedTokens:
         nth = np.arange(len(values)) - np.repeat(np.cumsum(sent, dtype=np.int64) - sent, sent)
         return values[nth < np.repeat(self.counts[mine], sent)]
 
+    def steps_of(self, request: Ints, nth: Ints) -> tuple[Ints, Ints]:
+        """Return where the tokens in those places (0 is the first) were computed: replica, and step's number there."""
+        before: Ints = np.concatenate([[0], np.cumsum(self._sent, dtype=np.int64)])
+        token, ends = before[request] + nth, np.cumsum(self._count, dtype=np.int64)
+        segment = np.searchsorted(ends, token, side="right")
+        point = self._first[segment] + token - (ends - self._count)[segment]
+        return self._replica[segment].astype(np.int64), self._points_step[point].astype(np.int64)
+
     def _rows(self, part: int) -> slice:
         return slice(int(self.offsets[self.bounds[part]]), int(self.offsets[self.bounds[part + 1]]))
 

@@ -8,6 +8,7 @@ from simulator.errors import InputError
 from simulator.scenario.engine import AtLeastOne, MoreThanZero, Seconds, Section
 from simulator.scenario.policy import IDLE_POLICY, Policy, PolicyChoice, choice
 
+ShareOfAll = Annotated[float, Field(gt=0, le=1)]
 Replicas = Annotated[int, Field(ge=1, le=10_000)]
 OrNone = Annotated[int, Field(ge=0, le=10_000)]
 
@@ -33,15 +34,32 @@ class PoolSpec(Section):
 
 
 class LinkSpec(Section):
-    """What KV caches travel on: every replica has one port, as fast in either direction."""
+    """What KV caches travel on: each GPU of a replica has a port; what is unset is as in the link's profile."""
 
-    kind: Literal["nvlink", "infiniband", "ethernet", "pcie"] = Field(
-        "infiniband", description="nvlink 450, pcie 55, infiniband 50, ethernet 12.5 GB/s a direction"
+    kind: str = Field(
+        "infiniband",
+        description="a shipped link (infiniband, nvlink, pcie, ethernet, roce-mooncake), or the path of a profile",
     )
     bandwidth_gb_s: MoreThanZero | None = Field(
-        None, description="GB/s (10^9 bytes) a port and direction; unset: by kind"
+        None, description="GB/s (10^9 bytes) a port and direction; unset: as the profile"
     )
-    latency_s: Seconds | None = Field(None, description="before the first byte; unset: by kind")
+    achieved_share: ShareOfAll | None = Field(
+        None, description="of the bandwidth, by large transfers; unset: as the profile"
+    )
+    latency_s: Seconds | None = Field(None, description="before the first byte; unset: as the profile")
+    setup_s: Seconds | None = Field(None, description="of each transfer; unset: as the profile")
+    descriptor_s: Seconds | None = Field(
+        None, description="of each piece of memory that a GPU posts; unset: as the profile"
+    )
+    handshake_s: Seconds | None = Field(
+        None, description="first contact of two replicas; unset: as the profile"
+    )
+    connected: bool = Field(
+        True, description="replicas there at the start have had theirs; false: it comes with the first KV"
+    )
+    cross_layer_blocks: bool = Field(
+        False, description="a KV block is one piece over all layers, not two (keys, values) in each"
+    )
 
 
 class HandOffSpec(Section):
@@ -52,13 +70,40 @@ class HandOffSpec(Section):
         description="no room at the decode replica: wait, compute the prompt again there, decode where it is,"
         " or preempt others there",
     )
-    overlap: Literal["after", "layerwise"] = Field(
-        "after", description="send the KV after the prompt's last step, or layer by layer during it"
+    overlap: Literal["after", "chunks", "layerwise"] = Field(
+        "after",
+        description="the KV is pulled when the prompt is computed, or sent chunk by chunk as it is computed, or"
+        " layer by layer within each chunk",
+    )
+    first_token: Literal["decode", "prefill"] = Field(
+        "decode",
+        description="the side whose first token the client gets: after the pull and a decode step, or at once",
+    )
+    routing_s: Seconds | None = Field(
+        None,
+        description="from the prompt's end until the decode replica has the request; unset: as the link's profile",
+    )
+    hold_s: MoreThanZero = Field(
+        480.0, description="how long a prefill replica holds blocks that are not pulled (vLLM with NIXL: 480)"
+    )
+    when_expired: Literal["fail", "recompute"] = Field(
+        "fail", description="what then becomes of the request: it fails, or is computed where it was to go"
     )
     routing: Annotated[PolicyChoice, choice("routing", "cluster.hand_off.routing")] = Field(
         PolicyChoice(name="least_loaded"),
         validate_default=True,
         description="which decode replica a request goes to",
+    )
+
+
+class MigrationSpec(Section):
+    """What a live migration costs beside its transfers."""
+
+    handshake_s: Seconds = Field(
+        0.01, description="before each stage of the copy, and once while the request stands still"
+    )
+    gpu_share: Annotated[float, Field(ge=0, le=1)] = Field(
+        0.01, description="by which steps of both replicas are longer meanwhile"
     )
 
 
@@ -124,6 +169,7 @@ class ClusterSpec(Section):
     decode: PoolSpec | None = Field(None, description="disaggregated: those that decode")
     link: LinkSpec = LinkSpec()
     hand_off: HandOffSpec = Field(default_factory=HandOffSpec)
+    migration: MigrationSpec = MigrationSpec()
     faults: FaultsSpec = FaultsSpec()
     scaling: ScalingSpec = ScalingSpec()
 

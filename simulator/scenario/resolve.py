@@ -14,12 +14,13 @@ from hardware_profiles import (
     engine_of,
     kv_capacity,
     load_gpu,
+    load_link,
     load_model,
     resolve_max_model_len,
     step_cost,
 )
 from hardware_profiles.gpu import GIB
-from simulator.cluster.deployment import Deployment, Fault, Faults, HandOff, Link, Pool, Scaling
+from simulator.cluster.deployment import Deployment, Fault, Faults, MoveCosts, Pool, Scaling
 from simulator.errors import InputError
 from simulator.replica.limits import Limits
 from simulator.replica.policy import Scheduler
@@ -29,21 +30,13 @@ from simulator.scenario.cluster import Bounds, PoolSpec, ScalingSpec
 from simulator.scenario.discover import PolicyKind, load
 from simulator.scenario.engine import EngineSpec
 from simulator.scenario.engines import engine_name
+from simulator.scenario.links import hand_off_of, link_of
 from simulator.scenario.policy import IDLE_POLICY, PolicyChoice
 from simulator.scenario.scenario import Scenario
 
 _Part = TypeVar("_Part")
 
 LEAST_WHOLE_PROMPT_BUDGET = 2048  # vLLM's floor where prompts are not split
-# GB/s a direction and seconds before the first byte, of one port: NVLink 4 (H100, 900 GB/s both ways), PCIe 5
-# x16 in practice, 400 Gbit/s InfiniBand, 100 Gbit/s Ethernet. Order-of-magnitude latencies with the set-up of
-# a transfer; both are keys of [cluster.link].
-LINKS = {
-    "nvlink": (450.0, 10e-6),
-    "pcie": (55.0, 10e-6),
-    "infiniband": (50.0, 20e-6),
-    "ethernet": (12.5, 100e-6),
-}
 
 
 @dataclass(frozen=True)
@@ -139,12 +132,11 @@ def _plan(bounds: Bounds, spec: ScalingSpec, model: Model) -> ScalingPlan | None
     return ScalingPlan(bounds.policy, bounds.min_replicas, bounds.max_replicas, spec.provision_s, load_s)
 
 
-def deploy(scenario: Scenario, pools: Sequence[ResolvedPool]) -> Deployment:
-    """Put a scenario's pools, policies, links and faults together."""
+def deploy(scenario: Scenario, pools: Sequence[ResolvedPool], base_dir: Path | None = None) -> Deployment:
+    """Put a scenario's pools, policies, links and faults together; InputError for a link that is unknown."""
     policy, cluster, first = scenario.policy, scenario.cluster, pools[0]
-    gb_s, latency_s = LINKS[cluster.link.kind]
-    kv_bytes = first.capacity.kv_bytes_per_token * first.tensor_parallel_size
-    faults = cluster.faults
+    profile = _named("cluster.link.kind", lambda: load_link(cluster.link.kind, base_dir))
+    rule, faults = cluster.hand_off, cluster.faults
     return Deployment(
         pools=[
             Pool(
@@ -155,20 +147,21 @@ def deploy(scenario: Scenario, pools: Sequence[ResolvedPool]) -> Deployment:
                 each.role,
                 None if each.scaling is None else each.scaling.begin(),
                 each.rules,
+                each.tensor_parallel_size,
             )
             for each in pools
         ],
         router=make_policy("routing", policy.routing),
         **{kind: _unless_idle(kind, getattr(policy, kind)) for kind in IDLE_POLICY if kind != "scaling"},
-        link=Link(
-            bytes_per_s=(cluster.link.bandwidth_gb_s or gb_s) * 1e9,
-            latency_s=latency_s if cluster.link.latency_s is None else cluster.link.latency_s,
-            kv_bytes_per_token=kv_bytes,
+        link=link_of(
+            cluster.link,
+            profile,
+            first.capacity.kv_bytes_per_token * first.tensor_parallel_size,
+            first.model.num_hidden_layers,
         ),
-        hand_off=HandOff(
-            make_policy("routing", cluster.hand_off.routing),
-            cluster.hand_off.when_full,
-            first.model.num_hidden_layers if cluster.hand_off.overlap == "layerwise" else 0,
+        moves=MoveCosts(cluster.migration.handshake_s, cluster.migration.gpu_share),
+        hand_off=hand_off_of(
+            rule, profile, first.model.num_hidden_layers, make_policy("routing", rule.routing)
         )
         if cluster.disaggregated
         else None,

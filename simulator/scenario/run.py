@@ -53,7 +53,7 @@ def run(
     with blamed(**{"scheduling": pools[0].scheduling.name, **names}, **schedulers, **scalers):
         outcome = simulate(
             workload,
-            deploy(scenario, pools),
+            deploy(scenario, pools, base_dir),
             on_progress=on_progress,
             should_stop=should_stop,
             keep_steps="steps" in kept_tables(scenario.run.trace_level),

@@ -127,10 +127,19 @@ def test_the_latency_is_waited_for_once():
     assert times(outcome, 0) == [1.0, 2.25]
 
 
-def test_of_a_prompt_in_chunks_all_is_sent_in_the_last_step():
+@pytest.mark.parametrize(
+    ("early", "layers", "second_token_s"),
+    [
+        (False, 0, 3.5),  # 32 tokens at 64 tokens/s when the prompt is computed
+        (True, 0, 3.25),  # the second chunk of 16 alone is left then
+        (True, 4, 3.0625),  # of that the last layer
+    ],
+)
+def test_chunks_are_sent_when_they_are_computed(early, layers, second_token_s):
     limits = (Limits(64, 16, 4096, 1000, 16), ROOMY)
-    outcome = serve(traffic([0], [32], [2]), apart(limits=limits, speed=64, layers=4))
-    assert times(outcome, 0) == [2.0, 3.125]
+    outcome = serve(traffic([0], [32], [2]), apart(limits=limits, speed=64, early=early, layers=layers))
+    assert times(outcome, 0) == [2.0, second_token_s]
+    assert transfers(outcome)[0][5] == 32.0
 
 
 def test_layers_have_to_wait_for_room_too():
@@ -153,7 +162,8 @@ def test_the_prefill_side_finds_prefixes():
     steps = outcome.tables.steps
     assert steps["prefill_tokens"][steps["replica"] == 0].tolist() == [40, 8]
     assert outcome.prefix_hits[0] == 32
-    assert [each[5] for each in transfers(outcome)] == [40, 40]  # all of it is sent all the same
+    assert [each[5] for each in transfers(outcome)] == [40, 8]  # the decode side has the rest already
+    assert outcome.tables.transfers["cached_tokens"].tolist() == [0, 32]
 
 
 def test_the_decode_side_finds_what_it_was_sent():
@@ -163,9 +173,9 @@ def test_the_decode_side_finds_what_it_was_sent():
         return VllmV1(async_scheduling=False, enable_prefix_caching=True)
 
     requests = traffic(
-        [0, 0.5], [8, 8], [6, 4], segments=[[(7, 4), (1, 4)], [(7, 4), (2, 4)]], output_stream=[11, 12]
+        [0, 0.5], [8, 8], [4, 4], segments=[[(7, 4), (1, 4)], [(7, 4), (2, 4)]], output_stream=[11, 12]
     )
-    limits = (tight(6), tight(4))
+    limits = (tight(6), tight(3))
     outcome = serve(
         requests, apart(limits=limits, policies=(caching, caching), when_full="recompute", speed=8)
     )

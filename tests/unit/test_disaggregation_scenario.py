@@ -42,30 +42,51 @@ def test_pools_have_hardware_and_policies_of_their_own():
     tokens = result.tokens().to_pydict()
     first = [replica for i, replica in zip(tokens["token_index"], tokens["replica"], strict=True) if i == 1]
     later = [replica for i, replica in zip(tokens["token_index"], tokens["replica"], strict=True) if i > 1]
-    assert (set(first), set(later)) == ({0, 1}, {2})
-    # Llama 3.1 8B: 32 layers of 8 heads of 128 numbers of two bytes, keys and values
-    assert set(result.transfers()["bytes"].to_pylist()) == {500 * 32 * 8 * 128 * 2 * 2}
+    assert (set(first), set(later)) == ({2}, {2})
+    # Llama 3.1 8B: 32 layers of 8 heads of 128 numbers of two bytes, keys and values; all but the last token's
+    assert set(result.transfers()["bytes"].to_pylist()) == {499 * 32 * 8 * 128 * 2 * 2}
+    # 32 blocks of 16 tokens, keys and values in 32 layers, in two parts, as one GPU sends to two
+    assert set(result.transfers()["descriptors"].to_pylist()) == {32 * 2 * 32 * 2}
+
+
+def test_the_prefill_side_may_give_the_first_token():
+    Path("two.toml").write_text(TWO_POOLS)
+    decode, prefill = (
+        run(Scenario.from_toml(Path("two.toml"), [f"cluster.hand_off.first_token={side}"]))
+        for side in ("decode", "prefill")
+    )
+    tokens = prefill.tokens().to_pydict()
+    first = [replica for i, replica in zip(tokens["token_index"], tokens["replica"], strict=True) if i == 1]
+    assert set(first) == {0, 1}
+    ttft_s = [each.summary()["latency"]["ttft_s"]["p50"] for each in (decode, prefill)]
+    took_s = decode.summary()["engine"]["hand_over_s"]["total"]["p50"]
+    assert ttft_s[0] - ttft_s[1] == pytest.approx(took_s - decode.manifest["engine"]["frontend_s"], rel=0.01)
 
 
 def test_the_kind_of_link_and_the_overlap_come_from_the_scenario():
-    """500 prompt tokens are 65,536,000 bytes; 50 GB/s take 1.3 ms, Ethernet 5.2 ms, and overlap less."""
+    """499 prompt tokens are 65,404,928 bytes; 50 GB/s take 1.3 ms, Ethernet 5.2 ms, and overlap less."""
     Path("two.toml").write_text(TWO_POOLS)
-    lasted_s = {}
+    lasted_s, kv_bytes = {}, 499 * 131_072
+    free = [f"cluster.link.{key}=0" for key in ("setup_s", "descriptor_s")]
+    free += ["cluster.link.achieved_share=1", "cluster.decode.tensor_parallel_size=1"]
     for kind, overlap in [("infiniband", "after"), ("ethernet", "after"), ("ethernet", "layerwise")]:
-        changes = [f"cluster.link.kind={kind}", f"cluster.hand_off.overlap={overlap}"]
+        changes = [*free, f"cluster.link.kind={kind}", f"cluster.hand_off.overlap={overlap}"]
         result = run(Scenario.from_toml(Path("two.toml"), changes))
-        transfers, requests = result.transfers().to_pydict(), result.requests().to_pydict()
-        first_s = requests["first_token_s"][0] - result.manifest["engine"]["frontend_s"]
+        transfers = result.transfers().to_pydict()
         assert transfers["request_id"][0] == 0
-        lasted_s[kind, overlap] = transfers["end_s"][0] - first_s
-    assert lasted_s["infiniband", "after"] == pytest.approx(20e-6 + 65_536_000 / 50e9)
-    assert lasted_s["ethernet", "after"] == pytest.approx(100e-6 + 65_536_000 / 12.5e9)
-    assert lasted_s["ethernet", "layerwise"] == pytest.approx(65_536_000 / 32 / 12.5e9, rel=0.7)
+        lasted_s[kind, overlap] = transfers["end_s"][0] - transfers["connected_s"][0]
+    assert lasted_s["infiniband", "after"] == pytest.approx(20e-6 + kv_bytes / 50e9)
+    assert lasted_s["ethernet", "after"] == pytest.approx(100e-6 + kv_bytes / 12.5e9)
+    assert lasted_s["ethernet", "layerwise"] == pytest.approx(kv_bytes / 32 / 12.5e9, rel=0.7)
 
 
 @pytest.mark.parametrize(
     ("toml", "message"),
     [
+        (
+            '[cluster.link]\nkind = "infinband"\n[cluster.prefill]\n[cluster.decode]\n',
+            "cluster.link.kind: unknown link 'infinband': expected one of ethernet, infiniband",
+        ),
         ("[cluster.prefill]\n", "cluster.decode: missing; expected beside cluster.prefill"),
         ("[cluster.decode]\n", "cluster.prefill: missing; expected beside cluster.decode"),
         (

@@ -1,0 +1,39 @@
+"""From the keys of a scenario and a link's profile to what carries KV caches, and the rule of hand-offs."""
+
+from hardware_profiles import LinkProfile
+from simulator.cluster.deployment import HandOff, Link
+from simulator.policy import Router
+from simulator.scenario.cluster import HandOffSpec, LinkSpec
+
+
+def link_of(spec: LinkSpec, profile: LinkProfile, kv_bytes_per_token: int, layers: int) -> Link:
+    """Return the link of a profile, with what the scenario has set in its place.
+
+    A KV block of a GPU is in two pieces, keys and values, in each of the model's ``layers``, or in one over all.
+    """
+    known = {**profile.port.model_dump(), **profile.transfer.model_dump(), **profile.connection.model_dump()}
+    known |= spec.model_dump(exclude_none=True)
+    return Link(
+        bytes_per_s=known["bandwidth_gb_s"] * 1e9 * known["achieved_share"],
+        latency_s=known["latency_s"],
+        kv_bytes_per_token=kv_bytes_per_token,
+        setup_s=known["setup_s"],
+        descriptor_s=known["descriptor_s"],
+        descriptors_per_block=1 if spec.cross_layer_blocks else 2 * layers,
+        handshake_s=known["handshake_s"],
+        connected=spec.connected,
+    )
+
+
+def hand_off_of(spec: HandOffSpec, profile: LinkProfile, layers: int, router: Router) -> HandOff:
+    """Return the rule of hand-offs; ``layers`` are the model's."""
+    return HandOff(
+        router,
+        spec.when_full,
+        early=spec.overlap != "after",
+        layers=layers if spec.overlap == "layerwise" else 0,
+        first_token=spec.first_token,
+        routing_s=profile.hand_over.routing_s if spec.routing_s is None else spec.routing_s,
+        hold_s=spec.hold_s,
+        when_expired=spec.when_expired,
+    )
