@@ -6,7 +6,7 @@ from pathlib import Path
 from simulator.errors import InputError
 from simulator.report.text import table
 
-TOPICS = ("policies", "engines", "gpus", "models", "workloads")
+TOPICS = ("policies", "engines", "gpus", "models", "links", "workloads")
 
 
 def listing(topic: str) -> str:
@@ -22,6 +22,7 @@ def listing(topic: str) -> str:
         "engines": _engines,
         "gpus": _gpus,
         "models": _models,
+        "links": _links,
         "workloads": _workloads,
     }
     return "\n".join(makers[topic]()) + "\n"
@@ -81,6 +82,20 @@ def _models() -> list[str]:
         for model in models
     ]
     return table(rows, left=2)
+
+
+def _links() -> list[str]:
+    from hardware_profiles import list_links, load_link
+
+    rows = []
+    for link in map(load_link, list_links()):
+        port, cost = link.port, link.transfer
+        rate = f"{port.bandwidth_gb_s * port.achieved_share:.3g} of {port.bandwidth_gb_s:g} GB/s"
+        rows.append([
+            "cluster.link.kind", link.name, rate,
+            f"{cost.setup_s * 1e3:g} ms + {cost.descriptor_s * 1e6:g} us a descriptor", link.description,
+        ])  # fmt: skip
+    return table(rows, left=5)
 
 
 def _workloads() -> list[str]:

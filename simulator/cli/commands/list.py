@@ -10,7 +10,7 @@ ORDER = 30
 
 def command(
     topic: Annotated[
-        str, typer.Argument(metavar="policies|engines|gpus|models|workloads", help="What to list.")
+        str, typer.Argument(metavar="policies|engines|gpus|models|links|workloads", help="What to list.")
     ],
 ) -> None:
     """List the names that a scenario can use."""
