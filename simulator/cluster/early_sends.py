@@ -108,8 +108,9 @@ class EarlySends:
         destination = self.choose(job, decoders)
         incoming = destination.engine.transfers
         tokens = job.known_tokens - job.completing - (self.rule.first_token == "decode")
-        if destination is source or incoming.requests or not tokens or not incoming.reserve(job, tokens):
+        if destination is source or not tokens or not incoming.room_for(job, tokens):
             return None  # it is offered again when its prompt is computed
+        incoming.reserve(job, tokens)
         transfer = self.kv_transfers.begin("hand_off", job, source, destination)
         transfer.tokens = tokens
         send = self._sends[job] = EarlySend(transfer)

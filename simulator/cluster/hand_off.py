@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from math import inf, isnan
 
 from simulator.cluster.deployment import HandOff
@@ -39,7 +40,7 @@ class HandOffs:
 
     def offer(self, job: Job, source: Replica) -> None:
         """A job's part at the source is done, and its KV is there: find a place where it goes on."""
-        if self.early.finish(job):
+        if self.rule.early and self.early.finish(job):
             return
         self._hold(job, source)
         decoders = self.decoders()
@@ -83,12 +84,11 @@ class HandOffs:
             self._end(job, source)
             return
         waits = rule in ("wait", "evict")
-        room = not waits and not incoming.short and incoming.reserve(job, transfer.tokens, sharing=True)
-        if waits or room:
-            incoming.request(BlockRequest(job, transfer.tokens, rule == "evict", self._granted))
+        if waits or incoming.reserve(job, transfer.tokens, sharing=True):
+            # What is not even computed yet must not be in the way
+            on_short = partial(self.early.call_off, destination) if self.rule.early else None
+            incoming.request(BlockRequest(job, transfer.tokens, rule == "evict", self._granted, on_short))
             destination.wake()
-            if incoming.short:  # what is not even computed yet must not be in the way
-                self.early.call_off(destination)
             return
         self.kv_transfers.drop(transfer)
         if rule == "colocate":

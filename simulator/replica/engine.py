@@ -84,6 +84,11 @@ class Engine(StepLedger):
                 self._drop_leavers()
             self.transfers.settle()
 
+    def settle_requests(self) -> None:
+        """Grant requests for blocks where nothing else is to be done before the next plan, which may not be needed."""
+        if not self._leaving:
+            self.transfers.settle_requests()
+
     def anything_to_do(self) -> bool:
         """Whether a step could have anything to plan, or jobs to let in or out."""
         return bool(self.waiting or self.running or self.swapped or self.pending or self.transfers.received)

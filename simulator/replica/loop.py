@@ -117,6 +117,8 @@ class StepLoop(View):
         assert spare_blocks is not None
         pipelined = bool(in_flight)
         before = in_flight[0][1] if pipelined else NO_JOBS
+        if engine.pending:
+            engine.settle_requests()
         if not engine.only_decodes(before):
             return False
         start_s = self.busy_until_s if pipelined else self._now_s

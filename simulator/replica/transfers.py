@@ -25,6 +25,7 @@ class BlockRequest(NamedTuple):
     tokens: int
     preempts: bool  # whether running jobs are preempted for it
     on_granted: Callable[[Job], None]
+    on_short: Callable[[], None] | None = None  # asked to give blocks back when there are none for it
 
 
 class Transfers:
@@ -63,14 +64,16 @@ class Transfers:
 
     # At the destination
 
-    @property
-    def short(self) -> bool:
-        """Whether a job waits for blocks that are not there."""
-        return any(each.job not in self.reserved for each in self.requests)
-
     def blocks_to_receive(self, job: Job, tokens: int) -> int:
         """KV blocks that a job takes which brings the KV of so many tokens along."""
         return self._engine.blocks_for(job.prompt_tokens + job.max_tokens if self.whole else tokens)
+
+    def room_for(self, job: Job, tokens: int) -> bool:
+        """Whether there are blocks for the KV of so many tokens beside those that were asked for before."""
+        wanted = self.blocks_to_receive(job, tokens) - self.reserved.get(job, 0)
+        for each in self.requests:
+            wanted += self.blocks_to_receive(each.job, each.tokens) - self.reserved.get(each.job, 0)
+        return wanted <= self._engine.kv.free_blocks
 
     def expect(self, job: Job) -> None:
         """A job has been sent here, though nothing of it is here yet: count its tokens as outstanding."""
@@ -205,13 +208,27 @@ class Transfers:
         )  # that decode in one step
         while self.received and len(engine.running) < most:
             engine.seat(self.received.popleft())
+        self._grant()
+
+    def settle_requests(self) -> None:
+        """Do what ``settle`` does where there is nothing but requests for blocks, and none preempts."""
+        if self.requests and not (self.received or self.detaching or self.requests[0].preempts):
+            self._grant()
+
+    def _grant(self) -> None:
+        """Give blocks to those who ask for them, in their order, while there is a seat."""
+        engine = self._engine
         while self.requests:
-            job, tokens, preempts, on_granted = self.requests[0]
+            job, tokens, preempts, on_granted, on_short = self.requests[0]
             if preempts:
                 self._make_room_for(job, tokens)
             elif engine.seats <= 0:  # vLLM pulls only what it would start, were it there (Scheduler.schedule)
                 break
-            if not self.reserve(job, tokens, sharing=True):
+            granted = self.reserve(job, tokens, sharing=True)
+            if not granted and on_short is not None:
+                on_short()
+                granted = self.reserve(job, tokens, sharing=True)
+            if not granted:
                 break
             self.requests.popleft()
             on_granted(job)
