@@ -12,6 +12,7 @@ from simulator.replica.job import Job
 from simulator.replica.replica import Replica
 
 Kind = Literal["hand_off", "migration"]
+Life = tuple[int, int]  # a replica's number, and how often it has lost its memory
 
 
 class Transfer:
@@ -75,9 +76,7 @@ class KvTransfers:
         self.in_flight: dict[Job, Transfer] = {}
         self.done: list[TransferRow] = []
         self._strangers = set(strangers)
-        self._met: dict[
-            tuple[int, int], float
-        ] = {}  # when two replicas are connected, of those that were not
+        self._met: dict[tuple[Life, Life], float] = {}  # when two are connected, of those that were not
 
     def begin(
         self,
@@ -106,16 +105,12 @@ class KvTransfers:
 
     def connected_s(self, transfer: Transfer) -> float:
         """Return when the two replicas are connected; if they never were, they begin now."""
-        link, pair = self.link, (transfer.source.index, transfer.destination.index)
-        strange = not link.connected or not self._strangers.isdisjoint(pair)
-        if not strange or not link.handshake_s:
-            return self.clock.now
-        return self._met.setdefault(pair, self.clock.now + link.handshake_s)
-
-    def restarted(self, replica: Replica) -> None:
-        """A replica knows no other any more."""
-        self._strangers.add(replica.index)
-        self._met = {pair: ready_s for pair, ready_s in self._met.items() if replica.index not in pair}
+        link, now_s = self.link, self.clock.now
+        pair = _life(transfer.source), _life(transfer.destination)
+        met = all(not lost and index not in self._strangers for index, lost in pair)
+        if (met and link.connected) or not link.handshake_s:
+            return now_s
+        return max(now_s, self._met.setdefault(pair, now_s + link.handshake_s))
 
     def send(
         self,
@@ -209,3 +204,7 @@ class KvTransfers:
                 job.generated_tokens, arrived,
             )
         )  # fmt: skip
+
+
+def _life(replica: Replica) -> Life:
+    return replica.index, len(replica.past)

@@ -35,8 +35,6 @@ class Recovery:
         halted = [] if self.kv_transfers is None else self.kv_transfers.touching(replica)
         for transfer in halted:
             self.departures.call_off(transfer.job)
-        if self.kv_transfers is not None:
-            self.kv_transfers.restarted(replica)
         jobs = replica.crash()
         for job in jobs:
             self.departures.call_off(job)

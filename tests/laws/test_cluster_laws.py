@@ -18,6 +18,7 @@ from simulator.replica.engine import Engine
 from simulator.replica.limits import Limits
 from simulator.replica.replica import Replica
 from simulator.replica.request import RequestState
+from simulator.results.transfer_table import MOMENTS, hand_over_parts
 from simulator.scenario.discover import load
 from simulator.workload.workload import Workload
 from tests.cluster_cases import KV_BYTES, MODES, Often, deployments, play
@@ -98,6 +99,8 @@ def check(traffic, deployment, cluster, outcome):
     latency_s = deployment.link.latency_s
     assert (transfers["end_s"][moved] >= transfers["start_s"][moved] + latency_s * 0.999).all()
 
+    check_hand_overs(deployment, transfers, requests)
+
     # Limits, replica by replica; steps of one replica do not overlap
     first = 0
     for pool in deployment.pools:
@@ -114,6 +117,32 @@ def check(traffic, deployment, cluster, outcome):
         mine = steps["replica"] == replica
         assert (steps["start_s"][mine][1:] >= steps["end_s"][mine][:-1]).all()
         assert (steps["step"][mine] == np.arange(mine.sum())).all()
+
+
+def check_hand_overs(deployment, transfers, requests):
+    """Raise AssertionError unless each hand-over's moments come in turn, and no token before its KV."""
+    rule, link = deployment.hand_off, deployment.link
+    mine = transfers["arrived"] & (transfers["kind"] == "hand_off")
+    if rule is None or not mine.any():
+        return
+    moments = [transfers[name][mine] for name in MOMENTS]
+    for earlier, later in pairwise(moments[:5]):
+        assert (later >= earlier).all()
+    given = ~np.isnan(moments[-1])
+    for earlier, later in pairwise(moments[4:]):
+        assert (later[given] >= earlier[given]).all()
+    parts = hand_over_parts(transfers)
+    total = parts.pop("total")
+    assert len(total) == given.sum()
+    assert sum(parts.values()) == pytest.approx(total)
+    if not rule.early:
+        costs_s = link.latency_s + link.setup_s + link.descriptor_s * transfers["descriptors"][mine]
+        assert (moments[4] - moments[3] >= costs_s * 0.999).all()
+        assert (moments[1] - moments[0] >= rule.routing_s * 0.999).all()
+    if rule.first_token == "decode":  # none before the KV is there
+        first = given & (transfers["tokens_before"][mine] == 0)
+        first_s = requests["first_token_s"][transfers["request_id"][mine][first]]
+        assert (first_s >= moments[4][first]).all()
 
 
 def check_lifetimes(deployment, cluster, steps, requests):
