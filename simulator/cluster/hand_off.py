@@ -96,16 +96,15 @@ class HandOffs:
         else:
             self._recompute(job, source, destination)
 
-    def _granted(self, job: Job) -> None:
-        """Blocks are set aside: connect, and pull."""
+    def _granted(self, job: Job, cached_tokens: int) -> None:
+        """Blocks are set aside: connect, and pull what is not there."""
         transfer = self.kv_transfers.in_flight[job]
+        transfer.cached_tokens = cached_tokens
         transfer.granted_s = self.kv_transfers.clock.now
         self.kv_transfers.later(transfer, self.kv_transfers.connected_s(transfer), self._pull)
 
     def _pull(self, transfer: Transfer) -> None:
-        job, incoming = transfer.job, transfer.destination.engine.transfers
         transfer.connected_s = self.kv_transfers.clock.now
-        transfer.cached_tokens = incoming.found_tokens.get(job, 0)
         self.kv_transfers.send(transfer, transfer.tokens - transfer.cached_tokens, self.kv_transfers.arrive)
 
     # What is held too long

@@ -106,10 +106,12 @@ class KvTransfers:
     def connected_s(self, transfer: Transfer) -> float:
         """Return when the two replicas are connected; if they never were, they begin now."""
         link, now_s = self.link, self.clock.now
-        pair = _life(transfer.source), _life(transfer.destination)
-        met = all(not lost and index not in self._strangers for index, lost in pair)
-        if (met and link.connected) or not link.handshake_s:
+        source, destination = transfer.source, transfer.destination
+        lost = source.past or destination.past
+        met = link.connected and not lost and self._strangers.isdisjoint((source.index, destination.index))
+        if met or not link.handshake_s:
             return now_s
+        pair = _life(source), _life(destination)
         return max(now_s, self._met.setdefault(pair, now_s + link.handshake_s))
 
     def send(

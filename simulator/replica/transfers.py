@@ -24,7 +24,7 @@ class BlockRequest(NamedTuple):
     job: Job
     tokens: int
     preempts: bool  # whether running jobs are preempted for it
-    on_granted: Callable[[Job], None]
+    on_granted: Callable[[Job, int], None]  # with how many tokens the prefix cache had already
     on_short: Callable[[], None] | None = None  # asked to give blocks back when there are none for it
 
 
@@ -34,8 +34,8 @@ class Transfers:
     __slots__ = (
         "_awaited_tokens",
         "_engine",
+        "_found_tokens",
         "detaching",
-        "found_tokens",
         "received",
         "requests",
         "reserved",
@@ -49,7 +49,7 @@ class Transfers:
         self.sending: dict[Job, int] = {}  # blocks of jobs that go on elsewhere
         self.detaching: list[tuple[Job, Callable[[Job, bool], None]]] = []  # to leave before the next plan
         self.reserved: dict[Job, int] = {}  # blocks of jobs that come from elsewhere
-        self.found_tokens: dict[Job, int] = {}  # of those, what the prefix cache held already, if any
+        self._found_tokens: dict[Job, int] = {}  # of those, what the prefix cache held already, if any
         self.requests: deque[BlockRequest] = deque()  # in the order of the policy's queue
         self.received: deque[Job] = deque()  # jobs that take the next seats
         self._engine = engine
@@ -82,7 +82,7 @@ class Transfers:
     def reserve(self, job: Job, tokens: int, *, sharing: bool = False) -> bool:
         """Reserve blocks for the KV of so many tokens, or some more if the job has grown; False if there are none.
 
-        With ``sharing`` what the prefix cache holds of the job is not taken anew, and noted in ``found_tokens``.
+        With ``sharing`` what the prefix cache holds of the job is not taken anew.
         """
         held = self.reserved.get(job, 0)
         missing = self.blocks_to_receive(job, tokens) - held
@@ -106,7 +106,7 @@ class Transfers:
         if cache.blocks_to_admit(job, blocks * cache.block_size) > cache.free_blocks:
             return False
         elsewhere = job.blocks, job.computed
-        self.found_tokens[job] = cache.begin(job)
+        self._found_tokens[job] = cache.begin(job)
         if blocks > job.blocks:
             cache.take(job, blocks - job.blocks)
         self.reserved[job] = job.blocks
@@ -127,7 +127,7 @@ class Transfers:
         """Give back what is reserved for a job, or its request: it does not come."""
         self._await(job, 0)
         if job in self.reserved:
-            self.found_tokens.pop(job, None)
+            self._found_tokens.pop(job, None)
             self._free(job, self.reserved.pop(job))
             self._engine.forget(job)
         self.requests = deque(request for request in self.requests if request.job is not job)
@@ -136,7 +136,6 @@ class Transfers:
         """A job's KV has come into the blocks reserved for it: it takes the next seat, or waits in the queue."""
         self._await(job, job.known_tokens)
         del self._awaited_tokens[job]
-        self.found_tokens.pop(job, None)
         job.blocks = self.reserved.pop(job)
         job.reserved = self.whole
         self._go_on(job, takes_seat)
@@ -231,7 +230,7 @@ class Transfers:
             if not granted:
                 break
             self.requests.popleft()
-            on_granted(job)
+            on_granted(job, self._found_tokens.pop(job, 0))
         engine.pending = bool(self.received or self.requests or self.detaching)
 
     def _make_room_for(self, job: Job, tokens: int) -> None:

@@ -80,7 +80,7 @@ def test_evict_spares_a_request_about_to_end():
     completing = engine.advance()  # the step is in flight: one more is planned before it ends
     assert list(completing) == [ending]
     coming.generated, coming.computed = 1, 20
-    engine.transfers.request(BlockRequest(coming, 20, True, lambda job: None))
+    engine.transfers.request(BlockRequest(coming, 20, True, lambda job, found: None))
     engine.open(1.0)
     assert engine.preempted == [going]
     assert ending in engine.running
