@@ -53,8 +53,8 @@ class Clock(simpy.Environment):
         super().__init__()
         self.stops_at_s = math.inf
         self._reached = 0  # the highest priority among the events of this instant that have begun
-        self._turns: list[tuple[float, int]] = []  # a heap: time and index
-        self._takers: dict[int, TakesTurns] = {}
+        self._turns: list[tuple[float, int]] = []  # a heap: time and priority
+        self._takers: dict[int, TakesTurns] = {}  # by priority
 
     def at(self, time_s: float) -> Event:
         """Return an event at exactly ``time_s`` (>= now), before every replica's turn of that instant."""
@@ -89,8 +89,9 @@ class Clock(simpy.Environment):
         """
         if time_s < self._now:
             time_s = self._now
-        self._takers[taker.index] = taker
-        heappush(self._turns, (time_s, taker.index))
+        priority = _TURNS + taker.index
+        self._takers[priority] = taker
+        heappush(self._turns, (time_s, priority))
         return time_s
 
     @property
@@ -108,7 +109,7 @@ class Clock(simpy.Environment):
         queue, turns = self._queue, self._turns
         try:
             for _ in range(events):
-                if turns and not (queue and queue[0][:2] < (turns[0][0], _TURNS + turns[0][1])):
+                if turns and (not queue or turns[0] < queue[0]):
                     self._take_turn()
                     continue
                 if not queue:
@@ -123,11 +124,11 @@ class Clock(simpy.Environment):
 
     def _take_turn(self) -> None:
         """Let the first turn be taken."""
-        time_s, index = heappop(self._turns)
-        if time_s > self._now or _TURNS + index > self._reached:
-            self._reached = _TURNS + index
+        time_s, priority = heappop(self._turns)
+        if time_s > self._now or priority > self._reached:
+            self._reached = priority
         self._now = time_s
-        self._takers[index].take_turn(time_s)
+        self._takers[priority].take_turn(time_s)
 
     def _schedule_at(self, time_s: float, priority: EventPriority) -> Event:
         event = _Due(self)

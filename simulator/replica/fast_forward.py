@@ -32,8 +32,10 @@ def fast_forward(
     """
     group, records, piece = engine.group, engine.records, engine.decode_piece or partial(_priced, engine)
     size, first_tick, openers, block_size = group.size, group.tick, group.openers, group.block_size
-    engine.open(start_s)
-    if size > engine.token_budget:
+    if engine.decode_piece is None or engine.cache is not None:
+        engine.open(start_s)  # otherwise nothing looks at what a plan begins with
+    engine.now_s = start_s
+    if size > engine.limits.max_num_batched_tokens:
         return start_s, start_s, NO_JOBS
     context_tokens = first_context = group.context_base + size * first_tick
     left, most_used = engine.kv.free_blocks - spare_blocks, engine.total_blocks - spare_blocks
