@@ -9,6 +9,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from simulator import Scenario, run
 from simulator.errors import InputError
 from simulator.metrics import RequestLog, Slo, UserModel, summarise
 from simulator.metrics._window import Window, measured
@@ -117,3 +118,23 @@ def test_b_does_not_hold_where_the_window_ends_with_the_last_event() -> None:
     user = UserModel(f="hinge", f_scale_s=10.0)
     assert smooth_goodput(log, user) < smooth_goodput(delayed, user) < 0
     assert smooth_goodput(fixed(delayed, 31.0), user) <= smooth_goodput(fixed(log, 31.0), user)
+
+
+@pytest.mark.parametrize("rate_rps", [50.0, 75.0, 125.0])  # some 0.8, 1.2 and 2 times what the server can do
+def test_throughput_is_what_was_delivered_in_the_window_below_and_above_capacity(rate_rps: float) -> None:
+    work = {"arrivals": "poisson", "rate_rps": rate_rps, "requests": 900, "lengths": "chat_sharegpt_vllm"}
+    result = run(Scenario(workload=work))
+    requests, tokens = result.requests().to_pydict(), result.tokens().to_pydict()
+    first_s, last_s = requests["arrival_s"][0], requests["arrival_s"][-1]
+    delivered_s, ends_s = np.array(tokens["delivered_s"]), np.array(requests["end_s"])
+    found = []
+    for trim in (0.0, 0.1, 0.2):
+        summary = result.summary(window=Window("arrivals", trim, trim))
+        begin_s, end_s = first_s + trim * (last_s - first_s), last_s - trim * (last_s - first_s)
+        fell_in = [np.count_nonzero((times >= begin_s) & (times <= end_s)) for times in (delivered_s, ends_s)]
+        rates = [summary["throughput"][name] for name in ("output_tokens_per_s", "requests_per_s")]
+        assert rates == pytest.approx([count / (end_s - begin_s) for count in fell_in], rel=1e-9)
+        found.append(rates[1])
+    assert (
+        max(found) < 1.25 * rate_rps
+    )  # a trimmed window used to say what arrived, however little was served
