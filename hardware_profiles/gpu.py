@@ -6,6 +6,7 @@ GPU is a file of the same form, given by path. A file may say ``like`` a shipped
 
 import datetime
 from pathlib import Path
+from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -132,6 +133,19 @@ class HostLink(Sourced):
     bandwidth_gb_per_s: float = Field(gt=0)
 
 
+class FittedOn(Profile):
+    """What a block of overheads was fitted on; elsewhere it is carried over."""
+
+    gpu: str  # the first part of a profile's name, in capitals
+    model: str = ""  # as its source calls it
+    gpus: Annotated[list[int], Field(min_length=2, max_length=2)]  # fewest and most a replica
+
+    def __str__(self) -> str:
+        fewest, most = self.gpus
+        count = f"{fewest}" if fewest == most else f"{fewest} to {most}"
+        return f"{f'{self.model} on ' if self.model else ''}{count} {self.gpu}"
+
+
 class EngineOverheads(Sourced):
     """From kernel sums to a real engine: step = kernel_factor·kernel + step_ms + per_sequence_ms·sequences.
 
@@ -149,7 +163,15 @@ class EngineOverheads(Sourced):
     per_sequence_ms: float = Field(ge=0)
     prefill_step_ms: float = Field(0.0, ge=0)
     frontend_s: float = Field(ge=0)
+    fitted_on: FittedOn | None = None  # None: not said
     remark: str
+
+    def carried_to(self, gpu: str, gpus: int) -> str | None:
+        """Return what it was fitted on, if that is not so many of this GPU; None where it is, or is not said."""
+        on = self.fitted_on
+        if on is None or (gpu.upper().startswith(on.gpu) and on.gpus[0] <= gpus <= on.gpus[1]):
+            return None
+        return str(on)
 
 
 class MemoryReserve(Sourced):

@@ -154,6 +154,10 @@ def warnings(manifest: Mapping[str, Any], summary: Summary) -> list[str]:
             f"extrapolated: {percent(engine['extrapolated_share'])} of the busy time was spent in steps outside"
             " the range that the hardware profile was measured in"
         )
+    found += [
+        f"overheads carried over: {text}"
+        for text in dict.fromkeys(manifest["engine"].get("overheads_carried_over", []))
+    ]
     if engine["cut_at_max_model_len"]:
         cut = counted(engine["cut_at_max_model_len"], "request")
         found.append(f"{cut} ended early at max_model_len = {manifest['engine']['max_model_len']:,} tokens")

@@ -166,6 +166,7 @@ def _manifest(
             "cost_model": server.cost.kind,
             "overheads": server.cost.overheads.engine_version,
             "frontend_s": server.cost.overheads.frontend_s,
+            "overheads_carried_over": [text for each in pools if (text := _carried_over(each)) is not None],
         },
         "pools": [
             {
@@ -196,6 +197,15 @@ def _manifest(
         "partial": outcome.interrupted,
         "stalled": outcome.stalled,
     }
+
+
+def _carried_over(pool: ResolvedPool) -> str | None:
+    """What a pool's overheads were fitted on, if not on what it runs on."""
+    overheads, gpus = pool.cost.overheads, pool.tensor_parallel_size
+    on = overheads.carried_to(pool.gpu.name, gpus)
+    return (
+        None if on is None else f"{overheads.engine_version}: fitted on {on}, not on {gpus} {pool.gpu.name}"
+    )
 
 
 def _extrapolated_share(

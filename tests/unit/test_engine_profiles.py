@@ -9,8 +9,10 @@ from policies.scheduling.vllm_v1 import VllmV1
 from simulator.cli.main import main
 from simulator.errors import InputError
 from simulator.replica.rules import DEFAULT_RULES
+from simulator.report.report import warnings
 from simulator.scenario.discover import discover, load
 from simulator.scenario.resolve import resolve_pool
+from simulator.scenario.run import run
 from simulator.scenario.scenario import Scenario
 
 NATIVE = {"vllm_v1": "vllm-0.24", "vllm_v0": "vllm-0.5", "sglang": "sglang-0.5", "smooth": "vllm-0.24"}
@@ -148,3 +150,21 @@ def test_an_explicit_policy_is_served_as_the_engine_says():
     assert rules.serving(VllmV1(async_scheduling=True)).pipeline_depth == 1
     assert DEFAULT_RULES.serving(VllmV1(async_scheduling=False)).pipeline_depth == 1
     assert DEFAULT_RULES.serving(VllmV1()) is DEFAULT_RULES
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({}, None),
+        ({"hardware": {"gpu": "a100-80gb-sxm"}}, "fitted on 1 H100, not on 1 a100-80gb-sxm"),
+        (
+            {"engine": {"profile": "vllm-0.12"}},
+            "fitted on Qwen3-32B bf16 on 2 to 8 H100, not on 1 h100-80gb-sxm",
+        ),
+        ({"engine": {"profile": "vllm-0.12", "tensor_parallel_size": 2}}, None),
+    ],
+)
+def test_overheads_that_were_fitted_elsewhere_are_a_warning(settings, says):
+    result = run(Scenario(workload={"trace": "azure2023_conv", "limit": 5}, **settings))
+    carried = [text for text in warnings(result.manifest, result.summary()) if "carried over" in text]
+    assert [says in text for text in carried] == ([] if says is None else [True])
