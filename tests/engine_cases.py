@@ -117,6 +117,14 @@ VARIANTS |= {
         {"preemption": "swap", "victim": "least_progress", "watermark": 0.2},
     ],
     "sarathi": [{"chunk_size": 5}, {"tbt_target_s": 0.005}],
+    "sjf": [{"batch_size": 2}],
+    "srpt": [{"batch_size": 2, "limit": 0.3}],
+    "edf": [{"margin_s": 0.01}, {"margin_s": 0.1, "hold_margin_s": 0.05}],
+    "least_slack": [{"margin_s": 0.01}],
+    "fastserve": [
+        {"batch_size": 2, "starvation_steps": 3, "starvation_s": 0.1},
+        {"batch_size": 1, "proactive": False},
+    ],
     "andes": [{"interval": 1}, {"preemption": "recompute", "max_preemptions": 3, "interval": 2}],
 }
 CHOICES = [(name, options) for name in SCHEDULING for options in ({}, *VARIANTS.get(name, ()))]

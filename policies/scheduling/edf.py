@@ -1,25 +1,47 @@
 """Earliest deadline first: whose reader needs the next token soonest goes first."""
 
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from math import inf
 
 from policies.scheduling._ranked import Ranked
-from simulator.policy import Job
+from policies.scheduling._step_time import ahead_of_readers, prompt_token_s
+from simulator.policy import Job, Ledger
 
 
-@dataclass(frozen=True)
+@dataclass
 class Edf(Ranked):
     """Requests by the deadline of their next token, d_i = S + V·i after the arrival.
 
-    A running request that is ahead of its reader gives way to one that waits and is due earlier.
+    A running request that is ahead of its reader gives way to one that waits and is due earlier, by more than all who
+    run lose while it is computed again. Where a decode would be late, those who are ahead get no token of the step.
     Source: Liu & Layland, JACM 20(1), 1973, section 7; token deadlines: Wang et al., arXiv 2410.14257.
     """
 
-    margin_s: float = 1.0  # a running request gives way only to one due so much earlier
+    margin_s: float = (
+        5.0  # a running request gives way only to one due so much earlier, and with so much in hand
+    )
+    hold_margin_s: float = 0.0  # a decode sits a step out only if its token is due so long after the next one
+    _now_s: float = field(default=0.0, init=False)
+    _token_s: float = field(default=0.0, init=False)  # time for a token of a prompt, in a full step
+    _others: int = field(default=0, init=False)  # who run, and lose the time in which one is computed again
+
+    def prepare(self, step: Ledger) -> None:
+        """See what a change of turn would cost."""
+        if step.waiting:
+            self._token_s = self._token_s or prompt_token_s(step)
+            self._now_s, self._others = step.now_s, len(step.running)
 
     def rank(self, job: Job) -> float:
         """When the next token is due."""
         return job.due_s
 
     def margin(self, job: Job) -> float:
-        """As the parameter says: every change of turn costs a recomputation."""
-        return self.margin_s
+        """As the parameter says, and what computing it again takes from the readers of all who run."""
+        again_s = self._token_s * job.known_tokens
+        in_hand = job.due_s >= self._now_s + again_s + self.margin_s
+        return self.margin_s + self._others * again_s if in_hand else inf
+
+    def sit_out(self, step: Ledger, starting: list[Job]) -> Collection[Job]:
+        """Those who are far enough ahead of their readers, while others would be late."""
+        return ahead_of_readers(step, starting, self.rank, self.hold_margin_s)

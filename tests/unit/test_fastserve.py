@@ -26,7 +26,7 @@ def test_fastserve_newcomers_go_before_those_that_have_sunk():
 def test_fastserve_long_prompts_skip_the_first_queues():
     """At ten tokens a step, 160 tokens take 16 steps: the fifth queue, below one that has got five tokens."""
     jobs = [job(0, 0.0, 1, 10), job(1, 5.0, 160, 3), job(2, 6.0, 1, 1)]
-    times = play(Fastserve(), jobs, seats(1, budget=10))
+    times = play(Fastserve(starvation_s=100.0), jobs, seats(1, budget=10))
     assert times[2] == [7.0]
     assert times[0][-1] == 11.0
     assert times[1][0] == 27.0
@@ -37,7 +37,8 @@ def test_fastserve_raises_the_starving(starvation_s):
     """Nine hundred tokens, ten a second, go to a low queue; a house full of short requests stays above it."""
     long = job(0, 0.0, 900, 5)
     short = [job(1 + i, 3.0 + 2 * i, 1, 2) for i in range(100)]
-    times = play(Fastserve(quantum_steps=4.0, starvation_s=starvation_s), [long, *short], seats(1, budget=10))
+    policy = Fastserve(quantum_steps=4.0, starvation_s=starvation_s, starvation_steps=1)
+    times = play(policy, [long, *short], seats(1, budget=10))
     assert (times[0][0] < 200.0) == (starvation_s == 20.0)
     if starvation_s == 20.0:
         assert times[0][0] == 3.0 + 20.0 + 2.0 + 90.0  # it waits for one that is in queue 0 already

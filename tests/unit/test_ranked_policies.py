@@ -1,30 +1,44 @@
 """Policies that serve by a rank: what all of them share."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 
 from policies.scheduling._ranked import Ranked
+from policies.scheduling.edf import Edf
+from policies.scheduling.fastserve import Fastserve
+from policies.scheduling.sjf import Sjf
+from policies.scheduling.srpt import Srpt
 from simulator.replica.limits import Limits
 from tests.engine_cases import RaggedCost
 from tests.ranked_cases import RANKED, job, play, seats, simulate
 
+SMALL_BATCH = [
+    partial(Sjf, batch_size=2),
+    partial(Srpt, batch_size=2),
+    partial(Edf, margin_s=0.05),
+    partial(Fastserve, batch_size=2, starvation_s=0.2, starvation_steps=7),
+]
 
-@pytest.mark.parametrize("policy", RANKED)
+
+@pytest.mark.parametrize("policy", [*RANKED, *SMALL_BATCH])
 @pytest.mark.parametrize("seed", range(8))
 def test_steps_that_the_engine_runs_by_itself_change_nothing(policy, seed):
     """Whatever a policy counts must follow from the jobs, as it is not asked while all decode."""
 
-    class Asked(policy):
-        def fast_forward_spare_blocks(self):
-            return None
+    def asked():
+        made = policy()
+        made.fast_forward_spare_blocks = lambda: None
+        return made
 
     draw = np.random.default_rng(seed)
     arrivals = np.cumsum(draw.exponential(0.15, 60))
     prompts, outputs = draw.integers(1, 40, 60), draw.integers(1, 40, 60)
-    limits = Limits(4, 30, 100, 30, 4)
+    limits = Limits(4, 30, 100, 30, 4, num_cpu_blocks=40)
     options = {"cost": RaggedCost(), "tenant": draw.integers(0, 3, 60)}
     one = simulate(policy, arrivals, prompts, outputs, limits, **options)
-    two = simulate(Asked, arrivals, prompts, outputs, limits, **options)
+    two = simulate(asked, arrivals, prompts, outputs, limits, **options)
     for name, column in one.tokens.items():
         assert column.tobytes() == two.tokens[name].tobytes(), name
 
