@@ -12,6 +12,7 @@ class View:
         *,
         cached=0,
         ttft_s=0.0,
+        tbt_s=0.0,
         waiting=0,
         running=(),
         free=1000,
@@ -24,13 +25,16 @@ class View:
         self.waiting_requests = waiting
         self.free_blocks, self.total_blocks, self.block_size = free, total, 16
         self.last_step_s = step_s
-        self._cached, self._ttft_s = cached, ttft_s
+        self._cached, self._ttft_s, self._tbt_s = cached, ttft_s, tbt_s
 
     def cached_tokens(self, job):
         return self._cached
 
     def predicted_ttft_s(self, job):
         return self._ttft_s
+
+    def predicted_tbt_s(self, job):
+        return self._tbt_s
 
 
 def request(number=0, arrival_s=0.0, prompt=100, **more):

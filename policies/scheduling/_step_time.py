@@ -61,23 +61,23 @@ def beyond_batch(
     step: Ledger,
     starting: list[Job],
     most: int,
-) -> set[Job]:
+) -> dict[Job, None]:
     """Return the running jobs whose ranks are too bad for a step of ``most``; take the others out of ``starting``.
 
     Those who stay are in it whatever their rank.
     """
     rivals = [job for job in step.running if not job.completing] + starting
     if len(rivals) <= most:
-        return set()
+        return {}
     in_order = sorted(rivals, key=lambda job: (not stays(step, job), rank(job)))
-    out = set(in_order[most:])
+    out = dict.fromkeys(in_order[most:])
     starting[:] = [job for job in starting if job not in out]
-    return {job for job in out if job in step.running and not stays(step, job)}
+    return {job: None for job in out if job in step.running and not stays(step, job)}
 
 
 def ahead_of_readers(
     step: Ledger, starting: list[Job], rank: Callable[[Job], float], margin_s: float
-) -> set[Job]:
+) -> dict[Job, None]:
     """Return the decodes that may sit this step out: their next tokens come soon enough in the step after it.
 
     ``rank`` is by when a job has to be served. None sits out unless time is scarce: prompts are computed, and a
@@ -86,14 +86,14 @@ def ahead_of_readers(
     """
     prompts = [job for job in step.partial if not job.decodes] + starting
     if not prompts:
-        return set()
+        return {}
     full_s = full_step_s(step, starting)
     this_s = step.now_s + (1 + step.plans_ahead) * full_s  # when a step with all of them ends
     decodes = [(rank(job), job) for job in step.running if job.decodes and not job.completing]
     if min((due_s for due_s, _ in decodes), default=this_s) >= this_s:
-        return set()
+        return {}
     soon_s = max(this_s + full_s + margin_s, min(rank(job) for job in prompts))
-    return {job for due_s, job in decodes if due_s > soon_s}
+    return {job: None for due_s, job in decodes if due_s > soon_s}
 
 
 def _context(step: Ledger) -> int:

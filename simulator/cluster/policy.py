@@ -57,8 +57,13 @@ class ReplicaView(Protocol):
     def predicted_ttft_s(self, job: Job) -> float:
         """Seconds until a request that came now would have its first token, as far as can be told.
 
-        What is queued and the request's own prompt, at the speed of the steps that compute prompts.
+        What is left of the steps in flight; what is queued and the request's own prompt, at the speed of the steps
+        that compute prompts; and the wait for a seat and for KV blocks, if outputs are as long as those of before.
         """
+        ...
+
+    def predicted_tbt_s(self, job: Job) -> float:
+        """Seconds between its tokens when a request that came now decodes, with all who are here."""
         ...
 
 

@@ -141,6 +141,8 @@ class Engine(StepLedger):
         for job in completing:
             if job.state is JobState.RUNNING:
                 del self.running[job]
+                self.done_jobs += 1
+                self.done_tokens += job.generated
                 if job.generated < job.output_tokens:
                     self._hand_over(job, end_s)
                     continue

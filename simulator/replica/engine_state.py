@@ -22,10 +22,10 @@ class EngineState:
     """Queues, KV blocks and records of one engine."""
 
     __slots__ = (
-        "_admissions", "block_size", "cache", "changed", "chunks", "decode_piece", "free_cpu_blocks",
-        "fruitless_steps", "group", "joined", "kv", "limits", "now_s", "on_end", "outside_tokens", "partial",
-        "pending", "plans_ahead", "preempted", "price", "queue_key", "records", "running", "shape", "step",
-        "swapped", "ticks", "token_budget", "total_blocks", "waiting",
+        "_admissions", "block_size", "cache", "changed", "chunks", "decode_piece", "done_jobs", "done_tokens",
+        "free_cpu_blocks", "fruitless_steps", "group", "joined", "kv", "limits", "now_s", "on_end", "outside_tokens",
+        "partial", "pending", "plans_ahead", "preempted", "price", "queue_key", "records", "running", "shape",
+        "step", "swapped", "ticks", "token_budget", "total_blocks", "waiting",
     )  # fmt: skip
 
     def __init__(
@@ -78,6 +78,7 @@ class EngineState:
         self._admissions = 0
         self.chunks: dict[Job, int] = {}  # tokens scheduled in this step outside the group
         self.outside_tokens = 0  # known tokens of unfinished jobs outside the decode group
+        self.done_jobs = self.done_tokens = 0  # whose part here was completed, and their output tokens
 
     @property
     def free_blocks(self) -> int:

@@ -5,10 +5,11 @@ from collections.abc import Collection
 
 from simulator.clock import Clock
 from simulator.replica.bounds import InFlight
-from simulator.replica.cost import CostModel, StepShape
+from simulator.replica.cost import CostModel
 from simulator.replica.effects import Effects
 from simulator.replica.engine import Engine
 from simulator.replica.job import Job
+from simulator.replica.prediction import predicted_tbt_s, predicted_ttft_s
 from simulator.replica.records import RUN_COLUMNS, STEP_COLUMNS, Records
 
 
@@ -121,29 +122,15 @@ class View(ABC):
         return self._engine.cached_tokens(job)
 
     def predicted_ttft_s(self, job: Job) -> float:
-        """Seconds to compute all queued prompts and then this one, in steps as full as the budget allows.
-
-        Neither the rest of the step in flight nor waiting for a seat or for KV blocks is in it.
-        """
+        """Seconds until a job that came now would have its first token, as far as can be told."""
         self.catch_up()
-        engine, group = self._engine, self._engine.group
-        tokens = max(1, engine.uncomputed_tokens + job.known_tokens - engine.cached_tokens(job))
-        room = max(1, engine.limits.max_num_batched_tokens - group.size)
-        full, rest = divmod(tokens, room)
+        left_s = max(0.0, self.in_flight[-1][0] - self.clock.now) if self.in_flight else 0.0
+        return predicted_ttft_s(self._engine, self.cost, job, left_s)
 
-        def step_s(chunk: int) -> float:
-            return self.cost.step_s(
-                StepShape(
-                    prefill_tokens=chunk,
-                    prefill_seqs=1,
-                    prefill_attention_pairs=0.5 * chunk * chunk,
-                    prefill_context_tokens=chunk,
-                    decode_seqs=group.size,
-                    decode_context_tokens=self._context_tokens,
-                )
-            )
-
-        return (full * step_s(room) if full else 0.0) + (step_s(rest) if rest else 0.0)
+    def predicted_tbt_s(self, job: Job) -> float:
+        """Seconds between its tokens when a job that came now decodes, with all who are here."""
+        self.catch_up()
+        return predicted_tbt_s(self._engine, self.cost, job)
 
     @property
     def last_step_s(self) -> float:

@@ -1,12 +1,24 @@
 """The rules of the admission controls."""
 
+from dataclasses import replace
+
+import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from policies.admission.early_reject import EarlyReject
+from policies.admission.none import AdmitAll
 from policies.admission.queue_cap import QueueCap
 from policies.admission.token_bucket import TokenBucket
+from policies.routing.round_robin import RoundRobin
+from policies.scheduling.vllm_v1 import VllmV1
+from simulator.cluster.deployment import colocated
+from simulator.cluster.simulate import simulate
+from simulator.replica.limits import Limits
+from tests.engine_cases import RaggedCost, workload
 from tests.policy_views import View, request
+from tests.served import CHAT, served
 
 
 def test_queue_cap_counts_those_who_wait():
@@ -22,6 +34,64 @@ def test_early_reject_looks_at_the_predicted_first_token():
     assert not policy.admit(
         request(arrival_s=5.0), View(ttft_s=1.5), 6.0, None
     )  # it has waited a second already
+
+
+def test_early_reject_looks_at_the_load_of_the_decodes_if_told_to():
+    busy = View(ttft_s=0.1, tbt_s=0.06)
+    assert EarlyReject(ttft_s=2.0).admit(request(), busy, 0.0, None)
+    assert EarlyReject(ttft_s=2.0, tbt_s=0.06).admit(request(), busy, 0.0, None)
+    assert not EarlyReject(ttft_s=2.0, tbt_s=0.05).admit(request(), busy, 0.0, None)
+
+
+BEYOND = {
+    "seats": {"gpu": "a100-80gb-sxm", "engine": {"max_num_seqs": 64}, "rate_rps": 25.0},
+    "KV blocks": {"engine": {"num_gpu_blocks": 2200, "max_model_len": 16_000}, "rate_rps": 80.0},
+    "long outputs": {
+        "gpu": "a100-80gb-sxm",
+        "model": "qwen-2.5-14b",
+        "lengths": "translation_bwb_4k",
+        "rate_rps": 2.5,
+    },
+}
+
+
+@pytest.mark.parametrize("what", BEYOND)
+def test_early_reject_keeps_its_bound_whatever_is_short(what):
+    """Twice as many as without get their first token in time, or those who would have got it late are refused."""
+    given = dict(BEYOND[what])
+    traffic = {**CHAT, "requests": 800} | {
+        key: given.pop(key) for key in ("lengths", "rate_rps") if key in given
+    }
+    in_time = []
+    for admission in ("none", {"name": "early_reject", "ttft_s": 2.0}):
+        run = served(**given, workload=traffic, policy={"admission": admission})
+        in_time.append((run.ttft_s <= 2.0).sum())
+    assert np.quantile(run.ttft_s, 0.9) < 2.2
+    assert in_time[1] > 1.5 * in_time[0]
+
+
+def test_predictions_hold_on_the_average_while_seats_are_short():
+    """What is told to each arrival against what came: a fifth too much or too little at the most."""
+    told = []
+
+    class Asks(AdmitAll):
+        looks_at_load = True
+
+        def admit(self, job, replica, now_s, draw):
+            told.append(replica.predicted_ttft_s(job))
+            return True
+
+    draw = np.random.default_rng(0)
+    arrivals = np.cumsum(draw.exponential(0.02, 400))
+    outputs = draw.geometric(1 / 50, 400)
+    deployment = replace(
+        colocated(VllmV1, RaggedCost(), Limits(8, 512, 2048, 1000, 16), RoundRobin()), admission=Asks()
+    )
+    requests = simulate(workload(arrivals, [100] * 400, outputs), deployment).tables.requests
+    came = requests["first_token_s"] - requests["arrival_s"]
+    full = came[100:] > 1.0
+    assert full.sum() > 100
+    assert np.sum(told[100:], where=full) / came[100:][full].sum() == pytest.approx(1.0, abs=0.2)
 
 
 def test_a_token_bucket_empties_and_fills():
