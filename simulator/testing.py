@@ -95,6 +95,13 @@ class FakeLedger:
         """Note it."""
         self.did.append(("decode_beyond_the_end", -1, 0))
 
+    def pad(self, padding: StepShape) -> bool:
+        """Note it, if the budget holds it."""
+        tokens = padding.prefill_tokens + padding.decode_seqs
+        self.did.append(("pad", -1, tokens))
+        self.token_budget -= tokens
+        return True
+
     def prefill(self, job: Job, tokens: int) -> bool:
         """Note it, if the budget holds it."""
         return self._chunk("prefill", job, tokens)

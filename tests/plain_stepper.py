@@ -173,17 +173,47 @@ class PlainServer:
         self.whole_and_reserved()
 
     def static(self):
-        if self.running:
-            for job in self.running:
-                self.take(job, 1)
-        else:
-            self.whole_and_reserved()
+        """Every row of a batch is as long as the longest, to the end."""
+        if not self.running:
+            self.batch, self.decoded = [], 0
+            for job in self.waiting:
+                rows = [*self.batch, job]
+                longest = max(each.known for each in rows)
+                blocks = self.ceil(longest + max(each.max_tokens for each in rows))
+                if len(rows) > min(self.max_seqs, self.budget) or (
+                    self.batch and len(rows) * blocks > self.free
+                ):
+                    break
+                self.batch, self.longest, self.row_blocks = rows, longest, blocks
+        padding = self.padding
+        for job in [job for job in self.batch if job in self.waiting]:
+            if self.longest > self.budget_left() - padding.prefill_tokens or self.row_blocks > self.free:
+                break
+            self.waiting.remove(job)
+            self.running.append(job)
+            self.free -= self.row_blocks
+            job.blocks, job.reserved = self.row_blocks, True
+            self.scheduled[job] = job.known
+            for position in range(job.known, self.longest):
+                padding.prefill_tokens += 1
+                padding.prefill_attention_pairs += position + 0.5
+                padding.prefill_context_tokens += 1
+        decoding = [job for job in self.running if not job.last_token_in_flight]
+        if self.scheduled or not decoding:
+            return
+        self.decoded += 1
+        for job in decoding:
+            self.take(job, 1)
+        padding.decode_seqs = len(self.batch) - len(decoding)
+        context = len(self.batch) * (self.longest + self.decoded)
+        padding.decode_context_tokens = context - sum(job.known for job in decoding)
 
     # One step
 
     def plan(self, now, earliest_start):
         """Plan a step; return its start, end and the jobs it samples a token for, or None for nothing."""
         self.scheduled, self.preempted, self.failed = {}, [], []
+        self.padding = StepShape()
         self.policy()
         if not self.scheduled and not self.preempted and not self.failed:
             return None
@@ -197,6 +227,8 @@ class PlainServer:
                 shape.prefill_seqs += 1
                 shape.prefill_attention_pairs += job.computed * tokens + tokens**2 / 2
                 shape.prefill_context_tokens += job.computed + tokens
+        for name in StepShape.__slots__:
+            setattr(shape, name, getattr(shape, name) + getattr(self.padding, name))
         start = max(now, earliest_start)
         end = start + self.cost.step_s(shape) if self.scheduled else start
         assert sum(self.scheduled.values()) <= self.budget

@@ -9,6 +9,7 @@ raises ``ValueError``.
 from collections.abc import Callable
 from typing import Any
 
+from simulator.replica.cost import StepShape
 from simulator.replica.engine_state import EngineState
 from simulator.replica.job import Job, JobState
 from simulator.replica.kv import PrefixCache, PrefixRule
@@ -96,6 +97,22 @@ class StepLedger(EngineState):
             if job.completing:
                 self.token_budget -= 1
                 self.shape.count(1, job.computed, True, 1)
+
+    def pad(self, padding: StepShape) -> bool:
+        """Compute what no client gets beside what is scheduled, such as the padding of a batch, or refuse."""
+        tokens = padding.prefill_tokens + padding.decode_seqs
+        if tokens > self.token_budget:
+            return False
+        if padding.prefill_tokens and not self.chunks:
+            raise ValueError("padding of prompts without a prompt in the step")
+        shape = self.shape
+        self.token_budget -= tokens
+        shape.prefill_tokens += padding.prefill_tokens
+        shape.prefill_attention_pairs += padding.prefill_attention_pairs
+        shape.prefill_context_tokens += padding.prefill_context_tokens
+        shape.decode_seqs += padding.decode_seqs
+        shape.decode_context_tokens += padding.decode_context_tokens
+        return True
 
     def hold(self, job: Job) -> None:
         """Take a job out of the decode group: it goes on by ``prefill(job, 1)``, or sits this step out.

@@ -180,6 +180,10 @@ class Ledger(Protocol):
         """Compute a token more, which no client gets, for all jobs whose last one is in flight."""
         ...
 
+    def pad(self, padding: StepShape) -> bool:
+        """Compute what no client gets beside what is scheduled, such as the padding of a batch, or refuse."""
+        ...
+
     def hold(self, job: Job) -> None:
         """Take a job out of the decode group: it goes on by ``prefill(job, 1)``, or sits this step out."""
         ...
