@@ -19,10 +19,12 @@ class View:
         total=1000,
         step_s=0.0,
         queued=0,
+        requests=None,
     ):
         self.running = list(running)
         self.outstanding_tokens = load + queued + sum(job.known_tokens for job in self.running)
         self.waiting_requests = waiting
+        self.outstanding_requests = len(self.running) + waiting if requests is None else requests
         self.free_blocks, self.total_blocks, self.block_size = free, total, 16
         self.last_step_s = step_s
         self._cached, self._ttft_s, self._tbt_s = cached, ttft_s, tbt_s

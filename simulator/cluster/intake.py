@@ -20,13 +20,16 @@ class Intake:
         self._strict = deployment.pools[0].limits.strict_engine
         self._max_tokens = workload.max_tokens
         self._pace_s, self._allowance_s = deployment.pace_s, deployment.allowance_s
+        routers = [deployment.router, *([] if deployment.hand_off is None else [deployment.hand_off.router])]
+        reads = any(getattr(router, "reads_prompts", False) for router in routers)
+        self._segments = workload.segments if reads else None
 
     def job(self, request: Request, number: int, arrival_s: float) -> Job:
         """Return the job of a request, which is the ``number``-th to arrive."""
         room = max(1, self._longest_tokens - request.prompt_tokens)
         output_tokens, max_tokens = request.output_tokens, self._max_tokens
         pace_s = request.v_s_per_token
-        return Job(
+        job = Job(
             request,
             number,
             arrival_s,
@@ -35,6 +38,9 @@ class Intake:
             pace_s if pace_s == pace_s else self._pace_s,  # NaN: it says nothing
             self._allowance_s,
         )
+        if self._segments is not None:
+            job.prompt_segments = self._segments[request.row]
+        return job
 
     def never_fits(self, request: Request) -> bool:
         """Whether a prompt is too long for the replicas; an engine taken strictly hangs on it."""

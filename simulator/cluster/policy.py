@@ -92,7 +92,8 @@ class Router(Protocol):
 
     A router with an attribute ``looks_at_load = False`` may be asked about all of it beforehand: it decides
     from the requests alone, and of the replicas sees how many there are and which is which. Replicas then
-    need not wait for one another.
+    need not wait for one another. Only for one with ``reads_prompts = True`` a job says what its prompt consists of,
+    ``job.prompt_segments``.
     """
 
     def route(self, job: Job, replicas: Sequence[ReplicaView], draw: random.Random) -> int:

@@ -1,5 +1,6 @@
 """A request's progress: where it is, what is computed of it, what it holds."""
 
+from collections.abc import Sequence
 from enum import IntEnum, auto
 from typing import TYPE_CHECKING, Any
 
@@ -43,7 +44,8 @@ class Job:
 
     __slots__ = (
         "admission", "allowance_s", "arrival_s", "blocks", "brought", "computed", "generated", "group", "id",
-        "joined_tick", "max_tokens", "output_tokens", "pace_s", "predicted_tokens", "preemptions", "prompt_tokens",
+        "joined_tick", "max_tokens", "output_tokens", "pace_s", "predicted_tokens", "preemptions", "prompt_segments",
+        "prompt_tokens",
         "replica", "request", "reserved", "state", "target_tokens",
     )  # fmt: skip
 
@@ -65,6 +67,9 @@ class Job:
         self.id = number
         self.arrival_s = arrival_s  # later than the request's own in a closed loop
         self.prompt_tokens = request.prompt_tokens
+        # What its prompt is, for routers that read it: (stream, tokens) one after another. The tokens at a position are
+        # equal in two prompts if they lie in the same stream there. Empty: it has nothing in common with another
+        self.prompt_segments: Sequence[tuple[int, int]] = ()
         self.max_tokens = max_tokens
         predicted_tokens = request.predicted_tokens
         self.predicted_tokens = predicted_tokens if predicted_tokens < max_tokens else max_tokens

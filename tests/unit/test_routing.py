@@ -4,7 +4,10 @@ import random
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from policies.routing._prefix_index import PrefixIndex
 from policies.routing.prefix_affinity import PrefixAffinity
 from policies.routing.random import Random
 from policies.routing.round_robin import RoundRobin
@@ -46,17 +49,85 @@ def test_who_looks_at_load_is_asked_at_every_arrival(name):
         ([View(10, cached=0), View(0, cached=0)], 1),  # nothing cached: the least loaded
         ([View(100, cached=80), View(0, cached=50)], 0),  # the longest match
         ([View(100, cached=80), View(90, cached=80)], 1),  # the less loaded of equals
-        ([View(100, cached=29), View(0, cached=0)], 1),  # too little of the prompt
-        ([View(100, cached=30), View(0, cached=0)], 0),
-        ([View(1101, cached=80), View(100, cached=0)], 1),  # overloaded
-        ([View(1100, cached=80), View(100, cached=0)], 0),  # not by enough tokens
-        ([View(4000, cached=80), View(2500, cached=0)], 1),
-        ([View(4000, cached=80), View(2700, cached=0)], 0),  # not by enough times
-        ([View(9000, cached=0), View(1000, cached=80), View(900, cached=0)], 1),  # another is
+        ([View(100, cached=30), View(0, cached=0)], 1),  # too little of the prompt
+        ([View(100, cached=31), View(0, cached=0)], 0),
+        ([View(cached=80, requests=11), View(requests=0)], 1),  # uneven
+        ([View(cached=80, requests=10), View(requests=0)], 0),  # not by enough requests
+        ([View(cached=80, requests=45), View(requests=30)], 0),  # not by enough times
+        ([View(cached=80, requests=46), View(requests=30)], 1),
     ],
 )
-def test_prefix_affinity(replicas, chosen):
-    assert PrefixAffinity(imbalance_tokens=1000).route(request(prompt=100), replicas, None) == chosen
+def test_prefix_affinity_by_the_caches_themselves(replicas, chosen):
+    router = PrefixAffinity(imbalance_requests=10, index="oracle")
+    assert router.route(request(prompt=100), replicas, None) == chosen
+
+
+def prompt(number, *segments, arrival_s=0.0):
+    job = request(number, arrival_s, prompt=sum(tokens for _, tokens in segments))
+    job.prompt_segments = segments
+    return job
+
+
+def test_prefix_affinity_goes_by_what_it_sent_where():
+    router, replicas = PrefixAffinity(), [View(9000, cached=99), View(), View(cached=99)]
+    shared = (7, 60)
+    first = router.route(prompt(0, shared, (-1, 40)), replicas, None)
+    assert first == 0  # none was sent anything: the first
+    assert router.route(prompt(1, shared, (-2, 40)), replicas, None) == first
+    assert router.route(prompt(2, (8, 100)), replicas, None) == 1  # the one that was sent least
+    assert (
+        router.route(prompt(3, (7, 30), (-4, 70)), replicas, None) == 2
+    )  # 30 of 100 are not more than the share
+    assert router.route(prompt(4, (7, 31), (-5, 69)), replicas, None) == first
+    replicas[first].outstanding_requests = 65
+    assert router.route(prompt(5, shared, (-6, 40)), replicas, None) == 1  # uneven
+    replicas[first].outstanding_requests = 0
+    assert router.route(prompt(6, shared, (-6, 40)), replicas, None) == 1  # and remembered
+
+
+def test_prefix_affinity_forgets_the_least_recently_used():
+    router, replicas = PrefixAffinity(tree_tokens=150, forget_interval_s=10.0), [View(), View()]
+    sent = [(1, 100), (2, 100), (1, 100), (3, 100)]
+    for number, segment in enumerate(sent):
+        router.route(prompt(number, segment, arrival_s=float(number)), [replicas[0]], None)
+    router.route(prompt(9, (5, 10), arrival_s=20.0), [replicas[1]], None)  # a look at the sizes
+    assert router.route(prompt(10, (3, 100), arrival_s=21.0), replicas, None) == 0
+    assert (
+        router.route(prompt(11, (2, 100), arrival_s=21.0), replicas, None) == 1
+    )  # forgotten, sent where less was
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.lists(
+        st.tuples(
+            st.lists(st.tuples(st.integers(0, 2), st.integers(1, 4)), min_size=1, max_size=5),
+            st.integers(0, 2),
+        ),
+        max_size=12,
+    )
+)
+def test_the_index_of_prefixes_finds_what_comparing_token_by_token_finds(sent):
+    index, seen = PrefixIndex(10**9), []
+    for segments, place in sent:
+        tokens = [stream for stream, length in segments for _ in range(length)]
+        same = {
+            where: max(
+                sum(
+                    all(a == b for a, b in zip(tokens[: k + 1], old[: k + 1], strict=False))
+                    for k in range(min(len(tokens), len(old)))
+                )
+                for old, there in seen
+                if there == where
+            )
+            for where in {there for _, there in seen}
+        }
+        assert index.matches(segments) == {where: found for where, found in same.items() if found}
+        index.insert(segments, place, float(len(seen)))
+        seen.append((tokens, place))
+    for place in index.tokens:
+        begun = {tuple(old[: k + 1]) for old, there in seen if there == place for k in range(len(old))}
+        assert index.tokens[place] == len(begun)
 
 
 def test_sessions_stick_to_the_replica_of_their_first_request():
