@@ -20,11 +20,14 @@ class View:
         step_s=0.0,
         queued=0,
         requests=None,
+        draining=False,
     ):
         self.running = list(running)
         self.outstanding_tokens = load + queued + sum(job.known_tokens for job in self.running)
-        self.waiting_requests = waiting
-        self.outstanding_requests = len(self.running) + waiting if requests is None else requests
+        self.waiting = [request(1000 + k) for k in range(waiting)] if isinstance(waiting, int) else waiting
+        self.waiting_requests = len(self.waiting)
+        self.draining = draining
+        self.outstanding_requests = len(self.running) + len(self.waiting) if requests is None else requests
         self.free_blocks, self.total_blocks, self.block_size = free, total, 16
         self.last_step_s = step_s
         self._cached, self._ttft_s, self._tbt_s = cached, ttft_s, tbt_s

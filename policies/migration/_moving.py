@@ -1,4 +1,4 @@
-"""What migration policies share: how free a replica is, whom they may move, and where there is room."""
+"""What migration policies share: whom they may move, and where there is room."""
 
 from simulator.policy import Job, ReplicaView
 
@@ -28,9 +28,3 @@ class Resting:
 def blocks_needed(job: Job, replica: ReplicaView) -> int:
     """Return the KV blocks that a decoding request takes at a replica, its next token included."""
     return job.blocks if job.reserved else -(-job.known_tokens // replica.block_size)
-
-
-def spare_blocks(replica: ReplicaView) -> float:
-    """Return the free KV blocks that are left when all that is queued has got its own; may be negative."""
-    held = sum(job.known_tokens for job in replica.running if not job.completing)
-    return replica.free_blocks - max(0, replica.outstanding_tokens - held) / replica.block_size

@@ -2,43 +2,52 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import ClassVar
 
-from policies.migration._moving import Resting, blocks_needed, spare_blocks
+from policies._freeness import freeness
+from policies.migration._moving import Resting, blocks_needed
 from simulator.policy import Move, ReplicaView
 
 
 @dataclass
 class Llumnix:
-    """Freeness is the KV blocks free, less what is queued, for each running request.
+    """Freeness is the KV blocks free, less what the first in the queue will take, for each of these requests.
 
     The replica with the least, if below ``send_below``, sends to the one with the most, if above
-    ``receive_above``; the next pair likewise. It sends its least urgent, then shortest, request, unless
-    the receiver would then be short itself. Source: Sun et al., OSDI 2024, arXiv 2406.03243.
+    ``receive_above``; the next pair likewise. It sends its least urgent, then shortest, request, unless the receiver
+    would be short itself. One that is to go has the least of all. Source: Sun et al., OSDI 2024, arXiv 2406.03243.
     """
 
-    interval_s: float = 0.5  # seconds between two looks
-    send_below: float = 3.0  # freeness, in blocks a running request, below which a replica sends
-    receive_above: float = 20.0  # freeness above which a replica receives
+    drains: ClassVar[bool] = True
+
+    interval_s: float = 0.05  # seconds between two looks
+    send_below: float = 3.0  # freeness, in blocks a request, below which a replica sends
+    receive_above: float = 3.0  # freeness above which a replica receives
     cooldown_s: float = 5.0  # how long a moved request is left alone, s
+    headroom_blocks: int = 0  # that a replica with urgent requests keeps free of others
+    urgent: int = 0  # priority number up to which requests are urgent
     _resting: Resting = field(init=False)
 
     def __post_init__(self) -> None:
         """Refuse thresholds that would send requests in circles."""
-        if self.send_below >= self.receive_above:
-            raise ValueError("send_below has to be less than receive_above")
+        if self.send_below > self.receive_above:
+            raise ValueError("send_below has to be no more than receive_above")
         self._resting = Resting(self.cooldown_s)
 
     def moves(self, replicas: Sequence[ReplicaView], now_s: float) -> list[Move]:
         """Return at most one move for each pair of a short and a free replica."""
-        spare = [spare_blocks(each) for each in replicas]
-        free = [blocks / max(1, len(each.running)) for blocks, each in zip(spare, replicas, strict=True)]
-        order = sorted(range(len(replicas)), key=lambda index: free[index])
+        free = [
+            freeness(each, whole_queue=False, headroom_blocks=self.headroom_blocks, urgent=self.urgent)
+            for each in replicas
+        ]
+        order = sorted(range(len(replicas)), key=free.__getitem__)
         short = [index for index in order if free[index] < self.send_below]
         ample = [index for index in reversed(order) if free[index] > self.receive_above]
         moves = []
         for source, destination in zip(short, ample, strict=False):
             there = replicas[destination]
-            room = spare[destination] - self.send_below * (len(there.running) + 1)
+            requests = max(1, len(there.running) + len(there.waiting[:1]))
+            room = free[destination] * requests - self.send_below * (len(there.running) + 1)
             fitting = [
                 job
                 for job in self._resting.movable(replicas[source], now_s)

@@ -28,6 +28,14 @@ class Fleets:
         """Replicas between which requests may migrate."""
         return self.decoders if self.disaggregated else self.entrances
 
+    @property
+    def emptied(self) -> list[Replica]:
+        """Those, and replicas beside them that are to go."""
+        going = [each for each in self.replicas if each.state is ReplicaState.DRAINING]
+        if self.disaggregated:
+            going = [each for each in going if each.role == "decode"]
+        return [*self.movable, *going]
+
     def load_fell(self, replica: Replica) -> None:
         """A replica may have fewer outstanding tokens than it had."""
         (self.decoders if replica.role == "decode" else self.entrances).load_fell(replica)

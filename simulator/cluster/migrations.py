@@ -52,14 +52,24 @@ class Migrations:
             self._begin(move, replicas)
 
     def evacuate(self, source: Replica, destinations: Sequence[Replica]) -> None:
-        """Begin to move the jobs that decode on a replica to where most KV blocks are free, as far as there is room."""
+        """Begin to move the jobs that decode on a replica to where most KV blocks are free, as far as there is room.
+
+        Nothing where the policy does that itself.
+        """
+        if getattr(self.policy, "drains", False):
+            return
         for job in list(source.running) if destinations else ():
             roomiest = max(destinations, key=lambda each: each.free_blocks)
             self._begin(Move(job, 0, 1), (source, roomiest))
 
     def _begin(self, move: Move, replicas: Sequence[Replica]) -> None:
         job, source, destination = move.job, replicas[move.source], replicas[move.destination]
-        if source is destination or job in self.kv_transfers.in_flight or not self._decodes(job, source):
+        if (
+            source is destination
+            or destination.draining
+            or job in self.kv_transfers.in_flight
+            or not self._decodes(job, source)
+        ):
             return
         if any(each is job for each, _ in source.engine.transfers.detaching):
             return

@@ -26,8 +26,18 @@ class ReplicaView(Protocol):
         ...
 
     @property
+    def waiting(self) -> Sequence[Job]:
+        """Requests that are queued, in the queue's order."""
+        ...
+
+    @property
     def running(self) -> Collection[Job]:
         """Requests that are running, in order of admission."""
+        ...
+
+    @property
+    def draining(self) -> bool:
+        """Whether it is to go: it takes no more requests and finishes those it has."""
         ...
 
     @property
@@ -129,7 +139,11 @@ class Move(NamedTuple):
 
 
 class Migration(Protocol):
-    """Decides which running requests are moved to other replicas, KV and all, while they decode."""
+    """Decides which running requests are moved to other replicas, KV and all, while they decode.
+
+    One with an attribute ``drains = True`` is shown replicas that are to go, too, and empties them; otherwise their
+    requests are moved to where most blocks are free. No request is moved to a replica that is to go.
+    """
 
     interval_s: float  # it is asked once in so many seconds
 

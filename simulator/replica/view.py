@@ -1,7 +1,7 @@
 """A replica as others see it: routers, admission, migration, hand-offs."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 from simulator.clock import Clock
 from simulator.replica.bounds import InFlight
@@ -11,12 +11,14 @@ from simulator.replica.engine import Engine
 from simulator.replica.job import Job
 from simulator.replica.prediction import predicted_tbt_s, predicted_ttft_s
 from simulator.replica.records import RUN_COLUMNS, STEP_COLUMNS, Records
+from simulator.replica.state import ReplicaState
 
 
 class View(ABC):
     """What may be asked of a replica at any moment: it catches up with the clock and answers."""
 
     index: int  # in its cluster
+    state: ReplicaState
     clock: Clock
     cost: CostModel
     # end, completed jobs and whether the decode group ticks, of the steps that are planned and have not ended
@@ -93,6 +95,17 @@ class View(ABC):
         """Queued requests."""
         self.catch_up()
         return len(self._engine.waiting)
+
+    @property
+    def waiting(self) -> Sequence[Job]:
+        """Queued requests, in the queue's order."""
+        self.catch_up()
+        return tuple(self._engine.waiting)
+
+    @property
+    def draining(self) -> bool:
+        """Whether it takes no more requests and finishes those it has."""
+        return self.state.draining
 
     @property
     def running(self) -> Collection[Job]:

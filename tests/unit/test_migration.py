@@ -22,15 +22,43 @@ def test_llumnix_moves_the_shortest_from_the_fullest_to_the_emptiest():
 
 def test_llumnix_leaves_alone_who_has_enough():
     assert Llumnix().moves([View(running=crowd(0, 4), free=12), View(free=500)], 0.0) == []
-    assert Llumnix().moves([View(running=crowd(0, 4), free=11), View(free=20)], 0.0) == []
-    assert len(Llumnix().moves([View(running=crowd(0, 4), free=11), View(free=21)], 0.0)) == 1
+    assert (
+        Llumnix().moves([View(running=crowd(0, 4), free=11), View(running=crowd(9, 4), free=12)], 0.0) == []
+    )
+    assert (
+        len(Llumnix().moves([View(running=crowd(0, 4), free=11), View(running=crowd(9, 4), free=30)], 0.0))
+        == 1
+    )
     assert Llumnix().moves([], 0.0) == []
 
 
-def test_llumnix_counts_what_is_queued_as_used():
-    short = View(running=crowd(0, 4), free=100, queued=16 * 89)
-    assert len(Llumnix().moves([short, View(free=500)], 0.0)) == 1
-    assert Llumnix().moves([short, View(free=500, queued=16 * 490)], 0.0) == []
+def queued(*tokens):
+    return [request(100 + k, prompt=each) for k, each in enumerate(tokens)]
+
+
+def test_llumnix_counts_what_the_first_in_the_queue_will_take_as_used():
+    crowded, other = crowd(0, 4), View(free=500)
+    assert Llumnix().moves([View(running=crowded, free=100, waiting=queued(16 * 85)), other], 0.0) == []
+    assert len(Llumnix().moves([View(running=crowded, free=100, waiting=queued(16 * 86)), other], 0.0)) == 1
+    behind = View(running=crowded, free=100, waiting=queued(16, 16 * 500))
+    assert Llumnix().moves([behind, other], 0.0) == []
+    full = View(running=crowded, free=5)
+    assert Llumnix().moves([full, View(free=500, waiting=queued(16 * 497))], 0.0) == []
+
+
+def test_llumnix_keeps_headroom_for_urgent_requests():
+    urgent = [decoding(0, priority=0), *crowd(1, 3, priority=1)]
+    replicas = [View(running=urgent, free=40), View(running=crowd(9, 3, priority=1), free=40)]
+    assert Llumnix().moves(replicas, 0.0) == []
+    moves = Llumnix(headroom_blocks=30).moves(replicas, 0.0)
+    assert [(move.job.priority, move.destination) for move in moves] == [(1, 1)]
+
+
+def test_llumnix_empties_a_replica_that_is_to_go():
+    going = View(running=crowd(0, 2), free=900, draining=True)
+    assert [move.source for move in Llumnix().moves([View(free=50), going], 0.0)] == [1]
+    assert Llumnix().moves([going, View(running=crowd(9, 1), free=0)], 0.0) == []
+    assert Llumnix().moves([View(running=crowd(9, 1), free=0), going], 0.0) == []
 
 
 def test_llumnix_moves_the_least_urgent_first():

@@ -30,7 +30,7 @@ from simulator.scenario.discover import complete
             "distribution: expected 'exponential' or 'lognormal'",
         ),
         ("delivery", "batched", {"tokens": 2.5}, "tokens: expected a valid integer"),
-        ("migration", "llumnix", {"send_below": 30.0}, "send_below has to be less than receive_above"),
+        ("migration", "llumnix", {"send_below": 30.0}, "send_below has to be no more than receive_above"),
         ("migration", "llumnix", {"resting": 1}, "no such parameter"),
         ("migration", "tbt_chasing", {"tbt_s": 0.0}, "tbt_s: expected a finite number > 0"),
         ("migration", "token_slack", {"short_share": 1.0}, "short_share is a share"),

@@ -8,13 +8,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from policies.routing._prefix_index import PrefixIndex
+from policies.routing.llumnix import LlumnixDispatch
 from policies.routing.prefix_affinity import PrefixAffinity
 from policies.routing.random import Random
 from policies.routing.round_robin import RoundRobin
 from policies.routing.session_affinity import SessionAffinity
 from policies.routing.slo_aware import SloAware
 from simulator.scenario.discover import discover, load
-from tests.policy_views import View, request
+from tests.policy_views import View, decoding, request
 
 
 def test_random_uses_every_replica_about_evenly():
@@ -152,3 +153,17 @@ def test_a_session_whose_replica_is_down_moves_and_stays():
 def test_slo_aware_takes_the_soonest_first_token():
     replicas = [View(0, ttft_s=2.0), View(50, ttft_s=1.0), View(40, ttft_s=1.0), View(40, ttft_s=1.0)]
     assert SloAware().route(request(), replicas, None) == 2
+
+
+def test_llumnix_dispatches_to_the_highest_freeness():
+    busy = [decoding(k, priority=1) for k in range(4)]
+    replicas = [View(running=busy, free=100), View(running=busy[:1], free=40), View(running=busy, free=150)]
+    assert LlumnixDispatch().route(request(), replicas, None) == 1  # 40 steps for one, 37.5 for four
+    replicas[1].waiting = [request(7, prompt=16), request(8, prompt=320)]  # (40 - 1 - 20) / 3
+    assert LlumnixDispatch().route(request(), replicas, None) == 2
+    replicas[2].running = [*busy[:3], decoding(9, priority=0)]
+    spares = LlumnixDispatch(headroom_blocks=60)
+    assert spares.route(request(priority=1), replicas, None) == 0
+    assert spares.route(request(priority=0), replicas, None) == 2
+    replicas[0].draining = True
+    assert spares.route(request(priority=1), replicas, None) == 2

@@ -6,6 +6,7 @@ import dataclasses
 import numpy as np
 import pytest
 
+from policies.migration.llumnix import Llumnix
 from policies.routing.least_loaded import LeastLoaded
 from policies.scaling.queue_length import QueueLength
 from policies.scaling.target_concurrency import TargetConcurrency
@@ -162,11 +163,12 @@ class Never:
         return [Move(job, 0, 0) for job in replicas[0].running]
 
 
-def test_requests_leave_a_draining_replica_where_they_may_migrate():
+@pytest.mark.parametrize("migration", [Never, Llumnix])
+def test_requests_leave_a_draining_replica_where_they_may_migrate(migration):
     requests = traffic([0, 0.25], [24] * 2, [40, 40])
     deployment = scaled(Wants(2, 2, 2, 1, interval_s=1.3), replicas=2)
     stays = serve(requests, deployment)
-    deployment = scaled(Wants(2, 2, 2, 1, interval_s=1.3), replicas=2, migration=Never())
+    deployment = scaled(Wants(2, 2, 2, 1, interval_s=1.3), replicas=2, migration=migration())
     goes = serve(requests, deployment)
     draining_s = lives(goes)[1][4]
     assert draining_s == lives(stays)[1][4] == pytest.approx(5.2)
