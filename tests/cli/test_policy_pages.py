@@ -27,6 +27,18 @@ def test_every_policy_has_its_place_in_the_documents_with_all_its_parameters(kin
             assert f"`{parameter}` ({shown})" in text, f"{name}: {parameter} ({shown})"
 
 
+@pytest.mark.parametrize("kind", ["scheduling", *KINDS])
+def test_every_policy_says_how_true_it_is_to_its_source_and_what_it_is_known_for(kind):
+    rows = re.findall(r"^\| (`.*) \| (.*) \| (.*) \|$", (DOCS / "policies.md").read_text("utf-8"), re.M)
+    said = {name: (true, known) for names, true, known in rows for name in re.findall("`(.*?)`", names)}
+    for name in discover(kind):
+        true, known = said[name]
+        assert known
+        assert name in ("none", "fixed", "immediate") or true.startswith(
+            ("faithful", "simplified", "ours")
+        ), name
+
+
 def commands():
     for path in sorted(DOCS.glob("*.md")):
         text = re.sub(r" *\\\n +", " ", path.read_text("utf-8"))  # commands may go on in the next line
