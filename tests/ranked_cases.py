@@ -42,8 +42,10 @@ def play(policy, jobs, limits, cost=SECOND, look=None):
     coming = sorted(jobs, key=lambda each: each.arrival_s, reverse=True)
     times = {each.id: [] for each in jobs}
     now_s = 0.0
-    while coming or engine.running or engine.waiting:
-        while coming and (coming[-1].arrival_s <= now_s or not (engine.running or engine.waiting)):
+    while coming or engine.running or engine.waiting or engine.swapped:
+        while coming and (
+            coming[-1].arrival_s <= now_s or not (engine.running or engine.waiting or engine.swapped)
+        ):
             now_s = max(now_s, coming[-1].arrival_s)
             engine.submit(coming.pop())
         engine.open(now_s)

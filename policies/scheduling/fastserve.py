@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from heapq import merge
-from math import ceil, floor, log2
+from math import ceil, log2
 
 from policies.scheduling._preemption import give_way
 from policies.scheduling._ranked import Ranked
@@ -30,26 +30,32 @@ class Fastserve(Ranked):
     _prompt_token_quanta: float = field(
         default=0.0, init=False
     )  # quanta of queue 0 that a prompt token takes
+    _joins: dict[int, tuple[int, float]] = field(
+        default_factory=dict, init=False
+    )  # queue and quanta of a prompt
     _since_s: dict[Job, float] = field(default_factory=dict, init=False)  # since when they have got nothing
     _risen: dict[Job, int] = field(default_factory=dict, init=False)  # tokens it had when it rose to queue 0
 
     def rank(self, job: Job) -> float:
         """The number of its queue, which follows from its prompt and the tokens that it has got."""
-        risen_at = self._risen.get(job)
-        if risen_at is not None:
-            joined, served = 0, float(job.generated_tokens - risen_at)
+        generated = job.generated_tokens
+        if job in self._risen:
+            joined, served = 0, float(generated - self._risen[job])
         else:
-            prompt = self._prompt_token_quanta * job.prompt_tokens
-            joined = max(0, ceil(log2(prompt))) if prompt else 0
-            served = prompt + (job.generated_tokens - 1) / self.quantum_steps if job.generated_tokens else 0.0
+            if job.prompt_tokens not in self._joins:
+                prompt = self._prompt_token_quanta * job.prompt_tokens
+                self._joins[job.prompt_tokens] = max(0, ceil(log2(prompt))) if prompt else 0, prompt
+            joined, prompt = self._joins[job.prompt_tokens]
+            served = prompt + (generated - 1) / self.quantum_steps if generated else 0.0
         # The quanta of the queues from the one it joined to queue k sum up to 2^(k+1) - 2^joined.
-        return min(floor(log2(served + 2**joined)), self.queues - 1)
+        return min(int(served + 2**joined).bit_length() - 1, self.queues - 1)
 
     def prepare(self, step: Ledger) -> None:
         """Ask once what tokens cost; raise those who starve."""
         if not self._prompt_token_quanta:
             decode_s = step.price(StepShape(decode_seqs=1, decode_context_tokens=1))
             self._prompt_token_quanta = prompt_token_s(step) / (decode_s * self.quantum_steps)
+            self._joins.clear()
             step.sort_waiting(self.rank)
         if step.step % self.starvation_steps == 0:
             self._raise_the_starving(step)

@@ -46,10 +46,11 @@ class Srpt(Ranked):
 
     def rank(self, job: Job) -> float:
         """Predicted tokens to go, at least one, and the prompt's weight; none for one that stays."""
-        if job.generated_tokens and job.generated_tokens >= int(self.limit * job.predicted_tokens):
+        generated, predicted = job.generated_tokens, job.predicted_tokens
+        if generated and generated >= int(self.limit * predicted):
             return 0.0
-        to_go = max(1, job.predicted_tokens - job.generated_tokens)
-        return to_go + self.prompt_weight * (job.remaining_tokens - 1)
+        to_go = predicted - generated if predicted > generated else 1
+        return to_go + self.prompt_weight * (job.remaining_tokens - 1) if self.prompt_weight else to_go
 
     def margin(self, job: Job) -> float:
         """What the change of turn costs, and the parameter; none where a place becomes free sooner than that."""

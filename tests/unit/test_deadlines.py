@@ -3,6 +3,7 @@
 import random
 from functools import cache
 
+import numpy as np
 import pytest
 
 from policies.scheduling.edf import Edf
@@ -106,3 +107,38 @@ def test_least_slack_does_not_preempt_what_would_take_too_long_to_compute_again(
 
     assert first_token_of_the_second(10, 0.0) == 41.0  # 42 s of slack against 19, and 5 s are lost
     assert first_token_of_the_second(320, 62.0) > 41.0  # or 33 s
+
+
+class Long:
+    """A step of k decodes takes 0.2 + k/100 s, and 0.01 s a token of a prompt."""
+
+    def step_s(self, shape):
+        return 0.2 + 0.01 * shape.decode_seqs + 0.01 * shape.prefill_tokens
+
+
+@pytest.mark.parametrize("policy", [Edf, LeastSlack])
+def test_readers_far_ahead_sit_out_while_others_would_be_late(policy):
+    """One reads a token in 100 s, one in 0.25 s, and prompts keep coming: the first waits, the second does not."""
+    slow, quick = job(0, 0.0, 1, 60, pace_s=100.0), job(1, 0.0, 1, 60, pace_s=0.25)
+    prompts = [job(2 + i, 1.0 + i, 40, 1, pace_s=0.1) for i in range(12)]
+    times = play(policy(), [slow, quick, *prompts], seats(20), cost=Long())
+    held, served = (np.diff(times[i]) for i in (0, 1))
+    assert served.max() == pytest.approx(0.61)  # a step with a prompt and one decode
+    assert held.max() == pytest.approx(0.83)  # such a step, and its own
+    assert (held > 0.8).sum() > 5
+    assert len(times[0]) == len(times[1]) == 60
+    assert times[0][-1] > times[1][-1]
+    # With no prompt to compute, or none late, all decode.
+    alone = play(
+        policy(), [job(0, 0.0, 1, 9, pace_s=100.0), job(1, 0.0, 1, 9, pace_s=0.25)], seats(20), cost=Long()
+    )
+    assert alone[0] == alone[1]
+
+
+@pytest.mark.parametrize("policy", [Edf, LeastSlack])
+def test_a_turn_changes_only_where_the_reader_has_text_in_hand_for_the_margin(policy):
+    """One seat: a reader with some 2 s in hand stays with a margin of 5, and gives way with one of 1."""
+    for margin_s, first in ((5.0, False), (1.0, True)):
+        jobs = [job(0, 0.0, 1, 40, pace_s=1.08), job(1, 12.0, 1, 2, pace_s=0.1)]
+        times = play(policy(margin_s=margin_s), jobs, seats(1))
+        assert (times[1][0] < times[0][-1]) == first

@@ -3,6 +3,7 @@
 import pytest
 
 from policies.scheduling.fastserve import Fastserve
+from simulator.replica.limits import Limits
 from tests.ranked_cases import job, play, seats
 
 
@@ -42,3 +43,49 @@ def test_fastserve_raises_the_starving(starvation_s):
     assert (times[0][0] < 200.0) == (starvation_s == 20.0)
     if starvation_s == 20.0:
         assert times[0][0] == 3.0 + 20.0 + 2.0 + 90.0  # it waits for one that is in queue 0 already
+
+
+class Priced:
+    """A step of k decodes takes 1 + k/10 s: from ten unfinished requests on fewer than all are served."""
+
+    def step_s(self, shape):
+        return 1.0 + 0.1 * shape.decode_seqs + 0.01 * shape.prefill_tokens
+
+
+def batches(policy, jobs, limits):
+    """Who gets a token at each step, and what is swapped out in it."""
+    seen = []
+
+    def look(engine):
+        decoding = [each for each in engine.running if each.group is not None] if engine.ticks else []
+        chunks = [each for each in engine.running if each in engine.chunks]
+        seen.append((sorted(each.id for each in decoding + chunks), engine.shape.swap_out_blocks))
+
+    return play(policy, jobs, limits, cost=Priced(), look=look), seen
+
+
+def test_fastserve_serves_the_first_queues_and_lets_the_others_keep_their_kv():
+    """A batch of two: the one that came last and the first one that has not sunk as far as the others."""
+    jobs = [job(i, 0.0, 1, 40) for i in range(3)] + [job(3, 30.0, 1, 3)]
+    times, seen = batches(Fastserve(batch_size=2, proactive=False), jobs, seats(8))
+    assert all(len(who) <= 2 for who, _ in seen)
+    assert times[3][-1] < 30.0 + 3 * 1.3 + 1.3  # it starts with the next step, and is in each
+    assert all(each.preemptions == 0 for each in jobs)
+    assert sum(swapped for _, swapped in seen) == 0
+
+
+@pytest.mark.parametrize("proactive", [True, False])
+def test_fastserve_moves_kv_to_the_host_before_blocks_run_out(proactive):
+    """Forty blocks for four requests of up to fifteen: as many as a batch has are kept free, or none."""
+    jobs, left = [job(i, 0.0, 30, 30) for i in range(4)], []
+
+    def look(engine):
+        left.append((engine.free_blocks, engine.shape.swap_out_blocks))
+
+    limits = Limits(8, 1000, 1000, 40, 4, num_cpu_blocks=100)
+    times = play(Fastserve(batch_size=2, proactive=proactive), jobs, limits, cost=Priced(), look=look)
+    first = next(at for at, (_, swapped) in enumerate(left) if swapped)
+    before = left[first - 1][0]
+    assert (before > 0) == proactive  # in time, or when a decode finds no block
+    assert [len(times[i]) for i in range(4)] == [30] * 4
+    assert sum(each.preemptions for each in jobs) > 0

@@ -3,10 +3,12 @@
 import numpy as np
 import pytest
 
+from policies.scheduling._step_time import paying_batch
 from policies.scheduling.sjf import Sjf
 from policies.scheduling.srpt import Srpt
 from simulator.replica.limits import Limits
 from simulator.scenario.discover import load
+from simulator.testing import new_engine
 from tests.engine_cases import SCHEDULING, EvenCost
 from tests.ranked_cases import SECOND, job, play, seats, simulate
 
@@ -94,3 +96,61 @@ def test_srpt_has_the_shortest_mean_e2e_of_all_with_more_seats(name):
     best = np.mean([mean_e2e_s(Srpt, seed, 3, cost) for seed in range(12)])
     other = np.mean([mean_e2e_s(load("scheduling", name), seed, 3, cost) for seed in range(12)])
     assert best < other
+
+
+class Memory:
+    """A step takes as long as what it computes: 1 s, and 0.05 s a token of a prompt."""
+
+    def step_s(self, shape):
+        return 1.0 + 0.05 * shape.prefill_tokens + 0.02 * shape.decode_seqs
+
+
+def test_srpt_stays_with_a_request_that_has_most_of_its_output():
+    """TRAIL's C: with the last tenth to go, one with less is not let in before."""
+    jobs = [job(0, 0.0, 1, 20), job(1, 15.0, 1, 2)]
+    assert play(Srpt(limit=1.0), jobs, seats(1))[1][-1] == 17.0
+    assert play(Srpt(limit=0.5), jobs_again(jobs), seats(1))[1][-1] == 22.0
+
+
+def test_srpt_counts_what_computing_again_costs():
+    """A thousand tokens of prompt at 0.05 s against 8 tokens to go at a second: it is not worth it."""
+    jobs = [job(0, 0.0, 1000, 20), job(1, 53.0, 1, 12)]
+    assert play(Srpt(), jobs, seats(1), cost=Memory())[0][-1] < 75.0
+    short = [job(0, 0.0, 10, 20), job(1, 3.5, 1, 2)]
+    times = play(Srpt(), short, seats(1), cost=Memory())
+    assert times[1][-1] < times[0][-1]
+
+
+@pytest.mark.parametrize("a_over_b", [4.0, 25.0, 100.0])
+@pytest.mark.parametrize("n", [10, 100, 400])
+def test_the_batch_that_pays_is_the_best_of_all_for_equal_jobs(a_over_b, n):
+    """N jobs of one length in batches of k, one batch after the other: all sizes tried against the formula."""
+
+    def mean_s(k):
+        sizes = [min(k, n - first) for first in range(0, n, k)]
+        ends = np.cumsum([a_over_b + size for size in sizes])
+        return np.dot(ends, sizes) / n
+
+    class Cost:
+        def step_s(self, shape):
+            return a_over_b + shape.decode_seqs
+
+    engine = new_engine(Limits(1000, 2000, 100, 4000, 16), price=Cost().step_s)
+    for i in range(n):
+        engine.submit(job(i, 0.0, 1, 9))
+    chosen = min(n, paying_batch(engine))
+    assert mean_s(chosen) <= 1.1 * min(map(mean_s, range(1, n + 1)))
+
+
+@pytest.mark.parametrize("policy", [Sjf, Srpt])
+def test_no_more_than_the_batch_get_a_token_in_a_step(policy):
+    most = []
+
+    def look(engine):
+        most.append(engine.shape.decode_seqs + engine.shape.prefill_seqs)
+
+    jobs = [job(i, float(i), 1, 30 - i) for i in range(12)]
+    times = play(policy(batch_size=3), jobs, seats(8), look=look)
+    assert max(most) == 3
+    assert [len(times[i]) for i in range(12)] == [30 - i for i in range(12)]
+    assert all(each.preemptions == 0 for each in jobs) or policy is Srpt
