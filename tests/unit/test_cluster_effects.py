@@ -91,6 +91,17 @@ def test_who_would_be_late_is_refused_or_dropped_for_several_times_the_goodput(p
     assert in_time(**policy) > 3 * in_time()
 
 
+def test_early_reject_keeps_the_pace_of_those_it_takes():
+    """With a bound on the time between tokens, which the load of the decodes decides, and ample KV."""
+    beyond = {"model": "qwen-2.5-14b", "engine": {"num_gpu_blocks": 100_000}, "workload": chat(60.0, 1200)}
+    paced, none = (
+        served(**beyond, policy={"admission": {"name": "early_reject", "tbt_s": tbt_s}})
+        for tbt_s in (0.03, 0.0)
+    )
+    assert np.median(paced.gaps_s) < 0.033 < np.median(none.gaps_s)
+    assert paced.idle_s < 0.3 * none.idle_s
+
+
 def test_a_token_bucket_lets_its_rate_through():
     rate = 3000.0
     run = served(
