@@ -1,5 +1,6 @@
 """Llumnix's measure of load, for its dispatch and its migrations."""
 
+from itertools import islice
 from math import inf
 
 from simulator.policy import ReplicaView
@@ -15,7 +16,7 @@ def freeness(replica: ReplicaView, *, whole_queue: bool, headroom_blocks: int, u
     """
     if replica.draining:
         return -inf
-    waiting = replica.waiting if whole_queue else replica.waiting[:1]
+    waiting = list(islice(replica.waiting, None if whole_queue else 1))
     blocks = replica.free_blocks - sum(-(-job.known_tokens // replica.block_size) for job in waiting)
     if headroom_blocks and any(job.priority <= urgent for job in replica.running):
         blocks -= headroom_blocks

@@ -46,7 +46,7 @@ class Llumnix:
         moves = []
         for source, destination in zip(short, ample, strict=False):
             there = replicas[destination]
-            requests = max(1, len(there.running) + len(there.waiting[:1]))
+            requests = max(1, len(there.running) + bool(there.waiting))
             room = free[destination] * requests - self.send_below * (len(there.running) + 1)
             fitting = [
                 job

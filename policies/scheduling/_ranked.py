@@ -12,8 +12,8 @@ class Ranked(Scheduler):
     """Every step serves requests by rank, the smallest first, as far as budget, seats and KV blocks go.
 
     Each gets one token of the budget; prompts share the rest. Blocks for all known tokens are taken at
-    admission. A waiting request may take seat and blocks of running ones with worse ranks; when decodes run
-    out of blocks, the worst rank gives its own up. A policy may let decodes sit a step out.
+    admission. A waiting request may take those of running ones with worse ranks; when decodes run out of
+    blocks, the worst rank gives its own up. Some may sit a step out.
     """
 
     preemptive: ClassVar[bool] = True  # off: who runs goes on, whatever its rank
@@ -47,15 +47,19 @@ class Ranked(Scheduler):
         return 0
 
     def give_way(self, step: Ledger, job: Job) -> None:
-        """Take all blocks of a running job: what it had computed is computed again."""
+        """Take all blocks of a running job."""
         step.preempt(job)
 
     def sit_out(self, step: Ledger, starting: list[Job]) -> Collection[Job]:
-        """Return the running jobs that get nothing of this step, and take out of ``starting`` who does not start.
+        """Return who of those who run gets nothing of this step; take out of ``starting`` who does not start.
 
-        Asked while jobs wait, compute their prompts or have sat out: what begins with none of these is not asked.
+        Asked only while jobs wait, compute their prompts or have sat out.
         """
         return ()
+
+    def would_start(self, step: Ledger, job: Job, starting: list[Job]) -> bool:
+        """Whether ``sit_out`` would leave a job among those that start: else no other gives way to it."""
+        return True
 
     def plan(self, step: Ledger) -> None:
         """Make room, let all jobs decode that the step is to hold, and go on with prompts or start them."""
@@ -87,10 +91,7 @@ class Ranked(Scheduler):
                 step.admit(job, tokens, job.known_tokens)
 
     def stays(self, step: Ledger, job: Job) -> bool:
-        """Whether a running job came back from a preemption and has not got its next token yet.
-
-        It keeps its place until then, so that none loses its work for ever.
-        """
+        """Whether a running job came back from a preemption and keeps its place until it has its next token."""
         return job.preemptions > 0 and job in step.partial and job not in self._out
 
     def _starting(self, step: Ledger) -> list[Job]:
@@ -102,7 +103,9 @@ class Ranked(Scheduler):
         for job in self.queue(step):
             blocks += step.blocks_to_admit(job, job.known_tokens)
             fits = step.seats > len(jobs) and blocks <= step.free_blocks
-            if not fits and not self._displace(step, job, len(jobs), blocks):
+            if not fits and not (
+                self.would_start(step, job, jobs) and self._displace(step, job, len(jobs), blocks)
+            ):
                 break
             jobs.append(job)
             tokens += job.remaining_tokens

@@ -75,6 +75,14 @@ def beyond_batch(
     return {job: None for job in out if job in step.running and not stays(step, job)}
 
 
+def within_batch(
+    rank: Callable[[Job], float], step: Ledger, job: Job, starting: list[Job], most: int
+) -> bool:
+    """Whether a job that does not run would be among the first ``most`` of those who run or start."""
+    before = sum(not other.completing and rank(other) <= rank(job) for other in step.running)
+    return before + len(starting) < most
+
+
 def ahead_of_readers(
     step: Ledger, starting: list[Job], rank: Callable[[Job], float], margin_s: float
 ) -> dict[Job, None]:

@@ -7,7 +7,7 @@ from math import ceil, log2
 
 from policies.scheduling._preemption import give_way
 from policies.scheduling._ranked import Ranked
-from policies.scheduling._step_time import beyond_batch, paying_batch, prompt_token_s
+from policies.scheduling._step_time import beyond_batch, paying_batch, prompt_token_s, within_batch
 from simulator.policy import Job, Ledger, StepShape
 
 
@@ -69,6 +69,10 @@ class Fastserve(Ranked):
     def give_way(self, step: Ledger, job: Job) -> None:
         """Its KV goes to host memory, where that has room."""
         give_way(step, job, "swap")
+
+    def would_start(self, step: Ledger, job: Job, starting: list[Job]) -> bool:
+        """Whether it would be in the batch."""
+        return within_batch(self.rank, step, job, starting, self.batch_size or paying_batch(step))
 
     def sit_out(self, step: Ledger, starting: list[Job]) -> Collection[Job]:
         """Those in the last queues, beyond the batch."""

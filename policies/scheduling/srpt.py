@@ -5,7 +5,13 @@ from dataclasses import dataclass, field
 from math import inf
 
 from policies.scheduling._ranked import Ranked
-from policies.scheduling._step_time import beyond_batch, decode_step_s, paying_batch, prompt_token_s
+from policies.scheduling._step_time import (
+    beyond_batch,
+    decode_step_s,
+    paying_batch,
+    prompt_token_s,
+    within_batch,
+)
 from simulator.policy import Job, Ledger
 
 
@@ -56,6 +62,10 @@ class Srpt(Ranked):
         """What the change of turn costs, and the parameter; none where a place becomes free sooner than that."""
         lost = self._lost_share * job.known_tokens
         return self.margin_tokens + lost if lost < self._soonest else inf
+
+    def would_start(self, step: Ledger, job: Job, starting: list[Job]) -> bool:
+        """Whether it would be in the batch."""
+        return within_batch(self.rank, step, job, starting, self.batch_size or paying_batch(step))
 
     def sit_out(self, step: Ledger, starting: list[Job]) -> Collection[Job]:
         """Those with the most tokens to go, beyond the batch."""

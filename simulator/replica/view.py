@@ -100,7 +100,7 @@ class View(ABC):
     def waiting(self) -> Sequence[Job]:
         """Queued requests, in the queue's order."""
         self.catch_up()
-        return tuple(self._engine.waiting)
+        return self._engine.waiting
 
     @property
     def draining(self) -> bool:

@@ -154,3 +154,12 @@ def test_no_more_than_the_batch_get_a_token_in_a_step(policy):
     assert max(most) == 3
     assert [len(times[i]) for i in range(12)] == [30 - i for i in range(12)]
     assert all(each.preemptions == 0 for each in jobs) or policy is Srpt
+
+
+def test_none_gives_way_to_a_request_that_would_not_be_in_the_batch():
+    """Two seats, a batch of one: the one with five to go has it, so the one with eight takes no seat."""
+    jobs = [job(0, 0.0, 1, 30), job(1, 1.0, 1, 5), job(2, 2.0, 1, 8)]
+    times = play(Srpt(batch_size=1), jobs, seats(2))
+    assert times[1][-1] == 6.0
+    assert times[2][0] == 7.0
+    assert jobs[0].preemptions == 0  # a seat is free by then
