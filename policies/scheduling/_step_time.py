@@ -6,6 +6,27 @@ from math import ceil, sqrt
 from simulator.policy import Job, Ledger, StepShape
 
 
+class Delayed:
+    """How many requests it delays if something is computed again: those here, and those to come while others wait.
+
+    These are taken to be as many as have started since the queue was last empty.
+    """
+
+    def __init__(self) -> None:
+        """Begin with an empty queue."""
+        self._calm = 0  # admissions when no request was left waiting
+
+    def count(self, step: Ledger) -> int:
+        """Return the number, before a step is planned."""
+        last = step.last_running().admission if step.running else -1
+        return len(step.running) + len(step.waiting) + max(0, last + 1 - self._calm)
+
+    def planned(self, step: Ledger) -> None:
+        """Look whether the queue is empty, when a step has been planned."""
+        if not step.waiting and step.running:
+            self._calm = max(self._calm, step.last_running().admission + 1)
+
+
 def prompt_token_s(step: Ledger) -> float:
     """Return the time a prompt's token takes in a step that is full of them, seconds."""
     n = step.limits.max_num_batched_tokens
@@ -89,11 +110,13 @@ def ahead_of_readers(
     """Return the decodes that may sit this step out: their next tokens come soon enough in the step after it.
 
     ``rank`` is by when a job has to be served. None sits out unless time is scarce: prompts are computed, and a
-    decode's token would be late at the end of a step with all of them. Nor does one that is due before all prompts.
+    decode's token would be late at the end of a step with all of them. Nor does one that is due before all prompts,
+    nor any while a job waits for a seat or KV blocks, which those who decode leave the sooner the less they sit out.
     A step that is planned while the one before runs begins when that ends.
     """
     prompts = [job for job in step.partial if not job.decodes] + starting
-    if not prompts:
+    waits = len(step.waiting) > len(starting)
+    if not prompts or (waits and sum(job.remaining_tokens for job in starting) < step.token_budget):
         return {}
     full_s = full_step_s(step, starting)
     this_s = step.now_s + (1 + step.plans_ahead) * full_s  # when a step with all of them ends

@@ -6,6 +6,7 @@ from math import inf
 
 from policies.scheduling._ranked import Ranked
 from policies.scheduling._step_time import (
+    Delayed,
     beyond_batch,
     decode_step_s,
     paying_batch,
@@ -32,23 +33,19 @@ class Srpt(Ranked):
         default=0.0, init=False
     )  # tokens that all lose for each that is computed again
     _soonest: float = field(default=0.0, init=False)  # tokens until the first of those who run is done
-    _calm: int = field(default=0, init=False)  # admissions when no request was left waiting
+    _delayed: Delayed = field(default_factory=Delayed, init=False)
 
     def prepare(self, step: Ledger) -> None:
-        """See what computing a token again costs all whom it delays, in steps of one token each.
-
-        That is all who are here, and as many to come as have been since the queue was last empty.
-        """
+        """See what computing a token again costs all whom it delays, in steps of one token each."""
         if step.waiting and step.running:
-            delayed = len(step.running) + len(step.waiting) + step.last_running().admission + 1 - self._calm
-            self._lost_share = delayed * prompt_token_s(step) / max(decode_step_s(step), 1e-9)
+            tokens_s = self._delayed.count(step) * prompt_token_s(step)
+            self._lost_share = tokens_s / max(decode_step_s(step), 1e-9)
             self._soonest = min(map(self.rank, step.running))
 
     def plan(self, step: Ledger) -> None:
-        """By what is to go; note when the queue is empty."""
+        """By what is to go."""
         super().plan(step)
-        if not step.waiting and step.running:
-            self._calm = step.last_running().admission + 1
+        self._delayed.planned(step)
 
     def rank(self, job: Job) -> float:
         """Predicted tokens to go, at least one, and the prompt's weight; none for one that stays."""

@@ -8,6 +8,7 @@ import pytest
 from policies.scheduling._ranked import Ranked
 from policies.scheduling.edf import Edf
 from policies.scheduling.fastserve import Fastserve
+from policies.scheduling.least_slack import LeastSlack
 from policies.scheduling.sjf import Sjf
 from policies.scheduling.srpt import Srpt
 from simulator.replica.limits import Limits
@@ -17,14 +18,17 @@ from tests.ranked_cases import RANKED, job, play, seats, simulate
 SMALL_BATCH = [
     partial(Sjf, batch_size=2),
     partial(Srpt, batch_size=2),
-    partial(Edf, margin_s=0.05),
+    partial(Edf, margin_s=0.01),
+    partial(LeastSlack, margin_s=0.01),
     partial(Fastserve, batch_size=2, starvation_s=0.2, starvation_steps=7),
 ]
 
 
 @pytest.mark.parametrize("policy", [*RANKED, *SMALL_BATCH])
-@pytest.mark.parametrize("seed", range(8))
-def test_steps_that_the_engine_runs_by_itself_change_nothing(policy, seed):
+@pytest.mark.parametrize(
+    ("gap_s", "seed"), [*((0.15, seed) for seed in range(6)), (0.05, 3), (0.05, 4), (0.02, 9), (0.02, 10)]
+)
+def test_steps_that_the_engine_runs_by_itself_change_nothing(policy, gap_s, seed):
     """Whatever a policy counts must follow from the jobs, as it is not asked while all decode."""
 
     def asked():
@@ -33,9 +37,9 @@ def test_steps_that_the_engine_runs_by_itself_change_nothing(policy, seed):
         return made
 
     draw = np.random.default_rng(seed)
-    arrivals = np.cumsum(draw.exponential(0.15, 60))
+    arrivals = np.cumsum(draw.exponential(gap_s, 60))
     prompts, outputs = draw.integers(1, 40, 60), draw.integers(1, 40, 60)
-    limits = Limits(4, 30, 100, 30, 4, num_cpu_blocks=40)
+    limits = Limits(3, 30, 100, 30, 4, num_cpu_blocks=40)
     options = {"cost": RaggedCost(), "tenant": draw.integers(0, 3, 60)}
     one = simulate(policy, arrivals, prompts, outputs, limits, **options)
     two = simulate(asked, arrivals, prompts, outputs, limits, **options)
