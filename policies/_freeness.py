@@ -17,7 +17,9 @@ def freeness(replica: ReplicaView, *, whole_queue: bool, headroom_blocks: int, u
     if replica.draining:
         return -inf
     waiting = list(islice(replica.waiting, None if whole_queue else 1))
-    blocks = replica.free_blocks - sum(-(-job.known_tokens // replica.block_size) for job in waiting)
+    blocks = replica.free_blocks - sum(
+        max(0, -(-job.known_tokens // replica.block_size) - job.blocks) for job in waiting
+    )
     if headroom_blocks and any(job.priority <= urgent for job in replica.running):
         blocks -= headroom_blocks
     return blocks / max(1, len(replica.running) + len(waiting))

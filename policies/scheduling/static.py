@@ -34,9 +34,7 @@ class Static(Scheduler):
         """Form a batch, compute its prompts, or go on with it."""
         if not step.running:
             self._form(step)
-        if self._coming:
-            self._compute_prompts(step)
-        if not step.shape.prefill_seqs:
+        if not (self._coming and self._compute_prompts(step)):
             self._decode(step)
 
     def _form(self, step: Ledger) -> None:
@@ -54,24 +52,28 @@ class Static(Scheduler):
         self._position = self._longest_tokens
         self._row_tokens = self._longest_tokens + outputs
 
-    def _compute_prompts(self, step: Ledger) -> None:
-        """Start rows of the batch while the step's budget holds them, padded."""
-        here = set(step.waiting)
+    def _compute_prompts(self, step: Ledger) -> bool:
+        """Start rows of the batch while the step's budget holds them, padded; False if there is none."""
+        here, started = set(step.waiting), False
         while self._coming:
             job = self._coming[0]
             if job in here:  # and has not left meanwhile
                 known, padding = job.known_tokens, self._longest_tokens - job.known_tokens
+                brought = job.remaining_tokens < known  # its KV was computed elsewhere
                 if self._longest_tokens > step.token_budget or not step.admit(job, known, self._row_tokens):
-                    return
-                step.pad(
-                    StepShape(
-                        prefill_tokens=padding,
-                        prefill_attention_pairs=padding * (known + 0.5 * padding),
-                        prefill_context_tokens=padding,
+                    return started
+                if not brought:
+                    step.pad(
+                        StepShape(
+                            prefill_tokens=padding,
+                            prefill_attention_pairs=padding * (known + 0.5 * padding),
+                            prefill_context_tokens=padding,
+                        )
                     )
-                )
                 self._rows += 1
+                started = True
             self._coming.pop(0)
+        return started
 
     def _decode(self, step: Ledger) -> None:
         """Compute a token for each row, also of those that have ended."""

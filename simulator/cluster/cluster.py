@@ -186,12 +186,8 @@ class Cluster:
         if deployment.migrating:
             assert migration is not None
             assert self.kv_transfers is not None
-            fleets, drains = self.fleets, getattr(migration, "drains", False)
             migrations = self.migrations = Migrations(
-                migration,
-                deployment.moves,
-                self.kv_transfers,
-                lambda: fleets.emptied if drains else fleets.movable,
+                migration, deployment.moves, self.kv_transfers, lambda: self.fleets.shown_to(migration)
             )
             self._ticker.every(migration.interval_s, lambda: migrations.look(self.clock.now))
         if deployment.switching:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from simulator.cluster.fleet import Fleet
-from simulator.cluster.policy import Roles
+from simulator.cluster.policy import Migration, Roles
 from simulator.replica.replica import Replica
 from simulator.replica.state import ReplicaState
 
@@ -28,9 +28,10 @@ class Fleets:
         """Replicas between which requests may migrate."""
         return self.decoders if self.disaggregated else self.entrances
 
-    @property
-    def emptied(self) -> list[Replica]:
-        """Those, and replicas beside them that are to go."""
+    def shown_to(self, migration: Migration) -> Sequence[Replica]:
+        """Replicas between which requests may migrate, and those that are to go where the policy empties them."""
+        if not getattr(migration, "drains", False):
+            return self.movable
         going = [each for each in self.replicas if each.state is ReplicaState.DRAINING]
         if self.disaggregated:
             going = [each for each in going if each.role == "decode"]

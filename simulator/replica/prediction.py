@@ -77,7 +77,7 @@ def _wait_s(engine: Engine, cost: CostModel, job: Job) -> float:
     """
     waiting = len(engine.waiting) + len(engine.swapped)
     seats = waiting + 1 - engine.seats
-    held = sum(engine.blocks_held(each) for each in engine.partial)
+    held = sum(map(engine.blocks_held, engine.partial)) + sum(each.blocks for each in engine.waiting)
     wanted = (
         engine.blocks_for(engine.outside_tokens) + waiting + engine.blocks_to_admit(job, job.known_tokens)
     )
