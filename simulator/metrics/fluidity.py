@@ -35,8 +35,8 @@ def fluidity_index(log: RequestLog, user: Reader) -> Floats:
 
     The first token is due as the user model says, each other one V after the deadline before it, or V after
     a token that came too late; tokens ahead of time build up slack. A token late by L counts as
-    ``1 + floor(L/V)`` missed deadlines. A request that ended without completing is charged the same for
-    the token that it left without, and one for each other token that it did not get where its reader asks again
+    ``1 + floor(L/V)`` missed deadlines; an L that lacks ``ON_TIME_WITHIN_S`` of a multiple of V is that multiple. A
+    request that ended without completing is charged the same for the token that it left without, and one for each other token that it did not get where its reader asks again
     (``user.unserved``). A request that got none of the tokens that it asked for has 0.
     """
     v = v_s_per_token(log, user)
@@ -65,7 +65,7 @@ def _periods(late_s: Floats, v_s: Floats) -> Floats:
     """Deadlines missed by a token that is late; 0 for NaN, which is none."""
     with np.errstate(divide="ignore", invalid="ignore"):
         # A lateness of whole periods may be a rounding error below or above them.
-        periods = 1.0 + np.floor(late_s / v_s + ON_TIME_WITHIN_S)
+        periods = 1.0 + np.floor((late_s + ON_TIME_WITHIN_S) / v_s)
     return np.nan_to_num(periods, posinf=0.0)
 
 

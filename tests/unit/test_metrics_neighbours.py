@@ -126,3 +126,15 @@ def test_without_a_period_there_is_no_fluidity() -> None:
     measures = fluidity_metric.measure(log, UserModel(v_s_per_token=0.0, alpha=1.0), Slo())
     assert measures["fluidity_index"]["mean"] is None
     assert measures["share_of_arrived_above_0_9"] is None
+
+
+@pytest.mark.parametrize(("v_s", "periods"), [(0.01, 4), (0.01, 5), (0.05, 6), (0.1, 3), (0.3, 7)])
+def test_fluidity_counts_a_period_that_is_over_to_the_last_bit(v_s: float, periods: int) -> None:
+    """Lateness of a whole number of V: float sums a bit above and below it are as many missed deadlines."""
+    user, due_s = UserModel(v_s_per_token=v_s), v_s
+    for late_s in (periods * v_s - 7.5e-17, periods * v_s + 3.6e-17, sum([v_s] * periods)):
+        for begin_s in (0.0, 0.1, 1234.7, 98765.4):
+            log = RequestLog.from_lists([begin_s], [[begin_s + due_s + late_s]])
+            assert fluidity_index(log, user)[0] == pytest.approx(0.0)
+            log = RequestLog.from_lists([begin_s], [[begin_s + due_s, begin_s + 2 * due_s + late_s]])
+            assert fluidity_index(log, user)[0] == pytest.approx(1 / (2 + periods))
