@@ -72,7 +72,7 @@ class EngineState:
         self.on_end = on_end
         self.price = price or _no_price  # how long a step of some shape would take, s
         self.decode_piece = decode_piece
-        self.fruitless_steps = 0  # since a step produced a token
+        self.fruitless_steps = 0  # since a step produced a token, or a job ended
         self.pending = False  # whether jobs come or leave before the next plan other than by the policy
         self.queue_key = queue_key
         self._admissions = 0
@@ -176,6 +176,7 @@ class EngineState:
 
     def record_end(self, job: Job, state: RequestState, time_s: float) -> None:
         """Record the final state of a job whose tokens are counted nowhere any more."""
+        self.fruitless_steps = 0  # steps spent on it were none without an end
         job.move(JobState.ENDED)
         self.records.ended.extend((job.id, state, time_s))
         if self.on_end is not None:

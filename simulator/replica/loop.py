@@ -14,8 +14,8 @@ from simulator.replica.fast_forward import fast_forward
 from simulator.replica.policy import Scheduler
 from simulator.replica.view import View
 
-# Steps without a single new token that are always allowed; beyond them as many again as there are
-# tokens outstanding, because a step that makes progress computes at least one.
+# Steps without a single new token that are always allowed while no request ends; beyond them as many again as there
+# are tokens outstanding, because a step that makes progress computes at least one.
 FRUITLESS_STEPS = 1000
 MOST_STEPS = 1 << 20  # that are run at once: enough for any output, and bounded
 
@@ -142,7 +142,7 @@ class StepLoop(View):
         return True
 
     def _watch(self) -> None:
-        """Turn a livelock into an error: steps that go on without ever producing a token.
+        """Turn a livelock into an error: steps that go on without a token, and without a request that ends.
 
         Not while blocks are held for jobs on their way, which will be free some day.
         """

@@ -7,6 +7,8 @@ import pytest
 from policies.abandonment.missed_slo import MissedSlo
 from simulator.errors import InputError
 from simulator.scenario.discover import complete
+from simulator.scenario.run import run
+from simulator.scenario.scenario import Scenario
 from tests.policy_views import decoding, request
 
 
@@ -36,3 +38,31 @@ def test_missed_slo_takes_the_first_bound_to_pass():
 def test_missed_slo_needs_a_bound(options, message):
     with pytest.raises(InputError, match=f"policy.abandonment: .*{message}"):
         complete("abandonment", "missed_slo", options)
+
+
+@pytest.mark.parametrize(
+    "leaving",
+    [
+        {"policy": {"abandonment": {"name": "missed_slo", "ttft_s": 0.05}}},
+        {"workload": {"patience_s": 0.03}},
+    ],
+)
+def test_requests_that_all_leave_before_their_first_token_are_no_livelock(leaving):
+    """Each takes steps and gives no token; 2,000 of them are more of those than one livelock is allowed."""
+    workload = {
+        "arrivals": "constant",
+        "rate_rps": 1.0,
+        "requests": 2000,
+        "prompt_tokens": 2000,
+        "output_tokens": 10,
+    }
+    result = run(
+        Scenario(
+            engine={"max_num_batched_tokens": 64},
+            workload=workload | leaving.get("workload", {}),
+            policy=leaving.get("policy", {}),
+        )
+    )
+    assert result.manifest["stalled"] is None
+    assert result.summary()["states"]["completed"]["count"] == 0
+    assert result.summary()["engine"]["steps"] > 1000
