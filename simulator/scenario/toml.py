@@ -94,21 +94,28 @@ def _flat(section: str, table: dict[str, Any]) -> Iterator[tuple[str, dict[str, 
         yield section, own
     for key, value in table.items():
         if isinstance(value, dict):
-            yield from _flat(f"{section}.{key}", value)
+            yield from _flat(f"{section}.{_key(key)}", value)
 
 
 def _line(section: str, key: str, value: Any, scenario: "Scenario") -> str:
-    shown = f"# {key} =" if value is None else f"{key} = {_on_one_line(value)}"
+    shown = f"# {key} =" if value is None else f"{_key(key)} = {as_toml(value)}"
     comment = _comment(section, key, scenario)
     return f"{shown:<40}  # {comment}" if comment else shown
 
 
-def _on_one_line(value: Any) -> str:
+def as_toml(value: Any) -> str:
+    """Return a value as TOML on one line, tables and lists of tables too."""
     import tomli_w
 
+    if isinstance(value, dict):
+        return f"{{ {', '.join(f'{_key(key)} = {as_toml(each)}' for key, each in value.items())} }}"
     if isinstance(value, list):
-        return f"[{', '.join(map(_on_one_line, value))}]"
+        return f"[{', '.join(map(as_toml, value))}]"
     return tomli_w.dumps({"_": value})[4:].strip()
+
+
+def _key(key: str) -> str:
+    return key if re.fullmatch("[A-Za-z0-9_-]+", key) else as_toml(key)
 
 
 def _comment(section: str, key: str, scenario: "Scenario") -> str:
@@ -124,7 +131,7 @@ def _comment(section: str, key: str, scenario: "Scenario") -> str:
 def _policy_comment(section: str, key: str, scenario: "Scenario") -> str:
     """Return what the policy's own file says behind a parameter, so that a new policy explains itself."""
     kind = section.removeprefix("policy.")
-    if kind == section:
+    if kind == section or "." in kind:  # a table of a parameter has no line of its own in the file
         return ""
     choice = getattr(scenario.policy, kind)
     policy = discover.load(cast(discover.PolicyKind, kind), choice.name)

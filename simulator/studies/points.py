@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 from simulator.errors import InputError, StallError
 from simulator.results.vocabulary import numbers
 from simulator.scenario.scenario import Scenario
+from simulator.scenario.toml import as_toml
 from simulator.studies.processes import code_digest, whole
-from simulator.studies.study_file import as_toml
 
 if TYPE_CHECKING:
     from simulator.results.result import Result

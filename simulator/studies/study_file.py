@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from simulator.errors import InputError
+from simulator.scenario.toml import as_toml
 
 _RANGE = ("from", "to", "steps", "scale")
 
@@ -54,15 +55,6 @@ def flat(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]
 def setting(key: str, value: Any) -> str:
     """Return a key and its value as ``--set`` takes them."""
     return f"{key}={value if isinstance(value, str) else as_toml(value)}"
-
-
-def as_toml(value: Any) -> str:
-    """Return a value as TOML; a table stands on one line."""
-    import tomli_w
-
-    if isinstance(value, dict):
-        return f"{{ {', '.join(f'{key} = {as_toml(each)}' for key, each in value.items())} }}"
-    return tomli_w.dumps({"v": value})[4:].strip()
 
 
 def values(path: Path, key: str, given: Any) -> list[Any]:

@@ -4,8 +4,6 @@ import tomllib
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from simulator.errors import InputError
 from simulator.metrics import Slo, UserModel
@@ -53,31 +51,6 @@ def test_the_printed_scenario_parses_back_to_the_same_and_spells_everything_out(
         policy_parameter = line.partition(" =")[0] in dumped["policy"]["scheduling"]
         if " =" in line and not policy_parameter:
             assert "  # " in line, f"no comment on {line}"
-
-
-@given(
-    st.fixed_dictionaries(
-        {},
-        optional={
-            "name": st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1),
-            "seed": st.integers(0, 2**63 - 1),
-            "cluster": st.fixed_dictionaries({"replicas": st.integers(1, 99)}),
-            "policy": st.fixed_dictionaries(
-                {"scheduling": st.sampled_from(discover.discover("scheduling"))},
-                optional={"routing": st.sampled_from(discover.discover("routing"))},
-            ),
-            "workload": st.sampled_from([SYNTHETIC, {"rate_scale": 1.5}, {"trace": "x.csv", "limit": 3}]),
-            "user": st.fixed_dictionaries({"v_s_per_token": st.floats(0.001, 1)}),
-            "slo": st.fixed_dictionaries({"ttft_s": st.floats(0.001, 1), "tail_tbt": st.just("max")}),
-            "run": st.fixed_dictionaries({"horizon_s": st.floats(1, 1e9), "trim_warmup": st.floats(0, 0.5)}),
-        },
-    )
-)
-@settings(max_examples=60, deadline=None)
-def test_any_scenario_survives_toml_and_an_empty_change(tables):
-    scenario = Scenario(**tables)
-    assert round_trip(scenario) == scenario
-    assert scenario.with_overrides([]) == scenario
 
 
 def test_sections_become_what_the_metrics_take():
