@@ -1,6 +1,5 @@
 """Who is waiting, and what they were promised: the user model and the service level objectives."""
 
-import math
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -10,6 +9,9 @@ Penalty = Literal["linear", "quadratic", "exponential", "step", "hinge"]
 Origin = Literal["arrival", "first_token"]
 Unserved = Literal["asks_again", "wait_ends", "wait_to_end"]
 TailTbt = Literal["p99", "max"]
+
+_LARGEST = 1e12  # of seconds and weights: their products and sums over all tokens stay numbers
+_LEAST_V_S = 1e-9  # seconds a token: a default alpha of 1/V is as many tokens
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,10 @@ class UserModel:
     def __post_init__(self) -> None:
         """Check every field; see the class for what is raised."""
         _require_number("user.v_s_per_token", self.v_s_per_token)
+        if 0 < self.v_s_per_token < _LEAST_V_S:
+            raise InputError(
+                f"user.v_s_per_token must be 0 or at least {_LEAST_V_S:g} s; got {self.v_s_per_token!r}."
+            )
         _require_number("user.f_scale_s", self.f_scale_s, zero_allowed=False)
         _require_number("user.first_token_allowance_s", self.first_token_allowance_s)
         _require_number("user.weight_input", self.weight_input)
@@ -119,8 +125,8 @@ class Slo:
 def _require_number(field: str, value: float, *, zero_allowed: bool = True) -> None:
     wanted = ">= 0" if zero_allowed else "> 0"
     number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not number or not math.isfinite(value) or value < 0 or (value == 0 and not zero_allowed):
-        raise InputError(f"{field} must be a finite number {wanted}; got {value!r}.")
+    if not number or not 0 <= value <= _LARGEST or (value == 0 and not zero_allowed):
+        raise InputError(f"{field} must be a finite number {wanted} and at most {_LARGEST:g}; got {value!r}.")
 
 
 def _require_choice(field: str, value: str, choices: tuple[str, ...]) -> None:

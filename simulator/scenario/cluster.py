@@ -5,8 +5,10 @@ from typing import Annotated, Any, Literal, NamedTuple, Self
 from pydantic import Field, model_validator
 
 from simulator.errors import InputError
-from simulator.scenario.engine import AtLeastOne, MoreThanZero, Seconds, Section
+from simulator.scenario.engine import AtLeastOne, Section
 from simulator.scenario.policy import IDLE_POLICY, Policy, PolicyChoice, choice
+from simulator.workload.checks import LARGEST_FACTOR
+from simulator.workload.ranges import Duration, Positive, Seconds
 
 ShareOfAll = Annotated[float, Field(gt=0, le=1)]
 Replicas = Annotated[int, Field(ge=1, le=10_000)]
@@ -40,7 +42,7 @@ class LinkSpec(Section):
         "infiniband",
         description="a shipped link (infiniband, nvlink, pcie, ethernet, roce-mooncake), or the path of a profile",
     )
-    bandwidth_gb_s: MoreThanZero | None = Field(
+    bandwidth_gb_s: Positive | None = Field(
         None, description="GB/s (10^9 bytes) a port and direction; unset: as the profile"
     )
     achieved_share: ShareOfAll | None = Field(
@@ -83,7 +85,7 @@ class HandOffSpec(Section):
         None,
         description="from the prompt's end until the decode replica has the request; unset: as the link's profile",
     )
-    hold_s: MoreThanZero = Field(
+    hold_s: Positive = Field(
         480.0, description="how long a prefill replica holds blocks that are not pulled (vLLM with NIXL: 480)"
     )
     when_expired: Literal["fail", "recompute"] = Field(
@@ -112,9 +114,13 @@ class FaultSpec(Section):
 
     kind: Literal["crash", "slow", "link"]
     at_s: Seconds
-    replica: Annotated[int, Field(ge=0)]  # counting prefill replicas first, then decode replicas
-    for_s: MoreThanZero  # until it is back, or as fast as before
-    factor: Annotated[float, Field(ge=1, allow_inf_nan=False)] = 2.0  # slow: steps take so many times longer;
+    replica: Annotated[
+        int, Field(ge=0, lt=1_000_000)
+    ]  # counting prefill replicas first, then decode replicas
+    for_s: Duration  # until it is back, or as fast as before
+    factor: Annotated[float, Field(ge=1, le=LARGEST_FACTOR, allow_inf_nan=False)] = (
+        2.0  # slow: steps take so many times longer;
+    )
     # link: its port has so many times less bandwidth
 
 
@@ -125,10 +131,10 @@ class FaultsSpec(Section):
         default_factory=list,
         description='such as [{kind = "crash", replica = 0, at_s = 60.0, for_s = 30.0}]; kinds crash, slow, link',
     )
-    mtbf_s: MoreThanZero | None = Field(
+    mtbf_s: Duration | None = Field(
         None, description="mean time between a replica's crashes (exponential); unset: none at random"
     )
-    repair_s: MoreThanZero = Field(60.0, description="how long a replica is down after a random crash")
+    repair_s: Duration = Field(60.0, description="how long a replica is down after a random crash")
     retries: Annotated[int, Field(ge=0, le=1000)] = Field(
         3,
         description="how often a request hit by a crash is computed again before it fails; 0: it fails at once",
@@ -148,7 +154,7 @@ class ScalingSpec(Section):
     load_s: Seconds | None = Field(
         None, description="from then until it takes requests; unset: the model's bytes at load_gb_s"
     )
-    load_gb_s: MoreThanZero = Field(2.0, description="GB/s (10^9 bytes) at which a replica's model is loaded")
+    load_gb_s: Positive = Field(2.0, description="GB/s (10^9 bytes) at which a replica's model is loaded")
 
 
 class Bounds(NamedTuple):

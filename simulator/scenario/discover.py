@@ -5,7 +5,6 @@ Listing reads file names only; choosing one imports that one file.
 """
 
 import dataclasses
-import math
 import sys
 import traceback
 from collections.abc import Iterator
@@ -19,6 +18,7 @@ from typing import Any, cast, get_type_hints
 
 from simulator.errors import InputError, StallError
 from simulator.scenario.seams import SEAMS, PolicyKind, check_attributes, check_class
+from simulator.workload.checks import LARGEST_INTEGER
 
 __all__ = ["KINDS", "PolicyKind", "blamed", "complete", "discover", "load", "nearest"]
 
@@ -53,8 +53,8 @@ def complete(kind: PolicyKind, name: str, given: dict[str, Any], where: str = ""
     """Return every parameter of a policy: what was given, and the defaults of the rest.
 
     A parameter is a field of the policy's dataclass. Raises ``InputError`` for one that the policy does
-    not have, one that is missing, and a value of the wrong type or range: numbers must be finite and > 0
-    (or >= 0 where the default is 0, which stands for "off"). ``where`` is the key it is given under.
+    not have, one that is missing, and a value of the wrong type or range: numbers must be > 0 (or >= 0 where
+    the default is 0, which stands for "off") and at most 2^53. ``where`` is the key it is given under.
     """
     policy = load(kind, name, where)
     fields = (
@@ -133,9 +133,10 @@ def _checked(where: str, value: Any, kind: Any, default: Any) -> Any:
         raise InputError(f"{where}: expected {reason}, got {value!r}") from error
     if isinstance(checked, int | float) and not isinstance(checked, bool):
         zero_is_off = isinstance(default, int | float) and default == 0
-        if not math.isfinite(checked) or checked < 0 or (checked == 0 and not zero_is_off):
+        if not 0 <= checked <= LARGEST_INTEGER or (checked == 0 and not zero_is_off):
             raise InputError(
-                f"{where}: expected a finite number {'>=' if zero_is_off else '>'} 0, got {value!r}"
+                f"{where}: expected a finite number {'>=' if zero_is_off else '>'} 0"
+                f"{f' and <= {LARGEST_INTEGER:,}' if checked > 0 else ''}, got {value!r}"
             )
     return checked
 

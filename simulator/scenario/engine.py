@@ -6,8 +6,6 @@ from pydantic import BaseModel, ConfigDict, Field
 
 Share = Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)]
 AtLeastOne = Annotated[int, Field(ge=1, le=10**9)]
-Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-MoreThanZero = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 class Section(BaseModel):

@@ -21,13 +21,14 @@ from simulator.scenario.cluster import ClusterSpec
 from simulator.scenario.engine import EngineSpec, Hardware, Section, Share
 from simulator.scenario.errors import sentence, unknown_key
 from simulator.scenario.policy import Policy
-from simulator.workload.spec import Name, WorkloadSpec
+from simulator.workload.ranges import Duration, Name
+from simulator.workload.spec import WorkloadSpec
 
 
 class Run(Section):
     """How long to simulate, and what part of it to measure."""
 
-    horizon_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = Field(
+    horizon_s: Duration | None = Field(
         None, description="stop the clock here; unset: run until every request has ended"
     )
     trim_warmup: Share = Field(
@@ -53,7 +54,7 @@ class Run(Section):
 class Metrics(Section):
     """What time the rates are over, and what is measured besides."""
 
-    window: Literal["arrivals", "whole"] | Annotated[float, Field(gt=0, allow_inf_nan=False)] = Field(
+    window: Literal["arrivals", "whole"] | Duration = Field(
         "arrivals",
         description="time of the rates: arrivals (first to last), whole (to the last event), or seconds from the"
         " first arrival",

@@ -6,27 +6,24 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from simulator.errors import InputError
 from simulator.workload import extra_keys, load_keys
-from simulator.workload.arrivals import MOST_REQUESTS
-from simulator.workload.checks import LARGEST_FACTOR, LARGEST_TOKENS
+from simulator.workload.ranges import (
+    Count,
+    Duration,
+    Factor,
+    Name,
+    Positive,
+    Seconds,
+    Shares,
+    Sigma,
+    Tokens,
+    Turns,
+)
 
 DEFAULT_TRACE = "azure2023_conv"
 _TRACE_ONLY = ("rate_scale", "start_s", "end_s", "limit", "max_prompt_tokens")
 _SYNTHETIC_ONLY = (
-    "burstiness",
-    "requests",
-    "duration_s",
-    "lengths",
-    "prompt_tokens",
-    "output_tokens",
-    "session_turns",
-)
-
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Name = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]+$")]  # printable and not empty
-Count = Annotated[int, Field(ge=1, le=MOST_REQUESTS)]
-Factor = Annotated[float, Field(ge=0, le=LARGEST_FACTOR, allow_inf_nan=False)]
-Tokens = Annotated[int, Field(ge=1, le=LARGEST_TOKENS)]
+    "burstiness", "requests", "duration_s", "lengths", "prompt_tokens", "output_tokens", "session_turns",
+)  # fmt: skip
 
 
 class WorkloadSpec(BaseModel):
@@ -43,8 +40,8 @@ class WorkloadSpec(BaseModel):
         description="shipped trace, or path to .parquet, .csv or .jsonl (also .gz); unset where arrivals is given",
     )
     rate_scale: Positive | None = Field(None, description="trace: divide the gaps, 2.0 is twice the rate")
-    start_s: NotNegative | None = Field(None, description="trace: cut what arrives before, in trace seconds")
-    end_s: Positive | None = Field(None, description="trace: cut what arrives at or after, in trace seconds")
+    start_s: Seconds | None = Field(None, description="trace: cut what arrives before, in trace seconds")
+    end_s: Duration | None = Field(None, description="trace: cut what arrives at or after, in trace seconds")
     limit: Count | None = Field(None, description="trace: keep this many requests")
     max_prompt_tokens: Tokens | None = Field(
         None,
@@ -71,7 +68,7 @@ class WorkloadSpec(BaseModel):
     load_interpolation: Literal["steps", "linear"] | None = Field(
         None, description="between those times: steps (each holds until the next; unset) or linear"
     )
-    load_period_s: Positive | None = Field(
+    load_period_s: Duration | None = Field(
         None, description="repeat the load with this period; unset: a shipped one's own, others do not repeat"
     )
     load_time_scale: Positive | None = Field(
@@ -80,8 +77,8 @@ class WorkloadSpec(BaseModel):
     spike_factor: Factor | None = Field(
         None, description="times the load during spikes; beside spike_s, spike_every_s"
     )
-    spike_s: Positive | None = Field(None, description="how long a spike takes")
-    spike_every_s: Positive | None = Field(
+    spike_s: Duration | None = Field(None, description="how long a spike takes")
+    spike_every_s: Duration | None = Field(
         None, description="from the end of one spike to that of the next, also from 0 to that of the first"
     )
     spikes: Literal["regular", "random"] | None = Field(
@@ -90,9 +87,9 @@ class WorkloadSpec(BaseModel):
     growth: Positive | None = Field(
         None, description="each growth_every_s has so many times the load of the one before: 1.05 is 5 % more"
     )
-    growth_every_s: Positive | None = Field(None, description="unset: 86400, a day")
+    growth_every_s: Duration | None = Field(None, description="unset: 86400, a day")
     requests: Count | None = Field(None, description="synthetic: number of requests")
-    duration_s: Positive | None = Field(
+    duration_s: Duration | None = Field(
         None, description="synthetic: instead of requests, arrivals up to this time"
     )
     lengths: Name | None = Field(
@@ -115,38 +112,38 @@ class WorkloadSpec(BaseModel):
     shared_prefix_tokens: Tokens | None = Field(
         None, description="length of those texts, part of the prompt; cut to one token less than the prompt"
     )
-    priorities: Annotated[list[NotNegative], Field(min_length=1)] | None = Field(
+    priorities: Shares | None = Field(
         None, description="shares of priorities 0 (soonest), 1, ... such as [0.2, 0.8]; unset: all alike"
     )
-    tenants: Annotated[list[NotNegative], Field(min_length=1)] | None = Field(
+    tenants: Shares | None = Field(
         None, description="shares of tenants 0, 1, ... such as [0.7, 0.3]; unset: all of one tenant"
     )
-    readers: Annotated[list[tuple[Positive, NotNegative]], Field(min_length=1)] | None = Field(
+    readers: Annotated[list[tuple[Positive, Seconds]], Field(min_length=1)] | None = Field(
         None,
         description="classes of readers, [share, V in seconds per token], ..., 0 for agents; unset: user.v_s_per_token",
     )
-    patience_s: Positive | None = Field(
+    patience_s: Duration | None = Field(
         None, description="mean of the exponential time after which a client gives up; unset: never"
     )
     concurrency: Count | None = Field(
         None,
         description="closed loop: so many clients send one request after another; trace or burst, no arrival times",
     )
-    session_turns: Annotated[float, Field(ge=1, allow_inf_nan=False)] | None = Field(
+    session_turns: Turns | None = Field(
         None,
         description="synthetic: arrivals are sessions of so many turns on average, each repeats those before it",
     )
-    think_s: NotNegative | None = Field(
+    think_s: Seconds | None = Field(
         None, description="sessions: mean of the exponential time between an answer and the next turn"
     )
-    max_think_s: Positive | None = Field(
+    max_think_s: Duration | None = Field(
         None, description="sessions: longer think times, such as nights, are cut to this"
     )
     predictor: Literal["none", "perfect", "lognormal", "bucketed"] = Field(
         "none",
         description="of output lengths, for policies that use one: none, perfect, lognormal or bucketed",
     )
-    predictor_sigma: NotNegative | None = Field(
+    predictor_sigma: Sigma | None = Field(
         None, description="lognormal: predicted is output * exp(sigma * a standard normal)"
     )
     predictor_buckets: Annotated[list[Tokens], Field(min_length=1)] | None = Field(
