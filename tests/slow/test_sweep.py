@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -56,6 +57,29 @@ def test_paired_keys_go_together(tmp_path):
         for point in Study.from_toml(path).points()
     ]
     assert found == [("h100-80gb-sxm", 64), ("a100-80gb-sxm", 32)] * 2
+
+
+@pytest.mark.parametrize(
+    ("axes", "said"),
+    [
+        ('"cluster.replicas" = [1, 2, 1]', "cluster.replicas = 1: the same simulation twice"),
+        ('"workload.rate_rps" = [2, 2.0]', "workload.rate_rps = 2 and workload.rate_rps = 2.0: the same"),
+        ('"policy.routing" = ["p2c", { name = "p2c" }]', 'and policy.routing = { name = "p2c" }: the same'),
+    ],
+)
+def test_equal_points_are_refused_as_they_would_count_as_replications(tmp_path, axes, said):
+    path = tmp_path / "study.toml"
+    path.write_text(f'[set]\n"workload.limit" = 5\n[axes]\n{axes.replace("p2c", "power_of_two")}\n')
+    with pytest.raises(InputError, match=re.escape(said.replace("p2c", "power_of_two"))):
+        sweep.run_study(Study.from_toml(path), tmp_path / "out", lambda points: iter(()), lambda *_: None)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_seed_axis_beside_replications_is_refused(tmp_path):
+    path = tmp_path / "study.toml"
+    path.write_text("replications = 2\naxes = { seed = [1, 2] }\n")
+    with pytest.raises(InputError, match="seed is an axis beside replications = 2"):
+        Study.from_toml(path)
 
 
 def test_ranges():

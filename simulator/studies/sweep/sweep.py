@@ -14,6 +14,7 @@ from typing import Any
 
 from simulator.errors import InputError
 from simulator.scenario.scenario import Scenario, default_scenario
+from simulator.scenario.toml import as_toml
 from simulator.studies import study_file
 from simulator.studies.points import Kept, Point, numbers_of, simulated
 from simulator.studies.processes import new_pool
@@ -45,6 +46,11 @@ class Study:
             raise InputError(f"{self.path}: {doubled} is an axis twice; expected once")
         if not keys:
             raise InputError(f"{self.path}: axes: missing; expected at least one key with its values")
+        if "seed" in keys and self.replications > 1:
+            raise InputError(
+                f"{self.path}: seed is an axis beside replications = {self.replications}, which are seeds too;"
+                " expected one of the two"
+            )
         object.__setattr__(self, "keys", tuple(keys))
         for names in (group[_NAME] for group in self.paired if _NAME in group):
             if len(set(map(str, names))) < len(names):
@@ -121,6 +127,22 @@ class Study:
                 found.append(Point(chosen, seed, alike, base_dir))
         return found
 
+    def points_by_digest(self) -> dict[str, Point]:
+        """Return all points by what they are kept under; raise InputError for two that are one simulation."""
+        found: dict[str, Point] = {}
+        for point in self.points():
+            other = found.setdefault(point.digest, point)
+            if other is not point:
+                here, there = (
+                    ", ".join(f"{key} = {as_toml(value)}" for key, value in each.values.items())
+                    for each in (other, point)
+                )
+                raise InputError(
+                    f"{self.path}: {here}{'' if here == there else f' and {there}'}: the same simulation twice,"
+                    " which would count as two replications; expected each once"
+                )
+        return found
+
 
 def measure(point: Point) -> dict[str, Any]:
     """Simulate one point; return its numbers, or what went wrong with it."""
@@ -189,14 +211,15 @@ def run_study(
 ) -> list[tuple[Point, dict[str, Any]]]:
     """Simulate what is not in ``out`` yet; return every point with its result, in the study's order.
 
-    ``on_done`` gets points done and points in all. What is done is in ``out`` whatever happens after.
+    ``on_done`` gets points done and points in all. What is done is in ``out`` whatever happens after. Raises
+    InputError for a study with one simulation twice.
     """
-    points, kept = study.points(), Kept(out / "points")
-    results = {point.digest: kept.get(point) for point in points}
-    missing = [point for point in points if results[point.digest] is None]
+    points, kept = study.points_by_digest(), Kept(out / "points")
+    results = {digest: kept.get(point) for digest, point in points.items()}
+    missing = [point for digest, point in points.items() if results[digest] is None]
     on_done(len(points) - len(missing), len(points))
     for done, (point, found) in enumerate(simulate(missing), 1):
         kept.put(point, found)
         results[point.digest] = found
         on_done(len(points) - len(missing) + done, len(points))
-    return [(point, results[point.digest] or {}) for point in points]
+    return [(point, results[digest] or {}) for digest, point in points.items()]
