@@ -20,9 +20,10 @@ from simulator.metrics._log import RequestLog
 from simulator.metrics._options import Origin, Slo, UserModel
 from simulator.metrics._reader import benefit_tokens, idle_latency_s, meets_token_slo
 from simulator.report.style import COLOURS, STYLE, axes, label_panels
+from simulator.results.folders import whole
 from simulator.scenario.engines import engine_names
 from simulator.scenario.scenario import Scenario
-from simulator.studies.processes import close_pools, code_digest, pool_of, whole
+from simulator.studies.processes import close_pools, code_digest, pool_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -1,6 +1,5 @@
 """Simulate and save, for ``run`` and ``compare``: what a Ctrl-C, a stall and a full disk leave behind."""
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,7 +17,8 @@ def simulate_and_save(
 ) -> "tuple[Result, Exception | None]":
     """Simulate and save; return the result, and what the command must fail with once that is printed.
 
-    The first Ctrl-C ends the simulation early, or skips the picture; the records are saved all the same.
+    ``folder`` is claimed by the caller, or in one that is. The first Ctrl-C ends the simulation early, or skips the
+    picture; the records are saved all the same.
     """
     with stop_on_interrupt() as asked:
         try:
@@ -28,16 +28,19 @@ def simulate_and_save(
         cut_off = asked()
         try:
             if folder is not None:
-                result.save(folder, overwrite=True)
+                result.write(folder)
                 if plot and asked() == cut_off:
                     from simulator.report.plots import overview
+                    from simulator.results.folders import whole
+                    from simulator.results.writing import PICTURE
 
-                    overview(result, folder / "overview.png")
+                    with whole(folder / PICTURE) as part:
+                        overview(result, part)
         except OSError as error:
             return result, InputError(f"{folder}: the records could not be saved: {error.strerror or error}")
         except KeyboardInterrupt as error:
             raise InterruptedRunError(
-                f"interrupted twice; the records in {folder} are not complete"
+                f"interrupted twice; the records of this run are not in {folder}"
             ) from error
         return result, _cut_off(result, folder, asked())
 
@@ -57,17 +60,6 @@ def _simulate(
             if stalled is None:
                 raise
             return stalled  # marked as stalled: saved and shown like any other before the command fails
-
-
-def claim_folder(folder: Path, overwrite: bool) -> bool:
-    """Refuse a folder that cannot be written before any time is spent; say whether it was made here."""
-    from simulator.results.saved import claim
-
-    new = not folder.exists()
-    claim(folder, overwrite)
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise InputError(f"{folder}: permission denied; expected a folder that can be written")
-    return new
 
 
 def _cut_off(result: "Result", folder: Path | None, asked: bool) -> Exception | None:

@@ -29,8 +29,9 @@ from simulator.metrics._window import Window, measured
 from simulator.results.arrow import arrow_table, requests_table, scaling_table, transfers_table
 from simulator.results.billing import bill, price
 from simulator.results.engine_summary import engine_summary
+from simulator.results.folders import claimed
 from simulator.results.measures import kept, per_request, pooled
-from simulator.results.saved import claim, read_folder
+from simulator.results.saved import read_folder
 from simulator.results.scoring import Scoring
 from simulator.results.step_totals import LoadOverTime, StepTotals, add_up, bin_edges
 from simulator.results.tables import split_by_replica
@@ -227,8 +228,15 @@ class Result:
 
         Raises InputError for a folder in use, and OSError where the disk refuses.
         """
-        folder = Path(folder)
-        claim(folder, overwrite)
+        with claimed(Path(folder), overwrite) as own:
+            self.write(own)
+
+    def write(self, folder: Path) -> None:
+        """Write all files but the picture into ``folder``, which the caller has claimed (``results.folders``).
+
+        What a run has left there is replaced. Raises OSError where the disk refuses.
+        """
+        folder.mkdir(parents=True, exist_ok=True)
         write_folder(self, folder, self._tokens if self.trace_level == "tokens" else None)
 
     def load_over_time(self) -> LoadOverTime | None:

@@ -1,4 +1,4 @@
-"""The folder of a saved result: claiming it, and reading it back with every damage named."""
+"""The folder of a saved result, read back with every damage named."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -202,21 +202,3 @@ def _only_pool(manifest: dict[str, Any]) -> dict[str, Any]:
         "scheduling": scenario["policy"]["scheduling"]["name"],
         "usable_blocks": engine["usable_blocks"],
     }
-
-
-def claim(folder: Path, overwrite: bool) -> None:
-    """Make ``folder`` if need be; raise InputError if it is a file, or in use and not to be overwritten."""
-    if folder.exists() and not folder.is_dir():
-        raise InputError(f"{folder}: exists and is not a folder")
-    if folder.is_dir() and any(folder.iterdir()) and not overwrite:
-        raise InputError(f"{folder}: exists and is not empty; expected a new folder (or --overwrite)")
-    folder.mkdir(parents=True, exist_ok=True)
-
-
-def free_folder(name: str) -> Path:
-    """Return the folder servesim-out/NAME-NUMBER with the smallest number that is not taken."""
-    slug = "".join(c if c.isalnum() or c in "._-" else "-" for c in name).strip(".-") or "run"
-    number = 1
-    while (folder := Path("servesim-out") / f"{slug}-{number}").exists():
-        number += 1
-    return folder

@@ -1,12 +1,14 @@
 """The folder of a result, written."""
 
 import json
+import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Event
 from typing import TYPE_CHECKING
 
 from simulator.results.arrow import write, write_pieces
+from simulator.results.folders import part_of
 from simulator.results.saved import OPTIONAL
 from simulator.results.tokens import TokenSource
 from simulator.results.trace_level import kept_tables
@@ -14,34 +16,58 @@ from simulator.results.trace_level import kept_tables
 if TYPE_CHECKING:
     from simulator.results.result import Result
 
+PICTURE = "overview.png"
+_SAYING = ("manifest", "summary")  # what the tables are of, and what they say
+# What a folder of a result may hold, in the order in which the files of another run go
+_FILES = (
+    *(f"{name}.json" for name in reversed(_SAYING)),
+    PICTURE,
+    *(f"{name}.parquet" for name in (*kept_tables("tokens"), *OPTIONAL)),
+)
+
 
 def write_folder(result: "Result", folder: Path, tokens: TokenSource | None) -> None:
     """Write what the result's trace level keeps, tokens if there are any, manifest and summary.
 
-    Tables of a run that was in the folder before go. Raises OSError where the disk refuses.
+    All files are written under other names first. Only then those of a run that was in the folder before go,
+    its summary first, and the new ones get their names, the summary last: at no moment is there a summary beside
+    the tables of another run. Raises OSError where the disk refuses; the files before are still there then.
     """
-    for name in (*kept_tables("tokens"), *OPTIONAL):
-        (folder / f"{name}.parquet").unlink(missing_ok=True)
     kept, stop = kept_tables(result.trace_level), Event()
     if kept:
         _ = result.log  # before two threads want its tokens
-    with ThreadPoolExecutor(1) as other:
-        try:
-            if tokens is not None:
-                writing = other.submit(write_pieces, folder / "tokens.parquet", tokens.pieces(), stop)
-            summary = result.summary()
-            if kept:
-                write(folder / "requests.parquet", result.requests())
-            for name in OPTIONAL if kept else ():
-                table = getattr(result, name)()
-                if table is not None:
-                    write(folder / f"{name}.parquet", table)
-            if "steps" in kept:
-                write(folder / "steps.parquet", result.steps())
-            for name, content in (("manifest", result.saved_manifest()), ("summary", summary)):
-                text = json.dumps(content, indent=2) + "\n"
-                (folder / f"{name}.json").write_text(text, encoding="utf-8")
-            if tokens is not None:
-                writing.result()
-        finally:
-            stop.set()
+    parts: list[Path] = []
+
+    def part(name: str) -> Path:
+        parts.append(folder / name)
+        return part_of(folder / name)
+
+    try:
+        with ThreadPoolExecutor(1) as other:
+            try:
+                if tokens is not None:
+                    writing = other.submit(write_pieces, part("tokens.parquet"), tokens.pieces(), stop)
+                summary = result.summary()
+                if kept:
+                    write(part("requests.parquet"), result.requests())
+                for name in OPTIONAL if kept else ():
+                    table = getattr(result, name)()
+                    if table is not None:
+                        write(part(f"{name}.parquet"), table)
+                if "steps" in kept:
+                    write(part("steps.parquet"), result.steps())
+                for name, content in zip(_SAYING, (result.saved_manifest(), summary), strict=True):
+                    text = json.dumps(content, indent=2) + "\n"
+                    part(f"{name}.json").write_text(text, encoding="utf-8")
+                if tokens is not None:
+                    writing.result()
+            finally:
+                stop.set()
+        for name in _FILES:
+            (folder / name).unlink(missing_ok=True)
+        for path in parts:
+            os.replace(part_of(path), path)
+    except BaseException:
+        for path in parts:
+            part_of(path).unlink(missing_ok=True)
+        raise

@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from simulator.errors import InputError, StallError
+from simulator.results.folders import whole
 from simulator.results.vocabulary import numbers
 from simulator.scenario.scenario import Scenario
 from simulator.scenario.toml import as_toml
-from simulator.studies.processes import code_digest, whole
+from simulator.studies.processes import code_digest
 
 if TYPE_CHECKING:
     from simulator.results.result import Result

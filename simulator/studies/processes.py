@@ -1,4 +1,4 @@
-"""What everything that simulates many times shares: processes, files written whole, a digest of the code."""
+"""What everything that simulates many times shares: processes, and a digest of the code."""
 
 import hashlib
 import os
@@ -99,16 +99,3 @@ def _begin() -> None:
             os._exit(1)
 
         Thread(target=follow, daemon=True).start()
-
-
-@contextmanager
-def whole(path: Path) -> Iterator[Path]:
-    """Yield where to write a file that shall be there whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{os.getpid()}-{path.name}")
-    try:
-        yield part
-        os.replace(part, path)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise

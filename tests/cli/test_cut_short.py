@@ -154,7 +154,7 @@ def test_a_second_ctrl_c_ends_at_once_and_says_what_is_lost(capsys, monkeypatch)
     with monkeypatch.context() as patch:
         patch.setattr(pq, "write_table", twice)
         text = refusal(capsys, "run", "s.toml", "--out", "o", code=130)
-        assert text == "interrupted twice; the records in o are not complete"
+        assert text == "interrupted twice; the records of this run are not in o"
     with monkeypatch.context() as patch:
         patch.setattr("simulator.scenario.run.run", twice)
         text = refusal(capsys, "run", "s.toml", "--out", "p", code=130)

@@ -1,13 +1,14 @@
 """``servesim compare``: several scenarios on the same traffic, side by side."""
 
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from simulator.cli.options import NoPlot, Overrides, Overwrite, load_scenario
-from simulator.cli.saving import claim_folder, simulate_and_save
+from simulator.cli.saving import simulate_and_save
 from simulator.errors import InputError
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ def compare(
         varied,
     )
     from simulator.report.report import Summary, warnings
+    from simulator.results.folders import claimed
     from simulator.scenario.engines import engine_names, one_line
 
     paths: list[Path | None] = list(scenarios or [])
@@ -69,20 +71,21 @@ def compare(
     if any(_scored(scenario) != _scored(base) for scenario, _ in chosen):
         _note(f"[user], [slo], [metrics] or run.trim_* differ; all are measured with those of {names[0]}")
     folders = [out / name for name in names] if out is not None else []
-    for folder in folders:
-        claim_folder(folder, overwrite)
     results: list[list[Result]] = []
-    for i, (scenario, base_dir) in enumerate(chosen):
-        results.append([])
-        for replication in range(seeds):
-            alike = scenario.with_overrides([f"seed={scenario.seed + replication}"])
-            place = folders[i] if folders else None
-            if place is not None and seeds > 1:
-                place = place / f"seed-{alike.seed}"
-            result, failure = simulate_and_save(alike, base_dir, place, plot=not no_plot)
-            if failure is not None:
-                raise failure
-            results[-1].append(result)
+    with ExitStack() as claims:
+        for folder in folders:
+            claims.enter_context(claimed(folder, overwrite))
+        for i, (scenario, base_dir) in enumerate(chosen):
+            results.append([])
+            for replication in range(seeds):
+                alike = scenario.with_overrides([f"seed={scenario.seed + replication}"])
+                place = folders[i] if folders else None
+                if place is not None and seeds > 1:
+                    place = place / f"seed-{alike.seed}"
+                result, failure = simulate_and_save(alike, base_dir, place, plot=not no_plot)
+                if failure is not None:
+                    raise failure
+                results[-1].append(result)
     windows = [common_window(runs, base.window) for runs in zip(*results, strict=True)]
     if any(window != base.window for window in windows):
         _note(

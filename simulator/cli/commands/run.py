@@ -1,14 +1,13 @@
 """``servesim run``: one scenario, simulated and saved."""
 
 import sys
-from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from simulator.cli.options import NoPlot, Overrides, Overwrite, load_scenario
-from simulator.cli.saving import claim_folder, simulate_and_save
+from simulator.cli.saving import simulate_and_save
 from simulator.cli.terminal import cores
 
 ORDER = 10
@@ -58,19 +57,12 @@ def run(
         sys.stdout.write(chosen.to_toml())
         return
     from simulator.report.report import report
-    from simulator.results.saved import free_folder
+    from simulator.results.folders import claimed, claimed_anew
 
-    folder = out if out is not None else free_folder(chosen.name)
-    claimed = claim_folder(folder, overwrite)
-    try:
+    with claimed_anew(chosen.name) if out is None else claimed(out, overwrite) as folder:
         result, failure = simulate_and_save(
             chosen, base_dir, folder, plot=not no_plot, processes=jobs or cores()
         )
-    except BaseException:
-        if claimed:
-            with suppress(OSError):
-                folder.rmdir()  # refuses where records are in it
-        raise
     sys.stdout.write(report(result.manifest, result.summary()))
     if failure is not None:
         raise failure

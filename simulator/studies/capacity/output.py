@@ -7,13 +7,13 @@ from typing import Any
 
 from simulator.report.style import STYLE
 from simulator.report.text import number, table
+from simulator.results.folders import whole
 from simulator.stats import interval
 from simulator.studies.capacity.book import Ask
 from simulator.studies.capacity.measured import SATURATED, TOO_SHORT
 from simulator.studies.capacity.outcome import CapacityOutcome
 from simulator.studies.capacity.picture import draw
 from simulator.studies.capacity.target import MEASURES, SMOOTH
-from simulator.studies.processes import whole
 
 FILES = ("capacity.parquet", "capacity.csv", "answer.json", "capacity.png")
 

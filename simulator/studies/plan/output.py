@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from simulator.report.style import BLACK, BLUE, GREEN, GREY, RED, STYLE, axes
+from simulator.results.folders import whole
 from simulator.results.vocabulary import measure_of
 from simulator.scenario.scenario import Scenario
 from simulator.stats import interval
@@ -14,7 +15,6 @@ from simulator.studies.plan.goals import PER_SECOND, TTFT_P99
 from simulator.studies.plan.launch import launch_lines
 from simulator.studies.plan.plan import FoundPlan, Place
 from simulator.studies.plan.report import groups, name
-from simulator.studies.processes import whole
 
 if TYPE_CHECKING:
     import pyarrow as pa

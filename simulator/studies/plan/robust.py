@@ -12,11 +12,11 @@ import numpy as np
 from hardware_profiles import Gpu, load_gpu
 from simulator.errors import InputError
 from simulator.replica.request import TRACE_COLUMNS
+from simulator.results.folders import whole
 from simulator.scenario.scenario import Scenario
 from simulator.stats import Interval, interval
 from simulator.studies.plan.runs import CandidateRuns, Trial
 from simulator.studies.plan.space import Line, PlanFile
-from simulator.studies.processes import whole
 from simulator.workload import Workload
 from simulator.workload.load_keys import first_given
 

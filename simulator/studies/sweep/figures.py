@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from simulator.report.style import BLUE, COLOURS, STYLE, axes
+from simulator.results.folders import whole
 from simulator.stats import Interval
-from simulator.studies.processes import whole
 from simulator.studies.sweep.sweep import Study
 
 if TYPE_CHECKING:

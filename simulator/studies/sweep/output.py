@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from simulator.report.measures import family, shown
+from simulator.results.folders import whole
 from simulator.results.vocabulary import MADE_BY_RUNS, known, measure_of
 from simulator.scenario.engines import engine_names, one_line
 from simulator.stats import Interval, interval
 from simulator.studies.points import Point
-from simulator.studies.processes import whole
 from simulator.studies.sweep import figures as sweep_figures
 from simulator.studies.sweep.sweep import Study
 from simulator.studies.targets import there, unknown
