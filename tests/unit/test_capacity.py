@@ -192,15 +192,77 @@ def test_the_best_rate_is_found(start):
     assert max(off) < 0.15
 
 
-def test_runs_that_are_compared_for_their_worth_are_of_one_length():
-    answer = best_rate(
-        lambda asks: [Seen(-abs(a.rate - 9) + noisy(a.seed), "filling", too_short=True) for a in asks],
-        replace(PLAN, most_requests=10_000),
-    )
-    assert {ask.requests for ask in answer.runs} == {PLAN.requests}
+def test_rates_that_are_compared_for_their_worth_are_simulated_for_one_time():
+    def simulate(asks):
+        return [Seen(-abs(a.rate - 9) + noisy(a.seed), too_short=a.requests < 60 * a.rate) for a in asks]
+
+    answer = best_rate(simulate, replace(PLAN, start=1.0, most_requests=800))
+    judged = [ask for ask in answer.runs if ask.seed > 3]
+    assert len({ask.rate for ask in judged}) > 2
+    times_s = [ask.requests / ask.rate for ask in judged]
+    assert times_s == pytest.approx([times_s[0]] * len(judged), rel=0.01)
+    assert 60 <= times_s[0] < 120  # doubled until it was long enough
+    fixed = best_rate(simulate, replace(PLAN, by_time=False))
+    assert {ask.requests for ask in fixed.runs} == {PLAN.requests}
 
 
 def test_an_objective_that_only_rises_has_no_upper_end():
     answer = best_rate(lambda asks: [Seen(ask.rate + noisy(ask.seed, 0.01)) for ask in asks], PLAN)
     assert answer.high is None
     assert "still better" in answer.notes[0]
+
+
+def saturating(asks, at=20.0, size=0.0, noticed=1.0):
+    """What arrives and is served at last, at whatever time: more at any rate. Near saturation only backlogs tell."""
+    return [
+        Seen(
+            ask.rate + noisy(ask.seed, size),
+            saturated="grows" if ask.rate > noticed * at else None,
+            growth=max(0.0, 1 - at / ask.rate) + noisy(ask.seed, 0.002),
+        )
+        for ask in asks
+    ]
+
+
+@pytest.mark.parametrize("start", [0.3, 15.0, 5000.0])
+@pytest.mark.parametrize("noticed", [1.0, 1.15])
+def test_a_saturated_rate_never_wins_however_much_it_seems_to_serve(start, noticed):
+    for seed in range(0, 10_000, 1000):
+        search = partial(saturating, noticed=noticed, size=0.1)
+        answer = best_rate(search, replace(PLAN, start=start, seed=seed))
+        assert answer.rate == pytest.approx(20.0, rel=0.06)
+        assert answer.low < 20.0 < answer.high
+
+
+def test_where_nothing_keeps_up_there_is_no_best_rate():
+    answer = best_rate(lambda asks: [Seen(ask.rate, "grows") for ask in asks], PLAN)
+    assert (answer.rate, answer.low) == (None, None)
+    assert answer.high == min(ask.rate for ask in answer.runs)
+    assert "does not keep up" in answer.notes[0]
+
+
+@pytest.mark.parametrize("start", [0.5, 30.0, 1e9])
+@pytest.mark.parametrize("search", [partial(highest_rate, bound=Bound(1.0, at_most=True)), best_rate])
+def test_nothing_is_simulated_above_the_most_rate(search, start):
+    def simulate(asks):  # the target is always kept, and more is always better
+        return [Seen(-1.0 if "bound" in getattr(search, "keywords", {}) else ask.rate) for ask in asks]
+
+    def random(asks):
+        both = zip(asks, simulate(asks), strict=True)
+        return [replace(seen, value=seen.value + noisy(ask.seed, 0.01)) for ask, seen in both]
+
+    for each in (simulate, random):
+        answer = search(each, plan=replace(PLAN, start=start, most_rate=40.0))
+        assert max(ask.rate for ask in answer.runs) == 40.0
+        assert (answer.rate or answer.low) == pytest.approx(40.0, rel=0.11)
+        assert max(answer.rate or 0, answer.low or 0, answer.high or 0) <= 40.0
+        assert any("above which no schedule serves all" in note for note in answer.notes)
+
+
+@pytest.mark.parametrize("most", range(1, 40, 3))
+def test_an_answer_lies_within_what_was_simulated_wherever_it_stops(most):
+    for search in (partial(highest_rate, bound=Bound(1.0, at_most=True)), best_rate):
+        answer = search(partial(steep, size=1.0), plan=replace(PLAN, start=1.0, most_simulations=most))
+        rates = [ask.rate for ask in answer.runs]
+        for rate in (answer.rate, answer.low, answer.high):
+            assert rate is None or min(rates) <= rate <= max(rates)

@@ -52,7 +52,7 @@ def capacity(
     ] = None,
     most_requests: Annotated[
         int | None,
-        typer.Option(min=100, help="The same, at most; for a largest value they stay. Default: 16 times."),
+        typer.Option(min=100, help="The same, at most. Default: 16 times."),
     ] = None,
     most_simulations: Annotated[int, typer.Option(min=1, max=10_000, help="Simulations, at most.")] = 100,
     jobs: Annotated[
@@ -77,13 +77,16 @@ def capacity(
     chosen, base_dir = load_scenario(scenario, overrides or [])
     wanted = parse_target(target)
     check_target(wanted, chosen.user, chosen.slo)
-    traffic = ScaledTraffic(chosen, base_dir, requests)
+    traffic = ScaledTraffic(chosen, base_dir, requests, compared=wanted.bound is None)
     first = traffic.requests
     most = first if traffic.replayed else most_requests or 16 * first
     if most < first:
         raise InputError(f"--most-requests {most}: fewer than the first runs have; expected at least {first}")
     folder = out if out is not None else Path("results") / f"capacity-{chosen.name}"
-    plan = SearchPlan(traffic.start, first, most, within, confidence, most_simulations, seed=chosen.seed)
+    plan = SearchPlan(
+        traffic.start, first, most, within, confidence, most_simulations, seed=chosen.seed,
+        most_rate=traffic.most_rate, by_time=not traffic.replayed,
+    )  # fmt: skip
     with counting("simulations") as on_done:
         runs = CapacityRuns(
             traffic, wanted, folder / "points", jobs or os.cpu_count() or 1,

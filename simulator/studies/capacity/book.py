@@ -30,6 +30,7 @@ class Seen:
     saturated: str | None = None  # why the system does not keep up with its arrivals; None if it does
     details: Mapping[str, float] = field(default_factory=dict)  # other numbers, for those who look at them
     too_short: bool = False  # a run so short that it cannot be told whether it is saturated
+    growth: float = 0.0  # share of the arrivals that was added to the requests in the system
 
 
 Simulate = Callable[[Sequence[Ask]], Sequence[Seen]]
@@ -53,13 +54,15 @@ class SearchPlan:
     """How to search."""
 
     start: float  # rate to begin at
-    requests: int  # a run, at first
+    requests: int  # a run, at first; where runs are of one time, at the rate in the middle of those compared
     most_requests: int  # a run; equal to requests: its length stays
     within: float = 0.02  # wanted half-width of the answer, relative
     confidence: float = CONFIDENCE
     most_simulations: int = 100
     looks: tuple[int, ...] = (4, 5, 6, 8, 12)  # replications of a rate after which a verdict may fall
     seed: int = 0
+    most_rate: float = math.inf  # above which not all can be served, and nothing is simulated
+    by_time: bool = True  # rates are compared for their worth over one time; off: with the same requests
 
 
 @dataclass(frozen=True)
@@ -120,6 +123,15 @@ class Book:
         self.shown: list[Shown] = []
         self.notes: list[str] = []
         self.requests = plan.requests
+        self._middle: float | None = None  # all runs take the time of so many requests at this rate
+
+    def compare_around(self, rate: float) -> None:
+        """From now on runs take the time that ``requests`` take at ``rate``, whatever their own rate is."""
+        self._middle = rate if self.plan.by_time else None
+
+    def length(self, rate: float) -> int:
+        """Requests of a run at a rate."""
+        return self.requests if self._middle is None else max(1, round(self.requests * rate / self._middle))
 
     def see(self, rates: Sequence[float], seeds: Sequence[int]) -> list[list[Seen]]:
         """Simulate every rate with every seed (numbers from 0 on, the plan's first); a row a rate.
@@ -133,12 +145,16 @@ class Book:
             self.requests = min(2 * self.requests, self.plan.most_requests)
 
     def _see(self, rates: Sequence[float], seeds: Sequence[int]) -> list[list[Seen]]:
-        asks = [[Ask(rate, self.plan.seed + seed, self.requests) for seed in seeds] for rate in rates]
+        asks = [[self.ask(rate, seed) for seed in seeds] for rate in rates]
         new = [ask for row in asks for ask in row if ask not in self.runs]
         if len(self.runs) + len(new) > self.plan.most_simulations:
             raise SpentError
         self.runs.update(zip(new, self.simulate(new), strict=True))
         return [[self.runs[ask] for ask in row] for row in asks]
+
+    def ask(self, rate: float, seed: int) -> Ask:
+        """The simulation of a rate with a seed (a number from 0 on, the plan's first)."""
+        return Ask(rate, self.plan.seed + seed, self.length(rate))
 
     def first(self, rate: float) -> Seen:
         """Simulate a rate with the first seed."""
@@ -153,7 +169,10 @@ class Book:
         return range(PILOTS + 1, PILOTS + 1 + count)
 
     def answer(self, rate: float | None, low: float | None, high: float | None) -> Answer:
-        """What was found, with the confidence of ends that were shown."""
+        """What was found, with the confidence of ends that were shown; a rate among those that were simulated."""
+        if rate is not None and self.runs:
+            rates = [ask.rate for ask in self.runs]
+            rate = min(max(rate, min(rates)), max(rates))
         return Answer(rate, low, high, self.plan.confidence, self.shown, self.runs, self.notes)
 
     def shared(self, tried: int) -> float:

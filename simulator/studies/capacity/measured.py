@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from simulator.results.result import Result
 
 SATURATED = "capacity.saturated"
+OVERLOAD = "capacity.overload"  # the backlog's growth where that says something of the load
 WARM_UP, TOO_SHORT = "capacity.warm_up_requests", "capacity.too_short"
 SATURATED_FROM = (
     0.02  # share of the arrivals added to the backlog from which on a single run is called saturated
@@ -23,6 +24,7 @@ SATURATED_FROM = (
 FEWEST_STAYS = 10  # times that a request stays: shorter runs may still be filling up
 SIGMAS = 4.0  # by how many standard errors of a Poisson count it must be more than luck
 COOL_DOWN = 0.1  # share of the arrivals' time at the end that only keeps up the load
+SETTLING = 0.2  # share of that time at the start, where one time is measured at all rates
 
 
 def measure(point: Point) -> dict[str, Any]:
@@ -32,14 +34,28 @@ def measure(point: Point) -> dict[str, Any]:
     say; other traffic at least without what MSER-5 finds and without the last tenth of its arrivals' time, in
     which the load is kept up for those before.
     """
-    return simulated(point, partial(_numbers, point))
+    return simulated(point, partial(_numbers, point, None))
 
 
-def _numbers(point: Point, result: "Result") -> dict[str, Any]:
+def measure_for_comparison(point: Point) -> dict[str, Any]:
+    """Simulate one point whose rates are compared with those at other request rates; return as ``measure`` does.
+
+    The same shares of the arrivals' time are left out at all rates, ``SETTLING`` and ``COOL_DOWN``, so that all are
+    measured over one time; of a trace as ``measure`` does.
+    """
+    return simulated(point, partial(_numbers, point, SETTLING))
+
+
+def _numbers(point: Point, settling: float | None, result: "Result") -> dict[str, Any]:
     replayed = point.scenario.workload.trace is not None
     settled = 0
     if not replayed:
-        settled = warm_up(result.log)
+        arrival_s = result.log.arrival_s
+        if settling is None:
+            settled = warm_up(result.log)
+        else:
+            from_s = arrival_s[0] + settling * (arrival_s[-1] - arrival_s[0])
+            settled = int(np.searchsorted(arrival_s, from_s))
         _trim(result, settled)
     watched = backlog(result.log, settled)
     options = point.scenario.user, point.scenario.slo
@@ -51,9 +67,10 @@ def _numbers(point: Point, result: "Result") -> dict[str, Any]:
     return found | {
         SMOOTH: smooth / gpus if smooth is not None and gpus else None,
         GROWTH: watched.growth,
+        OVERLOAD: 0.0 if replayed else watched.growth,
         WARM_UP: settled,
         SATURATED: watched.said if grew else queued,
-        TOO_SHORT: grew and watched.short,
+        TOO_SHORT: watched.short and queued is None and not replayed and (grew or settling is not None),
     }
 
 

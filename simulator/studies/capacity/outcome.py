@@ -1,13 +1,14 @@
 """The answer of a search for a rate, with all that led to it and all that has to be known to read it."""
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from simulator.stats import Interval, interval
 from simulator.studies.capacity.book import Answer, Ask, SearchPlan, Shown
-from simulator.studies.capacity.measured import WARM_UP
+from simulator.studies.capacity.measured import COOL_DOWN, SETTLING, WARM_UP
 from simulator.studies.capacity.target import SMOOTH, Target
 
 FoundNumbers = Mapping[Ask, Mapping[str, Any]]
@@ -28,11 +29,19 @@ class CapacityOutcome:
     @property
     def gpus(self) -> float:
         """GPUs that serve at the simulated rate next to the answer: their mean, where their number changes."""
+        return self._mean_at_the_answer("cost.gpus")
+
+    @property
+    def window_s(self) -> float:
+        """The time that rates are over, at the simulated rate next to the answer, s."""
+        return self._mean_at_the_answer("window.duration_s")
+
+    def _mean_at_the_answer(self, key: str) -> float:
         answer = self.answer
         rate = answer.rate or answer.low or answer.high or self.plan.start
         nearest = min((ask.rate for ask in answer.runs), key=lambda each: abs(each - rate))
-        counts = [self.found[ask]["cost.gpus"] for ask in self.asks(nearest)]
-        return float(sum(counts) / len(counts))
+        values = [self.found[ask][key] for ask in self.asks(nearest)]
+        return float(sum(values) / len(values))
 
     def smooth(self, asks: Sequence[Ask]) -> Interval | None:
         """Smooth goodput in tokens/s and GPU over some runs; None where it does not exist."""
@@ -40,10 +49,11 @@ class CapacityOutcome:
         return None if None in values or not values else interval(values)
 
     def asks(self, rate: float) -> list[Ask]:
-        """The longest runs at a rate."""
+        """The runs at a rate that are of one length: of that which most have, the longest of those."""
         here = [ask for ask in self.answer.runs if ask.rate == rate]
-        longest = max(ask.requests for ask in here)
-        return [ask for ask in here if ask.requests == longest]
+        count = Counter(ask.requests for ask in here)
+        length = max(count, key=lambda requests: (count[requests], requests))
+        return [ask for ask in here if ask.requests == length]
 
     @property
     def saturated_from(self) -> tuple[float, str] | None:
@@ -72,15 +82,19 @@ class CapacityOutcome:
     def assumed(self) -> list[str]:
         """What the answer rests on."""
         if self.target.bound is None:
-            first = "the target rises to one maximum and falls after it, for runs of this length"
+            first = "the target rises to one maximum and falls after it, or up to saturation"
         else:
             first = "the target is kept up to some rate and missed beyond it"
         if self.replayed:
             return [first, "the trace at another rate is the same trace, its gaps stretched alike"]
+        normal = "means over replications are about normal"
+        if self.target.bound is None:
+            cut = f"the first {SETTLING:.0%} and the last {COOL_DOWN:.0%} of the arrivals are not measured"
+            return [first, normal, f"rates are over one T of about {self.window_s:.4g} s for all; {cut}"]
         settled = [found[WARM_UP] / ask.requests for ask, found in self.found.items()]
         return [
             first,
-            "means over replications are about normal",
+            normal,
             f"warm-up by MSER-5 ({sum(settled) / len(settled):.0%} of the requests on average) and the last"
             " tenth of the arrivals are not measured",
         ]
@@ -101,6 +115,8 @@ class CapacityOutcome:
             "low": answer.low,
             "high": answer.high,
             "confidence": answer.confidence,
+            "most_rate": self.plan.most_rate if math.isfinite(self.plan.most_rate) else None,
+            "window_s": self.window_s if self.target.bound is None else None,
             "gpus": self.gpus,
             "per_gpu": {"rate": each(answer.rate), "low": each(answer.low), "high": each(answer.high)},
             "saturated_from": saturated and {"rate": saturated[0], "reason": saturated[1]},

@@ -10,7 +10,7 @@ from simulator.report.text import number, table
 from simulator.results.folders import whole
 from simulator.stats import interval
 from simulator.studies.capacity.book import Ask
-from simulator.studies.capacity.measured import SATURATED, TOO_SHORT
+from simulator.studies.capacity.measured import OVERLOAD, SATURATED, TOO_SHORT
 from simulator.studies.capacity.outcome import CapacityOutcome
 from simulator.studies.capacity.picture import draw
 from simulator.studies.capacity.target import MEASURES, SMOOTH
@@ -27,7 +27,7 @@ def write(outcome: CapacityOutcome, out: Path) -> None:
 
     asks = sorted(outcome.answer.runs)
     names = dict.fromkeys(
-        name for ask in asks for name in outcome.found[ask] if name not in (SATURATED, TOO_SHORT)
+        name for ask in asks for name in outcome.found[ask] if name not in (OVERLOAD, SATURATED, TOO_SHORT)
     )
     columns: dict[str, Any] = {name: pa.array([getattr(ask, name) for ask in asks]) for name in Ask._fields}
     columns["saturated"] = pa.array([outcome.found[ask][SATURATED] for ask in asks], pa.string())
@@ -59,6 +59,9 @@ def report(outcome: CapacityOutcome) -> str:
     saturated = outcome.saturated_from
     what = "in no run" if saturated is None else f"from {saturated[0]:.4g} {unit} on: {saturated[1]}"
     lines.append(f"{'saturation':<12}{what}")
+    most = outcome.plan.most_rate
+    if math.isfinite(most):
+        lines.append(f"{'roofline':<12}{most:.4g} {unit}: above it no schedule serves all that arrives")
     longest = max(ask.requests for ask in answer.runs)
     lines.append(f"{'simulations':<12}{len(answer.runs)}, of up to {longest:,} {outcome.of}")
     lines += [f"{'note':<12}{note}" for note in outcome.notes()]

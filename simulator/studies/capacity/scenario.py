@@ -5,6 +5,7 @@ import inspect
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import as_completed
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,14 @@ from simulator.scenario.scenario import Scenario
 from simulator.studies import warmup
 from simulator.studies.capacity import measured
 from simulator.studies.capacity.book import Ask, Seen
-from simulator.studies.capacity.measured import SATURATED, TOO_SHORT, measure
+from simulator.studies.capacity.measured import (
+    OVERLOAD,
+    SATURATED,
+    TOO_SHORT,
+    measure,
+    measure_for_comparison,
+)
+from simulator.studies.capacity.roofline import most_rate
 from simulator.studies.capacity.target import Target
 from simulator.studies.points import Kept, Point
 from simulator.studies.processes import pool_of
@@ -23,27 +31,35 @@ from simulator.workload import build
 from simulator.workload.load_keys import first_given
 
 FIRST_REQUESTS = 1000
+FEWEST_REQUESTS = 100  # of a run: with fewer, a queue that grows cannot be told from luck
 
 
+@dataclass(frozen=True)
 class CapacityPoint(Point):
     """A simulation of which warm-up is cut."""
+
+    compared: bool  # whether its rates are compared with those at other request rates
 
     @property
     def digest(self) -> str:
         """What its result is kept under: also how it is measured."""
         sources = [inspect.getsource(module).encode() for module in (measured, warmup)]
-        parts = [super().digest.encode(), *sources]
+        parts = [super().digest.encode(), str(self.compared).encode(), *sources]
         return hashlib.sha256(b"".join(parts)).hexdigest()[:32]
 
 
 class ScaledTraffic:
-    """A scenario's traffic at any rate: which keys to set, and where to begin.
+    """A scenario's traffic at any rate: which keys to set, where to begin, and what no schedule can serve.
 
     Raises InputError for traffic that has no steady rate, and for a horizon, which would cut runs at some rates only.
     """
 
-    def __init__(self, scenario: Scenario, base_dir: Path | None, requests: int | None) -> None:
+    def __init__(
+        self, scenario: Scenario, base_dir: Path | None, requests: int | None, compared: bool = False
+    ) -> None:
+        """``compared``: rates are compared with each other, not each with a bound."""
         spec = scenario.workload
+        self.compared = compared
         self.scenario, self.base_dir = scenario, base_dir
         if spec.concurrency is not None or spec.arrivals == "burst":
             raise InputError(
@@ -71,7 +87,9 @@ class ScaledTraffic:
             self.start = float((len(arrivals_s) - 1) / (arrivals_s[-1] - arrivals_s[0]))
         else:
             raise InputError(f"workload.trace: {spec.trace} has no time between arrivals, so it has no rate")
-        self.requests = len(arrivals_s) if self.replayed else requests or spec.requests or FIRST_REQUESTS
+        drawn = requests or max(spec.requests or FIRST_REQUESTS, FEWEST_REQUESTS)
+        self.requests = len(arrivals_s) if self.replayed else drawn
+        self.most_rate = most_rate(scenario, base_dir, None if self.replayed else self.requests)
 
     def point(self, ask: Ask) -> CapacityPoint:
         """Return a simulation at a rate."""
@@ -81,7 +99,8 @@ class ScaledTraffic:
         else:
             settings += ["workload.duration_s=none", f"workload.requests={ask.requests}"]
         values = {"rate_rps": ask.rate, "requests": ask.requests}
-        return CapacityPoint(values, ask.seed, self.scenario.with_overrides(settings), self.base_dir)
+        scenario = self.scenario.with_overrides(settings)
+        return CapacityPoint(values, ask.seed, scenario, self.base_dir, self.compared)
 
 
 class CapacityRuns:
@@ -92,6 +111,7 @@ class CapacityRuns:
     ) -> None:
         self.traffic, self.target, self.jobs, self.on_done = traffic, target, jobs, on_done
         self.kept = Kept(folder)
+        self.measure = measure_for_comparison if traffic.compared else measure
         self.found: dict[Ask, Mapping[str, Any]] = {}
 
     def __call__(self, asks: Sequence[Ask]) -> list[Seen]:
@@ -113,9 +133,9 @@ class CapacityRuns:
     def _simulated(self, points: Mapping[Ask, Point]) -> Iterator[tuple[Ask, dict[str, Any]]]:
         if self.jobs == 1 or len(points) < 2:
             for ask, point in points.items():
-                yield ask, measure(point)
+                yield ask, self.measure(point)
             return
-        futures = {pool_of(self.jobs).submit(measure, point): ask for ask, point in points.items()}
+        futures = {pool_of(self.jobs).submit(self.measure, point): ask for ask, point in points.items()}
         for future in as_completed(futures):
             yield futures[future], future.result()
 
@@ -130,4 +150,5 @@ class CapacityRuns:
     def _seen(self, found: Mapping[str, Any]) -> Seen:
         value = found[self.target.key]
         details = {key: value for key, value in found.items() if isinstance(value, int | float)}
-        return Seen(math.nan if value is None else value, found[SATURATED], details, found[TOO_SHORT])
+        value = math.nan if value is None else value
+        return Seen(value, found[SATURATED], details, found[TOO_SHORT], found[OVERLOAD])

@@ -55,7 +55,7 @@ def highest_rate(simulate: Simulate, bound: Bound, plan: SearchPlan) -> Answer:
             middle = high if low is None else low
             assert middle is not None
             word = "missed even at" if low is None else "kept even at"
-            book.notes.append(f"the target is {word} {middle:.4g}, the last rate tried")
+            book.notes.append(f"the target is {word} {middle:.4g}, {last_rate(plan, middle)}")
             return _one_end(book, bound, low, high)
         middle, fixed = _pilot(book, bound, low, high)
         if fixed:
@@ -73,18 +73,29 @@ def highest_rate(simulate: Simulate, bound: Bound, plan: SearchPlan) -> Answer:
 
 def _bracket(book: Book, holds: Callable[[float], bool]) -> tuple[float | None, float | None]:
     """Double or halve the first rate until it fails, or holds; None for the side that was not found."""
-    rate = book.plan.start
+    most = book.plan.most_rate
+    rate = min(book.plan.start, most)
     if holds(rate):
         for _ in range(MOST_DOUBLINGS):
-            if not holds(2 * rate):
-                return rate, 2 * rate
-            rate *= 2
+            if rate == most:
+                break
+            higher = min(2 * rate, most)
+            if not holds(higher):
+                return rate, higher
+            rate = higher
         return rate, None
     for _ in range(MOST_HALVINGS):
         if holds(rate / 2):
             return rate / 2, rate
         rate /= 2
     return None, rate
+
+
+def last_rate(plan: SearchPlan, rate: float) -> str:
+    """Say why no rate above was tried."""
+    return (
+        "above which no schedule serves all that arrives" if rate == plan.most_rate else "the last rate tried"
+    )
 
 
 def _pilot(book: Book, bound: Bound, low: float, high: float) -> tuple[float, bool]:
@@ -122,6 +133,8 @@ def _ends(book: Book, bound: Bound, middle: float) -> Answer:
         low, high = _between(book.shown)
         width = (1 + book.plan.within) ** step
         wanted = ([middle / width] if low is None else []) + ([middle * width] if high is None else [])
+        wanted = list(dict.fromkeys(min(rate, book.plan.most_rate) for rate in wanted))
+        wanted = [rate for rate in wanted if rate not in {each.rate for each in book.shown}]
         if not wanted:
             break
         book.shown += _show(book, bound, wanted)

@@ -15,7 +15,7 @@ from simulator.studies.plan.robust import Check, checks
 from simulator.studies.plan.runs import CandidateRuns
 from simulator.studies.plan.search import Search
 from simulator.studies.plan.space import Line, PlanFile
-from simulator.studies.plan.traffic import Requests
+from simulator.studies.plan.traffic import Requests, may_be_cached
 from simulator.studies.points import Kept
 
 Place = tuple[Line, int]  # a line and how many replicas
@@ -159,10 +159,8 @@ def judge_lines(plan: PlanFile, runs: CandidateRuns) -> dict[int, Judgement]:
     for line in plan.lines:
         unit = 1 if line.ratio is None else sum(line.ratio)
         smallest = plan.scenario(line, unit)
-        scheduling = smallest.policy.scheduling
         workload = runs.workload(smallest)
-        caches = scheduling.name != "vllm_v1" or bool(scheduling.params["enable_prefix_caching"])
-        key = id(workload), caches and workload.segments is not None
+        key = id(workload), may_be_cached(smallest, workload)
         if key not in known:
             known[key] = Requests(workload, key[1])
         found[line.number] = judge(smallest, plan.base_dir, plan.goals, known[key], line.counts, unit)

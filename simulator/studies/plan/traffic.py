@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from simulator.scenario.scenario import Scenario
 from simulator.workload import Workload
 
 
@@ -19,3 +20,10 @@ class Requests:
         self.cached = cached  # what prompts share may be there already
         self.prices: dict[str, object] = {}  # of work on a pool, by what decides them: many lines share them
         self.timed = workload.concurrency is None and workload.think_s is None
+
+
+def may_be_cached(scenario: Scenario, workload: Workload) -> bool:
+    """Return whether what prompts share may be in the KV cache already: how much of them is computed is not known."""
+    scheduling = scenario.policy.scheduling
+    caches = scheduling.name != "vllm_v1" or bool(scheduling.params["enable_prefix_caching"])
+    return caches and workload.segments is not None

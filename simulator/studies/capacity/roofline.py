@@ -1,0 +1,78 @@
+"""The rate above which no schedule serves all that arrives, by the least work that the cost model has for a request.
+
+As a plan's bound on work (``simulator.studies.plan.bounds``): prices of a prompt token, a decoded token and a token of
+context under which no step is cheaper than what it computes, and so no request cheaper than its tokens.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from simulator.scenario.resolve import ResolvedPool, resolve_pools
+from simulator.scenario.scenario import Scenario
+from simulator.studies.plan.bounds import TRUST, Prices
+from simulator.studies.plan.traffic import Requests, may_be_cached
+from simulator.workload import Workload, build
+
+FEWEST_DRAWN = (
+    10_000  # requests whose lengths are drawn for the bound: a run's own are lighter or heavier by luck
+)
+
+
+def most_rate(scenario: Scenario, base_dir: Path | None, requests: int | None) -> float:
+    """Return an upper bound on arrivals (of requests, or of sessions) per second that all replicas together can serve.
+
+    The traffic is a trace, or as many ``requests`` as a run has, and ``FEWEST_DRAWN`` at least. Infinite where
+    nothing is known to take time. Raises InputError for a scenario that cannot be simulated.
+    """
+    drawn = scenario
+    if requests is not None:
+        count = max(requests, FEWEST_DRAWN)
+        drawn = scenario.with_overrides(["workload.duration_s=none", f"workload.requests={count}"])
+    pools = resolve_pools(scenario, base_dir)
+    workload = build(drawn.workload, scenario.seed, base_dir)
+    served = _as_served(workload, pools)
+    if served is None:
+        return math.inf
+    traffic = Requests(served, may_be_cached(scenario, workload))
+    work_s = _work_s(scenario, pools, traffic)
+    return arrivals(workload) / (TRUST * work_s) if work_s > 0 else math.inf
+
+
+def arrivals(workload: Workload) -> int:
+    """Return how many requests come by themselves; a session's later turns follow its first."""
+    if workload.session is None:
+        return len(workload.arrival_s)
+    alone = workload.session < 0
+    return int(alone.sum()) + len(np.unique(workload.session[~alone]))
+
+
+def _as_served(workload: Workload, pools: Sequence[ResolvedPool]) -> Workload | None:
+    """Return the requests as engines take them: those that fit, with answers cut to what the model allows."""
+    longest = min(pool.limits.max_model_len for pool in pools)
+    fits = workload.prompt_tokens < longest
+    if not fits.any():
+        return None
+    prompt, output = workload.prompt_tokens[fits], workload.output_tokens[fits]
+    output = np.minimum(output, longest - prompt)
+    return Workload(workload.name, np.zeros(len(prompt)), prompt, output, int(output.max()), workload.source)
+
+
+def _work_s(scenario: Scenario, pools: Sequence[ResolvedPool], traffic: Requests) -> float:
+    """Return the least seconds that the pools need for the traffic, all their replicas at work."""
+    tied = scenario.cluster.hand_off.when_full != "colocate" and scenario.policy.roles.name == "fixed"
+    if tied:  # each pool does its part, and no other can help it out
+        return max(_alone_s(pool, traffic) / pool.places for pool in pools)
+    prices = [Prices(replace(pool, role="both"), traffic).prices for pool in pools]
+    least, replicas = np.min(prices, axis=0), sum(pool.places for pool in pools)
+    prompt = 0.0 if traffic.cached else float(traffic.prompt.sum())
+    return float(least @ [prompt, traffic.decoded.sum(), traffic.context.sum()]) / replicas
+
+
+def _alone_s(pool: ResolvedPool, traffic: Requests) -> float:
+    """Return the least seconds that one replica of a pool needs for its part of the traffic."""
+    prices = Prices(pool, traffic, pool.role != "decode", pool.role != "prefill")
+    return float(prices.work_s(traffic).sum())
