@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from simulator.errors import InputError
+from simulator.workload.checks import LEAST_V_S
 
 Penalty = Literal["linear", "quadratic", "exponential", "step", "hinge"]
 Origin = Literal["arrival", "first_token"]
@@ -11,7 +12,6 @@ Unserved = Literal["asks_again", "wait_ends", "wait_to_end"]
 TailTbt = Literal["p99", "max"]
 
 _LARGEST = 1e12  # of seconds and weights: their products and sums over all tokens stay numbers
-_LEAST_V_S = 1e-9  # seconds a token: a default alpha of 1/V is as many tokens
 
 
 @dataclass(frozen=True)
@@ -62,9 +62,9 @@ class UserModel:
     def __post_init__(self) -> None:
         """Check every field; see the class for what is raised."""
         _require_number("user.v_s_per_token", self.v_s_per_token)
-        if 0 < self.v_s_per_token < _LEAST_V_S:
+        if 0 < self.v_s_per_token < LEAST_V_S:
             raise InputError(
-                f"user.v_s_per_token must be 0 or at least {_LEAST_V_S:g} s; got {self.v_s_per_token!r}."
+                f"user.v_s_per_token must be 0 or at least {LEAST_V_S:g} s; got {self.v_s_per_token!r}."
             )
         _require_number("user.f_scale_s", self.f_scale_s, zero_allowed=False)
         _require_number("user.first_token_allowance_s", self.first_token_allowance_s)

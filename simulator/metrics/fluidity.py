@@ -36,8 +36,9 @@ def fluidity_index(log: RequestLog, user: Reader) -> Floats:
     The first token is due as the user model says, each other one V after the deadline before it, or V after
     a token that came too late; tokens ahead of time build up slack. A token late by L counts as
     ``1 + floor(L/V)`` missed deadlines; an L that lacks ``ON_TIME_WITHIN_S`` of a multiple of V is that multiple. A
-    request that ended without completing is charged the same for the token that it left without, and one for each other token that it did not get where its reader asks again
-    (``user.unserved``). A request that got none of the tokens that it asked for has 0.
+    request that ended without completing is charged the same for the token that it left without, and one for each
+    other token that it did not get where its reader asks again (``user.unserved``). A request that got none of the
+    tokens that it asked for has 0.
     """
     v = v_s_per_token(log, user)
     late = slips(log, user)

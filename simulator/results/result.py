@@ -232,10 +232,7 @@ class Result:
             self.write(own)
 
     def write(self, folder: Path) -> None:
-        """Write all files but the picture into ``folder``, which the caller has claimed (``results.folders``).
-
-        What a run has left there is replaced. Raises OSError where the disk refuses.
-        """
+        """Write all files but the picture into ``folder``, which the caller has claimed; OSError as in ``save``."""
         folder.mkdir(parents=True, exist_ok=True)
         write_folder(self, folder, self._tokens if self.trace_level == "tokens" else None)
 

@@ -13,6 +13,7 @@ from simulator.replica.request import DEFAULTS, FIELDS, Field
 LATEST_S = 1e10  # 300 years, any clock's epoch included; beyond it float seconds lose the microseconds
 LARGEST_INTEGER = 2**53 - 1  # beyond it two whole numbers may be one and the same float
 LARGEST_FACTOR = 1e12  # of a load over time, or requests/s
+LEAST_V_S = 1e-9  # a reader's seconds per token, unless it is 0: the default alpha of 1/V is as many tokens
 LARGEST_TOKENS = 1_000_000_000  # per request: far beyond any context, far below what sums of int64 can hold
 _LARGEST_NUMBER = 1e300
 

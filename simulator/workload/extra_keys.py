@@ -5,6 +5,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from simulator.errors import InputError
+from simulator.workload.checks import LEAST_V_S
 
 if TYPE_CHECKING:
     from simulator.workload.spec import WorkloadSpec
@@ -25,6 +26,9 @@ def check(spec: "WorkloadSpec") -> None:
                 f"workload.{key}: expected shares that add up to 1, got {shares}, which add up"
                 f" to {sum(shares):g}"
             )
+    for _, v_s in spec.readers or ():
+        if 0 < v_s < LEAST_V_S:
+            raise InputError(f"workload.readers: expected a V of 0 or at least {LEAST_V_S:g} s, got {v_s!r}")
     _check_predictor(spec)
 
 

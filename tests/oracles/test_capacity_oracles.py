@@ -1,4 +1,4 @@
-"""The best rate of a system whose optimum is known: M/D/1, made of one seat and answers of one token, in finite runs."""
+"""The best rate of a system whose optimum is known, in finite runs: M/D/1, of one seat and one-token answers."""
 
 import math
 

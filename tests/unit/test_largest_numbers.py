@@ -9,7 +9,7 @@ from simulator.errors import InputError
 from simulator.scenario.cluster import ClusterSpec
 from simulator.scenario.engine import EngineSpec
 from simulator.scenario.run import run
-from simulator.scenario.scenario import Run, Scenario
+from simulator.scenario.scenario import Metrics, Run, Scenario
 from simulator.workload.spec import WorkloadSpec
 
 REQUESTS = {"arrivals": "poisson", "rate_rps": 5.0, "requests": 20, "prompt_tokens": 20, "output_tokens": 3}
@@ -48,6 +48,7 @@ CASES += [
     for value in (1e-300, 1e-9, 1e10, 1e12, 1e308)
     for section, more, keys in [
         ("run", {}, ["horizon_s"]),
+        ("metrics", {}, ["window"]),
         ("user", {"f": "linear"}, ["v_s_per_token", "alpha", "weight_input", "weight_output"]),
         ("user", {"f": "quadratic"}, ["alpha", "first_token_allowance_s"]),
         ("user", {"f": "exponential"}, ["alpha", "f_scale_s"]),
@@ -91,7 +92,7 @@ def numbers(schema, where=""):
             yield from numbers(each, where)
 
 
-@pytest.mark.parametrize("section", [WorkloadSpec, ClusterSpec, EngineSpec, Run])
+@pytest.mark.parametrize("section", [WorkloadSpec, ClusterSpec, EngineSpec, Metrics, Run])
 def test_every_number_has_a_largest_value(section):
     found = dict(numbers(section.model_json_schema()))
     assert found
