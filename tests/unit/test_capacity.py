@@ -266,3 +266,15 @@ def test_an_answer_lies_within_what_was_simulated_wherever_it_stops(most):
         rates = [ask.rate for ask in answer.runs]
         for rate in (answer.rate, answer.low, answer.high):
             assert rate is None or min(rates) <= rate <= max(rates)
+
+
+def test_a_guess_from_several_seeds_stays_below_the_most_rate_too():
+    def simulate(asks):  # the first seed has it just below the most rate, the others far above
+        return [
+            Seen((ask.rate / (38.0 if ask.seed == 0 else 80.0)) ** 2 + noisy(ask.seed, 0.001)) for ask in asks
+        ]
+
+    answer = highest_rate(simulate, Bound(1.0, at_most=True), replace(PLAN, start=10.0, most_rate=40.0))
+    assert max(ask.rate for ask in answer.runs) <= 40.0
+    assert answer.high is None
+    assert answer.low <= answer.rate <= 40.0

@@ -1,7 +1,8 @@
 """The rate above which no schedule serves all that arrives, by the least work that the cost model has for a request.
 
 As a plan's bound on work (``simulator.studies.plan.bounds``): prices of a prompt token, a decoded token and a token of
-context under which no step is cheaper than what it computes, and so no request cheaper than its tokens.
+context under which no step is cheaper than what it computes, and so no request cheaper than its tokens; and each token
+of an answer takes one of the seats for a step, whose number and least time are known.
 """
 
 import math
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from simulator.replica.cost import StepShape
 from simulator.scenario.resolve import ResolvedPool, resolve_pools
 from simulator.scenario.scenario import Scenario
 from simulator.studies.plan.bounds import TRUST, Prices
@@ -67,12 +69,21 @@ def _work_s(scenario: Scenario, pools: Sequence[ResolvedPool], traffic: Requests
     if tied:  # each pool does its part, and no other can help it out
         return max(_alone_s(pool, traffic) / pool.places for pool in pools)
     prices = [Prices(replace(pool, role="both"), traffic).prices for pool in pools]
-    least, replicas = np.min(prices, axis=0), sum(pool.places for pool in pools)
     prompt = 0.0 if traffic.cached else float(traffic.prompt.sum())
-    return float(least @ [prompt, traffic.decoded.sum(), traffic.context.sum()]) / replicas
+    work_s = float(np.min(prices, axis=0) @ [prompt, traffic.decoded.sum(), traffic.context.sum()])
+    seats_s = min(_seat_s(pool) for pool in pools) * float(traffic.output.sum())
+    return max(work_s, seats_s) / sum(pool.places for pool in pools)
 
 
 def _alone_s(pool: ResolvedPool, traffic: Requests) -> float:
     """Return the least seconds that one replica of a pool needs for its part of the traffic."""
-    prices = Prices(pool, traffic, pool.role != "decode", pool.role != "prefill")
-    return float(prices.work_s(traffic).sum())
+    prefill, decode = pool.role != "decode", pool.role != "prefill"
+    steps = prefill * len(traffic.output) + decode * float(traffic.decoded.sum())
+    work_s = float(Prices(pool, traffic, prefill, decode).work_s(traffic).sum())
+    return max(work_s, _seat_s(pool) * steps)
+
+
+def _seat_s(pool: ResolvedPool) -> float:
+    """Return the least seconds that a token of an answer takes: a seat for a step, also where its prompt is cached."""
+    shortest_s = pool.cost.step_s(StepShape(decode_seqs=1, decode_context_tokens=1))
+    return shortest_s / min(pool.limits.max_num_seqs, pool.limits.max_num_batched_tokens)

@@ -117,7 +117,7 @@ def _pilot(book: Book, bound: Bound, low: float, high: float) -> tuple[float, bo
             return middle, False
         furthest = 2 * math.log(1 + plan.within)
         step = float(bound.value - values.mean()) / slope
-        middle *= math.exp(min(max(step, -furthest), furthest))
+        middle = min(middle * math.exp(min(max(step, -furthest), furthest)), plan.most_rate)
         noise = float(values.std(ddof=1)) / abs(slope)
         growth = min((noise / (plan.within / 3)) ** 2, MOST_GROWTH)
         longer = min(math.ceil(book.requests * growth), plan.most_requests)
