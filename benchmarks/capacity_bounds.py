@@ -138,7 +138,7 @@ def _sessions(traffic: Scenario) -> int:
 def main() -> int:
     """Print a line a scenario; return 1 if an answer was wrong."""
     begun_s, failed, searches, simulations = time.process_time(), 0, 0, 0
-    shown = [target.partition(".")[2] or target for target in TARGETS]
+    shown = [target.removeprefix("throughput.") for target in TARGETS]
     print(f"answers as a share of the roofline\n{'':>4}{'roofline/s':>12}{'served':>8}", *shown, sep="  ")
     for number in range(SCENARIOS):
         traffic, cells = scenario(number), []

@@ -77,6 +77,11 @@ class CapacityOutcome:
                 notes.append(
                     f"at {max(served):.4g} {self.of}/s only {share:.1%} of what arrives is completed"
                 )
+            if any(self.answer.runs[ask].too_short for ask in asks):
+                notes.append(
+                    f"runs of {asks[0].requests:,} requests at {max(served):.4g} {self.of}/s are too short to tell"
+                    " filling up from overload; a higher --most-requests makes them longer"
+                )
         return notes
 
     def assumed(self) -> list[str]:
