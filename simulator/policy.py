@@ -15,6 +15,7 @@ from simulator.cluster.policy import (
     place_of,
 )
 from simulator.replica.cost import StepShape
+from simulator.replica.idle_cost import IdleCost, Origin, Penalty
 from simulator.replica.job import Job
 from simulator.replica.policy import Ledger, Scheduler
 from simulator.results.delivery import Delivery
@@ -24,11 +25,14 @@ __all__ = [
     "Admission",
     "Delivery",
     "Floats",
+    "IdleCost",
     "Ints",
     "Job",
     "Ledger",
     "Migration",
     "Move",
+    "Origin",
+    "Penalty",
     "PoolView",
     "ReplicaView",
     "Roles",

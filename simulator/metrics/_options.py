@@ -4,10 +4,11 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from simulator.errors import InputError
+from simulator.replica.idle_cost import IdleCost
+from simulator.replica.idle_cost import Origin as Origin
+from simulator.replica.idle_cost import Penalty as Penalty
 from simulator.workload.checks import LEAST_V_S
 
-Penalty = Literal["linear", "quadratic", "exponential", "step", "hinge"]
-Origin = Literal["arrival", "first_token"]
 Unserved = Literal["asks_again", "wait_ends", "wait_to_end"]
 TailTbt = Literal["p99", "max"]
 
@@ -90,6 +91,11 @@ class UserModel:
     def reading(self) -> Reading:
         """When tokens are due."""
         return Reading(self.v_s_per_token, self.origin, self.first_token_allowance_s, self.unserved)
+
+    @property
+    def idle_cost(self) -> IdleCost:
+        """What idle latency costs, as policies may be told."""
+        return IdleCost(self.alpha, self.f, self.f_scale_s, self.origin)
 
     @property
     def alpha_tokens(self) -> float:

@@ -14,15 +14,12 @@ from simulator.metrics._log import RequestLog
 from simulator.metrics._options import Reader, UserModel
 from simulator.metrics._reduce import per_request, pooled
 from simulator.metrics._segments import row_max, row_sum, running_max
+from simulator.replica.idle_cost import LARGEST_EXPONENT
 from simulator.replica.request import RequestState
 
 ON_TIME_WITHIN_S = 1e-9  # sums of float seconds carry rounding; a token this little late is on time
 
 _LATENESS, _SLIPS = "_lateness_s", "_slips"
-
-# Beyond this exponent the penalty stays level, so that no sum over requests can overflow: a run whose users
-# wait 600 times the scale is worthless at any number of digits.
-_LARGEST_EXPONENT = 600.0
 
 
 def clock_start_s(log: RequestLog, user: Reader) -> Floats:
@@ -146,7 +143,7 @@ def penalty(idle_s: Floats, user: UserModel, alpha_tokens: Floats | None = None)
     elif user.f == "quadratic":
         f = idle_s**2
     elif user.f == "exponential":
-        f = np.expm1(np.minimum(idle_s / c, _LARGEST_EXPONENT))
+        f = np.expm1(np.minimum(idle_s / c, LARGEST_EXPONENT))
     elif user.f == "step":
         f = (idle_s > c).astype(np.float64)
     else:

@@ -2,9 +2,10 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar, Literal, Protocol
+from typing import Any, ClassVar, Literal, Protocol, Self
 
 from simulator.replica.cost import StepShape
+from simulator.replica.idle_cost import IdleCost
 from simulator.replica.job import Job
 from simulator.replica.kv import PrefixRule
 from simulator.replica.limits import Limits
@@ -247,6 +248,10 @@ class Scheduler(ABC):
     def native_engine(self) -> str | None:
         """Return the engine profile that the policy is named after; None: it is named after none."""
         return None
+
+    def told(self, readers: IdleCost) -> Self:
+        """Return itself, told before the first plan what readers' waiting costs; most policies do not look at it."""
+        return self
 
     def prefix_cache(self) -> Literal["blocks", "radix"] | None:
         """How requests that begin alike share their KV: not at all, by full blocks, or by a radix tree."""

@@ -22,6 +22,7 @@ from hardware_profiles import (
 from hardware_profiles.gpu import GIB
 from simulator.cluster.deployment import Deployment, Fault, Faults, MoveCosts, Pool, Scaling
 from simulator.errors import InputError
+from simulator.replica.idle_cost import IdleCost
 from simulator.replica.limits import Limits
 from simulator.replica.policy import Scheduler
 from simulator.replica.replica import Role
@@ -140,7 +141,7 @@ def deploy(scenario: Scenario, pools: Sequence[ResolvedPool], base_dir: Path | N
     return Deployment(
         pools=[
             Pool(
-                _maker(each.scheduling),
+                _maker(each.scheduling, scenario.user.idle_cost),
                 each.cost,
                 each.limits,
                 each.replicas,
@@ -184,10 +185,10 @@ def _unless_idle(kind: PolicyKind, choice: PolicyChoice) -> Any:
     return None if choice.name == IDLE_POLICY[kind] else make_policy(kind, choice)
 
 
-def _maker(choice: PolicyChoice) -> Callable[[], Scheduler]:
+def _maker(choice: PolicyChoice, readers: IdleCost) -> Callable[[], Scheduler]:
     """Return what makes a policy for each replica, of a file that is looked at once."""
     policy: type[Scheduler] = load("scheduling", choice.name)
-    return lambda: policy(**choice.params)
+    return lambda: policy(**choice.params).told(readers)
 
 
 def resolve_pool(scenario: Scenario, base_dir: Path | None = None) -> ResolvedPool:
