@@ -2,22 +2,27 @@
 
 from bisect import bisect_right
 
+from policies.scheduling._smooth_readers import Readers
+from policies.scheduling._smooth_worth import Worth
 from simulator.policy import Job, Ledger, StepShape
 
 # A preempted request is brought back this long before its reader runs out, if blocks are short.
 BACK_BEFORE_S = 1.0
+MOST_LOOKED_AT = 64  # waiting requests whose waiting so far is looked at, to know what it costs
 
 
 class Prompts:
-    """Begun and waiting prompts, shortest rest first, as far as one step's budget goes."""
+    """Begun and waiting prompts, as far as one step's budget goes; first what costs most for its work."""
 
-    def __init__(self, step: Ledger, start_s: float, keep_free: float) -> None:
-        """Line up who is running and waiting for a step at ``start_s``; the queue is by length already.
+    def __init__(
+        self, step: Ledger, start_s: float, keep_free: float, worth: Worth, readers: Readers
+    ) -> None:
+        """Line up who is running and waiting for a step at ``start_s``; the queue is in order already.
 
         Preempted requests whose readers still have text stay away while they would leave less than the
         share ``keep_free`` of the blocks.
         """
-        self._step = step
+        self._step, self._start_s, self._worth, self._readers = step, start_s, worth, readers
         self.line = [(job.remaining_tokens, False, job) for job in step.partial]
         room = step.free_blocks - keep_free * step.total_blocks
         offered = away = 0
@@ -25,13 +30,14 @@ class Prompts:
             if offered >= step.token_budget:
                 break
             tokens = job.remaining_tokens
-            can_wait = job.generated_tokens and job.due_s > start_s + BACK_BEFORE_S
+            can_wait = job.generated_tokens and readers.owed_s(job) > start_s + BACK_BEFORE_S
             if can_wait and step.running and step.blocks_to_admit(job, job.known_tokens) > room:
                 away += 1
                 continue
             self.line.append((tokens, True, job))
             offered += tokens
-        self.line.sort(key=lambda each: each[:2])
+        if step.partial:
+            self.line.sort(key=self._place)
         self.count = len(step.waiting) + len(step.partial) - away
         self._tokens, self._pairs, self._context = [0], [0.0], [0]
         for tokens, _, job in self.line:
@@ -40,6 +46,25 @@ class Prompts:
             self._pairs.append(self._pairs[-1] + tokens * (prior + 0.5 * tokens))
             self._context.append(self._context[-1] + prior + tokens)
         self.offered = min(self._tokens[-1], step.token_budget)
+
+    def _slope(self, job: Job) -> float:
+        return self._worth.waiting(job, self._start_s)
+
+    def _place(self, each: tuple[int, bool, Job]) -> tuple[bool, float, bool]:
+        tokens, waits, job = each
+        return not job.generated_tokens, tokens / max(self._slope(job), 1e-9), waits
+
+    def first_cost(self) -> float:
+        """What a second of the first one's waiting costs, tokens."""
+        return self._slope(self.line[0][2])
+
+    def cost(self) -> float:
+        """What a second of all their waiting costs, tokens."""
+        jobs = self._step.waiting
+        some = [job for _, _, job in self.line[:MOST_LOOKED_AT]]
+        if not self._worth.alike and len(jobs) > MOST_LOOKED_AT:
+            some += [jobs[i] for i in range(MOST_LOOKED_AT, len(jobs), -(-len(jobs) // MOST_LOOKED_AT))]
+        return self.count * sum(map(self._slope, some)) / len(some) if some else 0.0
 
     def finished_by(self, tokens: int) -> int:
         """How many prompts so many tokens complete."""
@@ -80,7 +105,7 @@ class Prompts:
                 fits_not = middle
         return fits
 
-    def compute(self, tokens: int, spare_blocks: float) -> list[Job]:
+    def compute(self, tokens: int, spare_blocks: float, caution: float) -> list[Job]:
         """Schedule so many tokens; return whose next token that brings.
 
         A prompt is begun only if all of it fits beside the rest of those begun before, with
@@ -88,15 +113,18 @@ class Prompts:
         """
         step, brought = self._step, list[Job]()
         seats = min(step.limits.max_num_seqs, step.limits.max_num_batched_tokens)
+        outputs = self._readers.outputs
         owed = sum(_missing(job, step) for _, waits, job in self.line if not waits)
         for rest, waits, job in self.line:
             chunk = min(rest, tokens, step.token_budget)
             if chunk <= 0:
                 break
             if waits:
-                needed = (
-                    step.blocks_to_admit(job, job.known_tokens) + owed + int(spare_blocks * len(step.running))
-                )
+                held = step.blocks_to_admit(job, job.known_tokens)
+                needed = held + owed + spare_blocks * len(step.running)
+                most = outputs.usual_tokens * len(step.running) / step.block_size
+                if caution and needed + most > step.free_blocks and step.running:
+                    needed += max(0.0, outputs.growth(step, caution))
                 begun = len(step.running) < seats and needed <= step.free_blocks and step.admit(job, chunk)
                 if not begun:
                     spare_blocks = step.total_blocks  # those behind are longer still

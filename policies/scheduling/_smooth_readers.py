@@ -6,9 +6,12 @@ from itertools import islice
 from math import inf
 from operator import itemgetter
 
+from policies.scheduling._smooth_outputs import Outputs
+from policies.scheduling._smooth_worth import Worth
 from simulator.policy import Job, Ledger
 
 _key = itemgetter(0)
+MOST_LOOKED_AT = 32  # readers whose waiting so far is looked at, to know what theirs costs
 
 
 class Readers:
@@ -20,29 +23,33 @@ class Readers:
     not met, and ordering the group costs a step nothing.
     """
 
-    def __init__(self, least_pace_s: float) -> None:
-        """``least_pace_s``: a reader who is faster than that is kept at that pace."""
-        self._least_pace_s = least_pace_s
+    def __init__(self, worth: Worth) -> None:
+        self._worth = worth
         self._by_pace: dict[
             float, list[tuple[float, int, Job]]
         ] = {}  # (need less its ticks, id, job), sorted
-        self._ended = 0
-        self._tokens = 0
+        self._starts_s: dict[Job, float] = {}  # when the clock of each reader began who had a token
+        self._owed_s: dict[Job, float] = {}  # needs of readers whose requests gave up their blocks
+        self.outputs = Outputs()
 
     @property
     def quickest_s(self) -> float:
         """Seconds between the tokens of the reader who reads fastest."""
-        return min(self._by_pace, default=self._least_pace_s)
+        return min(self._by_pace, default=inf)
 
-    @property
-    def usual_tokens(self) -> float:
-        """Mean output of the requests that have ended so far."""
-        return self._tokens / self._ended if self._ended else 0.0
+    def owed_s(self, job: Job) -> float:
+        """When the reader of a preempted request needs its next token."""
+        return self._owed_s.get(job, job.due_s)
 
     def join(self, job: Job, token_s: float, tick: int) -> None:
         """Add a request whose token comes at ``token_s``, when the group has done ``tick`` ticks."""
-        pace_s = max(job.pace_s, self._least_pace_s)
-        need_s = max(job.due_s, token_s) + pace_s
+        pace_s = job.pace_s
+        if job not in self._starts_s:
+            begins = self._worth.at_first_token and not job.generated_tokens
+            start_s = token_s if begins else job.arrival_s + job.allowance_s
+            self._starts_s[job] = start_s + self._worth.grace_s
+        due_s = self._starts_s[job] + pace_s * (job.generated_tokens + 1)
+        need_s = max(due_s, self._owed_s.pop(job, due_s), token_s) + pace_s
         insort(self._by_pace.setdefault(pace_s, []), (need_s - pace_s * tick, job.id, job))
 
     def tick(self, token_s: float, tick: int) -> None:
@@ -62,8 +69,10 @@ class Readers:
             return
         for pace_s, readers in list(self._by_pace.items()):
             self._by_pace[pace_s] = stay = [each for each in readers if _decodes(each[2], step)]
-            self._ended += len(readers) - len(stay)
-            self._tokens += sum(job.generated_tokens for _, _, job in readers if not _decodes(job, step))
+            for _, _, job in readers:
+                if not _decodes(job, step):
+                    self.outputs.add(job.generated_tokens)
+                    self._starts_s.pop(job, None)
             if not stay:
                 del self._by_pace[pace_s]
         for job in step.joined:
@@ -77,18 +86,33 @@ class Readers:
         )
         return next(islice(merge(*in_order), place, None), inf)
 
-    def needing(self, until_s: float, tick: int) -> int:
-        """How many readers need a token before then."""
+    def needing(self, until_s: float, tick: int) -> tuple[int, float]:
+        """How many readers need a token before then, and what a second of waiting costs each, in the mean, tokens."""
+        count, cost = 0, 0.0
+        for pace_s, readers in self._by_pace.items():
+            here = bisect_left(readers, until_s - pace_s * tick, key=_key)
+            if here:
+                count += here
+                cost += here * self._mean_slope(readers, here, pace_s, tick)
+        return count, cost / count if count else self._worth.slope(0.0, self.quickest_s)
+
+    def _mean_slope(
+        self, readers: list[tuple[float, int, Job]], count: int, pace_s: float, tick: int
+    ) -> float:
+        if self._worth.alike:
+            return self._worth.slope(0.0, pace_s)
+        some = readers[: count : -(-count // MOST_LOOKED_AT)]
         return sum(
-            bisect_left(readers, until_s - pace_s * tick, key=_key)
-            for pace_s, readers in self._by_pace.items()
-        )
+            self._worth.slope(key + pace_s * (tick - job.generated_tokens - 1) - self._starts_s[job], pace_s)
+            for key, _, job in some
+        ) / len(some)
 
     def take_most_ahead(self, tick: int) -> Job:
         """Remove and return the request whose reader can wait longest."""
         last_s = {pace_s: readers[-1][0] + pace_s * tick for pace_s, readers in self._by_pace.items()}
         pace_s = max(last_s, key=last_s.__getitem__)
         job = self._by_pace[pace_s].pop()[2]
+        self._owed_s[job] = last_s[pace_s]
         if not self._by_pace[pace_s]:
             del self._by_pace[pace_s]
         return job

@@ -10,9 +10,11 @@ from hypothesis import strategies as st
 
 import policies.scheduling
 from policies.scheduling._smooth_readers import Readers
+from policies.scheduling._smooth_worth import Worth
 from policies.scheduling.smooth import Smooth
 from policies.scheduling.vllm_v1 import VllmV1
 from simulator import Scenario, run
+from simulator.policy import IdleCost
 from simulator.replica.limits import Limits
 from simulator.testing import new_job
 from tests.engine_cases import play, scenarios, serve
@@ -59,7 +61,7 @@ def test_a_reader_with_text_in_hand_pauses_while_a_prompt_is_computed(ahead):
 def test_a_reader_about_to_run_out_is_served_though_prompts_wait(ahead):
     """Six seconds of prompts arrive when the reader has less than one in hand: prompts go in pieces."""
     tables = served(
-        lambda: Smooth(async_scheduling=ahead, queue_weight=0.01),
+        lambda: Smooth(async_scheduling=ahead, queue_weight=0.01, queue_claim=0.01, queue_over_pace=0.01),
         [0.0, *[0.2] * 6],
         [10, *[1000] * 6],
         [300, *[2] * 6],
@@ -88,7 +90,7 @@ def test_without_blocks_the_reader_who_can_wait_longest_is_computed_again():
 
 
 def test_who_has_waited_is_owed_the_pace_from_there():
-    readers = Readers(0.0)
+    readers = Readers(Worth(IdleCost(), 1.0))
     one, two = (new_job(i, 0.0, 5, 99, 99) for i in range(2))
     readers.join(one, 3.0, 0)  # its first token came three seconds late: the next is needed a pace later
     assert readers.need_s(0, 0) == pytest.approx(3.0 + V_S)
@@ -99,7 +101,7 @@ def test_who_has_waited_is_owed_the_pace_from_there():
     assert readers.need_s(2, 1) == float("inf")
     readers.tick(4.0, 1)  # late for both: equal from there
     assert [readers.need_s(place, 2) for place in (0, 1)] == pytest.approx([4.0 + V_S] * 2)
-    assert readers.needing(4.06, 2) == 2
+    assert readers.needing(4.06, 2) == (2, 1 / V_S)
     assert readers.take_most_ahead(2) in (one, two)
 
 
