@@ -10,17 +10,16 @@ from simulator.scenario.resolve import resolve_pool
 from simulator.scenario.scenario import Scenario
 from simulator.workload import build
 
-V_S = 0.05  # a token every so many seconds, the default reader
-
 
 def bound(what: Scenario) -> tuple[float, float]:
-    """Return what no policy can exceed, knowing everything, and the tokens offered, both per second.
+    """Return the benefit that no policy can exceed, knowing everything, and the tokens offered.
 
-    The run lasts at least until the last request could be done if it were alone, and as long as all work
-    takes at the lowest price of each of its parts. A request idles at least until its first token could come
+    With linear f, the clock from the arrival and one V > 0. A request idles at least until its first token could come
     if it were alone. And at any time t, the work that could be done by then brings at most so much of the
     waiting until t to an end (a fractional knapsack over requests); what is left is idle latency.
     """
+    user = what.user
+    pace_s = user.v_s_per_token
     workload = build(what.workload, what.seed, Path())
     server = resolve_pool(what)
     price = server.cost.step_s
@@ -40,17 +39,17 @@ def bound(what: Scenario) -> tuple[float, float]:
         return prompt_s * prompt + token_s * later + context_s * later * (prompt + tokens / 2)
 
     lasts_s = max(float((arrival + alone_s + (output - 1) * lone_s).max()), float(work_s(output).sum()))
-    idle_s = float(np.maximum(alone_s - V_S, 0).sum())
+    idle_s = float(np.maximum(alone_s - pace_s, 0).sum())
     for time_s in np.linspace(0.2 * arrival[-1], lasts_s, 25):
-        waited_s = time_s - arrival - V_S
-        due = np.clip(np.floor((time_s - arrival) / V_S), 1, output)
+        waited_s = time_s - arrival - pace_s
+        due = np.clip(np.floor((time_s - arrival) / pace_s), 1, output)
         here = waited_s > 0
         gain, cost = waited_s[here], work_s(due)[here]
         order = np.argsort(-gain / cost)
         done = np.minimum(1, np.maximum(0, time_s - np.cumsum(cost[order]) + cost[order]) / cost[order])
         idle_s = max(idle_s, float(gain.sum() - (gain[order] * done).sum()))
     total = float(output.sum())
-    return (total - idle_s / V_S) / lasts_s, total / lasts_s
+    return total - user.alpha_tokens * idle_s, total
 
 
 def _step_s(price: Any, tokens: int, pairs: float, decodes: int = 0, context: int = 0) -> float:

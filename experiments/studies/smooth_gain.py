@@ -1,140 +1,164 @@
 """How much smooth goodput does the policy ``smooth`` gain over every other scheduling policy?
 
-Question: three kinds of traffic (Azure conversations, ShareGPT chat with Poisson arrivals, DeepSeek-R1
-reasoning), two models, two GPUs, at 0.9, 1.1 and 1.3 times the rate at which ``vllm_v1`` does best on the
-same traffic, that is where its smooth goodput is largest; on two stretches of traffic for the policies that
-come near, on one for the rest.
+Question: on one engine, on traffic that its parameters were chosen on (``tuned``) and on traffic that they were not
+(``fresh``), with six ways to score waiting: at 0.9, 1.1 and 1.3 times the rate at which ``vllm_v1`` does best on the same
+traffic. The best rival is chosen anew at every point, afterwards, of all policies without predictions; those with perfect
+ones stand apart.
 
-Expectation: nothing to gain at 0.9, where all readers are served in time, and much beyond 1, where
-other policies let all readers fall behind at once. No policy knows output lengths. Beside the results stands
-an upper bound for any policy, even one that knows everything (``goodput_bound.py``); it is not tight.
+Expectation: nothing to gain at 0.9, where all readers are served in time, or where no policy lets readers wait; much
+beyond 1, where others let all fall behind. Beside the results stands an upper bound for any policy, even one that knows
+everything (``goodput_bound.py``); it is not tight.
 
-    .venv/bin/python -m experiments.studies.smooth_gain [--quick] [--out results/smooth_gain]
+All run until all requests are served, and are divided by one T: so a gain is that of the benefits' sum.
 
-Writes points.csv (a line as soon as it is measured; a run that was cut short goes on from there),
-best_rates.json and smooth_gain.png. Takes about 20 minutes on one core, with --quick (one stretch, a quarter of
-the time span, five rivals) less than two.
+    .venv/bin/python -m experiments.studies.smooth_gain [tuned | fresh | FILE.json] [--quick] [--out results/smooth_gain]
+
+Writes points.csv (a line as soon as it is measured; a run that was cut short goes on from there) and best_rates.json.
 """
 
 import argparse
 import csv
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
 
-import numpy as np
-
+from experiments.studies._smooth_sets import OWN_RATES, SCORINGS, PointSet, load_set
 from experiments.studies.goodput_bound import bound
 from simulator.errors import StallError
+from simulator.metrics._options import UserModel
+from simulator.metrics._reader import benefit_tokens
+from simulator.results.result import Result
 from simulator.scenario.discover import discover
-from simulator.scenario.engines import engine_names
 from simulator.scenario.run import run
 from simulator.scenario.scenario import Scenario
 
-GPUS = {"A100": "a100-80gb-sxm", "H100": "h100-80gb-sxm"}
-MODELS = {"8B": "llama-3.1-8b", "14B": "qwen-2.5-14b"}
-TRAFFIC: dict[str, dict[str, Any]] = {
-    "conv": {"trace": "azure2023_conv"},
-    "chat": {"arrivals": "poisson", "lengths": "chat_sharegpt_vllm"},
-    "reasoning": {"trace": "servegen_r1", "max_prompt_tokens": 16384},
-}
-SPAN_S = {"conv": 240, "chat": 150, "reasoning": 800}  # of arrivals
-SECOND_STRETCH_S = {"conv": 1800, "reasoning": 700}  # where seed 1 begins in a trace
-SEARCH_FROM_RPS = {
-    "conv": {"A100 8B": 5.2, "A100 14B": 2.7, "H100 8B": 18.0, "H100 14B": 9.5},
-    "chat": {"A100 8B": 18.0, "A100 14B": 9.5, "H100 8B": 65.0, "H100 14B": 38.0},
-    "reasoning": {"A100 8B": 1.9, "A100 14B": 1.1, "H100 8B": 4.7, "H100 14B": 2.1},
-}
 LOADS = (0.9, 1.1, 1.3)
 ENGINE = "vllm-0.24"  # of all policies
 OURS, REFERENCE = "smooth", "vllm_v1"
-ABLATION = "smooth, synchronous"  # measured beside the others, and no rival
-RIVALS_FIRST = (REFERENCE, "sglang", "andes", "vllm_v0", "orca")
-FURTHEST_LEFT = -0.5  # of the figure
-Point = tuple[str, str, int, float]  # traffic, hardware, seed, load
-FIELDS = ("traffic", "hardware", "seed", "load", "rate_rps", "policy", "engine", "smooth_goodput",
-          "offered", "bound")  # fmt: skip
+PREDICTING = ("sjf", "srpt")
+PACED = ("andes", "edf", "least_slack", OURS)  # they look at the reader's pace, the last at all that scores
+VARIANTS = {"edf, 5 s": {"name": "edf", "margin_s": 5.0}}  # beside the defaults
+MOST_REQUESTS = 1500
+LOST = (0.002, 0.02)
+FIELDS = ("traffic", "hardware", "load", "scoring", "rate_rps", "policy", "benefit", "tokens", "bound",
+          "preemptions")  # fmt: skip
+Point = tuple[str, str, float, str]  # traffic, hardware, load, scoring
 
 
-class ServingCase(NamedTuple):
-    """What is served by what."""
+class Served(NamedTuple):
+    """A kind of traffic on hardware."""
 
+    points: PointSet
     traffic: str
-    gpu: str
-    model: str
-    seed: int
+    hardware: str
 
-    @property
-    def hardware(self) -> str:
-        """GPU and model, in short."""
-        return f"{self.gpu} {self.model}"
-
-
-def scenario(setting: ServingCase, rate_rps: float, policy: str, span_share: float) -> Scenario:
-    """Return one simulation of the study."""
-    workload = {**TRAFFIC[setting.traffic], "rate_rps": rate_rps}
-    count = max(50, int(rate_rps * SPAN_S[setting.traffic] * span_share))
-    if "trace" in workload:
-        workload["limit"] = count
-        if setting.seed:
-            workload["start_s"] = SECOND_STRETCH_S[setting.traffic]
-    else:
-        workload["requests"] = count
-    ablated = {"name": OURS, "async_scheduling": False}
-    return Scenario(
-        seed=setting.seed,
-        hardware={"gpu": GPUS[setting.gpu], "model": MODELS[setting.model]},
-        engine={"profile": ENGINE},
-        policy={"scheduling": ablated if policy == ABLATION else {"name": policy}},
-        workload=workload,
-    )
+    def scenario(self, rate_rps: float, policy: str, scoring: str, share: float = 1.0) -> Scenario:
+        """Return one simulation of the study, of a share of the time span."""
+        traffic, (gpu, model) = self.points.traffic[self.traffic], self.points.hardware[self.hardware]
+        count = min(MOST_REQUESTS, max(60, int(rate_rps * traffic.span_s * share)))
+        workload = {**traffic.workload, "rate_rps": rate_rps}
+        workload["limit" if "trace" in workload else "requests"] = count
+        if policy in PREDICTING:
+            workload["predictor"] = "perfect"
+        return Scenario(
+            seed=traffic.seed,
+            hardware={"gpu": gpu, "model": model},
+            engine={"profile": ENGINE},
+            policy={"scheduling": VARIANTS.get(policy, {"name": policy})},
+            workload=workload,
+            user=SCORINGS[scoring],
+        )
 
 
-def measure(what: Scenario) -> float:
-    """Return the smooth goodput of a scenario; minus infinity where the policy gets stuck."""
+def result_of(what: Scenario) -> Result | None:
+    """Return what comes of a scenario; None where the policy gets stuck."""
     try:
-        summary = run(what).summary()
+        return run(what)
     except StallError:
+        return None
+
+
+def worth(result: Result | None, scoring: str) -> float:
+    """Return the tokens that all requests are worth, less those that waiting costs; minus infinity for None."""
+    if result is None:
         return -math.inf
-    return float(summary["smooth_goodput"]["smooth_goodput_tokens_per_s"])
+    return float(benefit_tokens(result.log, UserModel(**SCORINGS[scoring])).sum())
 
 
-def best_rate(setting: ServingCase, span_share: float) -> float:
-    """Return the rate at which the reference's smooth goodput is largest, on a grid of 2.7 %."""
+def best_rate(served: Served, scoring: str, share: float) -> float:
+    """Return the rate at which the reference's smooth goodput is largest, on a grid of 7 %."""
     found: dict[float, float] = {}
 
     def value(rate_rps: float) -> float:
         rate_rps = round(rate_rps, 4)
         if rate_rps not in found:
-            found[rate_rps] = measure(scenario(setting, rate_rps, REFERENCE, span_share))
+            result = result_of(served.scenario(rate_rps, REFERENCE, scoring, share))
+            found[rate_rps] = (
+                -math.inf if result is None else worth(result, scoring) / float(result.log.end_s.max())
+            )
         return found[rate_rps]
 
-    value(SEARCH_FROM_RPS[setting.traffic][setting.hardware])
-    while max(found) < 1.2 * max(found, key=value):
-        value(max(found) * 1.08)
-    while min(found) > max(found, key=value) / 1.1:
-        value(min(found) / 1.08)
+    value(8.0)
+    while max(found) < 1.25 * max(found, key=value):
+        value(max(found) * 1.15)
+    while min(found) > max(found, key=value) / 1.2:
+        value(min(found) / 1.15)
     best_rps = max(found, key=value)
-    for factor in (0.947, 0.973, 1.027, 1.054):
+    for factor in (0.93, 1.07):
         value(best_rps * factor)
     return max(found, key=value)
 
 
+def runs() -> Iterator[tuple[str, str, list[str]]]:
+    """Yield, of each run of a point, the policy, the scoring by which it is told of readers, and those it counts for."""
+    policies = [name for name in discover("scheduling") if name != "static"] + list(VARIANTS)
+    for policy in policies:
+        by: dict[Any, list[str]] = {}
+        for scoring, user in SCORINGS.items():
+            paced = policy in PACED or policy in VARIANTS
+            key = (
+                scoring if policy == OURS else (scoring == "paper", user["v_s_per_token"] if paced else None)
+            )
+            by.setdefault(key, []).append(scoring)
+        for scorings in by.values():
+            yield policy, scorings[0], scorings
+
+
 def _point(row: dict[str, Any]) -> Point:
-    return row["traffic"], row["hardware"], int(row["seed"]), float(row["load"])
+    return row["traffic"], row["hardware"], float(row["load"]), row["scoring"]
+
+
+def measure(
+    served: Served, rates: dict[str, float], share: float, done: set[Any]
+) -> Iterator[dict[str, str]]:
+    """Yield the rows of one kind of traffic on hardware that are not done."""
+    for load in LOADS:
+        for policy, told, scorings in runs():
+            keys = [(served.traffic, served.hardware, load, scoring, policy) for scoring in scorings]
+            if done.issuperset(keys):
+                continue
+            rate_rps = rates[told if told in OWN_RATES else OWN_RATES[0]] * load
+            what = served.scenario(rate_rps, policy, told, share)
+            result = result_of(what)
+            preemptions = -1 if result is None else sum(result.requests()["preemptions"].to_pylist())
+            tokens = 0 if result is None else int(result.log.token_counts.sum())
+            for key in keys:
+                limit = bound(what)[0] if policy == OURS and key[3] in OWN_RATES else math.nan
+                values = (*key[:4], rate_rps, policy, worth(result, key[3]), tokens, limit, preemptions)
+                yield dict(zip(FIELDS, map(str, values), strict=True))
 
 
 def gains(rows: Iterable[dict[str, Any]]) -> dict[Point, tuple[float, str, float]]:
-    """Return, for each point measured, our smooth goodput, the best other policy and its smooth goodput."""
+    """Return, for each point measured, our benefit, the best rival without predictions, and its benefit."""
     points: dict[Point, dict[str, float]] = {}
     for row in rows:
-        points.setdefault(_point(row), {})[row["policy"]] = float(row["smooth_goodput"])
+        points.setdefault(_point(row), {})[row["policy"]] = float(row["benefit"])
     found = {}
     for key, values in points.items():
-        others = {name: value for name, value in values.items() if name not in (OURS, ABLATION)}
+        others = {name: value for name, value in values.items() if name not in (OURS, *PREDICTING)}
         if OURS in values and others:
             best = max(others, key=others.__getitem__)
             found[key] = values[OURS], best, others[best]
@@ -149,121 +173,73 @@ def gain(ours: float, other: float) -> float:
 
 
 def report(rows: list[dict[str, Any]]) -> str:
-    """Return the table of gains, averaged over the stretches, and their median and least over all points."""
+    """Return the gain at each point, then median, least and losses of each scoring."""
     found = gains(rows)
-    head = "traffic    hardware  load   smooth     best other          gain   of the bound"
-    lines = [f"engine: {ENGINE}", "", head]
-    limits = {_point(row): float(row["bound"]) for row in rows if row["policy"] == OURS}
-    for traffic, hardware, load in dict.fromkeys((key[0], key[1], key[3]) for key in found):
-        keys = [key for key in found if (key[0], key[1], key[3]) == (traffic, hardware, load)]
-        ours, other = (float(np.mean([found[key][i] for key in keys])) for i in (0, 2))
-        names = "/".join(sorted({found[key][1] for key in keys}))
-        share = ours / float(np.mean([limits[key] for key in keys]))
+    names = [name for name in SCORINGS if any(key[3] == name for key in found)]
+    ours = {_point(row): row for row in rows if row["policy"] == OURS}
+    lines = [f"engine: {ENGINE}; gain over the best rival", "", f"{'traffic':14s} {'hardware':9s} load"]
+    lines[-1] += "".join(f" {name:>21s}" for name in names)
+    for key in dict.fromkeys(key[:3] for key in found):
+        cells = ""
+        for name in names:
+            mine, best, other = found.get((*key, name), (math.nan, "", math.nan))
+            cells += f" {_percent(gain(mine, other))} {best:12.12s}"
+        lines.append(f"{key[0]:14s} {key[1]:9s} {key[2]:.1f} {cells}")
+    lines += [
+        "",
+        "scoring       points  median   at 1.1  at 1.3    least   lost > 0.2 %  > 2 %  > 2 % of tokens",
+    ]
+    for name in names:
+        here = {key: value for key, value in found.items() if key[3] == name}
+        every = {key: gain(mine, other) for key, (mine, _, other) in here.items()}
+        medians = [median(every.values()), *(_median_at(every, load) for load in LOADS[1:])]
+        lost = [sum(value < -most for value in every.values()) for most in LOST]
+        tokens = sum(v[2] - v[0] > LOST[1] * float(ours[key]["tokens"]) for key, v in here.items())
         lines.append(
-            f"{traffic:10s} {hardware:9s} {load:.1f} {ours:8.0f} {other:8.0f} {names:16s}"
-            f" {_percent(gain(ours, other))}  {share:5.0%}"
+            f"{name:13s} {len(every):5d} {' '.join(_percent(value) for value in (*medians, min(every.values())))}"
+            f" {lost[0]:10d} {lost[1]:7d} {tokens:10d}"
         )
-    for name, loads in (("all", LOADS), *((f"{load:g}x", (load,)) for load in LOADS)):
-        every = [gain(ours, other) for key, (ours, _, other) in found.items() if key[3] in loads]
-        if every:
-            middle, least = _percent(median(every)), _percent(min(every))
-            lines.append(f"{name}: {len(every)} points, median gain {middle}, least {least}")
     return "\n".join(lines)
+
+
+def _median_at(every: dict[Point, float], load: float) -> float:
+    here = [value for key, value in every.items() if key[2] == load]
+    return median(here) if here else math.nan
 
 
 def _percent(value: float) -> str:
     return f"{value:+8.1%}" if math.isfinite(value) else f"{'> 0' if value > 0 else '< 0':>8s}"
 
 
-def draw(rows: list[dict[str, Any]], path: Path) -> None:
-    """Draw smooth goodput as a share of the tokens offered: ours, the best other, vllm_v1 and the bound."""
-    from matplotlib import pyplot as plt  # slow to import
-    from matplotlib.lines import Line2D
-
-    found = gains(rows)
-    settings = list(dict.fromkeys((key[0], key[1]) for key in found))
-    figure, panels = plt.subplots(1, len(LOADS), figsize=(13, 5.2), sharey=True, layout="constrained")
-    styles = (
-        ("bound", "bound for any policy", "|", "#000000"),
-        (REFERENCE, "vllm_v1", "v", "#6E6E6E"),
-        ("other", "best other policy", "s", "#E69F00"),
-        (OURS, "smooth", "o", "#0072B2"),
-    )
-    for panel, load in zip(panels, LOADS, strict=True):
-        for traffic, hardware, seed, _ in (key for key in found if key[3] == load):
-            point = traffic, hardware, seed, load
-            mine = {row["policy"]: row for row in rows if _point(row) == point}
-            ours = mine[OURS]
-            values = {
-                "bound": ours["bound"],
-                REFERENCE: mine[REFERENCE]["smooth_goodput"],
-                "other": found[point][2],
-                OURS: ours["smooth_goodput"],
-            }
-            for what, _, marker, colour in styles:
-                share = float(values[what]) / float(ours["offered"])
-                panel.plot(
-                    max(share, FURTHEST_LEFT),
-                    settings.index((traffic, hardware)) + 0.24 * (seed - 0.5),
-                    marker="<" if share < FURTHEST_LEFT else marker,
-                    color=colour,
-                    markersize=11 if what == "bound" else 6,
-                    linestyle="none",
-                )
-        panel.set_title(f"{load:g} x the best rate of vllm_v1")
-        panel.set_xlim(FURTHEST_LEFT - 0.05, 1.05)
-        panel.axvline(0, color="#BBBBBB", linewidth=0.8, zorder=0)
-        panel.grid(axis="y", color="#EEEEEE")
-    panels[0].set_yticks(range(len(settings)), [" ".join(each) for each in settings])
-    panels[0].invert_yaxis()
-    figure.supxlabel(f"smooth goodput, of the tokens offered (pointing left: further left); engine {ENGINE}")
-    handles = [Line2D([], [], marker=m, color=c, linestyle="none", label=label) for _, label, m, c in styles]
-    figure.legend(handles=handles, loc="outside upper center", ncols=len(styles), frameon=False)
-    figure.savefig(path, dpi=130)
-    plt.close(figure)
-
-
 def main() -> None:
     """Measure what is not measured yet, then report."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--quick", action="store_true", help="one stretch, a quarter as long, five rivals")
+    parser.add_argument("set", nargs="?", default="fresh", help="tuned, fresh, or a JSON file of one's own")
+    parser.add_argument("--quick", action="store_true", help="a quarter of the time spans, one GPU and model")
     parser.add_argument("--out", type=Path, default=Path("results/smooth_gain"))
     options = parser.parse_args()
-    out: Path = options.out
+    points, share = load_set(options.set), 0.25 if options.quick else 1.0
+    out: Path = options.out / f"{Path(options.set).stem}{'_quick' if options.quick else ''}"
     out.mkdir(parents=True, exist_ok=True)
-    share, seeds = (0.25, (0,)) if options.quick else (1.0, (0, 1))
-    rest = tuple(name for name in discover("scheduling") if name not in (OURS, *RIVALS_FIRST))
-    rounds = [(seed, (OURS, *RIVALS_FIRST, ABLATION)) for seed in seeds]
-    every = rounds if options.quick else [*rounds, (0, rest)]
-    points, rates_file = out / "points.csv", out / "best_rates.json"
-    rows = list(csv.DictReader(points.open())) if points.exists() else []
+    file, rates_file = out / "points.csv", out / "best_rates.json"
+    rows = list(csv.DictReader(file.open())) if file.exists() else []
     rates = json.loads(rates_file.read_text()) if rates_file.exists() else {}
-    measured = {(*_point(row), row["policy"]) for row in rows}
-    with points.open("a", newline="") as file:
-        table = csv.DictWriter(file, FIELDS)
+    done = {(*_point(row), row["policy"]) for row in rows}
+    with file.open("a", newline="") as lines:
+        table = csv.DictWriter(lines, FIELDS)
         if not rows:
             table.writeheader()
-        for seed, policies in every:
-            for setting in (ServingCase(t, g, m, seed) for t in TRAFFIC for g in GPUS for m in MODELS):
-                name = f"{setting.traffic} {setting.hardware} {seed}"
+        for hardware in list(points.hardware)[: 1 if options.quick else None]:
+            for traffic in points.traffic:
+                served, name = Served(points, traffic, hardware), f"{traffic} {hardware}"
                 if name not in rates:
-                    rates[name] = best_rate(setting, share)
+                    rates[name] = {key: best_rate(served, key, share) for key in OWN_RATES}
                     rates_file.write_text(json.dumps(rates, indent=1))
-                for load in LOADS:
-                    for policy in policies:
-                        key = setting.traffic, setting.hardware, seed, load, policy
-                        if key in measured:
-                            continue
-                        what = scenario(setting, rates[name] * load, policy, share)
-                        limit, offered = bound(what) if policy == OURS else (math.nan, math.nan)
-                        engine, worth = engine_names(what), measure(what)
-                        values = (*key[:4], rates[name] * load, policy, engine, worth, offered, limit)
-                        row = dict(zip(FIELDS, map(str, values), strict=True))
-                        table.writerow(row)
-                        file.flush()
-                        rows.append(row)
+                for row in measure(served, rates[name], share, done):
+                    table.writerow(row)
+                    lines.flush()
+                    rows.append(row)
     print(report(rows))
-    draw(rows, out / "smooth_gain.png")
 
 
 if __name__ == "__main__":
