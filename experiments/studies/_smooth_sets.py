@@ -57,17 +57,15 @@ TUNED = PointSet(
 # Nothing was chosen on these.
 FRESH = PointSet(
     {
-        "summaries": _drawn("arxiv_summarization_4k", 150, 11),
-        "translation": _drawn("translation_bwb_4k", 200, 12, arrivals="gamma", burstiness=0.5),
-        "chat": _drawn("chat_sharegpt_vllm", 100, 13),
-        "spikes": _drawn("chat_sharegpt_8k", 150, 14, spike_factor=4.0, spike_s=8.0, spike_every_s=40.0),
-        "one shape": Traffic({"arrivals": "poisson", "prompt_tokens": 1200, "output_tokens": 300}, 120, 15),
-        "conversations": _trace("azure2023_conv", 120, 1800),
+        "summaries": _drawn("arxiv_summarization_4k", 150, 21),
+        "translation": _drawn("translation_bwb_4k", 200, 22, arrivals="gamma", burstiness=0.5),
+        "chat": _drawn("chat_sharegpt_vllm", 100, 23),
+        "spikes": _drawn("chat_sharegpt_8k", 150, 24, spike_factor=4.0, spike_s=8.0, spike_every_s=40.0),
+        "conversations": _trace("azure2023_conv", 120, 2400),
         "m-large": _trace("servegen_mlarge", 200, 900),
-        "reasoning": _trace("servegen_r1", 400, 700, max_prompt_tokens=16384),
+        "reasoning": _trace("servegen_r1", 400, 1100, max_prompt_tokens=16384),
     },
     {
-        "A100 8B": ("a100-80gb-sxm", "llama-3.1-8b"),
         "A100 14B": A100_14B,
         "H100 14B": ("h100-80gb-sxm", "qwen-2.5-14b"),
         "L40S 8B": ("l40s", "llama-3.1-8b"),
@@ -76,8 +74,10 @@ FRESH = PointSet(
 
 
 def load_set(name: str) -> PointSet:
-    """Return the set of that name, or of a JSON file: ``{"traffic": {NAME: {"workload": {}, "span_s": 1, "seed": 0}},
-    "hardware": {NAME: [GPU, MODEL]}}``."""
+    """Return the set of that name, or of a JSON file.
+
+    ``{"traffic": {NAME: {"workload": {...}, "span_s": 100, "seed": 0}}, "hardware": {NAME: [GPU, MODEL]}}``
+    """
     if not name.endswith(".json"):
         return {"tuned": TUNED, "fresh": FRESH}[name]
     tables = json.loads(Path(name).read_text("utf-8"))

@@ -1,9 +1,9 @@
 """How much smooth goodput does the policy ``smooth`` gain over every other scheduling policy?
 
-Question: on one engine, on traffic that its parameters were chosen on (``tuned``) and on traffic that they were not
-(``fresh``), with six ways to score waiting: at 0.9, 1.1 and 1.3 times the rate at which ``vllm_v1`` does best on the same
-traffic. The best rival is chosen anew at every point, afterwards, of all policies without predictions; those with perfect
-ones stand apart.
+Question: on one engine, on traffic that its parameters were chosen on (``tuned``) and on traffic that they were
+not (``fresh``), with six ways to score waiting: at 0.9, 1.1 and 1.3 times the rate at which ``vllm_v1`` does best on
+the same traffic. The best rival is chosen anew at every point, afterwards, of all policies without predictions;
+those with perfect ones stand apart.
 
 Expectation: nothing to gain at 0.9, where all readers are served in time, or where no policy lets readers wait; much
 beyond 1, where others let all fall behind. Beside the results stands an upper bound for any policy, even one that knows
@@ -11,7 +11,7 @@ everything (``goodput_bound.py``); it is not tight.
 
 All run until all requests are served, and are divided by one T: so a gain is that of the benefits' sum.
 
-    .venv/bin/python -m experiments.studies.smooth_gain [tuned | fresh | FILE.json] [--quick] [--out results/smooth_gain]
+    .venv/bin/python -m experiments.studies.smooth_gain [tuned | fresh | FILE.json] [--quick] [--out FOLDER]
 
 Writes points.csv (a line as soon as it is measured; a run that was cut short goes on from there) and best_rates.json.
 """
@@ -41,7 +41,7 @@ OURS, REFERENCE = "smooth", "vllm_v1"
 PREDICTING = ("sjf", "srpt")
 PACED = ("andes", "edf", "least_slack", OURS)  # they look at the reader's pace, the last at all that scores
 VARIANTS = {"edf, 5 s": {"name": "edf", "margin_s": 5.0}}  # beside the defaults
-MOST_REQUESTS = 1500
+MOST_REQUESTS = 800
 LOST = (0.002, 0.02)
 FIELDS = ("traffic", "hardware", "load", "scoring", "rate_rps", "policy", "benefit", "tokens", "bound",
           "preemptions")  # fmt: skip
@@ -113,7 +113,7 @@ def best_rate(served: Served, scoring: str, share: float) -> float:
 
 
 def runs() -> Iterator[tuple[str, str, list[str]]]:
-    """Yield, of each run of a point, the policy, the scoring by which it is told of readers, and those it counts for."""
+    """Yield, of each run of a point, its policy, the scoring that it is told, and those that it counts for."""
     policies = [name for name in discover("scheduling") if name != "static"] + list(VARIANTS)
     for policy in policies:
         by: dict[Any, list[str]] = {}

@@ -120,10 +120,3 @@ class Choosing:
         """Seconds of a step in which all jobs decode and nothing else happens."""
         group = step.group
         return step.price(StepShape(decode_seqs=group.size, decode_context_tokens=group.context_tokens()))
-
-    def _caution(self, step: Ledger, caution: float) -> float:
-        """How cautious to be about blocks: less where readers get far ahead and can wait for a recomputation."""
-        pace_s = self._readers.quickest_s
-        return (
-            caution * min(1.0, 2.0 * self._decode_s(step) / pace_s) if step.group.size and pace_s else caution
-        )

@@ -20,18 +20,23 @@ class Prompts:
         """Line up who is running and waiting for a step at ``start_s``; the queue is in order already.
 
         Preempted requests whose readers still have text stay away while they would leave less than the
-        share ``keep_free`` of the blocks.
+        share ``keep_free`` of the blocks, or of the seats.
         """
         self._step, self._start_s, self._worth, self._readers = step, start_s, worth, readers
         self.line = [(job.remaining_tokens, False, job) for job in step.partial]
         room = step.free_blocks - keep_free * step.total_blocks
+        seats = step.seats - keep_free * step.limits.max_num_seqs
         offered = away = 0
         for job in step.waiting:
             if offered >= step.token_budget:
                 break
             tokens = job.remaining_tokens
             can_wait = job.generated_tokens and readers.owed_s(job) > start_s + BACK_BEFORE_S
-            if can_wait and step.running and step.blocks_to_admit(job, job.known_tokens) > room:
+            if (
+                can_wait
+                and step.running
+                and (seats <= 0 or step.blocks_to_admit(job, job.known_tokens) > room)
+            ):
                 away += 1
                 continue
             self.line.append((tokens, True, job))
@@ -53,6 +58,10 @@ class Prompts:
     def _place(self, each: tuple[int, bool, Job]) -> tuple[bool, float, bool]:
         tokens, waits, job = each
         return not job.generated_tokens, tokens / max(self._slope(job), 1e-9), waits
+
+    def first_waiting(self) -> Job | None:
+        """The first one that is not begun."""
+        return next((job for _, waits, job in self.line if waits), None)
 
     def first_cost(self) -> float:
         """What a second of the first one's waiting costs, tokens."""

@@ -107,14 +107,19 @@ class Readers:
             for key, _, job in some
         ) / len(some)
 
+    def most_ahead(self, tick: int) -> tuple[Job, float]:
+        """The request whose reader can wait longest, and when that one needs a token."""
+        pace_s = max(self._by_pace, key=lambda each: self._by_pace[each][-1][0] + each * tick)
+        need_s, _, job = self._by_pace[pace_s][-1]
+        return job, need_s + pace_s * tick
+
     def take_most_ahead(self, tick: int) -> Job:
-        """Remove and return the request whose reader can wait longest."""
-        last_s = {pace_s: readers[-1][0] + pace_s * tick for pace_s, readers in self._by_pace.items()}
-        pace_s = max(last_s, key=last_s.__getitem__)
-        job = self._by_pace[pace_s].pop()[2]
-        self._owed_s[job] = last_s[pace_s]
-        if not self._by_pace[pace_s]:
-            del self._by_pace[pace_s]
+        """Remove and return that request."""
+        job, need_s = self.most_ahead(tick)
+        self._owed_s[job] = need_s
+        self._by_pace[job.pace_s].pop()
+        if not self._by_pace[job.pace_s]:
+            del self._by_pace[job.pace_s]
         return job
 
 

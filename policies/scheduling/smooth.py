@@ -4,12 +4,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
-from policies.scheduling._smooth_choice import Choosing
+from policies.scheduling._smooth_choice import NEAR_S, Choosing
 from policies.scheduling._smooth_prompts import Prompts
 from policies.scheduling._smooth_readers import Readers
 from policies.scheduling._smooth_worth import Worth
 from simulator.policy import IdleCost, Job, Ledger, Origin, Penalty, Scheduler, StepShape
 
+MOST_AT_ONCE = 8  # requests that give their blocks up for one prompt
 SORTED_EVERY_S = 0.1  # the queue, where what waiting costs changes with time
 
 
@@ -33,6 +34,8 @@ class Smooth(Choosing, Scheduler):
     ahead_s: float = 0.3  # over how many seconds to come the slope of f is taken
     caution: float = 4.0  # standard deviations of the blocks to come that a new prompt leaves free
     spare_blocks: float = 0.25  # KV blocks for each running request that it leaves free in any case
+    far_ahead_s: float = 30.0  # of text from which a reader gives its blocks up for a prompt that waits
+    again_weight: float = 2.0  # of what computing again costs, against the waiting that it saves
     keep_free: float = 0.1  # share of blocks left free by preempted requests whose readers can wait
     _busy_until_s: float = field(default=0.0, init=False)  # when the step planned last ends
     _sorted_s: float = field(default=0.0, init=False)  # when the queue was sorted
@@ -71,8 +74,9 @@ class Smooth(Choosing, Scheduler):
             self._sorted_s = self._start_s
             step.sort_waiting(self._urgency)
         prompts = Prompts(step, self._start_s, self.keep_free, self._worth, self._readers)
+        way = bool(step.waiting) and self._gives_way(step, prompts)
+        caution = 0.0 if way else self.caution
         tokens, decodes = self._choose(step, prompts)
-        caution = self._caution(step, self.caution) if step.waiting else 0.0
         if decodes:
             self._decode(step)
         brought = prompts.compute(tokens, self.spare_blocks, caution) if not step.preempted else []
@@ -87,6 +91,25 @@ class Smooth(Choosing, Scheduler):
         """Work by what a second of waiting costs. Who comes back holds blocks for less time than who begins."""
         cost = self._worth.waiting(job, self._start_s)
         return not job.generated_tokens, job.known_tokens / max(cost, 1e-9), job.arrival_s, job.id
+
+    def _gives_way(self, step: Ledger, prompts: Prompts) -> bool:
+        """Whether the reader furthest ahead can wait for less than the queue would; it does where blocks are short."""
+        first, cheap, taken = prompts.first_waiting(), True, 0
+        while cheap and first is not None and step.group.size > 1:
+            near, each = self._readers.needing(self._start_s + NEAR_S, step.group.tick)
+            job, need_s = self._readers.most_ahead(step.group.tick)
+            again = StepShape()
+            again.count(job.known_tokens, 0, False, 1)
+            saved = self._worth.waiting(first, self._start_s) * (need_s - self._start_s)
+            lost = (prompts.cost() + near * each) * step.price(again)
+            cheap = need_s > self._start_s + self.far_ahead_s and saved > self.again_weight * lost
+            needed = step.blocks_for(first.known_tokens) + self.spare_blocks * len(step.running)
+            fits = needed + step.blocks_opening <= step.free_blocks and step.seats > 0
+            if not cheap or fits or taken == MOST_AT_ONCE:
+                break
+            step.preempt(self._readers.take_most_ahead(step.group.tick))
+            taken += 1
+        return cheap and first is not None
 
     def _decode(self, step: Ledger) -> None:
         """All jobs decode, if need be after prompts and readers far ahead gave up their blocks."""
