@@ -222,7 +222,7 @@ def main() -> None:
     out: Path = options.out / f"{Path(options.set).stem}{'_quick' if options.quick else ''}"
     out.mkdir(parents=True, exist_ok=True)
     file, rates_file = out / "points.csv", out / "best_rates.json"
-    rows = list(csv.DictReader(file.open())) if file.exists() else []
+    rows = list(csv.DictReader(file.read_text().splitlines())) if file.exists() else []
     rates = json.loads(rates_file.read_text()) if rates_file.exists() else {}
     done = {(*_point(row), row["policy"]) for row in rows}
     with file.open("a", newline="") as lines:

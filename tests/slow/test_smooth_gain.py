@@ -25,7 +25,7 @@ def test_a_set_of_ones_own_is_measured_once_below_its_bound(tmp_path, monkeypatc
     smooth_gain.main()
     first = capsys.readouterr().out
     points = tmp_path / "mine" / "points.csv"
-    rows = list(csv.DictReader(points.open()))
+    rows = list(csv.DictReader(points.read_text().splitlines()))
     policies = {*discover("scheduling"), *smooth_gain.VARIANTS} - {"static"}
     assert len(rows) == len(policies) * len(smooth_gain.SCORINGS) * len(smooth_gain.LOADS)
     assert len({tuple(row.values())[:6] for row in rows}) == len(rows)
@@ -37,4 +37,4 @@ def test_a_set_of_ones_own_is_measured_once_below_its_bound(tmp_path, monkeypatc
         assert f"\n{scoring:13s}     3 " in first
     smooth_gain.main()  # all is there
     assert capsys.readouterr().out == first
-    assert list(csv.DictReader(points.open())) == rows
+    assert list(csv.DictReader(points.read_text().splitlines())) == rows
