@@ -21,7 +21,7 @@ class Choosing:
     queue_weight: float = 10.0  # how dear the time of a round of decodes is while prompts wait for it
     most_waiting: float = 0.5  # share of the readers that may be let wait for that
     reader_weight: float = 0.05  # of a reader with text in hand when time is saved, against one who waits
-    queue_claim: float = 3.0  # of a queue as long as the batch: prompts that readers wait for, by decode time
+    queue_claim: float = 5.0  # of a queue as long as the batch: prompts that readers wait for, by decode time
     convex_claim: float = 10.0  # the same where a second costs more the longer a reader has waited
     queue_over_pace: float = 1.5  # a queue, times this and decode time, for which all let go of the pace
     near_pace: float = 0.8  # decode time, in paces, from which the batch is full
