@@ -35,7 +35,6 @@ class Smooth(Choosing, Scheduler):
     caution: float = 4.0  # standard deviations of the blocks to come that a new prompt leaves free
     spare_blocks: float = 0.25  # KV blocks for each running request that it leaves free in any case
     far_ahead_s: float = 30.0  # of text from which a reader gives its blocks up for a prompt that waits
-    slow_pace: float = 4.0  # decode times; readers who are faster do not
     again_weight: float = 2.0  # of what computing again costs, against the waiting that it saves
     keep_free: float = 0.1  # share of blocks left free by preempted requests whose readers can wait
     _busy_until_s: float = field(default=0.0, init=False)  # when the step planned last ends
@@ -105,9 +104,8 @@ class Smooth(Choosing, Scheduler):
             # Of each second a reader needs the share that a round takes of its pace.
             needing = max(near, step.group.size * min(1.0, self._decode_s(step) / max(job.pace_s, 1e-9)))
             lost = (prompts.cost() + needing * each) * step.price(again)
-            slow = job.pace_s > self.slow_pace * self._decode_s(step)
             far = need_s > self._start_s + self.far_ahead_s
-            cheap = slow and far and saved > self.again_weight * lost
+            cheap = far and saved > self.again_weight * lost
             needed = step.blocks_for(first.known_tokens) + self.spare_blocks * len(step.running)
             fits = needed + step.blocks_opening <= step.free_blocks and step.seats > 0
             if not cheap or fits or taken == MOST_AT_ONCE:

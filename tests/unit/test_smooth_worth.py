@@ -200,7 +200,7 @@ def test_where_decodes_are_the_work_a_request_is_preempted_only_where_that_pays(
     assert kept[1] <= 0.01 * 700
     assert kept[1] < 0.02 * theirs[1]
     assert ours[0] >= kept[0] > theirs[0]
-    assert (ours[1] > kept[1]) == (v_s == 0.2)  # slow readers have more text than a round takes
+    assert v_s < 0.2 or ours[1] > kept[1]  # slow readers have more text than a round takes
 
 
 # Kinds of traffic and hardware that no parameter was chosen on, small; the rate is beyond what vllm_v1 does best at.
