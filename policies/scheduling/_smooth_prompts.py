@@ -129,14 +129,13 @@ class Prompts:
             if chunk <= 0:
                 break
             if waits:
-                held = step.blocks_to_admit(job, job.known_tokens)
-                needed = held + owed + spare_blocks * len(step.running)
+                needed = step.blocks_to_admit(job, job.known_tokens) + owed + spare_blocks * len(step.running)
                 most = outputs.usual_tokens * len(step.running) / step.block_size
                 if caution and needed + most > step.free_blocks and step.running:
                     needed += max(0.0, outputs.growth(step, caution))
                 begun = len(step.running) < seats and needed <= step.free_blocks and step.admit(job, chunk)
                 if not begun:
-                    spare_blocks = step.total_blocks  # those behind are longer still
+                    spare_blocks = step.total_blocks  # none overtakes it
                     continue
                 owed += _missing(job, step)
             elif not step.prefill(job, chunk):

@@ -106,7 +106,7 @@ class Smooth(Choosing, Scheduler):
             lost = (prompts.cost() + needing * each) * step.price(again)
             far = need_s > self._start_s + self.far_ahead_s
             cheap = far and saved > self.again_weight * lost
-            needed = step.blocks_for(first.known_tokens) + self.spare_blocks * len(step.running)
+            needed = step.blocks_to_admit(first, first.known_tokens) + self.spare_blocks * len(step.running)
             fits = needed + step.blocks_opening <= step.free_blocks and step.seats > 0
             if not cheap or fits or taken == MOST_AT_ONCE:
                 break
