@@ -249,10 +249,6 @@ class Scheduler(ABC):
         """Return the engine profile that the policy is named after; None: it is named after none."""
         return None
 
-    def told(self, readers: IdleCost) -> Self:
-        """Return itself, told before the first plan what readers' waiting costs; most policies do not look at it."""
-        return self
-
     def prefix_cache(self) -> Literal["blocks", "radix"] | None:
         """How requests that begin alike share their KV: not at all, by full blocks, or by a radix tree."""
         return None
@@ -280,3 +276,7 @@ class Scheduler(ABC):
     @abstractmethod
     def plan(self, step: Ledger) -> None:
         """Write the plan of the next step with the ledger's verbs."""
+
+    def told(self, readers: IdleCost) -> Self:
+        """Return itself, told before the first plan what readers' waiting costs; most policies do not look at it."""
+        return self
