@@ -44,6 +44,17 @@ class Interval:
         """Whether the interval covers a value."""
         return self.low <= value <= self.high
 
+    @property
+    def known(self) -> bool:
+        """Whether it has both ends: one value, or values that no seed changes, have no interval."""
+        return math.isfinite(self.low) and math.isfinite(self.high)
+
+    def within(self, least: float, most: float) -> "Interval":
+        """Return it without what lies beyond the values that are possible at all, such as 0 to 1 for a share."""
+        if self.low == -math.inf and self.high == math.inf:
+            return self
+        return Interval(self.mean, *(min(max(end, least), most) for end in (self.low, self.high)))
+
     def text(self, format_spec: str = ".3g", scale: float = 1.0) -> str:
         """Return ``mean [low, high]``, each multiplied by ``scale`` (100 for percent)."""
         mean, low, high = (format(scale * each, format_spec) for each in (self.mean, self.low, self.high))
@@ -73,6 +84,48 @@ def paired(a: Sequence[float], b: Sequence[float], *, confidence: float = CONFID
     Raises ValueError for unequal lengths, or as ``interval`` does.
     """
     return interval([one - other for one, other in zip(a, b, strict=True)], confidence)
+
+
+def p_above(values: Sequence[float], bound: float = 0.0) -> float:
+    """Return the one-sided p-value (0..1) that the mean of independent replications is above a bound, by a t-test.
+
+    Small speaks for "above", close to 1 for "below". Values that are all alike have no error: 0, 1, or 0.5 at the
+    bound itself. A single value shows nothing: 0.5. Raises ValueError as ``interval`` does.
+    """
+    from scipy.special import stdtr  # scipy.stats is slower to import
+
+    found = _finite(values) - bound
+    mean, n = float(found.mean()), len(found)
+    if n == 1:
+        return 0.5
+    if np.ptp(found) == 0:
+        return 0.5 if found[0] == 0 else float(found[0] < 0)
+    return float(stdtr(n - 1, -mean / (float(found.std(ddof=1)) / math.sqrt(n))))
+
+
+def holm(p_values: Sequence[float], confidence: float = CONFIDENCE) -> list[bool]:
+    """Return which of a family of p-values show something, with at most ``1 - confidence`` for any false one.
+
+    The smallest p-value is held to the level divided by their number, the next to that divided by one less, and so on
+    until one fails, whatever they depend on (Holm, Scand. J. Statist. 6, 1979).
+    """
+    shown = [False] * len(p_values)
+    for rank, i in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
+        if p_values[i] > (1 - confidence) / (len(p_values) - rank):
+            break
+        shown[i] = True
+    return shown
+
+
+def signs(family: Sequence[Sequence[float]], confidence: float = CONFIDENCE) -> list[int]:
+    """Return for each sample of a family (paired differences, one value a seed) where its mean is shown to be.
+
+    1 above 0, -1 below, 0 not shown: two-sided t-tests, corrected for their number by ``holm``. Raises ValueError as
+    ``interval`` does.
+    """
+    above = [p_above(sample) for sample in family]
+    shown = holm([2 * min(p, 1 - p) for p in above], confidence)
+    return [(1 if p < 0.5 else -1) if sure else 0 for p, sure in zip(above, shown, strict=True)]
 
 
 def batch_means(series: ArrayLike, batches: int = 20, confidence: float = CONFIDENCE) -> Interval:

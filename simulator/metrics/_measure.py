@@ -4,6 +4,7 @@ A number has one name, the keys that lead to it in the summary (``latency.ttft_s
 sweeps, targets and plans read label, unit and direction here, so a metric's file says all that is to be known of it.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -15,6 +16,7 @@ ShownIn = Literal["report", "compare", "ranking", "sweep"]
 
 MOMENTS = ("mean", "p50", "p90", "p95", "p99", "max")
 SHARE_OF = "share of "  # how the unit of a share of something begins
+INDEX = "0 to 1"  # the unit of an index
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,13 @@ class Measure:
     alias: str = ""  # what a target may call it besides
     shown: tuple[ShownIn, ...] = ("report", "compare", "ranking")
     row: str = ""  # of a distribution that has a row in the report's table of latencies: its label there
+    least: float = -math.inf  # value that it can have; shares and indices are from 0 to 1
+
+    @property
+    def possible(self) -> tuple[float, float]:
+        """The least and the largest value that it can have: no interval reaches beyond."""
+        share = self.unit.startswith(SHARE_OF) or self.unit == INDEX
+        return (0.0, 1.0) if share else (self.least, math.inf)
 
     @property
     def axis(self) -> str:
@@ -50,6 +59,7 @@ def spread(
     *,
     alias: str = "",
     row: str = "",
+    least: float = -math.inf,
     **shown: tuple[ShownIn, ...],
 ) -> tuple[Measure, ...]:
     """Return the measures of a distribution (``_distribution.distribution``), one a moment.
@@ -65,6 +75,7 @@ def spread(
             f"{alias}_{moment}" if alias else "",
             shown.get(moment, ()),
             row,
+            least,
         )
         for moment in MOMENTS
     )

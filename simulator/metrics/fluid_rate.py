@@ -17,7 +17,13 @@ WITHIN = 0.005  # relative
 
 MEASURES = (
     Measure(
-        "fluid_rate.tokens_per_s", "fluid token rate", "tokens/s", True, "fluid_rate", ("report", "compare")
+        "fluid_rate.tokens_per_s",
+        "fluid token rate",
+        "tokens/s",
+        True,
+        "fluid_rate",
+        ("report", "compare"),
+        least=0,
     ),
 )
 

@@ -12,7 +12,7 @@ from simulator.metrics._reader import ON_TIME_WITHIN_S, idle_latency_s
 
 MEASURES = (
     *spread(
-        "idle_latency.idle_latency_s", "user idle", "s", alias="idle", row="user idle",
+        "idle_latency.idle_latency_s", "user idle", "s", least=0, alias="idle", row="user idle",
         mean=("compare", "ranking", "sweep"), p99=("compare",),
     ),
     Measure(

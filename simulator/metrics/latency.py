@@ -11,17 +11,20 @@ _TWO_TOKENS = "requests with at least two tokens"
 
 MEASURES = (
     *spread(
-        "latency.ttft_s", "TTFT", "s", alias="ttft", row="TTFT",
+        "latency.ttft_s", "TTFT", "s", least=0, alias="ttft", row="TTFT",
         mean=("compare", "ranking"), p99=("compare", "ranking", "sweep"),
     ),
     *spread(
-        "latency.tbt_s", "TBT", "s", alias="tbt", row="TBT (ITL)",
+        "latency.tbt_s", "TBT", "s", least=0, alias="tbt", row="TBT (ITL)",
         mean=("compare",), p99=("compare", "ranking", "sweep"),
     ),
-    *spread("latency.tbt_p99_per_request_s", "TBT p99 of each", "s", row="TBT p99 of each"),
-    *spread("latency.tbt_max_per_request_s", "TBT max of each", "s"),
-    *spread("latency.tpot_s", "TPOT", "s", alias="tpot", row="TPOT", mean=("compare",)),
-    *spread("latency.e2e_s", "E2E", "s", alias="e2e", row="E2E", mean=("compare", "ranking"), p99=("compare",)),
+    *spread("latency.tbt_p99_per_request_s", "TBT p99 of each", "s", least=0, row="TBT p99 of each"),
+    *spread("latency.tbt_max_per_request_s", "TBT max of each", "s", least=0),
+    *spread("latency.tpot_s", "TPOT", "s", least=0, alias="tpot", row="TPOT", mean=("compare",)),
+    *spread(
+        "latency.e2e_s", "E2E", "s", least=0, alias="e2e", row="E2E",
+        mean=("compare", "ranking"), p99=("compare",),
+    ),
 )  # fmt: skip
 
 

@@ -17,8 +17,11 @@ MEASURES = (
         for bound, label in (("ttft_s", "TTFT"), ("tpot_s", "TPOT"), ("tail_tbt_s", "tail TBT"), ("e2e_s", "E2E"))
     ),
     Measure("slo.attainment_all", "SLO attainment", "share of arrived", True, "slo", ("report", "compare")),
-    Measure("slo.goodput_requests_per_s", "goodput (SLO)", "requests/s", True, "goodput", ("report", "compare")),
-    Measure("slo.goodput_tokens_per_s", "goodput (SLO)", "tokens/s", True, shown=("report", "compare")),
+    Measure(
+        "slo.goodput_requests_per_s", "goodput (SLO)", "requests/s", True, "goodput", ("report", "compare"),
+        least=0,
+    ),
+    Measure("slo.goodput_tokens_per_s", "goodput (SLO)", "tokens/s", True, shown=("report", "compare"), least=0),
 )  # fmt: skip
 
 

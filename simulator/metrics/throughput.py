@@ -9,12 +9,12 @@ from simulator.metrics._measure import Measure
 from simulator.metrics._options import Slo, UserModel
 
 MEASURES = (
-    Measure("throughput.requests_per_s", "throughput", "requests/s", True, shown=("report", "compare")),
+    Measure("throughput.requests_per_s", "throughput", "requests/s", True, shown=("report", "compare"), least=0),
     Measure(
         "throughput.output_tokens_per_s", "throughput", "output tokens/s", True,
-        shown=("report", "compare", "ranking", "sweep"),
+        shown=("report", "compare", "ranking", "sweep"), least=0,
     ),
-    Measure("throughput.total_tokens_per_s", "throughput", "tokens/s with prompts", True, shown=("report",)),
+    Measure("throughput.total_tokens_per_s", "throughput", "tokens/s with prompts", True, shown=("report",), least=0),
 )  # fmt: skip
 
 

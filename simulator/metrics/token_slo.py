@@ -18,8 +18,8 @@ MEASURES = (
         "token_slo.tokens_on_time_share_of_delivered", "tokens on time", "share of delivered", True,
         shown=("report", "compare"),
     ),
-    Measure("token_slo.goodput_requests_per_s", "goodput (token SLO)", "requests/s", True, shown=()),
-    Measure("token_slo.goodput_tokens_per_s", "goodput (token SLO)", "tokens/s", True, shown=()),
+    Measure("token_slo.goodput_requests_per_s", "goodput (token SLO)", "requests/s", True, shown=(), least=0),
+    Measure("token_slo.goodput_tokens_per_s", "goodput (token SLO)", "tokens/s", True, shown=(), least=0),
     *spread("token_slo.deadline_slack_s", "token slack", "s", True),
 )  # fmt: skip
 

@@ -14,6 +14,7 @@ from simulator.replica.request import FIELDS
 from simulator.report.measures import shown
 from simulator.report.report import Summary
 from simulator.report.text import number, table
+from simulator.stats import paired, signs
 from simulator.workload import Workload, build
 
 if TYPE_CHECKING:
@@ -57,43 +58,63 @@ def over_seeds(names: Sequence[str], summaries: Sequence[Sequence[Summary]]) -> 
 
     Means over the seeds; behind them the difference to the first run in percent of its mean (where that is 0:
     the difference itself), with the 95 % interval of the paired differences (Student's t), or that none is
-    shown where the interval holds zero.
+    shown where the interval holds zero. A question mark stands behind a difference that its own interval shows, and
+    that does not hold up among all of the table (``signs``). Where all seeds give the same there is one trace, and no
+    spread to speak of: then the table is that of ``comparison``.
     """
-    from simulator.stats import paired
-
     seeds = len(summaries[0])
+    if all(each == runs[0] for runs in summaries for each in runs):
+        said = f"one trace, no spread: nothing here is random, and all {seeds} seeds give the same"
+        return f"{comparison(names, [runs[0] for runs in summaries])}{said}\n"
     rows = [["", "", names[0]]]
     for name in names[1:]:
         rows[0] += [name, "difference [95 %]"]
+    found: list[tuple[Measure, list[list[float]]]] = []
     for measure in shown("compare"):
         values = [[measure.of(summary) for summary in runs] for runs in summaries]
-        if any(value is None for runs in values for value in runs):
-            continue
         known = [[value for value in runs if value is not None] for runs in values]
-        base = sum(known[0]) / seeds
-        of_first = [_counts(measure, runs) for runs in summaries]
-        row = [measure.label, measure.unit, number(base) + ("*" if any(of_first[0]) else "")]
-        for runs, counted in zip(known[1:], of_first[1:], strict=True):
-            found = paired(runs, known[0])
-            differ = found.above_zero or found.below_zero
-            scale = 100 / abs(base) if base else 0.0
-            text = f"{found.mean * scale:+.1f} % [{found.low * scale:+.1f}, {found.high * scale:+.1f}]"
-            if not base:  # of nothing there are no percent
-                text = f"{number(found.mean)} [{number(found.low)}, {number(found.high)}]"
-            equal = runs == known[0]
-            mean = number(sum(runs) / seeds) + ("*" if any(counted) else "")
-            row += [mean, "=" if equal else text if differ else "no difference shown"]
-        rows.append(row)
-    note = f"means over {seeds} seeds, differences seed by seed; a metric that some run has not is left out"
-    notes = [
-        note,
-        *(
-            ["* of the requests that have one, not of all that arrived"]
-            if any("*" in cell for row in rows for cell in row)
-            else []
-        ),
+        if all(len(runs) == seeds for runs in known):
+            found.append((measure, known))
+    family = [
+        [one - other for one, other in zip(runs, known[0], strict=True)]
+        for _, known in found
+        for runs in known[1:]
+        if runs != known[0]
     ]
+    sides = iter(signs(family))
+    for measure, known in found:
+        counted = [_counts(measure, runs) for runs in summaries]
+        means = [
+            number(sum(runs) / seeds) + ("*" if any(some) else "")
+            for runs, some in zip(known, counted, strict=True)
+        ]
+        row = [measure.label, measure.unit, means[0]]
+        for runs, mean in zip(known[1:], means[1:], strict=True):
+            said = "=" if runs == known[0] else _change(measure, runs, known[0], next(sides))
+            row += [mean, said]
+        rows.append(row)
+    notes = [
+        f"means over {seeds} seeds, differences seed by seed; a metric that some run has not is left out",
+        f"an interval is per comparison; {len(family)} were made, and those without ? hold together (Holm, 95 %)",
+    ]
+    if any("*" in cell for row in rows for cell in row):
+        notes.append("* of the requests that have one, not of all that arrived")
     return "\n".join([*table(rows, left=2), *_windows(names, [runs[0] for runs in summaries]), *notes]) + "\n"
+
+
+def _change(measure: Measure, runs: Sequence[float], first: Sequence[float], side: int) -> str:
+    """Say by how much a run differs from the first; ``side`` is 0 where that is not shown among all."""
+    base = sum(first) / len(first)
+    least, most = measure.possible
+    change = paired(runs, first)
+    if not (change.above_zero or change.below_zero):
+        return "no difference shown"
+    change = change.within(least - base, most - base)
+    alone = "" if side else " ?"
+    if not base:  # of nothing there are no percent
+        return f"{number(change.mean)} [{number(change.low)}, {number(change.high)}]{alone}"
+    mean, low, high = (100 / abs(base) * each for each in (change.mean, change.low, change.high))
+    return f"{mean:+.1f} % [{low:+.1f}, {high:+.1f}]{alone}"
 
 
 def _ranked(names: Sequence[str], summaries: Sequence[Summary]) -> str:

@@ -15,16 +15,17 @@ from simulator.arrays import Columns, Floats
 from simulator.metrics import Measure
 
 MEASURES = (
-    Measure("cost.gpus", "GPUs", "on average", shown=()),
-    Measure("cost.gpu_hours", "paid for", "GPU hours", shown=()),
-    Measure("cost.usd", "cost", "US$", shown=()),
+    Measure("cost.gpus", "GPUs", "on average", shown=(), least=0),
+    Measure("cost.gpu_hours", "paid for", "GPU hours", shown=(), least=0),
+    Measure("cost.usd", "cost", "US$", shown=(), least=0),
     Measure("cost.smooth_good_tokens_per_gpu_hour", "smooth goodput", "tokens per GPU hour", True, shown=()),
     Measure(
-        "cost.usd_per_million_output_tokens", "price", "US$ per million output tokens", shown=("compare",)
+        "cost.usd_per_million_output_tokens", "price", "US$ per million output tokens", shown=("compare",),
+        least=0,
     ),
     Measure(
         "cost.usd_per_million_smooth_good_tokens", "price", "US$ per million smooth-good tokens",
-        shown=("compare",),
+        shown=("compare",), least=0,
     ),
 )  # fmt: skip
 

@@ -15,9 +15,9 @@ MEASURES = (
     Measure("engine.busy_share", "busy", "share of the time", shown=()),
     Measure("engine.kv_usage_mean", "KV blocks in use, mean", "share of blocks", shown=()),
     Measure("engine.kv_usage_max", "KV blocks in use, most", "share of blocks", shown=()),
-    Measure("engine.preemptions", "preemptions", "times", shown=("ranking",)),
-    Measure("engine.waiting_max", "waiting, most", "requests on a replica", shown=()),
-    Measure("engine.running_max", "running, most", "requests on a replica", shown=()),
+    Measure("engine.preemptions", "preemptions", "times", shown=("ranking",), least=0),
+    Measure("engine.waiting_max", "waiting, most", "requests on a replica", shown=(), least=0),
+    Measure("engine.running_max", "running, most", "requests on a replica", shown=(), least=0),
     Measure("engine.extrapolated_share", "extrapolated", "share of the busy time", shown=()),
     Measure(
         "engine.prefix_hit_share", "prefix cache hits", "share of looked up", True,

@@ -101,8 +101,6 @@ def compare(
     for name, runs, (first, *_) in zip(names, results, summaries, strict=True):
         for text in warnings(runs[0].manifest, first):
             _note(f"{name}: {text}")
-    if seeds > 1 and all(each == runs[0] for runs in summaries for each in runs):
-        _note("all seeds give the same: nothing in these scenarios is random, and the intervals mean nothing")
     sys.stdout.write(
         over_seeds(names, summaries) if seeds > 1 else comparison(names, [each for (each,) in summaries])
     )

@@ -200,7 +200,7 @@ def _place(found: FoundPlan, place: Place | None) -> dict[str, Any] | None:
     numbers = {}
     for metric in dict.fromkeys([*(goal.metric for goal in found.plan.goals), PER_SECOND, TTFT_P99]):
         values = [run[metric] for run in outcome.runs if run.get(metric) is not None]
-        over = interval(values) if values else None
+        over = interval(values).within(*measure_of(metric).possible) if values else None
         numbers[metric] = None if over is None else {
             "mean": over.mean, "low": _finite(over.low), "high": _finite(over.high),
         }  # fmt: skip

@@ -167,10 +167,15 @@ def _what_if(found: FoundPlan) -> list[str]:
         cells = []
         for metric in metrics:
             over = check.numbers.get(metric)
-            wide = over is not None and math.isfinite(over.low)
-            cells.append("-" if over is None else over.text(".4g") if wide else number(over.mean))
+            cells.append("-" if over is None else over.text(".4g") if over.known else number(over.mean))
         rows.append([f"  {check.what}", said, _percent(check.margin), *cells])
     notes = [f"  {check.what}: {check.note}" for check in found.checks if check.note]
+    if found.runs.replications > 1:
+        known = any(over.known for check in found.checks for over in check.numbers.values())
+        seeds = f"  means over {found.runs.replications} seeds"
+        notes.append(
+            f"{seeds}, intervals each for itself" if known else f"{seeds}, which give the same: one trace"
+        )
     return [*table(rows), *notes]
 
 

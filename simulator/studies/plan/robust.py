@@ -13,6 +13,7 @@ from hardware_profiles import Gpu, load_gpu
 from simulator.errors import InputError
 from simulator.replica.request import TRACE_COLUMNS
 from simulator.results.folders import whole
+from simulator.results.vocabulary import measure_of
 from simulator.scenario.scenario import Scenario
 from simulator.stats import Interval, interval
 from simulator.studies.plan.runs import CandidateRuns, Trial
@@ -36,7 +37,9 @@ class Check:
     what: str
     keeps: bool | None  # None: not tried
     margin: float  # of the worst goal in the worst seed
-    numbers: dict[str, Interval]  # of the goals' metrics, mean over the seeds
+    numbers: dict[
+        str, Interval
+    ]  # of the goals' metrics, mean over the seeds; no ends where these change nothing
     note: str = ""
 
 
@@ -88,10 +91,12 @@ def _check(what: str, note: str, plan: PlanFile, results: Sequence[dict[str, Any
         return Check(what, False, -math.inf, {}, failed)
     least = min(goal.margin(result.get(goal.metric)) for goal in plan.goals for result in results)
     numbers = {}
+    alike = all(result == results[0] for result in results)  # one trace, no spread
     for goal in plan.goals:
-        values = [result.get(goal.metric) for result in results]
-        if all(value is not None for value in values):
-            numbers[goal.metric] = interval([value for value in values if value is not None])
+        values = [value for result in results if (value := result.get(goal.metric)) is not None]
+        if len(values) == len(results):
+            over = interval(values[:1] if alike else values)
+            numbers[goal.metric] = over.within(*measure_of(goal.metric).possible)
     return Check(what, least >= 0, least, numbers, note)
 
 

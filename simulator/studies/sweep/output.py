@@ -74,16 +74,22 @@ def write(study: Study, results: Results, out: Path) -> list[str]:
 
 
 def printed(study: Study, results: Results) -> str:
-    """Return a table of the chosen metrics, a row a place; with several seeds, each with half of its 95 % interval."""
+    """Return a table of the chosen metrics, a row a place; with several seeds, each with its 95 % interval.
+
+    That is half of its width, or both ends where one of them is as far as the metric goes. Where all seeds give
+    the same there is none.
+    """
     from simulator.report.text import number
     from simulator.report.text import table as aligned
 
     def cell(value: Interval | None) -> str:
         if value is None:
             return number(None)
-        if not math.isfinite(value.half):
+        if not value.known or value.half == 0:
             return number(value.mean)
-        return f"{number(value.mean)} ±{float(f'{value.half:.2g}'):,g}"
+        if math.isclose(value.mean - value.low, value.high - value.mean, abs_tol=1e-12):
+            return f"{number(value.mean)} ±{float(f'{value.half:.2g}'):,g}"
+        return f"{number(value.mean)} [{number(value.low)}, {number(value.high)}]"
 
     chosen = metrics(study)
     heads = [label.removesuffix(")").partition(" (") for label in chosen.values()]
@@ -99,7 +105,7 @@ def printed(study: Study, results: Results) -> str:
     lines = aligned(rows, left=len(study.shown))
     lines.append("")
     if study.replications > 1:
-        lines += [f"means over {study.replications} seeds, ± half of a 95 % interval"]
+        lines += _over_seeds(study, results)
     engines = {
         " ".join(map(str, point.place(study.shown))): engine_names(point.scenario, point.base_dir)
         for point, _ in results
@@ -107,17 +113,46 @@ def printed(study: Study, results: Results) -> str:
     return "\n".join([*lines, *([one_line(engines)] if engines else [])]) + "\n"
 
 
+def _over_seeds(study: Study, results: Results) -> list[str]:
+    """Say what the numbers behind the means are, and where there are none because the seeds change nothing."""
+    at = _by_place(study, results)
+    alike = [place for place, found in at.items() if _one_trace(found)]
+    if len(alike) == len(at):
+        return [
+            f"one trace, no spread: nothing here is random, and all {study.replications} seeds give the same"
+        ]
+    said = f"means over {study.replications} seeds, ± half of a 95 % interval (or its ends), each for itself"
+    if not alike:
+        return [said]
+    return [said, f"one trace, no spread: the seeds change nothing in {len(alike)} of {len(at)} rows"]
+
+
 def by_point(study: Study, results: Results, metric: str) -> dict[tuple[Any, ...], Interval]:
     """Return a metric at each place: mean over seeds with its 95 % interval; failed runs left out.
 
-    A place is a point's values of the keys that are shown (``Study.shown``).
+    A place is a point's values of the keys that are shown (``Study.shown``). The interval holds no impossible value,
+    and has no ends where the seeds change nothing.
     """
-    values: dict[tuple[Any, ...], list[float]] = {}
+    means = {}
+    for place, found in _by_place(study, results).items():
+        given = [_number(each.get(metric)) for each in found]
+        values = [value for value in given if value is not None and math.isfinite(value)]
+        if values:
+            over = interval(values[:1] if _one_trace(found) else values)
+            means[place] = over.within(*measure_of(metric).possible)
+    return means
+
+
+def _by_place(study: Study, results: Results) -> dict[tuple[Any, ...], list[Mapping[str, Any]]]:
+    at: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
     for point, found in results:
-        value = _number(found.get(metric))
-        if value is not None and math.isfinite(value):
-            values.setdefault(point.place(study.shown), []).append(value)
-    return {place: interval(found) for place, found in values.items()}
+        at.setdefault(point.place(study.shown), []).append(found)
+    return at
+
+
+def _one_trace(found: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether all seeds gave the very same."""
+    return all(each == found[0] for each in found)
 
 
 def _number(value: Any) -> float | None:
