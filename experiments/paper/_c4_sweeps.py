@@ -6,19 +6,19 @@ from typing import NamedTuple
 
 import numpy as np
 
-from experiments.paper._reproduce import ORIGINS, RunSummary, Study, base_scenario
+from experiments.paper._reproduce import ORIGINS, RunSummary, Study
+from experiments.paper._scenarios import base_scenario
 from simulator.arrays import Floats
 from simulator.metrics._options import Origin, Slo
 from simulator.scenario.scenario import Scenario
-from simulator.stats import paired
+from simulator.stats import interval, signs
 
 POLICIES = ("vllm_v1", "vllm_v0", "sarathi", "orca", "smooth")
 GPUS = {"A100": "a100-80gb-sxm", "H100": "h100-80gb-sxm"}
 MODELS = {"8B": "llama-3.1-8b", "14B": "qwen-2.5-14b"}
 LOAD_1_RPS = {"A100 8B": 20.0, "A100 14B": 11.0, "H100 8B": 68.0, "H100 14B": 40.0}
-SLOWER = {"A100": 1.0, "H100": 0.6}  # load 1 of the schedulers that do not plan ahead
 LOADS = (0.25, 0.4, 0.55, 0.7, 0.8, 0.9, 1.0, 1.15, 1.3, 1.5, 1.75, 2.0)
-SPAN_S = 40.0  # of arrivals at load 1
+SPAN_S = 40.0  # of arrivals
 HORIZONS_S = (10.0, 20.0, 40.0, 80.0)  # the same, where the horizon is varied
 SLO = Slo(ttft_s=1.0, tpot_s=0.05)
 HORIZONS_OF = ("A100", "8B", "vllm_v1")
@@ -26,7 +26,7 @@ CHOICES = {"attainment": "90 % within SLO", "goodput": "most within SLO", "throu
 
 
 class SweepSetting(NamedTuple):
-    """One sweep: what serves, and for how many seconds requests arrive at load 1."""
+    """One sweep: what serves, and for how many seconds requests arrive, which is T at all rates."""
 
     gpu: str
     model: str
@@ -40,20 +40,17 @@ class SweepSetting(NamedTuple):
 
     def rates(self, quick: bool) -> tuple[float, ...]:
         """Return the rates of the sweep, requests/s."""
-        slower = SLOWER[self.gpu] if self.policy in ("vllm_v0", "sarathi", "orca") else 1.0
-        full = LOAD_1_RPS[self.hardware] * slower
-        return tuple(round(load * full, 3) for load in (LOADS[1::2] if quick else LOADS))
+        return tuple(round(load * LOAD_1_RPS[self.hardware], 3) for load in (LOADS[1::2] if quick else LOADS))
 
     def scenario(self, rate_rps: float, seed: int) -> Scenario:
-        """Return one simulation of the sweep; the requests of a seed are the same at all rates."""
-        per_span = self.rates(False)[-1] / LOADS[-1] * self.span_s
+        """Return one simulation of the sweep; of a seed, lower rates have the first of the requests of higher ones."""
         return base_scenario(
             model=MODELS[self.model],
             gpu=GPUS[self.gpu],
             rate_rps=rate_rps,
-            requests=round(per_span),
+            requests=round(rate_rps * self.span_s),
             seed=seed,
-            overrides={"policy.scheduling": self.policy},
+            overrides={"policy.scheduling": self.policy, "metrics.window": self.span_s},
         )
 
 
@@ -73,13 +70,11 @@ class Sweep:
         """Index of the rate with the largest mean smooth goodput."""
         return int(np.argmax(self.smooth.mean(axis=0)))
 
-    def shows(self) -> bool:
-        """Whether this sweep passes the test."""
-        last, peak = len(self.rates) - 1, self.peak
-        smooth, throughput = (
-            paired(each[:, last].tolist(), each[:, peak].tolist()) for each in (self.smooth, self.throughput)
-        )
-        return 0 < peak < last and smooth.below_zero and not throughput.below_zero
+    def change_to_last(self, name: str) -> list[float]:
+        """Return what ``throughput`` or ``smooth`` is at the last rate less that at the peak, one value a seed."""
+        values: Floats = getattr(self, name)
+        change: list[float] = (values[:, -1] - values[:, self.peak]).tolist()
+        return change
 
     def width(self) -> tuple[float, float]:
         """Return the rates between which smooth goodput is at least 95 % of its maximum, interpolated."""
@@ -104,6 +99,17 @@ class Sweep:
         """Return the share of the largest smooth goodput that is lost at a rate."""
         mean = self.smooth.mean(axis=0)
         return float(1 - mean[index] / mean[self.peak])
+
+
+def shown(sweeps: Sequence[Sweep]) -> list[bool]:
+    """Return which sweeps pass the test: corrected for their number in what is to be shown, and not in what is not."""
+    falls = signs([sweep.change_to_last("smooth") for sweep in sweeps])
+    return [
+        0 < sweep.peak < len(sweep.rates) - 1
+        and fall == -1
+        and not interval(sweep.change_to_last("throughput")).below_zero
+        for sweep, fall in zip(sweeps, falls, strict=True)
+    ]
 
 
 def measure(study: Study, settings: Sequence[SweepSetting]) -> dict[Origin, list[Sweep]]:

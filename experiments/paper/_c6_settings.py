@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from experiments.paper._reproduce import RunSummary, base_scenario
+from experiments.paper._reproduce import RunSummary
+from experiments.paper._scenarios import base_scenario
 from simulator.metrics._options import UserModel
 from simulator.scenario.scenario import Scenario
 from simulator.stats import Interval, paired

@@ -6,7 +6,8 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from experiments.paper._reproduce import RunSummary, Setting
+from experiments.paper._reproduce import RunSummary
+from experiments.paper._scenarios import Setting
 from simulator.stats import Interval, paired
 
 TRIM = {"run.trim_warmup": 0.1, "run.trim_cooldown": 0.1}

@@ -19,6 +19,7 @@ from simulator.cli.terminal import counting
 from simulator.metrics._log import RequestLog
 from simulator.metrics._options import Origin, Slo, UserModel
 from simulator.metrics._reader import benefit_tokens, idle_latency_s, meets_token_slo
+from simulator.metrics._window import Window
 from simulator.report.style import COLOURS, STYLE, axes, label_panels
 from simulator.results.folders import whole
 from simulator.scenario.engines import engine_names
@@ -30,23 +31,22 @@ if TYPE_CHECKING:
 
 __all__ = [
     "COLOURS",
+    "MATERIAL",
     "ORIGINS",
     "STYLE",
     "Reading",
     "RunSummary",
-    "Setting",
     "Study",
     "Verdict",
     "axes",
-    "base_scenario",
+    "check",
     "close_pools",
     "label_panels",
     "main",
 ]
 
 RunSummary = dict[str, Any]
-Reading = tuple[UserModel | None, Slo | None]  # None: the scenario's own
-TrafficKind = Literal["chat", "long", "azure"]
+MATERIAL = 0.005  # share of the tokens: a change of smooth goodput that counts, one margin for all claims
 
 ORIGINS: tuple[Origin, ...] = ("arrival", "first_token")
 _POOL_FROM = 4  # simulations that are missing; fewer are not worth starting processes for
@@ -58,7 +58,26 @@ class Verdict:
 
     outcome: Literal["reproduced", "partly reproduced", "not reproduced"]
     claim: str  # one sentence
-    numbers: str  # the figures that decide, with 95 % intervals, in a sentence or two
+    numbers: (
+        str  # the figures that decide, with 95 % intervals, in a sentence or two; and what was only checked
+    )
+
+
+class Reading(NamedTuple):
+    """By what a run is scored; None: as the scenario says."""
+
+    user: UserModel | None = None
+    slo: Slo | None = None
+    window: Window | None = None
+
+
+def check(holds: bool, what: str) -> None:
+    """Raise RuntimeError if something does not hold that cannot fail: it follows from a definition, and is no finding.
+
+    A failure is a fault of this program.
+    """
+    if not holds:
+        raise RuntimeError(f"check failed: {what}")
 
 
 class Study:
@@ -91,7 +110,7 @@ class Study:
         label: str = "simulating",
     ) -> list[RunSummary]:
         """Return ``Result.summary(user, slo)`` of every scenario, simulating those that are not cached."""
-        return self.readings(scenarios, [(user, slo)], label=label)[0]
+        return self.readings(scenarios, [Reading(user, slo)], label=label)[0]
 
     def both_origins(
         self,
@@ -107,14 +126,13 @@ class Study:
         """
         options = vars(user or UserModel())
         users = [UserModel(**{**options, "origin": origin}) for origin in ORIGINS]
-        return dict(
-            zip(ORIGINS, self.readings(scenarios, [(each, slo) for each in users], label=label), strict=True)
-        )
+        readings = [Reading(each, slo) for each in users]
+        return dict(zip(ORIGINS, self.readings(scenarios, readings, label=label), strict=True))
 
     def readings(
         self, scenarios: Sequence[Scenario], readings: Sequence[Reading], *, label: str = "simulating"
     ) -> list[list[RunSummary]]:
-        """Return for each (user, slo) the summaries of all scenarios; each scenario is simulated once.
+        """Return for each reading the summaries of all scenarios; each scenario is simulated once.
 
         What is done is on disk at once: a run that was cut short goes on from there.
         """
@@ -200,60 +218,6 @@ class Study:
                 future.cancel()
 
 
-def base_scenario(
-    *,
-    model: str = "llama-3.1-8b",
-    gpu: str = "h100-80gb-sxm",
-    traffic: TrafficKind = "chat",
-    rate_rps: float,
-    requests: int,
-    seed: int,
-    overrides: Mapping[str, Any] | None = None,
-) -> Scenario:
-    """Return one replica of vLLM under one of three kinds of traffic; ``overrides`` has dotted keys.
-
-    ``chat``: ShareGPT's lengths, Poisson arrivals. ``long``: arXiv papers to summarise (prompts of some 2,600
-    tokens), Poisson arrivals. ``azure``: the Azure conversation trace stretched to the rate; each of the seeds
-    0 to 4 is another stretch of it, beginning 600 s after the one before.
-    """
-    workload: dict[str, Any] = {"rate_rps": rate_rps}
-    if traffic == "azure":
-        workload |= {"trace": "azure2023_conv", "limit": requests, "start_s": 600.0 * (seed % 5)}
-    else:
-        lengths = {"chat": "chat_sharegpt_vllm", "long": "arxiv_summarization_4k"}[traffic]
-        workload |= {"arrivals": "poisson", "lengths": lengths, "requests": requests}
-    tables: dict[str, Any] = {"seed": seed, "hardware": {"model": model, "gpu": gpu}, "workload": workload}
-    for key, value in (overrides or {}).items():
-        *sections, last = key.split(".")
-        table = tables
-        for section in sections:
-            below = table.get(section, {})
-            table[section] = {"name": below} if isinstance(below, str) else dict(below)
-            table = table[section]
-        table[last] = value
-    return Scenario(**tables)
-
-
-class Setting(NamedTuple):
-    """Traffic and what serves it, for policies to be compared in."""
-
-    title: str
-    traffic: TrafficKind
-    rate_rps: float
-    requests: int
-    overrides: dict[str, Any]
-
-    def scenario(self, seed: int, policy: Mapping[str, Any], share: float = 1.0) -> Scenario:
-        """Return the scenario of a policy with a seed and a share of the requests."""
-        return base_scenario(
-            traffic=self.traffic,
-            rate_rps=self.rate_rps,
-            requests=int(self.requests * share),
-            seed=seed,
-            overrides={**self.overrides, **policy},
-        )
-
-
 def main(run: Callable[[Study], Verdict]) -> None:
     """Run one experiment from its own file: ``python -m experiments.cN_name [--quick] [--out DIR]``."""
     import inspect
@@ -269,7 +233,7 @@ def _measure(scenario: Scenario, readings: Sequence[Reading]) -> list[RunSummary
     from simulator.scenario.run import run
 
     result = run(scenario)
-    return [result.summary(user, slo) for user, slo in readings]
+    return [result.summary(*reading) for reading in readings]
 
 
 def _columns(scenario: Scenario, names: Sequence[str]) -> Columns:

@@ -18,33 +18,30 @@ anew and not from d_i.
 Expectation: both mistakes, tail TBT mostly the first and TPOT mostly the second; the second less often from the
 arrival, where S gives every reader a second of slack.
 
-Test: pooled over the three rates, one share of all requests a seed. Reproduced if the share condemned by tail TBT
-and the share passed by TPOT are above 0 (95 % t-interval over seeds) under both origins, and d_i agrees with
-the reader about every request. Partly, if that holds for some of the four shares; not, if for none, or if d_i
-is wrong about any request.
+Test: pooled over the three rates, one share of all requests a seed. Four shares are tested against 0, corrected for
+their number (Holm, 95 %): condemned by tail TBT and passed by TPOT, under both origins. Reproduced if all four are
+above 0; partly, if some are; not, if none is. Both clocks count although the paper's setting is the one from the
+first token: the verdict was "partly" before, for the share passed by TPOT from the arrival, and that cell stays.
+
+Checked, not tested: d_i agrees with the reader about every request. It must, as a reader who takes a token every V
+seconds waits exactly if some token comes after its d_i; a difference would be a fault of the program, and stops it.
 
 Run time: 6 s quick, 9 s full, on one core.
 """
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from experiments.paper._reproduce import (
-    ORIGINS,
-    Study,
-    Verdict,
-    axes,
-    base_scenario,
-    label_panels,
-    main,
-)
+from experiments.paper._reproduce import ORIGINS, Study, Verdict, axes, check, label_panels, main
+from experiments.paper._scenarios import base_scenario
 from simulator.arrays import Flags, Floats
 from simulator.metrics._log import RequestLog
 from simulator.metrics._options import Origin, UserModel
 from simulator.metrics._reader import ON_TIME_WITHIN_S, idle_latency_s, meets_token_slo
 from simulator.report.style import BLACK, BLUE, GREY, ORANGE, RED
-from simulator.stats import Interval, interval
+from simulator.stats import Interval, interval, signs
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -84,11 +81,17 @@ def run(study: Study) -> Verdict:
             "mistake": [key[2] for key in keys],
             "rate_rps": [key[3] for key in keys],
             "mean_share_of_arrived": [interval(shares[key]).mean for key in keys],
-            "low_95": [interval(shares[key]).low for key in keys],
-            "high_95": [interval(shares[key]).high for key in keys],
+            "low_95": [share_of(shares[key]).low for key in keys],
+            "high_95": [share_of(shares[key]).high for key in keys],
         },
     )
-    return _judge(shares, wrong, judged)
+    check(wrong == 0, f"d_i was wrong about the reader in {wrong} of {judged:,} judgements")
+    return _judge(shares, judged)
+
+
+def share_of(values: Sequence[float]) -> Interval:
+    """Return a share's mean over seeds with its interval, which keeps to 0 to 1."""
+    return interval(values).within(0, 1)
 
 
 def reader(origin: Origin) -> UserModel:
@@ -122,24 +125,24 @@ def _classic(log: RequestLog, origin: Origin) -> dict[str, Flags]:
     }
 
 
-def _judge(shares: Shares, wrong: int, judged: int) -> Verdict:
-    def pooled(origin: Origin, bound: str, mistake: str) -> Interval:
+def _judge(shares: Shares, judged: int) -> Verdict:
+    def pooled(origin: Origin, bound: str, mistake: str) -> list[float]:
         rates = [values for key, values in shares.items() if key[:3] == (origin, bound, mistake)]
-        return interval([float(np.mean(each)) for each in zip(*rates, strict=True)])
+        return [float(np.mean(each)) for each in zip(*rates, strict=True)]
 
     found = {
         (origin, bound): pooled(origin, bound, mistake)
         for origin in ORIGINS
         for bound, mistake in (("tail TBT", CONDEMNED), ("TPOT", PASSED))
     }
-    hits = sum(each.above_zero for each in found.values())
-    if wrong or hits == 0:
+    hits = signs(list(found.values())).count(1)
+    if hits == 0:
         outcome = "not reproduced"
     else:
         outcome = "reproduced" if hits == len(found) else "partly reproduced"
 
     def text(origin: Origin) -> str:
-        condemned, passed = found[origin, "tail TBT"], found[origin, "TPOT"]
+        condemned, passed = (share_of(found[origin, bound]) for bound in ("tail TBT", "TPOT"))
         return f"{condemned.text('.1f', 100)} % and {passed.text('.1f', 100)} %"
 
     return Verdict(
@@ -148,7 +151,8 @@ def _judge(shares: Shares, wrong: int, judged: int) -> Verdict:
         " deadline d_i = V·i judges both rightly.",
         f"Share of requests condemned by tail TBT (p99 <= {TAIL_TBT_S:g} s) and passed by TPOT (<= {TPOT_S:g} s)"
         f" wrongly: {text('first_token')} (clock from the first token), {text('arrival')} (from the arrival,"
-        f" S = {ALLOWANCE_S:g} s); d_i was wrong in {wrong} of {judged:,} judgements.",
+        f" S = {ALLOWANCE_S:g} s); {hits} of the four are shown to be above 0. Checked, as it cannot fail:"
+        f" d_i agrees with the reader in all of {judged:,} judgements.",
     )
 
 
@@ -178,10 +182,10 @@ def _draw(study: Study, shares: Shares) -> None:
                 ("TPOT", PASSED, ORANGE, "////"),
             )
         ):
-            found = [interval(shares[origin, bound, mistake, rate]) for rate in RATES_RPS]
+            found = [share_of(shares[origin, bound, mistake, rate]) for rate in RATES_RPS]
             mean = np.array([100 * each.mean for each in found])
             error = [
-                np.minimum([100 * (each.mean - each.low) for each in found], mean),
+                [100 * (each.mean - each.low) for each in found],
                 [100 * (each.high - each.mean) for each in found],
             ]
             panel.bar(

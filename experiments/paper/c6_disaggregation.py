@@ -6,9 +6,9 @@ arXiv papers to summarise) and four fixed prompt lengths with outputs of 256 tok
 about where the colocated GPUs begin to fall behind. KV caches go over InfiniBand; a second sweep takes
 2P2D over links from NVLink to 10 Gbit/s Ethernet.
 
-Reading of the paper: a bound on the time between tokens (TBT) rewards splitting, because a decode never shares a
-step with a prompt. A reader with a page in hand does not see a gap of 100 ms, so smooth goodput pays for it only where
-the gaps, or the wait for the first token, would have kept readers waiting.
+Reading of the paper: a bound on the time between tokens (TBT) rewards splitting, because a decode never shares a step
+with a prompt. A reader with a page in hand does not see a gap of 100 ms, so smooth goodput pays for it only where the
+gaps, or the wait for the first token, would have kept readers waiting.
 
 Expectation: the p99 of TBT falls nearly everywhere. Smooth goodput rises a little with long prompts at moderate
 load (a prefill replica is done with a prompt sooner, as it has no decodes) and falls where one side
@@ -16,11 +16,11 @@ is too small for the traffic: idle GPUs on the other side are no help.
 
 Test: settings are split cluster x traffic x load. TBT *improves* in a setting if the 95 % interval of the paired
 differences of its pooled p99 over seeds is below zero; smooth goodput *gains* or *loses* if its interval is above or
-below zero and the mean is at least 0.1 % of the tokens delivered in colocation. Reproduced: TBT improves in more
-than half of the settings, and among these smooth goodput gains in some and loses in some. Partly reproduced: TBT
-improves in more than half, and smooth goodput gains in none of these, but loses in some. Not reproduced otherwise. The
-first and the last tenth of the arrivals are left out. Other readers and the link sweep do not enter the verdict. The
-0.1 % was added after a first look; without it there were 21 gains, 42 losses and 9 settings without a difference.
+below zero and the mean is at least 0.1 % of the tokens delivered in colocation. Reproduced: TBT improves in more than
+half of the settings, and among these smooth goodput gains in some and loses in some. Partly reproduced: TBT improves
+in more than half, and smooth goodput gains in none of these, but loses in some. Not reproduced otherwise. The first
+and the last tenth of the arrivals are left out. Other readers and the link sweep do not enter the verdict. The 0.1 %
+was added after a first look; without it there were 21 gains, 42 losses and 9 settings without a difference.
 
 * `c6_map`: the change of smooth goodput by traffic or prompt length and load; `o`: none, or less than 0.1 %. For
   readers of 20 tokens/s (V = 0.05 s), of 50 tokens/s, and of 20 whose deadlines count from the first token.

@@ -17,16 +17,16 @@ Expectation: more moves and preemptions; readers wait no less, with preemptions 
 any move is right, whatever the reason.
 
 Test: a case is an eager policy against a reserved one in a setting. By the 95 % intervals of paired differences over
-seeds, it has *no more* moves or preemptions than the reserved one, or it has more. Then it is *useful* if its mean idle
-latency is lower, or its smooth goodput higher by 0.5 % of the tokens or more; *needless* if neither is so and the
-interval rules such a gain out; else *undecided*. Reproduced: needless in all cases. Partly reproduced: in at least half
-of them. Not reproduced otherwise. The first and the last tenth of the arrivals are left out. A reader with text for
-0.1 s or more counts as having text in hand. The deadlines' clock starts at the arrival, which is what the verdict rests
-on; how many cases are needless with the clock from the first token is said beside it.
+seeds, it has *no more* moves or preemptions than the reserved one, or it has more. Then it is *useful* if its mean
+idle latency is lower, or its smooth goodput higher by 0.5 % of the tokens or more; *needless* if neither is so and
+the interval rules such a gain out; else *undecided*. Reproduced: needless in all cases. Partly reproduced: in at
+least half of them. Not reproduced otherwise. The first and the last tenth of the arrivals are left out. A reader with
+text for 0.1 s or more counts as having text in hand. The deadlines' clock starts at the arrival, which is what the
+verdict rests on; how many cases are needless with the clock from the first token is said beside it.
 
-What was settled after first runs: the margin of 0.5 %, the second bound of 20 ms, and loads at which memory runs short.
-`edf` with a margin of 5 s is shown, but is no case: in single runs at lower loads (chat, 35 and 42/s) it preempted
-far more than `smooth` and had slightly more smooth goodput, so preempting by deadlines can also pay.
+What was settled after first runs: the margin of 0.5 %, the second bound of 20 ms, and loads at which memory runs
+short. `edf` with a margin of 5 s is shown, but is no case: in single runs at lower loads (chat, 35 and 42/s) it
+preempted far more than `smooth` and had slightly more smooth goodput, so preempting by deadlines can also pay.
 
 * `c7_migrations`: how many moves, and how much longer readers wait than without any (paired, 95 %).
 * `c7_preemptions`: how many preemptions, and how much longer readers wait than under `vllm_v1`; lines join the cases.
@@ -54,7 +54,8 @@ from experiments.paper._c7_cases import (
     counts,
     idle_s,
 )
-from experiments.paper._reproduce import COLOURS, ORIGINS, Setting, Study, Verdict, axes, label_panels, main
+from experiments.paper._reproduce import COLOURS, ORIGINS, Study, Verdict, axes, label_panels, main
+from experiments.paper._scenarios import Setting
 from simulator.metrics._options import Origin
 from simulator.scenario.scenario import Scenario
 from simulator.stats import Interval, paired

@@ -35,7 +35,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from experiments.paper._c8_choices import ALPHAS, FEW_POLICIES, POLICIES, SHAPES, V_S, Choice, score
-from experiments.paper._reproduce import COLOURS, ORIGINS, Study, Verdict, axes, base_scenario, main
+from experiments.paper._reproduce import COLOURS, ORIGINS, Study, Verdict, axes, main
+from experiments.paper._scenarios import base_scenario
 from simulator.arrays import Flags, Floats
 from simulator.metrics._options import Origin
 from simulator.scenario.scenario import Scenario

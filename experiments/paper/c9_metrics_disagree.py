@@ -2,17 +2,17 @@
 
 Question: the same runs of seven policies, under loads at which not all requests can be served in time, scored by six
 metrics: smooth goodput, QoE (Andes), the fluidity index (Etalon), the share of requests with every token in time
-(token SLO), and two classic attainments: first token within 1 s and 50 ms a token on average, and a p99 of a request's
-gaps of at most 100 ms. Who is best by which?
+(token SLO), and two classic attainments: first token within 1 s and 50 ms a token on average, and a p99 of a
+request's gaps of at most 100 ms. Who is best by which?
 
 Reading of the paper: it argues that a metric is what a system is tuned for, and so decides which policy wins. It does
 not compare with QoE and fluidity; this experiment goes beyond it. All metrics get the same reader: one token every
 50 ms, counted from the request's arrival.
 
-Expectation: attainments favour a policy that serves some requests well and forgets others. QoE and fluidity are shares
-between 0 and 1 of each request, so they hardly tell a reader who waited for some minutes from one who waited for an
-hour, and requests served at once outweigh those that starve. Smooth goodput counts every second of waiting. They
-should part where a policy serves by length.
+Expectation: attainments favour a policy that serves some requests well and forgets others. QoE and fluidity are
+shares between 0 and 1 of each request, so they hardly tell a reader who waited for some minutes from one who waited
+for an hour, and requests served at once outweigh those that starve. Smooth goodput counts every second of waiting.
+They should part where a policy serves by length.
 
 Test: two metrics *disagree* in a setting if the policies with the highest means over seeds differ, and the 95 %
 interval of the paired differences between these two policies excludes zero by either metric, in opposite directions.
@@ -26,10 +26,10 @@ lower loads (chat 45/s, Azure 22/s) best policies differ, but no interval exclud
 only a tie on tail TBT keeps them apart. So the claim is that metrics can disagree, not that they mostly do.
 
 * `c9_ranks`: every policy by every metric (smooth goodput in 1000 tokens/s); the darker the better, the best is bold.
-* `c9_request`: why. All requests of a run are ranked by how much better one policy serves them than the other, once by
-  either of two metrics that disagree. Shown are the two requests whose ranks are furthest apart: on top the
-  one that the first metric finds better served by its policy, below the one that the second metric does. A wait counts
-  by its seconds in smooth goodput, and by its share of the time of reading in QoE.
+* `c9_request`: why. All requests of a run are ranked by how much better one policy serves them than the other, once
+  by either of two metrics that disagree. Shown are the two requests whose ranks are furthest apart: on top the one
+  that the first metric finds better served by its policy, below the one that the second metric does. A wait counts by
+  its seconds in smooth goodput, and by its share of the time of reading in QoE.
 
 About 25 s of processor time, with --quick 10 s.
 """
@@ -47,13 +47,13 @@ from experiments.paper._reproduce import (
     COLOURS,
     ORIGINS,
     RunSummary,
-    Setting,
     Study,
     Verdict,
     axes,
     label_panels,
     main,
 )
+from experiments.paper._scenarios import Setting
 from simulator.arrays import Floats
 from simulator.metrics._log import RequestLog
 from simulator.metrics._options import Origin, Slo, UserModel

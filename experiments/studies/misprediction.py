@@ -14,7 +14,8 @@ import argparse
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from experiments.paper._reproduce import STYLE, Study, axes, base_scenario, close_pools
+from experiments.paper._reproduce import STYLE, Study, axes, close_pools
+from experiments.paper._scenarios import base_scenario
 from simulator.report.style import BLACK, BLUE, RED
 from simulator.scenario.scenario import Scenario
 from simulator.stats import Interval, interval

@@ -10,7 +10,8 @@ from matplotlib import rc_context
 
 from experiments.commands import reproduce as reproduce_cli
 from experiments.paper import c1_deadlines, c2_delaying, c3_abandoning
-from experiments.paper._reproduce import ORIGINS, STYLE, Study, Verdict, base_scenario
+from experiments.paper._reproduce import ORIGINS, STYLE, Study, Verdict
+from experiments.paper._scenarios import base_scenario
 from simulator import run
 from simulator.cli import main as cli
 from simulator.errors import InputError
