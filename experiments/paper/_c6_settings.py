@@ -7,11 +7,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from experiments.paper._reproduce import RunSummary
+from experiments.paper._reproduce import MATERIAL, RunSummary
 from experiments.paper._scenarios import base_scenario
 from simulator.metrics._options import UserModel
 from simulator.scenario.scenario import Scenario
-from simulator.stats import Interval, paired
+from simulator.stats import signs
 
 # Requests a second and GPU at which colocated GPUs begin to fall behind
 FULL_LOAD_RPS = {"chat": 60.0, "256": 100.0, "1,024": 27.0, "long": 11.0, "4,096": 6.7, "12,000": 2.0}
@@ -19,11 +19,14 @@ LABELS = {"chat": "chat", "long": "arXiv"}
 OUTPUT_TOKENS = 256
 LOADS = (0.25, 0.5, 0.75, 1.0)
 SPLITS = {2: ("1P1D",), 4: ("1P3D", "2P2D", "3P1D")}  # GPUs: prefill and decode replicas
-LINKS = {"NVLink\n450": 450.0, "IB\n50": 50.0, "100 GbE\n12.5": 12.5, "10 GbE\n1.25": 1.25}  # GB/s
+LINKS: dict[str, dict[str, Any]] = {
+    "NVLink\n450": {"cluster.link.kind": "nvlink"},
+    "IB\n50": {"cluster.link.kind": "infiniband"},
+    "100 GbE\n12.5": {"cluster.link.kind": "ethernet"},
+    "10 GbE\n1.25": {"cluster.link.kind": "ethernet", "cluster.link.bandwidth_gb_s": 1.25},
+}
 LINK_TRAFFIC = ("chat", "4,096", "12,000")
 LINK_LOAD = 0.5
-TRIM = {"run.trim_warmup": 0.1, "run.trim_cooldown": 0.1}
-MATERIAL = 0.001  # share of the tokens below which a difference does not count
 READERS = {  # the first one decides
     "V = 0.05 s": UserModel(),
     "V = 0.02 s": UserModel(v_s_per_token=0.02),
@@ -51,33 +54,40 @@ class Comparison(NamedTuple):
 
     setting: LoadSetting
     split: str
-    tbt_p99_s: Interval
-    goodput: Interval  # smooth goodput, as a share of the tokens delivered in colocation
-
-    @property
-    def gains(self) -> bool:
-        """Whether smooth goodput is surely and materially better."""
-        return self.goodput.above_zero and self.goodput.mean >= MATERIAL
-
-    @property
-    def loses(self) -> bool:
-        """Whether smooth goodput is surely and materially worse."""
-        return self.goodput.below_zero and self.goodput.mean <= -MATERIAL
+    tbt_p99_s: list[float]  # one value a seed
+    goodput: list[float]  # smooth goodput, as a share of the tokens delivered in colocation, one value a seed
+    tbt_improves: bool = False  # these three as ``decided`` finds them among all settings
+    gains: bool = False
+    loses: bool = False
 
 
-def scenario(
-    setting: LoadSetting, cluster: str, seed: int, span_s: float, link_gb_s: float = 50.0
-) -> Scenario:
+def decided(found: Sequence[Comparison]) -> list[Comparison]:
+    """Return the comparisons with what is shown: two-sided tests of all changes of TBT and smooth goodput (Holm, 95 %).
+
+    Smooth goodput gains or loses if it is shown to change, and by its mean materially.
+    """
+    sides = signs([each.tbt_p99_s for each in found] + [each.goodput for each in found])
+    return [
+        each._replace(
+            tbt_improves=tbt == -1,
+            gains=goodput == 1 and float(np.mean(each.goodput)) >= MATERIAL,
+            loses=goodput == -1 and float(np.mean(each.goodput)) <= -MATERIAL,
+        )
+        for each, tbt, goodput in zip(found, sides[: len(found)], sides[len(found) :], strict=True)
+    ]
+
+
+def scenario(setting: LoadSetting, cluster: str, seed: int, span_s: float, link: str = "IB\n50") -> Scenario:
     """Return one simulation: ``cluster`` is ``colocated`` or a split such as ``1P3D``."""
     traffic, load, gpus = setting
     rate_rps = FULL_LOAD_RPS[traffic] * load * gpus
-    overrides: dict[str, Any] = {"policy.routing": "least_loaded"} | TRIM
+    overrides: dict[str, Any] = {"policy.routing": "least_loaded"}
     if cluster == COLOCATED:
         overrides["cluster.replicas"] = gpus
     else:
         overrides["cluster.prefill.replicas"] = int(cluster[0])
         overrides["cluster.decode.replicas"] = int(cluster[2])
-        overrides["cluster.link.bandwidth_gb_s"] = link_gb_s
+        overrides |= LINKS[link]
     if traffic not in LABELS:
         overrides["workload.lengths"] = None
         overrides["workload.prompt_tokens"] = int(traffic.replace(",", ""))
@@ -96,9 +106,9 @@ def compare(
 ) -> Comparison:
     """Compare the summaries of a split cluster with those of the colocated one, seed by seed."""
     tokens = float(np.mean(values(together, "throughput", "output_tokens_per_s")))
-    tbt_p99_s = paired(values(apart, *TAIL_TBT_S), values(together, *TAIL_TBT_S))
-    goodput = paired(*([value / tokens for value in values(side, *GOODPUT)] for side in (apart, together)))
-    return Comparison(setting, split, tbt_p99_s, goodput)
+    tbt_p99_s = np.subtract(values(apart, *TAIL_TBT_S), values(together, *TAIL_TBT_S))
+    goodput = np.subtract(values(apart, *GOODPUT), values(together, *GOODPUT)) / tokens
+    return Comparison(setting, split, tbt_p99_s.tolist(), goodput.tolist())
 
 
 def values(found: Iterable[RunSummary], *keys: str) -> list[float]:

@@ -8,17 +8,19 @@ from typing import get_args
 import numpy as np
 
 from simulator.arrays import Floats
+from simulator.metrics._accrued import by_window_end
 from simulator.metrics._log import RequestLog
 from simulator.metrics._options import Origin, Penalty, UserModel
-from simulator.metrics._reader import idle_latency_s, penalty
+from simulator.metrics._reader import penalty
 from simulator.stats import interval, paired
 
 Cell = tuple[int, int, int]  # a user model: which V, which alpha, which f
 V_S = (0.02, 0.03, 0.05, 0.08, 0.12, 0.2)
 ALPHAS = (0.1, 0.3, 1.0, 3.0, 10.0)  # times 1/V
 SHAPES: tuple[Penalty, ...] = get_args(Penalty)
-POLICIES = ("vllm_v1", "vllm_v0", "sarathi", "orca", "smooth", "sglang")
-FEW_POLICIES = ("vllm_v1", "orca", "smooth")
+POLICIES = ("vllm_v1", "vllm_v0", "sarathi", "orca", "smooth", "sglang", "edf", "andes")
+FEW_POLICIES = ("vllm_v1", "orca", "smooth", "edf")
+TOLD_V = ("smooth", "edf", "andes")  # these decide by the pace of the reader, and are simulated for each
 MARGIN = 0.01  # of the tokens delivered; less is no difference
 
 
@@ -68,12 +70,15 @@ class Choice:
 
 
 def score(log: RequestLog, v_s: Sequence[float], alphas: Sequence[float], origin: Origin) -> Floats:
-    """Return smooth goodput in tokens/s for every user model, f64[V, alpha, f]; idle latency once per V."""
+    """Return smooth goodput in tokens/s for every user model, f64[V, alpha, f]; idle latency once per V.
+
+    The log's window begins with the first arrival.
+    """
     found = np.empty((len(v_s), len(alphas), len(SHAPES)))
     for i, v in enumerate(v_s):
-        idle_s = idle_latency_s(log, UserModel(v_s_per_token=v, origin=origin))
+        stood = by_window_end(log.all, UserModel(v_s_per_token=v, origin=origin))
         for k, f in enumerate(SHAPES):
             for j, alpha in enumerate(alphas):
                 user = UserModel(v_s_per_token=v, origin=origin, alpha=alpha / v, f=f)
-                found[i, j, k] = len(log.delivered_s) - penalty(idle_s, user).sum()
+                found[i, j, k] = stood.tokens.sum() - penalty(stood.idle_s, user).sum()
     return found / log.window_s

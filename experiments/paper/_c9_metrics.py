@@ -12,7 +12,7 @@ from simulator.metrics._options import Slo, UserModel
 from simulator.metrics._reader import benefit_tokens
 from simulator.metrics.fluidity import fluidity_index
 from simulator.metrics.qoe import qoe
-from simulator.stats import Interval, paired
+from simulator.stats import Interval, paired, signs
 
 Score = Callable[[RequestLog, UserModel], Floats]
 
@@ -50,22 +50,32 @@ class Pair(NamedTuple):
     second_best: str
     by_first: Interval  # first metric: its best policy less the other's
     by_second: Interval
-
-    @property
-    def disagree(self) -> bool:
-        """Whether each surely prefers its own."""
-        return self.first_best != self.second_best and self.by_first.above_zero and self.by_second.above_zero
+    disagree: bool  # whether each is shown to prefer its own, among all comparisons of all settings
 
 
-def compare(setting: str, scores: Scores) -> list[Pair]:
-    """Compare all pairs of metrics."""
-    best = {metric: max(of, key=lambda name: float(np.mean(of[name]))) for metric, of in scores.items()}
-    return [
-        Pair(
-            setting,
-            *(one, two, best[one], best[two]),
-            paired(scores[one][best[one]], scores[one][best[two]]),
-            paired(scores[two][best[two]], scores[two][best[one]]),
-        )
-        for one, two in combinations(scores, 2)
-    ]
+def compare(of_settings: Mapping[str, Scores]) -> list[Pair]:
+    """Compare all pairs of metrics in all settings.
+
+    Which two policies a pair of metrics is about is chosen by the data. So what is corrected for (Holm) are all
+    comparisons of two policies by any metric in any setting, whichever of them are looked at then.
+    """
+    samples = {
+        (setting, metric, a, b): np.subtract(of[a], of[b]).tolist()
+        for setting, scores in of_settings.items()
+        for metric, of in scores.items()
+        for a, b in combinations(of, 2)
+    }
+    sides = dict(zip(samples, signs(list(samples.values())), strict=True))
+
+    def prefers(setting: str, metric: str, a: str, b: str) -> bool:
+        return sides.get((setting, metric, a, b)) == 1 or sides.get((setting, metric, b, a)) == -1
+
+    pairs = []
+    for setting, scores in of_settings.items():
+        best = {metric: max(of, key=lambda name: float(np.mean(of[name]))) for metric, of in scores.items()}
+        for one, two in combinations(scores, 2):
+            a, b = best[one], best[two]
+            by_one, by_two = paired(scores[one][a], scores[one][b]), paired(scores[two][b], scores[two][a])
+            surely = prefers(setting, one, a, b) and prefers(setting, two, b, a)
+            pairs.append(Pair(setting, one, two, a, b, by_one, by_two, surely))
+    return pairs

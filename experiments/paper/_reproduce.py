@@ -10,7 +10,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -33,6 +33,7 @@ __all__ = [
     "COLOURS",
     "MATERIAL",
     "ORIGINS",
+    "SOME",
     "STYLE",
     "Reading",
     "RunSummary",
@@ -46,9 +47,13 @@ __all__ = [
 ]
 
 RunSummary = dict[str, Any]
+_Key = TypeVar("_Key")
+_Found = TypeVar("_Found")
+SOME = 0.1  # share of the cases that makes "some", one for all claims; chance makes one case in one of 20 repetitions
 MATERIAL = 0.005  # share of the tokens: a change of smooth goodput that counts, one margin for all claims
 
 ORIGINS: tuple[Origin, ...] = ("arrival", "first_token")
+LOG_COLUMNS = tuple(field.name for field in fields(RequestLog) if field.name not in ("v_s_per_token", "run"))
 _POOL_FROM = 4  # simulations that are missing; fewer are not worth starting processes for
 
 
@@ -144,7 +149,7 @@ class Study:
             if not all(path.exists() for path in paths)
         }
         with counting(label) as on_done:
-            for done, (paths, found) in enumerate(self._measured(missing, readings), 1):
+            for done, (paths, found) in enumerate(self._done(missing, _measure, readings), 1):
                 for path, summary in zip(paths, found, strict=True):
                     with whole(path) as part:
                         part.write_text(json.dumps(summary), encoding="utf-8")
@@ -159,20 +164,31 @@ class Study:
         ``idle_s``, ``benefit_tokens`` and ``meets_token_slo`` under the scenario's own user, and columns of
         the tables as ``requests.NAME``, ``tokens.NAME`` or ``steps.NAME``.
         """
-        self.engines |= dict.fromkeys([engine_names(scenario)])
-        path = self._kept(scenario, sorted(columns), "npz")
-        if not path.exists():
-            found = _columns(scenario, columns)
-            with whole(path) as part:
-                np.savez_compressed(part, **found)  # type: ignore[arg-type]
-        with np.load(path) as kept:
+        self.simulate([scenario], columns)
+        with np.load(self._kept(scenario, sorted(columns), "npz")) as kept:
             return {name: kept[name] for name in columns}
+
+    def simulate(
+        self,
+        scenarios: Sequence[Scenario],
+        columns: Sequence[str] = LOG_COLUMNS,
+        *,
+        label: str = "simulating",
+    ) -> None:
+        """Have what ``per_request``, or by default ``log``, returns of every scenario cached, several at once."""
+        self.engines |= dict.fromkeys(map(engine_names, scenarios))
+        paths = {self._kept(scenario, sorted(columns), "npz"): scenario for scenario in scenarios}
+        missing = {path: scenario for path, scenario in paths.items() if not path.exists()}
+        with counting(label) as on_done:
+            for done, (path, found) in enumerate(self._done(missing, _columns, columns), 1):
+                with whole(path) as part:
+                    np.savez_compressed(part, **found)  # type: ignore[arg-type]
+                if len(missing) > 1:
+                    on_done(done, len(missing))
 
     def log(self, scenario: Scenario) -> RequestLog:
         """Return the delivery record of a run, cached: what every metric is a function of."""
-        kept: dict[str, Any] = {}
-        names = [field.name for field in fields(RequestLog) if field.name not in ("v_s_per_token", "run")]
-        kept |= self.per_request(scenario, names)
+        kept: dict[str, Any] = dict(self.per_request(scenario, LOG_COLUMNS))
         return RequestLog(**{name: column if column.ndim else column.item() for name, column in kept.items()})
 
     def save(self, figure: "Figure", name: str) -> None:
@@ -199,17 +215,18 @@ class Study:
         text = json.dumps(content, sort_keys=True, default=vars)
         return self.out.parent / "cache" / f"{hashlib.sha256(text.encode()).hexdigest()[:32]}.{kind}"
 
-    def _measured(
-        self, missing: dict[tuple[Path, ...], Scenario], readings: Sequence[Reading]
-    ) -> Iterator[tuple[tuple[Path, ...], list[RunSummary]]]:
+    def _done(
+        self, missing: Mapping[_Key, Scenario], work: Callable[[Scenario, Any], _Found], what: Any
+    ) -> Iterator[tuple[_Key, _Found]]:
+        """Do ``work(scenario, what)`` for every scenario, several at once; yield each as it is done."""
         if self.jobs == 1 or len(missing) < _POOL_FROM:
-            for paths, scenario in missing.items():
-                yield paths, _measure(scenario, readings)
+            for key, scenario in missing.items():
+                yield key, work(scenario, what)
             return
         from concurrent.futures import as_completed
 
         pool = pool_of(self.jobs)
-        futures = {pool.submit(_measure, scenario, readings): paths for paths, scenario in missing.items()}
+        futures = {pool.submit(work, scenario, what): key for key, scenario in missing.items()}
         try:
             for future in as_completed(futures):
                 yield futures[future], future.result()
@@ -250,6 +267,8 @@ def _columns(scenario: Scenario, names: Sequence[str]) -> Columns:
         table, dot, column = name.partition(".")
         if dot:
             found[name] = getattr(result, table)()[column].to_numpy()
+            if found[name].dtype == object:  # words
+                found[name] = found[name].astype(str)
         elif name in derived:
             found[name] = np.asarray(derived[name](result.log, scenario.user))
         else:

@@ -161,9 +161,9 @@ def _judge(measured: Measured) -> Verdict:
         outcome,  # type: ignore[arg-type]
         "Dropping requests that have missed their objective raises classic goodput, and not smooth goodput where"
         " waiting is cheap.",
-        f"{LASTS_S:g} s at {SHOWN:g} times capacity, dropping who has no token after 1 s: {_text(measured, TTFT)}; who"
-        f" is not done after 10 s: {_text(measured, E2E)}. Of {len(CASES)} overloaded cases {len(gamed)} are gamed; smooth"
-        f" goodput at alpha = {PRIMARY:g}/V rises in {', '.join(counts)}. {_stars(measured)}",
+        f"{LASTS_S:g} s at {SHOWN:g} times capacity, dropping who has no token after 1 s: {_text(measured, TTFT)};"
+        f" who is not done after 10 s: {_text(measured, E2E)}. Of {len(CASES)} overloaded cases {len(gamed)} are"
+        f" gamed; smooth goodput at alpha = {PRIMARY:g}/V rises in {', '.join(counts)}. {_stars(measured)}",
     )
 
 

@@ -36,7 +36,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from experiments.paper._reproduce import MATERIAL, ORIGINS, RunSummary, Study, Verdict, axes, main
+from experiments.paper._reproduce import MATERIAL, ORIGINS, SOME, RunSummary, Study, Verdict, axes, main
 from experiments.paper._scenarios import base_scenario
 from simulator.arrays import Floats
 from simulator.metrics._options import Origin
@@ -56,7 +56,6 @@ LOAD_1_RPS = {0: 68.0, 1024: 20.0, 4096: 5.9, 8192: 3.05}  # by prompt length; 0
 LOADS = (0.5, 0.7, 0.85, 1.0, 1.15, 1.4)
 CHUNKS = (256, 512, 1024, 2048, 4096)
 OUTPUT_TOKENS = 256  # of the fixed lengths
-ENOUGH = 0.1  # share of the cells that makes "some"
 Mark = Literal["+", "-", "=", ""]
 
 
@@ -88,7 +87,7 @@ def judge(planes: Sequence[Plane]) -> Verdict:
     per_seed = np.mean([plane.tail.mean(axis=(1, 2)) for plane in planes], axis=0)
     tail = interval(per_seed.tolist())
     higher, lower, same, count = _counted(planes, "arrival")
-    some = higher >= ENOUGH * count and lower + same >= ENOUGH * count
+    some = higher >= SOME * count and lower + same >= SOME * count
     percent = Interval(*(float(np.expm1(each)) for each in (tail.mean, tail.low, tail.high)))
     best, best_at = max(((c.mean, _where(p, i, j)) for p, i, j, c in _all(planes)), key=lambda each: each[0])
     worst, worst_at = min(

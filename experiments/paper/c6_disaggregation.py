@@ -14,16 +14,18 @@ Expectation: the p99 of TBT falls nearly everywhere. Smooth goodput rises a litt
 load (a prefill replica is done with a prompt sooner, as it has no decodes) and falls where one side
 is too small for the traffic: idle GPUs on the other side are no help.
 
-Test: settings are split cluster x traffic x load. TBT *improves* in a setting if the 95 % interval of the paired
-differences of its pooled p99 over seeds is below zero; smooth goodput *gains* or *loses* if its interval is above or
-below zero and the mean is at least 0.1 % of the tokens delivered in colocation. Reproduced: TBT improves in more than
-half of the settings, and among these smooth goodput gains in some and loses in some. Partly reproduced: TBT improves
-in more than half, and smooth goodput gains in none of these, but loses in some. Not reproduced otherwise. The first
-and the last tenth of the arrivals are left out. Other readers and the link sweep do not enter the verdict. The 0.1 %
-was added after a first look; without it there were 21 gains, 42 losses and 9 settings without a difference.
+Test: settings are split cluster x traffic x load. TBT *improves* in a setting if its pooled p99 is shown to be lower,
+smooth goodput *gains* or *loses* if it is shown to be higher or lower, and its mean by at least 0.5 % of the tokens
+delivered in colocation, the margin of all claims here. Tests are paired over seeds and two-sided, at 95 % for all 192
+of them together (Holm). Reproduced: TBT improves in more than half of the settings, and among these smooth goodput
+gains in at least 10 % and loses in at least 10 %. Partly reproduced: TBT improves in more than half, and among these
+smooth goodput loses in at least 10 %. Not reproduced otherwise. Rates are over the arrivals' time. Other readers
+(corrected each for itself) and the link sweep do not enter the verdict. An earlier version had a margin of 0.1 %,
+added after a look, no correction, and hand-overs that cost their bytes only; it found 4 gains of up to +0.6 % in 72
+settings.
 
-* `c6_map`: the change of smooth goodput by traffic or prompt length and load; `o`: none, or less than 0.1 %. For
-  readers of 20 tokens/s (V = 0.05 s), of 50 tokens/s, and of 20 whose deadlines count from the first token.
+* `c6_map`: the change of smooth goodput by traffic or prompt length and load; `o`: none shown, or less than 0.5 %.
+  For readers of 20 tokens/s (V = 0.05 s), of 50 tokens/s, and of 20 whose deadlines count from the first token.
 * `c6_traffic`: tail TBT, idle latency and smooth goodput over the load, on four GPUs.
 * `c6_links`: what a slower link costs, at load 0.5. 10 Gbit/s do not carry the KV caches as fast as they are made.
 
@@ -54,10 +56,11 @@ from experiments.paper._c6_settings import (
     Found,
     LoadSetting,
     compare,
+    decided,
     scenario,
     values,
 )
-from experiments.paper._reproduce import COLOURS, RunSummary, Study, Verdict, axes, main
+from experiments.paper._reproduce import COLOURS, SOME, Reading, RunSummary, Study, Verdict, axes, main
 from simulator.metrics._options import UserModel
 from simulator.scenario.scenario import Scenario
 from simulator.stats import Interval, interval
@@ -66,12 +69,15 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 CLAIM_ID = "C6"
+SEEDS = 8
+HAND_OVER_S = ("engine", "hand_over_s", "total", "mean")
 CLAIM = "Disaggregation shortens tail TBT, but improves smooth goodput only in part of the settings."
 
 
 def judge(found: Sequence[Comparison]) -> Verdict:
     """Apply the test that the module's docstring states."""
-    improved = [each for each in found if each.tbt_p99_s.below_zero]
+    found = decided(found)
+    improved = [each for each in found if each.tbt_improves]
     gains = [each for each in improved if each.gains]
     losses = [each for each in improved if each.loses]
     numbers = (
@@ -81,15 +87,16 @@ def judge(found: Sequence[Comparison]) -> Verdict:
     )
     for word, some, pick in (("Largest gain", gains, max), ("Largest loss", losses, min)):
         if some:
-            far = pick(some, key=lambda each: each.goodput.mean)
+            far = pick(some, key=lambda each: np.mean(each.goodput))
             numbers += (
-                f" {word}: {far.goodput.text('+.1f', 100)} % of the tokens ({far.split},"
+                f" {word}: {interval(far.goodput).text('+.1f', 100)} % of the tokens ({far.split},"
                 f" {_title(far.setting.traffic)}, load {far.setting.load:g}), with tail TBT"
-                f" {far.tbt_p99_s.text('+.0f', 1000)} ms."
+                f" {interval(far.tbt_p99_s).text('+.0f', 1000)} ms."
             )
-    if len(improved) <= len(found) / 2 or not losses:
+    enough = SOME * len(improved)
+    if len(improved) <= len(found) / 2 or len(losses) < enough:
         return Verdict("not reproduced", CLAIM, numbers)
-    return Verdict("reproduced" if gains else "partly reproduced", CLAIM, numbers)
+    return Verdict("reproduced" if len(gains) >= enough else "partly reproduced", CLAIM, numbers)
 
 
 def run(study: Study) -> Verdict:
@@ -100,15 +107,17 @@ def run(study: Study) -> Verdict:
     runs: dict[tuple[LoadSetting, str], list[Scenario]] = {}
     for each in map(LoadSetting._make, product(traffic, loads, SPLITS)):
         for cluster in (COLOCATED, *SPLITS[each.gpus]):
-            runs[each, cluster] = [scenario(each, cluster, seed, span_s) for seed in study.seeds]
+            runs[each, cluster] = [scenario(each, cluster, seed, span_s) for seed in study.first_seeds(SEEDS)]
     for_readers = _by_key(study, runs, list(READERS.values()))
     found = for_readers[0]
     comparisons = {
-        reader: [
-            compare(setting, cluster, summaries, some[setting, COLOCATED])
-            for (setting, cluster), summaries in some.items()
-            if cluster != COLOCATED
-        ]
+        reader: decided(
+            [
+                compare(setting, cluster, summaries, some[setting, COLOCATED])
+                for (setting, cluster), summaries in some.items()
+                if cluster != COLOCATED
+            ]
+        )
         for reader, some in zip(READERS, for_readers, strict=True)
     }
     _map(study, comparisons, traffic, loads)
@@ -127,7 +136,7 @@ def _by_key(
 ) -> list[dict[Any, list[RunSummary]]]:
     """Simulate lists of scenarios in one go; return for each user the summaries under the same keys."""
     found = study.readings(
-        [each for some in runs.values() for each in some], [(user, None) for user in users]
+        [each for some in runs.values() for each in some], [Reading(user) for user in users]
     )
     return [{key: [next(each) for _ in some] for key, some in runs.items()} for each in map(iter, found)]
 
@@ -144,7 +153,7 @@ def _map(
         for each in some:
             if each.split == split:
                 where = traffic.index(each.setting.traffic), loads.index(each.setting.load)
-                change[where] = 100 * each.goodput.mean * (each.gains or each.loses)
+                change[where] = 100 * np.mean(each.goodput) * (each.gains or each.loses)
                 _write(panel, *where, each)
         image = panel.imshow(change, cmap="RdBu", vmin=-20, vmax=20, aspect="auto")
         panel.grid(False)
@@ -165,15 +174,17 @@ def _map(
         "reader": [reader for reader, some in found.items() for _ in some],
         **setting,
         "split": [each.split for each in flat],
-        **_columns("tbt_p99_ms", [each.tbt_p99_s for each in flat], 1000),
-        **_columns("goodput_percent", [each.goodput for each in flat], 100),
+        **_columns("tbt_p99_ms", [interval(each.tbt_p99_s) for each in flat], 1000),
+        **_columns("goodput_percent", [interval(each.goodput) for each in flat], 100),
+        "tbt_improves": [each.tbt_improves for each in flat],
+        "shown": ["gains" if each.gains else "loses" if each.loses else "" for each in flat],
     }
     study.table("c6_map", columns)
 
 
 def _write(panel: "Axes", row: int, column: int, each: Comparison) -> None:
     """Write the change into a cell."""
-    value = 100 * each.goodput.mean
+    value = 100 * float(np.mean(each.goodput))
     text = f"{value:+.{1 if abs(value) < 9.95 else 0}f}" if each.gains or each.loses else "o"
     colour = "white" if abs(value) > 12 and text != "o" else "black"
     panel.text(column, row, text, ha="center", va="center", fontsize=6, color=colour)
@@ -208,7 +219,11 @@ def _over_load(study: Study, found: Found, traffic: Sequence[str], loads: Sequen
     for (row, (name, scale, keys)), (column, kind) in product(enumerate(rows), enumerate(traffic)):
         panel: Axes = grid[row, column]
         for colour, marker, cluster in zip(COLOURS, "osD^", (COLOCATED, *SPLITS[4]), strict=False):
-            curve = [interval(values(found[LoadSetting(kind, load, 4), cluster], *keys)) for load in loads]
+            least = -np.inf if keys is GOODPUT else 0.0
+            curve = [
+                interval(values(found[LoadSetting(kind, load, 4), cluster], *keys)).within(least, np.inf)
+                for load in loads
+            ]
             _draw(panel, loads, curve, scale, marker=marker, color=colour, label=cluster)
             what = name.replace("\n", " ")
             for load, each in zip(loads, curve, strict=True):
@@ -233,27 +248,30 @@ def _over_load(study: Study, found: Found, traffic: Sequence[str], loads: Sequen
 
 def _links(study: Study, found: Found, span_s: float) -> None:
     runs = {
-        (kind, gb_s): [
-            scenario(LoadSetting(kind, LINK_LOAD, 4), "2P2D", seed, span_s, gb_s) for seed in study.seeds
+        (kind, link): [
+            scenario(LoadSetting(kind, LINK_LOAD, 4), "2P2D", seed, span_s, link)
+            for seed in study.first_seeds(SEEDS)
         ]
-        for kind, gb_s in product(LINK_TRAFFIC, LINKS.values())
+        for kind, link in product(LINK_TRAFFIC, LINKS)
     }
     (over_links,) = _by_key(study, runs, [UserModel()])
     figure, grid = axes(2, 1, height_in=3.6, sharex=True)
-    data: dict[str, list[Any]] = {"traffic": [], "gb_per_s": [], "hand_off_ms": []}
+    data: dict[str, list[Any]] = {"traffic": [], "link": [], "hand_over_ms": []}
     gains, where = [], np.arange(len(LINKS))
     for colour, marker, kind in zip(COLOURS, "osD", LINK_TRAFFIC, strict=False):
         setting = LoadSetting(kind, LINK_LOAD, 4)
-        some = [over_links[kind, gb_s] for gb_s in LINKS.values()]
-        took_ms = [1000 * np.mean([each["engine"]["hand_off_s_mean"] for each in seeds]) for seeds in some]
-        gain = [compare(setting, "2P2D", seeds, found[setting, COLOCATED]).goodput for seeds in some]
+        some = [over_links[kind, link] for link in LINKS]
+        took_ms = [1000 * float(np.mean(values(seeds, *HAND_OVER_S))) for seeds in some]
+        gain = [
+            interval(compare(setting, "2P2D", seeds, found[setting, COLOCATED]).goodput) for seeds in some
+        ]
         grid[0, 0].plot(where, took_ms, marker=marker, color=colour, label=_title(kind))
         _draw(grid[1, 0], where, gain, 100, marker=marker, color=colour)
         data["traffic"] += [kind] * len(LINKS)
-        data["gb_per_s"] += LINKS.values()
-        data["hand_off_ms"] += took_ms
+        data["link"] += [link.replace("\n", ", GB/s ") for link in LINKS]
+        data["hand_over_ms"] += took_ms
         gains += gain
-    grid[0, 0].set(yscale="log", ylabel="hand-off, mean, ms")
+    grid[0, 0].set(yscale="log", ylabel="prompt's end to\nnext token, mean, ms")
     grid[0, 0].legend()
     grid[1, 0].axhline(0, color="black", linewidth=0.6)
     grid[1, 0].set_yscale("symlog", linthresh=1)

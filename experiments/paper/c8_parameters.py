@@ -9,21 +9,22 @@ requests are abandoned, a penalty that grows faster or slower than the wait chan
 
 **Reading of the paper.** Defaults: V = 0.05 s, linear f, alpha = 1/V, clock from arrival. Varied: V from 0.02 to
 0.2 s, alpha from 0.1/V to 10/V tokens per unit of f, and f: l, l², exp(l/c) - 1, 1[l > c], max(0, l - c) with
-c = 1 s. Nothing is simulated again: the same records are scored anew, and policies go on as they were told.
+c = 1 s. `smooth`, `edf` and `andes` decide by V, and are simulated anew for each; of alpha, f and the clock they are
+told the defaults. For all else the same records are scored anew.
 
-**Runs.** Five choices, each with the same requests for all its options. Scheduler: ShareGPT lengths with
-LLaMA-3.1-8B on A100 at 24 requests/s, about saturation for vllm_v1; and with Qwen-2.5-14B on H100 at 50 (at
-34 the best two tied). Rate: the first of these with vllm_v1. Abandoning: the same at 34 requests/s, with and
-without dropping requests whose next token is more than 1 s late. Chunks: prompts of 8192 tokens on H100 at load
-1.15, a step's budget of 1024 tokens against whole prompts. Runs last until all requests have ended, 700, 1500
-(H100) and 140 (long prompts) of them.
+**Runs.** Five choices, each with the same requests for all its options, which arrive for 30 s (long prompts: 40 s),
+the time over which all are scored. Scheduler: ShareGPT lengths with LLaMA-3.1-8B on A100 at 24 requests/s, about
+saturation for vllm_v1; and with Qwen-2.5-14B on H100 at 50 (at 34 the best two tied). Rate: the first of these with
+vllm_v1. Abandoning: the same at 34 requests/s, with and without dropping requests whose next token is more than 1 s
+late. Chunks: prompts of 8192 tokens on H100 at load 1.15, a step's budget of 1024 tokens against whole prompts.
 
 **Test.** A user model contradicts a choice if the option that is best under the defaults is beaten by the one that
 is best under it: by more than 1 % of the tokens delivered, beyond the 95 % interval paired over seeds. It
 contradicts the order of schedulers if any two, which differ so much under the defaults, do so the other way
 round. A conclusion is stable if at most 5 % of the user models contradict it. Reproduced: all seven are stable;
-partly: some. In the figure a cross marks a contradicted choice, a digit how many pairs of schedulers swapped, and
-a frame the defaults.
+partly: some. Intervals are per comparison: a contradiction speaks against the claim, so a correction for their number
+would find fewer and help it. In the figure a cross marks a contradicted choice, a digit how many pairs of schedulers
+swapped, and a frame the defaults.
 
 Takes about 6 s (quick) and 40 s (full) on one core.
 """
@@ -35,10 +36,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from experiments.paper._c8_choices import ALPHAS, FEW_POLICIES, POLICIES, SHAPES, V_S, Choice, score
+from experiments.paper._c8_runs import RATES_RPS, V_DEFAULT_S, options_of
 from experiments.paper._reproduce import COLOURS, ORIGINS, Study, Verdict, axes, main
-from experiments.paper._scenarios import base_scenario
 from simulator.arrays import Flags, Floats
+from simulator.metrics._accrued import tokens_by_window_end
 from simulator.metrics._options import Origin
+from simulator.metrics._window import measured
 from simulator.scenario.scenario import Scenario
 
 if TYPE_CHECKING:
@@ -48,9 +51,6 @@ if TYPE_CHECKING:
 
 CLAIM_ID = "C8"
 CLAIM = "What smooth goodput says of schedulers, rates, chunks and abandoning holds for a wide range of V, alpha and f."
-RATES_RPS = (10.0, 14.0, 18.0, 21.0, 24.0, 28.0, 34.0, 40.0)
-RATE_RPS, OVERLOAD_RPS, LARGER_RPS, LONG_RPS = 24.0, 34.0, 50.0, 3.5
-REQUESTS, LARGER_REQUESTS, LONG_REQUESTS = 700, 1500, 140
 STABLE = 0.05  # share of user models that may contradict
 
 
@@ -88,48 +88,17 @@ def _over(choice: Choice, asked: Any) -> NDArray[Any]:
     return np.reshape([asked(cell) for cell in choice.cells()], choice.worth.shape[2:])
 
 
-def chat(seed: int, rate_rps: float = RATE_RPS, policy: str = "vllm_v1", **more: Any) -> Scenario:
-    """Return a run of chat on A100; ``more`` has dotted keys with ``__`` for dots."""
-    overrides = {"policy.scheduling": policy, **{key.replace("__", "."): item for key, item in more.items()}}
-    return base_scenario(
-        gpu="a100-80gb-sxm", rate_rps=rate_rps, requests=REQUESTS, seed=seed, overrides=overrides
-    )
-
-
-def larger(seed: int, policy: str) -> Scenario:
-    """Return a run of chat with the larger model on H100."""
-    overrides = {"hardware.model": "qwen-2.5-14b", "policy.scheduling": policy}
-    return base_scenario(rate_rps=LARGER_RPS, requests=LARGER_REQUESTS, seed=seed, overrides=overrides)
-
-
-def summarising(seed: int, chunked: bool) -> Scenario:
-    """Return a run with long prompts on H100, in chunks or whole."""
-    lengths = {"workload.lengths": None, "workload.prompt_tokens": 8192, "workload.output_tokens": 256}
-    whole = {"policy.scheduling": {"name": "vllm_v1", "enable_chunked_prefill": False}}
-    how: Mapping[str, Any] = {"engine.max_num_batched_tokens": 1024} if chunked else whole
-    overrides = {**lengths, "engine.max_model_len": 16384, **how}
-    return base_scenario(rate_rps=LONG_RPS, requests=LONG_REQUESTS, seed=seed, overrides=overrides)
-
-
 def run(study: Study) -> Verdict:
     """Simulate once, score for all user models, draw and judge."""
     quick, seeds = study.quick, study.first_seeds(8)
     policies, rates = (FEW_POLICIES, RATES_RPS[::2]) if quick else (POLICIES, RATES_RPS)
     v_s, alphas = (V_S[::2], ALPHAS[::2]) if quick else (V_S, ALPHAS)
-    drop: dict[str, Any] = {
-        "policy__abandonment": {"name": "missed_slo", "token_deadlines": True, "grace_s": 1.0}
-    }
-    options = {
-        "schedulers on A100": {name: [chat(seed, policy=name) for seed in seeds] for name in policies},
-        "schedulers on H100": {name: [larger(seed, name) for seed in seeds] for name in policies},
-        "rate": {f"{rate:g}": [chat(seed, rate) for seed in seeds] for rate in rates},
-        "chunks": {n: [summarising(seed, n == "chunked") for seed in seeds] for n in ("whole", "chunked")},
-        "abandoning": {
-            "keep": [chat(seed, OVERLOAD_RPS) for seed in seeds],
-            "drop": [chat(seed, OVERLOAD_RPS, **drop) for seed in seeds],
-        },
-    }
-    default = v_s.index(0.05), alphas.index(1.0), SHAPES.index("linear")
+    options = options_of(policies, rates, seeds, v_s)
+    every = [
+        each for some in options.values() for of_v in some.values() for seeds_of in of_v for each in seeds_of
+    ]
+    study.simulate(every, label="C8 parameters")
+    default = v_s.index(V_DEFAULT_S), alphas.index(1.0), SHAPES.index("linear")
     choices = {
         origin: [
             Choice(
@@ -150,16 +119,23 @@ def run(study: Study) -> Verdict:
 
 def _worth(
     study: Study,
-    options: Sequence[Sequence[Scenario]],
+    options: Sequence[Sequence[Sequence[Scenario]]],
     v_s: Sequence[float],
     alphas: Sequence[float],
     origin: Origin,
 ) -> Floats:
-    """Score all options, relative to the tokens a second of the option that delivers most, by seed."""
-    logs = [[study.log(scenario) for scenario in seeds] for seeds in options]
-    scores = np.array([[score(log, v_s, alphas, origin) for log in seeds] for seeds in logs])
-    delivered = np.array([[len(log.delivered_s) / log.window_s for log in seeds] for seeds in logs])
-    worth: Floats = scores / delivered.max(axis=0)[None, :, None, None, None]
+    """Score all options, relative to the tokens a second of the option that delivers most, f64[option, seed, ...]."""
+    scores, delivered = [], []
+    for by_v in options:
+        logs = [[measured(study.log(each), each.window) for each in seeds] for seeds in by_v]
+        scores.append(
+            [[score(log, [v], alphas, origin)[0] for log in of_v] for v, of_v in zip(v_s, logs, strict=True)]
+        )
+        delivered.append(
+            [tokens_by_window_end(log.all).sum() / log.window_s for log in logs[v_s.index(V_DEFAULT_S)]]
+        )
+    by_seed = np.array(scores).swapaxes(1, 2)  # option, seed, V, alpha, f
+    worth: Floats = by_seed / np.array(delivered).max(axis=0)[None, :, None, None, None]
     return worth
 
 

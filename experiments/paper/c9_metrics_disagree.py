@@ -14,16 +14,16 @@ shares between 0 and 1 of each request, so they hardly tell a reader who waited 
 for an hour, and requests served at once outweigh those that starve. Smooth goodput counts every second of waiting.
 They should part where a policy serves by length.
 
-Test: two metrics *disagree* in a setting if the policies with the highest means over seeds differ, and the 95 %
-interval of the paired differences between these two policies excludes zero by either metric, in opposite directions.
-Reproduced: some pair of metrics disagrees in some setting. Partly reproduced: best policies differ, but no pair of
-metrics disagrees. Not reproduced: one policy is best by all metrics in each setting. The first and the last tenth of
-the arrivals are left out of the scores. The verdict rests on the clock from the arrival; the other reading's count is
-said beside it.
+Settings: three kinds of traffic, each with all KV memory at 1.2 times the load at which one GPU falls behind, and
+with a tenth of it at 0.7 times that load. They were fixed before the runs of this version. An earlier one had chosen
+three of seven that it had tried, two of which were the only ones with pairs that disagreed.
 
-How the settings were found: seven were tried, and two of these three are the only ones with pairs that disagree. At
-lower loads (chat 45/s, Azure 22/s) best policies differ, but no interval excludes zero both ways; at deeper overload
-only a tie on tail TBT keeps them apart. So the claim is that metrics can disagree, not that they mostly do.
+Test: two metrics *disagree* in a setting if the policies with the highest means over seeds differ, and each metric is
+shown to prefer its own: tests are paired over seeds, at 95 % for all comparisons of two policies by six metrics in
+six settings together (Holm over the 756), since it is the data that say which policies are best. Reproduced: some
+pair of metrics disagrees in more than half of the settings. Partly reproduced: in some. Not reproduced: in none.
+Rates are over the arrivals' time. The verdict rests on the clock from the arrival; the other reading's count is said
+beside it.
 
 * `c9_ranks`: every policy by every metric (smooth goodput in 1000 tokens/s); the darker the better, the best is bold.
 * `c9_request`: why. All requests of a run are ranked by how much better one policy serves them than the other, once
@@ -46,6 +46,7 @@ from experiments.paper._c9_metrics import METRICS, READINGS, Metric, Pair, Score
 from experiments.paper._reproduce import (
     COLOURS,
     ORIGINS,
+    Reading,
     RunSummary,
     Study,
     Verdict,
@@ -53,7 +54,7 @@ from experiments.paper._reproduce import (
     label_panels,
     main,
 )
-from experiments.paper._scenarios import Setting
+from experiments.paper._scenarios import Setting, TrafficKind
 from simulator.arrays import Floats
 from simulator.metrics._log import RequestLog
 from simulator.metrics._options import Origin, Slo, UserModel
@@ -69,16 +70,18 @@ CLAIM_ID = "C9"
 CLAIM = (
     "On the same runs, smooth goodput, QoE, fluidity and classic attainment do not agree on the best policy."
 )
-COMMON = {
-    "run.trim_warmup": 0.1,
-    "run.trim_cooldown": 0.1,
-    "workload.predictor": "perfect",
-    "engine.max_model_len": 16000,  # so that the longest request fits into little memory
-}
-SETTINGS = (
-    Setting("chat, little memory", "chat", 60.0, 900, {**COMMON, "engine.num_gpu_blocks": 2200}),
-    Setting("Azure, little memory", "azure", 14.0, 700, {**COMMON, "engine.num_gpu_blocks": 3000}),
-    Setting("Azure, overload", "azure", 28.0, 900, COMMON),
+SEEDS = 10
+FULL_LOAD_RPS: dict[TrafficKind, float] = {
+    "chat": 60.0,
+    "azure": 20.0,
+    "long": 11.0,
+}  # where a GPU begins to fall behind
+COMMON = {"workload.predictor": "perfect", "engine.max_model_len": 16000}  # so long fits into little memory
+LITTLE = {"engine.num_gpu_blocks": 2770}  # a tenth
+SETTINGS = tuple(
+    Setting(f"{kind}, {title}", kind, load * FULL_LOAD_RPS[kind], 900, {**COMMON, **memory})
+    for title, load, memory in (("overload", 1.2, {}), ("little memory", 0.7, LITTLE))
+    for kind in FULL_LOAD_RPS
 )
 POLICIES: dict[str, dict[str, Any]] = {
     name: {"policy.scheduling": name}
@@ -91,18 +94,20 @@ def judge(pairs: Sequence[Pair]) -> Verdict:
     """Apply the test that the module's docstring states."""
     apart = [pair for pair in pairs if pair.disagree]
     differ = sum(pair.first_best != pair.second_best for pair in pairs)
+    settings = list(dict.fromkeys(pair.setting for pair in pairs))
+    within = {pair.setting: pair for pair in reversed(apart)}  # the first of each setting
     numbers = (
-        f"Of {len(pairs)} pairs of metrics (in {len({pair.setting for pair in pairs})} settings) {differ} have"
-        f" different best policies, {len(apart)} of them with intervals that exclude zero both ways."
+        f"Of {len(pairs)} pairs of metrics (in {len(settings)} settings) {differ} have different best policies,"
+        f" {len(apart)} of them surely, in {len(within)} of the settings."
     )
-    for pair in {pair.setting: pair for pair in reversed(apart)}.values():  # the first of each setting
+    for pair in within.values():
         numbers += (
             f" {pair.setting}: {pair.first} prefers {pair.first_best} to {pair.second_best} by"
             f" {pair.by_first.text('.4g')}, {pair.second} the reverse by {pair.by_second.text('.2g')}."
         )
-    if not differ:
+    if not within:
         return Verdict("not reproduced", CLAIM, numbers)
-    return Verdict("reproduced" if apart else "partly reproduced", CLAIM, numbers)
+    return Verdict("reproduced" if len(within) > len(settings) / 2 else "partly reproduced", CLAIM, numbers)
 
 
 def most_disputed(first: Floats, second: Floats) -> tuple[int, int]:
@@ -124,12 +129,12 @@ def run(study: Study) -> Verdict:
     """Simulate all settings, draw, and judge."""
     share = 0.6 if study.quick else 1.0
     scenarios = {
-        (setting.title, name): [setting.scenario(seed, policy, share) for seed in study.seeds]
+        (setting.title, name): [setting.scenario(seed, policy, share) for seed in study.first_seeds(SEEDS)]
         for setting, (name, policy) in product(SETTINGS, POLICIES.items())
     }
     flat = [each for some in scenarios.values() for each in some]
     readings: list[tuple[Origin, Slo | None]] = list(product(ORIGINS, READINGS))
-    summaries = study.readings(flat, [(UserModel(origin=origin), slo) for origin, slo in readings])
+    summaries = study.readings(flat, [Reading(UserModel(origin=origin), slo) for origin, slo in readings])
     pairs: dict[Origin, list[Pair]] = {}
     for origin in ORIGINS:
         found: dict[Slo | None, dict[tuple[str, str], list[RunSummary]]] = {}
@@ -147,7 +152,7 @@ def run(study: Study) -> Verdict:
             }
             for setting in SETTINGS
         }
-        pairs[origin] = [pair for title, of_title in scores.items() for pair in compare(title, of_title)]
+        pairs[origin] = compare(scores)
         if origin == "arrival":
             _ranks(study, scores)
     _request(study, pairs["arrival"], scenarios)
@@ -167,9 +172,11 @@ def _value(summary: RunSummary, metric: Metric) -> float:
 def _ranks(study: Study, scores: Mapping[str, Scores]) -> None:
     from scipy.stats import rankdata
 
-    figure, grid = axes(1, len(scores), width="text", height_in=2.9, sharey=True)
+    columns = min(3, len(scores))
+    lines = -(-len(scores) // columns)
+    figure, grid = axes(lines, columns, width="text", height_in=0.9 + 2.0 * lines, sharex=True, sharey=True)
     rows = []
-    for panel, (title, of) in zip(grid[0], scores.items(), strict=True):
+    for panel, (title, of) in zip(grid.flat, scores.items(), strict=True):
         means = np.array([[np.mean(of[metric.name][name]) for metric in METRICS] for name in POLICIES])
         ranks = rankdata(-means, axis=0)
         panel.imshow(ranks, cmap="Blues_r", vmin=-1, vmax=len(POLICIES) + 1, aspect="auto")
@@ -204,7 +211,7 @@ def _request(
         return
     policies = (pair.first_best, pair.second_best)
     best_by = {pair.first_best: pair.first, pair.second_best: pair.second}
-    sides = [_log(study, scenarios[pair.setting, name][0]) for name in policies]
+    sides = [study.log(scenarios[pair.setting, name][0]) for name in policies]
     user = scenarios[pair.setting, policies[0]][0].user
     changes = []
     for name in (pair.first, pair.second):
@@ -226,16 +233,6 @@ def _request(
     study.save(figure, "c9_request")
     names = ("request", "policy", "token", "delivered_s", "due_s", "read_s")
     study.table("c9_request", dict(zip(names, zip(*rows, strict=True), strict=True)))
-
-
-def _log(study: Study, scenario: Scenario) -> RequestLog:
-    names = (
-        *("arrival_s", "prompt_tokens", "output_tokens", "state", "end_s"),
-        *("token_offsets", "delivered_s"),
-    )
-    columns: dict[str, Any] = {**study.per_request(scenario, names)}
-    end_s = float(columns["end_s"].max())
-    return RequestLog(**columns, start_s=float(columns["arrival_s"][0]), end_of_run_s=end_s)
 
 
 def _timeline(panel: "Axes", log: RequestLog, who: int, user: UserModel) -> list[tuple[float, ...]]:
