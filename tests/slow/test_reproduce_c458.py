@@ -1,11 +1,11 @@
 """The verdicts of C4, C5 and C8 follow from the data, and turn round when the data do."""
 
-import json
 from typing import Any
 
 import numpy as np
 import pytest
 
+from experiments.paper import _c8_runs
 from experiments.paper import c4_operating_point as c4
 from experiments.paper import c5_chunked_prefill as c5
 from experiments.paper import c8_parameters as c8
@@ -14,6 +14,7 @@ from simulator.metrics import RequestLog, UserModel
 from simulator.metrics._options import Penalty
 from simulator.metrics._reader import benefit_tokens
 from simulator.replica.request import RequestState
+from simulator.workload import build
 
 SEEDS = 4
 
@@ -59,9 +60,24 @@ class FakeStudy:
         }
 
 
+def by_origin(arrival: list[c4.Sweep], first_token: list[c4.Sweep] | None = None) -> Any:
+    return {"arrival": arrival, "first_token": arrival if first_token is None else first_token}
+
+
+def judged(*sweeps: c4.Sweep, first_token: list[c4.Sweep] | None = None, horizons: Any = ()) -> str:
+    found = by_origin(list(sweeps), first_token)
+    return c4.judge(found, by_origin(list(horizons))).outcome
+
+
 def test_c4_sees_a_maximum_in_between() -> None:
-    assert c4.judge([sweep()]).outcome == "reproduced"
-    assert c4.judge([sweep(), sweep(smooth=RISES)]).outcome == "partly reproduced"
+    assert judged(sweep()) == "reproduced"
+    assert judged(sweep(), sweep(smooth=RISES)) == "partly reproduced"
+
+
+def test_c4_needs_both_clocks_and_all_horizons() -> None:
+    assert judged(sweep(), first_token=[sweep(smooth=RISES)]) == "partly reproduced"
+    assert judged(sweep(), horizons=[sweep(span_s=80.0), sweep(RISES, span_s=10.0)]) == "partly reproduced"
+    assert judged(sweep(), horizons=[sweep(span_s=80.0), sweep(span_s=10.0)]) == "reproduced"
 
 
 @pytest.mark.parametrize(
@@ -76,7 +92,15 @@ def test_c4_sees_a_maximum_in_between() -> None:
     ids=["swapped", "no fall", "throughput falls too", "falls from the start", "reversed"],
 )
 def test_c4_is_not_reproduced_by_other_shapes(smooth: list[float], throughput: list[float]) -> None:
-    assert c4.judge([sweep(smooth, throughput)]).outcome == "not reproduced"
+    assert judged(sweep(smooth, throughput)) == "not reproduced"
+
+
+def test_c4_is_corrected_for_the_number_of_sweeps() -> None:
+    noisy = sweep()
+    falls = np.array([-0.5, -1.0, -1.5, -1.2])  # p = 0.013 alone
+    noisy.smooth[:, -1] = noisy.smooth[:, noisy.peak] + falls
+    assert c4.shown([noisy]) == [True]
+    assert c4.shown([noisy] * 20) == [False] * 20
 
 
 def test_c4_operating_points() -> None:
@@ -91,10 +115,10 @@ def test_c4_operating_points() -> None:
 
 
 def test_c4_says_where_the_maximum_is_at_other_horizons() -> None:
-    verdict = c4.judge([sweep()], horizons=[sweep(span_s=20.0), sweep(RISES, span_s=10.0)])
-    assert (
-        "30, 50 requests/s for 20, 10 s at load 1 (A100 8B vllm_v1); 1 of these 2 horizons" in verdict.numbers
-    )
+    horizons = by_origin([sweep(span_s=20.0), sweep(RISES, span_s=10.0)])
+    verdict = c4.judge(by_origin([sweep()]), horizons)
+    assert "30, 50 requests/s for 20, 10 s of arrivals (A100 8B vllm_v1" in verdict.numbers
+    assert "of the horizons 1 of 2 and 1 of 2" in verdict.numbers
 
 
 def test_c4_reads_summaries_in_the_order_in_which_it_asks() -> None:
@@ -102,16 +126,19 @@ def test_c4_reads_summaries_in_the_order_in_which_it_asks() -> None:
     sweeps = c4.measure(FakeStudy(), settings)  # type: ignore[arg-type]
     for setting, one in zip(settings, sweeps["arrival"], strict=True):
         assert one.throughput[1].tolist() == [min(rate, 30.0) for rate in setting.rates(quick=True)]
-    assert [one.shows() for one in sweeps["first_token"]] == [False, False]
+    assert c4.shown(sweeps["first_token"]) == [False, False]
 
 
-def test_c4_sends_the_same_requests_at_every_rate() -> None:
+def test_c4_sends_the_same_requests_at_every_rate_for_the_same_time() -> None:
     setting = c4.SweepSetting("H100", "14B", "orca", 40.0)
-    kinds = {
-        json.dumps(setting.scenario(rate, 1).model_dump(mode="json")["workload"] | {"rate_rps": 0})
-        for rate in (9, 40)
-    }
-    assert len(kinds) == 1
+    few, many = (setting.scenario(rate, 1) for rate in (9.0, 40.0))
+    assert few.metrics.window == many.metrics.window == 40.0
+    slow, fast = (build(each.workload, each.seed, None) for each in (few, many))
+    n = len(slow)
+    assert (n, len(fast)) == (360, 1600)
+    assert slow.prompt_tokens.tolist() == fast.prompt_tokens[:n].tolist()
+    assert slow.output_tokens.tolist() == fast.output_tokens[:n].tolist()
+    assert slow.arrival_s * 9.0 == pytest.approx(fast.arrival_s[:n] * 40.0)
 
 
 def plane(tail: float, gain: Any) -> c5.Plane:
@@ -138,6 +165,15 @@ def test_c5_sees_gains_in_part_of_the_plane() -> None:
 @pytest.mark.parametrize("gain", [0.3, -0.3, 0.0], ids=["everywhere", "nowhere", "no difference"])
 def test_c5_is_partly_reproduced_where_there_is_no_part(gain: float) -> None:
     assert c5.judge([plane(-1.0, np.full((2, 2), gain))]).outcome == "partly reproduced"
+
+
+def test_c5_leaves_out_what_chance_makes_of_many_cells() -> None:
+    noise = np.random.default_rng(1).normal(0.0, 0.02, (SEEDS, 20, 20))
+    chunks, loads = tuple(range(20)), tuple(map(float, range(20)))
+    pure = c5.Plane(1024, chunks, loads, noise, dict.fromkeys(ORIGINS, noise))
+    alone = [cell for row in c5.cells(noise) for cell in row]
+    assert sum(cell.above_zero or cell.below_zero for cell in alone) > 10
+    assert not [mark for row in c5.marks([pure], "arrival")[0] for mark in row if mark]
 
 
 def test_c5_is_not_reproduced_by_reversed_data() -> None:
@@ -171,6 +207,19 @@ def test_c8_tells_stable_conclusions_from_those_that_flip() -> None:
     verdict = c8.judge([choice(order_only)])
     assert verdict.outcome == "partly reproduced"
     assert "schedulers 0%, order of schedulers 67%" in verdict.numbers
+
+
+def test_c8_simulates_policies_that_decide_by_v_anew_for_each() -> None:
+    options = _c8_runs.options_of(("vllm_v1", "smooth", "edf"), (10.0,), (0, 1), (0.02, 0.05))
+    for name in ("schedulers on A100", "schedulers on H100"):
+        paces = {
+            policy: [{each.user.v_s_per_token for each in seeds} for seeds in by_v]
+            for policy, by_v in options[name].items()
+        }
+        assert paces["smooth"] == paces["edf"] == [{0.02}, {0.05}]
+        assert paces["vllm_v1"] == [{0.05}, {0.05}]
+    every = [each for some in options.values() for of_v in some.values() for seeds in of_v for each in seeds]
+    assert {each.metrics.window for each in every} == {30.0, 40.0}
 
 
 def test_c8_is_not_reproduced_by_reversed_data() -> None:

@@ -12,7 +12,6 @@ from experiments.paper import c7_harmful_moves as c7
 from experiments.paper import c9_metrics_disagree as c9
 from experiments.paper._reproduce import Verdict
 from simulator.scenario.scenario import Scenario
-from simulator.stats import Interval
 
 SEEDS = range(5)
 
@@ -55,12 +54,27 @@ def test_disaggregation_pays_in_part_of_the_settings(found: list[c6.Comparison],
     assert c6.judge(found).outcome == outcome
 
 
+def changes(mean: float, spread: float) -> list[float]:
+    return [mean + spread * each for each in (-1.0, 0.5, 0.0, -0.5, 1.0)]
+
+
 def test_what_is_immaterial_or_unsure_is_no_gain() -> None:
     setting = c6.LoadSetting("chat", 0.5, 4)
-    shorter = Interval(-0.05, -0.06, -0.04)
-    immaterial = c6.Comparison(setting, "2P2D", shorter, Interval(0.0005, 0.0004, 0.0006))
-    unsure = c6.Comparison(setting, "2P2D", shorter, Interval(0.05, -0.01, 0.11))
-    assert [(each.gains, each.loses) for each in (immaterial, unsure)] == [(False, False)] * 2
+    shorter = changes(-0.05, 0.001)
+    immaterial = c6.Comparison(setting, "2P2D", shorter, changes(0.0005, 0.00001))
+    unsure = c6.Comparison(setting, "2P2D", shorter, changes(0.05, 0.1))
+    sure = c6.Comparison(setting, "2P2D", shorter, changes(0.05, 0.001))
+    found = c6.decided([immaterial, unsure, sure])
+    assert [(each.gains, each.loses) for each in found] == [(False, False)] * 2 + [(True, False)]
+    assert all(each.tbt_improves for each in found)
+
+
+def test_a_gain_that_chance_makes_of_many_settings_is_none() -> None:
+    setting = c6.LoadSetting("chat", 0.5, 4)
+    likely = c6.Comparison(setting, "2P2D", changes(0.0, 0.01), changes(0.03, 0.018))  # p = 0.009 alone
+    assert c6.decided([likely])[0].gains
+    nothing = c6.Comparison(setting, "2P2D", changes(0.0, 0.01), changes(0.0, 0.01))
+    assert not any(each.gains for each in c6.decided([likely, *[nothing] * 50]))
 
 
 def test_the_numbers_of_disaggregation_name_the_extremes() -> None:
@@ -80,11 +94,15 @@ def test_every_setting_of_disaggregation_uses_the_same_gpus(traffic: str, cluste
     assert scenario.workload.rate_rps == pytest.approx(2 * c6.FULL_LOAD_RPS[traffic])
 
 
-def moves(more: float, idle_s: float, goodput: float, kind: str = "migrations") -> c7.Case:
+def moves(
+    more: float, idle_s: float, goodput: float, kind: str = "migrations", noise: float = 1.0
+) -> c7.Case:
     """An eager policy with so many more moves, and so much more idle latency and smooth goodput."""
     reserved = seeds(lambda x: summary(900.0 + x, idle_s=1.0 + x, **{kind: 10}))
     eager = seeds(
-        lambda x: summary(900.0 + goodput + 1.01 * x, idle_s=1.0 + idle_s + x, **{kind: 10 + more + x})
+        lambda x: summary(
+            900.0 + goodput + noise * 1.01 * x, idle_s=1.0 + idle_s + 1.01 * x, **{kind: 10 + more + x}
+        )
     )
     return _c7_cases.compare(kind, "a setting", ("eager", "reserved"), eager, reserved)
 
@@ -92,13 +110,48 @@ def moves(more: float, idle_s: float, goodput: float, kind: str = "migrations") 
 NEEDLESS, HARMFUL, USEFUL = moves(20, 0.1, 0.0), moves(20, 0.5, -50), moves(20, -0.5, 50)
 
 
+def finding(case: c7.Case) -> str:
+    (found,) = _c7_cases.decided([case])
+    return found.finding
+
+
 def test_what_a_case_finds() -> None:
-    assert NEEDLESS.finding == HARMFUL.finding == "needless"
-    assert USEFUL.finding == "useful"
-    assert moves(20, -0.1, 0.0).finding == "useful"
-    assert moves(-5, 0.5, -50).finding == "no more"
-    unsure = NEEDLESS._replace(goodput=Interval(0.0, -0.1, 0.1))
-    assert unsure.finding == "undecided"
+    assert finding(NEEDLESS) == finding(HARMFUL) == "needless"
+    assert finding(USEFUL) == "useful"
+    assert finding(moves(20, -0.1, 0.0)) == "useful"
+    assert finding(moves(-5, 0.5, -50)) == "no more"
+    assert finding(moves(20, 0.1, 0.0, noise=2e4)) == "undecided"
+    still = moves(20, 0.1, 0.0)._replace(more=[0.0] * len(SEEDS))
+    assert finding(still) == "no more"
+
+
+def test_a_finding_that_chance_makes_of_many_cases_is_none() -> None:
+    likely = moves(20, 0.1, 0.0)._replace(idle_s=[-0.1, -0.3, -0.2, -0.05, -0.3])  # p = 0.02 alone
+    assert finding(likely) == "useful"
+    among = _c7_cases.decided([likely, *[moves(20, 0.1, 0.0, noise=2e4)] * 30])
+    assert sum(case.finding == "useful" for case in among) == 0
+
+
+def test_c7_changes_the_trigger_and_nothing_else() -> None:
+    def without(scenario: Scenario, *sections: str) -> dict[str, Any]:
+        tables = scenario.model_dump(mode="json")
+        for name in sections:
+            tables["policy"].pop(name)
+        return tables
+
+    for setting in _c7_cases.MIGRATION_SETTINGS:
+        for eager, reserved in _c7_cases.MIGRATION_CASES:
+            both = [setting.scenario(0, _c7_cases.MOVERS[name]) for name in (eager, reserved)]
+            assert without(both[0], "migration") == without(both[1], "migration")
+    assert {"2P2D", "1P3D"} <= {setting.title for setting in _c7_cases.MIGRATION_SETTINGS}
+    names = {
+        tuple(
+            _c7_cases.PREEMPTION_SETTINGS[0].scenario(0, _c7_cases.PREEMPTERS[name]).policy.scheduling.name
+            for name in pair
+        )
+        for pair in _c7_cases.PREEMPTION_CASES
+    }
+    assert names == {("srpt", "sjf"), ("andes", "andes"), ("edf", "edf")}
 
 
 @pytest.mark.parametrize(
@@ -113,13 +166,13 @@ def test_what_a_case_finds() -> None:
     ],
 )
 def test_moves_are_for_nothing(cases: list[c7.Case], outcome: str) -> None:
-    assert c7.judge(cases).outcome == outcome
+    assert c7.judge(_c7_cases.decided(cases)).outcome == outcome
 
 
 def test_the_numbers_of_moves_count_the_findings() -> None:
-    numbers = c7.judge([NEEDLESS, HARMFUL, USEFUL]).numbers
+    numbers = c7.judge(_c7_cases.decided([NEEDLESS, HARMFUL, USEFUL])).numbers
     assert "Of 3 cases with migrations: 2 needless, 1 useful, 0 undecided, 0 no more" in numbers
-    assert "of the needless, 1 with less smooth goodput" in numbers
+    assert "The largest effect: a setting, eager against reserved" in numbers
 
 
 def test_no_moves_are_counted_as_none() -> None:
@@ -131,9 +184,10 @@ def test_who_has_text_in_hand_when_moved() -> None:
         "arrival_s": np.array([0.0, 10.0]),
         "token_offsets": np.array([0, 40, 42]),
         "delivered_s": np.concatenate([np.linspace(0.1, 0.49, 40), [10.5, 11.5]]),
-        "transfers.request_id": np.array([0, 0, 1]),
+        "transfers.kind": np.array(["migration", "migration", "hand_off", "migration"]),
+        "transfers.request_id": np.array([0, 0, 0, 1]),
         # After 40 tokens the next is due at 2.05 s; of the other request the second was due at 10.1 s.
-        "transfers.start_s": np.array([0.5, 2.0, 11.0]),
+        "transfers.start_s": np.array([0.5, 2.0, 0.1, 11.0]),
     }
     assert c7.no_request_waited(log, 0.05) == (1, 3)
 
@@ -147,7 +201,7 @@ def scores(**of: dict[str, float]) -> dict[str, dict[str, Sequence[float]]]:
 
 
 def verdict(**of: dict[str, float]) -> Verdict:
-    return c9.judge(c9.compare("a setting", scores(**of)))
+    return c9.judge(c9.compare({"a setting": scores(**of)}))
 
 
 def test_metrics_that_prefer_different_policies() -> None:
@@ -165,7 +219,18 @@ def test_metrics_that_agree() -> None:
 def test_metrics_that_differ_by_chance() -> None:
     of = scores(one={"a": 2.0, "b": 1.0}, two={"a": 1.0, "b": 2.0})
     of["two"] = {"a": [1.0, 2.0, 3.0, 2.0, 1.0], "b": [3.0, 1.0, 1.0, 3.0, 1.1]}
-    assert c9.judge(c9.compare("a setting", of)).outcome == "partly reproduced"
+    found = c9.judge(c9.compare({"a setting": of}))
+    assert found.outcome == "not reproduced"
+    assert "1 have different best policies, 0 of them surely" in found.numbers
+
+
+def test_metrics_that_disagree_in_half_of_the_settings_do_so_partly() -> None:
+    apart, alike = (
+        scores(one={"a": 2.0, "b": 1.0}, two={"a": 1.0, "b": 2.0}),
+        scores(one={"a": 2.0}, two={"a": 1.0}),
+    )
+    assert c9.judge(c9.compare({"x": apart, "y": alike})).outcome == "partly reproduced"
+    assert c9.judge(c9.compare({"x": apart, "y": apart, "z": alike})).outcome == "reproduced"
 
 
 def test_the_most_disputed_requests() -> None:
