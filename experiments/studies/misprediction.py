@@ -76,7 +76,8 @@ def main() -> None:
     }
     labels = [label for label, _ in PREDICTORS]
     engines = ", ".join(study.engines)
-    print(f"mean E2E saved against first come first served, % (95 % interval over seeds); engine {engines}")
+    said = "95 % intervals over seeds, each for itself"
+    print(f"mean E2E saved against first come first served, % ({said}); engine {engines}")
     for i, label in enumerate(labels):
         cells = "   ".join(f"{policy} {saved[policy][i].text('5.1f', 100):24s}" for policy in POLICIES)
         print(f"{label:22s}{cells}")
