@@ -8,7 +8,7 @@ import numpy as np
 
 from experiments.paper._reproduce import MATERIAL, RunSummary
 from experiments.paper._scenarios import Setting
-from simulator.stats import holm, p_above
+from simulator.stats import holm, interval, p_above
 
 SMALL = {"engine.max_model_len": 16000}  # so that the longest request fits into little memory
 CLUSTER = {"cluster.replicas": 4, "cluster.link.kind": "ethernet"}
@@ -93,22 +93,23 @@ class Case(NamedTuple):
 def decided(cases: Sequence[Case]) -> list[Case]:
     """Return the cases with what is shown of each; see the docstring of ``c7_harmful_moves``.
 
-    Where both policies move the same in every seed there is nothing to test.
+    Findings are corrected for the number of all cases. That a policy moves more is no finding, but on what one is made
+    (it is neither useful nor needless without), so each has its own interval for that.
     """
-    same = [case._replace(finding="no more") for case in cases if not any(case.more)]
-    cases = [case for case in cases if any(case.more)]
-    above = [p_above(sample) for case in cases for sample in (case.more, case.idle_s, case.goodput)]
-    no_gain = [1 - p_above(case.goodput, MATERIAL) for case in cases]
+    found = [case._replace(finding="no more") for case in cases if not any(case.more)]  # nothing to test
+    moving = [case for case in cases if any(case.more)]
+    above = [p_above(sample) for case in moving for sample in (case.idle_s, case.goodput)]
+    no_gain = [1 - p_above(case.goodput, MATERIAL) for case in moving]
     shown = holm([2 * min(p, 1 - p) for p in above] + no_gain)
-    found = same
-    for i, case in enumerate(cases):
-        more, idle, goodput = (
-            (1 if above[3 * i + j] < 0.5 else -1) if shown[3 * i + j] else 0 for j in range(3)
-        )
-        finding: Finding = "needless" if shown[3 * len(cases) + i] else "undecided"
-        if idle == -1 or (goodput == 1 and np.mean(case.goodput) >= MATERIAL):
+    for i, case in enumerate(moving):
+        finding: Finding = "needless" if shown[2 * len(moving) + i] else "undecided"
+        idle_falls = shown[2 * i] and above[2 * i] > 0.5
+        goodput_rises = shown[2 * i + 1] and above[2 * i + 1] < 0.5
+        if idle_falls or (goodput_rises and np.mean(case.goodput) >= MATERIAL):
             finding = "useful"
-        found.append(case._replace(finding=finding if more == 1 else "no more"))
+        if not interval(case.more).above_zero:
+            finding = "no more"
+        found.append(case._replace(finding=finding))
     return found
 
 
