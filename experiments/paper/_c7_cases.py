@@ -37,7 +37,7 @@ MIGRATION_SETTINGS = (
     Setting("a slow replica", "azure", 40.0, 1000, {**CLUSTER, **_slow(0)}),
     *(Setting(name, "chat", 100.0, 2000, pools) for name, pools in POOLS.items()),
     *(
-        Setting(f"{name}, a slow decode replica", "chat", 100.0, 2000, {**pools, **_slow(int(name[0]))})
+        Setting(f"{name}, one slow", "chat", 100.0, 2000, {**pools, **_slow(int(name[0]))})
         for name, pools in POOLS.items()
     ),
 )

@@ -228,7 +228,7 @@ def _draw(study: Study, measured: Measured) -> None:
         panel.set_xlabel("load (times capacity)")
         panel.set_ylabel("change (%)")
         panel.grid(axis="x", visible=False)
-        panel.legend(loc="upper left")
+        panel.legend(loc="upper left" if title.startswith("Classic") else "lower left")
     _draw_lines(grid[1, 0], grid[1, 1], measured)
     label_panels(grid)
     study.save(figure, "c3_abandoning")
@@ -259,7 +259,7 @@ def _draw_lines(lasting: "Axes", weighing: "Axes", measured: Measured) -> None:
     for panel in (lasting, weighing):
         panel.axhline(0, color=BLACK, linewidth=0.7)
         panel.set_ylabel("change (tokens/s)")
-    lasting.legend(loc="upper left")
+    lasting.legend(loc="lower left")
 
 
 def _line(panel: "Axes", at: Any, found: list[Interval], colour: str, style: str, label: str) -> None:
