@@ -61,7 +61,8 @@ class Prices:
             traffic.context.sum() if decode else 0.0,
         ])  # fmt: skip
         pairs = float(np.square(traffic.prompt).sum() / 2 / traffic.prompt.sum())
-        steps, seconds = _steps(server, float(traffic.prompt.mean()), pairs, prefill, decode)
+        longest = int(traffic.prompt.max())
+        steps, seconds = _steps(server, float(traffic.prompt.mean()), longest, pairs, prefill, decode)
         self.prices = _worth_most(demand, steps, seconds)
 
     def work_s(self, traffic: Requests) -> Floats:
@@ -150,24 +151,29 @@ def _prompt_s(cost: HardwareCost, tokens: int, budget: int) -> float:
 
 
 def _steps(
-    server: ResolvedPool, prompt: float, pairs: float, prefill: bool, decode: bool
+    server: ResolvedPool, prompt: float, longest: int, pairs: float, prefill: bool, decode: bool
 ) -> tuple[Floats, Floats]:
-    """Return steps as rows (prompt tokens, decodes, context) that limits and memory allow, and their seconds."""
+    """Return steps as rows (prompt tokens, decodes, context) that limits and memory allow, and their seconds.
+
+    For each number of decodes they go up to the most prompt tokens that its free seats can take, ``longest`` each:
+    tokens are cheapest by the many.
+    """
     limits = server.limits
     budget, memory = limits.max_num_batched_tokens, server.usable_blocks * limits.block_size
     most = min(limits.max_num_seqs, budget, memory)
-    chunks = _grid(budget, 12, 8) if prefill else [0]
+    grid = _grid(min(budget, limits.max_num_seqs * longest), 12, 8) if prefill else [0]
     rows, seconds = [], []
     for decodes in _grid(most, 14, 0) if decode else [0]:
         most_context = min(memory, decodes * limits.max_model_len)
         contexts = np.unique(np.geomspace(max(1, decodes), max(1, most_context), 5).astype(np.int64))
+        seats = limits.max_num_seqs - decodes
+        top = min(budget - decodes, seats * longest) if prefill else 0
+        chunks = sorted({top, *(tokens for tokens in grid if tokens < top)})
         for context in contexts.tolist() if decodes else [0]:
             for tokens in chunks:
-                if tokens + decodes > budget or tokens + decodes == 0:
+                if tokens + decodes == 0:
                     continue
-                seqs = max(1, round(tokens / prompt)) if tokens else 0
-                if seqs + decodes > limits.max_num_seqs:
-                    continue
+                seqs = min(max(1, round(tokens / prompt)), seats) if tokens else 0
                 rows.append((tokens, decodes, context))
                 seconds.append(server.cost.step_s(StepShape(
                     prefill_tokens=tokens, prefill_seqs=seqs, prefill_attention_pairs=tokens * pairs,
