@@ -3,7 +3,18 @@
 import sys
 from collections.abc import Callable
 
-from benchmarks import conformance, cost, coverage, growth, laws, plan, reading, speed, sweeping
+from benchmarks import (
+    capacity_bounds,
+    conformance,
+    cost,
+    coverage,
+    growth,
+    laws,
+    plan,
+    reading,
+    speed,
+    sweeping,
+)
 from simulator.cli import main as cli
 
 PARTS: dict[str, Callable[[], int]] = {
@@ -12,6 +23,7 @@ PARTS: dict[str, Callable[[], int]] = {
     "sweep": lambda: sweeping.main(sweeping.SMALL),
     "cost": cost.main,
     "laws": laws.main,
+    "capacity": capacity_bounds.main,
     "coverage": coverage.main,
     "reading": reading.main,
     "plan": plan.main,
