@@ -6,9 +6,11 @@
 **Expected.** Below saturation no request waits and both are the same; beyond it every further request makes all of
 them wait, so smooth goodput falls while throughput stays.
 
-**Reading of the paper.** A reader takes a token every 0.05 s; benefit is tokens less linear idle latency at
-1/V. The clock of the deadlines starts at arrival; the other reading, from the first token on, is in the lower
-row: policies that let new requests queue while the running ones decode fast look perfect then, at any load.
+**Reading of the paper.** A reader takes a token every 0.05 s; benefit is tokens less linear idle latency at 1/V. The
+clock of the deadlines starts at arrival; the other reading, from the first token on, is in the lower row. Policies
+that let new requests queue while the running ones decode fast look perfect then, once those requests are served; but
+one that has no token by the end of T has waited since its arrival under either clock. So over a T that ends with the
+arrivals the second reading sees the queue too, which it did not when all requests were let run to their ends.
 
 **Runs.** ShareGPT lengths, Poisson arrivals, five schedulers on one engine, two models, two GPUs. At every rate
 requests arrive for 40 s, and all rates are measured over these 40 s (`metrics.window`); those of a seed are the first
