@@ -8,6 +8,7 @@ from typing import Any
 from simulator.report.style import STYLE
 from simulator.report.text import number, table
 from simulator.results.folders import whole
+from simulator.results.vocabulary import measure_of
 from simulator.stats import interval
 from simulator.studies.capacity.book import Ask
 from simulator.studies.capacity.measured import OVERLOAD, SATURATED, TOO_SHORT
@@ -76,9 +77,12 @@ def report(outcome: CapacityOutcome) -> str:
         verdict = shown[rate].verdict if rate in shown else "looked at"
         seen = list(shown[rate].seen) if rate in shown else [answer.runs[ask] for ask in asks]
         values = [each.value for each in seen]
-        mean = interval(values) if all(map(math.isfinite, values)) else None
+        possible = measure_of(outcome.target.key).possible
+        mean = interval(values).within(*possible) if all(map(math.isfinite, values)) else None
         smooth = outcome.smooth(asks)
         ends = f"[{number(mean.low)}, {number(mean.high)}]" if mean and len(values) > 1 else ""
+        if len(values) > 1 and len(set(values)) == 1:
+            ends = "no spread"
         rows.append(
             [
                 f"{rate:.4g}",

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from simulator.report.style import BLUE, GREEN, GREY, RED, axes
+from simulator.results.vocabulary import measure_of
 from simulator.stats import interval
 from simulator.studies.capacity.book import Ask
 from simulator.studies.capacity.outcome import CapacityOutcome
@@ -22,7 +23,7 @@ def draw(outcome: CapacityOutcome) -> "Figure":
     answer, top, bottom = outcome.answer, grid[0, 0], grid[-1, 0]
     if both:
         values = {ask: seen.value for ask, seen in answer.runs.items()}
-        _panel(outcome, top, values)
+        _panel(outcome, top, values, outcome.target.key)
         top.set_ylabel(outcome.target.name)
         bound = outcome.target.bound
         if bound is not None:
@@ -37,7 +38,7 @@ def draw(outcome: CapacityOutcome) -> "Figure":
         for ask, found in outcome.found.items()
         if ask in answer.runs
     }
-    _panel(outcome, bottom, smooth)
+    _panel(outcome, bottom, smooth, SMOOTH)
     bottom.set_ylabel(MEASURES[SMOOTH].axis)
     bottom.set_xlabel(f"{outcome.of}/s")
     rates = [ask.rate for ask in answer.runs]
@@ -51,7 +52,7 @@ def draw(outcome: CapacityOutcome) -> "Figure":
     return figure
 
 
-def _panel(outcome: CapacityOutcome, panel: "Axes", values: Mapping[Ask, float]) -> None:
+def _panel(outcome: CapacityOutcome, panel: "Axes", values: Mapping[Ask, float], key: str) -> None:
     answer = outcome.answer
     shown = {each.rate for each in answer.shown}
     for rate in sorted({ask.rate for ask in values}):
@@ -63,8 +64,10 @@ def _panel(outcome: CapacityOutcome, panel: "Axes", values: Mapping[Ask, float])
         found = interval([values[ask] for ask in here])
         style: dict[str, Any] = {"color": RED if saturated else BLUE, "marker": "X" if saturated else "o"}
         if rate in shown and math.isfinite(found.half):
+            ends = found.within(*measure_of(key).possible)
+            reach = [[max(found.mean - ends.low, 0.0)], [max(ends.high - found.mean, 0.0)]]
             panel.errorbar(
-                [rate], [found.mean], yerr=found.half, capsize=2.5, elinewidth=1.0, linestyle="none", **style
+                [rate], [found.mean], yerr=reach, capsize=2.5, elinewidth=1.0, linestyle="none", **style
             )
         if rate not in shown:
             kind, style["markerfacecolor"] = f"{kind} (looked at)", "white"
