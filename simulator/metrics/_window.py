@@ -33,7 +33,7 @@ class Window:
         if isinstance(rule, str):
             known = rule in ("whole", "arrivals")
         else:
-            known = not isinstance(rule, bool) and math.isfinite(rule) and rule > 0
+            known = type(rule) in (int, float) and math.isfinite(rule) and rule > 0
         if not known:
             raise InputError(f"metrics.window: expected 'whole', 'arrivals' or seconds above 0, got {rule!r}")
         for field, share in (("run.trim_warmup", self.warmup), ("run.trim_cooldown", self.cooldown)):

@@ -61,6 +61,11 @@ class Metrics(Section):
     )
     also: list[str] = Field([], description="measured only where named here: fluid_rate")
 
+    @field_validator("window", mode="before")
+    @classmethod
+    def _is_a_window(cls, rule: Any) -> Any:
+        return Window(rule).rule
+
     @field_validator("also")
     @classmethod
     def _known(cls, names: list[str]) -> list[str]:

@@ -19,6 +19,11 @@ def check(spec: "WorkloadSpec") -> None:
     ):
         if getattr(spec, key) is None and getattr(spec, other) is not None:
             raise InputError(f"workload.{key}: missing; expected beside workload.{other}")
+    for reader in spec.readers or ():
+        if len(reader) != 2:
+            raise InputError(
+                f"workload.readers: expected [share, V in seconds per token] for each class, got {reader}"
+            )
     readers = None if spec.readers is None else [share for share, _ in spec.readers]
     for key, shares in (("priorities", spec.priorities), ("tenants", spec.tenants), ("readers", readers)):
         if shares is not None and not math.isclose(sum(shares), 1, abs_tol=1e-6):

@@ -118,7 +118,7 @@ class WorkloadSpec(BaseModel):
     tenants: Shares | None = Field(
         None, description="shares of tenants 0, 1, ... such as [0.7, 0.3]; unset: all of one tenant"
     )
-    readers: Annotated[list[tuple[Positive, Seconds]], Field(min_length=1)] | None = Field(
+    readers: Annotated[list[list[Seconds]], Field(min_length=1)] | None = Field(
         None,
         description="classes of readers, [share, V in seconds per token], ..., 0 for agents; unset: user.v_s_per_token",
     )

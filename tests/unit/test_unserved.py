@@ -109,21 +109,25 @@ def test_classes_of_readers_in_a_scenario() -> None:
         "prompt_tokens": 200,
         "output_tokens": 20,
     }
-    result = run(Scenario(workload={**work, "readers": [(0.7, 0.2), (0.3, 0.01)]}))
+    result = run(Scenario(workload={**work, "readers": [[0.7, 0.2], [0.3, 0.01]]}))
     v_s = np.array(result.requests()["v_s_per_token"])
     assert set(v_s) == {0.2, 0.01}
     assert np.mean(v_s == 0.2) == pytest.approx(0.7, abs=0.1)
     met = meets_token_slo(result.log, result.user)
     assert not met[v_s == 0.01].any()  # whose first token is due after 10 ms
-    slow = [(1.0, 0.2)]
+    slow = [[1.0, 0.2]]
     plain = run(Scenario(workload=work, user={"v_s_per_token": 0.2})).summary()
     alike = run(Scenario(workload={**work, "readers": slow})).summary()
     for name in ("smooth_goodput_tokens_per_s", "benefit_tokens"):
         assert alike["smooth_goodput"][name] == pytest.approx(plain["smooth_goodput"][name])
     with pytest.raises(InputError, match=r"user\.alpha: unset with readers whose V is 0"):
-        run(Scenario(workload={**work, "readers": [(0.5, 0.1), (0.5, 0.0)]}))
+        run(Scenario(workload={**work, "readers": [[0.5, 0.1], [0.5, 0.0]]}))
     with pytest.raises(InputError, match=r"workload\.readers: expected shares that add up to 1"):
-        Scenario(workload={**work, "readers": [(0.5, 0.1)]})
+        Scenario(workload={**work, "readers": [[0.5, 0.1]]})
+    with pytest.raises(InputError, match=r"workload\.readers: expected \[share, V in seconds per token\]"):
+        Scenario(workload={**work, "readers": [[1.0]]})
+    text = Scenario(workload={**work, "readers": [[0.7, 0.2], [0.3, 0.01]]}).to_toml()
+    assert "readers = [[0.7, 0.2], [0.3, 0.01]]" in text
 
 
 def test_the_fluid_token_rate_is_the_pace_of_the_slowest_percent() -> None:
