@@ -259,6 +259,7 @@ def _draw_lines(lasting: "Axes", weighing: "Axes", measured: Measured) -> None:
     for panel in (lasting, weighing):
         panel.axhline(0, color=BLACK, linewidth=0.7)
         panel.set_ylabel("change (tokens/s)")
+    lasting.set_ylim(bottom=1.75 * lasting.get_ylim()[0])  # room for the legend below the lines
     lasting.legend(loc="lower left")
 
 

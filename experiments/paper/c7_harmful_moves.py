@@ -182,6 +182,8 @@ def _draw(
     cases: Sequence[tuple[str, str]],
 ) -> None:
     """Draw idle latency, less that of the first policy, over the number of moves or preemptions."""
+    from matplotlib.ticker import FuncFormatter, LogLocator
+
     columns = min(4, len(settings))
     lines = -(-len(settings) // columns)
     figure, grid = axes(lines, columns, width="text", height_in=0.6 + 2.0 * lines)
@@ -206,6 +208,10 @@ def _draw(
         panel.set_xlabel(f"{kind} in a run")
         if kind == "preemptions":
             panel.set_xscale("log")
+            # Few labels, as numbers: those of a logarithmic axis of one decade run into each other.
+            panel.xaxis.set_minor_locator(LogLocator(subs=(2, 5)))
+            for set_formatter in (panel.xaxis.set_major_formatter, panel.xaxis.set_minor_formatter):
+                set_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
             panel.set_yscale("symlog", linthresh=1)
     for panel in grid[:, 0]:
         panel.set_ylabel(f"idle latency, s, less {policies[0]}'s")
