@@ -140,6 +140,17 @@ def test_runs_that_are_too_short_for_an_answer_are_told_of(scenario, tmp_path, c
     assert "are too short to tell filling up from overload" in capsys.readouterr().out
 
 
+def test_sessions_that_are_not_kept_up_with_are_saturated_though_later_turns_wait(scenario, tmp_path):
+    turns = ["--set", "workload.session_turns=2.0", "--set", "workload.think_s=0.0", "--within", "0.2"]
+    code, out = run(scenario, tmp_path, *turns, "--target", "throughput.requests_per_s", "--requests", "400")
+    answer = json.loads((out / "answer.json").read_text())
+    assert code == 0
+    table = pq.read_table(out / "capacity.parquet").to_pydict()
+    most = max(table["throughput.requests_per_s"])
+    assert answer["rate"] < answer["most_rate"]
+    assert 2 * answer["rate"] == pytest.approx(most, rel=0.15)  # two turns each
+
+
 def test_the_best_rate_lies_below_saturation(scenario, tmp_path):
     code, out = run(scenario, tmp_path, "--within", "0.2", "--most-simulations", "80")
     answer = json.loads((out / "answer.json").read_text())
@@ -203,12 +214,12 @@ def test_interrupted_it_goes_on(scenario, tmp_path):
     )
     for _ in range(1200):
         time.sleep(0.05)
-        if process.poll() is not None or len(list(out.glob("points/*.json"))) >= 2:
+        if process.poll() is not None or len(list(out.glob("points/[!.]*.json"))) >= 2:
             break
     process.send_signal(signal.SIGINT)
     error = process.communicate()[1]
     assert (process.returncode, error) == (130, "servesim: error: interrupted\n")
-    done = {path: path.stat().st_mtime_ns for path in out.glob("points/*.json")}
+    done = {path: path.stat().st_mtime_ns for path in out.glob("points/[!.]*.json")}
     assert len(done) >= 2
     assert run(scenario, tmp_path, *TARGET)[0] == 0
     assert all(path.stat().st_mtime_ns == when for path, when in done.items())

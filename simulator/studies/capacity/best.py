@@ -58,16 +58,25 @@ def best_rate(simulate: Simulate, plan: SearchPlan) -> Answer:
             book.notes.append(
                 "nothing is random here: the ends are worse for exactly this traffic, not for others"
             )
+            if middle == plan.most_rate:
+                _note_the_last(book, middle)
             return Answer(middle, low, high, None, (), book.runs, book.notes)
         for _ in range(MOST_MOVES):
             better = _sides(book, middle)
             if better is None:
                 break
             middle = better
-        return book.answer(_best(book, middle), *_sides_shown(book.shown))
+        best = _best(book, middle)
+        if best == plan.most_rate:
+            _note_the_last(book, best)
+        return book.answer(best, *_sides_shown(book.shown))
     except SpentError:
         book.spent()
         return book.answer(_kept_up(book, middle), *_sides_shown(book.shown))
+
+
+def _note_the_last(book: Book, rate: float) -> None:
+    book.notes.append(f"still better at {rate:.4g}, {last_rate(book.plan, rate)}")
 
 
 def _best(book: Book, middle: float) -> float | None:
@@ -157,10 +166,9 @@ def _peak(book: Book) -> float | None:
             break
         rate = further
         book.compare_around(rate)
-    if rate == plan.most_rate or (up and better(min(2 * rate, plan.most_rate), rate)):
-        book.notes.append(f"still better at {rate:.4g}, {last_rate(plan, rate)}")
-        if rate != plan.most_rate:
-            return rate
+    if up and rate != plan.most_rate and better(min(2 * rate, plan.most_rate), rate):
+        _note_the_last(book, rate)
+        return rate
     low, high = math.log(rate / 2), math.log(min(2 * rate, plan.most_rate))
     inner = [high - GOLDEN * (high - low), low + GOLDEN * (high - low)]
     looked = [rate]

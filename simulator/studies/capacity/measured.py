@@ -48,16 +48,16 @@ def measure_for_comparison(point: Point) -> dict[str, Any]:
 
 def _numbers(point: Point, settling: float | None, result: "Result") -> dict[str, Any]:
     replayed = point.scenario.workload.trace is not None
-    settled = 0
+    settled, fed = 0, feeding(result)
     if not replayed:
         arrival_s = result.log.arrival_s
         if settling is None:
             settled = warm_up(result.log)
         else:
-            from_s = arrival_s[0] + settling * (arrival_s[-1] - arrival_s[0])
+            from_s = arrival_s[0] + settling * (fed.until_s - arrival_s[0])
             settled = int(np.searchsorted(arrival_s, from_s))
-        _trim(result, settled)
-    watched = backlog(result.log, settled)
+        _trim(result, settled, fed.until_s)
+    watched = backlog(result.log, settled, fed)
     options = point.scenario.user, point.scenario.slo
     queued = stability.measure(result.log, *options)["reason"]  # strong evidence, for runs of any length
     # Of a trace, whose rate may rise by itself, a growing backlog alone says nothing.
@@ -74,6 +74,32 @@ def _numbers(point: Point, settling: float | None, result: "Result") -> dict[str
     }
 
 
+class Feeding(NamedTuple):
+    """Until when clients come by themselves, and how long they stay."""
+
+    until_s: float
+    stay_s: float  # the 90th percentile of times in the system; of sessions, thinking included
+
+
+def feeding(result: "Result") -> Feeding:
+    """Return until when the load is kept up: the last arrival, of sessions the last that begins.
+
+    Their later turns wait for answers, and come ever more slowly the less the system keeps up.
+    """
+    log, table = result.log, result.requests()
+    stay_s = log.end_s - log.arrival_s
+    if "session" not in table.column_names:
+        return Feeding(float(log.arrival_s[-1]), float(np.quantile(stay_s, 0.9)))
+    session = table["session"].to_numpy()
+    _, first, of = np.unique(session[session >= 0], return_index=True, return_inverse=True)
+    begins_s, ends_s = log.arrival_s[session >= 0][first], np.zeros(len(first))
+    np.maximum.at(ends_s, of, log.end_s[session >= 0])
+    alone = session < 0
+    stays_s = np.concatenate([ends_s - begins_s, stay_s[alone]])
+    until_s = float(np.concatenate([begins_s, log.arrival_s[alone]]).max())
+    return Feeding(until_s, float(np.quantile(stays_s, 0.9)))
+
+
 def warm_up(log: RequestLog) -> int:
     """Return how many first requests see a system that has not settled; half of them if none can be told.
 
@@ -88,14 +114,16 @@ def warm_up(log: RequestLog) -> int:
     return max(cuts)
 
 
-def _trim(result: "Result", settled: int) -> None:
-    """Have a result leave out its first requests and the end of its arrivals."""
+def _trim(result: "Result", settled: int, fed_until_s: float) -> None:
+    """Have a result leave out its first requests, and the end of the time in which the load is kept up."""
     arrival_s, run = result.log.arrival_s, result.manifest["scenario"]["run"]
     span_s = float(arrival_s[-1] - arrival_s[0])
+    fed = float(fed_until_s - arrival_s[0]) / span_s if span_s else 1.0
+    until = (1 - COOL_DOWN) * fed
     share = float(arrival_s[settled] - arrival_s[0]) / span_s if span_s else 0.0
     trims = {
-        "trim_warmup": max(run["trim_warmup"], share),
-        "trim_cooldown": max(run["trim_cooldown"], COOL_DOWN),
+        "trim_warmup": max(run["trim_warmup"], min(share, until / 2)),
+        "trim_cooldown": max(run["trim_cooldown"], 1 - until),
     }
     base = result.manifest["scenario"]
     scenario = {**base, "run": {**run, **trims}, "metrics": {**base["metrics"], "window": "arrivals"}}
@@ -121,20 +149,22 @@ class Backlog(NamedTuple):
         return f"the backlog grew by {self.growth:.1%} of the arrivals: the load is above capacity{less}"
 
 
-def backlog(log: RequestLog, settled: int) -> Backlog:
+def backlog(log: RequestLog, settled: int, fed: Feeding | None = None) -> Backlog:
     """Return how the number of requests that have arrived and not left grew, from after ``settled`` requests on.
 
-    Watched from when a request that came first has had time to leave (the 90th percentile of times in the
-    system), but at the latest from the middle of the arrivals, until the last arrival.
+    Watched from when a client that came first has had time to leave, but at the latest from the middle of the
+    arrivals, until the load is not kept up any more: ``fed``, without it the last arrival.
     """
-    arrival_s, last_s = log.arrival_s, float(log.arrival_s[-1])
-    stay_s = float(np.quantile(log.end_s - arrival_s, 0.9))
-    from_s = max(float(arrival_s[settled]), float(arrival_s[0]) + stay_s)
-    from_s = min(from_s, float(arrival_s[log.n // 2]))
+    arrival_s = log.arrival_s
+    if fed is None:
+        fed = Feeding(float(arrival_s[-1]), float(np.quantile(log.end_s - arrival_s, 0.9)))
+    before = int(np.searchsorted(arrival_s, fed.until_s, "right"))
+    from_s = max(float(arrival_s[min(settled, log.n - 1)]), float(arrival_s[0]) + fed.stay_s)
+    from_s = min(from_s, float(arrival_s[before // 2]))
     left_s = np.sort(log.end_s)
     arrived, left = (
-        int(np.searchsorted(times, last_s, "right") - np.searchsorted(times, from_s, "right"))
+        int(np.searchsorted(times, fed.until_s, "right") - np.searchsorted(times, from_s, "right"))
         for times in (arrival_s, left_s)
     )
-    short = last_s - float(arrival_s[0]) < FEWEST_STAYS * stay_s
+    short = fed.until_s - float(arrival_s[0]) < FEWEST_STAYS * fed.stay_s
     return Backlog((arrived - left) / arrived if arrived else 0.0, arrived, short)
