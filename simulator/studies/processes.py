@@ -8,6 +8,7 @@ from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from multiprocessing import get_context
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -70,18 +71,27 @@ def new_pool(jobs: int) -> "ProcessPoolExecutor":
 def _interrupt_held() -> Iterator[None]:
     """Hold a Ctrl-C back until the end: one while processes start would leave them without what they are to read.
 
-    They are started with it held back, too, and so hear of none before ``_begin``.
+    They are started with it blocked, and so hear of none before ``_begin``. Blocking alone does not hold it back here:
+    the system may give it to any other thread, and Python then raises it in this one.
     """
     import signal
+    import threading
 
-    if not hasattr(signal, "pthread_sigmask"):  # Windows
-        yield
+    if not hasattr(signal, "pthread_sigmask") or threading.current_thread() is not threading.main_thread():
+        yield  # Windows, or a thread in which it is never raised
         return
+    handler, held = signal.getsignal(signal.SIGINT), list[tuple[int, FrameType | None]]()
+    if callable(handler):
+        signal.signal(signal.SIGINT, lambda *given: held.append(given))
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        if callable(handler):
+            signal.signal(signal.SIGINT, handler)
+            if held:
+                handler(*held[0])
 
 
 def _begin() -> None:

@@ -1,9 +1,12 @@
-"""What finished points are kept under changes with what decides results, and with nothing else."""
+"""What finished points are kept under changes with what decides results; processes are started without a Ctrl-C."""
 
 import shutil
+import signal
+import threading
 
 import pytest
 
+from simulator.studies import processes
 from simulator.studies.processes import ROOT, code_digest
 
 
@@ -30,3 +33,33 @@ def test_what_decides_results_counts(copy, file):
     with (copy / file).open("a") as stream:
         stream.write("# a comment\n")
     assert code_digest.__wrapped__(copy) != before
+
+
+def test_a_ctrl_c_that_another_thread_gets_is_held_back_while_processes_start():
+    """The system gives a signal to any thread that does not block it; Python raises it in the main thread."""
+    go, gone = threading.Event(), threading.Event()
+
+    def other():
+        go.wait()
+        signal.pthread_kill(threading.get_ident(), signal.SIGINT)
+        gone.set()
+
+    thread = threading.Thread(target=other)
+    thread.start()
+    before, came_through = signal.getsignal(signal.SIGINT), False
+
+    def start():
+        nonlocal came_through
+        with processes._interrupt_held():
+            go.set()
+            gone.wait()
+            for _ in range(1000):  # so that Python would have raised it
+                pass
+            came_through = True
+
+    with pytest.raises(KeyboardInterrupt):
+        start()
+    thread.join()
+    assert came_through
+    assert signal.getsignal(signal.SIGINT) is before
+    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
