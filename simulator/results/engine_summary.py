@@ -26,6 +26,16 @@ MEASURES = (
 )  # fmt: skip
 
 
+def traffic_summary(log: RequestLog) -> dict[str, Any]:
+    """What arrived in all, before anything was trimmed."""
+    return {
+        "requests": log.n,
+        "arrivals_span_s": float(log.arrival_s[-1] - log.arrival_s[0]) if log.n else 0.0,
+        "prompt_tokens": int(log.prompt_tokens.sum()),
+        "output_tokens": int(log.output_tokens.sum()),
+    }
+
+
 def engine_summary(
     totals: StepTotals,
     log: RequestLog,

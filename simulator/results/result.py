@@ -28,7 +28,7 @@ from simulator.metrics._streamed import StreamedLog
 from simulator.metrics._window import Window, measured
 from simulator.results.arrow import arrow_table, requests_table, scaling_table, transfers_table
 from simulator.results.billing import bill, price
-from simulator.results.engine_summary import engine_summary
+from simulator.results.engine_summary import engine_summary, traffic_summary
 from simulator.results.folders import claimed
 from simulator.results.measures import kept, per_request, pooled
 from simulator.results.saved import read_folder
@@ -122,6 +122,11 @@ class Result:
         return None if self._scaling is None else scaling_table(self._scaling)
 
     @property
+    def request_columns(self) -> Columns | None:
+        """What ``requests`` is made from, at any trace level; None read from a folder that has none."""
+        return self._requests
+
+    @property
     def scaling_columns(self) -> Columns | None:
         """What ``scaling`` is made from, at any trace level."""
         return self._scaling
@@ -205,20 +210,21 @@ class Result:
         """The scenario's user."""
         return self.scoring.user
 
-    @property
+    @cached_property
     def measured(self) -> RequestLog:
-        """The delivery record of the requests that arrived in the measured window."""
+        """The delivery record of the requests that arrived in the scenario's window."""
         return measured(self.log, self.scoring.window)
 
     def _summarise(self, by: Scoring) -> dict[str, Any]:
-        metrics = summarise(measured(self.log, by.window), by.user, by.slo, by.also)
+        own = by.window == self.scoring.window
+        metrics = summarise(self.measured if own else measured(self.log, by.window), by.user, by.slo, by.also)
         metrics["window"]["rule"] = by.window.rule
         return {
             "partial": self.partial,
             "stalled": self.manifest["stalled"],
             "options": {"user": vars(by.user) | {"alpha": by.user.alpha_tokens}, "slo": vars(by.slo)},
             **metrics,
-            "traffic": self._traffic(),
+            "traffic": traffic_summary(self.log),
             "engine": engine_summary(self._totals, self.log, self.manifest, self._transfers, self._scaling),
             "cost": self._cost(metrics),
         }
@@ -276,16 +282,6 @@ class Result:
             return self._steps
         assert self._steps is not None
         return add_up(split_by_replica(self._steps), self.usable_blocks, edges_s)
-
-    def _traffic(self) -> dict[str, Any]:
-        """What arrived in all, before anything was trimmed."""
-        log = self.log
-        return {
-            "requests": log.n,
-            "arrivals_span_s": float(log.arrival_s[-1] - log.arrival_s[0]) if log.n else 0.0,
-            "prompt_tokens": int(log.prompt_tokens.sum()),
-            "output_tokens": int(log.output_tokens.sum()),
-        }
 
     @property
     def usable_blocks(self) -> Ints:

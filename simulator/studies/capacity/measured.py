@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from simulator.metrics import RequestLog, stability
+from simulator.metrics._window import Window
 from simulator.results.vocabulary import numbers
 from simulator.studies.capacity.target import GROWTH, SMOOTH
 from simulator.studies.points import Point, simulated
@@ -48,7 +49,7 @@ def measure_for_comparison(point: Point) -> dict[str, Any]:
 
 def _numbers(point: Point, settling: float | None, result: "Result") -> dict[str, Any]:
     replayed = point.scenario.workload.trace is not None
-    settled, fed = 0, feeding(result)
+    settled, fed, window = 0, feeding(result), None
     if not replayed:
         arrival_s = result.log.arrival_s
         if settling is None:
@@ -56,12 +57,12 @@ def _numbers(point: Point, settling: float | None, result: "Result") -> dict[str
         else:
             from_s = arrival_s[0] + settling * (fed.until_s - arrival_s[0])
             settled = int(np.searchsorted(arrival_s, from_s))
-        _trim(result, settled, fed.until_s)
+        window = _without_ends(result, settled, fed.until_s)
     watched = backlog(result.log, settled, fed)
     options = point.scenario.user, point.scenario.slo
     queued = stability.measure(result.log, *options)["reason"]  # strong evidence, for runs of any length
     # Of a trace, whose rate may rise by itself, a growing backlog alone says nothing.
-    found = dict(numbers(result.summary()))
+    found = dict(numbers(result.summary(window=window)))
     smooth, gpus = found["smooth_goodput.smooth_goodput_tokens_per_s"], found["cost.gpus"]
     grew = watched.grew and queued is None and not replayed
     return found | {
@@ -86,11 +87,11 @@ def feeding(result: "Result") -> Feeding:
 
     Their later turns wait for answers, and come ever more slowly the less the system keeps up.
     """
-    log, table = result.log, result.requests()
+    log = result.log
+    session = (result.request_columns or {}).get("session")
     stay_s = log.end_s - log.arrival_s
-    if "session" not in table.column_names:
+    if session is None:
         return Feeding(float(log.arrival_s[-1]), float(np.quantile(stay_s, 0.9)))
-    session = table["session"].to_numpy()
     _, first, of = np.unique(session[session >= 0], return_index=True, return_inverse=True)
     begins_s, ends_s = log.arrival_s[session >= 0][first], np.zeros(len(first))
     np.maximum.at(ends_s, of, log.end_s[session >= 0])
@@ -114,20 +115,14 @@ def warm_up(log: RequestLog) -> int:
     return max(cuts)
 
 
-def _trim(result: "Result", settled: int, fed_until_s: float) -> None:
-    """Have a result leave out its first requests, and the end of the time in which the load is kept up."""
-    arrival_s, run = result.log.arrival_s, result.manifest["scenario"]["run"]
+def _without_ends(result: "Result", settled: int, fed_until_s: float) -> Window:
+    """Return the time of the arrivals without the first requests and the end of that in which the load is kept up."""
+    arrival_s, own = result.log.arrival_s, result.scoring.window
     span_s = float(arrival_s[-1] - arrival_s[0])
     fed = float(fed_until_s - arrival_s[0]) / span_s if span_s else 1.0
     until = (1 - COOL_DOWN) * fed
     share = float(arrival_s[settled] - arrival_s[0]) / span_s if span_s else 0.0
-    trims = {
-        "trim_warmup": max(run["trim_warmup"], min(share, until / 2)),
-        "trim_cooldown": max(run["trim_cooldown"], 1 - until),
-    }
-    base = result.manifest["scenario"]
-    scenario = {**base, "run": {**run, **trims}, "metrics": {**base["metrics"], "window": "arrivals"}}
-    result.manifest = {**result.manifest, "scenario": scenario}
+    return Window("arrivals", max(own.warmup, min(share, until / 2)), max(own.cooldown, 1 - until))
 
 
 class Backlog(NamedTuple):
