@@ -30,9 +30,8 @@ class Delayed:
 def prompt_token_s(step: Ledger) -> float:
     """Return the time a prompt's token takes in a step that is full of them, seconds."""
     n = step.limits.max_num_batched_tokens
-    full = StepShape(
-        prefill_tokens=n, prefill_seqs=1, prefill_attention_pairs=0.5 * n * n, prefill_context_tokens=n
-    )
+    full = StepShape()
+    full.count(n, 0, False, 1)
     return step.price(full) / n
 
 
@@ -46,16 +45,10 @@ def full_step_s(step: Ledger, starting: Collection[Job]) -> float:
     decodes = len(step.running) - len(step.partial)
     prompts = sum(job.remaining_tokens for jobs in (step.partial, starting) for job in jobs)
     n = max(0, min(prompts, step.token_budget - decodes))
-    return step.price(
-        StepShape(
-            prefill_tokens=n,
-            prefill_seqs=min(n, 1),
-            prefill_attention_pairs=0.5 * n * n,
-            prefill_context_tokens=n,
-            decode_seqs=decodes,
-            decode_context_tokens=step.group.context_tokens(),
-        )
-    )
+    shape = StepShape(decode_seqs=decodes, decode_context_tokens=step.group.context_tokens())
+    if n:
+        shape.count(n, 0, False, 1)
+    return step.price(shape)
 
 
 def paying_batch(step: Ledger) -> int:

@@ -56,16 +56,11 @@ def _prompts_s(engine: Engine, cost: CostModel, tokens: int) -> float:
 
 def _step_s(engine: Engine, cost: CostModel, chunk: int) -> float:
     """Seconds of a step with all decodes and so many tokens of one prompt."""
-    return cost.step_s(
-        StepShape(
-            prefill_tokens=chunk,
-            prefill_seqs=min(chunk, 1),
-            prefill_attention_pairs=0.5 * chunk * chunk,
-            prefill_context_tokens=chunk,
-            decode_seqs=engine.group.size,
-            decode_context_tokens=engine.group.context_tokens(),
-        )
-    )
+    group = engine.group
+    shape = StepShape(decode_seqs=group.size, decode_context_tokens=group.context_tokens())
+    if chunk:
+        shape.count(chunk, 0, False, 1)
+    return cost.step_s(shape)
 
 
 def _wait_s(engine: Engine, cost: CostModel, job: Job) -> float:

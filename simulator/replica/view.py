@@ -76,11 +76,6 @@ class View(ABC):
         return self._engine.outstanding_tokens
 
     @property
-    def _context_tokens(self) -> int:
-        """What the next tick of the decode group attends to."""
-        return self.outstanding_tokens - self._engine.outside_tokens
-
-    @property
     def outstanding_requests(self) -> int:
         """Unfinished requests here."""
         self.catch_up()

@@ -142,10 +142,9 @@ def _prompt_s(cost: HardwareCost, tokens: int, budget: int) -> float:
     total, prior = 0.0, 0
     while prior < tokens:
         chunk = min(budget, tokens - prior)
-        total += cost.step_s(StepShape(
-            prefill_tokens=chunk, prefill_seqs=1, prefill_attention_pairs=chunk * (prior + 0.5 * chunk),
-            prefill_context_tokens=prior + chunk,
-        ))  # fmt: skip
+        shape = StepShape()
+        shape.count(chunk, prior, False, 1)
+        total += cost.step_s(shape)
         prior += chunk
     return total
 
