@@ -8,7 +8,7 @@ from typing import get_args
 import numpy as np
 
 from simulator.arrays import Floats
-from simulator.metrics._accrued import by_window_end
+from simulator.metrics._accrued import idle_by_window_end_s, tokens_by_window_end
 from simulator.metrics._log import RequestLog
 from simulator.metrics._options import Origin, Penalty, UserModel
 from simulator.metrics._reader import penalty
@@ -76,9 +76,10 @@ def score(log: RequestLog, v_s: Sequence[float], alphas: Sequence[float], origin
     """
     found = np.empty((len(v_s), len(alphas), len(SHAPES)))
     for i, v in enumerate(v_s):
-        stood = by_window_end(log.all, UserModel(v_s_per_token=v, origin=origin))
+        idle_s = idle_by_window_end_s(log.all, UserModel(v_s_per_token=v, origin=origin))
+        tokens = tokens_by_window_end(log.all).sum()
         for k, f in enumerate(SHAPES):
             for j, alpha in enumerate(alphas):
                 user = UserModel(v_s_per_token=v, origin=origin, alpha=alpha / v, f=f)
-                found[i, j, k] = stood.tokens.sum() - penalty(stood.idle_s, user).sum()
+                found[i, j, k] = tokens - penalty(idle_s, user).sum()
     return found / log.window_s

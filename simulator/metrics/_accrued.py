@@ -13,25 +13,22 @@ from simulator.metrics._distribution import rate
 from simulator.metrics._log import RequestLog
 from simulator.metrics._options import Reader, UserModel
 from simulator.metrics._reader import (
-    alpha_tokens,
     asking_again_s,
     largest_lateness_s,
     lateness_s,
     owed_s,
-    penalty,
+    worth_tokens,
 )
 from simulator.metrics._reduce import per_request
 from simulator.metrics._segments import row_max, row_sum
 
 
-class Standing(NamedTuple):
-    """How far the requests had come at a time, one row each."""
+class FellIn(NamedTuple):
+    """What of each request fell into the window, one row each."""
 
-    tokens: Ints  # delivered by then
-    began: Flags  # whether the first token had been delivered
+    tokens: Ints  # delivered
+    began: Flags  # whether the first token was
     completed: Flags
-    idle_s: Floats  # user idle latency so far
-    benefit_tokens: Floats
 
 
 @per_request
@@ -58,42 +55,46 @@ def lateness_by_window_end_s(log: RequestLog, user: Reader) -> Floats:
     return _largest_lateness_by(log, user, log.end_of_run_s)
 
 
-def before_window(log: RequestLog, user: UserModel) -> Standing:
-    """Return how far the requests had come when the window began."""
-    tokens, lateness = tokens_before_window(log), lateness_before_window_s(log, user)
-    return _standing(log, user, float(np.nextafter(log.start_s, -np.inf)), tokens, lateness)
+def fell_in(log: RequestLog) -> FellIn:
+    """Return what of each request fell into the window."""
+    before, by_end = tokens_before_window(log), tokens_by_window_end(log)
+    completed = log.completed & (log.end_s >= log.start_s) & (log.end_s <= log.end_of_run_s)
+    return FellIn((by_end - before).astype(np.int64), (before == 0) & (by_end > 0), completed)
 
 
-def by_window_end(log: RequestLog, user: UserModel) -> Standing:
-    """Return how far the requests had come when the window ended."""
-    return _standing(
-        log, user, log.end_of_run_s, tokens_by_window_end(log), lateness_by_window_end_s(log, user)
-    )
+def idle_by_window_end_s(log: RequestLog, user: UserModel) -> Floats:
+    """Return the user idle latency of each request as it stood at the end of the window, f64[n]."""
+    lateness = lateness_by_window_end_s(log, user)
+    return _idle_by_s(log, user, log.end_of_run_s, tokens_by_window_end(log), lateness)
 
 
-def goodput_per_s(log: RequestLog, user: UserModel, good: Flags) -> tuple[float | None, float | None]:
+def accrued_benefit_tokens(log: RequestLog, user: UserModel) -> Floats:
+    """Return what each request was worth at the end of the window, less what it was at its start, f64[n]."""
+    start_s, tokens = float(np.nextafter(log.start_s, -np.inf)), tokens_before_window(log)
+    idle_s = _idle_by_s(log, user, start_s, tokens, lateness_before_window_s(log, user))
+    by_end = worth_tokens(log, user, tokens_by_window_end(log), idle_by_window_end_s(log, user))
+    return by_end - worth_tokens(log, user, tokens, idle_s)
+
+
+def goodput_per_s(log: RequestLog, good: Flags) -> tuple[float | None, float | None]:
     """Return how many ``good`` requests (bool[n]) a second end in the window, and how many of their tokens fall in."""
-    begin, end = before_window(log, user), by_window_end(log, user)
-    requests = int((good & end.completed & ~begin.completed).sum())
-    tokens = int((end.tokens - begin.tokens)[good].sum())
+    here = fell_in(log)
+    requests, tokens = int((good & here.completed).sum()), int(here.tokens[good].sum())
     return rate(requests, log.window_s), rate(tokens, log.window_s)
 
 
-def _standing(log: RequestLog, user: UserModel, at_s: float, count: Floats, lateness: Floats) -> Standing:
+def _idle_by_s(log: RequestLog, user: UserModel, at_s: float, tokens: Floats, lateness: Floats) -> Floats:
     """A request is as if the run had been cut off then: one that had not ended waits for its next token."""
-    tokens = count.astype(np.int64)
-    began, ended = tokens > 0, log.end_s <= at_s
-    completed = log.completed & ended
+    ended = log.end_s <= at_s
     if user.origin == "first_token":
-        clock_s = np.where(began, log.first_token_s, log.arrival_s)
+        clock_s = np.where(tokens > 0, log.first_token_s, log.arrival_s)
     else:
         clock_s = log.arrival_s + user.first_token_allowance_s
     waits_on = user.unserved == "wait_to_end"
     until_s = np.full(log.n, at_s) if waits_on else np.minimum(log.end_s, at_s)
-    idle_s = np.fmax(np.fmax(lateness, owed_s(log, user, tokens, clock_s, until_s, completed)), 0.0)
-    idle_s = np.where(log.arrival_s <= at_s, idle_s + np.where(ended, asking_again_s(log, user), 0.0), 0.0)
-    worth = user.weight_input * np.where(began, log.prompt_tokens, 0) + user.weight_output * tokens
-    return Standing(tokens, began, completed, idle_s, worth - penalty(idle_s, user, alpha_tokens(log, user)))
+    owed = owed_s(log, user, tokens, clock_s, until_s, log.completed & ended)
+    idle_s = np.fmax(np.fmax(lateness, owed), 0.0)
+    return np.where(log.arrival_s <= at_s, idle_s + np.where(ended, asking_again_s(log, user), 0.0), 0.0)
 
 
 def _tokens_by(log: RequestLog, at_s: float) -> Floats:

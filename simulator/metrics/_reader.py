@@ -116,7 +116,7 @@ def idle_latency_s(log: RequestLog, user: Reader) -> Floats:
 
 
 def owed_s(
-    log: RequestLog, user: Reader, tokens: Ints, clock_s: Floats, until_s: Floats, completed: Flags
+    log: RequestLog, user: Reader, tokens: Ints | Floats, clock_s: Floats, until_s: Floats, completed: Flags
 ) -> Floats:
     """Lateness of the token after so many at a time, f64[n]; -inf where none was owed."""
     owed = ~completed | (tokens == 0)
@@ -152,14 +152,20 @@ def penalty(idle_s: Floats, user: UserModel, alpha_tokens: Floats | None = None)
 
 
 def benefit_tokens(log: RequestLog, user: UserModel) -> Floats:
-    """Return what each request was worth in tokens, ``w_in·n_in + w_out·n − alpha·f(l)``, f64[n]; may be < 0.
+    """Return what each request was worth in tokens, ``w_in·n_in + w_out·n − alpha·f(l)``, f64[n]; may be < 0."""
+    return worth_tokens(log, user, log.token_counts, idle_latency_s(log, user))
+
+
+def worth_tokens(log: RequestLog, user: UserModel, tokens: Ints | Floats, idle_s: Floats) -> Floats:
+    """Return the benefit of each request with so many tokens and so much idle latency, f64[n].
 
     The input term counts from the first token on: a prompt that was turned away or never got through served
     no reader, and crediting it would reward dropping.
     """
-    served_prompt_tokens = np.where(log.token_counts > 0, log.prompt_tokens, 0)
-    worth = user.weight_input * served_prompt_tokens + user.weight_output * log.token_counts
-    return worth - penalty(idle_latency_s(log, user), user, alpha_tokens(log, user))
+    served_prompt_tokens = np.where(tokens > 0, log.prompt_tokens, 0)
+    worth = user.weight_input * served_prompt_tokens + user.weight_output * tokens
+    benefit: Floats = worth - penalty(idle_s, user, alpha_tokens(log, user))
+    return benefit
 
 
 def meets_token_slo(log: RequestLog, user: UserModel) -> Flags:

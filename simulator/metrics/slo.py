@@ -56,7 +56,7 @@ def measure(log: RequestLog, user: UserModel, slo: Slo) -> dict[str, Any]:
         measures["requests_meeting_all"] = count
         if run is not log:
             good = np.logical_and.reduce(list(_met_bounds(run, slo).values()))
-        measures["goodput_requests_per_s"], measures["goodput_tokens_per_s"] = goodput_per_s(run, user, good)
+        measures["goodput_requests_per_s"], measures["goodput_tokens_per_s"] = goodput_per_s(run, good)
     return measures
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from simulator.metrics._accrued import before_window, by_window_end
+from simulator.metrics._accrued import accrued_benefit_tokens
 from simulator.metrics._distribution import distribution, rate, share
 from simulator.metrics._log import RequestLog
 from simulator.metrics._measure import Measure, spread
@@ -38,9 +38,7 @@ def measure(log: RequestLog, user: UserModel, slo: Slo) -> dict[str, Any]:
     the run, so read the number beside ``window`` and ``stability``. Benefit per request and per requested token are
     of the requests that arrived in the window, to their ends: 1 where all tokens came and no reader waited.
     """
-    run = log.all
-    accrued = by_window_end(run, user).benefit_tokens - before_window(run, user).benefit_tokens
-    total = float(accrued.sum())
+    total = float(accrued_benefit_tokens(log.all, user).sum())
     benefit = benefit_tokens(log, user)
     requested = int(log.output_tokens.sum())
     return {

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from simulator.metrics._accrued import before_window, by_window_end
+from simulator.metrics._accrued import fell_in
 from simulator.metrics._distribution import rate
 from simulator.metrics._log import RequestLog
 from simulator.metrics._measure import Measure
@@ -25,10 +25,9 @@ def measure(log: RequestLog, user: UserModel, slo: Slo) -> dict[str, Any]:
     ones plus the prompts of the requests whose first token was delivered in the window.
     """
     run = log.all
-    begin, end = before_window(run, user), by_window_end(run, user)
-    completed = int(end.completed.sum() - begin.completed.sum())
-    delivered = int(end.tokens.sum() - begin.tokens.sum())
-    prompts = int(run.prompt_tokens[end.began & ~begin.began].sum())
+    here = fell_in(run)
+    completed, delivered = int(here.completed.sum()), int(here.tokens.sum())
+    prompts = int(run.prompt_tokens[here.began].sum())
     return {
         "requests_per_s": rate(completed, log.window_s),
         "output_tokens_per_s": rate(delivered, log.window_s),

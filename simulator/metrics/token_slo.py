@@ -32,7 +32,7 @@ def measure(log: RequestLog, user: UserModel, slo: Slo) -> dict[str, Any]:
     """
     met, run = meets_token_slo(log, user), log.all
     count = int(met.sum())
-    goodput = goodput_per_s(run, user, met if run is log else meets_token_slo(run, user))
+    goodput = goodput_per_s(run, met if run is log else meets_token_slo(run, user))
     on_time = int(on_time_tokens(log, user).sum())
     return {
         "attainment_over": "arrived requests",
