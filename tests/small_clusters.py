@@ -104,6 +104,23 @@ def serve(requests, deployment, looks=None) -> Outcome:
     return outcome
 
 
+def decoded(*args, **more):
+    """Prefill and decode replicas of which the latter give the first token, as in vLLM with NIXL."""
+    return apart(*args, first_token="decode", **more)
+
+
+def column(outcome, name):
+    """A column of the transfers."""
+    return outcome.tables.transfers[name].tolist()
+
+
+def ends(outcome):
+    """Each request's state, its delivered tokens and its end."""
+    table = outcome.tables.requests
+    names = ("state", "delivered_tokens", "end_s")
+    return list(zip(*(table[name].tolist() for name in names), strict=True))
+
+
 def used_blocks(requests, deployment, replica, moments):
     """The blocks in use at a replica at each of some moments, which are no step's ends."""
     seen = []

@@ -11,17 +11,10 @@ from simulator import Scenario, run
 from simulator.errors import InputError
 from simulator.replica.request import RequestState
 from tests.engine_cases import EvenCost
-from tests.small_clusters import apart, serve, tight, times, together, traffic
+from tests.small_clusters import apart, ends, serve, tight, times, together, traffic
 
 DONE, DROPPED = RequestState.COMPLETED, RequestState.ABANDONED_BY_SYSTEM
 LEFT, REJECTED = RequestState.ABANDONED_BY_USER, RequestState.REJECTED
-
-
-def ends(outcome):
-    """Each request's state, its delivered tokens and its end."""
-    table = outcome.tables.requests
-    names = ("state", "delivered_tokens", "end_s")
-    return list(zip(*(table[name].tolist() for name in names), strict=True))
 
 
 def alone(**more):

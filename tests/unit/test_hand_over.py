@@ -15,7 +15,8 @@ from simulator.results.transfer_table import MOMENTS, hand_over_parts
 from tests.full_replicas import FULL
 from tests.small_clusters import (
     ROOMY,
-    apart,
+    column,
+    decoded,
     places,
     serve,
     synchronous,
@@ -25,16 +26,6 @@ from tests.small_clusters import (
     transfers,
     used_blocks,
 )
-
-
-def decoded(*args, **more):
-    """Prefill and decode replicas of which the latter give the first token, as in vLLM with NIXL."""
-    return apart(*args, first_token="decode", **more)
-
-
-def column(outcome, name):
-    return outcome.tables.transfers[name].tolist()
-
 
 # The first token
 

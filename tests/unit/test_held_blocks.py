@@ -8,7 +8,7 @@ from simulator.replica.request import RequestState
 from tests.cluster_cases import KV_BYTES
 from tests.small_clusters import (
     ROOMY,
-    apart,
+    decoded,
     serve,
     tight,
     times,
@@ -16,16 +16,6 @@ from tests.small_clusters import (
     transfers,
     used_blocks,
 )
-
-
-def decoded(*args, **more):
-    """Prefill and decode replicas of which the latter give the first token, as in vLLM with NIXL."""
-    return apart(*args, first_token="decode", **more)
-
-
-def column(outcome, name):
-    return outcome.tables.transfers[name].tolist()
-
 
 # Early
 

@@ -9,16 +9,10 @@ from policies.admission.token_bucket import TokenBucket
 from policies.delivery.paced import Paced
 from simulator import Scenario, run
 from simulator.replica.request import RequestState
-from tests.small_clusters import serve, together, traffic
+from tests.small_clusters import ends, serve, together, traffic
 
 DONE, LEFT = RequestState.COMPLETED, RequestState.ABANDONED_BY_USER
 UNFINISHED, REJECTED = RequestState.UNFINISHED, RequestState.REJECTED
-
-
-def ends(outcome):
-    table = outcome.tables.requests
-    names = ("state", "delivered_tokens", "end_s")
-    return list(zip(*(table[name].tolist() for name in names), strict=True))
 
 
 def alone(**more):
