@@ -193,7 +193,11 @@ class Study:
 
     def save(self, figure: "Figure", name: str) -> None:
         """Write a figure as PNG (200 dpi) and PDF; below it stands on which engine it was simulated."""
+        layout = figure.get_layout_engine()
         if self.engines:
+            if layout is not None:
+                line = 7 / 72 / figure.get_figheight()  # of its own, below the labels of the axes
+                layout.set(rect=(0, line, 1, 1 - line))  # type: ignore[call-arg]
             figure.text(
                 0.998, 0.002, f"engine: {', '.join(self.engines)}", ha="right", va="bottom", fontsize=4.5
             )

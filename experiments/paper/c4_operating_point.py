@@ -220,7 +220,7 @@ def _draw_horizons(study: Study, sweeps: Sequence[Sweep]) -> None:
     panel.set_title(f"{' '.join(HORIZONS_OF)}; dotted: throughput")
     panel.set_xlabel("requests/s")
     panel.set_ylabel("smooth goodput,\nthousand tokens/s")
-    panel.legend(title="arrivals for", title_fontsize=7)
+    panel.legend(loc="upper left", title="arrivals for", title_fontsize=7)
     study.save(figure, "horizons")
 
 
