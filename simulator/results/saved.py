@@ -41,7 +41,7 @@ _MANIFEST: dict[str, set[str]] = {
     "extrapolated_share": set(),
     "partial": set(),
 }
-_STEPS = {each.name for each in fields(StepTotals)} - {"load"}
+_STEPS = {each.name for each in fields(StepTotals)} - {"load", "waiting_s"}
 
 
 def read_folder(folder: Path, most_tokens: int) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:

@@ -34,6 +34,7 @@ class StepTotals:
     preemptions: int
     waiting_max: int  # on one replica
     running_max: int
+    waiting_s: float | None = None  # requests waiting, times the time; None: saved before this was kept
     load: LoadOverTime | None = None  # where the run took any time, and a picture was thought of
 
     def as_dict(self) -> dict[str, Any]:
@@ -49,7 +50,7 @@ def add_up(
     Of the steps, the columns start_s, end_s, running, waiting, kv_blocks_used and preemptions are needed.
     """
     steps = preemptions = waiting_max = running_max = 0
-    busy_s = kv_share_s = kv_share_max = nearly_full_s = 0.0
+    busy_s = kv_share_s = kv_share_max = nearly_full_s = waiting_s = 0.0
     bins = {} if edges_s is None else {name: np.zeros(len(edges_s) - 1) for name in _LOAD}
     for replica, mine in steps_by_replica:
         lasted_s = mine["end_s"] - mine["start_s"]
@@ -60,15 +61,15 @@ def add_up(
         kv_share_max = max(kv_share_max, float(used.max(initial=0.0)))
         nearly_full_s += float(lasted_s[used >= _NEARLY_FULL].sum())
         preemptions += int(mine["preemptions"].sum())
+        waiting_s += float((mine["waiting"] * lasted_s).sum())
         waiting_max = max(waiting_max, int(mine["waiting"].max(initial=0)))
         running_max = max(running_max, int(mine["running"].max(initial=0)))
         for name, mean in bins.items():
             assert edges_s is not None
             mean += mean_step_over_bins(mine, name, edges_s)
     load = LoadOverTime(edges_s, **bins) if edges_s is not None and steps else None
-    return StepTotals(
-        *(steps, busy_s, kv_share_s, kv_share_max, nearly_full_s, preemptions, waiting_max, running_max), load
-    )
+    counted = (steps, busy_s, kv_share_s, kv_share_max, nearly_full_s, preemptions, waiting_max, running_max)
+    return StepTotals(*counted, waiting_s, load)
 
 
 _LOAD = ("running", "waiting", "kv_blocks_used")

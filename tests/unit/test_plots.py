@@ -63,6 +63,7 @@ def test_load_is_the_time_weighted_mean_summed_over_replicas() -> None:
     assert totals.load.running == pytest.approx([(4 + 8) / 2 + 1, 0 + 1])
     assert totals.load.waiting == pytest.approx([1.5, 0])
     assert (totals.steps, totals.busy_s, totals.running_max, totals.waiting_max) == (3, 6.0, 8, 3)
+    assert totals.waiting_s == 3.0
 
 
 @pytest.mark.parametrize("f", ["linear", "quadratic", "step"])
