@@ -1,25 +1,25 @@
-"""What the experiments c1 to c9 share: scenarios, cached runs, figures, and how a verdict is written down.
+"""What the experiments share: cached runs, figures, and how a verdict is written down.
 
-An experiment is one file ``experiments/cN_name.py`` with a docstring, ``CLAIM_ID`` and ``run(study)``, which
-returns a ``Verdict``; it is found by its name.
+An experiment is one file ``experiments/paper/ID_name.py`` with a docstring and ``run(study)``, which returns a
+``Verdict``; it is found by its name, and has its place in the protocol's order.
 """
 
 import csv
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import numpy as np
 
+from experiments.paper._measuring import LOG_COLUMNS, Reading, RunSummary, columns_of, measured_by, summaries
+from experiments.paper._protocol import PROTOCOL
 from simulator.arrays import Columns
 from simulator.cli.terminal import counting
 from simulator.metrics._log import RequestLog
 from simulator.metrics._options import Origin, Slo, UserModel
-from simulator.metrics._reader import benefit_tokens, idle_latency_s, meets_token_slo
-from simulator.metrics._window import Window
 from simulator.report.style import COLOURS, STYLE, axes, label_panels
 from simulator.results.folders import whole
 from simulator.scenario.engines import engine_names
@@ -28,6 +28,8 @@ from simulator.studies.processes import close_pools, code_digest, pool_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+    from simulator.results.result import Result
 
 __all__ = [
     "COLOURS",
@@ -46,34 +48,27 @@ __all__ = [
     "main",
 ]
 
-RunSummary = dict[str, Any]
 _Key = TypeVar("_Key")
 _Found = TypeVar("_Found")
-SOME = 0.1  # share of the cases that makes "some", one for all claims; chance makes one case in one of 20 repetitions
-MATERIAL = 0.005  # share of the tokens: a change of smooth goodput that counts, one margin for all claims
+SOME = PROTOCOL.some
+MATERIAL = PROTOCOL.margin
 
 ORIGINS: tuple[Origin, ...] = ("arrival", "first_token")
-LOG_COLUMNS = tuple(field.name for field in fields(RequestLog) if field.name not in ("v_s_per_token", "run"))
 _POOL_FROM = 4  # simulations that are missing; fewer are not worth starting processes for
+
+
+Outcome = Literal["reproduced", "partly reproduced", "not reproduced"]
 
 
 @dataclass(frozen=True)
 class Verdict:
     """What an experiment found, computed by the test that its file states."""
 
-    outcome: Literal["reproduced", "partly reproduced", "not reproduced"]
-    claim: str  # one sentence
-    numbers: (
-        str  # the figures that decide, with 95 % intervals, in a sentence or two; and what was only checked
-    )
-
-
-class Reading(NamedTuple):
-    """By what a run is scored; None: as the scenario says."""
-
-    user: UserModel | None = None
-    slo: Slo | None = None
-    window: Window | None = None
+    outcome: Outcome
+    claim: str  # what the paper reports, in one sentence
+    numbers: str  # the figures that decide, with 95 % intervals, and what was only checked
+    found: str = ""  # what we find, in a sentence or two, for the caption
+    readings: Mapping[str, Outcome] = field(default_factory=dict)  # the outcome under others, by title
 
 
 def check(holds: bool, what: str) -> None:
@@ -137,24 +132,35 @@ class Study:
     def readings(
         self, scenarios: Sequence[Scenario], readings: Sequence[Reading], *, label: str = "simulating"
     ) -> list[list[RunSummary]]:
-        """Return for each reading the summaries of all scenarios; each scenario is simulated once.
+        """Return for each reading the summaries of all scenarios; each scenario is simulated once."""
+        found = self.each(scenarios, summaries, readings, label=label)
+        return [[summaries[i] for summaries in found] for i in range(len(readings))]
 
-        What is done is on disk at once: a run that was cut short goes on from there.
+    def each(
+        self,
+        scenarios: Sequence[Scenario],
+        measure: Callable[["Result", Any], Any],
+        what: Any = None,
+        *,
+        label: str = "simulating",
+    ) -> list[Any]:
+        """Return ``measure(result, what)`` of every scenario, simulating those of which it is not cached.
+
+        ``measure`` is a function of a module, and returns what JSON can hold. What is done is on disk at once: a run
+        that was cut short goes on from there.
         """
         self.engines |= dict.fromkeys(map(engine_names, scenarios))
-        wanted = [[self._kept(scenario, reading, "json") for scenario in scenarios] for reading in readings]
+        name = f"{measure.__module__}.{measure.__qualname__}"
+        paths = [self._kept(scenario, [name, what], "json") for scenario in scenarios]
         missing = {
-            paths: scenario
-            for paths, scenario in zip(zip(*wanted, strict=True), scenarios, strict=True)
-            if not all(path.exists() for path in paths)
+            path: scenario for path, scenario in zip(paths, scenarios, strict=True) if not path.exists()
         }
         with counting(label) as on_done:
-            for done, (paths, found) in enumerate(self._done(missing, _measure, readings), 1):
-                for path, summary in zip(paths, found, strict=True):
-                    with whole(path) as part:
-                        part.write_text(json.dumps(summary), encoding="utf-8")
+            for done, (path, found) in enumerate(self._done(missing, measured_by, (measure, what)), 1):
+                with whole(path) as part:
+                    part.write_text(json.dumps(found), encoding="utf-8")
                 on_done(done, len(missing))
-        return [[json.loads(path.read_text(encoding="utf-8")) for path in paths] for paths in wanted]
+        return [json.loads(path.read_text(encoding="utf-8")) for path in paths]
 
     def per_request(
         self, scenario: Scenario, columns: Sequence[str] = ("arrival_s", "token_offsets", "delivered_s")
@@ -180,7 +186,7 @@ class Study:
         paths = {self._kept(scenario, sorted(columns), "npz"): scenario for scenario in scenarios}
         missing = {path: scenario for path, scenario in paths.items() if not path.exists()}
         with counting(label) as on_done:
-            for done, (path, found) in enumerate(self._done(missing, _columns, columns), 1):
+            for done, (path, found) in enumerate(self._done(missing, columns_of, columns), 1):
                 with whole(path) as part:
                     np.savez_compressed(part, **found)  # type: ignore[arg-type]
                 if len(missing) > 1:
@@ -240,7 +246,7 @@ class Study:
 
 
 def main(run: Callable[[Study], Verdict]) -> None:
-    """Run one experiment from its own file: ``python -m experiments.cN_name [--quick] [--out DIR]``."""
+    """Run one experiment from its own file: ``python -m experiments.paper.ID_name [--quick]``."""
     import inspect
     import sys
 
@@ -248,33 +254,3 @@ def main(run: Callable[[Study], Verdict]) -> None:
 
     name = Path(inspect.getfile(run)).stem
     sys.exit(cli.main(["reproduce", name, *sys.argv[1:]]))
-
-
-def _measure(scenario: Scenario, readings: Sequence[Reading]) -> list[RunSummary]:
-    from simulator.scenario.run import run
-
-    result = run(scenario)
-    return [result.summary(*reading) for reading in readings]
-
-
-def _columns(scenario: Scenario, names: Sequence[str]) -> Columns:
-    from simulator.scenario.run import run
-
-    result = run(scenario)
-    derived = {
-        "idle_s": idle_latency_s,
-        "benefit_tokens": benefit_tokens,
-        "meets_token_slo": meets_token_slo,
-    }
-    found: Columns = {}
-    for name in names:
-        table, dot, column = name.partition(".")
-        if dot:
-            found[name] = getattr(result, table)()[column].to_numpy()
-            if found[name].dtype == object:  # words
-                found[name] = found[name].astype(str)
-        elif name in derived:
-            found[name] = np.asarray(derived[name](result.log, scenario.user))
-        else:
-            found[name] = np.asarray(getattr(result.log, name))
-    return found

@@ -46,7 +46,6 @@ from simulator.stats import Interval, interval, signs
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-CLAIM_ID = "C1"
 V_S = 1 / 20
 ALLOWANCE_S = 1.0  # S, and the bound on TTFT, where the clock starts at the arrival
 TAIL_TBT_S, TPOT_S = 2 * V_S, V_S

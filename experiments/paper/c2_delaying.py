@@ -55,7 +55,6 @@ from simulator.stats import Interval, interval, paired, signs
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-CLAIM_ID = "C2"
 V_S = 0.05
 SLO = Slo(ttft_s=1.0, tail_tbt_s=0.1)
 RATE_RPS = 17.0

@@ -86,7 +86,6 @@ from simulator.stats import Interval, interval, signs
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-CLAIM_ID = "C3"
 SHORT, COLOUR = {TTFT: "TTFT", E2E: "E2E"}, {TTFT: BLUE, E2E: RED}
 
 

@@ -56,7 +56,6 @@ from simulator.stats import Interval, interval
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-CLAIM_ID = "C4"
 SweepsBy = Mapping[Origin, Sequence[Sweep]]
 CLAIM = "Smooth goodput has a maximum at a rate in between, while throughput only rises or levels off."
 

@@ -48,7 +48,6 @@ if TYPE_CHECKING:
     from matplotlib.image import AxesImage
 
 
-CLAIM_ID = "C5"
 CLAIM = (
     "Chunked prefill lowers tail TBT, but raises smooth goodput only for some loads, chunk sizes and prompts."
 )

@@ -68,7 +68,6 @@ from simulator.stats import Interval, interval
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-CLAIM_ID = "C6"
 SEEDS = 8
 HAND_OVER_S = ("engine", "hand_over_s", "total", "mean")
 CLAIM = "Disaggregation shortens tail TBT, but improves smooth goodput only in part of the settings."

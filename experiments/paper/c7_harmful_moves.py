@@ -66,7 +66,6 @@ from simulator.stats import Interval, interval, paired
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-CLAIM_ID = "C7"
 CLAIM = (
     "Policies that migrate for the time between tokens, or preempt eagerly, move more requests, and readers wait no"
     " less for it than under reserved ones."

@@ -49,7 +49,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from matplotlib.image import AxesImage
 
-CLAIM_ID = "C8"
 CLAIM = "What smooth goodput says of schedulers, rates, chunks and abandoning holds for a wide range of V, alpha and f."
 STABLE = 0.05  # share of user models that may contradict
 

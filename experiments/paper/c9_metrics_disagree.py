@@ -66,7 +66,6 @@ from simulator.scenario.scenario import Scenario
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-CLAIM_ID = "C9"
 CLAIM = (
     "On the same runs, smooth goodput, QoE, fluidity and classic attainment do not agree on the best policy."
 )

@@ -239,8 +239,3 @@ def test_the_most_disputed_requests() -> None:
     better, worse = c9.most_disputed(first, second)
     assert better == 0  # the most by the first, in the middle by the second
     assert worse == 2  # nearly nothing by the first, the worst by the second
-
-
-@pytest.mark.parametrize("module", [c6, c7, c9])
-def test_the_claim_is_the_one_of_the_file(module: Any) -> None:
-    assert module.__name__.endswith(f"{module.CLAIM_ID.lower()}_{module.__name__.partition('_')[2]}")

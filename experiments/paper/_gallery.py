@@ -1,0 +1,103 @@
+"""The page to put beside the paper, and the table of all numbers: made from the verdicts."""
+
+import textwrap
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+WIDTH = 118
+HOW_TESTED = (
+    "corrected for the number of its comparisons (Holm); intervals are 95 % over seeds, each for itself."
+)
+SIGNS = {"reproduced": "yes", "partly reproduced": "partly", "not reproduced": "no"}
+
+
+class Section(NamedTuple):
+    """One figure or claim."""
+
+    name: str  # as the protocol has it
+    title: str
+    folder: str
+    verdict: dict[str, Any]
+
+    @property
+    def heading(self) -> str:
+        """Its name as in a text, and its title."""
+        name = f"Fig. {self.name[3:]}" if self.name.startswith("fig") else self.name
+        name = f"Eq. {self.name[2:]}" if self.name.startswith("eq") else name
+        return f"{name[0].upper()}{name[1:]}. {self.title}"
+
+    @property
+    def runs(self) -> str:
+        """Whether the runs were full, and on which engine."""
+        return ", ".join([self.verdict["runs"], *self.verdict.get("engines", [])])
+
+    @property
+    def found(self) -> str:
+        """What we find, in short."""
+        return str(self.verdict.get("found") or self.verdict["numbers"])
+
+
+def results(sections: Sequence[Section]) -> str:
+    """Return the table of everything that was measured for the verdicts."""
+    lines = [
+        "# The paper's figures and claims, tested\n",
+        *_wrapped(
+            "Wang et al., arXiv 2410.14257. Each verdict is computed by the test that its file in"
+            f" `experiments/paper/` states, {HOW_TESTED} What cannot fail is checked, and said to be. Figures:"
+            " [paper.md](paper.md)."
+        ),
+        "",
+        "| figure or claim | verdict | runs | what is claimed | what was measured |",
+        "|---|---|---|---|---|",
+    ]
+    for each in sections:
+        cells = (each.verdict["outcome"], each.runs, each.verdict["claim"], each.verdict["numbers"])
+        lines.append(f"| {each.name} | " + " | ".join(map(_cell, cells)) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def gallery(sections: Sequence[Section]) -> str:
+    """Return the page with all figures: what the paper reports, what we find, and whether they agree."""
+    parts = [
+        "# The paper, figure by figure\n",
+        *_wrapped(
+            "Wang et al., arXiv 2410.14257v2, redrawn by `servesim reproduce all`: its servers, traffic and user (one"
+            " token each 0.2 s, alpha = 2.5, deadlines from the request on), as far as they are known. What was fixed"
+            " before the runs is in `experiments/paper/protocol.toml`, the test behind each verdict in the docstring of"
+            " its file, and every number in [results.md](results.md)."
+        ),
+        "",
+        *_overview(sections),
+    ]
+    for each in sections:
+        parts += ["", f"## {each.heading}", ""]
+        parts += _wrapped(f"**The paper:** {each.verdict['claim']}")
+        parts += _wrapped(f"**{each.verdict['outcome'].capitalize()}:** {each.found}")
+        for file in each.verdict["files"]:
+            if file.endswith(".png"):
+                parts += ["", f"![{each.title}]({each.folder}/{file})"]
+        rest = [name for name in each.verdict["files"] if not name.endswith(".png")]
+        links = ", ".join(f"[{name}]({each.folder}/{name})" for name in rest)
+        parts += ["", f"Files: {links}, `experiments/paper/{each.folder}.py` ({each.runs})"]
+    return "\n".join(parts) + "\n"
+
+
+def _overview(sections: Sequence[Section]) -> list[str]:
+    """Return the table of verdicts, under every reading in which they were tried."""
+    readings = list(dict.fromkeys(title for each in sections for title in each.verdict.get("readings", {})))
+    head = ["figure", "what is shown", "verdict", *readings]
+    lines = ["| " + " | ".join(map(_cell, head)) + " |", "|" + "---|" * len(head)]
+    for each in sections:
+        other = each.verdict.get("readings", {})
+        cells = [each.name, each.title, f"**{each.verdict['outcome']}**"]
+        cells += [SIGNS.get(other.get(title, ""), "") for title in readings]
+        lines.append("| " + " | ".join(map(_cell, cells)) + " |")
+    return lines
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")
+
+
+def _wrapped(text: str) -> list[str]:
+    return textwrap.wrap(text, WIDTH, break_long_words=False, break_on_hyphens=False)

@@ -1,0 +1,138 @@
+"""The protocol of the figures and claims, read from ``protocol.toml`` and checked."""
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from simulator.metrics._options import UserModel
+from simulator.metrics._window import Window
+from simulator.scenario.scenario import Scenario
+
+FILE = Path(__file__).with_name("protocol.toml")
+
+
+class Section(BaseModel):
+    """A table of the file, in which no key is unknown and none is missing."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class EngineSettings(Section):
+    """How an engine is set up."""
+
+    profile: str
+    scheduling: dict[str, Any]
+    max_num_batched_tokens: int
+
+
+class ModelSettings(Section):
+    """A model, and the GPU that it is on."""
+
+    model: str
+    gpu: str
+
+
+class ServerSettings(Section):
+    """What serves; one replica."""
+
+    max_model_len: int
+    models: dict[str, ModelSettings]  # by title
+    engines: dict[str, EngineSettings]  # by title
+
+
+class SweptTraffic(Section):
+    """What arrives, for how long, and at which rate load is 1."""
+
+    workload: dict[str, Any]
+    arrivals_s: float
+    load_1_rps: dict[str, float]  # by title of the model
+
+
+class Setup(Section):
+    """What one version of the paper combined: titles of models, traffic and engines."""
+
+    models: tuple[str, ...]
+    traffic: tuple[str, ...]
+    engines: tuple[str, ...]
+    user: dict[str, Any] | None = None  # where it is not that of the verdicts
+
+
+class SweepSettings(Section):
+    """What the sweeps over rates have in common."""
+
+    loads: tuple[float, ...]
+    horizons: tuple[float, ...]
+    alphas: tuple[float, ...]
+    traffic: dict[str, SweptTraffic]  # by title
+
+
+class Protocol(Section):
+    """The whole file."""
+
+    order: tuple[str, ...]
+    seeds: int
+    quick_seeds: int
+    margin: float
+    some: float
+    user: dict[str, Any]
+    setups: dict[str, Setup]  # by version
+    server: ServerSettings
+    sweep: SweepSettings
+    readings: dict[str, dict[str, Any]]  # by title
+
+    @property
+    def reader(self) -> UserModel:
+        """The user of the verdicts."""
+        return UserModel(**self.user)
+
+    def readers(self) -> dict[str, UserModel]:
+        """Return the users of the other readings, by title."""
+        return {title: UserModel(**{**self.user, **fields}) for title, fields in self.readings.items()}
+
+
+PROTOCOL = Protocol.model_validate(tomllib.loads(FILE.read_text(encoding="utf-8")))
+
+
+def swept(
+    model: str, traffic: str, engine: str, load: float, seed: int, *, share: float = 1.0, **more: Any
+) -> Scenario:
+    """Return one run of a sweep: the titles of model, traffic and engine, and the load (1 is ``load_1_rps``).
+
+    ``share`` shortens the arrivals; ``more`` are further tables. The run ends with the arrivals' time, and is measured
+    over it; who is not through by then has waited until then. Of a seed, lower rates have the first requests of higher
+    ones.
+    """
+    settings, stream = PROTOCOL.server, PROTOCOL.sweep.traffic[traffic]
+    kind = settings.engines[engine]
+    lasts_s, rate_rps = stream.arrivals_s * share, load * stream.load_1_rps[model]
+    requests = max(2, round(rate_rps * lasts_s))
+    workload: dict[str, Any] = {**stream.workload, "rate_rps": rate_rps}
+    if "trace" in workload:  # each seed is another stretch of it
+        workload |= {"limit": requests, "start_s": 3000.0 / PROTOCOL.seeds * seed}
+    else:
+        workload |= {"requests": requests}
+    tables: dict[str, Any] = {
+        "seed": seed,
+        "hardware": settings.models[model].model_dump(),
+        "engine": {
+            "profile": kind.profile,
+            "max_model_len": settings.max_model_len,
+            "max_num_batched_tokens": kind.max_num_batched_tokens,
+        },
+        "policy": {"scheduling": kind.scheduling},
+        "workload": workload,
+        "run": {"horizon_s": lasts_s},
+        "metrics": {"window": lasts_s},
+        "user": PROTOCOL.user,
+    }
+    for table, fields in more.items():
+        tables[table] = {**tables.get(table, {}), **fields}
+    return Scenario(**tables)
+
+
+def windows(traffic: str, share: float = 1.0) -> dict[str, Window]:
+    """Return the windows over which runs of a sweep are measured, by title; the first is the verdict's."""
+    lasts_s = PROTOCOL.sweep.traffic[traffic].arrivals_s * share
+    return {f"T {each:g}": Window(lasts_s * each) for each in PROTOCOL.sweep.horizons}

@@ -1,0 +1,104 @@
+"""The dearer waiting is, the lower the best rate.
+
+**Question.** Alpha is what a second of waiting costs, in tokens. How does the rate of largest smooth goodput move
+with it?
+
+**Expected.** Idle time grows with the rate, so a larger alpha can only move the peak to lower rates: to where no
+request waits at all, in the end.
+
+**Paper.** Fig. 11 and section 5.2 of v2: smooth goodput for several alpha; a larger one moves the peak to a lower
+rate. Its values are not known but for 2.5; here 1 to 20 tokens per second, which for a reader of 5 tokens/s is 0.2 to
+4 times the tokens that are read in that time. The lines are those of vLLM 0.24, the test is over all engines.
+Servers, traffic and runs are those of fig. 5 and 6; alpha changes the score alone (Eq. 10 is linear in it).
+
+**Test.** The best rate of each seed at the largest alpha against that at the smallest, paired, as a logarithm of the
+ratio: shown to be lower (Holm over all sweeps). Reproduced: in all sweeps. Partly: in half of them or more, and shown
+to be higher in none. Else not. Other readings change alpha themselves or the shape of f, so none is tried but the
+horizon's, in fig. 6.
+
+Takes about 10 s (quick) and 7 min (full) on two cores, with all other sweeps.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from experiments.paper._protocol import PROTOCOL
+from experiments.paper._reproduce import COLOURS, Outcome, Study, Verdict, main
+from experiments.paper._sweep_pictures import Look, grid_of, legend, line, plain_log
+from experiments.paper._sweeps import Sweep, measure, panels
+from simulator.stats import interval, signs
+
+CLAIM = "A larger alpha moves the peak of smooth goodput to a lower rate (section 5.2)."
+DRAWN = "vLLM 0.24"
+STYLES = (("-", "o"), ("--", "s"), ("-.", "^"), (":", "D"), ("-", "v"))
+
+
+def falls(sweeps: Sequence[Sweep]) -> tuple[list[int], list[list[float]]]:
+    """Return for each sweep whether a large alpha moves the peak down (-1) or up (1), and the log ratios."""
+    low, high = min(PROTOCOL.sweep.alphas), max(PROTOCOL.sweep.alphas)
+    ratios = [
+        np.log(sweep.peak_rps(sweep.at_alpha(high)) / sweep.peak_rps(sweep.at_alpha(low))).tolist()
+        for sweep in sweeps
+    ]
+    return signs(ratios), ratios
+
+
+def judge(sweeps: Sequence[Sweep]) -> Verdict:
+    """Apply the test of this file."""
+    sides, ratios = falls(sweeps)
+    down, low, high = sides.count(-1), min(PROTOCOL.sweep.alphas), max(PROTOCOL.sweep.alphas)
+    outcome: Outcome = "not reproduced"
+    if 1 not in sides and down >= len(sides) / 2:
+        outcome = "reproduced" if down == len(sides) else "partly reproduced"
+    changes = [100 * np.expm1(interval(each).mean) for each in ratios]
+    least = [
+        f"{', '.join(sweep.place)} ({change:+.0f} %)"
+        for sweep, change, side in zip(sweeps, changes, sides, strict=True)
+        if side != -1
+    ]
+    numbers = (
+        f"From alpha = {low:g} to {high:g} the best rate is shown to fall in {down} of {len(sides)} sweeps, by"
+        f" {-np.median(changes):.0f} % in the median ({-max(changes):.0f} to {-min(changes):.0f} %)."
+        + (f" Not shown: {'; '.join(least)}." if least else "")
+    )
+    caption = (
+        f"In {down} of {len(sides)} servers the best rate (large markers) is lower at alpha = {high:g} than at {low:g},"
+        f" by {-np.median(changes):.0f} % in the median."
+    )
+    return Verdict(outcome, CLAIM, numbers, caption)
+
+
+def run(study: Study) -> Verdict:
+    """Measure all sweeps, draw, and judge."""
+    sweeps = measure(study)
+    by_panel = panels([sweep for sweep in sweeps if sweep.place.engine == DRAWN])
+    figure, grid = grid_of(by_panel, 4.2)
+    for key, (sweep,) in by_panel.items():
+        panel = grid[key]
+        for alpha, colour, (style, marker) in zip(PROTOCOL.sweep.alphas, COLOURS, STYLES, strict=False):
+            smooth = sweep.at_alpha(alpha)
+            line(panel, sweep.rates, smooth, Look(colour, style, marker), f"alpha = {alpha:g}")
+            top = int(np.argmax(smooth.mean(axis=0)))
+            panel.plot(sweep.rates[top], smooth[:, top].mean(), marker=marker, color=colour, markersize=6)
+        best = float(sweep.at_alpha(min(PROTOCOL.sweep.alphas)).mean(axis=0).max())
+        panel.set_ylim(-0.3 * best, 1.25 * best)
+        panel.axhline(0, color="black", linewidth=0.6)
+        plain_log(panel)
+    for (_, traffic), panel in grid.items():
+        if traffic == next(iter(by_panel))[1]:
+            panel.set_ylabel("smooth goodput,\ntokens/s")
+    legend(figure, next(iter(grid.values())), columns=5)
+    study.save(figure, "fig11_alpha")
+    rows = [
+        (*sweep.place, alpha, float(np.median(sweep.peak_rps(sweep.at_alpha(alpha)))))
+        for sweep in sweeps
+        for alpha in PROTOCOL.sweep.alphas
+    ]
+    head = ("model", "traffic", "engine", "alpha", "best_requests_per_s")
+    study.table("fig11_alpha", dict(zip(head, zip(*rows, strict=True), strict=True)))
+    return judge(sweeps)
+
+
+if __name__ == "__main__":
+    main(run)
