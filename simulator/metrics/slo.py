@@ -10,6 +10,7 @@ from simulator.metrics._distribution import share
 from simulator.metrics._log import RequestLog
 from simulator.metrics._measure import Measure
 from simulator.metrics._options import Slo, UserModel
+from simulator.metrics._reader import ON_TIME_WITHIN_S
 
 MEASURES = (
     *(
@@ -28,8 +29,8 @@ MEASURES = (
 def measure(log: RequestLog, user: UserModel, slo: Slo) -> dict[str, Any]:
     """Return attainment as a share of ARRIVED requests, per bound and for all bounds, and classic goodput.
 
-    A request meets a bound when it completed and its latency is not above the bound; a latency that it does
-    not have (the gaps of a single token) keeps every bound. Goodput is the rate of the requests that meet
+    A request meets a bound when it completed and its latency is not above the bound (by more than the rounding of
+    float seconds); a latency that it does not have (the gaps of a single token) keeps every bound. Goodput is the rate of the requests that meet
     all bounds and end in the window, and of their tokens that fall into it, of all requests of the run (arXiv
     2410.14257v2, Eq. 5). Without any bound set, all of it is None.
     """
@@ -65,12 +66,12 @@ def _met_bounds(log: RequestLog, slo: Slo) -> dict[str, Flags]:
     met: dict[str, Flags] = {}
     # NaN, a latency that the request does not have, compares as not above the bound.
     if slo.ttft_s is not None:
-        met["ttft_s"] = log.completed & ~(log.ttft_s > slo.ttft_s)
+        met["ttft_s"] = log.completed & ~(log.ttft_s > slo.ttft_s + ON_TIME_WITHIN_S)
     if slo.tpot_s is not None:
-        met["tpot_s"] = log.completed & ~(log.tpot_s > slo.tpot_s)
+        met["tpot_s"] = log.completed & ~(log.tpot_s > slo.tpot_s + ON_TIME_WITHIN_S)
     if slo.tail_tbt_s is not None:
         tail_s = log.tbt_p99_s if slo.tail_tbt == "p99" else log.tbt_max_s
-        met["tail_tbt_s"] = log.completed & ~(tail_s > slo.tail_tbt_s)
+        met["tail_tbt_s"] = log.completed & ~(tail_s > slo.tail_tbt_s + ON_TIME_WITHIN_S)
     if slo.e2e_s is not None:
-        met["e2e_s"] = log.completed & ~(log.e2e_s > slo.e2e_s)
+        met["e2e_s"] = log.completed & ~(log.e2e_s > slo.e2e_s + ON_TIME_WITHIN_S)
     return met

@@ -95,6 +95,14 @@ def test_the_tail_bound_looks_at_the_gap_that_was_asked_for() -> None:
     assert largest["attainment_all"] == 0.25
 
 
+def test_a_gap_that_is_the_bound_but_for_rounding_keeps_it() -> None:
+    """Steady gaps of 0.2 s differ from 0.2 in their last bits, as differences of absolute times do."""
+    log = RequestLog.from_lists([0.0], [[3.1 + 0.2 * i for i in range(50)]])
+    for tail in ("p99", "max"):
+        assert summary_of(log, Slo(tail_tbt_s=0.2, tail_tbt=tail))["slo"]["attainment_all"] == 1
+        assert summary_of(log, Slo(tail_tbt_s=0.1999, tail_tbt=tail))["slo"]["attainment_all"] == 0
+
+
 def test_without_bounds_there_is_no_goodput_to_report() -> None:
     slo = summary_of(EXAMPLE)["slo"]
     assert slo["attainment"] == {}
