@@ -1,6 +1,7 @@
 """The protocol of the figures and claims, read from ``protocol.toml`` and checked."""
 
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +69,35 @@ class SweepSettings(Section):
     traffic: dict[str, SweptTraffic]  # by title
 
 
+class StallSettings(Section):
+    """Where stalls are looked at, and what one is."""
+
+    load: float
+    stall_s: float
+
+
+class DelaySettings(Section):
+    """Where tokens are held back, by how much, and the objective that it games."""
+
+    place: tuple[str, str, str]
+    load: float
+    ttft_s: float
+    tail_tbt_s: float
+    gaps_s: tuple[float, ...]
+    even_s: float
+    holds_s: tuple[float, ...]
+
+
+class DropSettings(Section):
+    """Where requests are dropped, and when."""
+
+    places: tuple[tuple[str, str, str], ...]
+    loads: tuple[float, ...]
+    overloads: tuple[float, ...]
+    ttft_s: float
+    readings: dict[str, dict[str, Any]]
+
+
 class Protocol(Section):
     """The whole file."""
 
@@ -81,15 +111,19 @@ class Protocol(Section):
     server: ServerSettings
     sweep: SweepSettings
     readings: dict[str, dict[str, Any]]  # by title
+    stalls: StallSettings
+    delaying: DelaySettings
+    dropping: DropSettings
 
     @property
     def reader(self) -> UserModel:
         """The user of the verdicts."""
         return UserModel(**self.user)
 
-    def readers(self) -> dict[str, UserModel]:
-        """Return the users of the other readings, by title."""
-        return {title: UserModel(**{**self.user, **fields}) for title, fields in self.readings.items()}
+    def readers(self, more: Mapping[str, dict[str, Any]] | None = None) -> dict[str, UserModel]:
+        """Return the users of the other readings, and of ``more``, by title."""
+        every = {**self.readings, **(more or {})}
+        return {title: UserModel(**{**self.user, **fields}) for title, fields in every.items()}
 
 
 PROTOCOL = Protocol.model_validate(tomllib.loads(FILE.read_text(encoding="utf-8")))
@@ -100,9 +134,8 @@ def swept(
 ) -> Scenario:
     """Return one run of a sweep: the titles of model, traffic and engine, and the load (1 is ``load_1_rps``).
 
-    ``share`` shortens the arrivals; ``more`` are further tables. The run ends with the arrivals' time, and is measured
-    over it; who is not through by then has waited until then. Of a seed, lower rates have the first requests of higher
-    ones.
+    ``share`` shortens the arrivals; ``more`` are further tables. All requests run to their ends, and rates are over the
+    arrivals' time. Of a seed, lower rates have the first requests of higher ones.
     """
     settings, stream = PROTOCOL.server, PROTOCOL.sweep.traffic[traffic]
     kind = settings.engines[engine]
@@ -123,7 +156,6 @@ def swept(
         },
         "policy": {"scheduling": kind.scheduling},
         "workload": workload,
-        "run": {"horizon_s": lasts_s},
         "metrics": {"window": lasts_s},
         "user": PROTOCOL.user,
     }

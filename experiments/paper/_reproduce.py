@@ -6,6 +6,7 @@ An experiment is one file ``experiments/paper/ID_name.py`` with a docstring and 
 
 import csv
 import hashlib
+import inspect
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -150,7 +151,8 @@ class Study:
         that was cut short goes on from there.
         """
         self.engines |= dict.fromkeys(map(engine_names, scenarios))
-        name = f"{measure.__module__}.{measure.__qualname__}"
+        source = Path(inspect.getfile(measure)).read_bytes()  # what is measured may be changed, too
+        name = f"{measure.__module__}.{measure.__qualname__}.{hashlib.sha256(source).hexdigest()[:16]}"
         paths = [self._kept(scenario, [name, what], "json") for scenario in scenarios]
         missing = {
             path: scenario for path, scenario in zip(paths, scenarios, strict=True) if not path.exists()
@@ -247,7 +249,6 @@ class Study:
 
 def main(run: Callable[[Study], Verdict]) -> None:
     """Run one experiment from its own file: ``python -m experiments.paper.ID_name [--quick]``."""
-    import inspect
     import sys
 
     from simulator.cli import main as cli

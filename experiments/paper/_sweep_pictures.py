@@ -63,9 +63,10 @@ def line(panel: "Axes", rates: Floats, values: Floats, look: Look, label: str, *
 
 
 def plain_log(panel: "Axes") -> None:
-    """Scale the rates logarithmically, with plain numbers."""
+    """Scale the horizontal axis logarithmically, with plain numbers, few where it spans decades."""
     panel.set_xscale("log")
-    panel.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    low, high = panel.get_xlim()
+    panel.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 60 * low else (1,)))
     panel.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     panel.xaxis.set_minor_formatter(NullFormatter())
 

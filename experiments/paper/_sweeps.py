@@ -15,6 +15,7 @@ from simulator.metrics._options import Slo, UserModel
 from simulator.metrics._window import Window, measured
 from simulator.results.result import Result
 
+CHUNK_PAIRS = {"vLLM 0.5": "vLLM 0.5, chunked", "vLLM 0.24, unchunked": "vLLM 0.24"}  # without chunks: with
 QUICK_SHARE = 0.25  # of the arrivals' time
 AS_PUBLISHED = "the paper's"
 CLASSIC = {
@@ -94,11 +95,10 @@ def panels(sweeps: Sequence[Sweep]) -> dict[tuple[str, str], list[Sweep]]:
 
 def chunk_pairs(sweeps: Sequence[Sweep]) -> list[tuple[Sweep, Sweep]]:
     """Return each sweep with chunked prefill beside that of the same engine without."""
-    pairs = (("vLLM 0.5", "vLLM 0.5, chunked"), ("vLLM 0.24, unchunked", "vLLM 0.24"))
     found = {sweep.place: sweep for sweep in sweeps}
     return [
         (found[place], found[place._replace(engine=chunked)])
-        for whole, chunked in pairs
+        for whole, chunked in CHUNK_PAIRS.items()
         for place in found
         if place.engine == whole
     ]

@@ -9,7 +9,7 @@ of one token in 0.2 s nothing where whole prompts stall them for less than the t
 
 **Paper.** Fig. 6 and section 5.2 of v2: smooth goodput rises, peaks at an intermediate rate and falls; chunked
 prefill moves the peak to a higher rate. Servers and traffic as in fig. 5, 5 tokens/s, alpha = 2.5. T is the time of
-the arrivals here, one for all rates: who is not through by then has waited until then. The second picture is the
+the arrivals here, one for all rates: who is not through by then counts as it stands. The second picture is the
 set-up of v1: Qwen2-7B, vLLM 0.5.3.post1, A100-40GB, 20 tokens/s from the first token on, ShareGPT and longer
 conversations.
 

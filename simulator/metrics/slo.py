@@ -29,10 +29,10 @@ MEASURES = (
 def measure(log: RequestLog, user: UserModel, slo: Slo) -> dict[str, Any]:
     """Return attainment as a share of ARRIVED requests, per bound and for all bounds, and classic goodput.
 
-    A request meets a bound when it completed and its latency is not above the bound (by more than the rounding of
-    float seconds); a latency that it does not have (the gaps of a single token) keeps every bound. Goodput is the rate of the requests that meet
-    all bounds and end in the window, and of their tokens that fall into it, of all requests of the run (arXiv
-    2410.14257v2, Eq. 5). Without any bound set, all of it is None.
+    A request meets a bound when it completed and its latency is not above the bound, by more than the rounding
+    of float seconds; a latency that it does not have (the gaps of a single token) keeps every bound. Goodput is
+    the rate of the requests that meet all bounds and end in the window, and of their tokens that fall into it,
+    of all requests of the run (arXiv 2410.14257v2, Eq. 5). Without any bound set, all of it is None.
     """
     met, run = _met_bounds(log, slo), log.all
     measures: dict[str, Any] = {

@@ -80,11 +80,11 @@ def test_another_alpha_is_what_a_run_scored_with_it_says():
     assert found[7.0]["smooth"][AS_PUBLISHED] < found[2.5]["smooth"][AS_PUBLISHED]
 
 
-def test_each_seed_is_another_run_and_a_run_ends_with_its_arrivals():
+def test_each_seed_is_another_run_measured_over_its_arrivals_time():
     for place in (places()[0], places()[-1], *places("v1")):
         first, second = (swept(*place, 0.5, seed) for seed in (0, 1))
         assert first != second
-        assert first.run.horizon_s == PROTOCOL.sweep.traffic[place.traffic].arrivals_s
+        assert first.metrics.window == PROTOCOL.sweep.traffic[place.traffic].arrivals_s
 
 
 # Verdicts

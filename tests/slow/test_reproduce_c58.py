@@ -1,4 +1,4 @@
-"""The verdicts of C4, C5 and C8 follow from the data, and turn round when the data do."""
+"""The verdicts of C5 and C8 follow from the data, and turn round when the data do."""
 
 from typing import Any
 
@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from experiments.paper import _c8_runs
-from experiments.paper import c4_operating_point as c4
 from experiments.paper import c5_chunked_prefill as c5
 from experiments.paper import c8_parameters as c8
 from experiments.paper._reproduce import ORIGINS
@@ -14,7 +13,6 @@ from simulator.metrics import RequestLog, UserModel
 from simulator.metrics._options import Penalty
 from simulator.metrics._reader import benefit_tokens
 from simulator.replica.request import RequestState
-from simulator.workload import build
 
 SEEDS = 4
 
@@ -23,122 +21,6 @@ def seeded(values: Any, noise: float = 0.01) -> np.ndarray:
     """The values once a seed, each with a little noise of its own."""
     values = np.asarray(values, np.float64)
     return values + noise * np.random.default_rng(0).standard_normal((SEEDS, *values.shape))
-
-
-RISES = [1.0, 2.0, 3.0, 3.1, 3.2]
-PEAKS = [1.0, 2.0, 2.9, 2.0, 1.0]
-
-
-def sweep(smooth: list[float] = PEAKS, throughput: list[float] = RISES, span_s: float = 40.0) -> c4.Sweep:
-    return c4.Sweep(
-        setting=c4.SweepSetting("A100", "8B", "vllm_v1", span_s),
-        rates=np.array([10.0, 20.0, 30.0, 40.0, 50.0]),
-        throughput=seeded(throughput),
-        smooth=seeded(smooth),
-        attainment=np.tile([1.0, 0.95, 0.8, 0.1, 0.0], (SEEDS, 1)),
-        goodput=np.tile([10.0, 19.0, 24.0, 4.0, 0.0], (SEEDS, 1)),
-    )
-
-
-class FakeStudy:
-    """Stands in for a study: summaries of what a server of 30 requests/s would do."""
-
-    quick = True
-    seeds = (0, 1, 2)
-
-    def both_origins(self, scenarios: Any, **options: Any) -> dict[str, list[dict[str, Any]]]:
-        rates = [scenario.workload.rate_rps for scenario in scenarios]
-        return {origin: [self._summary(rate, origin) for rate in rates] for origin in ORIGINS}
-
-    def _summary(self, rate: float, origin: str) -> dict[str, Any]:
-        served = min(rate, 30.0)
-        lost = 5 * (rate - served) if origin == "arrival" else 0.0
-        return {
-            "throughput": {"output_tokens_per_s": served},
-            "smooth_goodput": {"smooth_goodput_tokens_per_s": served - lost},
-            "slo": {"attainment_all": 1.0, "goodput_requests_per_s": served},
-        }
-
-
-def by_origin(arrival: list[c4.Sweep], first_token: list[c4.Sweep] | None = None) -> Any:
-    return {"arrival": arrival, "first_token": arrival if first_token is None else first_token}
-
-
-def judged(*sweeps: c4.Sweep, first_token: list[c4.Sweep] | None = None, horizons: Any = ()) -> str:
-    found = by_origin(list(sweeps), first_token)
-    return c4.judge(found, by_origin(list(horizons))).outcome
-
-
-def test_c4_sees_a_maximum_in_between() -> None:
-    assert judged(sweep()) == "reproduced"
-    assert judged(sweep(), sweep(smooth=RISES)) == "partly reproduced"
-
-
-def test_c4_needs_both_clocks_and_all_horizons() -> None:
-    assert judged(sweep(), first_token=[sweep(smooth=RISES)]) == "partly reproduced"
-    assert judged(sweep(), horizons=[sweep(span_s=80.0), sweep(RISES, span_s=10.0)]) == "partly reproduced"
-    assert judged(sweep(), horizons=[sweep(span_s=80.0), sweep(span_s=10.0)]) == "reproduced"
-
-
-@pytest.mark.parametrize(
-    ("smooth", "throughput"),
-    [
-        (RISES, PEAKS),
-        (RISES, RISES),
-        (PEAKS, PEAKS),
-        ([*PEAKS[2:], 0.5, 0.2], RISES),
-        (RISES[::-1], RISES[::-1]),
-    ],
-    ids=["swapped", "no fall", "throughput falls too", "falls from the start", "reversed"],
-)
-def test_c4_is_not_reproduced_by_other_shapes(smooth: list[float], throughput: list[float]) -> None:
-    assert judged(sweep(smooth, throughput)) == "not reproduced"
-
-
-def test_c4_is_corrected_for_the_number_of_sweeps() -> None:
-    noisy = sweep()
-    falls = np.array([-0.5, -1.0, -1.5, -1.2])  # p = 0.013 alone
-    noisy.smooth[:, -1] = noisy.smooth[:, noisy.peak] + falls
-    assert c4.shown([noisy]) == [True]
-    assert c4.shown([noisy] * 20) == [False] * 20
-
-
-def test_c4_operating_points() -> None:
-    found = sweep()
-    assert found.peak == 2
-    assert found.chosen() == {"attainment": 1, "goodput": 2, "throughput": 4}
-    assert found.lost(4) == pytest.approx(1 - 1 / 2.9, abs=0.02)
-    low, high = found.width()
-    assert low == pytest.approx(30 - 10 * 0.05 * 2.9 / 0.9, abs=0.3)
-    assert high == pytest.approx(30 + 10 * 0.05 * 2.9 / 0.9, abs=0.3)
-    assert found.chosen()["attainment"] <= found.chosen()["goodput"]
-
-
-def test_c4_says_where_the_maximum_is_at_other_horizons() -> None:
-    horizons = by_origin([sweep(span_s=20.0), sweep(RISES, span_s=10.0)])
-    verdict = c4.judge(by_origin([sweep()]), horizons)
-    assert "30, 50 requests/s for 20, 10 s of arrivals (A100 8B vllm_v1" in verdict.numbers
-    assert "of the horizons 1 of 2 and 1 of 2" in verdict.numbers
-
-
-def test_c4_reads_summaries_in_the_order_in_which_it_asks() -> None:
-    settings = [c4.SweepSetting("A100", model, "vllm_v1", 40.0) for model in ("8B", "14B")]
-    sweeps = c4.measure(FakeStudy(), settings)  # type: ignore[arg-type]
-    for setting, one in zip(settings, sweeps["arrival"], strict=True):
-        assert one.throughput[1].tolist() == [min(rate, 30.0) for rate in setting.rates(quick=True)]
-    assert c4.shown(sweeps["first_token"]) == [False, False]
-
-
-def test_c4_sends_the_same_requests_at_every_rate_for_the_same_time() -> None:
-    setting = c4.SweepSetting("H100", "14B", "orca", 40.0)
-    few, many = (setting.scenario(rate, 1) for rate in (9.0, 40.0))
-    assert few.metrics.window == many.metrics.window == 40.0
-    slow, fast = (build(each.workload, each.seed, None) for each in (few, many))
-    n = len(slow)
-    assert (n, len(fast)) == (360, 1600)
-    assert slow.prompt_tokens.tolist() == fast.prompt_tokens[:n].tolist()
-    assert slow.output_tokens.tolist() == fast.output_tokens[:n].tolist()
-    assert slow.arrival_s * 9.0 == pytest.approx(fast.arrival_s[:n] * 40.0)
 
 
 def plane(tail: float, gain: Any) -> c5.Plane:
