@@ -98,6 +98,18 @@ class DropSettings(Section):
     readings: dict[str, dict[str, Any]]
 
 
+class TimelineSettings(Section):
+    """What the figures of single requests have in common."""
+
+    model: str
+    engines: tuple[tuple[str, str], ...]  # without chunks, and with them
+    traffic: tuple[str, ...]
+    loads: tuple[float, ...]
+    fig2_tokens_per_s: float
+    fig10_tokens_per_s: float
+    stalled: float
+
+
 class Protocol(Section):
     """The whole file."""
 
@@ -110,6 +122,7 @@ class Protocol(Section):
     setups: dict[str, Setup]  # by version
     server: ServerSettings
     sweep: SweepSettings
+    timelines: TimelineSettings
     readings: dict[str, dict[str, Any]]  # by title
     stalls: StallSettings
     delaying: DelaySettings
