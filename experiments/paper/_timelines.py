@@ -74,7 +74,11 @@ def draw_timeline(
         )
     else:
         panel.plot(
-            _from_zero(due_s), _from_zero(place), color=BLACK, linestyle="--", label="due: $d_i = V i$"
+            _from_zero(due_s),
+            _from_zero(place),
+            color=BLACK,
+            linestyle="--",
+            label=f"due: $d_i = V i$, {1 / v_s_per_token:g} tokens/s",
         )
     panel.set_xlabel("time since the arrival (s)")
     panel.set_ylabel("tokens")
