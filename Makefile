@@ -30,13 +30,13 @@ bench: $(VENV)/dev.stamp
 performance: $(VENV)/dev.stamp
 	$(BIN)/python -m benchmarks.performance
 
-# Every claim of the paper, tested in full (some minutes), and docs/paper.md with its figures written anew.
+# Every figure and claim of the paper, tested in full (some forty minutes), and docs/paper.md with its pictures anew.
 paper: $(VENV)/run.stamp
 	$(BIN)/servesim reproduce all --out results/reproduce
 	rm -rf docs/paper && mkdir -p docs/paper
-	cd results/reproduce && cp -r c[1-9]_* ../../docs/paper
+	cd results/reproduce && cp -r $$(ls -d */ | grep -v cache) ../../docs/paper
 	rm -f docs/paper/*/verdict.json
-	sed 's#](c\([1-9]\)_#](paper/c\1_#g; s#](results.md)#](paper/results.md)#' results/reproduce/paper.md > docs/paper.md
+	sed -E 's#\]\(([A-Za-z0-9_]+)/#](paper/\1/#g; s#\]\(results.md\)#](paper/results.md)#' results/reproduce/paper.md > docs/paper.md
 	sed 's#](paper.md)#](../paper.md)#' results/reproduce/results.md > docs/paper/results.md
 
 $(VENV)/run.stamp: pyproject.toml

@@ -71,7 +71,8 @@ def gallery(sections: Sequence[Section]) -> str:
     ]
     for each in sections:
         parts += ["", f"## {each.heading}", ""]
-        parts += _wrapped(f"**The paper:** {each.verdict['claim']}")
+        source = "Beyond the paper" if each.name.startswith("C") else "The paper"
+        parts += _wrapped(f"**{source}:** {each.verdict['claim']}")
         parts += _wrapped(f"**{each.verdict['outcome'].capitalize()}:** {each.found}")
         for file in each.verdict["files"]:
             if file.endswith(".png"):

@@ -99,9 +99,13 @@ def judge(planes: Sequence[Plane]) -> Verdict:
         f" from the first token: {first[0]}, {first[1]}, {first[2]}). Most gained: {best:+.0%} of throughput"
         f" ({best_at}); most lost: {worst:+.0%} ({worst_at})."
     )
+    caption = (
+        f"Tail TBT changes by {percent.text('+.0f', 100)} %; smooth goodput is higher in {higher} of {count} cells,"
+        f" lower in {lower}, the same in {same}."
+    )
     if tail.below_zero:
-        return Verdict("reproduced" if some else "partly reproduced", CLAIM, numbers)
-    return Verdict("not reproduced", CLAIM, numbers)
+        return Verdict("reproduced" if some else "partly reproduced", CLAIM, numbers, caption)
+    return Verdict("not reproduced", CLAIM, numbers, caption)
 
 
 def marks(planes: Sequence[Plane], origin: Origin) -> list[list[list[Mark]]]:

@@ -84,6 +84,7 @@ def judge(found: Sequence[Comparison]) -> Verdict:
         f" {len(gains)}, loses in {len(losses)} and shows no difference in"
         f" {len(improved) - len(gains) - len(losses)}."
     )
+    caption = numbers
     for word, some, pick in (("Largest gain", gains, max), ("Largest loss", losses, min)):
         if some:
             far = pick(some, key=lambda each: np.mean(each.goodput))
@@ -94,8 +95,8 @@ def judge(found: Sequence[Comparison]) -> Verdict:
             )
     enough = SOME * len(improved)
     if len(improved) <= len(found) / 2 or len(losses) < enough:
-        return Verdict("not reproduced", CLAIM, numbers)
-    return Verdict("reproduced" if len(gains) >= enough else "partly reproduced", CLAIM, numbers)
+        return Verdict("not reproduced", CLAIM, numbers, caption)
+    return Verdict("reproduced" if len(gains) >= enough else "partly reproduced", CLAIM, numbers, caption)
 
 
 def run(study: Study) -> Verdict:

@@ -70,7 +70,12 @@ def judge(choices: Sequence[Choice], first_token: Sequence[Choice] = ()) -> Verd
         others = [f"{name} {cells.mean():.0%}" for name, cells in _flips(first_token).items()]
         numbers += f" With the clock from the first token: {', '.join(others)}."
     outcome = "reproduced" if all(stable.values()) else "partly reproduced" if any(stable.values()) else ""
-    return Verdict(outcome or "not reproduced", CLAIM, numbers)  # type: ignore[arg-type]
+    most = max(flips, key=lambda name: flips[name].mean())
+    caption = (
+        f"{sum(stable.values())} of {len(stable)} conclusions are contradicted by at most {STABLE:.0%} of the"
+        f" {next(iter(flips.values())).size} user models; {most} by {flips[most].mean():.0%}."
+    )
+    return Verdict(outcome or "not reproduced", CLAIM, numbers, caption)  # type: ignore[arg-type]
 
 
 def _flips(choices: Sequence[Choice]) -> dict[str, Flags]:

@@ -35,6 +35,7 @@ About 25 s of processor time, with --quick 10 s.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import reduce
 from itertools import product
 from operator import getitem
@@ -46,6 +47,7 @@ from experiments.paper._c9_metrics import METRICS, READINGS, Metric, Pair, Score
 from experiments.paper._reproduce import (
     COLOURS,
     ORIGINS,
+    Outcome,
     Reading,
     RunSummary,
     Study,
@@ -99,14 +101,16 @@ def judge(pairs: Sequence[Pair]) -> Verdict:
         f"Of {len(pairs)} pairs of metrics (in {len(settings)} settings) {differ} have different best policies,"
         f" {len(apart)} of them surely, in {len(within)} of the settings."
     )
+    caption = numbers
     for pair in within.values():
         numbers += (
             f" {pair.setting}: {pair.first} prefers {pair.first_best} to {pair.second_best} by"
             f" {pair.by_first.text('.4g')}, {pair.second} the reverse by {pair.by_second.text('.2g')}."
         )
     if not within:
-        return Verdict("not reproduced", CLAIM, numbers)
-    return Verdict("reproduced" if len(within) > len(settings) / 2 else "partly reproduced", CLAIM, numbers)
+        return Verdict("not reproduced", CLAIM, numbers, caption)
+    outcome: Outcome = "reproduced" if len(within) > len(settings) / 2 else "partly reproduced"
+    return Verdict(outcome, CLAIM, numbers, caption)
 
 
 def most_disputed(first: Floats, second: Floats) -> tuple[int, int]:
@@ -161,7 +165,7 @@ def run(study: Study) -> Verdict:
         f" With the clock from the first token {differ} of {len(other)} have,"
         f" {sum(pair.disagree for pair in other)} of them surely."
     )
-    return Verdict(verdict.outcome, verdict.claim, verdict.numbers + also)
+    return replace(verdict, numbers=verdict.numbers + also)
 
 
 def _value(summary: RunSummary, metric: Metric) -> float:
