@@ -112,6 +112,10 @@ VARIANTS = {
 }
 VARIANTS |= {
     "continuous": [
+        {"trigger": "tbt", "tbt_s": 0.0042},
+        {"trigger": "tbt", "tbt_s": 0.00416, "preemption": "swap"},
+        {"trigger": "due", "pause_s": 0.05},
+        {"trigger": "due", "pause_s": 0.0, "preemption": "swap"},
         {"preemption": "swap"},
         {"preemption": "cheapest", "victim": "most_slack"},
         {"preemption": "swap", "victim": "least_progress", "watermark": 0.2},

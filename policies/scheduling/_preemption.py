@@ -97,19 +97,32 @@ def ongoing(step: Ledger) -> list[Job]:
     return sorted(step.partial, key=attrgetter("admission"))
 
 
-def go_on(step: Ledger) -> None:
-    """Compute ongoing prompts as far as the token budget goes."""
+def whole(step: Ledger, job: Job) -> int:
+    """Return as many tokens of a request as the token budget holds."""
+    return min(job.remaining_tokens, step.token_budget)
+
+
+def go_on(step: Ledger, chunk: Callable[[Ledger, Job], int] = whole) -> None:
+    """Compute ongoing prompts, ``chunk`` tokens of each."""
     for job in ongoing(step):
-        if step.token_budget:
-            step.prefill(job, min(job.remaining_tokens, step.token_budget))
+        tokens = chunk(step, job)
+        if tokens:
+            step.prefill(job, tokens)
 
 
-def fill(step: Ledger, keep_free: int) -> None:
+def fill(step: Ledger, keep_free: int, chunk: Callable[[Ledger, Job], int] = whole) -> None:
     """Bring swapped requests back by arrival, then start waiting ones in their order, until one does not fit."""
     for job in sorted(step.swapped, key=lambda job: (job.arrival_s, job.id)):
-        if not start(step, job, min(job.remaining_tokens, step.token_budget), keep_free):
+        if not start(step, job, chunk(step, job), keep_free):
             return
     while step.waiting:
         job = step.waiting[0]
-        if not start(step, job, min(job.remaining_tokens, step.token_budget), keep_free):
+        if not start(step, job, chunk(step, job), keep_free):
+            return
+
+
+def fill_by_due(step: Ledger, keep_free: int) -> None:
+    """Bring back or start requests, whose readers need their next tokens soonest first, until one does not fit."""
+    for job in sorted((*step.swapped, *step.waiting), key=lambda job: (job.due_s, job.id)):
+        if not start(step, job, whole(step, job), keep_free):
             return

@@ -1,6 +1,7 @@
 """What a step's time goes to, for policies that say who is in it."""
 
 from collections.abc import Callable, Collection
+from copy import copy
 from math import ceil, sqrt
 
 from simulator.policy import Job, Ledger, StepShape
@@ -49,6 +50,29 @@ def full_step_s(step: Ledger, starting: Collection[Job]) -> float:
     if n:
         shape.count(n, 0, False, 1)
     return step.price(shape)
+
+
+def longest_chunk(step: Ledger, job: Job, most: int, longest_s: float) -> int:
+    """Return how many tokens of a prompt, at most ``most``, go into a step that is to take ``longest_s`` at most.
+
+    The first chunk of a step has one KV block at least, so that prompts always go on.
+    """
+
+    def fits(tokens: int) -> bool:
+        shape = copy(step.shape)
+        shape.count(tokens, job.computed_tokens, False, 1)
+        return step.price(shape) <= longest_s
+
+    if fits(most):
+        return most
+    enough, too_many = 0, most
+    while too_many - enough > 1:
+        tokens = (enough + too_many) // 2
+        if fits(tokens):
+            enough = tokens
+        else:
+            too_many = tokens
+    return enough if step.shape.prefill_seqs else max(enough, min(most, step.block_size))
 
 
 def paying_batch(step: Ledger) -> int:

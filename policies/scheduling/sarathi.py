@@ -1,9 +1,9 @@
 """Sarathi-Serve: prompts are computed in chunks beside the decodes, which never wait for them."""
 
-from copy import copy
 from dataclasses import dataclass
 
 from policies.scheduling._preemption import make_room, ongoing, start
+from policies.scheduling._step_time import longest_chunk
 from simulator.policy import Job, Ledger, Scheduler, check_share
 
 
@@ -52,20 +52,6 @@ class Sarathi(Scheduler):
         """How many tokens of a prompt still go into the step."""
         spent = step.limits.max_num_batched_tokens - step.token_budget
         most = min(job.remaining_tokens, step.token_budget, self.chunk_size - spent)
-        if most <= 0 or not self.tbt_target_s or self._step_s(step, job, most) <= self.tbt_target_s:
+        if most <= 0 or not self.tbt_target_s:
             return max(0, most)
-        fits, too_many = 0, most
-        while too_many - fits > 1:
-            tokens = (fits + too_many) // 2
-            if self._step_s(step, job, tokens) <= self.tbt_target_s:
-                fits = tokens
-            else:
-                too_many = tokens
-        first = not step.shape.prefill_seqs
-        return max(fits, min(most, step.block_size)) if first else fits
-
-    def _step_s(self, step: Ledger, job: Job, tokens: int) -> float:
-        """How long the step would take with so many tokens of a prompt in it."""
-        shape = copy(step.shape)
-        shape.count(tokens, job.computed_tokens, False, 1)
-        return step.price(shape)
+        return longest_chunk(step, job, most, self.tbt_target_s)
