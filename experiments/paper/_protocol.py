@@ -110,6 +110,40 @@ class TimelineSettings(Section):
     stalled: float
 
 
+class PooledTraffic(Section):
+    """What arrives at a cluster of prefill and decode replicas, and what one replica of each role can serve of it."""
+
+    workload: dict[str, Any]
+    prefill_rps: dict[str, float]  # by model
+    decode_rps: dict[str, float]
+
+
+class ClusterState(Section):
+    """How much arrives, and whether a decode replica is slow meanwhile."""
+
+    load: float
+    slow_factor: float = 1.0
+
+
+class DisaggregationSettings(Section):
+    """In what the triggers of moves and preemptions are compared."""
+
+    models: tuple[str, ...]
+    gpu: str
+    engine: dict[str, Any]
+    layouts: tuple[str, ...]
+    cluster: dict[str, Any]
+    arrivals_s: float
+    slow_from_share: float
+    slow_share: float
+    pause_s: float
+    worse_s: float
+    tbt_s: dict[str, float]  # by model
+    states: dict[str, ClusterState]  # by title
+    traffic: dict[str, PooledTraffic]  # by title
+    quick: dict[str, tuple[str, ...]]  # what of models and states --quick takes
+
+
 class Protocol(Section):
     """The whole file."""
 
@@ -123,6 +157,7 @@ class Protocol(Section):
     server: ServerSettings
     sweep: SweepSettings
     timelines: TimelineSettings
+    disaggregation: DisaggregationSettings
     readings: dict[str, dict[str, Any]]  # by title
     stalls: StallSettings
     delaying: DelaySettings
