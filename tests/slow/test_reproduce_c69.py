@@ -1,4 +1,4 @@
-"""The verdicts on disaggregation, needless moves and disagreeing metrics, from made-up numbers."""
+"""The verdicts on splitting prefill from decode and on disagreeing metrics, from made-up numbers."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -6,9 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from experiments.paper import _c7_cases
 from experiments.paper import c6_disaggregation as c6
-from experiments.paper import c7_harmful_moves as c7
 from experiments.paper import c9_metrics_disagree as c9
 from experiments.paper._reproduce import Verdict
 from simulator.scenario.scenario import Scenario
@@ -92,104 +90,6 @@ def test_every_setting_of_disaggregation_uses_the_same_gpus(traffic: str, cluste
     assert isinstance(scenario, Scenario)
     assert scenario.cluster.total_replicas == 4
     assert scenario.workload.rate_rps == pytest.approx(2 * c6.FULL_LOAD_RPS[traffic])
-
-
-def moves(
-    more: float, idle_s: float, goodput: float, kind: str = "migrations", noise: float = 1.0
-) -> c7.Case:
-    """An eager policy with so many more moves, and so much more idle latency and smooth goodput."""
-    reserved = seeds(lambda x: summary(900.0 + x, idle_s=1.0 + x, **{kind: 10}))
-    eager = seeds(
-        lambda x: summary(
-            900.0 + goodput + noise * 1.01 * x, idle_s=1.0 + idle_s + 1.01 * x, **{kind: 10 + more + x}
-        )
-    )
-    return _c7_cases.compare(kind, "a setting", ("eager", "reserved"), eager, reserved)
-
-
-NEEDLESS, HARMFUL, USEFUL = moves(20, 0.1, 0.0), moves(20, 0.5, -50), moves(20, -0.5, 50)
-
-
-def finding(case: c7.Case) -> str:
-    (found,) = _c7_cases.decided([case])
-    return found.finding
-
-
-def test_what_a_case_finds() -> None:
-    assert finding(NEEDLESS) == finding(HARMFUL) == "needless"
-    assert finding(USEFUL) == "useful"
-    assert finding(moves(20, -0.1, 0.0)) == "useful"
-    assert finding(moves(-5, 0.5, -50)) == "no more"
-    assert finding(moves(20, 0.1, 0.0, noise=2e4)) == "undecided"
-    still = moves(20, 0.1, 0.0)._replace(more=[0.0] * len(SEEDS))
-    assert finding(still) == "no more"
-
-
-def test_a_finding_that_chance_makes_of_many_cases_is_none() -> None:
-    likely = moves(20, 0.1, 0.0)._replace(idle_s=[-0.1, -0.3, -0.2, -0.05, -0.3])  # p = 0.02 alone
-    assert finding(likely) == "useful"
-    among = _c7_cases.decided([likely, *[moves(20, 0.1, 0.0, noise=2e4)] * 30])
-    assert sum(case.finding == "useful" for case in among) == 0
-
-
-def test_c7_changes_the_trigger_and_nothing_else() -> None:
-    def without(scenario: Scenario, *sections: str) -> dict[str, Any]:
-        tables = scenario.model_dump(mode="json")
-        for name in sections:
-            tables["policy"].pop(name)
-        return tables
-
-    for setting in _c7_cases.MIGRATION_SETTINGS:
-        for eager, reserved in _c7_cases.MIGRATION_CASES:
-            both = [setting.scenario(0, _c7_cases.MOVERS[name]) for name in (eager, reserved)]
-            assert without(both[0], "migration") == without(both[1], "migration")
-    assert {"2P2D", "1P3D"} <= {setting.title for setting in _c7_cases.MIGRATION_SETTINGS}
-    names = {
-        tuple(
-            _c7_cases.PREEMPTION_SETTINGS[0].scenario(0, _c7_cases.PREEMPTERS[name]).policy.scheduling.name
-            for name in pair
-        )
-        for pair in _c7_cases.PREEMPTION_CASES
-    }
-    assert names == {("srpt", "sjf"), ("andes", "andes"), ("edf", "edf")}
-
-
-@pytest.mark.parametrize(
-    ("cases", "outcome"),
-    [
-        ([NEEDLESS, HARMFUL, moves(20, 0.5, -50, "preemptions")], "reproduced"),
-        ([NEEDLESS, HARMFUL, USEFUL], "partly reproduced"),
-        ([NEEDLESS, USEFUL, USEFUL], "not reproduced"),
-        ([USEFUL], "not reproduced"),
-        ([moves(-5, 0.5, -50)], "not reproduced"),
-        ([], "not reproduced"),
-    ],
-)
-def test_moves_are_for_nothing(cases: list[c7.Case], outcome: str) -> None:
-    assert c7.judge(_c7_cases.decided(cases)).outcome == outcome
-
-
-def test_the_numbers_of_moves_count_the_findings() -> None:
-    numbers = c7.judge(_c7_cases.decided([NEEDLESS, HARMFUL, USEFUL])).numbers
-    assert "Of 3 cases with migrations: 2 needless, 1 useful, 0 undecided, 0 no more" in numbers
-    assert "The largest effect: a setting, eager against reserved" in numbers
-
-
-def test_no_moves_are_counted_as_none() -> None:
-    assert c7.counts("migrations", [summary(1.0), summary(1.0, migrations=3)]) == [0.0, 3.0]
-
-
-def test_who_has_text_in_hand_when_moved() -> None:
-    log = {
-        "arrival_s": np.array([0.0, 10.0]),
-        "token_offsets": np.array([0, 40, 42]),
-        "delivered_s": np.concatenate([np.linspace(0.1, 0.49, 40), [10.5, 11.5]]),
-        "transfers.kind": np.array(["migration", "migration", "hand_off", "migration"]),
-        "transfers.request_id": np.array([0, 0, 0, 1]),
-        # After 40 tokens the next is due at 2.05 s; of the other request the second was due at 10.1 s.
-        "transfers.start_s": np.array([0.5, 2.0, 0.1, 11.0]),
-    }
-    assert c7.no_request_waited(log, 0.05) == (1, 3)
 
 
 def scores(**of: dict[str, float]) -> dict[str, dict[str, Sequence[float]]]:
