@@ -43,6 +43,8 @@ class Case(NamedTuple):
     ]  # smooth goodput, as a share of the tokens delivered under the trigger that follows d_i
     tbt_p99_s: list[float]  # of all gaps
     tpot_s: list[float]  # mean
+    idle_s: list[float]  # mean user idle latency
+    pauses_idle_s: list[float]  # what the pauses of moves added to it
     more: bool = False  # detrimental moves; these five as ``decided`` finds them among all cases
     fewer: bool = False
     goodput_tells: bool = False  # it is lower, and materially
@@ -145,7 +147,15 @@ def compare(setting: ClusterSetting, chasing: Sequence[RunSummary], following: S
 
     more: list[float] = np.subtract(detrimental(chasing), detrimental(following)).tolist()
     goodput = [each / tokens_per_s for each in change("goodput_tokens_per_s")]
-    return Case(setting, more, goodput, change("tbt_p99_s"), change("tpot_s"))
+    return Case(
+        setting,
+        more,
+        goodput,
+        tbt_p99_s=change("tbt_p99_s"),
+        tpot_s=change("tpot_s"),
+        idle_s=change("idle_s"),
+        pauses_idle_s=change("pauses_idle_s"),
+    )
 
 
 def cases_of(found: Found) -> list[Case]:

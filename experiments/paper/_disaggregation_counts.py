@@ -26,6 +26,7 @@ class Counts(NamedTuple):
     )
     in_hand: int  # the reader had text in hand, whatever came of it
     moves: int
+    pauses_idle_s: float  # by how much pauses made idle latency longer, mean over all requests, s
 
 
 @dataclass(frozen=True)
@@ -77,20 +78,21 @@ def count(run: Timeline, user: UserModel, worse_s: float) -> Counts:
     """
     before = _moves(run)
     if not len(before):
-        return Counts(0, 0, 0, 0)
+        return Counts(0, 0, 0, 0, 0.0)
     due_s = _due_s(run, user)
     late_s = run.delivered_s - due_s
     so_far_s = _idle_so_far_s(run, late_s, before)
     would_come_s = _next_step_end_s(run, before) + (run.delivered_s - run.generated_s)[before]
-    idle_s = np.maximum(late_s[before + 1], so_far_s)
     unmoved_idle_s = np.maximum(would_come_s - due_s[before + 1], so_far_s)
-    harmful = idle_s - unmoved_idle_s >= worse_s
+    longer_s = np.maximum(np.maximum(late_s[before + 1], so_far_s) - unmoved_idle_s, 0.0)
+    harmful = longer_s >= worse_s
     in_hand = due_s[before + 1] > run.generated_s[before]
     needless = ~harmful & in_hand & ~_a_reader_waits(run, due_s, before)
     harmful_moves, needless_moves, moves_in_hand = (
         int(np.count_nonzero(kind)) for kind in (harmful, needless, in_hand)
     )
-    return Counts(harmful_moves, needless_moves, moves_in_hand, len(before))
+    pauses_idle_s = float(longer_s.sum()) / len(run.arrival_s)
+    return Counts(harmful_moves, needless_moves, moves_in_hand, len(before), pauses_idle_s)
 
 
 def counted(result: Result, readings: Mapping[str, UserModel]) -> dict[str, RunSummary]:

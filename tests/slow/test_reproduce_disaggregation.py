@@ -34,6 +34,11 @@ def tokens_of(*requests, steps=(60, 60)):
     )  # fmt: skip
 
 
+def kinds(run, worse_s=0.05, user=READER):
+    """How many moves were harmful, needless, with text in hand, and how many there were."""
+    return count(run, user, worse_s)[:4]
+
+
 def steady(first, tokens, replica=0):
     return [(replica, first + i) for i in range(tokens)]
 
@@ -42,49 +47,55 @@ def steady(first, tokens, replica=0):
 
 
 def test_without_a_pause_nothing_was_moved():
-    assert count(tokens_of((0.0, steady(0, 9))), READER, 0.05) == (0, 0, 0, 0)
+    assert kinds(tokens_of((0.0, steady(0, 9)))) == (0, 0, 0, 0)
 
 
 def test_a_pause_while_there_is_text_in_hand_is_needless():
     # The fifth token is due at 5 s; it comes after a pause from 1 s to 2.5 s, and the reader never waits.
-    found = count(tokens_of((0.0, steady(0, 4) + steady(9, 3))), READER, 0.05)
-    assert found == (0, 1, 1, 1)
+    assert kinds(tokens_of((0.0, steady(0, 4) + steady(9, 3)))) == (0, 1, 1, 1)
 
 
 def test_a_pause_that_outlasts_the_text_is_harmful():
-    found = count(
-        tokens_of((0.0, steady(0, 4) + steady(30, 3))), READER, 0.05
-    )  # the fifth at 7.75 s, due at 5 s
-    assert found == (1, 0, 1, 1)
-    assert count(tokens_of((0.0, steady(0, 4) + steady(30, 3))), READER, 3.0) == (0, 1, 1, 1)
+    outlasts = tokens_of((0.0, steady(0, 4) + steady(30, 3)))  # the fifth comes at 7.75 s, and is due at 5 s
+    assert kinds(outlasts) == (1, 0, 1, 1)
+    assert kinds(outlasts, worse_s=3.0) == (0, 1, 1, 1)
+
+
+def test_the_idle_latency_that_pauses_add_is_the_mean_over_all_requests():
+    moved = (
+        0.0,
+        steady(0, 4) + steady(30, 3),
+    )  # 2.75 s late after the pause, which otherwise it would not be
+    assert count(tokens_of(moved), READER, 0.05).pauses_idle_s == pytest.approx(2.75)
+    assert count(tokens_of(moved, (0.0, steady(0, 9))), READER, 0.05).pauses_idle_s == pytest.approx(2.75 / 2)
 
 
 def test_a_reader_who_waited_before_is_harmed_by_what_the_pause_adds():
     # Its first token is due at 1 s and comes at 5 s: it waits 4 s whatever happens to the third, due at 3 s.
     early = tokens_of((0.0, [(0, 19), (0, 20), (0, 26)]))  # the third at 6.75 s instead of 5.5 s
     late = tokens_of((0.0, [(0, 19), (0, 20), (0, 28)]))  # at 7.25 s
-    assert count(early, READER, 0.05) == (0, 0, 0, 1)
-    assert count(late, READER, 0.05) == (1, 0, 0, 1)
+    assert kinds(early) == (0, 0, 0, 1)
+    assert kinds(late) == (1, 0, 0, 1)
 
 
 def test_a_pause_for_a_reader_who_waits_there_is_not_needless():
     moved = (0.0, steady(0, 4) + steady(9, 3))
     waiting = (-4.0, [(0, 7)])  # due at -3 s, and it comes at 2 s
-    assert count(tokens_of(moved, waiting), READER, 0.05) == (0, 0, 1, 1)
+    assert kinds(tokens_of(moved, waiting)) == (0, 0, 1, 1)
     elsewhere = (-4.0, [(1, 7)])
-    assert count(tokens_of(moved, elsewhere), READER, 0.05) == (0, 1, 1, 1)
+    assert kinds(tokens_of(moved, elsewhere)) == (0, 1, 1, 1)
 
 
 def test_a_token_from_another_replica_is_a_migration():
-    assert count(tokens_of((0.0, steady(0, 4) + steady(4, 3, replica=1))), READER, 0.05) == (0, 1, 1, 1)
-    assert count(tokens_of((0.0, steady(0, 4) + steady(40, 3, replica=1))), READER, 0.05) == (1, 0, 1, 1)
+    assert kinds(tokens_of((0.0, steady(0, 4) + steady(4, 3, replica=1)))) == (0, 1, 1, 1)
+    assert kinds(tokens_of((0.0, steady(0, 4) + steady(40, 3, replica=1)))) == (1, 0, 1, 1)
 
 
 def test_the_clock_may_start_with_the_first_token():
     moved = tokens_of((0.0, steady(19, 4) + steady(30, 3)))  # tokens from 5 s on; the fifth comes at 7.75 s
-    assert count(moved, READER, 0.05).in_hand == 0
+    assert kinds(moved)[2] == 0
     from_first = UserModel(v_s_per_token=1.0, origin="first_token")
-    assert count(moved, from_first, 0.05) == (0, 1, 1, 1)
+    assert kinds(moved, user=from_first) == (0, 1, 1, 1)
 
 
 @pytest.mark.parametrize(
@@ -170,6 +181,7 @@ def made(setting, moves=0.0, goodput=900.0, tbt_s=0.03, tpot_s=0.02):
         {
             "moves": moves, "harmful": moves and moves + x, "needless": moves, "tokens_per_s": 1000.0,
             "goodput_tokens_per_s": goodput + 0.1 * x, "tbt_p99_s": tbt_s + 1e-5 * x, "tpot_s": tpot_s + 1e-5 * x,
+            "idle_s": moves / 10, "pauses_idle_s": moves / 20,
         }
         for x in noise
     ]  # fmt: skip
