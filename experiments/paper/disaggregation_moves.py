@@ -36,7 +36,7 @@ Partly: they are more in at least 10 % of the cases, and in more than they are f
 smooth goodput alone tells. Else not. Each other reading is a family of its own; where V differs, the trigger that
 follows d_i is told.
 
-Takes about 20 s (quick) and 5 min (full) on two cores.
+Takes about 20 s (quick) and 6 min (full) on two cores.
 """
 
 from collections.abc import Mapping, Sequence
