@@ -1,9 +1,10 @@
 """Who is waiting, and what they were promised: the user model and the service level objectives."""
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from simulator.errors import InputError
+from simulator.metrics._presets import DEFAULT, PRESETS, STEADY, beside_preset, of_preset
 from simulator.replica.idle_cost import IdleCost
 from simulator.replica.idle_cost import Origin as Origin
 from simulator.replica.idle_cost import Penalty as Penalty
@@ -13,6 +14,7 @@ Unserved = Literal["asks_again", "wait_ends", "wait_to_end"]
 TailTbt = Literal["p99", "max"]
 
 _LARGEST = 1e12  # of seconds and weights: their products and sums over all tokens stay numbers
+_OF_PRESET: Any = None  # the default of every field that is the preset's to say; no instance has it
 
 
 @dataclass(frozen=True)
@@ -32,12 +34,15 @@ class Reading:
 
 @dataclass(frozen=True)
 class UserModel:
-    """A steady reader, and what its waiting costs (arXiv 2410.14257).
+    """A steady reader, and what its waiting costs (arXiv 2410.14257v2, Eq. 5, 9 and 10).
 
     Token ``i`` of a request is due ``d_i = S + V·i`` after the request's arrival (``origin="arrival"``), or
-    ``d_i = V·i`` after its first delivered token (``origin="first_token"``). The user idle latency is
-    ``l = max(0, max_i(t_i − d_i))``, and a request is worth
-    ``weight_input·prompt tokens + weight_output·delivered tokens − alpha·f(l)``.
+    ``d_i = V·i`` after its first delivered token (``origin="first_token"``): Eq. 5, whose V is in seconds a token
+    here. The user idle latency is ``l = max(0, max_i(t_i − d_i))`` (Eq. 9), and a request is worth
+    ``weight_input·prompt tokens + weight_output·delivered tokens − alpha·f(l)`` (Eq. 10; the weights are ours).
+
+    ``preset`` names a model of ``simulator.metrics._presets``, which says every field that is not given beside it:
+    ``UserModel(preset="paper_v2", alpha=5.0)``.
 
     ``V = 0`` is an agent that reads instantly: every token is due at once, and ``alpha`` must be given. Requests
     whose readers have a V of their own (``RequestLog.v_s_per_token``) go by that, also in the default of alpha.
@@ -50,18 +55,23 @@ class UserModel:
     Raises InputError, naming the field as it is written in a scenario, for a value that is not allowed.
     """
 
-    v_s_per_token: float = 0.05  # V: the reader takes one token every V seconds
-    alpha: float | None = None  # tokens per unit of f; None: 1/V, the tokens read in a second
-    f: Penalty = "linear"  # l | l² | exp(l/c) − 1 | 1[l > c] | max(0, l − c), with l and c in seconds
-    f_scale_s: float = 1.0  # c of exponential, step and hinge
-    origin: Origin = "arrival"
-    first_token_allowance_s: float = 0.0  # S, only with origin "arrival"
-    unserved: Unserved = "asks_again"  # what the tokens that a reader never gets cost
-    weight_input: float = 0.0
-    weight_output: float = 1.0
+    v_s_per_token: float = _OF_PRESET  # V: the reader takes one token every V seconds
+    alpha: float | None = _OF_PRESET  # tokens per unit of f; None: 1/V, the tokens read in a second
+    f: Penalty = _OF_PRESET  # l | l² | exp(l/c) − 1 | 1[l > c] | max(0, l − c), with l and c in seconds
+    f_scale_s: float = _OF_PRESET  # c of exponential, step and hinge
+    origin: Origin = _OF_PRESET
+    first_token_allowance_s: float = _OF_PRESET  # S, only with origin "arrival"
+    unserved: Unserved = _OF_PRESET  # what the tokens that a reader never gets cost
+    weight_input: float = _OF_PRESET
+    weight_output: float = _OF_PRESET
+    preset: str = DEFAULT
 
     def __post_init__(self) -> None:
-        """Check every field; see the class for what is raised."""
+        """Take from the preset what was not given, and check every field; see the class for what is raised."""
+        _require_choice("user.preset", self.preset, tuple(PRESETS))
+        for name, value in of_preset(self.preset).items():
+            if getattr(self, name) is None:
+                object.__setattr__(self, name, value)
         _require_number("user.v_s_per_token", self.v_s_per_token)
         if 0 < self.v_s_per_token < LEAST_V_S:
             raise InputError(
@@ -98,6 +108,12 @@ class UserModel:
         return IdleCost(self.alpha, self.f, self.f_scale_s, self.origin)
 
     @property
+    def described(self) -> str:
+        """The preset, and what was given beside it: ``paper_v2, alpha 5``."""
+        given = beside_preset(vars(self))
+        return ", ".join([self.preset, *(f"{name} {_said(given[name])}" for name in STEADY if name in given)])
+
+    @property
     def alpha_tokens(self) -> float:
         """The weight of the penalty in tokens per unit of ``f``: ``alpha``, or its default ``1/V``."""
         return 1.0 / self.v_s_per_token if self.alpha is None else self.alpha
@@ -126,6 +142,10 @@ class Slo:
             if bound_s is not None:
                 _require_number(f"slo.{name}", bound_s, zero_allowed=False)
         _require_choice("slo.tail_tbt", self.tail_tbt, get_args(TailTbt))
+
+
+def _said(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, int | float) else str(value)
 
 
 def _require_number(field: str, value: float, *, zero_allowed: bool = True) -> None:

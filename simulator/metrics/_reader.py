@@ -2,7 +2,7 @@
 
 The reader takes one token every V seconds and stops when the next one is not there. Consumption can only
 slip, never catch up, so the sum of all stalls equals the largest lateness, ``l = max(0, max_i(t_i − d_i))``
-(arXiv 2410.14257). Everything here is a pure function of a log and a user model.
+(arXiv 2410.14257v2, Eq. 9). Everything here is a pure function of a log and a user model.
 """
 
 from typing import NamedTuple
@@ -152,7 +152,7 @@ def penalty(idle_s: Floats, user: UserModel, alpha_tokens: Floats | None = None)
 
 
 def benefit_tokens(log: RequestLog, user: UserModel) -> Floats:
-    """Return what each request was worth in tokens, ``w_in·n_in + w_out·n − alpha·f(l)``, f64[n]; may be < 0."""
+    """Return what each request was worth, ``w_in·n_in + w_out·n − alpha·f(l)`` tokens (Eq. 10), f64[n]; may be < 0."""
     return worth_tokens(log, user, log.token_counts, idle_latency_s(log, user))
 
 
@@ -169,7 +169,7 @@ def worth_tokens(log: RequestLog, user: UserModel, tokens: Ints | Floats, idle_s
 
 
 def meets_token_slo(log: RequestLog, user: UserModel) -> Flags:
-    """Return which requests got every token by its deadline, bool[n]; one that did not complete never did."""
+    """Return which requests got every token by its deadline (Eq. 1), bool[n]; one that did not complete never did."""
     return log.completed & (idle_latency_s(log, user) <= ON_TIME_WITHIN_S)
 
 

@@ -1,4 +1,4 @@
-"""User idle latency: how long each user had nothing to read (arXiv 2410.14257)."""
+"""User idle latency: how long each user had nothing to read (arXiv 2410.14257v2, Eq. 9)."""
 
 from typing import Any
 

@@ -29,10 +29,12 @@ MEASURES = (
 def measure(log: RequestLog, user: UserModel, slo: Slo) -> dict[str, Any]:
     """Return attainment as a share of ARRIVED requests, per bound and for all bounds, and classic goodput.
 
-    A request meets a bound when it completed and its latency is not above the bound, by more than the rounding
-    of float seconds; a latency that it does not have (the gaps of a single token) keeps every bound. Goodput is
-    the rate of the requests that meet all bounds and end in the window, and of their tokens that fall into it,
-    of all requests of the run (arXiv 2410.14257v2, Eq. 5). Without any bound set, all of it is None.
+    In the paper's terms (arXiv 2410.14257v2) bounds are deadlines: of TTFT and TBT Eq. 2, of TPOT Eq. 3, of E2E Eq. 4.
+    A request meets a bound when it completed and its latency is not above the bound, by more than the rounding of
+    float seconds; a latency that it does not have (the gaps of a single token) keeps every bound. Attainment is Eq. 6,
+    and so is capacity, what ``servesim capacity --target 'slo>=0.99'`` finds. Goodput, Eq. 7, is the rate of the
+    requests that meet all bounds and end in the window, and of their tokens that fall into it, of all requests of the
+    run. Without any bound set, all of it is None.
     """
     met, run = _met_bounds(log, slo), log.all
     measures: dict[str, Any] = {

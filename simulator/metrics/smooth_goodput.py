@@ -1,4 +1,4 @@
-"""Smooth goodput: tokens delivered less what the waiting cost the users, per second (arXiv 2410.14257)."""
+"""Smooth goodput: tokens delivered less what the waiting cost the users, per second (arXiv 2410.14257v2, Eq. 11)."""
 
 from typing import Any
 
@@ -31,12 +31,13 @@ MEASURES = (
 def measure(log: RequestLog, user: UserModel, slo: Slo) -> dict[str, Any]:
     """Return the benefit that accrued in the window T over T, its parts, and the choices it depends on.
 
-    ``benefit(r) = w_in·n_in + w_out·n − alpha·f(l)`` in tokens, with l as it stood: ``Σ benefit(r)`` at the end of
-    the window less that at its start, of all requests of the run. Where the window begins with the first arrival and
-    does not depend on when tokens come (``arrivals``, seconds), delivering a token earlier never lowers it and
-    delaying one never raises it (with origin ``arrival``). Beyond saturation idle latency grows with the length of
-    the run, so read the number beside ``window`` and ``stability``. Benefit per request and per requested token are
-    of the requests that arrived in the window, to their ends: 1 where all tokens came and no reader waited.
+    ``benefit(r) = w_in·n_in + w_out·n − alpha·f(l)`` in tokens (Eq. 10), with l as it stood: ``Σ benefit(r)`` at
+    the end of the window less that at its start, of all requests of the run. Where the window begins with the first
+    arrival and does not depend on when tokens come (``arrivals``, seconds), delivering a token earlier never lowers
+    it and delaying one never raises it (with origin ``arrival``). Beyond saturation idle latency grows with the
+    length of the run, so read the number beside ``window`` and ``stability``. Benefit per request and per requested
+    token are of the requests that arrived in the window, to their ends: 1 where all tokens came and no reader
+    waited.
     """
     total = float(accrued_benefit_tokens(log.all, user).sum())
     benefit = benefit_tokens(log, user)
@@ -48,6 +49,7 @@ def measure(log: RequestLog, user: UserModel, slo: Slo) -> dict[str, Any]:
         "benefit_tokens": total,
         "benefit_tokens_per_request": distribution(benefit, "arrived requests"),
         "share_of_arrived_with_negative_benefit": share(int(np.count_nonzero(benefit < 0)), log.n),
+        "user_model": user.described,
         "v_s_per_token": user.v_s_per_token,
         "origin": user.origin,
         "first_token_allowance_s": user.first_token_allowance_s,

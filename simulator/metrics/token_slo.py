@@ -27,7 +27,9 @@ MEASURES = (
 def measure(log: RequestLog, user: UserModel, slo: Slo) -> dict[str, Any]:
     """Return attainment (share of ARRIVED requests), its goodput, and the deadline slack of tokens.
 
-    A request meets the objective when it completed and ``t_i <= d_i`` for every token i. Slack is ``d_i −
+    A request meets the objective when it completed and ``t_i <= d_i`` for every token i (arXiv 2410.14257v2, Eq. 1,
+    with the deadlines of Eq. 5); attainment is Eq. 6, goodput in tokens Eq. 7. The paper's capacity, the highest rate
+    at a given attainment (Eq. 6), is what ``servesim capacity --target 'token_slo>=0.99'`` finds. Slack is ``d_i −
     t_i``, how far ahead of an unstalled reader each delivered token came; negative is late.
     """
     met, run = meets_token_slo(log, user), log.all

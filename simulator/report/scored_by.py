@@ -36,6 +36,7 @@ def scored_by(summary: Mapping[str, Any]) -> list[str]:
             "With S = 0 the first token is due V after the arrival: the token SLO is first of all a TTFT within V."
         ]
     return [
+        f"User model: {smooth['user_model']}.",
         f"The reader takes a token every V = {smooth['v_s_per_token']:g} s from {start}{after} on.",
         f"Benefit of a request: {_weights(smooth)} - {smooth['alpha_tokens']:g} x f(user idle), f {shape}.",
         *_not_served(summary),

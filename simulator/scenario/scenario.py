@@ -178,7 +178,7 @@ class Scenario(Section):
     def _checked(cls, tables: dict[str, Any], overrides: Sequence[str], source: str) -> "Scenario":
         given = tables
         tables = deepcopy(tables)
-        for override in overrides:
+        for override in sorted(overrides, key=_changes_one_key):
             scenario_toml.apply_override(tables, override)
         try:
             return cls(**tables)
@@ -208,6 +208,11 @@ def default_scenario(overrides: Sequence[str] = ()) -> Scenario:
     traffic = scenario.workload.arrivals or Path(scenario.workload.trace or "").name.split(".")[0]
     name = traffic.replace("_", "-") or "run"
     return Scenario(name=name, **scenario.to_tables())
+
+
+def _changes_one_key(override: str) -> bool:
+    """False, and so first, for a preset: what else is set goes beside it."""
+    return override.partition("=")[0].strip() != "user.preset"
 
 
 def _plain(value: Any) -> Any:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from simulator.errors import InputError
+from simulator.metrics._presets import beside_preset
 from simulator.scenario import discover
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 UNSET = "none"  # not a TOML value, so it takes nothing away from what can be set
 
 _COMMENTS = {
+    "user.preset": "a user model by name, which says what is not given beside it: docs/metrics.md",
     "user.v_s_per_token": "V: seconds that the reader takes for a token",
     "user.alpha": "penalty in tokens per unit of f; unset: 1/V",
     "user.f": "linear, quadratic, exponential, step or hinge: what waiting costs",
@@ -59,6 +61,8 @@ def apply_override(tables: dict[str, Any], override: str) -> None:
         raise InputError(f"--set {override}: expected section.key=value, such as cluster.replicas=4")
     if path[0] == "policy" and path[2:] == ["name"]:
         path.pop()  # another policy has other parameters
+    if path == ["user", "preset"] and isinstance(tables.get("user"), dict):
+        tables["user"] = beside_preset(tables["user"])  # another preset has other values
     value = _value(text.strip())
     table = tables
     for part in path[:-1]:

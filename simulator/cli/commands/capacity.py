@@ -99,7 +99,9 @@ def capacity(
     if not answer.runs:
         raise InputError(f"--most-simulations {most_simulations}: too few to begin; expected 10 or more")
     engine = engine_names(chosen, base_dir)
-    outcome = CapacityOutcome(answer, runs.found, wanted, plan, traffic.of, traffic.replayed, engine)
+    outcome = CapacityOutcome(
+        answer, runs.found, wanted, plan, traffic.of, traffic.replayed, engine, chosen.user.described
+    )
     write(outcome, folder)
     sys.stdout.write(report(outcome))
     print(f"results: {folder} ({', '.join(FILES)})", file=sys.stderr)

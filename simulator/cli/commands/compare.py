@@ -108,6 +108,7 @@ def compare(
         name: engine_names(scenario, base_dir)
         for name, (scenario, base_dir) in zip(names, chosen, strict=True)
     }
+    print(f"user model: {base.user.described}")
     print(one_line(engines))
 
 

@@ -25,6 +25,7 @@ class CapacityOutcome:
     of: str  # requests or sessions
     replayed: bool
     engine: str = "?"
+    user_model: str = "?"
 
     @property
     def gpus(self) -> float:
@@ -115,6 +116,7 @@ class CapacityOutcome:
             "target": self.target.text,
             "metric": self.target.key,
             "engine": self.engine,
+            "user_model": self.user_model,
             "unit": f"{self.of}/s",
             "rate": answer.rate,
             "low": answer.low,

@@ -51,6 +51,7 @@ def report(outcome: CapacityOutcome) -> str:
     answer, gpus, unit = outcome.answer, outcome.gpus, f"{outcome.of}/s"
     lines = [f"{'target':<12}{outcome.target.text}  ({outcome.target.key})"]
     lines.append(f"{'engine':<12}{outcome.engine}")
+    lines.append(f"{'user model':<12}{outcome.user_model}")
     said = "none"
     if answer.rate is not None:
         of_gpus = f"({gpus:.4g} GPU{'' if gpus == 1 else 's'})"

@@ -83,6 +83,7 @@ def summary(found: FoundPlan) -> dict[str, Any]:
     plan, runs = found.plan, found.runs
     return {
         "name": plan.name,
+        "user_model": plan.base.user.described,
         "target": [str(goal) for goal in plan.goals],
         "keeps": found.keeps,
         "plan": _place(found, found.best),

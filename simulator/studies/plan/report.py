@@ -81,6 +81,7 @@ def _head(found: FoundPlan) -> list[str]:
         f"{plan.name}: {plan.base.hardware.model}, {workload.source}",
         f"target: {' and '.join(map(str, plan.goals))}{' in every seed' if seeds else ''}",
         one_line(engines(plan)),
+        f"user model: {plan.base.user.described}",
         f"space: {plan.size:,} candidates{seeds}; {used:,} simulations ({used / everything:.1%} of"
         f" {everything:,}), as long as {whole:.1f} whole ones ({whole / everything:.1%})",
     ]

@@ -50,6 +50,7 @@ def table(study: Study, results: Results) -> "pa.Table":
         alike = len({type(value) for value in given}) == 1
         columns[key] = pa.array(given if alike else [str(value) for value in given])
     columns["engine"] = pa.array([engine_names(point.scenario, point.base_dir) for point, _ in results])
+    columns["user_model"] = pa.array([point.scenario.user.described for point, _ in results])
     columns["seed"] = pa.array([point.seed for point, _ in results])
     columns["error"] = pa.array([found.get("error") for _, found in results], pa.string())
     for name in names:
@@ -110,6 +111,8 @@ def printed(study: Study, results: Results) -> str:
         " ".join(map(str, point.place(study.shown))): engine_names(point.scenario, point.base_dir)
         for point, _ in results
     }
+    readers = dict.fromkeys(point.scenario.user.described for point, _ in results)
+    lines += [f"user model: {' | '.join(readers)}"] if readers else []
     return "\n".join([*lines, *([one_line(engines)] if engines else [])]) + "\n"
 
 
