@@ -134,10 +134,12 @@ def test_a_study_leaves_a_row_a_point_and_pictures(study, tmp_path, capsys):
     assert all(value is not None and value > 0 for value in goodput)
     assert (out / "smooth_goodput_tokens_per_s.png").stat().st_size > 5000
     printed = capsys.readouterr().out
-    names, units, *rows, _, note, engine = printed.splitlines()
+    names, units, *rows, _, note, user_model, engine = printed.splitlines()
     assert names.split()[:2] == ["policy.scheduling", "workload.rate_rps"]
     assert engine == "engine: vllm-0.24"
+    assert user_model == "user model: reader_20tps"
     assert set(table["engine"].to_pylist()) == {"vllm-0.24"}
+    assert set(table["user_model"].to_pylist()) == {"reader_20tps"}
     assert units.split()[:3] == ["tokens/s", "output", "tokens/s"]
     assert len(rows) == 6
     assert not any("±" in row or "[" in row for row in rows)  # a trace: the seeds change nothing
