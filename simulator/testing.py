@@ -9,6 +9,7 @@ from simulator.replica.engine import Engine
 from simulator.replica.job import Job, JobState
 from simulator.replica.kv import CountedBlocks, PrefixRule
 from simulator.replica.limits import Limits
+from simulator.replica.reading import ReadingCurve
 from simulator.replica.request import Request
 
 
@@ -21,14 +22,15 @@ def new_job(
     *,
     pace_s: float = 0.05,
     allowance_s: float = 0.0,
+    curve: ReadingCurve | None = None,
     **fields: Any,
 ) -> Job:
     """Return the job of a request that has just arrived; ``fields`` are optional ones of ``Request``."""
     most = output_tokens if max_tokens is None else max_tokens
     request = Request(number, arrival_s, prompt_tokens, output_tokens, **fields)
     return Job(
-        request, number, arrival_s,
-        output_tokens=output_tokens, max_tokens=most, pace_s=pace_s, allowance_s=allowance_s,
+        request, number, arrival_s, output_tokens=output_tokens, max_tokens=most, pace_s=pace_s,
+        allowance_s=allowance_s, curve=curve, thinking_tokens=max(0, request.thinking_tokens),
     )  # fmt: skip
 
 

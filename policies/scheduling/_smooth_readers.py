@@ -11,6 +11,7 @@ from policies.scheduling._smooth_worth import Worth
 from simulator.policy import Job, Ledger
 
 _key = itemgetter(0)
+_Keyed = tuple[float, int, Job]  # a reader: need less its ticks, id, job
 MOST_LOOKED_AT = 32  # readers whose waiting so far is looked at, to know what theirs costs
 
 
@@ -20,16 +21,15 @@ class Readers:
     A reader who has waited goes on from there: what comes in time by that clock adds nothing to the idle
     latency. So the next need is one pace after the later of the last token and the last need. All in
     the group get tokens at the same ticks: kept as ``need - pace * tick``, needs change only when they are
-    not met, and ordering the group costs a step nothing.
+    not met, and ordering the group costs a step nothing. With a curve (``ReadingCurve``) they change at each tick.
     """
 
     def __init__(self, worth: Worth) -> None:
         self._worth = worth
-        self._by_pace: dict[
-            float, list[tuple[float, int, Job]]
-        ] = {}  # (need less its ticks, id, job), sorted
+        self._by_pace: dict[float, list[_Keyed]] = {}  # sorted
         self._starts_s: dict[Job, float] = {}  # when the clock of each reader began who had a token
         self._owed_s: dict[Job, float] = {}  # needs of readers whose requests gave up their blocks
+        self._tokens: dict[Job, int] = {}  # of readers with a curve: the number of the token that came last
         self.outputs = Outputs()
 
     @property
@@ -45,11 +45,17 @@ class Readers:
         """Add a request whose token comes at ``token_s``, when the group has done ``tick`` ticks."""
         pace_s = job.pace_s
         if job not in self._starts_s:
-            begins = self._worth.at_first_token and not job.generated_tokens
+            begins = self._worth.at_first_token and job.generated_tokens <= job.thinking_tokens
             start_s = token_s if begins else job.arrival_s + job.allowance_s
             self._starts_s[job] = start_s + self._worth.grace_s
-        due_s = self._starts_s[job] + pace_s * (job.generated_tokens + 1)
-        need_s = max(due_s, self._owed_s.pop(job, due_s), token_s) + pace_s
+        number = job.generated_tokens + 1
+        place = job.place_of(number)
+        due_s = self._starts_s[job] + pace_s * place
+        need_s = max(due_s, self._owed_s.pop(job, due_s), token_s) + pace_s * (
+            job.place_of(number + 1) - place
+        )
+        if job.curve is not None:
+            self._tokens[job] = number
         insort(self._by_pace.setdefault(pace_s, []), (need_s - pace_s * tick, job.id, job))
 
     def tick(self, token_s: float, tick: int) -> None:
@@ -62,6 +68,21 @@ class Readers:
             late = bisect_left(readers, latest, key=_key)
             if late:
                 readers[:late] = sorted((latest, number, job) for _, number, job in readers[:late])
+            if self._tokens:
+                readers[:] = sorted(self._read_on(*each, token_s, tick) for each in readers)
+
+    def _read_on(self, key: float, number: int, job: Job, token_s: float, tick: int) -> _Keyed:
+        """The key of a reader with a curve when its next token is there."""
+        if job not in self._tokens:
+            return key, number, job
+        self._tokens[job] = token = self._tokens[job] + 1
+        place = job.place_of(token)
+        if (
+            self._worth.at_first_token and token <= job.thinking_tokens + 1
+        ):  # the clock begins with what is read
+            self._starts_s[job] = token_s + self._worth.grace_s
+            key = self._starts_s[job] + job.pace_s * (place - tick)
+        return key + job.pace_s * (job.place_of(token + 1) - place - 1), number, job
 
     def drop_leavers(self, step: Ledger) -> None:
         """Forget those who have ended; remember how long their outputs were. Take in who came from elsewhere."""
@@ -73,6 +94,7 @@ class Readers:
                 if not _decodes(job, step):
                     self.outputs.add(job.generated_tokens)
                     self._starts_s.pop(job, None)
+                    self._tokens.pop(job, None)
             if not stay:
                 del self._by_pace[pace_s]
         for job in step.joined:
@@ -96,14 +118,14 @@ class Readers:
                 cost += here * self._mean_slope(readers, here, pace_s, tick)
         return count, cost / count if count else self._worth.slope(0.0, self.quickest_s)
 
-    def _mean_slope(
-        self, readers: list[tuple[float, int, Job]], count: int, pace_s: float, tick: int
-    ) -> float:
+    def _mean_slope(self, readers: list[_Keyed], count: int, pace_s: float, tick: int) -> float:
         if self._worth.alike:
             return self._worth.slope(0.0, pace_s)
         some = readers[: count : -(-count // MOST_LOOKED_AT)]
         return sum(
-            self._worth.slope(key + pace_s * (tick - job.generated_tokens - 1) - self._starts_s[job], pace_s)
+            self._worth.slope(
+                key + pace_s * (tick - job.place_of(job.generated_tokens + 1)) - self._starts_s[job], pace_s
+            )
             for key, _, job in some
         ) / len(some)
 

@@ -9,6 +9,7 @@ from simulator.cluster.policy import Abandonment, Admission, Migration, Roles, R
 from simulator.replica.cost import CostModel
 from simulator.replica.limits import Limits
 from simulator.replica.policy import Scheduler
+from simulator.replica.reading import ReadingCurve
 from simulator.replica.replica import Role
 from simulator.replica.rules import DEFAULT_RULES, EngineRules
 from simulator.results.delivery import Delivery
@@ -133,6 +134,8 @@ class Deployment:
     frontend_s: float = 0.0  # constant time between the generation of a token and its delivery
     pace_s: float = 0.05  # V: readers take a token every so many seconds,
     allowance_s: float = 0.0  # S: beginning so long after their request's arrival
+    curve: ReadingCurve | None = None  # how they go through an answer; None: token by token, steadily
+    thinking_share: float = 0.0  # of outputs that is not read, where a request says nothing of it
     seed: int = 0
     horizon_s: float | None = None
 

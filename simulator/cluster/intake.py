@@ -20,6 +20,7 @@ class Intake:
         self._strict = deployment.pools[0].limits.strict_engine
         self._max_tokens = workload.max_tokens
         self._pace_s, self._allowance_s = deployment.pace_s, deployment.allowance_s
+        self._curve, self._thinking_share = deployment.curve, deployment.thinking_share
         routers = [deployment.router, *([] if deployment.hand_off is None else [deployment.hand_off.router])]
         reads = any(getattr(router, "reads_prompts", False) for router in routers)
         self._segments = workload.segments if reads else None
@@ -28,7 +29,7 @@ class Intake:
         """Return the job of a request, which is the ``number``-th to arrive."""
         room = max(1, self._longest_tokens - request.prompt_tokens)
         output_tokens, max_tokens = request.output_tokens, self._max_tokens
-        pace_s = request.v_s_per_token
+        pace_s, thinking = request.v_s_per_token, request.thinking_tokens
         job = Job(
             request,
             number,
@@ -37,6 +38,8 @@ class Intake:
             max_tokens if max_tokens < room else room,
             pace_s if pace_s == pace_s else self._pace_s,  # NaN: it says nothing
             self._allowance_s,
+            self._curve,
+            int(self._thinking_share * output_tokens) if thinking < 0 else thinking,
         )
         if self._segments is not None:
             job.prompt_segments = self._segments[request.row]

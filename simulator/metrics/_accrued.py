@@ -12,6 +12,7 @@ from simulator.arrays import Flags, Floats, Ints
 from simulator.metrics._distribution import rate
 from simulator.metrics._log import RequestLog
 from simulator.metrics._options import Reader, UserModel
+from simulator.metrics._places import first_read_s, thinking_tokens
 from simulator.metrics._reader import (
     asking_again_s,
     largest_lateness_s,
@@ -87,7 +88,7 @@ def _idle_by_s(log: RequestLog, user: UserModel, at_s: float, tokens: Floats, la
     """A request is as if the run had been cut off then: one that had not ended waits for its next token."""
     ended = log.end_s <= at_s
     if user.origin == "first_token":
-        clock_s = np.where(tokens > 0, log.first_token_s, log.arrival_s)
+        clock_s = np.where(tokens > thinking_tokens(log, user), first_read_s(log, user), log.arrival_s)
     else:
         clock_s = log.arrival_s + user.first_token_allowance_s
     waits_on = user.unserved == "wait_to_end"

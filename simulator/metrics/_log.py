@@ -37,6 +37,9 @@ class RequestLog:
     v_s_per_token: Floats | None = (
         None  # f64[n], the V of each one's reader; NaN, and without: the user model's
     )
+    thinking_tokens: Ints | None = (
+        None  # i64[n], of each answer's beginning; -1, and without: as the user model says
+    )
     run: "RequestLog | None" = None  # all requests of the run, over the same window; None: these are all
     trimmed_warmup: int = 0  # requests left out before the first one here
     trimmed_cooldown: int = 0  # requests left out after the last one here
@@ -47,8 +50,10 @@ class RequestLog:
         for name in ("prompt_tokens", "output_tokens", "state", "end_s"):
             if len(getattr(self, name)) != n:
                 raise ValueError(f"{name} has {len(getattr(self, name))} rows, arrival_s has {n}")
-        if self.v_s_per_token is not None and len(self.v_s_per_token) != n:
-            raise ValueError(f"v_s_per_token has {len(self.v_s_per_token)} rows, arrival_s has {n}")
+        for name in ("v_s_per_token", "thinking_tokens"):
+            column = getattr(self, name)
+            if column is not None and len(column) != n:
+                raise ValueError(f"{name} has {len(column)} rows, arrival_s has {n}")
         offsets, tokens = self.token_offsets, self._tokens()
         if len(offsets) != n + 1 or offsets[0] != 0 or offsets[-1] != tokens:
             raise ValueError(f"token_offsets must be {n + 1} numbers from 0 to {tokens}")
@@ -66,6 +71,7 @@ class RequestLog:
         state: Sequence[RequestState] | None = None,
         end_s: Sequence[float] | None = None,
         v_s_per_token: Sequence[float] | None = None,
+        thinking_tokens: Sequence[int] | None = None,
         start_s: float | None = None,
         end_of_run_s: float | None = None,
     ) -> "RequestLog":
@@ -99,6 +105,7 @@ class RequestLog:
             start_s=min(arrival_s, default=0.0) if start_s is None else start_s,
             end_of_run_s=end_of_run_s,
             v_s_per_token=None if v_s_per_token is None else np.array(v_s_per_token, dtype=np.float64),
+            thinking_tokens=None if thinking_tokens is None else np.array(thinking_tokens, dtype=np.int64),
         )
 
     def rows(self, first: int, stop: int) -> "RequestLog":
@@ -112,6 +119,7 @@ class RequestLog:
             state=self.state[rows],
             end_s=self.end_s[rows],
             v_s_per_token=None if self.v_s_per_token is None else self.v_s_per_token[rows],
+            thinking_tokens=None if self.thinking_tokens is None else self.thinking_tokens[rows],
             run=None,
             token_offsets=offsets - offsets[0],
             **self._tokens_of(first, stop),

@@ -22,6 +22,12 @@ STEADY: Mapping[str, Any] = {
     "unserved": "asks_again",
     "weight_input": 0.0,
     "weight_output": 1.0,
+    "reads": "token",
+    "fatigue": 0.0,
+    "skim_after_tokens": 0,
+    "skim_speedup": 1.0,
+    "thinking_share": 0.0,
+    "weight_thinking": None,
 }
 
 DEFAULT = "reader_20tps"

@@ -1,8 +1,8 @@
 """The reader: when each token is due, how late it comes, and how long the user has nothing to read.
 
-The reader takes one token every V seconds and stops when the next one is not there. Consumption can only
-slip, never catch up, so the sum of all stalls equals the largest lateness, ``l = max(0, max_i(t_i − d_i))``
-(arXiv 2410.14257v2, Eq. 9). Everything here is a pure function of a log and a user model.
+The reader takes what it reads, a token every V seconds or as its ``ReadingCurve`` says, and stops when the next is not
+there. Reading can only slip, never catch up, so the sum of all stalls equals the largest lateness, ``l = max(0,
+max_i(t_i − d_i))`` (arXiv 2410.14257v2, Eq. 9). Everything here is a pure function of a log and a user model.
 """
 
 from typing import NamedTuple
@@ -12,6 +12,7 @@ import numpy as np
 from simulator.arrays import Flags, Floats, Ints
 from simulator.metrics._log import RequestLog
 from simulator.metrics._options import Reader, UserModel
+from simulator.metrics._places import curve_of, first_read_s, is_steady, next_place, places, thinking_tokens
 from simulator.metrics._reduce import per_request, pooled
 from simulator.metrics._segments import row_max, row_sum, running_max
 from simulator.replica.idle_cost import LARGEST_EXPONENT
@@ -25,11 +26,11 @@ _LATENESS, _SLIPS = "_lateness_s", "_slips"
 def clock_start_s(log: RequestLog, user: Reader) -> Floats:
     """Return the absolute time from which each request's deadlines count, allowance included, f64[n].
 
-    With origin ``first_token``, a request that never got a token counts from its arrival: it has been
-    waiting.
+    With origin ``first_token``, which is the first that is read, a request that never got it counts from its arrival:
+    it has been waiting.
     """
     if user.origin == "first_token":
-        return np.where(log.token_counts > 0, log.first_token_s, log.arrival_s)
+        return np.where(log.token_counts > thinking_tokens(log, user), first_read_s(log, user), log.arrival_s)
     return log.arrival_s + user.first_token_allowance_s
 
 
@@ -50,9 +51,7 @@ def lateness_s(log: RequestLog, user: Reader) -> Floats:
     if kept is not None and kept[0] == user.reading:
         late_s: Floats = kept[1]
         return late_s
-    counts = log.token_counts
-    index = np.arange(1, len(log.delivered_s) + 1, dtype=np.float64)
-    index -= np.repeat(log.token_offsets[:-1].astype(np.float64), counts)
+    counts, index = log.token_counts, places(log, user)
     index *= user.v_s_per_token if log.v_s_per_token is None else np.repeat(v_s_per_token(log, user), counts)
     lateness = log.delivered_s - np.repeat(clock_start_s(log, user), counts)
     lateness -= index
@@ -98,10 +97,15 @@ def unserved_tokens(log: RequestLog) -> Ints:
 
 
 def asking_again_s(log: RequestLog, user: Reader) -> Floats:
-    """Return the time that it costs each reader to ask again for what it did not get, f64[n]."""
+    """Return the time that it costs each reader to ask again for what it did not get, f64[n]: that of reading it."""
     if user.reading.unserved != "asks_again":
         return np.zeros(log.n)
-    again_s: Floats = v_s_per_token(log, user) * unserved_tokens(log)
+    unserved: Ints | Floats = unserved_tokens(log)
+    if not is_steady(log, user):
+        curve, thinking = curve_of(user), thinking_tokens(log, user)
+        had, whole = (np.maximum(each - thinking, 0.0) for each in (log.token_counts, log.output_tokens))
+        unserved = np.where(unserved > 0, curve.paced(whole) - curve.paced(had), 0.0)
+    again_s: Floats = v_s_per_token(log, user) * unserved
     return again_s
 
 
@@ -121,7 +125,7 @@ def owed_s(
     """Lateness of the token after so many at a time, f64[n]; -inf where none was owed."""
     owed = ~completed | (tokens == 0)
     # Rounded as in lateness_s, so that losing a token can never look better than getting it late.
-    late_s = (until_s - clock_s) - v_s_per_token(log, user) * (tokens + 1.0)
+    late_s = (until_s - clock_s) - v_s_per_token(log, user) * next_place(log, user, tokens)
     return np.where(owed, late_s, -np.inf)
 
 
@@ -164,6 +168,9 @@ def worth_tokens(log: RequestLog, user: UserModel, tokens: Ints | Floats, idle_s
     """
     served_prompt_tokens = np.where(tokens > 0, log.prompt_tokens, 0)
     worth = user.weight_input * served_prompt_tokens + user.weight_output * tokens
+    if user.weight_thinking is not None:
+        less = user.weight_output - user.weight_thinking
+        worth -= less * np.minimum(tokens, thinking_tokens(log, user))
     benefit: Floats = worth - penalty(idle_s, user, alpha_tokens(log, user))
     return benefit
 
@@ -229,7 +236,8 @@ def stalls(log: RequestLog, user: Reader) -> Stalls:
     np.maximum.at(reached, slipped.request, slipped.after_s)
     final, again_s = final_lateness_s(log, user), asking_again_s(log, user)
     left, asks = np.flatnonzero(final > reached), np.flatnonzero(again_s > 0)
-    owed_until_s = final + v_s_per_token(log, user) * (log.token_counts + 1.0) + clock_start_s(log, user)
+    owed_until_s = final + v_s_per_token(log, user) * next_place(log, user, log.token_counts)
+    owed_until_s += clock_start_s(log, user)
     waited = np.maximum(reached, final)
 
     who = np.concatenate([slipped.request, left, asks])

@@ -38,7 +38,7 @@ def measures() -> dict[str, Measure]:
 
 def marked() -> list[Marked]:
     """Return every function that a file of this package marks ``per_request`` or ``pooled``, in order of name."""
-    names = ("_log", "_reader", "_accrued", *metric_names())
+    names = ("_log", "_places", "_reader", "_accrued", *metric_names())
     files = [importlib.import_module(f"simulator.metrics.{name}") for name in names]
     found = {each.name: each for file in files for each in vars(file).values() if isinstance(each, Marked)}
     return [found[name] for name in sorted(found)]

@@ -9,6 +9,7 @@ from simulator.metrics._distribution import distribution, share
 from simulator.metrics._log import RequestLog
 from simulator.metrics._measure import Measure, spread
 from simulator.metrics._options import Reader, Slo, UserModel
+from simulator.metrics._places import is_steady
 from simulator.metrics._reader import (
     ON_TIME_WITHIN_S,
     final_lateness_s,
@@ -31,7 +32,8 @@ MEASURES = (
 
 @per_request
 def fluidity_index(log: RequestLog, user: Reader) -> Floats:
-    """Return deadlines met / deadlines of each request, f64[n]; NaN where none was due, and with V = 0.
+    """Return deadlines met / deadlines of each request, f64[n]; NaN where none was due, with V = 0, and for readers
+    who do not take token after token at a steady speed, which Etalon's index is defined for.
 
     The first token is due as the user model says, each other one V after the deadline before it, or V after
     a token that came too late; tokens ahead of time build up slack. A token late by L counts as
@@ -40,6 +42,8 @@ def fluidity_index(log: RequestLog, user: Reader) -> Floats:
     other token that it did not get where its reader asks again (``user.unserved``). A request that got none of the
     tokens that it asked for has 0.
     """
+    if not is_steady(log, user):
+        return np.full(log.n, np.nan)
     v = v_s_per_token(log, user)
     late = slips(log, user)
     late_s = late.after_s - late.before_s
@@ -73,10 +77,10 @@ def _periods(late_s: Floats, v_s: Floats) -> Floats:
 def measure(log: RequestLog, user: UserModel, slo: Slo) -> dict[str, Any]:
     """Return the distribution of the fluidity index, and the share of ARRIVED requests above 0.9.
 
-    With V = 0 there is no period between deadlines, and all of it is None.
+    With V = 0 there is no period between deadlines, nor for readers who are not steady, and all of it is None.
     """
     index = fluidity_index(log, user)
-    defined = bool((v_s_per_token(log, user) > 0).any())
+    defined = bool((v_s_per_token(log, user) > 0).any()) and is_steady(log, user)
     return {
         "v_s_per_token": user.v_s_per_token,
         "fluidity_index": distribution(index, "requests with a token due"),

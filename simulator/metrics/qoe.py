@@ -13,6 +13,7 @@ from simulator.metrics._distribution import distribution
 from simulator.metrics._log import RequestLog
 from simulator.metrics._measure import spread
 from simulator.metrics._options import Reader, Slo, UserModel
+from simulator.metrics._places import is_steady
 from simulator.metrics._reader import clock_start_s, slips, unserved_tokens, v_s_per_token
 from simulator.metrics._reduce import per_request
 
@@ -27,8 +28,11 @@ def qoe(log: RequestLog, user: Reader) -> Floats:
     did not complete, as many as were asked for. Actual: what the reader takes, each token when it is due or
     after the stalls so far. Both curves are steps, and run until the last token is read or the request left; where
     a reader asks again, until the answer should have been read, and where it waits to the end, until then
-    (``user.unserved``). A request that got none of the tokens that it asked for has 0.
+    (``user.unserved``). A request that got none of the tokens that it asked for has 0. Andes knows steady readers only:
+    NaN for all where the user model has others.
     """
+    if not is_steady(log, user):
+        return np.full(log.n, np.nan)
     late = slips(log, user)
     stalled_s = late.after_s - late.before_s
     idle_s = np.bincount(late.request, stalled_s, minlength=log.n)

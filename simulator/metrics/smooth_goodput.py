@@ -58,6 +58,12 @@ def measure(log: RequestLog, user: UserModel, slo: Slo) -> dict[str, Any]:
         "f_scale_s": user.f_scale_s,
         "weight_input": user.weight_input,
         "weight_output": user.weight_output,
+        "weight_thinking": user.weight_thinking,
+        "reads": user.reads,
+        "fatigue": user.fatigue,
+        "skim_after_tokens": user.skim_after_tokens,
+        "skim_speedup": user.skim_speedup,
+        "thinking_share": user.thinking_share,
         "unserved": user.unserved,
         "window_s": float(log.window_s),
     }

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from enum import IntEnum, auto
 from typing import TYPE_CHECKING, Any
 
+from simulator.replica.reading import BY_TOKEN, ReadingCurve
 from simulator.replica.request import Request
 
 if TYPE_CHECKING:
@@ -43,10 +44,10 @@ class Job:
     """
 
     __slots__ = (
-        "admission", "allowance_s", "arrival_s", "blocks", "brought", "computed", "generated", "group", "id",
+        "admission", "allowance_s", "arrival_s", "blocks", "brought", "computed", "curve", "generated", "group", "id",
         "joined_tick", "max_tokens", "output_tokens", "pace_s", "predicted_tokens", "preemptions", "prompt_segments",
         "prompt_tokens",
-        "replica", "request", "reserved", "state", "target_tokens",
+        "replica", "request", "reserved", "state", "target_tokens", "thinking_tokens",
     )  # fmt: skip
 
     def __init__(
@@ -58,6 +59,8 @@ class Job:
         max_tokens: int,
         pace_s: float = 0.05,
         allowance_s: float = 0.0,
+        curve: ReadingCurve | None = None,
+        thinking_tokens: int = 0,
     ) -> None:
         """Make the job of a request, the ``number``-th to arrive; all token counts >= 1.
 
@@ -75,6 +78,11 @@ class Job:
         self.predicted_tokens = predicted_tokens if predicted_tokens < max_tokens else max_tokens
         self.pace_s = pace_s  # V: its reader takes a token every so many seconds,
         self.allowance_s = allowance_s  # S: beginning so long after its arrival
+        self.thinking_tokens = (
+            thinking_tokens  # first of its output; policies see that they end when they end
+        )
+        # How its reader goes through the answer; None: token by token at a steady speed
+        self.curve = BY_TOKEN if curve is None and thinking_tokens else curve
         self.output_tokens = output_tokens  # after which it is complete; policies do not know it
         self.target_tokens = (
             output_tokens  # after which its part at its replica is done; policies do not know it
@@ -139,12 +147,17 @@ class Job:
 
     @property
     def due_s(self) -> float:
-        """When its next token is due to its reader: d_i = S + V·i after its arrival (arXiv 2410.14257)."""
+        """When its next token is due to its reader: d_i = S + V·g(i) after its arrival (arXiv 2410.14257v2, Eq. 5)."""
         return self.due_s_of(self.generated_tokens + 1)
 
     def due_s_of(self, token: int) -> float:
-        """When the token of that number, from 1, is due to its reader."""
-        return self.arrival_s + self.allowance_s + self.pace_s * token
+        """When the token of that number, from 1, is due to its reader; all thinking with the first that is read."""
+        return self.arrival_s + self.allowance_s + self.pace_s * self.place_of(token)
+
+    def place_of(self, token: int) -> float:
+        """The reading position g(i) of the token of that number, in steady reading times of one token."""
+        curve = self.curve
+        return token if curve is None else float(curve.position(token, self.thinking_tokens))
 
     @property
     def decodes(self) -> bool:

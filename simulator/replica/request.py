@@ -74,6 +74,16 @@ class Request(NamedTuple):
             saved=True,
         ),
     ] = NEVER
+    thinking_tokens: Annotated[
+        int,
+        Field(
+            "first output tokens that are thinking, not read; -1: as user.thinking_share says",
+            "whole",
+            column="thinking_tokens",
+            least=-1,
+            saved=True,
+        ),
+    ] = -1
     session: Annotated[int, Field("the conversation it belongs to; -1: none", "whole", saved=True)] = -1
     think_s: Annotated[
         float,

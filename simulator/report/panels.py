@@ -4,9 +4,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from simulator.arrays import Floats, Ints
+from simulator.arrays import Ints
 from simulator.metrics._log import RequestLog
 from simulator.metrics._options import UserModel
+from simulator.metrics._places import places
 from simulator.metrics._reader import clock_start_s, idle_latency_s, stalls, v_s_per_token
 from simulator.report.style import BLUE, GREEN, GREY, ORANGE, RED
 
@@ -28,7 +29,9 @@ def draw_delivery(axes: "Axes", whole: RequestLog, user: UserModel, request: int
     arrival_s = log.arrival_s[0]
     delivered_s = log.delivered_s - arrival_s
     v_s = float(v_s_per_token(log, user)[0])
-    read_s = _reading_s(delivered_s, float(clock_start_s(log, user)[0] - arrival_s), v_s)
+    due_s = float(clock_start_s(log, user)[0] - arrival_s) + v_s * places(log, user)
+    # A reader takes each token when it comes to it after the waits so far, or when it comes, if later.
+    read_s = due_s + np.maximum(np.maximum.accumulate(delivered_s - due_s), 0.0)
     waits = stalls(log, user)
     idle_from_s, idle_to_s = waits.start_s - arrival_s, waits.end_s - arrival_s
     last_s = float(max([log.end_s[0] - arrival_s, *read_s[-1:]]))
@@ -56,12 +59,6 @@ def draw_delivery(axes: "Axes", whole: RequestLog, user: UserModel, request: int
     axes.set_title(f"{name.capitalize()} idle latency: {float(idle_latency_s(log, user)[0]):.3g} s")
     if not log.completed[0]:
         axes.set_xlabel("time since arrival (s); not completed")
-
-
-def _reading_s(delivered_s: Floats, clock_s: float, v_s_per_token: float) -> Floats:
-    """When a steady reader takes each token: V after the one before, or when it comes, if later."""
-    due_s: Floats = clock_s + v_s_per_token * np.arange(1.0, len(delivered_s) + 1)
-    return due_s + np.maximum(np.maximum.accumulate(delivered_s - due_s), 0.0)
 
 
 def draw_latencies(axes: "Axes", log: RequestLog) -> None:

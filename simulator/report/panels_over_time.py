@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from simulator.arrays import Floats, Ints
 from simulator.metrics._log import RequestLog
 from simulator.metrics._options import UserModel
+from simulator.metrics._places import is_thinking
 from simulator.metrics._reader import Stalls, alpha_tokens, penalty, stalls
 from simulator.report.panels import say
 from simulator.report.style import BLUE, GREEN, GREY, ORANGE, RED
@@ -83,6 +84,9 @@ def draw_goodput(axes: "Axes", log: RequestLog, user: UserModel) -> None:
     counts, cost = np.zeros(len(edges) - 1), np.zeros(len(edges) - 1)
     for part in log.parts():
         counts += np.histogram(part.delivered_s, edges)[0]
+        if user.weight_thinking is not None:
+            unread_s = part.delivered_s[is_thinking(part, user)]
+            cost += (user.weight_output - user.weight_thinking) * np.histogram(unread_s, edges)[0]
         cost += _penalty_over_bins(stalls(part, user), user, edges, alpha_tokens(part, user))
     delivered, cost = counts / width_s, cost / width_s
     served = log.token_counts > 0

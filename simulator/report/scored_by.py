@@ -38,11 +38,30 @@ def scored_by(summary: Mapping[str, Any]) -> list[str]:
     return [
         f"User model: {smooth['user_model']}.",
         f"The reader takes a token every V = {smooth['v_s_per_token']:g} s from {start}{after} on.",
+        *_reading(smooth),
         f"Benefit of a request: {_weights(smooth)} - {smooth['alpha_tokens']:g} x f(user idle), f {shape}.",
         *_not_served(summary),
         f"Rates count what falls into {number(smooth['window_s'], 6)} s, {_WINDOWS.get(rule, _SECONDS)}.",
         *first_due,
     ]
+
+
+def _reading(smooth: Mapping[str, Any]) -> list[str]:
+    """Say how a reader who is not steady goes through an answer."""
+    reads, told = smooth["reads"], []
+    if reads != "token":
+        told.append(
+            f"reads {'units of ' + str(reads) + ' tokens' if isinstance(reads, int) else 'by ' + reads}"
+        )
+    if smooth["skim_speedup"] != 1:
+        told.append(
+            f"is {smooth['skim_speedup']:g} times as fast after {smooth['skim_after_tokens']:,} tokens"
+        )
+    if smooth["fatigue"]:
+        told.append(f"takes {100 * smooth['fatigue']:g} % longer for a token each 1,000 tokens")
+    if smooth["thinking_share"]:
+        told.append(f"skips the first {100 * smooth['thinking_share']:g} % of an answer, which is thinking")
+    return [f"It {', '.join(told)}."] if told else []
 
 
 def _not_served(summary: Mapping[str, Any]) -> list[str]:
@@ -58,5 +77,7 @@ def _weights(smooth: Mapping[str, Any]) -> str:
         if smooth["weight_output"] == 1
         else f"{smooth['weight_output']:g} x delivered tokens"
     )
+    if smooth["weight_thinking"] is not None:
+        output += f" - {smooth['weight_output'] - smooth['weight_thinking']:g} x those that are thinking"
     prompt = smooth["weight_input"]
     return f"{prompt:g} x prompt tokens + {output}" if prompt else output

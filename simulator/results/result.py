@@ -153,6 +153,7 @@ class Result:
             },
             "token_offsets": np.concatenate([[0], np.cumsum(counts, dtype=np.int64)]),
             "v_s_per_token": requests.get("v_s_per_token"),
+            "thinking_tokens": requests.get("thinking_tokens"),
             "start_s": float(arrival_s[0]) if len(arrival_s) else 0.0,
             "end_of_run_s": self.manifest["end_of_run_s"],
         }
@@ -190,7 +191,7 @@ class Result:
             )
         if self._tokens is None and (asked.user.reading, asked.window) != (own.user.reading, own.window):
             raise InputError(
-                "user.v_s_per_token, user.origin, user.first_token_allowance_s, user.unserved and metrics.window: the"
+                "metrics.window and what says in [user] when tokens are due (V, origin, S, unserved, how it reads): the"
                 f" tokens of this run were not kept (run.trace_level = {self.trace_level!r}); expected those of the"
                 " run, or a run with trace_level = 'tokens'"
             )

@@ -175,6 +175,8 @@ def deploy(scenario: Scenario, pools: Sequence[ResolvedPool], base_dir: Path | N
         frontend_s=first.cost.overheads.frontend_s,
         pace_s=scenario.user.v_s_per_token,
         allowance_s=scenario.user.first_token_allowance_s,
+        curve=scenario.user.curve,
+        thinking_share=scenario.user.thinking_share,
         seed=scenario.seed,
         horizon_s=scenario.run.horizon_s,
     )

@@ -101,7 +101,7 @@ def judge(
     whole = traffic.longest <= min(pool.limits.max_model_len for pool in pools)
     for goal in goals if whole else ():  # who is cut short is less work than it asks for
         arrays = traffic.prompt, traffic.output, traffic.span_s, alone.ttft_s, alone.step_s
-        for demand in demands(goal, scenario, *arrays):
+        for demand in demands(goal, scenario, *arrays, traffic.alike):
             could = int(np.count_nonzero(demand.alone_in_time))
             if could < demand.needed:
                 text = (

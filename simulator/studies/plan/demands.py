@@ -33,8 +33,12 @@ def demands(
     span_s: float,
     ttft_s: Floats,
     step_s: Floats,
+    alike: bool,
 ) -> list[Demand]:
     """Return what a goal demands, in one or several ways that all must hold; none where it says nothing.
+
+    A goal on what readers get says nothing where readers differ (not ``alike``) or are not steady: the demands are
+    deadlines d_n = S + V·n of last tokens.
 
     ``prompt`` and ``output`` are tokens, ``ttft_s`` and ``step_s`` the least time to first token and between
     tokens of each request, f64[n]; the requests arrive within ``span_s``.
@@ -42,7 +46,10 @@ def demands(
     window = scenario.metrics.window
     if scenario.run.trim_warmup or scenario.run.trim_cooldown or scenario.run.horizon_s is not None:
         return []
-    if not isinstance(window, str) or scenario.workload.readers is not None:
+    if not isinstance(window, str):
+        return []
+    steady = alike and scenario.user.curve is None and not scenario.user.thinking_share
+    if goal.metric in (ATTAINMENT, PER_REQUESTED, PER_SECOND) and not steady:
         return []
     if goal.at_least:
         if (

@@ -74,7 +74,10 @@ def _is_enough(
 
 
 def _keeps(scenario: Scenario, goals: Sequence[Goal], ttft_s: float, pace_s: float) -> bool:
-    """Whether a time to first token and a time per token leave the goals room, as far as they speak of these."""
+    """Whether a time to first token and a time per token leave the goals room, as far as they speak of these.
+
+    Every reader is taken for a steady one with the user model's V.
+    """
     user, slo = scenario.user, scenario.slo
     for goal in goals:
         if goal.metric in (ATTAINMENT, PER_REQUESTED) and (

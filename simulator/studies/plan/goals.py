@@ -17,7 +17,8 @@ from simulator.arrays import Flags, Floats
 from simulator.errors import InputError
 from simulator.metrics._log import RequestLog
 from simulator.metrics._options import Slo, UserModel
-from simulator.metrics._reader import ON_TIME_WITHIN_S, idle_latency_s, penalty
+from simulator.metrics._places import thinking_tokens
+from simulator.metrics._reader import ON_TIME_WITHIN_S, alpha_tokens, idle_latency_s, penalty
 from simulator.replica.request import RequestState
 from simulator.studies.targets import read, unknown
 
@@ -137,7 +138,7 @@ def _idle_so_far_s(part: RequestLog, user: UserModel) -> Floats:
     """Idle latency up to the horizon, f64[n]: later it can only be more."""
     idle_s = idle_latency_s(part, user)
     if user.origin == "first_token":  # whose clock has not begun
-        idle_s = np.where((part.token_counts == 0) & ~_gone(part), 0.0, idle_s)
+        idle_s = np.where((part.token_counts <= thinking_tokens(part, user)) & ~_gone(part), 0.0, idle_s)
     return idle_s
 
 
@@ -171,7 +172,7 @@ def _best_benefit(part: RequestLog, whole: Whole, user: UserModel, idle_s: Float
     return (
         user.weight_output * tokens
         + user.weight_input * whole.prompt_tokens
-        - float(penalty(idle_s, user).sum())
+        - float(penalty(idle_s, user, alpha_tokens(part, user)).sum())
     )
 
 

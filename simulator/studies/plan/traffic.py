@@ -17,6 +17,8 @@ class Requests:
         self.context = self.decoded * (self.prompt + 0.5 * (self.decoded + 1))
         self.longest = int((workload.prompt_tokens + workload.output_tokens).max())
         self.span_s = float(self.arrival_s[-1] - self.arrival_s[0])
+        # Whether all readers are those of the scenario's user model.
+        self.alike = workload.v_s_per_token is None and workload.thinking_tokens is None
         self.cached = cached  # what prompts share may be there already
         self.prices: dict[str, object] = {}  # of work on a pool, by what decides them: many lines share them
         self.timed = workload.concurrency is None and workload.think_s is None
