@@ -16,6 +16,8 @@ def check(spec: "WorkloadSpec") -> None:
     for key, other in (
         ("shared_prefixes", "shared_prefix_tokens"),
         ("shared_prefix_tokens", "shared_prefixes"),
+        ("readers_median_s", "readers_cv"),
+        ("readers_cv", "readers_median_s"),
     ):
         if getattr(spec, key) is None and getattr(spec, other) is not None:
             raise InputError(f"workload.{key}: missing; expected beside workload.{other}")
@@ -24,8 +26,27 @@ def check(spec: "WorkloadSpec") -> None:
             raise InputError(
                 f"workload.readers: expected [share, V in seconds per token] for each class, got {reader}"
             )
+    if spec.readers is not None and spec.readers_median_s is not None:
+        raise InputError(
+            "workload.readers: given together with workload.readers_median_s; expected one of the two"
+        )
+    if spec.readers_median_s is not None and spec.readers_median_s < LEAST_V_S:
+        raise InputError(
+            f"workload.readers_median_s: expected at least {LEAST_V_S:g} s, got {spec.readers_median_s!r}"
+        )
+    for each in spec.thinking or ():
+        if len(each) != 2 or each[1] != int(each[1]):
+            raise InputError(
+                f"workload.thinking: expected [share, whole number of tokens] for each class, got {each}"
+            )
+    thinking = None if spec.thinking is None else [each[0] for each in spec.thinking]
     readers = None if spec.readers is None else [share for share, _ in spec.readers]
-    for key, shares in (("priorities", spec.priorities), ("tenants", spec.tenants), ("readers", readers)):
+    for key, shares in (
+        ("priorities", spec.priorities),
+        ("tenants", spec.tenants),
+        ("readers", readers),
+        ("thinking", thinking),
+    ):
         if shares is not None and not math.isclose(sum(shares), 1, abs_tol=1e-6):
             raise InputError(
                 f"workload.{key}: expected shares that add up to 1, got {shares}, which add up"

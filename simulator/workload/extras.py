@@ -1,8 +1,9 @@
-"""What a scenario adds to any traffic: shared prefixes, priorities, tenants, readers, patience.
+"""What a scenario adds to any traffic: shared prefixes, priorities, tenants, readers, thinking, patience.
 
 Each is drawn from a random stream of its own, so that adding one shifts nothing else.
 """
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -10,6 +11,7 @@ import numpy as np
 from simulator.arrays import Ints
 from simulator.errors import InputError
 from simulator.rng import stream
+from simulator.workload.checks import LATEST_S, LEAST_V_S
 from simulator.workload.columns import TrafficColumns
 from simulator.workload.spec import WorkloadSpec
 
@@ -45,6 +47,22 @@ def add(spec: WorkloadSpec, seed: int, columns: TrafficColumns, source: list[str
         columns = columns.carrying(v_s_per_token=v_s[of_class])
         classes = ", ".join(f"{share:g} with V = {v_s:g} s" for share, v_s in spec.readers)
         source.append(f"readers of which {classes}")
+    if spec.readers_median_s is not None:
+        assert spec.readers_cv is not None
+        _refuse_second("readers_median_s", spec, own, ("v_s_per_token",))
+        sigma = math.sqrt(math.log1p(spec.readers_cv**2))
+        normal = stream(seed, "readers").standard_normal(n)[columns.first_of_session()]
+        v_s = np.clip(spec.readers_median_s * np.exp(sigma * normal), LEAST_V_S, LATEST_S)
+        columns = columns.carrying(v_s_per_token=v_s)
+        source.append(f"readers with V of median {spec.readers_median_s:g} s, cv {spec.readers_cv:g}")
+    if spec.thinking is not None:
+        _refuse_second("thinking", spec, own, ("thinking_tokens",))
+        of_class = _classes([share for share, _ in spec.thinking], seed, "thinking", columns)
+        thinking = np.array([int(tokens) for _, tokens in spec.thinking], np.int64)[of_class]
+        # At least the last token of an answer is read.
+        columns = columns.carrying(thinking_tokens=np.minimum(thinking, columns.output_tokens - 1))
+        classes = ", ".join(f"{share:g} with {tokens:,.0f} tokens" for share, tokens in spec.thinking)
+        source.append(f"thinking in {classes}")
     if spec.patience_s is not None:
         _refuse_second("patience_s", spec, own, ("patience_s",))
         patience_s = spec.patience_s * stream(seed, "patience").standard_exponential(n)

@@ -122,6 +122,15 @@ class WorkloadSpec(BaseModel):
         None,
         description="classes of readers, [share, V in seconds per token], ..., 0 for agents; unset: user.v_s_per_token",
     )
+    readers_median_s: Positive | None = Field(
+        None,
+        description="instead of readers: V is lognormal with this median, seconds per token; beside readers_cv",
+    )
+    readers_cv: Sigma | None = Field(None, description="standard deviation of V over its mean")
+    thinking: Annotated[list[list[Seconds]], Field(min_length=1)] | None = Field(
+        None,
+        description="classes of answers, [share, tokens], whose first tokens are thinking; unset: user.thinking_share",
+    )
     patience_s: Duration | None = Field(
         None, description="mean of the exponential time after which a client gives up; unset: never"
     )
