@@ -33,7 +33,7 @@ STEADY: Mapping[str, Any] = {
 DEFAULT = "reader_20tps"
 PRESETS: Mapping[str, Preset] = {
     "reader_20tps": Preset(
-        {}, "20 tokens/s from the arrival on, alpha = 1/V: v1's speed with v2's origin, the strictest of the three."
+        {}, "20 tokens/s from the arrival on, alpha = 1/V: v1's speed with v2's origin, stricter than both."
     ),
     "paper_v2": Preset(
         {"v_s_per_token": 0.2, "alpha": 2.5},
@@ -42,6 +42,30 @@ PRESETS: Mapping[str, Preset] = {
     "paper_v1": Preset(
         {"origin": "first_token"},
         "20 tokens/s from the first token on (arXiv 2410.14257v1); its alpha is not known: 1/V is ours.",
+    ),
+    "chat": Preset(
+        {"v_s_per_token": 0.19, "first_token_allowance_s": 1.0},
+        "Silent reading, 238 words/min (Brysbaert 2019) of 4/3 tokens (OpenAI's rule of thumb); S is assumed.",
+    ),
+    "summary": Preset(
+        {"v_s_per_token": 0.19, "first_token_allowance_s": 5.0, "reads": "paragraph"},
+        "The same reader of a document's summary, paragraph by paragraph; units and S are assumed.",
+    ),
+    "voice": Preset(
+        {"v_s_per_token": 0.3, "first_token_allowance_s": 1.0, "reads": "sentence"},
+        "Speech of 150 words/min, made sentence by sentence; speed, units and S are assumed.",
+    ),
+    "code_completion": Preset(
+        {"v_s_per_token": 0.0, "alpha": 20.0, "first_token_allowance_s": 0.5, "reads": "answer"},
+        "A completion that is of use as a whole and within half a second; S and alpha are assumed.",
+    ),
+    "agent": Preset(
+        {"v_s_per_token": 0.0, "alpha": 20.0, "first_token_allowance_s": 10.0, "reads": "answer"},
+        "A program that reads nothing until the end and plans with 10 s; S and alpha are assumed.",
+    ),
+    "reasoning": Preset(
+        {"v_s_per_token": 0.19, "first_token_allowance_s": 10.0, "thinking_share": 0.8, "weight_thinking": 0.0},
+        "The chat's reader of what follows the thinking, which is worth nothing by itself; share and S are assumed.",
     ),
 }  # fmt: skip
 
