@@ -152,7 +152,8 @@ class Job:
 
     def due_s_of(self, token: int) -> float:
         """When the token of that number, from 1, is due to its reader; all thinking with the first that is read."""
-        return self.arrival_s + self.allowance_s + self.pace_s * self.place_of(token)
+        place = token if self.curve is None else self.place_of(token)
+        return self.arrival_s + self.allowance_s + self.pace_s * place
 
     def place_of(self, token: int) -> float:
         """The reading position g(i) of the token of that number, in steady reading times of one token."""
