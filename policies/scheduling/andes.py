@@ -99,6 +99,8 @@ class Andes(Scheduler):
 def _gain(job: Job, now_s: float, horizon_s: float, rate: float, delay_s: float) -> float:
     """QoE at the horizon if ``rate`` tokens a second come after a delay, less QoE if none come.
 
+    The reader is taken for a steady one from the deadline of the next token on.
+
     QoE is 1 less the area between tokens expected and tokens there, as a share of the area expected. What
     was late until now is late either way.
     """

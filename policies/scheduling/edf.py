@@ -11,7 +11,7 @@ from simulator.policy import Job, Ledger
 
 @dataclass
 class Edf(Ranked):
-    """Requests by the deadline of their next token, d_i = S + V·i after the arrival.
+    """Requests by the deadline of their next token, d_i = S + V·g(i) after the arrival.
 
     A running request that is ahead of its reader gives way to one that waits and is due earlier, by more than all
     others lose while it is computed again. Where a decode would be late, those who are ahead get no token of the step.

@@ -21,7 +21,8 @@ class Smooth(Choosing, Scheduler):
     Then all decode: beside prompts where that is cheaper than in steps of their own, and otherwise
     until all are a buffer ahead. A prompt is begun if the blocks last for outputs as they have been. When blocks run
     short all the same, the job whose reader can wait longest is computed again later. Output lengths are not looked
-    at. Ours: each choice by its marginal smooth goodput (Wang et al., arXiv 2410.14257).
+    at. Each reader's need follows its curve; how many need a token soon is judged by V alone. Ours: each choice by its
+    marginal smooth goodput (Wang et al., arXiv 2410.14257).
     """
 
     async_scheduling: bool = True  # off: plan each step with the results of the one before

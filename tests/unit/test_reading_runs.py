@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from experiments.studies.reader_models import MODELS, one_answer, picture
 from policies.scheduling._smooth_readers import Readers
 from policies.scheduling._smooth_worth import Worth
 from simulator import Scenario, load, run
@@ -199,3 +200,11 @@ def test_a_plans_bounds_are_for_steady_readers(user, alike, count):
     arrays = (100 * ones, 50 * ones, 10.0, 0.02 * ones, 0.01 * ones)
     assert len(demands(reader, of, *arrays, alike)) == count
     assert len(demands(classic, of, *arrays, alike)) == 1
+
+
+def test_the_picture_of_all_models_is_drawn(tmp_path):
+    """Of 300 tokens the last comes at 40.35 s: an agent that plans with 10 s waits for the rest."""
+    log = one_answer()
+    assert idle_latency_s(log, MODELS["agent"]).tolist() == pytest.approx([1.5 + 297 * 0.05 + 24 - 10])
+    picture(log, MODELS, tmp_path / "readers.png")
+    assert (tmp_path / "readers.png").stat().st_size > 50_000
