@@ -16,7 +16,11 @@ from simulator.scenario.scenario import Scenario
 if TYPE_CHECKING:
     from simulator.results.result import Result
 
-LOG_COLUMNS = tuple(field.name for field in fields(RequestLog) if field.name not in ("v_s_per_token", "run"))
+LOG_COLUMNS = tuple(
+    field.name
+    for field in fields(RequestLog)
+    if field.name not in ("v_s_per_token", "thinking_tokens", "run")
+)
 RunSummary = dict[str, Any]
 
 
