@@ -117,7 +117,8 @@ def test_chosen_metrics_are_printed_and_drawn(tmp_path, capsys):
     text = path.read_text().replace("[[paired]]", '"cluster.scaling.max_replicas" = 2\n[[paired]]')
     path.write_text(text)
     assert cli.main(["sweep", str(path), "--out", str(out), "--jobs", "1"]) == 0
-    head, units, *rows, _, engine = capsys.readouterr().out.splitlines()
+    head, units, *rows, _, user_model, engine = capsys.readouterr().out.splitlines()
+    assert user_model == "user model: reader_20tps"
     assert engine == "engine: vllm-0.24"
     assert head.split() == ["name", "cost", "TTFT", "p50"]
     assert units.split() == ["US$", "s"]
