@@ -84,15 +84,17 @@ def gallery(sections: Sequence[Section]) -> str:
 
 
 def _overview(sections: Sequence[Section]) -> list[str]:
-    """Return the table of verdicts, under every reading in which they were tried."""
-    readings = list(dict.fromkeys(title for each in sections for title in each.verdict.get("readings", {})))
-    head = ["figure", "what is shown", "verdict", *readings]
-    lines = ["| " + " | ".join(map(_cell, head)) + " |", "|" + "---|" * len(head)]
-    for each in sections:
-        other = each.verdict.get("readings", {})
-        cells = [each.name, each.title, f"**{each.verdict['outcome']}**"]
-        cells += [SIGNS.get(other.get(title, ""), "") for title in readings]
-        lines.append("| " + " | ".join(map(_cell, cells)) + " |")
+    """Return the table of verdicts, and that of verdicts under every reading in which they were tried."""
+    lines = ["| figure | what is shown | verdict |", "|---|---|---|"]
+    lines += [f"| {each.name} | {_cell(each.title)} | **{each.verdict['outcome']}** |" for each in sections]
+    tried = [each for each in sections if each.verdict.get("readings")]
+    titles = dict.fromkeys(title for each in tried for title in each.verdict["readings"])
+    if titles:
+        names = " | ".join(each.name for each in tried)
+        lines += ["", f"| the same for | {names} |", "|---|" + "---|" * len(tried)]
+        for title in titles:
+            cells = [SIGNS.get(each.verdict["readings"].get(title, ""), "") for each in tried]
+            lines.append(f"| {_cell(title)} | {' | '.join(cells)} |")
     return lines
 
 

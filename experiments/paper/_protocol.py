@@ -159,6 +159,7 @@ class Protocol(Section):
     timelines: TimelineSettings
     disaggregation: DisaggregationSettings
     readings: dict[str, dict[str, Any]]  # by title
+    tasks: dict[str, dict[str, Any]]
     stalls: StallSettings
     delaying: DelaySettings
     dropping: DropSettings
@@ -169,7 +170,7 @@ class Protocol(Section):
         return UserModel(**self.user)
 
     def readers(self, more: Mapping[str, dict[str, Any]] | None = None) -> dict[str, UserModel]:
-        """Return the users of the other readings, and of ``more``, by title."""
+        """Return the users of the other readings, and of ``more`` (``tasks``, say), by title."""
         every = {**self.readings, **(more or {})}
         return {title: UserModel(**{**self.user, **fields}) for title, fields in every.items()}
 

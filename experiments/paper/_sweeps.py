@@ -1,7 +1,7 @@
 """The sweeps over rates that figures 5, 6 and 11 are drawn from: every model, traffic and engine of the protocol."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any, NamedTuple
 
@@ -45,13 +45,19 @@ class Sweep:
     rates: Floats  # requests/s
     classic: Mapping[str, Floats]  # by ``CLASSIC``
     smooth: Mapping[str, Floats]  # smooth goodput by reading, tokens/s
+    worth: Mapping[str, Floats]  # the same if waiting cost nothing
     attainment: Floats  # share of requests with every token by d_i, Eq. 6
     goodput: Floats  # tokens of those, tokens/s, Eq. 7
 
-    def at_alpha(self, alpha: float) -> Floats:
-        """Return smooth goodput under another alpha, tokens/s: the penalty is linear in it (Eq. 10)."""
-        tokens = self.classic["throughput"]
-        return tokens - alpha / PROTOCOL.reader.alpha_tokens * (tokens - self.smooth[AS_PUBLISHED])
+    def dearer(self, times: float, reading: str = AS_PUBLISHED) -> Floats:
+        """Return smooth goodput with so many times the alpha, tokens/s: the penalty is linear in it (Eq. 10)."""
+        worth = self.worth[reading]
+        return worth - times * (worth - self.smooth[reading])
+
+    @property
+    def load_1_rps(self) -> float:
+        """The rate at which the load is 1."""
+        return PROTOCOL.sweep.traffic[self.place.traffic].load_1_rps[self.place.model]
 
     def peak_rps(self, smooth: Floats) -> Floats:
         """Return each seed's rate of largest smooth goodput, f64[seeds]."""
@@ -126,7 +132,7 @@ def measured_run(result: Result, readings: Mapping[str, tuple[UserModel, Window]
     """Return the classic metrics of a run, and what every reading makes of it; the first is the verdict's."""
     (first, window), *_ = readings.values()
     summary = result.summary(first, Slo(), window)
-    found: RunSummary = {"smooth": {}, "classic": {}}
+    found: RunSummary = {"smooth": {}, "worth": {}, "classic": {}}
     for name, keys in CLASSIC.items():
         value: Any = summary
         for key in keys:
@@ -134,8 +140,9 @@ def measured_run(result: Result, readings: Mapping[str, tuple[UserModel, Window]
         found["classic"][name] = value
     for title, (user, own) in readings.items():
         log = measured(result.log, own)
-        goodput = smooth_goodput.measure(log, user, Slo())["smooth_goodput_tokens_per_s"]
-        found["smooth"][title] = goodput
+        for name, priced in (("smooth", user), ("worth", replace(user, alpha=0.0))):
+            goodput = smooth_goodput.measure(log, priced, Slo())
+            found[name][title] = goodput["smooth_goodput_tokens_per_s"]
     at_due = token_slo.measure(measured(result.log, window), first, Slo())
     return found | {"attainment": at_due["attainment"], "goodput": at_due["goodput_tokens_per_s"]}
 
@@ -146,7 +153,7 @@ def _readings(version: str, traffic: str, share: float) -> dict[str, tuple[UserM
     reader = PROTOCOL.reader if own is None else UserModel(**own)
     found = {AS_PUBLISHED: (reader, whole)}
     if own is None:
-        found |= {title: (user, whole) for title, user in PROTOCOL.readers().items()}
+        found |= {title: (user, whole) for title, user in PROTOCOL.readers(PROTOCOL.tasks).items()}
     return found | {title: (reader, window) for title, window in shorter}
 
 
@@ -162,6 +169,7 @@ def _sweep(place: Place, loads: Sequence[float], seeds: int, rows: Sequence[RunS
         load_1_rps * np.array(loads),
         {name: values([row["classic"][name] for row in rows]) for name in CLASSIC},
         {title: values([row["smooth"][title] for row in rows]) for title in rows[0]["smooth"]},
+        {title: values([row["worth"][title] for row in rows]) for title in rows[0]["worth"]},
         values([row["attainment"] for row in rows]),
         values([row["goodput"] for row in rows]),
     )

@@ -150,7 +150,7 @@ def alpha_star(measured: Measured, case: Case, title: str = AS_PUBLISHED) -> flo
 def run(study: Study) -> Verdict:
     """Simulate with and without drops in all cases and seeds, draw, and judge."""
     seeds = range(PROTOCOL.quick_seeds if study.quick else PROTOCOL.seeds)
-    readers = {AS_PUBLISHED: PROTOCOL.reader, **PROTOCOL.readers(SETTINGS.readings)}
+    readers = {AS_PUBLISHED: PROTOCOL.reader, **PROTOCOL.readers({**SETTINGS.readings, **PROTOCOL.tasks})}
     share = QUICK_SHARE if study.quick else 1.0
     measured: dict[Case, dict[str, tuple[Floats, Floats]]] = {}
     for rule, drops in RULES.items():

@@ -62,6 +62,12 @@ def moved(sweeps: Sequence[Sweep], reading: str = AS_PUBLISHED) -> tuple[list[in
     return signs(ratios), [interval(each) for each in ratios]
 
 
+def best_load(sweeps: Sequence[Sweep], reading: str = AS_PUBLISHED) -> float:
+    """Return the best rate as a load, median over sweeps and seeds; 1 is the bound on what the GPU can do."""
+    loads = [sweep.peak_rps(sweep.smooth[reading]) / sweep.load_1_rps for sweep in sweeps]
+    return float(np.median(loads))
+
+
 def outcome(sweeps: Sequence[Sweep], reading: str = AS_PUBLISHED) -> Outcome:
     """Apply the test of this file under a reading."""
     shown, (sides, _) = peaks(sweeps, reading), moved(sweeps, reading)
@@ -82,11 +88,14 @@ def judge(sweeps: Sequence[Sweep], first_version: Sequence[Sweep] = ()) -> Verdi
         for each in sweeps
     ]
     other = {title: outcome(sweeps, title) for title in sweeps[0].smooth if title != AS_PUBLISHED}
-    by_reading = [f"{title}: {sum(peaks(sweeps, title))}" for title in other]
+    by_reading = [
+        f"{title} {sum(peaks(sweeps, title))} (load {best_load(sweeps, title):.2f})" for title in other
+    ]
     numbers = (
         f"{sum(shown)} of {len(sweeps)} sweeps show a peak; at the last rate {min(loss):.0%} to {max(loss):.0%} of it"
         f" are lost. Chunks move the peak up in {sides.count(1)} of {len(sides)} pairs and down in {sides.count(-1)}"
-        f" ({'; '.join(of)}). Sweeps with a peak under other readings: {', '.join(by_reading)}."
+        f" ({'; '.join(of)}). The best load is"
+        f" {best_load(sweeps):.2f} in the median. Sweeps with a peak under other readings: {', '.join(by_reading)}."
         + (
             f" The set-up of v1: {sum(peaks(first_version))} of {len(first_version)} sweeps show a peak, and chunks"
             f" move it up in {moved(first_version)[0].count(1)} of {len(moved(first_version)[0])} pairs."

@@ -113,7 +113,7 @@ def run(study: Study) -> Verdict:
     holds = [(settings.even_s, hold_s) for hold_s in settings.holds_s]
     arms = list(dict.fromkeys([*gaps, *holds]))
     seeds = range(PROTOCOL.quick_seeds if study.quick else PROTOCOL.seeds)
-    readers = {AS_PUBLISHED: PROTOCOL.reader, **PROTOCOL.readers()}
+    readers = {AS_PUBLISHED: PROTOCOL.reader, **PROTOCOL.readers(PROTOCOL.tasks)}
     share = QUICK_SHARE if study.quick else 1.0
     scenarios = [
         swept(

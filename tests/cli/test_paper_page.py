@@ -57,7 +57,10 @@ def test_a_section_says_what_the_paper_reports_what_is_found_and_under_which_rea
     }
     section = Section(name, "A title", "folder", verdict)
     page = gallery([section])
-    assert f"| {name} | A title | **partly reproduced** | yes | no |" in page
+    assert f"| {name} | A title | **partly reproduced** |" in page
+    assert f"| the same for | {name} |" in page
+    assert "| alpha 1 | yes |" in page
+    assert "| alpha 10 | no |" in page
     assert ("**Beyond the paper:**" if name == "C5" else "**The paper:**") + " It peaks | somewhere." in page
     assert "**Partly reproduced:** In short." in page
     assert "![A title](folder/a.png)" in page

@@ -31,6 +31,7 @@ def sweep(place, smooth=(1, 2, 3, 2, 1), classic=None, throughput=(1, 2, 3, 4, 5
         RATES,
         {name: each + SEEDS for name, each in values.items()},
         {AS_PUBLISHED: np.array(smooth) + SEEDS, "another": np.array(smooth)[::-1] + SEEDS},
+        dict.fromkeys((AS_PUBLISHED, "another"), np.array(throughput) + SEEDS),
         np.array([1.0, 0.95, 0.9, 0.5, 0.1]) + 0 * SEEDS,
         np.ones((8, 5)),
     )
@@ -67,17 +68,18 @@ def test_another_alpha_is_what_a_run_scored_with_it_says():
     for alpha in (2.5, 7.0):
         user = UserModel(v_s_per_token=0.2, alpha=alpha)
         found[alpha] = measured_run(result, {AS_PUBLISHED: (user, window)})
-    tokens = found[2.5]["classic"]["throughput"]
     one = Sweep(
         places()[0],
         np.array([1.0]),
-        {"throughput": np.array([[tokens]])},
+        {},
         {AS_PUBLISHED: np.array([[found[2.5]["smooth"][AS_PUBLISHED]]])},
+        {AS_PUBLISHED: np.array([[found[2.5]["worth"][AS_PUBLISHED]]])},
         np.ones((1, 1)),
         np.ones((1, 1)),
     )
-    assert one.at_alpha(7.0)[0, 0] == pytest.approx(found[7.0]["smooth"][AS_PUBLISHED])
+    assert one.dearer(7.0 / 2.5)[0, 0] == pytest.approx(found[7.0]["smooth"][AS_PUBLISHED])
     assert found[7.0]["smooth"][AS_PUBLISHED] < found[2.5]["smooth"][AS_PUBLISHED]
+    assert found[2.5]["worth"][AS_PUBLISHED] == pytest.approx(found[2.5]["classic"]["throughput"])
 
 
 def test_each_seed_is_another_run_measured_over_its_arrivals_time():
