@@ -32,6 +32,7 @@ performance: $(VENV)/dev.stamp
 
 # Every figure and claim of the paper, tested in full (some forty minutes), and docs/paper.md with its pictures anew.
 paper: $(VENV)/run.stamp
+	rm -rf $$(ls -d results/reproduce/*/ 2>/dev/null | grep -v /cache/)  # of experiments that are no more
 	$(BIN)/servesim reproduce all --out results/reproduce
 	rm -rf docs/paper && mkdir -p docs/paper
 	cd results/reproduce && cp -r $$(ls -d */ | grep -v cache) ../../docs/paper

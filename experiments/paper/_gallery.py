@@ -62,9 +62,9 @@ def gallery(sections: Sequence[Section]) -> str:
         "# The paper, figure by figure\n",
         *_wrapped(
             "Wang et al., arXiv 2410.14257v2, redrawn by `servesim reproduce all`: its servers, traffic and user (one"
-            " token each 0.2 s, alpha = 2.5, deadlines from the request on), as far as they are known. What was fixed"
-            " before the runs is in `experiments/paper/protocol.toml`, the test behind each verdict in the docstring of"
-            " its file, and every number in [results.md](results.md)."
+            " token each 0.2 s, alpha = 2.5, deadlines from the request on), as far as they are known. What is fixed"
+            " before the runs: `experiments/paper/protocol.toml`; each verdict's test: its file; all numbers:"
+            " [results.md](results.md)."
         ),
         "",
         *_overview(sections),
@@ -73,7 +73,7 @@ def gallery(sections: Sequence[Section]) -> str:
         parts += ["", f"## {each.heading}", ""]
         source = "Beyond the paper" if each.name.startswith("C") else "The paper"
         parts += _wrapped(f"**{source}:** {each.verdict['claim']}")
-        parts += _wrapped(f"**{each.verdict['outcome'].capitalize()}:** {each.found}")
+        parts += ["", *_wrapped(f"**{each.verdict['outcome'].capitalize()}:** {each.found}")]
         for file in each.verdict["files"]:
             if file.endswith(".png"):
                 parts += ["", f"![{each.title}]({each.folder}/{file})"]
@@ -91,7 +91,7 @@ def _overview(sections: Sequence[Section]) -> list[str]:
     titles = dict.fromkeys(title for each in tried for title in each.verdict["readings"])
     if titles:
         names = " | ".join(each.name for each in tried)
-        lines += ["", f"| the same for | {names} |", "|---|" + "---|" * len(tried)]
+        lines += ["", f"| verdict for | {names} |", "|---|" + "---|" * len(tried)]
         for title in titles:
             cells = [SIGNS.get(each.verdict["readings"].get(title, ""), "") for each in tried]
             lines.append(f"| {_cell(title)} | {' | '.join(cells)} |")

@@ -62,6 +62,11 @@ def line(panel: "Axes", rates: Floats, values: Floats, look: Look, label: str, *
         panel.fill_between(rates, low, high, color=look.color, alpha=0.12, linewidth=0)
 
 
+def said(reading: str) -> str:
+    """Return what a reading is called in a table: windows by their share of T."""
+    return f"the first {float(reading[2:]):.0%} of T" if reading.startswith("T ") else reading
+
+
 def plain_log(panel: "Axes") -> None:
     """Scale the horizontal axis logarithmically, with plain numbers, few where it spans decades."""
     panel.set_xscale("log")

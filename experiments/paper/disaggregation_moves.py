@@ -119,7 +119,7 @@ def judge(by_reading: Mapping[str, Sequence[Case]]) -> Verdict:
     counts = [f"{title}: {sum(each.more for each in by_reading[title])}" for title in other]
     parts.append(f"Cases with more under other readings: {', '.join(counts)}.")
     found = (
-        f"chasing TBT makes more detrimental moves in {len(more)} of {len(cases)} cases; in {len(hidden)} of those"
+        f"Chasing TBT makes more detrimental moves in {len(more)} of {len(cases)} cases; in {len(hidden)} of those"
         " smooth goodput is lower though neither tail TBT nor TPOT is longer."
     )
     return Verdict(outcome(cases), CLAIM, " ".join(parts), found, other)

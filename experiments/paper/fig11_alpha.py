@@ -24,7 +24,7 @@ import numpy as np
 
 from experiments.paper._protocol import PROTOCOL
 from experiments.paper._reproduce import COLOURS, Outcome, Study, Verdict, main
-from experiments.paper._sweep_pictures import Look, grid_of, legend, line, plain_log
+from experiments.paper._sweep_pictures import Look, grid_of, legend, line, plain_log, said
 from experiments.paper._sweeps import AS_PUBLISHED, Sweep, measure, panels
 from simulator.stats import interval, signs
 
@@ -65,7 +65,7 @@ def judge(sweeps: Sequence[Sweep]) -> Verdict:
         if side != -1
     ]
     titles = [title for title in sweeps[0].smooth if title != AS_PUBLISHED]
-    by_reading = [f"{title} {falls(sweeps, title)[0].count(-1)}" for title in titles]
+    by_reading = [f"{said(title)} {falls(sweeps, title)[0].count(-1)}" for title in titles]
     numbers = (
         f"From alpha = {low:g} to {high:g} the best rate is shown to fall in {down} of {len(sides)} sweeps, by"
         f" {-np.median(changes):.0f} % in the median ({-max(changes):.0f} to {-min(changes):.0f} %)."
@@ -77,7 +77,7 @@ def judge(sweeps: Sequence[Sweep]) -> Verdict:
         f" by {-np.median(changes):.0f} % in the median."
     )
     return Verdict(
-        outcome(sweeps), CLAIM, numbers, caption, {title: outcome(sweeps, title) for title in titles}
+        outcome(sweeps), CLAIM, numbers, caption, {said(title): outcome(sweeps, title) for title in titles}
     )
 
 

@@ -165,7 +165,7 @@ def judge(shares: Shares) -> Verdict:
         "Share of requests condemned by tail TBT (p99 <= 2 V) and passed by TPOT (<= V) wrongly. "
         f"{numbers}. Checked, as it cannot fail: both examples, and that d_i agrees with the reader in all of"
         f" {judged:,} judgements.",
-        "Both examples hold: the reader waits 0 s in the first and 0.45 s in the second. Of simulated requests tail"
+        "The readers of the two examples wait 0 s and 0.45 s. Of simulated requests tail"
         f" TBT condemns wrongly and TPOT passes wrongly {in_short}; d_i is right about all.",
         outcomes,
     )

@@ -178,8 +178,8 @@ def _draw(study: Study, numbers: Numbers) -> None:
         panel.grid(axis="x", visible=False)
     grid[1, 0].set_ylabel("delivery with chunks\nless without, s")
     for name, face in zip(PROTOCOL.setups["v2"].models, ("black", "white"), strict=True):
-        grid[1, 0].plot([], [], "o", color="black", markerfacecolor=face, label=name)
-    grid[1, 0].legend(loc="upper right")
+        grid[1, 1].plot([], [], "o", color="black", markerfacecolor=face, label=name)
+    grid[1, 1].legend(loc="center")
     label_panels(grid)
     legend(figure, grid[0, 0])
     study.save(figure, "fig8_chunks_and_stalls")

@@ -58,7 +58,7 @@ def test_a_section_says_what_the_paper_reports_what_is_found_and_under_which_rea
     section = Section(name, "A title", "folder", verdict)
     page = gallery([section])
     assert f"| {name} | A title | **partly reproduced** |" in page
-    assert f"| the same for | {name} |" in page
+    assert f"| verdict for | {name} |" in page
     assert "| alpha 1 | yes |" in page
     assert "| alpha 10 | no |" in page
     assert ("**Beyond the paper:**" if name == "C5" else "**The paper:**") + " It peaks | somewhere." in page
