@@ -29,13 +29,28 @@ def profile_path(
 ) -> Path:
     """Return where a shipped profile, or a TOML file given by path (relative to ``base_dir``), is.
 
-    Raises InputError, as ``unknown`` has it, for what is neither.
+    Raises InputError, as ``full_name`` and ``unknown`` have it, for what is neither.
     """
-    if name_or_path in shipped_names(folder):
-        return shipped_path(folder, name_or_path)
+    name = full_name(kind, name_or_path, shipped_names(folder))
+    if name is not None:
+        return shipped_path(folder, name)
     if not name_or_path.endswith(".toml"):
         raise unknown(kind, name_or_path, known, also)
     return (base_dir or Path()) / name_or_path
+
+
+def full_name(kind: str, name: str, names: Sequence[str]) -> str | None:
+    """Return the one of ``names`` that is meant: the name itself, or the only one that begins with it (``h100``).
+
+    Capital letters do not matter. None if there is none. Raises InputError where several begin so.
+    """
+    wanted = name.lower()
+    if wanted in names:
+        return wanted
+    near = [full for full in names if full.startswith(f"{wanted}-")]
+    if len(near) > 1:
+        raise InputError(f"{kind} '{name}' could be any of {', '.join(near)}; expected one of them")
+    return near[0] if near else None
 
 
 def unknown(kind: str, name: str, known: Iterable[str], also: str) -> InputError:

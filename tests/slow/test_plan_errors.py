@@ -22,7 +22,7 @@ from tests.slow.test_plan import TARGET
         (f"{TARGET}\nset = 1", "set: expected a table"),
         (f"{TARGET}\nbase = 1", "base: expected the path"),
         (f"{TARGET}\nreplications = 0", "replications: expected a whole number"),
-        (f'{TARGET}\n[space]\ngpus = ["h100"]', "did you mean 'h100-80gb-sxm'"),
+        (f'{TARGET}\n[space]\ngpus = ["h1"]', "did you mean 'h100-80gb-sxm'"),
         (f"{TARGET}\n[space]\ngpu = 1", "space.gpu: unknown key"),
         (f"{TARGET}\n[space]\ngpus = []", "space.gpus: expected a list of names"),
         (f"{TARGET}\n[space]\nreplicas = [0]", "space.replicas: expected whole numbers"),

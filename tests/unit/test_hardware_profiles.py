@@ -76,9 +76,9 @@ def test_engine_defaults_follow_vllm(gpu: str, tokens: int, seqs: int) -> None:
     ("load", "name", "nearest"),
     [
         (load_gpu, "h100-80gb-smx", "h100-80gb-sxm"),
-        (load_gpu, "H100", "h100-80gb-sxm"),
+        (load_gpu, "H10", "h100-80gb-sxm"),
         (load_model, "qwen2.5-14b", "qwen-2.5-14b"),
-        (load_model, "meta-llama/Llama-3.1-8B", "llama-3.1-8b"),
+        (load_model, "meta-llama/Llama-3.2-8B", "llama-3.1-8b"),
     ],
 )
 def test_unknown_name_suggests_the_nearest(load: Any, name: str, nearest: str) -> None:
