@@ -10,7 +10,7 @@ import pkgutil
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from types import ModuleType
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
@@ -41,6 +41,7 @@ def build() -> typer.Typer:
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
+    app.callback(invoke_without_command=True)(_servesim)
     for name, file in commands().items():
         command = _command(file)
         if isinstance(command, typer.Typer):
@@ -48,6 +49,21 @@ def build() -> typer.Typer:
         else:
             app.command(name=name, epilog=getattr(file, "EPILOG", None))(command)
     return app
+
+
+def _servesim(
+    context: typer.Context,
+    version: Annotated[
+        bool, typer.Option("--version", help="Print what this is a version of, and stop.")
+    ] = False,
+) -> None:
+    if version:
+        from simulator.cli.version import versions
+
+        print(versions())
+        raise typer.Exit
+    if context.invoked_subcommand is None:
+        raise InputError("expected a command; see: servesim --help")
 
 
 def commands() -> dict[str, ModuleType]:

@@ -1,9 +1,9 @@
 """Several runs in one table, and whether they served the same traffic."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from simulator.scenario.scenario import Scenario
 
 MOST_BESIDE = 4  # runs
+_Traffic = TypeVar("_Traffic")
 
 
 def varied(vary: str) -> tuple[list[str], list[str]]:
@@ -226,13 +227,51 @@ def traffic_notes(
 
     Each scenario comes with the folder that its relative paths begin at.
     """
-    notes = []
-    seeds = [scenario.seed for scenario, _ in chosen]
-    if len(set(seeds)) > 1:
-        notes.append(f"seeds differ ({', '.join(map(str, seeds))}); random choices are not the same")
+    notes = seed_notes([scenario.seed for scenario, _ in chosen])
     traffic = [build(scenario.workload, scenario.seed, base_dir) for scenario, base_dir in chosen]
+    return notes + _differences(names, traffic, first_difference, different)
+
+
+def saved_traffic_notes(names: Sequence[str], results: "Sequence[Result]", different: bool) -> list[str]:
+    """Return what is not the same in the traffic of saved runs; InputError for other requests unless ``different``."""
+    notes = seed_notes([result.manifest["scenario"]["seed"] for result in results])
+    return notes + _differences(names, results, _first_difference_saved, different)
+
+
+def seed_notes(seeds: Sequence[int]) -> list[str]:
+    """Return a line where seeds are not the same."""
+    if len(set(seeds)) == 1:
+        return []
+    return [f"seeds differ ({', '.join(map(str, seeds))}); random choices are not the same"]
+
+
+def _first_difference_saved(one: "Result", other: "Result") -> str | None:
+    """Say where the requests of two runs differ first; those of closed loops and sessions may arrive at other times."""
+    mine, theirs = one.request_columns, other.request_columns
+    if mine is None or theirs is None:
+        raise InputError(
+            "compare: only the summary of a run was kept; expected run.trace_level = 'requests' or above"
+        )
+    if len(mine["prompt_tokens"]) != len(theirs["prompt_tokens"]):
+        return f"{len(theirs['prompt_tokens']):,} requests, not {len(mine['prompt_tokens']):,}"
+    answers_decide = "session" in mine or one.manifest["scenario"]["workload"].get("concurrency") is not None
+    for column in ("prompt_tokens", "output_tokens", *(() if answers_decide else ("arrival_s",))):
+        apart = np.flatnonzero(mine[column] != theirs[column])
+        if len(apart):
+            row = int(apart[0])
+            return f"request {row} has {column} {theirs[column][row]:g}, not {mine[column][row]:g}"
+    return None
+
+
+def _differences(
+    names: Sequence[str],
+    traffic: Sequence[_Traffic],
+    differ: "Callable[[_Traffic, _Traffic], str | None]",
+    different: bool,
+) -> list[str]:
+    notes = []
     for name, other in zip(names[1:], traffic[1:], strict=True):
-        difference = first_difference(traffic[0], other)
+        difference = differ(traffic[0], other)
         if difference is None:
             continue
         text = f"{name} serves other traffic than {names[0]}: {difference}"

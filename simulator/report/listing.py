@@ -1,12 +1,14 @@
 """What ``servesim list`` shows: everything that a scenario can name, with one line on each."""
 
 import ast
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from simulator.errors import InputError
-from simulator.report.text import table
+from simulator.report.text import number, table
 
-TOPICS = ("policies", "engines", "gpus", "models", "links", "workloads")
+TOPICS = ("policies", "engines", "gpus", "models", "links", "workloads", "runs")
 
 
 def listing(topic: str) -> str:
@@ -26,6 +28,25 @@ def listing(topic: str) -> str:
         "workloads": _workloads,
     }
     return "\n".join(makers[topic]()) + "\n"
+
+
+def runs(found: Iterable[tuple[Path, Mapping[str, Any], Mapping[str, Any]]]) -> str:
+    """Return a line a saved run, given as its folder, manifest and summary: on what, which traffic, what came of it."""
+    rows = [["folder", "scheduler", "GPU", "requests", "tokens/s", "smooth goodput", "TTFT p99, s"]]
+    for folder, manifest, summary in found:
+        scenario = manifest["scenario"]
+        rows.append(
+            [
+                str(folder),
+                str(scenario["policy"]["scheduling"]["name"]),
+                str(scenario["hardware"]["gpu"]),
+                f"{summary['traffic']['requests']:,}",
+                number(summary["throughput"]["output_tokens_per_s"]),
+                number(summary["smooth_goodput"]["smooth_goodput_tokens_per_s"]),
+                number(summary["latency"]["ttft_s"]["p99"]),
+            ]
+        )
+    return "\n".join(table(rows, left=3)) + "\n" if len(rows) > 1 else "no saved runs\n"
 
 
 def _policies() -> list[str]:

@@ -40,12 +40,7 @@ def run(
     Raises InputError for anything in the scenario that cannot be simulated, and StallError when the
     policy stops making progress; its ``result`` holds everything up to then.
     """
-    workload = build(scenario.workload, scenario.seed, base_dir or Path())
-    pools = resolve_pools(scenario, base_dir)
-    _check_lengths(scenario, workload, pools)
-    _check_horizon(scenario, workload)
-    _check_readers(scenario, workload)
-    _check_delivery(scenario, workload)
+    workload, pools = ready(scenario, base_dir)
     kinds = scenario.policy.model_dump()
     schedulers = {f"scheduling {each.role}": each.scheduling.name for each in pools}
     names = {kind: choice["name"] for kind, choice in kinds.items() if kind != "scheduling"}
@@ -74,6 +69,20 @@ def run(
     if outcome.stalled is not None:
         raise StallError(outcome.stalled).with_result(result)
     return result
+
+
+def ready(scenario: Scenario, base_dir: Path | None = None) -> tuple[Workload, list[ResolvedPool]]:
+    """Return what a run begins with: its requests, and its pools of replicas; all is checked that can be before it.
+
+    Raises InputError as ``run`` does.
+    """
+    workload = build(scenario.workload, scenario.seed, base_dir or Path())
+    pools = resolve_pools(scenario, base_dir)
+    _check_lengths(scenario, workload, pools)
+    _check_horizon(scenario, workload)
+    _check_readers(scenario, workload)
+    _check_delivery(scenario, workload)
+    return workload, pools
 
 
 def _steps(pools: list[ResolvedPool], outcome: Outcome) -> dict[str, Any] | StepTotals:

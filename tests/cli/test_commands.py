@@ -38,8 +38,11 @@ def listed(text: str) -> list[str]:
 def test_help_lists_the_commands_in_order(capsys):
     assert listed(servesim(capsys, "--help")) == [
         "run",
+        "init",
+        "check",
         "compare",
         "list",
+        "schema",
         "show",
         "export",
         "sweep",

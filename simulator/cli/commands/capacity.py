@@ -1,5 +1,6 @@
 """``servesim capacity``: the highest rate that keeps a target, or the best one, with an interval."""
 
+import json
 import os
 import sys
 from pathlib import Path
@@ -7,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from simulator.cli.options import Overrides, load_scenario
+from simulator.cli.options import AsJson, Overrides, load_scenario, print_json
 from simulator.errors import InputError
 
 ORDER = 60
@@ -58,6 +59,7 @@ def capacity(
     jobs: Annotated[
         int | None, typer.Option(min=1, help="Simulations at once. Default: one a processor core.")
     ] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Find the highest request rate that keeps a target, or the best one; print it with its interval.
 
@@ -103,5 +105,8 @@ def capacity(
         answer, runs.found, wanted, plan, traffic.of, traffic.replayed, engine, chosen.user.described
     )
     write(outcome, folder)
-    sys.stdout.write(report(outcome))
+    if as_json:
+        print_json(json.loads((folder / "answer.json").read_text(encoding="utf-8")))
+    else:
+        sys.stdout.write(report(outcome))
     print(f"results: {folder} ({', '.join(FILES)})", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""``servesim compare``: several scenarios on the same traffic, side by side."""
+"""``servesim compare``: several scenarios, or saved runs, on the same traffic, side by side."""
 
 import sys
 from contextlib import ExitStack
@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from simulator.cli.options import NoPlot, Overrides, Overwrite, load_scenario
+from simulator.cli.options import AsJson, NoPlot, Overrides, Overwrite, load_scenario, print_json
+from simulator.cli.saved_runs import compare_saved
 from simulator.cli.saving import simulate_and_save
 from simulator.errors import InputError
 
@@ -16,12 +17,19 @@ if TYPE_CHECKING:
     from simulator.scenario.scenario import Scenario
 
 ORDER = 20
-EPILOG = "Example: servesim compare --vary policy.scheduling=vllm_v1,sarathi,smooth"
+EPILOG = """Examples:
+
+\b
+servesim compare --vary policy.scheduling=vllm_v1,sarathi,smooth
+servesim compare a.toml b.toml --seeds 5
+servesim compare results/a results/b --set user.preset=paper_v2
+"""
 
 
 def compare(
     scenarios: Annotated[
-        list[Path] | None, typer.Argument(help="Scenario files (TOML); the first is the base.")
+        list[Path] | None,
+        typer.Argument(help="Scenario files (TOML), or folders of saved runs; the first is the base."),
     ] = None,
     overrides: Overrides = None,
     vary: Annotated[
@@ -39,8 +47,17 @@ def compare(
     different_traffic: Annotated[
         bool, typer.Option("--different-traffic", help="Compare though the requests are not the same.")
     ] = False,
+    as_json: AsJson = False,
 ) -> None:
-    """Simulate scenarios on the same traffic; print differences in %."""
+    """Simulate scenarios on the same traffic, or read saved runs of it; print differences in %."""
+    if scenarios and any(path.is_dir() for path in scenarios):
+        if not all(path.is_dir() for path in scenarios) or vary is not None or seeds > 1 or out is not None:
+            raise InputError(
+                "compare: with folders of saved runs, expected nothing else but folders (no scenario files, --vary,"
+                " --seeds or --out)"
+            )
+        compare_saved(scenarios, overrides or [], different_traffic, as_json)
+        return
     from simulator.report.comparison import (
         common_window,
         comparison,
@@ -101,6 +118,9 @@ def compare(
     for name, runs, (first, *_) in zip(names, results, summaries, strict=True):
         for text in warnings(runs[0].manifest, first):
             _note(f"{name}: {text}")
+    if as_json:
+        print_json([{"name": name, "summaries": runs} for name, runs in zip(names, summaries, strict=True)])
+        return
     sys.stdout.write(
         over_seeds(names, summaries) if seeds > 1 else comparison(names, [each for (each,) in summaries])
     )

@@ -1,19 +1,31 @@
-"""``servesim list``: the names that a scenario can use."""
+"""``servesim list``: the names that a scenario can use, and saved runs."""
 
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from simulator.errors import InputError
 
 ORDER = 30
 
 
 def command(
     topic: Annotated[
-        str, typer.Argument(metavar="policies|engines|gpus|models|links|workloads", help="What to list.")
+        str, typer.Argument(metavar="policies|engines|gpus|models|links|workloads|runs", help="What to list.")
     ],
+    root: Annotated[Path, typer.Argument(help="Of runs: the folder below which they are.")] = Path(),
 ) -> None:
-    """List the names that a scenario can use."""
+    """List the names that a scenario can use, or saved runs."""
     from simulator.report.listing import listing
 
+    if topic == "runs":
+        from simulator.cli.saved_runs import saved_runs
+        from simulator.report.listing import runs
+
+        if not root.is_dir():
+            raise InputError(f"{root}: no folder; expected one with saved runs in it")
+        sys.stdout.write(runs(saved_runs(root)))
+        return
     sys.stdout.write(listing(topic))

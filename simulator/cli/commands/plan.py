@@ -1,11 +1,14 @@
 """``servesim plan``: the cheapest cluster that keeps a target for some traffic; go on after a stop."""
 
+import json
 import os
 import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from simulator.cli.options import AsJson, print_json
 
 TARGET_MISSED = 1
 
@@ -35,6 +38,7 @@ def plan(
     no_checks: Annotated[
         bool, typer.Option("--no-checks", help="Do not try the plan with other traffic and slower steps.")
     ] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Find which GPUs, how many, which policy and settings keep a target at the least price.
 
@@ -58,7 +62,10 @@ def plan(
     finally:
         close_pools()
     files = write(found, folder)
-    sys.stdout.write(report(found))
+    if as_json:
+        print_json(json.loads((folder / "plan.json").read_text(encoding="utf-8")))
+    else:
+        sys.stdout.write(report(found))
     failed = [row for row in found.rows() if row.state == "failed"]
     for row in failed[:5]:
         print(f"servesim: warning: {row.line.name(row.count)}: {row.reason}", file=sys.stderr)

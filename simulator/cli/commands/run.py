@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from simulator.cli.options import NoPlot, Overrides, Overwrite, load_scenario
+from simulator.cli.options import AsJson, NoPlot, Overrides, Overwrite, load_scenario, print_json
 from simulator.cli.saving import simulate_and_save
 from simulator.cli.terminal import cores
 
@@ -45,6 +45,7 @@ def run(
             help="Processes for a large cluster whose replicas need not know of one another. Default: one a core.",
         ),
     ] = None,
+    as_json: AsJson = False,
     print_scenario: Annotated[
         bool,
         typer.Option("--print-scenario", help="Print the scenario with every default spelled out, and stop."),
@@ -63,7 +64,10 @@ def run(
         result, failure = simulate_and_save(
             chosen, base_dir, folder, plot=not no_plot, processes=jobs or cores()
         )
-    sys.stdout.write(report(result.manifest, result.summary()))
+    if as_json:
+        print_json(result.summary())
+    else:
+        sys.stdout.write(report(result.manifest, result.summary()))
     if failure is not None:
         raise failure
     print(f"records: {folder}", file=sys.stderr)

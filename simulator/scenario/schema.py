@@ -1,0 +1,45 @@
+"""The JSON schema of a scenario file, for editors that complete and check TOML by one."""
+
+from typing import Any
+
+from hardware_profiles import list_engines, list_gpus, list_links, list_models
+from simulator.scenario.discover import KINDS, discover
+from simulator.scenario.scenario import Scenario
+from simulator.workload import library
+
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+
+
+def scenario_schema() -> dict[str, Any]:
+    """Return the schema: every key with its default and meaning, and the names that there are for each.
+
+    A policy is a name, or a table with a name and its parameters. Where a name stands for a file of one's own, other
+    words are allowed; the names are examples then.
+    """
+    schema = Scenario.model_json_schema()
+    parts = schema["$defs"]
+    for kind in KINDS:
+        policy = parts["Policy"]["properties"][kind]
+        policy.pop("$ref", None)
+        policy |= _policy(discover(kind))
+    for kind, part in (("scheduling", "PoolSpec"), ("routing", "HandOffSpec")):
+        if kind in parts[part]["properties"]:
+            parts[part]["properties"][kind] |= {
+                "anyOf": [*_policy(discover(kind))["anyOf"], {"type": "null"}]
+            }
+    for part, key, names in (
+        ("Hardware", "gpu", list_gpus()),
+        ("Hardware", "model", list_models()),
+        ("EngineSpec", "profile", ["native", *list_engines()]),
+        ("LinkSpec", "kind", list_links()),
+        ("WorkloadSpec", "trace", [*library.shipped_traces()]),
+    ):
+        parts[part]["properties"][key]["examples"] = names
+    return {"$schema": DIALECT, **schema, "title": "servesim scenario"}
+
+
+def _policy(names: list[str]) -> dict[str, Any]:
+    """Return the schema of a choice: a name, or a table with one; a name may be the path of a file."""
+    name = {"anyOf": [{"enum": names}, {"type": "string", "pattern": r"\\.py$"}]}
+    table = {"type": "object", "properties": {"name": name}}
+    return {"anyOf": [name, table]}
