@@ -15,6 +15,7 @@ from simulator.workload import load as loads
 from simulator.workload.arrivals import unit_gaps
 from simulator.workload.columns import TrafficColumns
 from simulator.workload.cut import Cut
+from simulator.workload.length_shapes import LengthShape
 from simulator.workload.spec import WorkloadSpec
 from simulator.workload.workload import Workload
 
@@ -198,12 +199,20 @@ def _sessions(
     return spec.arrivals, source, columns
 
 
+def _drawn(shape: int | LengthShape, rng: np.random.Generator, n: int) -> tuple[Ints, str]:
+    """Return so many lengths, and what they are."""
+    if isinstance(shape, int):
+        return np.full(n, shape, np.int64), f"{shape:,}"
+    return shape.draw(rng, n), f"({shape.described()})"
+
+
 def _lengths(spec: WorkloadSpec, seed: int, n: int, base_dir: Path | None) -> tuple[Ints, Ints, str]:
     if spec.lengths is None:
-        assert spec.prompt_tokens is not None
-        assert spec.output_tokens is not None
-        what = f"{spec.prompt_tokens:,} prompt and {spec.output_tokens:,} output tokens each"
-        return (*draw.fixed(n, spec.prompt_tokens, spec.output_tokens), what)
+        (prompt, prompt_is), (output, output_is) = (
+            _drawn(getattr(spec, f"{what}_tokens"), stream(seed, f"{what}_lengths"), n)
+            for what in ("prompt", "output")
+        )
+        return prompt, output, f"{prompt_is} prompt and {output_is} output tokens each"
     rng = stream(seed, "lengths")
     tables = library.shipped_quantiles()
     if spec.lengths in tables:

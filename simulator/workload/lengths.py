@@ -1,4 +1,4 @@
-"""How long requests are: pairs of prompt and output tokens, fixed, from quantiles, or from a sample."""
+"""How long requests are: pairs of prompt and output tokens, from quantiles, or from a sample."""
 
 import numpy as np
 
@@ -6,11 +6,6 @@ from simulator.arrays import Ints
 from simulator.workload.library import QuantileTable
 
 _AT_A_TIME = 2**20  # draws, which take more room than what becomes of them
-
-
-def fixed(n: int, prompt_tokens: int, output_tokens: int) -> tuple[Ints, Ints]:
-    """Return ``n`` requests of one and the same shape."""
-    return np.full(n, prompt_tokens, np.int64), np.full(n, output_tokens, np.int64)
 
 
 def from_quantiles(rng: np.random.Generator, table: QuantileTable, n: int) -> tuple[Ints, Ints]:

@@ -1,11 +1,13 @@
 """What a scenario says about its traffic."""
 
+from functools import partial
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from simulator.errors import InputError
 from simulator.workload import extra_keys, load_keys
+from simulator.workload.length_shapes import LengthShape, tokens_or_shape
 from simulator.workload.ranges import (
     Count,
     Duration,
@@ -24,6 +26,10 @@ _TRACE_ONLY = ("rate_scale", "start_s", "end_s", "limit", "max_prompt_tokens")
 _SYNTHETIC_ONLY = (
     "burstiness", "requests", "duration_s", "lengths", "prompt_tokens", "output_tokens", "session_turns",
 )  # fmt: skip
+
+
+def _shape(key: str) -> BeforeValidator:
+    return BeforeValidator(partial(tokens_or_shape, key))
 
 
 class WorkloadSpec(BaseModel):
@@ -96,11 +102,13 @@ class WorkloadSpec(BaseModel):
         None,
         description="synthetic: shipped distribution, or path to a table of token counts to draw rows from",
     )
-    prompt_tokens: Tokens | None = Field(
-        None, description="synthetic: instead of lengths, one fixed prompt length"
+    prompt_tokens: Annotated[Tokens | LengthShape | None, _shape("prompt_tokens")] = Field(
+        None,
+        description="synthetic: instead of lengths, a fixed length or a shape such as { mean = 1500, cv = 0.8 }",
     )
-    output_tokens: Tokens | None = Field(
-        None, description="synthetic: instead of lengths, one fixed output length"
+    output_tokens: Annotated[Tokens | LengthShape | None, _shape("output_tokens")] = Field(
+        None,
+        description="synthetic: instead of lengths, a fixed length or a shape such as { p50 = 200, p95 = 900 }",
     )
     max_tokens: Tokens | None = Field(
         None, description="output bound that clients send, cuts outputs; unset: the largest output"
