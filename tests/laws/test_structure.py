@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent.parent
-PACKAGES = ("simulator", "policies", "hardware_profiles", "experiments")
+PACKAGES = ("simulator", "policies", "hardware_profiles", "experiments", "servesim")
 FILES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
 MOST_LINES = 300
 # What one replica is made of; an option is a part that a run may do without, in a file of its own.
@@ -46,6 +46,7 @@ ROOMS = (
     "experiments.studies",
     "experiments.commands",
     "experiments",
+    "servesim",
 )
 
 # Words for which the field has one that says which: a request, a job, a reader, a replica, a policy, a caller.
