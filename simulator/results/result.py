@@ -147,10 +147,10 @@ class Result:
             raise AssertionError
         counts, arrival_s = requests["delivered_tokens"], requests["arrival_s"]
         columns: dict[str, Any] = {
-            **{
-                name: requests[name]
-                for name in ("arrival_s", "prompt_tokens", "output_tokens", "state", "end_s")
-            },
+            **{name: requests[name] for name in ("arrival_s", "output_tokens", "state", "end_s")},
+            "prompt_tokens": np.maximum(
+                requests["prompt_tokens"], 0
+            ),  # -1: a file of a real server does not say
             "token_offsets": np.concatenate([[0], np.cumsum(counts, dtype=np.int64)]),
             "v_s_per_token": requests.get("v_s_per_token"),
             "thinking_tokens": requests.get("thinking_tokens"),
@@ -241,7 +241,7 @@ class Result:
     def write(self, folder: Path) -> None:
         """Write all files but the picture into ``folder``, which the caller has claimed; OSError as in ``save``."""
         folder.mkdir(parents=True, exist_ok=True)
-        write_folder(self, folder, self._tokens if self.trace_level == "tokens" else None)
+        write_folder(self, folder, self._tokens if "tokens" in kept_tables(self.trace_level) else None)
 
     def load_over_time(self) -> LoadOverTime | None:
         """Return what ran, waited and filled the KV cache over bins of time, for a picture.
@@ -256,9 +256,11 @@ class Result:
     def load(cls, folder: Path | str) -> "Result":
         """Read a saved result; raises InputError naming the file that is missing or damaged."""
         tables, manifest, summary = read_folder(Path(folder), KEPT_TOKENS)
-        steps = tables.get("steps")
-        if steps is None:
-            steps = StepTotals(**manifest["steps"])
+        if "measured" in manifest:
+            from simulator.results.measured import MeasuredResult  # which is made from this class
+
+            return MeasuredResult(tables["requests"], tables.get("tokens"), manifest)
+        steps = tables.get("steps") or StepTotals(**manifest["steps"])
         requests, tokens = tables.get("requests"), tables.get("tokens")
         result = cls(requests, tokens, steps, manifest, tables.get("transfers"), tables.get("scaling"))
         if summary:

@@ -41,6 +41,14 @@ _MANIFEST: dict[str, set[str]] = {
     "extrapolated_share": set(),
     "partial": set(),
 }
+# Of what was measured on a real server there is neither hardware nor engine.
+_MEASURED_MANIFEST: dict[str, set[str]] = {
+    "measured": {"tool", "file", "notes", "token_times", "spread_evenly", "has_prompts"},
+    "scenario": {"name", "run", "user", "slo", "metrics"},
+    "workload": {"source"},
+    "end_of_run_s": set(),
+    "partial": set(),
+}
 _STEPS = {each.name for each in fields(StepTotals)} - {"load", "waiting_s"}
 
 
@@ -84,17 +92,18 @@ def _read_json(path: Path) -> Any:
 def _checked(path: Path, kept: Sequence[str]) -> dict[str, Any]:
     """Return the manifest, once it is known to be one, with what stands for the tables that were not kept."""
     manifest = _read_json(path)
-    wanted_of_it = dict(_MANIFEST)
-    if "steps" not in kept:
+    measured = isinstance(manifest, dict) and "measured" in manifest
+    wanted_of_it = dict(_MEASURED_MANIFEST if measured else _MANIFEST)
+    if "steps" not in kept and not measured:
         wanted_of_it["steps"] = _STEPS
-    if kept and "tokens" not in kept:
+    if kept and "tokens" not in kept and not measured:
         wanted_of_it["pooled"] = set()
     for key, parts in wanted_of_it.items():
         section = manifest.get(key) if isinstance(manifest, dict) else None
         if section is None or (parts and not (isinstance(section, dict) and parts <= section.keys())):
             wanted = f"{key} with {', '.join(sorted(parts))}" if parts else key
             raise InputError(f"{path}: expected the manifest of a saved result, which has {wanted}")
-    if "pools" not in manifest:  # saved before there were any
+    if "pools" not in manifest and not measured:  # saved before there were any
         manifest["pools"] = [_only_pool(manifest)]
     return dict(manifest)
 
