@@ -9,6 +9,7 @@ from typing import Any
 from simulator.metrics._measure import MOMENTS, SHARE_OF
 from simulator.report.cluster import cluster_lines, machines, named, paid_replicas, scaled_pools
 from simulator.report.engines import engine_lines
+from simulator.report.measured import measured_facts
 from simulator.report.measures import family, rows_of_latencies, shown
 from simulator.report.scored_by import scored_by
 from simulator.report.text import counted, number, percent, table
@@ -25,8 +26,9 @@ NOTICEABLE = 0.01  # share of the busy time from which a doubt is worth a warnin
 
 def report(manifest: Mapping[str, Any], summary: Summary) -> str:
     """Return the printed report of one run: facts, warnings, states, latencies, classic beside smooth."""
+    facts = measured_facts if "measured" in manifest else _facts
     parts = [
-        _facts(manifest, summary),
+        facts(manifest, summary),
         [f"WARNING: {text}" for text in warnings(manifest, summary)],
         _states(summary),
         _latencies(summary),
@@ -129,7 +131,6 @@ def _block(title: str, lines: Sequence[str]) -> list[str]:
 def warnings(manifest: Mapping[str, Any], summary: Summary) -> list[str]:
     """Return what makes this run's numbers less than they seem, one sentence each."""
     found: list[str] = []
-    engine = summary["engine"]
     if manifest["stalled"] is not None:
         found.append(f"partial: the run stalled, {manifest['stalled']}")
     elif manifest["partial"]:
@@ -144,6 +145,21 @@ def warnings(manifest: Mapping[str, Any], summary: Summary) -> list[str]:
         )
     if summary["stability"]["unstable"]:
         found.append(f"unstable: {summary['stability']['reason']}")
+    if "engine" in summary:
+        found += _engine_warnings(manifest, summary["engine"])
+    for state, what in _WHAT_HAPPENED.items():
+        entry = summary["states"][state]
+        if entry["count"]:
+            what = what if "engine" in summary or state != "failed" else "failed"
+            found.append(
+                f"{counted(entry['count'], 'request')} ({percent(entry['share_of_arrived'])} of arrived) {what}"
+            )
+    return found
+
+
+def _engine_warnings(manifest: Mapping[str, Any], engine: Mapping[str, Any]) -> list[str]:
+    """Return what is doubtful in what the engine did."""
+    found: list[str] = []
     if engine["kv_nearly_full_share"] >= NOTICEABLE:
         found.append(
             f"KV cache saturated: at least 95 % of its blocks in use for {percent(engine['kv_nearly_full_share'])}"
@@ -161,12 +177,6 @@ def warnings(manifest: Mapping[str, Any], summary: Summary) -> list[str]:
     if engine["cut_at_max_model_len"]:
         cut = counted(engine["cut_at_max_model_len"], "request")
         found.append(f"{cut} ended early at max_model_len = {manifest['engine']['max_model_len']:,} tokens")
-    for state, what in _WHAT_HAPPENED.items():
-        entry = summary["states"][state]
-        if entry["count"]:
-            found.append(
-                f"{counted(entry['count'], 'request')} ({percent(entry['share_of_arrived'])} of arrived) {what}"
-            )
     return found
 
 
@@ -208,7 +218,7 @@ def _worth(summary: Summary) -> list[str]:
     height = max(len(classic), len(smooth))
     left, right = (_with_units([*rows, *[("", "", "")] * (height - len(rows))]) for rows in (classic, smooth))
     width = max(len(line) for line in left)
-    note = scored_by(summary)
+    note = scored_by(summary) if "not_measured" not in summary["smooth_goodput"] else []
     return [f"{a:<{width}}   {b}".rstrip() for a, b in zip(left, right, strict=True)] + ["", *note]
 
 
