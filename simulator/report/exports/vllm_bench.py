@@ -3,10 +3,12 @@
 All requests are in it, also those that a summary trims. What the run does not tell is left out: date, backend,
 tokenizer, texts, and ``request_rate`` of traffic that has none; below the trace level "tokens", what is made of the
 times between tokens. As there, requests that did not complete have ``output_lens`` 0 and enter no statistic.
+``start_times`` plus ``ttfts`` plus the running sums of ``itls`` are the times of the tokens, to the last bit.
 """
 
-import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from decimal import Decimal
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ import numpy as np
 from simulator.arrays import Floats
 from simulator.errors import InputError
 from simulator.metrics import RequestLog
+from simulator.report.exports._exact import dumps, gaps_s
 from simulator.results.result import Result
 from simulator.results.trace_level import kept_tables
 
@@ -31,6 +34,10 @@ def export(result: Result, path: Path, *, percentiles: Sequence[float] = (99,)) 
     ):
         raise InputError(f"percentiles: expected a list of numbers from 0 to 100, got {percentiles!r}")
     log = result.log
+    if result.request_columns is not None and (result.request_columns["prompt_tokens"] < 0).any():
+        raise InputError(
+            "vllm_bench: the file that was scored does not say how long prompts are; expected one that does"
+        )
     done = log.completed
     output = np.where(done, log.token_counts, 0)
     lasted_s, tokens_in = log.window_s, int(log.prompt_tokens[done].sum())
@@ -47,21 +54,21 @@ def export(result: Result, path: Path, *, percentiles: Sequence[float] = (99,)) 
         **_rates(lasted_s, int(done.sum()), tokens_in, int(output.sum())),
         "input_lens": log.prompt_tokens.tolist(),
         "output_lens": output.tolist(),
-        "ttfts": np.nan_to_num(log.ttft_s).tolist(),
+        "ttfts": [_ttft_s(*times) for times in zip(log.arrival_s, log.first_token_s, strict=True)],
         "start_times": log.arrival_s.tolist(),
         "max_concurrent_requests": _most_at_once(log),
     }
     several = done & (output > 1)
     times_s = {"ttft": log.ttft_s[done], "tpot": log.tpot_s[several], "e2el": log.e2e_s[done]}
     if "tokens" in kept_tables(result.trace_level):
-        found["itls"] = [gaps.tolist() for part in log.parts() for gaps in _gaps_s(part)]
+        found["itls"] = [gaps for part in log.parts() for gaps in _itls_s(part)]
         found["max_output_tokens_per_s"] = _most_tokens(log)
         gaps_s = [part.gaps_s[np.repeat(part.completed, np.diff(part.gap_offsets))] for part in log.parts()]
         times_s["itl"] = np.concatenate([np.empty(0), *gaps_s])
     for name, values_s in times_s.items():
         found |= _statistics(name, values_s, percentiles)
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(found, allow_nan=False) + "\n", encoding="utf-8")
+    path.write_text(dumps(found) + "\n", encoding="utf-8")
 
 
 def _traffic(workload: dict[str, Any]) -> dict[str, Any]:
@@ -96,9 +103,14 @@ def _statistics(name: str, values_s: Floats, percentiles: Sequence[float]) -> di
     }
 
 
-def _gaps_s(part: RequestLog) -> list[Floats]:
-    """Return the times between the tokens of each request."""
-    return np.split(part.gaps_s, part.gap_offsets[1:-1]) if part.n else []
+def _ttft_s(arrival_s: float, first_s: float) -> float | Decimal:
+    return 0.0 if np.isnan(first_s) else gaps_s(arrival_s, np.array([first_s]))[0]
+
+
+def _itls_s(part: RequestLog) -> Iterator[list[float | Decimal]]:
+    """Yield the times between the tokens of each request."""
+    for first, stop in pairwise(part.token_offsets.tolist()):
+        yield gaps_s(part.delivered_s[first], part.delivered_s[first + 1 : stop]) if stop > first else []
 
 
 def _most_at_once(log: RequestLog) -> int:
