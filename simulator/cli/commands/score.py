@@ -1,0 +1,103 @@
+"""``servesim score``: what a load test of a real server recorded, scored as a simulation is."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from simulator.cli.options import AsJson, NoPlot, Overwrite, print_json
+from simulator.cli.saved_runs import check_measures_only
+from simulator.errors import InputError
+
+if TYPE_CHECKING:
+    from simulator.results.measured import MeasuredResult
+
+ORDER = 42
+EPILOG = """Examples:
+
+\b
+servesim score bench.json --set slo.ttft_s=1
+servesim score monday.jsonl tuesday.jsonl --out results/week
+servesim score requests.csv --even
+"""
+
+
+def score(
+    files: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="FILE...",
+            help="Per-request results of vllm bench serve, SGLang bench_serving, AIPerf, GenAI-Perf, guidellm or"
+            " inference-perf; or a CSV of requests.",
+        ),
+    ],
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="KEY=VALUE", help="Another user.*, slo.* or metrics.* value; may be repeated."
+        ),
+    ] = None,
+    even: Annotated[
+        bool,
+        typer.Option(
+            "--even",
+            help="Where only the first and last token of an answer have times, count those between as if they had come"
+            " evenly: smooth goodput is then at most what is shown.",
+        ),
+    ] = False,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for the records; of several runs, one folder a run in it.")
+    ] = None,
+    no_plot: NoPlot = False,
+    overwrite: Overwrite = False,
+    as_json: AsJson = False,
+) -> None:
+    """Score results of load tests of real servers, with every metric of a simulation."""
+    from simulator.report.comparison import comparison, distinct
+    from simulator.report.report import report
+    from simulator.results.imports import read_runs
+    from simulator.results.measured import measured_result
+    from simulator.scenario.scenario import Scenario
+
+    check_measures_only(overrides or [])
+    by = Scenario().with_overrides(overrides or []).model_dump(mode="json")
+    results = [
+        measured_result(run, path, by, spread_evenly=even) for path in files for run in read_runs(path)
+    ]
+    summaries = [result.summary() for result in results]
+    names = distinct([result.manifest["scenario"]["name"] for result in results])
+    for name, result in zip(names, results, strict=True):
+        if out is not None:
+            _save(result, out if len(results) == 1 else out / _as_folder(name), not no_plot, overwrite)
+    if as_json:
+        print_json([{"name": name, "summary": each} for name, each in zip(names, summaries, strict=True)])
+        return
+    if len(results) == 1:
+        sys.stdout.write(report(results[0].manifest, summaries[0]))
+        return
+    if len({result.scored_by_token for result in results}) > 1:
+        raise InputError(
+            "score: some files have the time of each token and some do not; expected files of one kind, or --even"
+        )
+    for name, result in zip(names, results, strict=True):
+        for note in result.manifest["measured"]["notes"]:
+            print(f"servesim: note: {name}: {note}", file=sys.stderr)
+    sys.stdout.write(comparison(names, summaries))
+
+
+def _save(result: "MeasuredResult", folder: Path, plot: bool, overwrite: bool) -> None:
+    from simulator.report.plots import overview
+    from simulator.results.folders import claimed, whole
+    from simulator.results.writing import PICTURE
+
+    with claimed(folder, overwrite) as own:
+        result.write(own)
+        if plot and result.scored_by_token:
+            with whole(own / PICTURE) as part:
+                overview(result, part)
+    print(f"records: {folder}", file=sys.stderr)
+
+
+def _as_folder(name: str) -> str:
+    return "".join(letter if letter.isalnum() or letter in "-._" else "-" for letter in name)
