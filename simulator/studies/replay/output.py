@@ -1,0 +1,131 @@
+"""A replay in words, as a table of its requests, as a picture, and as files that other commands read."""
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from simulator.report.exports.vllm_bench import export
+from simulator.report.style import BLUE, GREY, RED, STYLE, axes, label_panels
+from simulator.report.text import number, percent, table
+from simulator.results.folders import whole
+from simulator.studies.replay.replay import KINDS, Replayed
+
+TABLE, PICTURE, BENCH, TRAFFIC = "requests.csv", "replay.png", "measured.json", "traffic.csv"
+_LABELS = {"ttft_s": "TTFT", "tpot_s": "TPOT", "e2e_s": "E2E"}
+
+
+def report(replayed: Replayed) -> str:
+    """Return the two means of each latency and the errors request by request, then smooth goodput of both."""
+    real, simulated = replayed.summaries()
+    manifest = replayed.real.manifest
+    engine = replayed.simulated.manifest["engine"]
+    pools = replayed.simulated.manifest["pools"]
+    rows = [["Latency in s", "real mean", "simulated mean", "off", "|off| p50", "|off| p90", "requests"]]
+    for kind in KINDS:
+        off, (real_s, simulated_s) = np.abs(replayed.errors(kind)), replayed.latencies_s(kind)
+        both = ~np.isnan(real_s) & ~np.isnan(simulated_s)
+        means = [float(each[both].mean()) if both.any() else None for each in (real_s, simulated_s)]
+        spread = [percent(float(np.quantile(off, q))) if len(off) else "-" for q in (0.5, 0.9)]
+        rows.append([_LABELS[kind], *map(number, means), _off(means[0], means[1]), *spread, f"{len(off):,}"])
+    worth = [["", "real", "simulated", "off"]]
+    for label, family, key in (
+        ("smooth goodput, tokens/s", "smooth_goodput", "smooth_goodput_tokens_per_s"),
+        ("output, tokens/s", "throughput", "output_tokens_per_s"),
+        ("completed, requests/s", "throughput", "requests_per_s"),
+    ):
+        pair = [each[family].get(key) for each in (real, simulated)]
+        worth.append([label, *map(number, pair), _off(*pair)])
+    lines = [
+        f"{manifest['scenario']['name']}, measured by {manifest['measured']['tool']},"
+        f" beside {replayed.simulated.manifest['scenario']['name']}",
+        "",
+        f"Requests  {len(replayed.rows):,} simulated at the times at which they were sent"
+        + (f"; {replayed.left_out:,} that did not complete are left out" if replayed.left_out else ""),
+        f"Simulated {pools[0]['gpu']}, {replayed.simulated.manifest['scenario']['hardware']['model']},"
+        f" {pools[0]['scheduling']}, overheads of {engine['overheads']}",
+        *(f"Note      {note}." for note in manifest["measured"]["notes"]),
+        "",
+        *table(rows),
+        "",
+        *table(worth),
+        "",
+        f"off: simulated over real less 1. User model: {replayed.simulated.user.described}.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def write(replayed: Replayed, folder: Path, *, plot: bool) -> None:
+    """Write both results, the table of requests, the real run for ``servesim profile fit``, and the picture.
+
+    Raises OSError where the disk refuses.
+    """
+    replayed.real.write(folder / "real")
+    replayed.simulated.write(folder / "simulated")
+    with whole(folder / BENCH) as part:
+        export(replayed.real, part)
+    with whole(folder / TABLE) as part:
+        _write_table(replayed, part)
+    if plot:
+        with whole(folder / PICTURE) as part:
+            _draw(replayed, part)
+
+
+def _write_table(replayed: Replayed, path: Path) -> None:
+    """Write one row a simulated request; empty: it has no such latency."""
+    log = replayed.real.log
+    columns: dict[str, Any] = {
+        "request": replayed.rows,
+        "arrival_s": log.arrival_s[replayed.rows],
+        "prompt_tokens": log.prompt_tokens[replayed.rows],
+        "output_tokens": log.output_tokens[replayed.rows],
+    }
+    for kind in KINDS:
+        real_s, simulated_s = replayed.latencies_s(kind)
+        columns |= {f"real_{kind}": real_s, f"simulated_{kind}": simulated_s}
+    rows = zip(*(column.tolist() for column in columns.values()), strict=True)
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(columns)
+        writer.writerows([["" if value != value else value for value in row] for row in rows])
+
+
+def _draw(replayed: Replayed, path: Path) -> None:
+    from matplotlib import rc_context
+
+    with rc_context(STYLE):
+        figure, grid = axes(2, 2, width="text", height_in=5.6)
+        panels = grid.ravel()
+        for panel, kind in zip(panels, KINDS, strict=False):
+            real_s, simulated_s = replayed.latencies_s(kind)
+            both = (real_s > 0) & (simulated_s > 0)
+            panel.set_title(f"{_LABELS[kind]} of each request")
+            panel.set_xlabel("real (s)")
+            panel.set_ylabel("simulated (s)")
+            if not both.any():
+                continue
+            values = np.concatenate([real_s[both], simulated_s[both]])
+            ends = [0.8 * values.min(), 1.25 * values.max()]
+            panel.plot(ends, ends, color=GREY, linewidth=0.8)
+            panel.plot(real_s[both], simulated_s[both], ".", color=BLUE, alpha=0.5, markersize=3)
+            panel.set(xscale="log", yscale="log", xlim=ends, ylim=ends)
+        last, arrival_s = panels[-1], replayed.real.log.arrival_s[replayed.rows]
+        for each_s, colour, label in zip(
+            replayed.latencies_s("ttft_s"), (RED, BLUE), ("real", "simulated"), strict=True
+        ):
+            last.plot(
+                arrival_s - arrival_s[0], each_s, ".", color=colour, alpha=0.5, markersize=3, label=label
+            )
+        last.set_title("TTFT over the run")
+        last.set_xlabel("sent (s after the first)")
+        last.set_ylabel("TTFT (s)")
+        last.legend(loc="best")
+        label_panels(panels)
+        figure.savefig(path, format="png")
+
+
+def _off(real: float | None, simulated: float | None) -> str:
+    if not real or simulated is None:
+        return "-"
+    return f"{100 * (simulated / real - 1):+.1f} %"
