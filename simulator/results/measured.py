@@ -170,7 +170,7 @@ def measured_result(
             **{name: scoring[name] for name in ("user", "slo", "metrics", "run")},
         },
         "trace_level": MEASURED_TOKENS if tokens is not None else MEASURED_REQUESTS,
-        "workload": {"source": f"as {run.tool} recorded it in {path}"},
+        "workload": {"source": f"{path}, file of {run.tool}"},
         "end_of_run_s": run.end_of_run_s,
         "partial": False,
         "stalled": None,

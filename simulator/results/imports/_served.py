@@ -17,7 +17,7 @@ from simulator.replica.request import RequestState
 
 UNKNOWN = -1  # prompt tokens of a request whose file does not say
 TokenTimes = Literal["each", "first and last"]
-_MOST_TOKENS = 1 << 24  # of one answer
+_MOST_TOKENS = 1 << 20  # of one answer
 
 
 @dataclass(frozen=True)
@@ -108,18 +108,16 @@ def served_run(
         each.chunks_s is not None or each.first_s is None or each.first_s == each.last_s for each in ordered
     )
     told, several, fewer = list(notes), 0, 0
-    times: list[Floats] = []
-    for each in ordered:
+    times: list[Floats] = []  # of tokens, or of chunks alone
+    counts = np.zeros(len(ordered), np.int64)
+    for i, each in enumerate(ordered):
         chunks_s = _chunks(each)
         tokens = len(chunks_s) if each.output_tokens is None else each.output_tokens
         if each.chunks_s is not None:
             several += tokens > len(chunks_s)
             fewer += tokens < len(chunks_s)
-        if not by_token and len(chunks_s):
-            times.append(np.array([chunks_s[0], *np.full(max(0, tokens - 1), chunks_s[-1])]))
-        else:
-            times.append(chunks_s[in_chunks(len(chunks_s), tokens, each.surplus_first)])
-    counts = np.array([len(each) for each in times], np.int64)
+        counts[i] = tokens if len(chunks_s) else 0
+        times.append(chunks_s[in_chunks(len(chunks_s), tokens, each.surplus_first)] if by_token else chunks_s)
     if several:
         how = "with the first chunk" if requests[0].surplus_first else "evenly over its chunks, in order"
         told.append(

@@ -1,7 +1,6 @@
 """Reading a result file: its JSON values with every digit, and numbers out of them with the place in the sentence."""
 
 import json
-import math
 from collections.abc import Sequence
 from decimal import Decimal
 from fractions import Fraction
@@ -14,6 +13,7 @@ from simulator.arrays import Floats
 from simulator.errors import InputError
 
 _LARGEST = 1e15  # a number of seconds, milliseconds or tokens
+_SMALLEST = 1e-300  # below which more digits say nothing
 Number = int | float | Decimal
 
 
@@ -31,7 +31,7 @@ def documents(path: Path) -> list[Any]:
     try:
         return [_decoded(text)]
     except ValueError as error:
-        lines = [(i, line) for i, line in enumerate(text.splitlines(), 1) if line.strip()]
+        lines = [(i, line) for i, line in enumerate(text.split("\n"), 1) if line.strip()]
         if len(lines) < 2:
             raise InputError(f"{path}, {_place(error)}") from None
     found = []
@@ -61,7 +61,7 @@ def number(value: Any, where: str, *, least: float = -_LARGEST) -> Number:
     """Return a number as it is in the file; InputError naming the place for what is none or out of range."""
     if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
         raise InputError(f"{where} is {shown(value)}; expected a number")
-    if not (math.isfinite(value) and least <= value <= _LARGEST):
+    if not least <= value <= _LARGEST:  # which NaN is not, either
         raise InputError(f"{where} is {shown(value)}; expected a number from {least:g} to {_LARGEST:g}")
     return value
 
@@ -101,15 +101,17 @@ def rows(value: Any, where: str) -> list[Any]:
 
 
 def text(value: Any) -> str | None:
-    """Return a text that is not empty, or None."""
-    return value if isinstance(value, str) and value.strip() else None
+    """Return a text that is not empty and can be printed, or None."""
+    if not isinstance(value, str) or not value.strip():
+        return None
+    return value.encode("utf-8", "replace").decode("utf-8")
 
 
 def shown(value: Any) -> str:
     """Return a value for a sentence."""
     if value is None:
         return "not there"
-    said = value if isinstance(value, str) else json.dumps(value, default=str)
+    said = json.dumps(value, default=str)
     return said if len(said) <= 60 else said[:57] + "..."
 
 
@@ -123,7 +125,7 @@ def _decoded(text: str) -> Any:
 def _exact(digits: str) -> float | Decimal:
     """Return a number as a float or, where that is not what the digits say, as a decimal."""
     value = float(digits)
-    if len(digits) <= 24 or not math.isfinite(value):  # as long as a float is written at most
+    if len(digits) <= 24 or not _SMALLEST < abs(value) < _LARGEST:  # as long as a float is written at most
         return value
     return Decimal(digits)
 

@@ -12,7 +12,7 @@ from simulator.replica.request import RequestState
 from simulator.results.imports._served import ServedRequest, ServedRun, served_run
 from simulator.results.imports._values import seconds, tokens
 
-TOOL = "requests.csv"
+TOOL = "requests (CSV)"
 _COLUMNS = {
     "arrival_s": ("arrival_s",),
     "prompt_tokens": ("prompt_tokens", "isl"),

@@ -38,8 +38,8 @@ def report(replayed: Replayed) -> str:
         pair = [each[family].get(key) for each in (real, simulated)]
         worth.append([label, *map(number, pair), _off(*pair)])
     lines = [
-        f"{manifest['scenario']['name']}, measured by {manifest['measured']['tool']},"
-        f" beside {replayed.simulated.manifest['scenario']['name']}",
+        f"{manifest['scenario']['name']}, file of {manifest['measured']['tool']}, beside"
+        f" {replayed.simulated.manifest['scenario']['name']}",
         "",
         f"Requests  {len(replayed.rows):,} simulated at the times at which they were sent"
         + (f"; {replayed.left_out:,} that did not complete are left out" if replayed.left_out else ""),
