@@ -184,12 +184,12 @@ def _said(run: ServedRun, evenly: bool) -> Sequence[str]:
         return ()
     if evenly:
         return (
-            "the tokens between are counted as if they had come evenly; the reader of a steady speed waits at least as"
-            " long as that says, so smooth goodput over the whole run is at most what is shown",
+            "tokens between are counted as if they had come evenly; a reader of a steady speed waits at least as long"
+            " as that says, so smooth goodput over the whole run is at most what is shown",
         )
     return (
-        "so TTFT, TPOT, E2E and their bounds are measured, and nothing by token: no smooth goodput, no idle latency, no"
-        " TBT (--even shows what smooth goodput is at most)",
+        "measured are TTFT, TPOT, E2E and their bounds, and nothing by token (smooth goodput, idle latency, TBT);"
+        " --even shows what smooth goodput is at most",
     )
 
 

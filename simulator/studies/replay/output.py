@@ -27,7 +27,7 @@ def report(replayed: Replayed) -> str:
         off, (real_s, simulated_s) = np.abs(replayed.errors(kind)), replayed.latencies_s(kind)
         both = ~np.isnan(real_s) & ~np.isnan(simulated_s)
         means = [float(each[both].mean()) if both.any() else None for each in (real_s, simulated_s)]
-        spread = [percent(float(np.quantile(off, q))) if len(off) else "-" for q in (0.5, 0.9)]
+        spread = [percent(round(float(np.quantile(off, q)), 6)) if len(off) else "-" for q in (0.5, 0.9)]
         rows.append([_LABELS[kind], *map(number, means), _off(means[0], means[1]), *spread, f"{len(off):,}"])
     worth = [["", "real", "simulated", "off"]]
     for label, family, key in (
@@ -128,4 +128,4 @@ def _draw(replayed: Replayed, path: Path) -> None:
 def _off(real: float | None, simulated: float | None) -> str:
     if not real or simulated is None:
         return "-"
-    return f"{100 * (simulated / real - 1):+.1f} %"
+    return f"{round(100 * (simulated / real - 1), 1) + 0.0:+.1f} %"  # + 0.0: no minus before 0
