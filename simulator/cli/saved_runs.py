@@ -68,9 +68,14 @@ def compare_saved(
         return
     sys.stdout.write(comparison(names, summaries))
     print(f"user model: {base.user.described}")
-    profiles = [summary["engine"].get("profile", "not kept") for summary in summaries]
+    profiles = [_engine(summary) for summary in summaries]
     engines = dict(zip(names, profiles, strict=True))
     print(one_line(engines))
+
+
+def _engine(summary: dict[str, Any]) -> str:
+    engine = summary.get("engine")
+    return "a real server" if engine is None else str(engine.get("profile", "not kept"))
 
 
 def saved_runs(root: Path) -> Iterator[tuple[Path, dict[str, Any], dict[str, Any]]]:

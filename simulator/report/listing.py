@@ -38,15 +38,21 @@ def runs(found: Iterable[tuple[Path, Mapping[str, Any], Mapping[str, Any]]]) -> 
         rows.append(
             [
                 str(folder),
-                str(scenario["policy"]["scheduling"]["name"]),
-                str(scenario["hardware"]["gpu"]),
+                *_served_by(scenario),
                 f"{summary['traffic']['requests']:,}",
                 number(summary["throughput"]["output_tokens_per_s"]),
-                number(summary["smooth_goodput"]["smooth_goodput_tokens_per_s"]),
+                number(summary["smooth_goodput"].get("smooth_goodput_tokens_per_s")),
                 number(summary["latency"]["ttft_s"]["p99"]),
             ]
         )
     return "\n".join(table(rows, left=3)) + "\n" if len(rows) > 1 else "no saved runs\n"
+
+
+def _served_by(scenario: Mapping[str, Any]) -> tuple[str, str]:
+    """Return scheduler and GPU; of a real server neither is known."""
+    if "policy" not in scenario:
+        return "a real server", "-"
+    return str(scenario["policy"]["scheduling"]["name"]), str(scenario["hardware"]["gpu"])
 
 
 def _policies() -> list[str]:

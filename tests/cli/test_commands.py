@@ -44,6 +44,8 @@ def test_help_lists_the_commands_in_order(capsys):
         "list",
         "schema",
         "show",
+        "score",
+        "replay",
         "export",
         "sweep",
         "capacity",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from simulator.cli.options import Overrides, Overwrite, load_scenario
+from simulator.cli.options import AsJson, Overrides, Overwrite, load_scenario, print_json
 from simulator.cli.saving import simulate_and_save
 from simulator.errors import InputError
 
@@ -42,6 +42,7 @@ def replay(
     ] = None,
     no_plot: Annotated[bool, typer.Option("--no-plot", help="Do not draw replay.png.")] = False,
     overwrite: Overwrite = False,
+    as_json: AsJson = False,
 ) -> None:
     """Simulate what a real server was sent; print real beside simulated."""
     from simulator.results.folders import claimed
@@ -73,6 +74,9 @@ def replay(
         found = simulated(runs[0], file, chosen, folder / output.TRAFFIC, simulate, spread_evenly=even)
         if out is not None:
             output.write(found, folder, plot=not no_plot)
-    sys.stdout.write(output.report(found))
+    if as_json:
+        print_json(output.as_json(found))
+    else:
+        sys.stdout.write(output.report(found))
     if out is not None:
         print(f"records: {out}", file=sys.stderr)

@@ -23,12 +23,12 @@ def report(replayed: Replayed) -> str:
     engine = replayed.simulated.manifest["engine"]
     pools = replayed.simulated.manifest["pools"]
     rows = [["Latency in s", "real mean", "simulated mean", "off", "|off| p50", "|off| p90", "requests"]]
-    for kind in KINDS:
-        off, (real_s, simulated_s) = np.abs(replayed.errors(kind)), replayed.latencies_s(kind)
-        both = ~np.isnan(real_s) & ~np.isnan(simulated_s)
-        means = [float(each[both].mean()) if both.any() else None for each in (real_s, simulated_s)]
-        spread = [percent(round(float(np.quantile(off, q)), 6)) if len(off) else "-" for q in (0.5, 0.9)]
-        rows.append([_LABELS[kind], *map(number, means), _off(means[0], means[1]), *spread, f"{len(off):,}"])
+    for kind, off in replayed.spreads().items():
+        means = off["real_mean_s"], off["simulated_mean_s"]
+        spread = [
+            percent(None if (q := off[name]) is None else round(q, 6)) for name in ("off_p50", "off_p90")
+        ]
+        rows.append([_LABELS[kind], *map(number, means), _off(*means), *spread, f"{off['requests']:,}"])
     worth = [["", "real", "simulated", "off"]]
     for label, family, key in (
         ("smooth goodput, tokens/s", "smooth_goodput", "smooth_goodput_tokens_per_s"),
@@ -54,6 +54,17 @@ def report(replayed: Replayed) -> str:
         f"off: simulated over real less 1. User model: {replayed.simulated.user.described}.",
     ]
     return "\n".join(lines) + "\n"
+
+
+def as_json(replayed: Replayed) -> dict[str, Any]:
+    """Return the same for programs, with the whole summary of both."""
+    real, simulated = replayed.summaries()
+    return {
+        "latencies": replayed.spreads(),
+        "left_out": replayed.left_out,
+        "real": real,
+        "simulated": simulated,
+    }
 
 
 def write(replayed: Replayed, folder: Path, *, plot: bool) -> None:

@@ -48,6 +48,24 @@ class Replayed:
         off: Floats = simulated_s[both] / real_s[both] - 1
         return off
 
+    def spreads(self) -> dict[str, dict[str, float | None]]:
+        """Return by kind of latency how far the simulation is off: of the means, and |off| of each request.
+
+        ``real_mean_s`` and ``simulated_mean_s`` are over the requests that have both.
+        """
+        found: dict[str, dict[str, float | None]] = {}
+        for kind in KINDS:
+            real_s, simulated_s = self.latencies_s(kind)
+            both, off = ~np.isnan(real_s) & ~np.isnan(simulated_s), np.abs(self.errors(kind))
+            found[kind] = {
+                "real_mean_s": float(real_s[both].mean()) if both.any() else None,
+                "simulated_mean_s": float(simulated_s[both].mean()) if both.any() else None,
+                "off_p50": float(np.quantile(off, 0.5)) if len(off) else None,
+                "off_p90": float(np.quantile(off, 0.9)) if len(off) else None,
+                "requests": len(off),
+            }
+        return found
+
     def summaries(self) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
         """Return the summary of each, for the scenario's user and targets."""
         return self.real.summary(), self.simulated.summary()
