@@ -1,7 +1,7 @@
 """The JSON of ``vllm bench serve --save-result --save-detailed`` (``vllm/benchmarks/serve.py``).
 
-``itls`` are the seconds between chunks, of which each may carry several tokens. ``start_times`` are there since
-vLLM 0.13; older files have only how long the run took.
+``itls`` are the seconds between chunks, of which each may carry several tokens. Files of older versions have no
+``start_times``, only how long the run took.
 """
 
 from pathlib import Path
