@@ -21,6 +21,7 @@ from tests.commands import servesim
 from tests.refusals import folder, refusal  # noqa: F401
 from tests.result_files import path_of
 
+ROOT = Path(__file__).parent.parent.parent
 CHAT = {"arrivals": "poisson", "rate_rps": 40.0, "requests": 120, "lengths": "chat_azure2023"}
 RUNS = {
     "open loop": {},
@@ -185,7 +186,7 @@ def test_several_runs_are_compared(capsys, folder):  # noqa: F811
         (["t.csv"], "t.csv: no column first_token_s; expected one, beside arrival_s"),
         (
             ["t.csv", "--set", "hardware.gpu=l4"],
-            "--set hardware.gpu=l4: a run that is over can be measured anew only",
+            "--set hardware.gpu=l4: a saved run can be measured anew only",
         ),
     ],
 )
@@ -234,3 +235,48 @@ def test_a_replay_without_a_folder_prints_the_same(capsys, folder):  # noqa: F81
 def test_a_replay_is_of_one_run(capsys, folder):  # noqa: F811
     path_of(".", "sglang_bench", 2 * files.sglang_bench())
     assert "2 runs in this file; expected one" in refusal(capsys, "replay", "sglang_bench.json")
+
+
+def test_real_and_simulated_are_listed_and_compared(capsys, folder):  # noqa: F811
+    path_of(".", "requests_csv")
+    servesim(capsys, "replay", "requests_csv.csv", "--even", "--out", "r", "--no-plot")
+    listed = servesim(capsys, "list", "runs", "r").splitlines()
+    assert "a real server" in listed[1]
+    assert "vllm_v1" in listed[2]
+    assert "a real server: real" in servesim(capsys, "compare", "r/real", "r/simulated")
+    found = json.loads(servesim(capsys, "replay", "requests_csv.csv", "--json"))
+    assert found["latencies"]["ttft_s"]["real_mean_s"] == pytest.approx(
+        np.mean([t[0] for _, _, t in files.REQUESTS])
+    )
+    assert (
+        json.loads(servesim(capsys, "score", "requests_csv.csv", "--json"))[0]["summary"].keys()
+        == found["real"].keys()
+    )
+
+
+def test_the_page_shows_what_the_real_server_gives(capsys):
+    recorded = ROOT / "experiments" / "validation" / "perrequest_rtxpro6000_llama-31-8b.csv"
+    sets = ("hardware.gpu=rtx-pro-6000", "engine.max_num_seqs=128", "engine.max_num_batched_tokens=2048")
+    out = servesim(capsys, "replay", recorded, "--even", *(f"--set={each}" for each in sets))
+    page = (ROOT / "docs" / "real_servers.md").read_text(encoding="utf-8")
+    cells = {
+        line.split("|")[1].strip(): line.split("|")[2:5]
+        for line in page.splitlines()
+        if line.startswith("| ")
+    }
+    shown = {line.split("  ")[0]: line.split() for line in out.splitlines() if line}
+    for label, name, unit in (
+        ("TTFT, mean", "TTFT", 1),
+        ("E2E, mean", "E2E", 1),
+        ("TPOT, mean", "TPOT", 1e3),
+    ):
+        for cell, value in zip(cells[label], shown[name][1:3], strict=False):
+            assert float(cell.split()[0]) == pytest.approx(
+                unit * float(value), abs=0.051 if unit > 1 else 1e-9
+            )
+        assert cells[label][2].strip() == " ".join(shown[name][3:5])
+    real, simulated, off = (
+        cell.replace(" tokens/s", "").strip() for cell in cells["smooth goodput, at most"]
+    )
+    assert [real, simulated, *off.split()] == shown["smooth goodput, tokens/s"][-4:]
+    assert all(error < 3 for error in (abs(float(shown[name][3])) for name in ("TTFT", "TPOT", "E2E")))
