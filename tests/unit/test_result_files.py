@@ -7,6 +7,7 @@ import pytest
 
 from simulator.errors import InputError
 from simulator.replica.request import RequestState
+from simulator.results import imports
 from simulator.results.imports import formats, read_runs
 from simulator.results.imports._served import in_chunks
 from tests import result_files as files
@@ -241,3 +242,25 @@ def test_a_wrong_file_is_one_sentence_with_its_place(name, text, message, tmp_pa
 def test_a_file_that_is_not_there(tmp_path):
     with pytest.raises(InputError, match=r"none\.json: not found; expected a result file"):
         read_runs(tmp_path / "none.json")
+
+
+MINE = """
+from simulator.results.imports._served import ServedRequest, served_run
+
+TOOL = "my script"
+
+
+def recognises(values):
+    return values[0] == "mine"
+
+
+def read(values, path):
+    return [served_run(path.name, TOOL, [ServedRequest("the only one", 0.0, 5, 2, first_s=1.0, last_s=2.0)])]
+"""
+
+
+def test_a_format_of_ones_own_is_one_file(tmp_path, monkeypatch):
+    (tmp_path / "my_format.py").write_text(MINE)
+    monkeypatch.setattr(imports, "__path__", [*imports.__path__, str(tmp_path)])
+    run = read(tmp_path, "vllm_bench", '"mine"')
+    assert (run.tool, run.output_tokens.tolist(), run.last_s.tolist()) == ("my script", [2], [2.0])
