@@ -16,6 +16,8 @@ from simulator.workload.arrivals import unit_gaps
 from simulator.workload.columns import TrafficColumns
 from simulator.workload.cut import Cut
 from simulator.workload.length_shapes import LengthShape
+from simulator.workload.quantised import spread, stamps
+from simulator.workload.recognise import ReadAs
 from simulator.workload.spec import WorkloadSpec
 from simulator.workload.workload import Workload
 
@@ -65,7 +67,7 @@ def _replay(
 ) -> tuple[str, list[str], TrafficColumns]:
     shipped = library.shipped_traces()
     path = shipped.get(trace) or library.find_table("workload.trace", trace, list(shipped), base_dir)
-    file = reader.Trace(path)
+    file = reader.Trace(path, ReadAs.of(spec))
     changing = loads.of(spec, seed, base_dir)
     _check_times(spec, trace, file.timed, changing)
     columns, cut = file.read(spec)
@@ -75,6 +77,8 @@ def _replay(
         source.append(f"the first {len(columns):,} requests")
     elif len(columns) < file.rows:
         source.append(f"{len(columns):,} of {file.rows:,} requests")
+    source += file.said
+    columns = _unquantised(spec, seed, columns, source) if file.timed else columns
     columns = sessions.think(spec, seed, columns)
     if spec.think_s is not None:
         source.append(f"think times of {spec.think_s:g} s on average")
@@ -90,6 +94,21 @@ def _replay(
             source.append(changing.described())
     columns = sessions.in_order(columns) if spec.concurrency is None else sessions.at_once(columns)
     return Path(trace).name.split(".")[0], source, columns
+
+
+def _unquantised(spec: WorkloadSpec, seed: int, columns: TrafficColumns, source: list[str]) -> TrafficColumns:
+    """Say that time stamps are coarse, and spread the requests of each where that is wanted."""
+    found = stamps(columns.arrival_s)
+    if found is None:
+        if spec.jitter:
+            source.append("no coarse time stamps to spread")
+        return columns
+    if not spec.jitter:
+        source.append(f"{found.described()} (workload.jitter spreads them)")
+        return columns
+    source.append(f"{found.described()}, spread at random up to the next")
+    arrival_s = spread(columns.arrival_s, found, stream(seed, "jitter"))
+    return replace(columns, arrival_s=arrival_s)
 
 
 def _check_times(spec: WorkloadSpec, trace: str, timed: bool, changing: loads.Load | None) -> None:

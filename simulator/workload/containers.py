@@ -49,7 +49,7 @@ class Batch:
 class Container(ABC):
     """One open file: its column names, its columns, and how to say where a row is."""
 
-    kind: ClassVar[str]  # what the file is, in error sentences
+    kind: str  # what the file is, in error sentences
     separated: ClassVar[str] = ""  # by what, where that may be what is wrong with its columns
     labels_are_texts: ClassVar[bool] = False  # so that only all of a column tells whether it is of numbers
 

@@ -11,6 +11,7 @@ from simulator.workload import library, reader
 from simulator.workload.checks import LARGEST_FACTOR, LATEST_S, refuse_unless
 from simulator.workload.containers import Wanted
 from simulator.workload.parquet_file import ParquetFile
+from simulator.workload.recognise import open_table
 
 _TIME = "time_s"
 _VALUES = ("rate_rps", "factor")
@@ -33,7 +34,7 @@ def read(name: str, base_dir: Path | None) -> LoadTable:
     """
     shipped = library.shipped_loads()
     path = shipped.get(name) or library.find_table("workload.load", name, list(shipped), base_dir)
-    table = reader.open_table(path, "load table")
+    table = open_table(path, "load table")
     values = _VALUES[reader.choose(table, [(_TIME, each) for each in _VALUES])]
     found = [batch.numbers for batch in reader.batches(table, Wanted((_TIME, values)))]
     if not found:

@@ -1,23 +1,73 @@
-"""Tables in a text format that a file of ``simulator/workload/formats`` parses."""
+"""Files that a format of ``simulator/workload/formats`` makes rows of: from records, or from lines of text."""
 
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 from simulator.errors import InputError
-from simulator.workload.formats import Parser
+from simulator.workload.formats import Parser, RecordFormat, TraceRow
+from simulator.workload.records import BadRecord, RecordSource
 from simulator.workload.rows_file import Entry, RowsFile, shown
+from simulator.workload.skipped import Skipped
 
 
-class ParsedFile(RowsFile):
-    """A file of lines, plain or gzipped, and what a parser makes of them."""
+class MadeRows(RowsFile):
+    """Rows that a format makes; those with ``time_ns`` arrive from the file's first on."""
 
     kind = "text"
 
-    def __init__(self, path: Path, parser: Parser) -> None:
-        self._parser = parser
+    def __init__(self, path: Path, name: str, sorts: bool) -> None:
+        self._name = name
+        self._sorts = sorts
+        self.notes: Counter[str] = Counter()  # what rows say of themselves, and how many do
         super().__init__(path)
 
     def _entries(self) -> Iterator[Entry]:
+        self.notes = Counter()
+        made = self._in_order() if self._sorts else self._made()
+        first_ns: int | None = None
+        for number, row in made:
+            if "time_ns" in row:
+                time_ns = row.pop("time_ns")
+                first_ns = time_ns if first_ns is None else first_ns
+                row["arrival_s"] = (time_ns - first_ns) / 1e9
+            if "note" in row:
+                self.notes[row.pop("note")] += 1
+            yield number, row
+
+    def _in_order(self) -> Iterator[Entry]:
+        """Yield all rows in order of arrival; one without stays behind the one before it in its session."""
+        keys: list[tuple[float, int]] = []
+        entries = list(self._made())
+        last: dict[object, float] = {}
+        for i, (_, row) in enumerate(entries):
+            session = (row.get("session_id"), row.get("agent_id"))
+            time = row.get("time_ns", row.get("arrival_s"))
+            if not isinstance(time, (int, float)) or time != time:
+                time = last.get(session, 0)
+            last[session] = time
+            keys.append((time, i))
+        return (entries[i] for _, i in sorted(keys))
+
+    def _made(self) -> Iterator[Entry]:
+        """Yield what the format makes of the file; raise ``InputError`` for what it cannot read."""
+        raise NotImplementedError
+
+    def _fault(self, number: int, error: Exception) -> InputError:
+        problem = f"no {error} found" if type(error) is KeyError else f"{type(error).__name__} {error}"
+        if type(error) in (ValueError, TypeError):
+            problem = str(error)
+        return InputError(f"{self._place(number)}: {problem} (trace format {self._name})")
+
+
+class ParsedFile(MadeRows):
+    """A file of lines, plain or gzipped, and what a parser makes of them."""
+
+    def __init__(self, path: Path, parser: Parser) -> None:
+        self._parser = parser
+        super().__init__(path, parser.name, sorts=False)
+
+    def _made(self) -> Iterator[Entry]:
         line = 0
 
         def counted() -> Iterator[str]:
@@ -30,13 +80,44 @@ class ParsedFile(RowsFile):
             for row in self._parser.parse(counted()):
                 if not isinstance(row, dict):
                     raise TypeError(f"{shown(row)} made of it; expected a row like {{'column': value}}")
-                yield line, row
+                yield line, dict(row)
         except InputError:
             raise
         except Exception as error:
-            problem = (
-                str(error) if type(error) in (ValueError, TypeError) else f"{type(error).__name__} {error}"
-            )
-            raise InputError(
-                f"{self.path}: line {line}: {problem} (trace format {self._parser.name})"
-            ) from error
+            raise self._fault(line, error) from error
+
+
+class RecordsFile(MadeRows):
+    """A file of records, and what a format makes of each."""
+
+    lists_may_lack = True
+
+    def __init__(
+        self, path: Path, records: RecordSource, fmt: RecordFormat, sorts: bool, skipped: Skipped | None
+    ) -> None:
+        self.skipped = skipped
+        self._records = records
+        self._fmt = fmt
+        self.unit = records.unit
+        super().__init__(path, fmt.name, fmt.sorts or sorts)
+
+    def _made(self) -> Iterator[Entry]:
+        rows = self._fmt.begin()
+        for number, record in self._records.entries():
+            if isinstance(record, BadRecord):
+                self._left_out(number, InputError(f"{self._place(number)}: {record.problem}"))
+                continue
+            made: list[TraceRow] = []
+            try:
+                made = list(rows(record))
+            except InputError:
+                raise
+            except Exception as error:
+                self._left_out(number, self._fault(number, error), error)
+            for row in made:
+                yield number, row
+
+    def _left_out(self, number: int, problem: InputError, cause: Exception | None = None) -> None:
+        if self.skipped is None:
+            raise problem from cause
+        self.skipped.add(number, str(problem))

@@ -1,9 +1,10 @@
-"""Reading a file of requests: Parquet, CSV, JSON lines or other text, in any known trace format, batch by batch.
+"""ReadAs a file of requests: Parquet, CSV, JSON lines or other text, in any known trace format, batch by batch.
 
 Every problem becomes one ``InputError`` that names the file and the line or the row.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,14 +14,12 @@ from simulator.errors import InputError
 from simulator.workload import request_columns, session_columns, sessions
 from simulator.workload.checks import check_arrivals, whole_numbers
 from simulator.workload.columns import Parts, TrafficColumns, compact
-from simulator.workload.containers import Batch, Container, Wanted, first_line
-from simulator.workload.csv_file import CsvFile
+from simulator.workload.containers import Batch, Container, Wanted
 from simulator.workload.cut import Cut
-from simulator.workload.formats import TraceFormat, all_formats, parsers
-from simulator.workload.json_lines import JsonLinesFile
-from simulator.workload.library import SUFFIXES
-from simulator.workload.parquet_file import ParquetFile
-from simulator.workload.parsed_file import ParsedFile
+from simulator.workload.formats import TraceFormat
+from simulator.workload.recognise import ReadAs, open_requests
+from simulator.workload.rows_file import RowsFile
+from simulator.workload.skipped import Skipped
 from simulator.workload.spec import WorkloadSpec
 
 
@@ -34,10 +33,23 @@ class Trace:
     Raises ``InputError`` for a file that cannot be read or lacks the columns of every known format.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._table, self._formats = _open(path, "trace")
-        self._format = self._chosen()
+    def __init__(self, path: Path, how: ReadAs | None = None) -> None:
+        self._opened = open_requests(path, "trace", how or ReadAs())
+        self._table = self._opened.table
+        self.format_name, self._format = self._chosen()
         self.rows: int | None = None  # in all, once it is read; None: not known
+
+    @property
+    def said(self) -> list[str]:
+        """What is to be said about the rows that were read: what was estimated, what was skipped."""
+        skipped = self.skipped
+        said = [skipped.described(getattr(self._table, "unit", "row"))] if skipped else []
+        return [*self._opened.notes, *said]
+
+    @property
+    def skipped(self) -> Skipped | None:
+        """What was left out so far; None where nothing is to be."""
+        return self._table.skipped if isinstance(self._table, RowsFile) else None
 
     @property
     def timed(self) -> bool:
@@ -54,11 +66,12 @@ class Trace:
             return self._read(Cut(spec or WorkloadSpec()))
         except _LateColumnError:
             self._table.look_through()
-            self._format = self._chosen()
+            self.format_name, self._format = self._chosen()
             return self._read(Cut(spec or WorkloadSpec()))
 
-    def _chosen(self) -> TraceFormat:
-        return self._formats[choose(self._table, [fmt.columns for fmt in self._formats])]
+    def _chosen(self) -> tuple[str, TraceFormat]:
+        formats = self._opened.formats
+        return list(formats.items())[choose(self._table, [fmt.columns for fmt in formats.values()])]
 
     def _read(self, cut: Cut) -> tuple[TrafficColumns, Cut]:
         table, fmt = self._table, self._format
@@ -70,6 +83,8 @@ class Trace:
         carried = request_columns.Carried(table, fmt)
         kept = Parts()
         whole = fmt.session_id in table.header
+        if isinstance(table, RowsFile):
+            table.check = self._checks(whole)
         parts = self._whole(carried) if whole else self._parts(carried)
         for part in parts:
             kept.add_columns(cut.take(part))
@@ -82,8 +97,25 @@ class Trace:
             raise InputError(f"{table.path}: the trace is empty; expected at least one row of numbers")
         return carried.finished(kept.columns()), cut
 
+    def _checks(self, whole: bool) -> Callable[[Batch], None]:
+        """Return what raises ``InputError`` for rows that are wrong, each by itself or behind those before it."""
+        table, fmt, last_s = self._table, self._format, 0.0
+
+        def check(batch: Batch) -> None:
+            nonlocal last_s
+            carried = request_columns.Carried(table, fmt)
+            request_columns.checked(table, fmt, batch, np.empty(0), carried)
+            name = fmt.arrival_s or ""
+            if name in batch.numbers and not whole:
+                arrival_s = np.concatenate([[last_s], batch.numbers[name] / fmt.ticks_per_s])
+                where = request_columns.placed(table, batch.first_row)
+                check_arrivals(session_columns.arrivals_label(fmt), arrival_s, where)
+                last_s = float(arrival_s[-1])
+
+        return check
+
     def _batches(self, wanted: Wanted) -> Iterator[Batch]:
-        names = set().union(*(fmt.names for fmt in self._formats))
+        names = set().union(*(fmt.names for fmt in self._opened.formats.values()))
         for batch in batches(self._table, wanted):
             if self._table.late & names:
                 raise _LateColumnError
@@ -93,12 +125,25 @@ class Trace:
         """Yield the requests of a table without sessions, batch by batch."""
         table, fmt = self._table, self._format
         name, last_s = str(fmt.arrival_s), np.empty(0)
+        if fmt.arrival_s is None:
+            yield from self._untimed(carried)
+            return
         for batch in self._batches(request_columns.wanted(table, fmt, carried, with_times=True)):
             arrival_s = batch.numbers[name] / fmt.ticks_per_s
             where = request_columns.placed(table, batch.first_row - len(last_s))
             check_arrivals(session_columns.arrivals_label(fmt), np.concatenate([last_s, arrival_s]), where)
             last_s = arrival_s[-1:]
             yield request_columns.checked(table, fmt, batch, arrival_s, carried)
+
+    def _untimed(self, carried: request_columns.Carried) -> Iterator[TrafficColumns]:
+        """Yield all requests of a table without times at once: each starts by itself, at a time to be drawn."""
+        table, fmt = self._table, self._format
+        parts, rows = Parts(), 0
+        for batch in self._batches(request_columns.wanted(table, fmt, carried, with_times=False)):
+            parts.add_columns(request_columns.checked(table, fmt, batch, np.zeros(batch.rows), carried))
+            rows += batch.rows
+        if rows:
+            yield replace(parts.columns(), counted_from=np.arange(rows))
 
     def _whole(self, carried: request_columns.Carried) -> Iterator[TrafficColumns]:
         """Yield all requests of a table with sessions at once, as the rows of one may lie anywhere."""
@@ -128,8 +173,9 @@ def read_lengths(path: Path) -> tuple[Ints, Ints]:
 
     Raises ``InputError`` as ``Trace`` does.
     """
-    table, formats = _open(path, "length table")
-    accepted = list(dict.fromkeys(fmt.lengths for fmt in formats))
+    opened = open_requests(path, "length table", ReadAs())
+    table = opened.table
+    accepted = list(dict.fromkeys(fmt.lengths for fmt in opened.formats.values()))
     prompt, output = accepted[choose(table, accepted)]
     parts = Parts()
     for batch in batches(table, Wanted((prompt, output))):
@@ -151,32 +197,6 @@ def describe(path: Path) -> tuple[int, str, str]:
     footer = pq.read_metadata(path)
     notes = footer.metadata or {}
     return footer.num_rows, notes.get(b"source", b"").decode(), notes.get(b"license", b"").decode()
-
-
-def _open(path: Path, what: str) -> tuple[Container, list[TraceFormat]]:
-    """Open a file of requests; return with it the formats that it may have."""
-    own = parsers()
-    likely = [each for each in own if path.name.endswith(each.suffixes)]
-    first = first_line(path) if likely else ""
-    for parser in likely:
-        if parser.recognises(first):
-            return ParsedFile(path, parser), [parser.format]
-    return open_table(path, what, [suffix for each in own for suffix in each.suffixes]), all_formats()
-
-
-def open_table(path: Path, what: str, others: Sequence[str] = ()) -> Container:
-    """Open a table by the ending of its name.
-
-    ``what`` it should be, and the ``others`` that it may end in, are for the ``InputError`` if that tells nothing.
-    """
-    if not path.name.endswith(SUFFIXES):
-        expected = dict.fromkeys([*SUFFIXES, *others])
-        raise InputError(
-            f"{path}: cannot tell the {what}'s type; expected a name ending in {', '.join(expected)}"
-        )
-    if path.name.endswith(".parquet"):
-        return ParquetFile(path)
-    return (JsonLinesFile if ".jsonl" in path.suffixes[-2:] else CsvFile)(path)
 
 
 def choose(table: Container, accepted: Sequence[tuple[str, ...]]) -> int:

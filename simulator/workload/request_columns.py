@@ -64,7 +64,7 @@ class Carried:
 def wanted(table: Container, fmt: TraceFormat, carried: Carried, with_times: bool) -> Wanted:
     """Return which of the format's columns on requests alone are to be read, with or without arrivals."""
     times = (str(fmt.arrival_s),) if with_times else ()
-    optional = (fmt.patience_s, fmt.prefix_id, fmt.prefix_tokens)
+    optional = (fmt.patience_s, fmt.prefix_id, fmt.prefix_tokens, fmt.block_tokens)
     _refuse_half_a_prefix(table, fmt)
     lists = [fmt.hash_ids] if fmt.hash_ids is not None and fmt.hash_ids in table.header else []
     return Wanted(
@@ -89,8 +89,7 @@ def checked(
         patience_s = cast(Floats, checks.field("leave_s", numbers[name], name, where))
     prefix_id, prefix_tokens = _prefixes(fmt, numbers, prompt, where)
     if fmt.hash_ids in batch.lists:
-        name = str(fmt.hash_ids)
-        hash_ids = _block_ids(*batch.lists[name], name, fmt.hash_block_tokens, prompt, where)
+        hash_ids = _block_ids(fmt, batch, prompt, where)
     return TrafficColumns(
         arrival_s, prompt, output, patience_s, prefix_id, prefix_tokens, hash_ids, carried=given,
     )  # fmt: skip
@@ -122,20 +121,36 @@ def _prefixes(
     return compact(np.where(none, -1.0, ids).astype(np.int64)), compact(tokens.astype(np.int64))
 
 
-def _block_ids(ids: Ints, offsets: Ints, name: str, block_tokens: int, prompt: Ints, where: Where) -> Pieces:
-    """Check and return the prefix blocks of each prompt: as many as it needs, each id >= 0."""
+def _block_ids(fmt: TraceFormat, batch: Batch, prompt: Ints, where: Where) -> Pieces:
+    """Check and return the prefix blocks of each prompt: as many as it needs, or fewer where some are enough."""
+    name = str(fmt.hash_ids)
+    ids, offsets = batch.lists[name]
+    block_tokens = _block_tokens(fmt, batch, where)
     blocks = -(-prompt // block_tokens)
     lengths = np.diff(offsets)
-    if not np.array_equal(lengths, blocks):
-        i = int(np.argmax(lengths != blocks))
+    good = lengths <= blocks if fmt.some_blocks else (lengths == blocks) | (lengths == 0)
+    if not good.all():
+        i = int(np.argmin(good))
+        most = "at most " if fmt.some_blocks else ""
         raise InputError(
-            f"{where(i)}: {name} has {lengths[i]} ids; expected {blocks[i]}, one for each"
-            f" {block_tokens} of {prompt[i]} prompt tokens"
+            f"{where(i)}: {name} has {lengths[i]} ids; expected {most}{blocks[i]}, one for each"
+            f" {block_tokens[i]} of {prompt[i]} prompt tokens"
         )
-    if ids.min() < 0:
+    if len(ids) and ids.min() < 0:
         first = int(np.argmax(ids < 0))
         row = int(np.searchsorted(offsets, first, side="right")) - 1
         raise InputError(f"{where(row)}: {name} holds {ids[first]}; expected ids >= 0")
-    tokens = np.full(len(ids), block_tokens)
-    tokens[offsets[1:] - 1] = prompt - (blocks - 1) * block_tokens
+    tokens = np.repeat(block_tokens, lengths)
+    is_full = lengths == blocks  # its last block may be partial
+    is_full &= lengths > 0
+    tokens[offsets[1:][is_full] - 1] = (prompt - (blocks - 1) * block_tokens)[is_full]
     return Pieces(compact(ids), compact(tokens), offsets)
+
+
+def _block_tokens(fmt: TraceFormat, batch: Batch, where: Where) -> Ints:
+    """Return the tokens of a block in each row."""
+    given = batch.numbers.get(fmt.block_tokens or "")
+    if given is None:
+        return np.full(batch.rows, fmt.hash_block_tokens)
+    filled = np.where(np.isnan(given), float(fmt.hash_block_tokens), given)
+    return whole_numbers(str(fmt.block_tokens), filled, where).astype(np.int64)

@@ -2,7 +2,8 @@
 
 import json
 from abc import abstractmethod
-from collections.abc import Iterator
+from array import array
+from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 from simulator.arrays import Floats, Ints
 from simulator.errors import InputError
 from simulator.workload.containers import Batch, Label, TextFile, Wanted, coded
+from simulator.workload.skipped import Skipped
 
 _BATCH_ROWS = 16_384  # rows take some ten times the room of columns
 _LARGEST = 2**63
@@ -18,33 +20,62 @@ Entry = tuple[int, dict[str, Any]]  # line number, row
 
 
 class RowsFile(TextFile):
-    """A file whose ``header`` is that of the first batch; ``late`` gets the names that only come up later."""
+    """A file whose ``header`` is that of the first batch; ``late`` gets the names that only come up later.
 
+    With ``skipped``, rows that are wrong by themselves or for ``check`` are left out and counted there.
+    """
+
+    lists_may_lack = False  # whether a row without a list has an empty one
+    unit = "line"  # what its rows are counted in
+    skipped: Skipped | None = None
+    check: Callable[[Batch], None] = staticmethod(lambda batch: None)
     _begun: tuple[list[Entry], Iterator[Entry]] | None = None  # the first batch, and what yields the others
 
     def where(self, row: int) -> str:
         """As the base class."""
-        return f"{self.path}: line {next(islice(self._entries(), row, None))[0]}"
+        if self.skipped is not None:
+            return self._place(self._kept[row] if row < len(self._kept) else "?")
+        return self._place(next(islice(self._entries(), row, None))[0])
 
     def batches(self, wanted: Wanted) -> Iterator[Batch]:
         """As the base class."""
         found, rest = self._begun or self._begin()
         self._begun = None  # so that what is held of it can go
-        row, known = 0, set(self.header)
+        row, known, self._kept = 0, set(self.header), array("q")
         while found:
-            if len(found) < _BATCH_ROWS:
-                self.rows = row + len(found)
+            is_last = len(found) < _BATCH_ROWS
             self.late |= set().union(*(entry for _, entry in found)) - known
-            yield Batch(
-                row,
-                len(found),
-                {name: self._numbers(found, name, True) for name in wanted.required}
-                | {name: self._numbers(found, name, False) for name in wanted.optional},
-                {name: self._lists(found, name) for name in wanted.lists},
-                {name: self._labels(found, name) for name in wanted.labels},
-            )
+            if self.skipped is not None:
+                found = self._good(found, wanted, self.skipped)
+                self._kept.extend(line for line, _ in found)
+            if is_last:
+                self.rows = row + len(found)
+            if found:
+                yield self._batch(row, found, wanted)
             row += len(found)
             found = list(islice(rest, _BATCH_ROWS))
+
+    def _batch(self, first_row: int, found: list[Entry], wanted: Wanted) -> Batch:
+        return Batch(
+            first_row,
+            len(found),
+            {name: self._numbers(found, name, True) for name in wanted.required}
+            | {name: self._numbers(found, name, False) for name in wanted.optional},
+            {name: self._lists(found, name) for name in wanted.lists},
+            {name: self._labels(found, name) for name in wanted.labels},
+        )
+
+    def _good(self, found: list[Entry], wanted: Wanted, skipped: Skipped) -> list[Entry]:
+        """Return the rows that are right, found by halves, as most are."""
+        try:
+            self.check(self._batch(0, found, wanted))
+        except InputError as error:
+            if len(found) == 1:
+                skipped.add(found[0][0], str(error))
+                return []
+            half = len(found) // 2
+            return self._good(found[:half], wanted, skipped) + self._good(found[half:], wanted, skipped)
+        return found
 
     def look_through(self) -> None:
         """As the base class."""
@@ -80,7 +111,7 @@ class RowsFile(TextFile):
         found: list[int] = []
         offsets = [0]
         for line, entry in rows:
-            ids = entry.get(name)
+            ids = entry.get(name, [] if self.lists_may_lack else None)
             if not isinstance(ids, list) or any(type(x) is not int or abs(x) >= _LARGEST for x in ids):
                 raise self._wrong(line, name, ids, "a list of whole numbers")
             found += ids
@@ -98,7 +129,10 @@ class RowsFile(TextFile):
 
     def _wrong(self, line: int, name: str, value: Any, expected: str) -> InputError:
         found = "empty" if value is None else shown(value)
-        return InputError(f"{self.path}: line {line}: {name} is {found}; expected {expected}")
+        return InputError(f"{self._place(line)}: {name} is {found}; expected {expected}")
+
+    def _place(self, number: int | str) -> str:
+        return f"{self.path}: {self.unit} {number}"
 
 
 def shown(value: Any) -> str:

@@ -22,7 +22,9 @@ from simulator.workload.ranges import (
 )
 
 DEFAULT_TRACE = "azure2023_conv"
-_TRACE_ONLY = ("rate_scale", "start_s", "end_s", "limit", "max_prompt_tokens")
+_TRACE_ONLY = (
+    "format", "columns", "skip_bad", "sort", "jitter", "rate_scale", "start_s", "end_s", "limit", "max_prompt_tokens",
+)  # fmt: skip
 _SYNTHETIC_ONLY = (
     "burstiness", "requests", "duration_s", "lengths", "prompt_tokens", "output_tokens", "session_turns",
 )  # fmt: skip
@@ -44,6 +46,21 @@ class WorkloadSpec(BaseModel):
     trace: Name | None = Field(
         DEFAULT_TRACE,
         description="shipped trace, or path to .parquet, .csv or .jsonl (also .gz); unset where arrivals is given",
+    )
+    format: Name | None = Field(
+        None, description="trace: which format it has, such as azure; unset: told by its content"
+    )
+    columns: Name | None = Field(
+        None,
+        description="trace: what its columns hold, such as arrival=ts:iso,prompt=usage.input,output=usage.output",
+    )
+    skip_bad: bool = Field(
+        False, description="trace: leave out rows that are wrong, and say how many and why"
+    )
+    sort: bool = Field(False, description="trace: put its requests in order of arrival")
+    jitter: bool = Field(
+        False,
+        description="trace: spread requests of one time stamp at random up to the next, where stamps are coarse",
     )
     rate_scale: Positive | None = Field(None, description="trace: divide the gaps, 2.0 is twice the rate")
     start_s: Seconds | None = Field(None, description="trace: cut what arrives before, in trace seconds")
@@ -218,7 +235,7 @@ class WorkloadSpec(BaseModel):
         for key in _TRACE_ONLY:
             if key == "max_prompt_tokens" and self.session_turns is not None:
                 continue
-            if getattr(self, key) is not None:
+            if getattr(self, key) not in (None, False):
                 raise InputError(
                     f"workload.{key}: only for a trace, but workload.arrivals = {self.arrivals!r} is given"
                 )

@@ -1,12 +1,19 @@
 """Trace formats, one file each: what is in a file of this folder is all that a new one needs.
 
-Of tables (CSV, JSON lines, Parquet) ``FORMAT`` says which columns hold what. Other text has a generator
-``parse(lines)`` that yields rows, dictionaries under the names of ``FORMAT`` (without one: this project's own), and
-``SUFFIXES``, the endings of such files; where others end so too, ``recognises(line)`` looks at the first line. A
-ValueError that ``parse`` raises becomes the sentence about the line that was read last.
+Of tables (CSV, JSON lines, Parquet) ``FORMAT`` says which columns hold what. Where renaming is not enough, there is one
+of these beside it; both yield rows, dictionaries under the names of ``FORMAT`` (without one: this project's own):
+
+* ``rows(record)``: the rows of one record (a row of CSV or Parquet, a JSON line, an entry of a JSON document), and
+  ``recognises(record)``, which looks at the first. ``begin()`` instead returns such a function, for one file, where a
+  record tells of others. With ``SORTS`` the records come in no order, and are put in that of their arrivals.
+* ``parse(lines)``: the rows of other text, and ``SUFFIXES``, the endings of such files; where others end so too,
+  ``recognises(line)`` looks at the first line.
+
+A row may have ``time_ns`` (since 1970) instead of an arrival: the file's first one is then 0 s; and a ``note``, what is
+to be said about it, which is counted. A ValueError becomes the sentence about the line or the entry it came from.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from importlib import import_module
 from pkgutil import iter_modules
@@ -16,13 +23,15 @@ from typing import Any
 from simulator.replica.request import TRACE_COLUMNS
 
 _OWN = "servesim"
+TraceRow = dict[str, Any]
+RowMaker = Callable[[TraceRow], Iterable[TraceRow]]  # what makes rows of a record
 
 
 @dataclass(frozen=True)
 class TraceFormat:
     """Which columns of a table hold what; those of ``columns`` must be there, the others may be."""
 
-    arrival_s: str | None  # None: the table has sessions, and nothing about when they start
+    arrival_s: str | None  # None: the table says nothing of when its sessions, or its requests, start
     prompt_tokens: str
     output_tokens: str
     patience_s: str | None = None  # seconds after its arrival at which a client gives up; empty: never
@@ -30,6 +39,10 @@ class TraceFormat:
     prefix_tokens: str | None = None
     hash_ids: str | None = None  # a list: one id for each block of the prompt, the last one possibly partial
     hash_block_tokens: int = 512  # equal ids: equal prompts up to and including that block
+    block_tokens: str | None = None  # a column instead: the tokens of a block; empty: hash_block_tokens
+    some_blocks: bool = (
+        False  # whether prompts may have fewer ids than blocks: what lies behind them is its own
+    )
     ticks_per_s: float = (
         1.0  # units of the arrival and think columns in a second, such as 1000 for milliseconds
     )
@@ -55,10 +68,14 @@ class TraceFormat:
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """The names of the columns that must be there: arrival or session, prompt, output."""
+        """The names of the columns that must be there: arrival or session, if there are any, prompt, output."""
         first = self.arrival_s or self.session_id
-        assert first is not None, "a format has arrivals or sessions"
-        return (*([self.mark] if self.mark else []), first, *self.lengths)
+        return (*([self.mark] if self.mark else []), *([first] if first else []), *self.lengths)
+
+    @property
+    def lengths_only(self) -> bool:
+        """Whether it has neither arrivals nor sessions."""
+        return self.arrival_s is None and self.session_id is None
 
     @property
     def names(self) -> set[str]:
@@ -74,35 +91,91 @@ class TraceFormat:
 
 @dataclass(frozen=True)
 class Parser:
-    """A format that is no table: what is one of its files, and how its lines become rows."""
+    """A format of text that is no table: what is one of its files, and how its lines become rows."""
 
     name: str
     suffixes: tuple[str, ...]  # the endings of such files
     recognises: Callable[[str], bool]  # by the first line that is not blank
-    parse: Callable[[Iterator[str]], Iterator[dict[str, Any]]]
+    parse: Callable[[Iterator[str]], Iterator[TraceRow]]
     format: TraceFormat  # the names under which its rows have what
 
 
+@dataclass(frozen=True)
+class RecordFormat:
+    """A format of records that are more than columns: what is one of its files, and the rows of a record."""
+
+    name: str
+    recognises: Callable[[TraceRow], bool]  # by the first record
+    begin: Callable[[], RowMaker]
+    format: TraceFormat
+    sorts: bool = False  # whether its rows are put in order of arrival
+    last: bool = False  # whether it takes what no other format knows
+
+
+def names() -> list[str]:
+    """Return the names of all formats: those of the files."""
+    return [_name(file) for file in _files()]
+
+
 def all_formats() -> list[TraceFormat]:
-    """Return every format of tables in this folder: this project's own, then the others in order of file name."""
-    return [file.FORMAT for file in _files() if not hasattr(file, "parse")]
+    """Return every format of tables in this folder, those of lengths alone last: see ``tables``."""
+    return list(tables().values())
+
+
+def tables() -> dict[str, TraceFormat]:
+    """Return every format of tables by name.
+
+    This project's own comes first, then the others in order of file name, those of lengths alone last.
+    """
+    found = {
+        _name(file): file.FORMAT
+        for file in _files()
+        if not any(hasattr(file, name) for name in ("parse", "rows", "begin"))
+    }
+    return dict(sorted(found.items(), key=lambda each: each[1].lengths_only))
 
 
 def parsers() -> list[Parser]:
-    """Return every format in this folder that parses by itself, in order of file name."""
+    """Return every format in this folder that parses text by itself, in order of file name."""
     return [
         Parser(
-            file.__name__.rpartition(".")[2],
-            file.SUFFIXES,
-            getattr(file, "recognises", lambda _: True),
-            file.parse,
-            getattr(file, "FORMAT", import_module(f"{__name__}.{_OWN}").FORMAT),
+            _name(file), file.SUFFIXES, getattr(file, "recognises", lambda _: True), file.parse, _format(file)
         )
         for file in _files()
         if hasattr(file, "parse")
     ]
 
 
+def record_formats() -> list[RecordFormat]:
+    """Return every format of records in this folder, in order of file name."""
+    return [
+        RecordFormat(
+            _name(file),
+            file.recognises,
+            _begin(file),
+            _format(file),
+            getattr(file, "SORTS", False),
+            getattr(file, "LAST", False),
+        )
+        for file in _files()
+        if hasattr(file, "rows") or hasattr(file, "begin")
+    ]
+
+
+def _begin(file: ModuleType) -> Callable[[], RowMaker]:
+    begin: Callable[[], RowMaker] = getattr(file, "begin", lambda: file.rows)
+    return begin
+
+
+def _format(file: ModuleType) -> TraceFormat:
+    given: TraceFormat | None = getattr(file, "FORMAT", None)
+    return given or import_module(f"{__name__}.{_OWN}").RECORDS
+
+
+def _name(file: ModuleType) -> str:
+    return file.__name__.rpartition(".")[2]
+
+
 def _files() -> list[ModuleType]:
-    names = sorted((module.name for module in iter_modules(__path__)), key=lambda name: (name != _OWN, name))
-    return [import_module(f"{__name__}.{name}") for name in names]
+    found = sorted((module.name for module in iter_modules(__path__)), key=lambda name: (name != _OWN, name))
+    return [import_module(f"{__name__}.{name}") for name in found]

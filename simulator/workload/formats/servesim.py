@@ -1,5 +1,7 @@
 """This project's own columns."""
 
+from dataclasses import replace
+
 from simulator.replica.request import TRACE_COLUMNS
 from simulator.workload.formats import TraceFormat
 
@@ -19,3 +21,6 @@ FORMAT = TraceFormat(
     hash_runs="hash_runs",
     fields=TRACE_COLUMNS,
 )
+
+# What the rows are called that other formats make of their records.
+RECORDS = replace(FORMAT, block_tokens="hash_block_tokens", some_blocks=True)

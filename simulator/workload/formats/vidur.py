@@ -1,4 +1,4 @@
-"""The request traces and length files of microsoft/vidur."""
+"""The request traces of microsoft/vidur."""
 
 from simulator.workload.formats import TraceFormat
 

@@ -1,0 +1,60 @@
+"""Agentic coding sessions of callanjfox/kv-cache-tester (Weka): one object a session, sub-agents inside it.
+
+The first request of an agent comes at its time, each later one ``think_time`` seconds after the answer before it, or
+where that is not known at its time. Block ids count within their session, or in all of the file.
+"""
+
+from collections.abc import Iterator
+
+from simulator.workload.formats import RowMaker, TraceRow
+from simulator.workload.values import BlockNumbers, get, is_empty, number, whole, wrong
+
+SORTS = True
+
+
+def recognises(record: TraceRow) -> bool:
+    """Tell by the block size beside a list of requests."""
+    return {"requests", "block_size"} <= record.keys() and isinstance(record["requests"], list)
+
+
+def begin() -> RowMaker:
+    """Return what yields the requests of a session."""
+    blocks = BlockNumbers()
+    sessions = 0
+
+    def rows(record: TraceRow) -> Iterator[TraceRow]:
+        nonlocal sessions
+        sessions += 1
+        session = str(record.get("id") or f"session {sessions}")
+        scope = None if record.get("hash_id_scope") == "global" else session
+        size = whole(record["block_size"], "block_size")
+        if size < 1:
+            raise wrong(size, "block_size", "a whole number >= 1")
+        yield from agent(record["requests"], session, "", scope, size)
+
+    def agent(
+        requests: list[TraceRow], session: str, name: str, scope: str | None, size: int
+    ) -> Iterator[TraceRow]:
+        first = True
+        for i, each in enumerate(requests):
+            if not isinstance(each, dict):
+                raise wrong(each, f"requests[{i}]", "an object")
+            if isinstance(each.get("requests"), list):
+                inner = f"{name}/{each.get('agent_id') or i}"
+                yield from agent(each["requests"], session, inner, scope, size)
+                continue
+            row: TraceRow = {
+                "session_id": session,
+                "agent_id": name or "main",
+                "arrival_s": number(each.get("t"), f"requests[{i}].t"),
+                "prompt_tokens": whole(each.get("in"), f"requests[{i}].in"),
+                "output_tokens": whole(each.get("out"), f"requests[{i}].out"),
+                "hash_ids": blocks.of(each.get("hash_ids") or [], f"requests[{i}].hash_ids", scope),
+                "hash_block_tokens": size,
+            }
+            if not first and not is_empty(get(each, "think_time")):
+                row["think_time_s"] = max(0.0, number(each["think_time"], f"requests[{i}].think_time"))
+            first = False
+            yield row
+
+    return rows

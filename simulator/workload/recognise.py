@@ -1,0 +1,219 @@
+"""Which format a file of requests has: by its content, or as the user says."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from simulator.errors import InputError
+from simulator.workload import mapped_columns, records
+from simulator.workload.containers import Batch, Container, TextFile, Wanted, first_line
+from simulator.workload.csv_file import CsvFile
+from simulator.workload.formats import (
+    RecordFormat,
+    TraceFormat,
+    TraceRow,
+    names,
+    parsers,
+    record_formats,
+    tables,
+)
+from simulator.workload.json_lines import JsonLinesFile
+from simulator.workload.library import SUFFIXES
+from simulator.workload.parquet_file import ParquetFile
+from simulator.workload.parsed_file import MadeRows, ParsedFile, RecordsFile
+from simulator.workload.records import BadRecord, RecordSource
+from simulator.workload.skipped import Skipped
+from simulator.workload.values import is_date
+
+if TYPE_CHECKING:
+    from simulator.workload.spec import WorkloadSpec
+
+_LOOK_AT = 50  # records, in search of one that can be read
+
+
+@dataclass(frozen=True)
+class ReadAs:
+    """How a file is to be read, where that is not left to its content."""
+
+    format: str | None = None  # the name of a format
+    columns: str | None = None  # as workload.columns
+    skip_bad: bool = False
+    sort: bool = False
+
+    @classmethod
+    def of(cls, spec: "WorkloadSpec") -> "ReadAs":
+        """Return what a scenario says."""
+        return cls(spec.format, spec.columns, spec.skip_bad, spec.sort)
+
+
+@dataclass
+class Opened:
+    """An open file, and the formats of which it has the first whose columns it has."""
+
+    table: Container
+    formats: dict[str, TraceFormat]
+
+    @property
+    def notes(self) -> list[str]:
+        """What rows that were read say of themselves, and how many do."""
+        notes = self.table.notes if isinstance(self.table, MadeRows) else {}
+        return [f"{note} in {count:,} rows" for note, count in notes.items()]
+
+
+def open_requests(path: Path, what: str, how: ReadAs) -> Opened:
+    """Open a file of requests; ``what`` it should be is for the ``InputError`` if that cannot be told."""
+    path = _beside_header(path)
+    if how.format is not None and how.format not in names():
+        raise InputError(f"workload.format: {how.format!r} found; expected one of {', '.join(names())}")
+    for parser in parsers():
+        fits = path.name.endswith(parser.suffixes) and parser.recognises(first_line(path))
+        if how.columns is None and (how.format == parser.name or (how.format is None and fits)):
+            return Opened(ParsedFile(path, parser), {parser.name: parser.format})
+    found = _records(path, what)
+    first = _first_record(found)
+    fmt = _record_format(first, how)
+    if fmt is None and found.unit == "entry" and (inner := _only_list(first)):
+        found = RecordSource("entry", lambda: enumerate(inner, start=1))
+        first = inner[0]
+        fmt = _record_format(first, how)
+    accepted = {name: each for name, each in tables().items() if how.format in (None, name)}
+    if fmt is not None:
+        return Opened(_rows(path, found, fmt, how), {fmt.name: fmt.format})
+    if how.skip_bad or how.sort or found.unit == "entry":
+        name, chosen = _table_of(first, accepted)
+        if chosen is not None:
+            plain = RecordFormat(name, lambda _: True, lambda: _cells, chosen)
+            return Opened(_rows(path, found, plain, how), {name: chosen})
+    return Opened(open_table(path, what), accepted)
+
+
+def open_table(path: Path, what: str) -> Container:
+    """Open a table by the ending of its name.
+
+    ``what`` it should be is for the ``InputError`` if that tells nothing.
+    """
+    if not path.name.endswith(SUFFIXES):
+        raise _unknown(path, what)
+    if path.name.endswith(".parquet"):
+        return ParquetFile(path)
+    return (JsonLinesFile if ".jsonl" in path.suffixes[-2:] else CsvFile)(path)
+
+
+def _unknown(path: Path, what: str) -> InputError:
+    expected = dict.fromkeys([*SUFFIXES, *(suffix for each in parsers() for suffix in each.suffixes)])
+    return InputError(
+        f"{path}: cannot tell the {what}'s type; expected a name ending in {', '.join(expected)},"
+        " or text in JSON or separated by commas"
+    )
+
+
+def _records(path: Path, what: str) -> RecordSource:
+    text = _Text(path)
+    if not path.name.endswith(SUFFIXES):
+        first = first_line(path)
+        if not first.lstrip().startswith(("{", "[")) and not any(mark in first for mark in ",;\t"):
+            raise _unknown(path, what)
+    return records.of(path, text.lines)
+
+
+class _Text(TextFile):
+    """A file read as lines of text, whatever they hold."""
+
+    def __init__(self, path: Path) -> None:
+        name = path.name.removesuffix(".gz")
+        self.kind = "JSON lines" if name.endswith(".jsonl") else "CSV" if name.endswith(".csv") else "text"
+        super().__init__(path)
+
+    def lines(self) -> Iterator[str]:
+        """Yield the lines, whatever ends them."""
+        return self._lines()
+
+    def _header(self) -> list[str]:
+        return []
+
+    def batches(self, wanted: Wanted) -> Iterator[Batch]:
+        """Yield nothing: it has no columns."""
+        return iter(())
+
+    def where(self, row: int) -> str:
+        """As the base class."""
+        return f"{self.path}: line {row + 1}"
+
+
+def _first_record(found: RecordSource) -> TraceRow:
+    """Return the first record that can be read; one of empty cells if there is none."""
+    for _, record in islice(found.entries(), _LOOK_AT):
+        if not isinstance(record, BadRecord):
+            return record
+    return dict.fromkeys(found.header)
+
+
+def _only_list(record: TraceRow) -> list[TraceRow] | None:
+    lists = [
+        each
+        for each in record.values()
+        if isinstance(each, list) and each and all(isinstance(entry, dict) for entry in each)
+    ]
+    return lists[0] if len(lists) == 1 else None
+
+
+def _record_format(first: TraceRow, how: ReadAs) -> RecordFormat | None:
+    if how.columns is not None:
+        return mapped_columns.record_format(how.columns, how.sort)
+    for each in record_formats():
+        if how.format == each.name:
+            return each
+        if how.format is None and not each.last and each.recognises(first):
+            return each
+    if how.format is None and _table_of(first, tables())[1] is None:
+        return next((each for each in record_formats() if each.last and each.recognises(first)), None)
+    return None
+
+
+def _table_of(first: TraceRow, accepted: dict[str, TraceFormat]) -> tuple[str, TraceFormat | None]:
+    """Return the format of tables of which a record has all columns, and a number where its time stands."""
+    for name, each in accepted.items():
+        if set(each.columns) <= first.keys():
+            time = first.get(each.arrival_s or "")
+            if not (isinstance(time, str) and is_date(time) and not time.strip().replace(".", "").isdigit()):
+                return name, each
+    return "", None
+
+
+def _rows(path: Path, found: RecordSource, fmt: RecordFormat, how: ReadAs) -> RecordsFile:
+    return RecordsFile(path, found, fmt, how.sort, Skipped() if how.skip_bad else None)
+
+
+def _cells(record: TraceRow) -> list[TraceRow]:
+    """Return a row of a table with its numbers as such, where it has them as text."""
+    return [{name: _value(cell) for name, cell in record.items()}]
+
+
+def _value(cell: object) -> object:
+    if not isinstance(cell, str):
+        return cell
+    text = cell.strip()
+    if not text:
+        return None
+    try:
+        return (
+            int(text)
+            if text.lstrip("+-").isdigit() and text.isascii()
+            else float(text)
+            if "_" not in text
+            else text
+        )
+    except ValueError:
+        return text
+
+
+def _beside_header(path: Path) -> Path:
+    """Return the CSV file beside the YAML header of a BLIS trace, where that was given."""
+    if path.suffix not in (".yaml", ".yml") or "trace_version" not in first_line(path):
+        return path
+    beside = path.with_suffix(".csv")
+    if not beside.exists():
+        raise InputError(f"{path}: only the header of a trace; expected {beside.name} beside it")
+    return beside
