@@ -20,6 +20,7 @@ class MadeRows(RowsFile):
         self._name = name
         self._sorts = sorts
         self.notes: Counter[str] = Counter()  # what rows say of themselves, and how many do
+        self.out_of_order = 0  # rows that stood behind later ones, before they were put in order
         super().__init__(path)
 
     def _entries(self) -> Iterator[Entry]:
@@ -38,7 +39,8 @@ class MadeRows(RowsFile):
     def _in_order(self) -> Iterator[Entry]:
         """Yield all rows in order of arrival; one without stays behind the one before it in its session."""
         keys: list[tuple[float, int]] = []
-        entries = list(self._made())
+        entries, latest = list(self._made()), float("-inf")
+        self.out_of_order = 0
         last: dict[object, float] = {}
         for i, (_, row) in enumerate(entries):
             session = (row.get("session_id"), row.get("agent_id"))
@@ -46,6 +48,8 @@ class MadeRows(RowsFile):
             if not isinstance(time, (int, float)) or time != time:
                 time = last.get(session, 0)
             last[session] = time
+            self.out_of_order += time < latest
+            latest = max(latest, time)
             keys.append((time, i))
         return (entries[i] for _, i in sorted(keys))
 

@@ -17,6 +17,7 @@ from simulator.workload.columns import Parts, TrafficColumns, compact
 from simulator.workload.containers import Batch, Container, Wanted
 from simulator.workload.cut import Cut
 from simulator.workload.formats import TraceFormat
+from simulator.workload.parsed_file import MadeRows
 from simulator.workload.recognise import ReadAs, open_requests
 from simulator.workload.rows_file import RowsFile
 from simulator.workload.skipped import Skipped
@@ -42,9 +43,24 @@ class Trace:
     @property
     def said(self) -> list[str]:
         """What is to be said about the rows that were read: what was estimated, what was skipped."""
-        skipped = self.skipped
-        said = [skipped.described(getattr(self._table, "unit", "row"))] if skipped else []
-        return [*self._opened.notes, *said]
+        skipped, moved = self.skipped, self.out_of_order
+        said = [skipped.described(self.unit)] if skipped else []
+        return [*self.notes, *([f"{moved:,} rows put in order of arrival"] if moved else []), *said]
+
+    @property
+    def notes(self) -> list[str]:
+        """What rows that were read say of themselves, such as that their tokens are estimated."""
+        return self._opened.notes
+
+    @property
+    def unit(self) -> str:
+        """What its rows are counted in: line, entry or row."""
+        return self._table.unit if isinstance(self._table, RowsFile) else "row"
+
+    @property
+    def out_of_order(self) -> int:
+        """How many rows stood behind later ones, and were put in order."""
+        return self._table.out_of_order if isinstance(self._table, MadeRows) else 0
 
     @property
     def skipped(self) -> Skipped | None:
@@ -71,7 +87,9 @@ class Trace:
 
     def _chosen(self) -> tuple[str, TraceFormat]:
         formats = self._opened.formats
-        return list(formats.items())[choose(self._table, [fmt.columns for fmt in formats.values()])]
+        accepted = [fmt.columns for fmt in formats.values()]
+        hint = "; workload.columns says what other columns hold"
+        return list(formats.items())[choose(self._table, accepted, hint)]
 
     def _read(self, cut: Cut) -> tuple[TrafficColumns, Cut]:
         table, fmt = self._table, self._format
@@ -199,15 +217,15 @@ def describe(path: Path) -> tuple[int, str, str]:
     return footer.num_rows, notes.get(b"source", b"").decode(), notes.get(b"license", b"").decode()
 
 
-def choose(table: Container, accepted: Sequence[tuple[str, ...]]) -> int:
-    """Return the first set of column names that the table has all of, or raise ``InputError``."""
+def choose(table: Container, accepted: Sequence[tuple[str, ...]], hint: str = "") -> int:
+    """Return the first set of column names that the table has all of, or raise ``InputError``, ending in a hint."""
     for i, names in enumerate(accepted):
         if set(names) <= set(table.header):
             return i
     before = table.header
     table.look_through()
     if table.header != before:
-        return choose(table, accepted)
+        return choose(table, accepted, hint)
     header = table.header
     wanted = ", or ".join("/".join(columns) for columns in accepted)
     if not header:
@@ -216,6 +234,7 @@ def choose(table: Container, accepted: Sequence[tuple[str, ...]]) -> int:
     raise InputError(
         f"{table.path}: columns {', '.join(map(repr, header))} found; expected {wanted}"
         + (table.separated if clumped else "")
+        + hint
     )
 
 

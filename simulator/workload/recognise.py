@@ -150,6 +150,16 @@ def _first_record(found: RecordSource) -> TraceRow:
     return dict.fromkeys(found.header)
 
 
+def first_records(path: Path, most: int) -> Iterator[TraceRow | BadRecord]:
+    """Yield so many records of a file, or those that cannot be read; nothing of a file that has none."""
+    try:
+        found = _records(_beside_header(path), "trace")
+    except InputError:
+        return
+    for _, record in islice(found.entries(), most):
+        yield record
+
+
 def _only_list(record: TraceRow) -> list[TraceRow] | None:
     lists = [
         each
@@ -167,7 +177,8 @@ def _record_format(first: TraceRow, how: ReadAs) -> RecordFormat | None:
             return each
         if how.format is None and not each.last and each.recognises(first):
             return each
-    if how.format is None and _table_of(first, tables())[1] is None:
+    own = {name: each for name, each in tables().items() if not each.lengths_only}
+    if how.format is None and _table_of(first, own)[1] is None:
         return next((each for each in record_formats() if each.last and each.recognises(first)), None)
     return None
 

@@ -68,7 +68,7 @@ def cut(columns: TrafficColumns, fits: Flags) -> Flags:
 
 def think(spec: WorkloadSpec, seed: int, columns: TrafficColumns) -> TrafficColumns:
     """Return the columns with the think times that ``spec`` adds; raise ``InputError`` if there is no use for them."""
-    untimed = columns.counted_from is not None
+    untimed = columns.counted_from is not None and columns.session is not None
     if spec.think_s is None and columns.think_s is None and untimed:
         raise InputError(
             f"workload.think_s: missing; {spec.trace} says nothing of the time between an answer and the"
@@ -95,9 +95,10 @@ def place(spec: WorkloadSpec, seed: int, columns: TrafficColumns, starts: Starts
     if columns.counted_from is None or spec.concurrency is not None:
         return columns
     if spec.rate_rps is None and spec.load is None and spec.load_points is None:
+        what = "requests" if columns.session is None else "sessions"
         raise InputError(
-            f"workload.rate_rps: missing; {spec.trace} says nothing of when its sessions start; expected"
-            " sessions/s, or workload.concurrency"
+            f"workload.rate_rps: missing; {spec.trace} says nothing of when its {what} start; expected"
+            f" {what}/s, or workload.concurrency"
         )
     _, first, group = np.unique(columns.counted_from, return_index=True, return_inverse=True)
     order = np.argsort(np.argsort(first))  # of appearance

@@ -1,0 +1,50 @@
+"""``servesim inspect``: what is in a file of requests."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+ORDER = 35
+EPILOG = "Example: servesim inspect requests.csv --columns arrival=ts:iso,prompt=tokens_in,output=tokens_out"
+
+
+def command(
+    file: Annotated[str, typer.Argument(help="A file of requests, or the name of a shipped trace.")],
+    name: Annotated[
+        str | None, typer.Option("--format", metavar="NAME", help="Its format; without: told by its content.")
+    ] = None,
+    columns: Annotated[
+        str | None,
+        typer.Option(metavar="NAME=COLUMN,...", help="What its columns hold, as workload.columns says it."),
+    ] = None,
+    skip_bad: Annotated[
+        bool,
+        typer.Option("--skip-bad", help="Say nothing of rows that a run refuses, but how many they are."),
+    ] = False,
+    context: Annotated[
+        int, typer.Option(metavar="TOKENS", min=1, help="Longest request that a model takes.")
+    ] = 131_072,
+    plot: Annotated[
+        Path | None, typer.Option(metavar="FILE.png", help="Draw rates, lengths and gaps.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the numbers as JSON.")] = False,
+) -> None:
+    """Say what is in a file of requests: format, rates, lengths, sessions, shared prefixes, and what is odd."""
+    from simulator.report import survey as shown
+    from simulator.workload import library
+    from simulator.workload.recognise import ReadAs
+    from simulator.workload.survey import survey
+
+    shipped = {**library.shipped_samples(), **library.shipped_traces()}
+    path = shipped.get(file) or library.find_table("file", file, list(shipped), None)
+    found = survey(path, ReadAs(name, columns, skip_bad, skip_bad), context)
+    if as_json:
+        sys.stdout.write(json.dumps(found.as_dict(), indent=2, allow_nan=False) + "\n")
+    else:
+        sys.stdout.write(shown.text(found))
+    if plot is not None:
+        shown.draw(found, plot)
+        print(f"picture: {plot}", file=sys.stderr)
