@@ -123,6 +123,30 @@ class TextFile(Container):
         return ""
 
 
+class AnyText(TextFile):
+    """A file read as lines of text, whatever they hold."""
+
+    def __init__(self, path: Path) -> None:
+        name = path.name.removesuffix(".gz")
+        self.kind = "JSON lines" if name.endswith(".jsonl") else "CSV" if name.endswith(".csv") else "text"
+        super().__init__(path)
+
+    def lines(self) -> Iterator[str]:
+        """Yield the lines, whatever ends them."""
+        return self._lines()
+
+    def _header(self) -> list[str]:
+        return []
+
+    def batches(self, wanted: Wanted) -> Iterator[Batch]:
+        """Yield nothing: it has no columns."""
+        return iter(())
+
+    def where(self, row: int) -> str:
+        """As the base class."""
+        return f"{self.path}: line {row + 1}"
+
+
 def first_line(path: Path) -> str:
     """Return the first line of a text file that is not blank; nothing if there is none that can be read."""
     opener = gzip.open if path.name.endswith(".gz") else open

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from simulator.errors import InputError
-from simulator.workload import mapped_columns, records
-from simulator.workload.containers import Batch, Container, TextFile, Wanted, first_line
+from simulator.workload import mapped_columns, records, servegen_rates
+from simulator.workload.containers import AnyText, Container, first_line
 from simulator.workload.csv_file import CsvFile
 from simulator.workload.formats import (
     RecordFormat,
@@ -65,6 +65,11 @@ class Opened:
 def open_requests(path: Path, what: str, how: ReadAs) -> Opened:
     """Open a file of requests; ``what`` it should be is for the ``InputError`` if that cannot be told."""
     path = _beside_header(path)
+    if servegen_rates.is_one(path):
+        raise InputError(
+            f"{path}: rates over time, as ServeGen has them, and no requests; expected it as workload.load, beside"
+            " workload.arrivals and lengths"
+        )
     if how.format is not None and how.format not in names():
         raise InputError(f"workload.format: {how.format!r} found; expected one of {', '.join(names())}")
     for parser in parsers():
@@ -86,6 +91,12 @@ def open_requests(path: Path, what: str, how: ReadAs) -> Opened:
         if chosen is not None:
             plain = RecordFormat(name, lambda _: True, lambda: _cells, chosen)
             return Opened(_rows(path, found, plain, how), {name: chosen})
+    if found.unit == "entry":
+        keys = ", ".join(map(repr, list(first)[:12])) or "nothing"
+        raise InputError(
+            f"{path}: {keys} found in its first entry; expected a {what} in one of the formats {', '.join(names())};"
+            " workload.columns says what other keys hold"
+        )
     return Opened(open_table(path, what), accepted)
 
 
@@ -110,36 +121,12 @@ def _unknown(path: Path, what: str) -> InputError:
 
 
 def _records(path: Path, what: str) -> RecordSource:
-    text = _Text(path)
+    text = AnyText(path)
     if not path.name.endswith(SUFFIXES):
         first = first_line(path)
         if not first.lstrip().startswith(("{", "[")) and not any(mark in first for mark in ",;\t"):
             raise _unknown(path, what)
     return records.of(path, text.lines)
-
-
-class _Text(TextFile):
-    """A file read as lines of text, whatever they hold."""
-
-    def __init__(self, path: Path) -> None:
-        name = path.name.removesuffix(".gz")
-        self.kind = "JSON lines" if name.endswith(".jsonl") else "CSV" if name.endswith(".csv") else "text"
-        super().__init__(path)
-
-    def lines(self) -> Iterator[str]:
-        """Yield the lines, whatever ends them."""
-        return self._lines()
-
-    def _header(self) -> list[str]:
-        return []
-
-    def batches(self, wanted: Wanted) -> Iterator[Batch]:
-        """Yield nothing: it has no columns."""
-        return iter(())
-
-    def where(self, row: int) -> str:
-        """As the base class."""
-        return f"{self.path}: line {row + 1}"
 
 
 def _first_record(found: RecordSource) -> TraceRow:

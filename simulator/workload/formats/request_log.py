@@ -47,7 +47,7 @@ def rows(record: TraceRow) -> Iterator[TraceRow]:
         row[column] = whole(value, name)
     name, value, unit = _find(record, _TIMES) or ("time", None, None)
     if is_date(value) or not isinstance(value, (int, float, str)) or not _is_number(value):
-        row["time_ns"] = time_ns(value, name, unit)
+        row["time_ns"] = time_ns(value, name, unit if _is_number(value) else None)
     else:
         row["arrival_s"] = number(value, name) * UNITS_NS[unit or "s"] / 1e9
     session = next((each for each in _SESSIONS if not is_empty(record.get(each))), None)
