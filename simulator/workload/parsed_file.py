@@ -41,9 +41,9 @@ class MadeRows(RowsFile):
         keys: list[tuple[float, int]] = []
         entries, latest = list(self._made()), float("-inf")
         self.out_of_order = 0
-        last: dict[object, float] = {}
+        last: dict[str, float] = {}
         for i, (_, row) in enumerate(entries):
-            session = (row.get("session_id"), row.get("agent_id"))
+            session = f"{row.get('session_id')} {row.get('agent_id')}"
             time = row.get("time_ns", row.get("arrival_s"))
             if not isinstance(time, (int, float)) or time != time:
                 time = last.get(session, 0)

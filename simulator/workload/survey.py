@@ -103,13 +103,15 @@ def shared_share(columns: TrafficColumns) -> float | None:
     there: dict[int, int] = {}  # tokens of each stream that some prompt or answer has had
     found = total = 0
     for i, prompt in enumerate(islice(segments, _MOST_PROMPTS)):
-        is_hit = True
+        is_hit, ends = True, dict[int, int]()  # a prompt may go on with a stream that it has begun
         for stream, tokens in prompt:
+            end = ends.get(stream, 0) + tokens
             known = there.get(stream, 0)
             if is_hit:
-                found += min(known, tokens)
-            is_hit &= known >= tokens
-            there[stream] = max(known, tokens)
+                found += min(max(0, known - end + tokens), tokens)
+            is_hit &= known >= end
+            there[stream] = max(known, end)
+            ends[stream] = end
             total += tokens
         there[-1 - i] = there.get(-1 - i, 0) + int(columns.output_tokens[i])
     return found / total

@@ -16,7 +16,9 @@ def recognises(record: TraceRow) -> bool:
 def rows(record: TraceRow) -> Iterator[TraceRow]:
     """Yield the requests of a line; a prompt without its length is estimated."""
     arrival_s = number(record.get("timestamp"), "timestamp") / 1e3
-    for i, request in enumerate(record["requests"] or []):
+    if not isinstance(record.get("requests"), list):
+        raise wrong(record.get("requests"), "requests", "a list of requests")
+    for i, request in enumerate(record["requests"]):
         if not isinstance(request, dict):
             raise wrong(request, f"requests[{i}]", "an object")
         prompt, output = (
