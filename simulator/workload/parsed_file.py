@@ -118,8 +118,7 @@ class RecordsFile(MadeRows):
                 raise
             except Exception as error:
                 self._left_out(number, self._fault(number, error), error)
-            for row in made:
-                yield number, row
+            yield from [(number, row) for row in made]
 
     def _left_out(self, number: int, problem: InputError, cause: Exception | None = None) -> None:
         if self.skipped is None:

@@ -131,7 +131,7 @@ def _records(path: Path, what: str) -> RecordSource:
 
 def _first_record(found: RecordSource) -> TraceRow:
     """Return the first record that can be read; one of empty cells if there is none."""
-    for _, record in islice(found.entries(), _LOOK_AT):
+    for _, record in islice((found.few or found.entries)(), _LOOK_AT):
         if not isinstance(record, BadRecord):
             return record
     return dict.fromkeys(found.header)

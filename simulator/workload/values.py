@@ -5,7 +5,7 @@ Everything raises ``ValueError`` in the words of a sentence on a line: "NAME is 
 
 import re
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
@@ -49,6 +49,8 @@ def is_empty(value: Any) -> bool:
 
 def whole(value: Any, name: str) -> int:
     """Return a whole number that may come as a text or as a float without a fraction."""
+    if type(value) is str and value.isdecimal() and value.isascii() and len(value) < 16:  # as most are
+        return int(value)
     number = _decimal(value, name, "a whole number")
     if number != number.to_integral_value():
         raise wrong(value, name, "a whole number")
@@ -97,16 +99,22 @@ def time_ns(value: Any, name: str, unit: str | None = None) -> int:
 def _date_ns(text: str, name: str) -> int:
     """Return an ISO date in ns, with all digits of its fraction."""
     try:
+        date = datetime.fromisoformat(text)
+    except ValueError:
+        date = None
+    fraction = _FRACTION.search(text)
+    if date is not None and (fraction is None or len(fraction[1]) <= 6):
+        return _since_1970(date)
+    try:
         date = datetime.fromisoformat(_FRACTION.sub("", text.replace("/", "-"), count=1).removesuffix(" UTC"))
     except ValueError:
         raise wrong(text, name, "a time such as 2023-11-16 18:15:46.680590") from None
-    fraction = _FRACTION.search(text)
     return _since_1970(date) + (int(fraction[1][:9].ljust(9, "0")) if fraction else 0)
 
 
 def _since_1970(date: datetime) -> int:
     since = (date if date.tzinfo else date.replace(tzinfo=UTC)) - _EPOCH
-    return since // timedelta(microseconds=1) * 1000
+    return ((since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds) * 1000
 
 
 def is_date(value: Any) -> bool:

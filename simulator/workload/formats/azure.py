@@ -5,19 +5,18 @@ from collections.abc import Iterator
 from simulator.workload.formats import TraceRow
 from simulator.workload.values import time_ns, whole
 
-_COLUMNS = ("TIMESTAMP", "ContextTokens", "GeneratedTokens")
+_COLUMNS = {"TIMESTAMP", "ContextTokens", "GeneratedTokens"}
 
 
 def recognises(record: TraceRow) -> bool:
     """Tell such a file by its columns; that of 2025 has the number of images beside them."""
-    return set(_COLUMNS) <= record.keys()
+    return record.keys() >= _COLUMNS
 
 
 def rows(record: TraceRow) -> Iterator[TraceRow]:
     """Yield the request of a row; digits below a nanosecond are cut off."""
-    time, prompt, output = (record[name] for name in _COLUMNS)
     yield {
-        "time_ns": time_ns(time, _COLUMNS[0], "iso"),
-        "prompt_tokens": whole(prompt, _COLUMNS[1]),
-        "output_tokens": whole(output, _COLUMNS[2]),
+        "time_ns": time_ns(record["TIMESTAMP"], "TIMESTAMP", "iso"),
+        "prompt_tokens": whole(record["ContextTokens"], "ContextTokens"),
+        "output_tokens": whole(record["GeneratedTokens"], "GeneratedTokens"),
     }

@@ -31,6 +31,9 @@ def recognises(record: TraceRow) -> bool:
 
 def rows(record: TraceRow) -> Iterator[TraceRow]:
     """Yield the record; a prompt given as text is estimated, and what it waits for is added up."""
+    if record.get("input_length") is not None and "tool_wait_ms" not in record:
+        yield record
+        return
     row = dict(record)
     waits = [record[name] for name in _WAITS if not is_empty(record.get(name))]
     if len(waits) > 1 and all(isinstance(each, (int, float)) for each in waits):
