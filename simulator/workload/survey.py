@@ -168,7 +168,7 @@ def _sessions(columns: TrafficColumns) -> dict[str, float | None] | None:
 
 def _odd(columns: TrafficColumns, trace: Trace, context_tokens: int) -> Iterator[str]:
     if trace.out_of_order:
-        yield f"out of order: {trace.out_of_order:,} of {len(columns):,} rows"
+        yield f"out of order: {trace.out_of_order:,} rows (workload.sort puts them in order)"
     above = columns.prompt_tokens + columns.output_tokens > context_tokens
     if above.any():
         yield f"{above.mean():.1%} of requests are longer than {context_tokens:,} tokens, answer included"
@@ -201,4 +201,4 @@ def _doubles(path: Path) -> Iterator[str]:
             doubles += str(record[name]) in seen
             seen.add(str(record[name]))
     if doubles:
-        yield f"{doubles:,} rows have a {name} that stood there before"
+        yield f"doubles: {doubles:,} rows have the {name} of one before"

@@ -43,6 +43,7 @@ def test_help_lists_the_commands_in_order(capsys):
         "compare",
         "list",
         "schema",
+        "inspect",
         "show",
         "score",
         "replay",
