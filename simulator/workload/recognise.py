@@ -1,7 +1,7 @@
 """Which format a file of requests has: by its content, or as the user says."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -72,6 +72,8 @@ def open_requests(path: Path, what: str, how: ReadAs) -> Opened:
         )
     if how.format is not None and how.format not in names():
         raise InputError(f"workload.format: {how.format!r} found; expected one of {', '.join(names())}")
+    if how.format is not None and how.columns is not None:
+        raise InputError("workload.format: given together with workload.columns; expected one of the two")
     for parser in parsers():
         fits = path.name.endswith(parser.suffixes) and parser.recognises(first_line(path))
         if how.columns is None and (how.format == parser.name or (how.format is None and fits)):
@@ -85,7 +87,7 @@ def open_requests(path: Path, what: str, how: ReadAs) -> Opened:
         fmt = _record_format(first, how)
     accepted = {name: each for name, each in tables().items() if how.format in (None, name)}
     if fmt is not None:
-        return Opened(_rows(path, found, fmt, how), {fmt.name: fmt.format})
+        return Opened(_rows(path, found, fmt, how), _with_less(fmt))
     if how.skip_bad or how.sort or found.unit == "entry":
         name, chosen = _table_of(first, accepted)
         if chosen is not None:
@@ -178,6 +180,17 @@ def _table_of(first: TraceRow, accepted: dict[str, TraceFormat]) -> tuple[str, T
             if not (isinstance(time, str) and is_date(time) and not time.strip().replace(".", "").isdigit()):
                 return name, each
     return "", None
+
+
+def _with_less(fmt: RecordFormat) -> dict[str, TraceFormat]:
+    """Return what a format's rows may be: as it says, without arrivals, without sessions as well."""
+    untimed = replace(fmt.format, arrival_s=None)
+    lengths = replace(untimed, session_id=None, agent_id=None, think_s=None, new_tokens=None, hash_runs=None)
+    found = {fmt.name: fmt.format, f"{fmt.name} without times": untimed, f"{fmt.name} lengths": lengths}
+    names = dict[tuple[str, ...], str]()
+    for name, each in found.items():
+        names.setdefault(each.columns, name)
+    return {name: found[name] for name in names.values()}
 
 
 def _rows(path: Path, found: RecordSource, fmt: RecordFormat, how: ReadAs) -> RecordsFile:

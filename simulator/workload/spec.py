@@ -45,7 +45,7 @@ class WorkloadSpec(BaseModel):
 
     trace: Name | None = Field(
         DEFAULT_TRACE,
-        description="shipped trace, or path to .parquet, .csv or .jsonl (also .gz); unset where arrivals is given",
+        description="shipped trace, or path to .parquet, .csv, .json, .jsonl (also .gz); unset where arrivals is given",
     )
     format: Name | None = Field(
         None, description="trace: which format it has, such as azure; unset: told by its content"

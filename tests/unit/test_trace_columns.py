@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from simulator.errors import InputError
-from simulator.workload import WorkloadSpec, build
+from simulator.workload import WorkloadSpec, build, records
 from simulator.workload.quantised import spread, stamps
 from simulator.workload.reader import Trace
 from simulator.workload.recognise import ReadAs
@@ -205,3 +205,44 @@ def test_fine_stamps_are_left_alone():
     moved = spread(steps, found, np.random.default_rng(0))
     assert (np.diff(moved) > 0).all()
     assert np.floor(moved / 3.053 + 1e-9).tolist() == np.rint(steps / 3.053).tolist()
+
+
+def test_requests_may_stand_inside_a_document(tmp_path):
+    path = tmp_path / "t.json"
+    rows = [dict(zip(OWN.split(","), (i, 10 + i, 5), strict=True)) for i in range(3)]
+    path.write_text(json.dumps({"about": "a test", "requests": rows}, indent=1))
+    assert three(path) == [[0, 1, 2], [10, 11, 12], [5, 5, 5]]
+    rows[1]["output_tokens"] = 0
+    path.write_text(json.dumps({"about": "a test", "requests": rows}))
+    with pytest.raises(InputError, match=r"t\.json: entry 2: output_tokens is 0"):
+        three(path)
+    path.write_text(json.dumps({"about": "a test", "n": 3}))
+    with pytest.raises(
+        InputError, match="'about', 'n' found in its first entry; expected a trace in one of the"
+    ):
+        three(path)
+
+
+def test_a_long_document_is_read_entry_by_entry(tmp_path, monkeypatch):
+    monkeypatch.setattr(records, "_CHUNK", 64)
+    rows = [
+        {
+            "created": 1_795_000_000 + i,
+            "note": "x" * (7 * i),
+            "usage": {"input_tokens": i + 1, "output_tokens": 2},
+        }
+        for i in range(60)
+    ]
+    for indent in (None, 2):
+        path = tmp_path / "t.json"
+        path.write_text(json.dumps(rows, indent=indent))
+        assert three(path) == [list(range(60)), list(range(1, 61)), [2] * 60]
+    path.write_text(json.dumps(rows)[:-20])
+    with pytest.raises(InputError, match="entry 60: not valid JSON; expected an array of objects"):
+        three(path)
+
+
+def test_a_format_and_columns_are_one_too_many(tmp_path):
+    path = write(tmp_path / "t.csv", OWN, "0,1,1")
+    with pytest.raises(InputError, match="given together with"):
+        three(path, format="servesim", columns="prompt=a,output=b")

@@ -1,6 +1,7 @@
 """Every trace format that is read: the requests of a sample file, by count, time, length, session and prefix."""
 
 import gzip
+import json
 import shutil
 from pathlib import Path
 
@@ -208,3 +209,53 @@ def test_parquet_may_hold_times_of_the_calendar(tmp_path):
     times = pa.array([1_795_000_000_000, 1_795_000_000_250], pa.timestamp("ms", tz="UTC"))
     pq.write_table(pa.table({"created_at": times, "input_tokens": [1, 2], "output_tokens": [3, 4]}), path)
     assert Trace(path).read()[0].arrival_s.tolist() == [0.0, 0.25]
+
+
+def test_sessions_of_aiperf_may_go_without_times(tmp_path):
+    path = tmp_path / "t.jsonl"
+    path.write_text(
+        '{"session_id": "a", "input_length": 300, "output_length": 40}\n'
+        '{"session_id": "a", "delay": 2000, "input_length": 450, "output_length": 20}\n'
+        '{"session_id": "b", "input_length": 9, "output_length": 4}\n'
+    )
+    trace = Trace(path)
+    assert (trace.format_name, trace.timed) == ("mooncake without times", False)
+    traffic = build(WorkloadSpec(trace=str(path), rate_rps=1.0), 0)
+    assert traffic.think_s.tolist()[traffic.prompt_tokens.tolist().index(450)] == 2.0
+
+
+def test_a_recording_without_arrivals_has_lengths(tmp_path):
+    path = tmp_path / "t.jsonl"
+    path.write_text('{"prompt_tokens": 32, "output_tokens": 5, "ttft_ms": 18.8}\n' * 3)
+    trace = Trace(path)
+    assert (trace.format_name, trace.timed) == ("vllm_vcr lengths", False)
+    assert len(build(WorkloadSpec(trace=str(path), rate_rps=1.0), 0)) == 3
+
+
+@pytest.mark.parametrize("inner_s", [(0.0, 4.0), (10.0, 14.0)])
+def test_a_sub_agent_counts_from_its_own_start_or_the_session_s(tmp_path, inner_s):
+    def request(at, **more):
+        return {"t": at, "type": "n", "in": 130, "out": 5, "hash_ids": [1, 2], **more}
+
+    inner = [request(inner_s[0]), request(inner_s[1], think_time=1.5)]
+    requests = [
+        request(0.0),
+        {"t": 10.0, "type": "subagent", "agent_id": "x", "requests": inner},
+        request(30.0),
+    ]
+    path = tmp_path / "t.json"
+    path.write_text(json.dumps({"id": "s", "block_size": 64, "hash_id_scope": "local", "requests": requests}))
+    found = Trace(path).read()[0]
+    assert found.arrival_s.tolist() == [0.0, 10.0, 14.0, 30.0]
+    assert found.session.tolist().count(found.session[0]) == 2, "an agent is a conversation of its own"
+    assert found.think_s[~np.isnan(found.think_s)].tolist() == [1.5]
+
+
+def test_nested_attributes_of_a_span_are_found(tmp_path):
+    span = {"start_time": "2026-01-01T00:00:00Z", "attributes": {"gen_ai": {"operation": {"name": "chat"}}}}
+    span["attributes"]["gen_ai"]["usage"] = {"input_tokens": 11, "output_tokens": 3}
+    path = tmp_path / "t.jsonl"
+    path.write_text(json.dumps(span) + "\n" + json.dumps(span | {"start_time": "2026-01-01T00:00:02Z"}))
+    trace = Trace(path)
+    assert trace.format_name == "otel"
+    assert trace.read()[0].prompt_tokens.tolist() == [11, 11]

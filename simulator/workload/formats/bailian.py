@@ -8,5 +8,6 @@ FORMAT = TraceFormat(
     output_tokens="output_length",
     hash_ids="hash_ids",
     hash_block_tokens=16,
+    some_blocks=True,
     mark="chat_id",
 )

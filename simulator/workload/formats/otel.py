@@ -9,11 +9,11 @@ from collections.abc import Iterator
 from typing import Any
 
 from simulator.workload.formats import TraceRow
-from simulator.workload.values import ESTIMATED, is_empty, text_tokens, time_ns, whole
+from simulator.workload.values import ESTIMATED, get, is_empty, text_tokens, time_ns, whole
 
 SORTS = True
 _CALLS = ("chat", "text_completion", "completion", "generate_content")
-_STARTS = ("startTimeUnixNano", "start_time_unix_nano", "start_time", "startTime")
+_STARTS = ("startTimeUnixNano", "start_time_unix_nano", "start_time", "startTime", "timestamp")
 _SESSIONS = ("gen_ai.conversation.id", "session.id", "gen_ai.session.id")
 _COUNTS = {
     "prompt_tokens": ("gen_ai.usage.input_tokens", "gen_ai.usage.prompt_tokens", "llm.token_count.prompt"),
@@ -40,8 +40,8 @@ def rows(record: TraceRow) -> Iterator[TraceRow]:
     """Yield the requests of all spans in a record."""
     for span in _spans(record):
         attributes = _attributes(span.get("attributes"))
-        operation = attributes.get("gen_ai.operation.name") or attributes.get("llm.request.type")
-        counted = all(any(name in attributes for name in names) for names in _COUNTS.values())
+        operation = get(attributes, "gen_ai.operation.name") or get(attributes, "llm.request.type")
+        counted = all(any(get(attributes, name) is not None for name in names) for names in _COUNTS.values())
         if operation not in _CALLS and (operation is not None or not counted):
             continue
         start_name = next((name for name in _STARTS if not is_empty(span.get(name))), _STARTS[-1])
@@ -51,7 +51,7 @@ def rows(record: TraceRow) -> Iterator[TraceRow]:
             )
         }
         for column, names in _COUNTS.items():
-            count = next((attributes[name] for name in names if not is_empty(attributes.get(name))), None)
+            count = next((found for name in names if not is_empty(found := get(attributes, name))), None)
             if count is None:
                 count = text_tokens(*_texts(attributes, column))
                 row["note"] = ESTIMATED
@@ -74,7 +74,7 @@ def _parsed(text: Any) -> Any:
 
 
 def _session(attributes: TraceRow, span: TraceRow) -> str:
-    named = next((attributes[name] for name in _SESSIONS if not is_empty(attributes.get(name))), None)
+    named = next((found for name in _SESSIONS if not is_empty(found := get(attributes, name))), None)
     return str(named or span.get("traceId") or span.get("trace_id") or "no trace")
 
 

@@ -31,10 +31,11 @@ def begin() -> RowMaker:
                 block_tokens = whole(meta["block_size"], "block_size")
             return
         row: TraceRow = {
-            "arrival_s": number(record.get("arrival_ms"), "arrival_ms") / 1e3,
             "prompt_tokens": whole(record.get("prompt_tokens"), "prompt_tokens"),
             "output_tokens": whole(record.get("output_tokens"), "output_tokens"),
         }
+        if not is_empty(record.get("arrival_ms")):  # a recording that was converted may have none
+            row["arrival_s"] = number(record["arrival_ms"], "arrival_ms") / 1e3
         if record.get("block_hashes"):
             row |= {
                 "hash_ids": blocks.of(record["block_hashes"], "block_hashes"),

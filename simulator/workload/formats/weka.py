@@ -30,10 +30,10 @@ def begin() -> RowMaker:
         size = whole(record["block_size"], "block_size")
         if size < 1:
             raise wrong(size, "block_size", "a whole number >= 1")
-        yield from agent(record["requests"], session, "", scope, size)
+        yield from agent(record["requests"], session, "", scope, size, 0.0)
 
     def agent(
-        requests: list[TraceRow], session: str, name: str, scope: str | None, size: int
+        requests: list[TraceRow], session: str, name: str, scope: str | None, size: int, start_s: float
     ) -> Iterator[TraceRow]:
         first = True
         for i, each in enumerate(requests):
@@ -41,12 +41,12 @@ def begin() -> RowMaker:
                 raise wrong(each, f"requests[{i}]", "an object")
             if isinstance(each.get("requests"), list):
                 inner = f"{name}/{each.get('agent_id') or i}"
-                yield from agent(each["requests"], session, inner, scope, size)
+                yield from agent(each["requests"], session, inner, scope, size, _start_s(each, i))
                 continue
             row: TraceRow = {
                 "session_id": session,
                 "agent_id": name or "main",
-                "arrival_s": number(each.get("t"), f"requests[{i}].t"),
+                "arrival_s": start_s + number(each.get("t"), f"requests[{i}].t"),
                 "prompt_tokens": whole(each.get("in"), f"requests[{i}].in"),
                 "output_tokens": whole(each.get("out"), f"requests[{i}].out"),
                 "hash_ids": blocks.of(each.get("hash_ids") or [], f"requests[{i}].hash_ids", scope),
@@ -58,3 +58,10 @@ def begin() -> RowMaker:
             yield row
 
     return rows
+
+
+def _start_s(agent: TraceRow, i: int) -> float:
+    """Return what to add to a sub-agent's times: they count from its own start if they begin before that."""
+    start_s = number(agent.get("t") or 0, f"requests[{i}].t")
+    first = next((each for each in agent["requests"] if isinstance(each, dict)), {})
+    return start_s if number(first.get("t") or 0, f"requests[{i}].requests[0].t") < start_s else 0.0
