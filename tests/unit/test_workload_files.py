@@ -164,7 +164,10 @@ def test_files_that_are_not_what_they_say_are_refused(tmp_path):
 
 
 def test_a_name_must_say_the_type_and_be_a_file(tmp_path):
-    assert "expected a name ending in .parquet, .csv, .csv.gz" in refused(write(tmp_path / "t.json", "{}"))
+    assert "expected a name ending in .parquet, .csv, .csv.gz" in refused(write(tmp_path / "t.dat", "a b"))
+    assert "nothing found in its first entry; expected a trace in one of" in refused(
+        write(tmp_path / "t.json", "{}")
+    )
     with pytest.raises(InputError, match="is a folder; expected a file"):
         build(WorkloadSpec(trace=str(tmp_path)), 0)
 

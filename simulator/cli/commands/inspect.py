@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from simulator.cli.options import AsJson
+
 ORDER = 35
 EPILOG = "Example: servesim inspect requests.csv --columns arrival=ts:iso,prompt=tokens_in,output=tokens_out"
 
@@ -30,7 +32,7 @@ def command(
     plot: Annotated[
         Path | None, typer.Option(metavar="FILE.png", help="Draw rates, lengths and gaps.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the numbers as JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Say what is in a file of requests: format, rates, lengths, sessions, shared prefixes, and what is odd."""
     from simulator.report import survey as shown
