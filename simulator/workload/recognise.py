@@ -25,7 +25,7 @@ from simulator.workload.parquet_file import ParquetFile
 from simulator.workload.parsed_file import MadeRows, ParsedFile, RecordsFile
 from simulator.workload.records import BadRecord, RecordSource
 from simulator.workload.skipped import Skipped
-from simulator.workload.values import is_date
+from simulator.workload.values import is_date, typed
 
 if TYPE_CHECKING:
     from simulator.workload.spec import WorkloadSpec
@@ -79,19 +79,17 @@ def open_requests(path: Path, what: str, how: ReadAs) -> Opened:
         if how.columns is None and (how.format == parser.name or (how.format is None and fits)):
             return Opened(ParsedFile(path, parser), {parser.name: parser.format})
     found = _records(path, what)
-    first = _first_record(found)
-    fmt = _record_format(first, how)
+    first, fmt = _first(_few(found), how)
     if fmt is None and found.unit == "entry" and (inner := _only_list(first)):
         found = RecordSource("entry", lambda: enumerate(inner, start=1))
-        first = inner[0]
-        fmt = _record_format(first, how)
+        first, fmt = _first(_few(found), how)
     accepted = {name: each for name, each in tables().items() if how.format in (None, name)}
     if fmt is not None:
         return Opened(_rows(path, found, fmt, how), _with_less(fmt))
     if how.skip_bad or how.sort or found.unit == "entry":
         name, chosen = _table_of(first, accepted)
         if chosen is not None:
-            plain = RecordFormat(name, lambda _: True, lambda: _cells, chosen)
+            plain = RecordFormat(name, lambda _: True, lambda: _typed, chosen)
             return Opened(_rows(path, found, plain, how), {name: chosen})
     if found.unit == "entry":
         keys = ", ".join(map(repr, list(first)[:12])) or "nothing"
@@ -131,12 +129,21 @@ def _records(path: Path, what: str) -> RecordSource:
     return records.of(path, text.lines)
 
 
-def _first_record(found: RecordSource) -> TraceRow:
-    """Return the first record that can be read; one of empty cells if there is none."""
-    for _, record in islice((found.few or found.entries)(), _LOOK_AT):
-        if not isinstance(record, BadRecord):
-            return record
-    return dict.fromkeys(found.header)
+def _few(found: RecordSource) -> list[TraceRow]:
+    """Return the first records that can be read; one of empty cells if there is none."""
+    records = (record for _, record in islice((found.few or found.entries)(), _LOOK_AT))
+    return [each for each in records if not isinstance(each, BadRecord)] or [dict.fromkeys(found.header)]
+
+
+def _first(few: list[TraceRow], how: ReadAs) -> tuple[TraceRow, RecordFormat | None]:
+    """Return the first record that a format knows, with that, if it is more than columns; else the first."""
+    for record in few:
+        fmt = _record_format(record, how)
+        if fmt is not None:
+            return record, fmt
+        if _table_of(record, tables())[1] is not None:
+            break
+    return few[0], None
 
 
 def first_records(path: Path, most: int) -> Iterator[TraceRow | BadRecord]:
@@ -197,27 +204,8 @@ def _rows(path: Path, found: RecordSource, fmt: RecordFormat, how: ReadAs) -> Re
     return RecordsFile(path, found, fmt, how.sort, Skipped() if how.skip_bad else None)
 
 
-def _cells(record: TraceRow) -> list[TraceRow]:
-    """Return a row of a table with its numbers as such, where it has them as text."""
-    return [{name: _value(cell) for name, cell in record.items()}]
-
-
-def _value(cell: object) -> object:
-    if not isinstance(cell, str):
-        return cell
-    text = cell.strip()
-    if not text:
-        return None
-    try:
-        return (
-            int(text)
-            if text.lstrip("+-").isdigit() and text.isascii()
-            else float(text)
-            if "_" not in text
-            else text
-        )
-    except ValueError:
-        return text
+def _typed(record: TraceRow) -> list[TraceRow]:
+    return [typed(record)]
 
 
 def _beside_header(path: Path) -> Path:

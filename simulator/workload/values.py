@@ -3,6 +3,7 @@
 Everything raises ``ValueError`` in the words of a sentence on a line: "NAME is VALUE; expected WHAT".
 """
 
+import json
 import re
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
@@ -40,6 +41,23 @@ def _find(record: Any, key: str) -> Any:
             if found is not _ABSENT:
                 return found
     return _ABSENT
+
+
+def typed(record: Record) -> dict[str, Any]:
+    """Return a record with the numbers and lists that it has as text as such, and None for empty cells."""
+    return {name: _typed(value) if isinstance(value, str) else value for name, value in record.items()}
+
+
+def _typed(text: str) -> Any:
+    text = text.strip()
+    try:
+        if text.isascii() and text.lstrip("+-").isdecimal():
+            return int(text)
+        if text.startswith("["):
+            return json.loads(text)
+        return float(text) if text and "_" not in text else text or None
+    except (ValueError, RecursionError):
+        return text
 
 
 def is_empty(value: Any) -> bool:

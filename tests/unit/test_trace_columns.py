@@ -246,3 +246,25 @@ def test_a_format_and_columns_are_one_too_many(tmp_path):
     path = write(tmp_path / "t.csv", OWN, "0,1,1")
     with pytest.raises(InputError, match="given together with"):
         three(path, format="servesim", columns="prompt=a,output=b")
+
+
+def test_columns_of_mooncake_may_be_a_csv(tmp_path):
+    path = write(
+        tmp_path / "t.csv",
+        "timestamp,input_length,output_length,hash_ids",
+        '0,100,10,"[1]"',
+        '1500,600,20,"[1, 2]"',
+    )
+    assert three(path) == [[0.0, 1.5], [100, 600], [10, 20]]
+    assert Trace(path).read()[0].hash_ids.streams.tolist() == [1, 1, 2]
+
+
+def test_a_log_may_begin_with_a_request_that_failed(tmp_path):
+    path = write(
+        tmp_path / "t.jsonl",
+        '{"created_at": "2025-01-01T00:00:00Z", "usage": null}',
+        '{"created_at": "2025-01-01T00:00:01Z", "usage": {"prompt_tokens": 5, "completion_tokens": 3}}',
+    )
+    with pytest.raises(InputError, match="line 1: prompt_tokens is empty; expected a whole number"):
+        three(path)
+    assert three(path, skip_bad=True) == [[0.0], [5], [3]]

@@ -7,7 +7,7 @@ may give the text of a prompt instead of its length.
 from collections.abc import Iterator
 
 from simulator.workload.formats import TraceFormat, TraceRow
-from simulator.workload.values import ESTIMATED, is_empty, text_tokens
+from simulator.workload.values import ESTIMATED, is_empty, text_tokens, typed
 
 FORMAT = TraceFormat(
     arrival_s="timestamp",
@@ -31,6 +31,8 @@ def recognises(record: TraceRow) -> bool:
 
 def rows(record: TraceRow) -> Iterator[TraceRow]:
     """Yield the record; a prompt given as text is estimated, and what it waits for is added up."""
+    if all(isinstance(value, str) for value in record.values()):  # a row of CSV
+        record = typed(record)
     if record.get("input_length") is not None and "tool_wait_ms" not in record:
         yield record
         return
