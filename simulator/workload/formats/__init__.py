@@ -15,6 +15,7 @@ to be said about it, which is counted. A ValueError becomes the sentence about t
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
+from functools import cache
 from importlib import import_module
 from pkgutil import iter_modules
 from types import ModuleType
@@ -176,6 +177,11 @@ def _name(file: ModuleType) -> str:
     return file.__name__.rpartition(".")[2]
 
 
-def _files() -> list[ModuleType]:
-    found = sorted((module.name for module in iter_modules(__path__)), key=lambda name: (name != _OWN, name))
-    return [import_module(f"{__name__}.{name}") for name in found]
+def _files() -> tuple[ModuleType, ...]:
+    return _files_in(tuple(__path__))
+
+
+@cache
+def _files_in(folders: tuple[str, ...]) -> tuple[ModuleType, ...]:
+    found = sorted((module.name for module in iter_modules(folders)), key=lambda name: (name != _OWN, name))
+    return tuple(import_module(f"{__name__}.{name}") for name in found)
