@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
+KINDS = ("prefill", "preempted")  # of rows of the table of work, by their codes
 STATES = [state.name.lower() for state in RequestState]
 ROW_GROUP = 1 << 20  # tokens of whole requests that are written together, at least
 _OPTIONAL_TIMES = ("first_scheduled_s", "first_token_s", "last_token_s")
@@ -65,11 +66,21 @@ def scaling_table(columns: Columns) -> "pa.Table":
     )
 
 
+def work_table(columns: Columns) -> "pa.Table":
+    """Return the table of what was in steps, its kinds by name."""
+    import pyarrow as pa
+
+    arrays = {name: _arrow(column) for name, column in columns.items()}
+    arrays["kind"] = pa.DictionaryArray.from_arrays(arrays["kind"], _strings(list(KINDS)))
+    return pa.table(arrays)
+
+
 def write(path: Path, contents: "pa.Table") -> None:
     """Write a table; raises OSError where the disk refuses."""
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
-    words = ["state"] if "state" in contents.column_names else False
+    words = [field.name for field in contents.schema if pa.types.is_dictionary(field.type)] or False
     pq.write_table(contents, path, use_dictionary=words, **_HOW)
 
 

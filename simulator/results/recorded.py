@@ -51,6 +51,18 @@ def chunk_rows(records: Records) -> tuple[Ints, Ints]:
     return step, request
 
 
+def chunk_columns(records: Records) -> tuple[Ints, Ints, Ints, Ints]:
+    """Return step, request, tokens and tokens computed before of each chunk of known tokens that was scheduled."""
+    step, request, tokens, before = records.rows("chunks")
+    return step, request, tokens, before
+
+
+def preemption_columns(records: Records) -> tuple[Ints, Ints, Ints, Ints]:
+    """Return the same of each preemption: its tokens are those that were computed."""
+    step, request, computed = records.rows("preemptions")
+    return step, request, computed, computed
+
+
 def span_rows(records: Records) -> tuple[Ints, Ints, Ints]:
     """Return request, first tick and number of the tokens decoded tick after tick."""
     request, tick, tokens = records.rows("spans")

@@ -5,6 +5,7 @@ tokens.parquet     one row a token, in order of request and position
 steps.parquet      one row an engine step, in order of replica and time
 transfers.parquet  one row a KV cache that went from replica to replica, where any did
 scaling.parquet    one row a replica of a pool that is scaled: when it was ordered, ready, released
+work.parquet       one row a chunk of a prompt that a step computed, and one a preemption
 manifest.json      scenario, seed, versions, hardware sums
 summary.json       every metric, for the scenario's user and targets
 overview.png       the run at a glance, drawn by ``simulator.report.plots.overview``
@@ -26,12 +27,13 @@ from simulator.errors import InputError
 from simulator.metrics import RequestLog, Slo, UserModel, summarise
 from simulator.metrics._streamed import StreamedLog
 from simulator.metrics._window import Window, measured
-from simulator.results.arrow import arrow_table, requests_table, scaling_table, transfers_table
+from simulator.results.arrow import arrow_table, requests_table
 from simulator.results.billing import bill, price
 from simulator.results.engine_summary import engine_summary, traffic_summary
 from simulator.results.folders import claimed
 from simulator.results.measures import kept, per_request, pooled
-from simulator.results.saved import read_folder
+from simulator.results.optional_tables import OptionalTables
+from simulator.results.saved import OPTIONAL, read_folder
 from simulator.results.scoring import Scoring
 from simulator.results.step_totals import LoadOverTime, StepTotals, add_up, bin_edges
 from simulator.results.tables import split_by_replica
@@ -43,7 +45,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
-class Result:
+class Result(OptionalTables):
     """A finished (or cut off) run; everything else is computed from it."""
 
     def __init__(
@@ -54,6 +56,7 @@ class Result:
         manifest: dict[str, Any],
         transfers: Columns | None = None,
         scaling: Columns | None = None,
+        work: Columns | None = None,
     ) -> None:
         """Columns as ``simulator.results.tables`` makes them; the manifest is what ``run`` writes.
 
@@ -62,8 +65,7 @@ class Result:
         """
         self.manifest = manifest
         self._requests = requests
-        self._transfers = transfers if transfers is not None and len(transfers["bytes"]) else None
-        self._scaling = scaling if scaling is not None and len(scaling.get("replica", ())) else None
+        super().__init__(transfers, scaling, work)
         self._steps = steps
         if isinstance(tokens, dict):
             assert requests is not None
@@ -111,25 +113,10 @@ class Result:
         assert isinstance(self._steps, dict)
         return arrow_table(self._steps)
 
-    def transfers(self) -> "pa.Table | None":
-        """Return one row a KV cache that went from replica to replica; None if none did."""
-        self._require("requests")
-        return None if self._transfers is None else transfers_table(self._transfers)
-
-    def scaling(self) -> "pa.Table | None":
-        """Return one row a replica of a pool that is scaled: its times in seconds (null: never); None if none is."""
-        self._require("requests")
-        return None if self._scaling is None else scaling_table(self._scaling)
-
     @property
     def request_columns(self) -> Columns | None:
         """What ``requests`` is made from, at any trace level; None read from a folder that has none."""
         return self._requests
-
-    @property
-    def scaling_columns(self) -> Columns | None:
-        """What ``scaling`` is made from, at any trace level."""
-        return self._scaling
 
     def _require(self, table: str) -> None:
         if table not in kept_tables(self.trace_level):
@@ -262,7 +249,7 @@ class Result:
             return MeasuredResult(tables["requests"], tables.get("tokens"), manifest)
         steps = tables.get("steps") or StepTotals(**manifest["steps"])
         requests, tokens = tables.get("requests"), tables.get("tokens")
-        result = cls(requests, tokens, steps, manifest, tables.get("transfers"), tables.get("scaling"))
+        result = cls(requests, tokens, steps, manifest, *(tables.get(name) for name in OPTIONAL))
         if summary:
             vars(result)["_own_summary"] = summary
         return result

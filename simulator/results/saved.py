@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
-OPTIONAL = ("transfers", "scaling")  # tables that are only there where something is in them
+OPTIONAL = ("transfers", "scaling", "work")  # tables that are only there where something is in them
 
 # What reading a saved result back needs: columns, and keys of the manifest with theirs.
 _READ = {
@@ -28,6 +28,7 @@ _READ = {
     "tokens": ("delivered_s",),
     "transfers": ("kind", "start_s", "end_s", "bytes", "arrived"),
     "scaling": ("replica", "ordered_s", "billed_from_s", "ready_s", "draining_s", "released_s"),
+    "work": ("replica", "step", "request_id", "tokens", "computed_before", "kind"),
     "steps": ("replica", "start_s", "end_s", "running", "waiting", "kv_blocks_used", "preemptions"),
 }
 _MANIFEST: dict[str, set[str]] = {

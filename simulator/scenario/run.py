@@ -15,6 +15,7 @@ from simulator.results.billing import bill
 from simulator.results.result import Result
 from simulator.results.step_totals import StepTotals, add_up, bin_edges
 from simulator.results.trace_level import kept_tables
+from simulator.results.work import work_table
 from simulator.scenario.discover import blamed
 from simulator.scenario.resolve import ResolvedPool, deploy, resolve_pools
 from simulator.scenario.scenario import Scenario
@@ -64,6 +65,9 @@ def run(
         steps=_steps(pools, outcome),
         transfers=outcome.tables.transfers,
         scaling=scaling,
+        work=work_table(outcome.tables.incarnations)
+        if "steps" in kept_tables(scenario.run.trace_level)
+        else None,
         manifest=manifest,
     )
     if outcome.stalled is not None:

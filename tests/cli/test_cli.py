@@ -41,6 +41,7 @@ def test_run_prints_classic_beside_smooth_and_saves_the_records(tiny, capsys):
     assert names == {
         "requests.parquet",
         "tokens.parquet",
+        "work.parquet",
         "steps.parquet",
         "summary.json",
         "manifest.json",
@@ -58,7 +59,14 @@ def test_the_same_scenario_prints_the_same_bytes_and_takes_the_next_free_folder(
     folders = sorted(path.name for path in Path("servesim-out").iterdir())
     assert folders == ["tiny-1", "tiny-2"]
     assert not list(Path("servesim-out").glob("*/overview.png"))
-    for name in ("requests.parquet", "tokens.parquet", "steps.parquet", "summary.json", "manifest.json"):
+    for name in (
+        "requests.parquet",
+        "tokens.parquet",
+        "steps.parquet",
+        "work.parquet",
+        "summary.json",
+        "manifest.json",
+    ):
         assert (
             Path("servesim-out/tiny-1", name).read_bytes() == Path("servesim-out/tiny-2", name).read_bytes()
         )

@@ -45,6 +45,7 @@ def test_help_lists_the_commands_in_order(capsys):
         "schema",
         "inspect",
         "show",
+        "explain",
         "score",
         "replay",
         "export",

@@ -61,8 +61,9 @@ def test_all_levels_measure_the_same_and_are_saved_and_shown_as_measured(memory,
         summaries.append(made.summary())
         again = Result.load(tmp_path / level)
         assert again.manifest["trace_level"] == again.trace_level == level
+        work = ["work"] if level in ("tokens", "steps") else []
         assert {path.name for path in (tmp_path / level).glob("*.parquet")} - {"transfers.parquet"} == {
-            f"{name}.parquet" for name in kept_tables(level)
+            f"{name}.parquet" for name in (*kept_tables(level), *work)
         }
         if level != "summary":
             with_other_weights = again.summary(UserModel(v_s_per_token=0.02, alpha=3.0), Slo(ttft_s=1.0))

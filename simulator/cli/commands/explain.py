@@ -1,0 +1,35 @@
+"""``servesim explain``: why requests of a saved run took as long as they did."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from simulator.errors import InputError
+
+ORDER = 41
+EPILOG = "Example: servesim explain results/a 17   (the slowest three: servesim explain results/a)"
+
+
+def explain(
+    folder: Annotated[Path, typer.Argument(help="Folder of a saved run, of trace level tokens.")],
+    requests: Annotated[
+        list[int] | None,
+        typer.Argument(metavar="[REQUEST ...]", help="Requests by number; default: the slowest."),
+    ] = None,
+    slowest: Annotated[int, typer.Option(min=1, max=1000, help="How many of the slowest.")] = 3,
+) -> None:
+    """Say what requests waited for: a sentence a phase, which add up."""
+    from simulator.report.explain import explain as explained
+    from simulator.report.explain import slowest as the_slowest
+    from simulator.report.phases import Histories
+    from simulator.results.result import Result
+
+    histories = Histories.of(Result.load(folder))
+    count = len(histories.requests["arrival_s"])
+    for request in requests or []:
+        if not 0 <= request < count:
+            raise InputError(f"explain: no request {request}; expected a number from 0 to {count - 1}")
+    chosen = requests or [int(each) for each in the_slowest(histories, slowest)]
+    sys.stdout.write("\n".join(explained(histories, request) for request in chosen))

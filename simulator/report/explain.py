@@ -1,0 +1,133 @@
+"""Why a request took as long as it did: a sentence a phase, from the records alone."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from simulator.arrays import Ints
+from simulator.metrics._reader import stalls
+from simulator.report.phases import Histories, Phase
+from simulator.report.text import counted, number
+
+MOST_NAMED = 5
+
+
+def explain(histories: Histories, request: int) -> str:
+    """Return lines: the request, its phases with what made them, and when its reader waited.
+
+    The phases add up to the time from its arrival to its last token, or to its end without one.
+    """
+    phases = histories.phases(request)
+    mine = {name: column[request] for name, column in histories.requests.items()}
+    prompt, asked, got = (int(mine[name]) for name in ("prompt_tokens", "output_tokens", "delivered_tokens"))
+    took_s = sum(phase.lasts_s for phase in phases)
+    head = (
+        f"request {request}: {prompt:,} prompt tokens, {got:,} of {asked:,} answer tokens, {mine['state']},"
+        f" {number(took_s)} s from its arrival at {number(mine['arrival_s'])} s"
+    )
+    told = [f"  {number(phase.lasts_s):>9} s  {_sentence(histories, request, phase)}" for phase in phases]
+    return "\n".join([head, *told, *_waits(histories, request)]) + "\n"
+
+
+def slowest(histories: Histories, count: int) -> Ints:
+    """Return the requests that took longest from their arrival, first the longest."""
+    columns = histories.requests
+    ends = np.fmax(columns["last_token_s"], columns["end_s"])
+    took_s = np.nan_to_num(ends - columns["arrival_s"], nan=-1.0)
+    found: Ints = np.argsort(-took_s, kind="stable")[:count]
+    return found
+
+
+def _sentence(histories: Histories, request: int, phase: Phase) -> str:
+    if phase.doing == "queued":
+        return _queued(histories, request, phase)
+    if phase.doing == "prefill":
+        return f"prefill in {counted(phase.steps, 'step')}{_beside(histories, request, phase)}"
+    if phase.doing == "decode":
+        return f"decode, {counted(phase.steps, 'step')}"
+    if phase.doing == "preempted":
+        return f"preempted{_preempted_for(histories, request, phase)}"
+    if phase.doing == "transfer":
+        return "its KV cache was moved between replicas"
+    if phase.doing == "delivery":
+        return "from the end of its last step to its reader"
+    return "in the batch, while steps went on without it"
+
+
+def _queued(histories: Histories, request: int, phase: Phase) -> str:
+    """Say behind how many it queued, and who overtook."""
+    columns = histories.requests
+    replica = columns["replica"][request]
+    arrival, first = columns["arrival_s"], columns["first_scheduled_s"]
+    here = (columns["replica"] == replica) & (np.arange(len(arrival)) != request)
+    began = np.where(np.isnan(first), np.inf, first)
+    ends = np.fmax(columns["end_s"], columns["last_token_s"])
+    before = here & (arrival <= arrival[request]) & (began > phase.start_s) & (began < phase.end_s)
+    running = here & (began <= phase.start_s) & (ends > phase.start_s)
+    overtook = here & (arrival > arrival[request]) & (began < phase.end_s)
+    text = f"queued on replica {replica}" if replica >= 0 else "queued"
+    text += f", {counted(int(running.sum()), 'request')} running and {int(before.sum()):,} waiting before it"
+    if overtook.any():
+        named = np.flatnonzero(overtook)
+        text += f"; {counted(len(named), 'later one')} began first ({_names(named)})"
+    return text
+
+
+def _beside(histories: Histories, request: int, phase: Phase) -> str:
+    """Say in how many chunks, and what was beside it in the same steps."""
+    work = histories.work
+    rows = [row for row in histories.work_of(request).tolist() if work["kind"][row] == "prefill"]
+    inside = []
+    for row in rows:
+        replica, step = int(work["replica"][row]), int(work["step"][row])
+        if phase.start_s <= histories.step_start_s[replica][step] + 1e-9 < phase.end_s:
+            inside.append((replica, step, int(work["tokens"][row])))
+    if not inside:
+        return ""
+    chunks = [tokens for _, _, tokens in inside]
+    where = {(replica, step) for replica, step, _ in inside}
+    others = sum(
+        (int(replica), int(step)) in where and owner != request and kind == "prefill"
+        for replica, step, owner, kind in zip(
+            work["replica"], work["step"], work["request_id"], work["kind"], strict=True
+        )
+    )
+    sizes = f"{chunks[0]:,} tokens" if len(chunks) == 1 else f"{min(chunks):,} to {max(chunks):,} tokens"
+    return (
+        f" ({counted(len(chunks), 'chunk')} of {sizes}; beside {counted(others, 'chunk')} of other prompts)"
+    )
+
+
+def _preempted_for(histories: Histories, request: int, phase: Phase) -> str:
+    """Say when, with how many computed tokens, and which requests the step that preempted it went on with."""
+    work = histories.work
+    for row in histories.work_of(request).tolist():
+        replica, step = int(work["replica"][row]), int(work["step"][row])
+        at_s = float(histories.step_start_s[replica][step])
+        if work["kind"][row] == "preempted" and phase.start_s - 1e-9 <= at_s < phase.end_s:
+            return f" at step {step} of replica {replica}, with {int(work['tokens'][row]):,} tokens computed"
+    return ""
+
+
+def _waits(histories: Histories, request: int) -> Iterator[str]:
+    """Say before which of its tokens its reader had nothing to read."""
+    log = histories.result.measured.all
+    found = stalls(log, histories.result.user)
+    mine = np.flatnonzero((found.request == request) & (found.idle_after_s > found.idle_before_s))
+    if not len(mine):
+        yield "  its reader never waits"
+        return
+    tokens = log.delivered_s[log.token_offsets[request] : log.token_offsets[request + 1]]
+    places = []
+    for row in mine[:MOST_NAMED].tolist():
+        token = int(np.searchsorted(tokens, found.end_s[row] - 1e-9)) + 1
+        lost_s = found.idle_after_s[row] - found.idle_before_s[row]
+        places.append(f"{number(lost_s)} s before token {token:,}")
+    more = f" and {len(mine) - MOST_NAMED:,} more times" if len(mine) > MOST_NAMED else ""
+    total_s = float(found.idle_after_s[mine[-1]])
+    yield f"  its reader waits {number(total_s)} s in all: {', '.join(places)}{more}"
+
+
+def _names(requests: Sequence[int] | Ints) -> str:
+    shown = ", ".join(str(int(each)) for each in requests[:MOST_NAMED])
+    return shown + (", ..." if len(requests) > MOST_NAMED else "")
