@@ -1,4 +1,4 @@
-"""Panels of the overview over simulated time: load, replicas, throughput and smooth goodput."""
+"""Panels of the overview over time: load, replicas, throughput and smooth goodput."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -54,6 +54,29 @@ def draw_load(
     used = 100 * load.kv_blocks_used / np.maximum(there, 1)
     kv_axes.stairs(used, edges, fill=True, color=GREEN, alpha=0.35)
     kv_axes.stairs(used, edges, baseline=None, color=GREEN)
+
+
+def draw_in_flight(axes: "Axes", log: RequestLog) -> None:
+    """Requests that wait for their first token and those that get more, as a client sees them: means over time bins."""
+    axes.set_title("In flight")
+    axes.set_ylabel("requests")
+    _label_time(axes, log)
+    edges = bin_edges(log.arrival_s, log.end_s)
+    if edges is None:
+        say(axes, "no requests")
+        return
+    began_s = np.where(np.isnan(log.first_token_s), log.end_s, log.first_token_s)
+    waiting, streaming = (
+        mean_over_bins(log.arrival_s, began_s, edges),
+        mean_over_bins(began_s, log.end_s, edges),
+    )
+    for mean, colour, label in (
+        (streaming, BLUE, "getting tokens"),
+        (waiting, RED, "waiting for the first"),
+    ):
+        axes.stairs(mean, edges, baseline=None, color=colour, linewidth=1.6, label=label)
+    axes.set_ylim(0, 1.25 * max(1.0, float(waiting.max()), float(streaming.max())))
+    axes.legend(loc="upper left", ncols=2)
 
 
 def draw_replicas(axes: "Axes", log: RequestLog, scaling: Mapping[str, NDArray[Any]]) -> None:
@@ -131,14 +154,14 @@ def _penalty_over_bins(waits: Stalls, user: UserModel, edges: Floats, alpha: Flo
 
 
 def _label_time(axes: "Axes", log: RequestLog) -> None:
-    """Label the axis of simulated time in seconds, or in hours where there are many."""
+    """Label the axis of time in seconds, or in hours where there are many."""
     edges = bin_edges(log.arrival_s, log.end_s)
     hours = 0.0 if edges is None else float(edges[-1] - edges[0]) / 3600
     if hours <= 3:
-        axes.set_xlabel("simulated time (s)")
+        axes.set_xlabel("time (s)")
         axes.locator_params(axis="x", nbins=5)
         return
-    axes.set_xlabel("simulated time (h)")
+    axes.set_xlabel("time (h)")
     from matplotlib.ticker import MultipleLocator
 
     apart = next(each for each in (1, 2, 3, 6, 12, 24, 48, 168, hours) if each >= hours / 6)

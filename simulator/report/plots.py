@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,9 +12,13 @@ from simulator.metrics._log import RequestLog
 from simulator.metrics._options import UserModel
 from simulator.metrics._reader import idle_latency_s
 from simulator.report.panels import draw_delivery, draw_latencies
-from simulator.report.panels_over_time import draw_goodput, draw_load, draw_replicas
+from simulator.report.panels_over_time import draw_goodput, draw_in_flight, draw_load, draw_replicas
 from simulator.results.result import Result
 from simulator.results.step_totals import LoadOverTime
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from matplotlib.gridspec import SubplotSpec
 
 
 def overview(result: Result, path: Path) -> None:
@@ -48,9 +52,10 @@ def draw(
     Top: delivery against reading for the requests with the lowest, median and highest idle latency. Bottom:
     latency distributions, load and KV cache over time, throughput beside smooth goodput over time.
 
-    ``kv_blocks`` are those of each replica. With ``scaling`` (columns as ``simulator.cluster.autoscaler`` makes them)
-    there is a strip with the number of replicas, and KV blocks count while their replica is in service.
-    Anything may be empty. A log whose tokens are too many to be kept is gone through once, part by part.
+    ``kv_blocks`` are those of each replica; without any it is a real server, of which what is in flight is shown.
+    With ``scaling`` (columns as ``simulator.cluster.autoscaler`` makes them) there is a strip with the number of
+    replicas, and KV blocks count while their replica is in service. Anything may be empty. A log whose tokens are too
+    many to be kept is gone through once, part by part.
     Raises OSError when the file cannot be written.
     """
     from matplotlib import rc_context
@@ -73,16 +78,10 @@ def draw(
         )
         figure.legend(*keys, loc="upper right", bbox_to_anchor=(0.99, 0.955), ncols=3, borderpad=0)
         draw_latencies(figure.add_subplot(grid[1, 0]), log)
-        heights = (3, 2) if scaling is None else (3, 2, 2)
-        middle = grid[1, 1].subgridspec(len(heights), 1, height_ratios=heights, hspace=0.12)
-        queue_axes = figure.add_subplot(middle[0])
-        kv_axes = figure.add_subplot(middle[1], sharex=queue_axes)
-        draw_load(queue_axes, kv_axes, log, load, kv_blocks, scaling)
-        if scaling is not None:
-            kv_axes.tick_params(labelbottom=False)
-            kv_axes.set_xlabel("")
-            kv_axes.set_ylabel("KV (%)")
-            draw_replicas(figure.add_subplot(middle[2], sharex=queue_axes), log, scaling)
+        if len(kv_blocks):
+            _draw_load(figure, grid[1, 1], log, load, kv_blocks, scaling)
+        else:
+            draw_in_flight(figure.add_subplot(grid[1, 1]), log)
         draw_goodput(figure.add_subplot(grid[1, 2]), log, user)
         figure.savefig(path)
 
@@ -104,6 +103,27 @@ _STYLE: dict[Any, Any] = {
     "lines.linewidth": 1.8,
     "savefig.facecolor": "white",
 }
+
+
+def _draw_load(
+    figure: "Figure",
+    place: "SubplotSpec",
+    log: RequestLog,
+    load: LoadOverTime | None,
+    kv_blocks: Ints,
+    scaling: Mapping[str, NDArray[Any]] | None,
+) -> None:
+    """Draw the panels of load, KV cache and replicas above one another."""
+    heights = (3, 2) if scaling is None else (3, 2, 2)
+    middle = place.subgridspec(len(heights), 1, height_ratios=heights, hspace=0.12)
+    queue_axes = figure.add_subplot(middle[0])
+    kv_axes = figure.add_subplot(middle[1], sharex=queue_axes)
+    draw_load(queue_axes, kv_axes, log, load, kv_blocks, scaling)
+    if scaling is not None:
+        kv_axes.tick_params(labelbottom=False)
+        kv_axes.set_xlabel("")
+        kv_axes.set_ylabel("KV (%)")
+        draw_replicas(figure.add_subplot(middle[2], sharex=queue_axes), log, scaling)
 
 
 def _three_requests(log: RequestLog, user: UserModel) -> dict[str, int]:

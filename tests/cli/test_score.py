@@ -12,8 +12,11 @@ from hypothesis import strategies as st
 
 from simulator import Result, Scenario, run
 from simulator.errors import InputError
+from simulator.metrics import RequestLog
 from simulator.report import exports
 from simulator.report.exports import _exact
+from simulator.report.panels_over_time import draw_in_flight
+from simulator.report.style import axes
 from simulator.results.imports import _values, read_runs
 from simulator.results.measured import MeasuredResult, measured_result
 from simulator.results.vocabulary import numbers
@@ -218,3 +221,12 @@ def test_several_runs_are_compared(capsys, folder):  # noqa: F811
 )
 def test_what_cannot_be_scored_is_refused(capsys, folder, arguments, message):  # noqa: F811
     assert message in refusal(capsys, "score", *arguments)
+
+
+def test_in_flight_is_what_a_client_waits_for():
+    log = RequestLog.from_lists([0.0, 2.0], [[1.0, 4.0], [8.0]], end_s=[4.0, 8.0])
+    _, ((panel,),) = axes()
+    draw_in_flight(panel, log)
+    streaming, waiting = (each.get_data() for each in panel.patches)
+    for data, request_s in ((streaming, 3.0 + 0.0), (waiting, 1.0 + 6.0)):
+        assert (data.values * np.diff(data.edges)).sum() == pytest.approx(request_s)
