@@ -23,7 +23,7 @@ from simulator.results.imports._served import ServedRun
 from simulator.results.result import Result
 from simulator.results.scoring import Scoring
 from simulator.results.tokens import TokenSource
-from simulator.results.trace_level import MEASURED_REQUESTS, MEASURED_TOKENS
+from simulator.results.trace_level import MEASURED_REQUESTS, MEASURED_TOKENS, kept_tables
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -59,6 +59,13 @@ class MeasuredResult(Result):
         """Return one row a request: lengths, state, milestones in seconds (null: never happened)."""
         assert self.request_columns is not None
         return requests_table(self.request_columns)
+
+    def _require(self, table: str) -> None:
+        if table not in kept_tables(self.trace_level):
+            why = "only first and last tokens have times" if table == "tokens" else "its engine is not known"
+            raise InputError(
+                f"no {table} in this result of a real server: {why}; expected those of a simulation"
+            )
 
     def _summarise(self, by: Scoring) -> dict[str, Any]:
         file = self.manifest["measured"]["file"]

@@ -132,7 +132,9 @@ def test_a_scored_folder_is_read_back_and_shown(capsys, folder):  # noqa: F811
     ]  # fmt: skip
     assert loaded.tokens().column_names == ["request_id", "token_index", "delivered_s"]
     assert loaded.requests()["state"].to_pylist() == ["completed"] * 4
-    assert "no steps in this result" in refused(loaded.steps)
+    assert "no steps in this result of a real server: its engine is not known" in refused(loaded.steps)
+    for arguments in (("explain", "scored"), ("export", "scored", "--as", "perfetto", "--out", "x.json")):
+        assert "kept measured tokens; expected a run" in refusal(capsys, *arguments)
     servesim(capsys, "export", "scored", "--as", "vllm_bench", "--out", "again.json")
     assert (
         servesim(capsys, "score", "again.json", "--set", "slo.ttft_s=0.06").split("\n", 1)[1]
