@@ -51,6 +51,10 @@ class Histories:
     @classmethod
     def of(cls, result: Result) -> "Histories":
         """Sort the records of a run."""
+        if "measured" in result.manifest:
+            raise InputError(
+                "phases of requests: of a real server the steps are not known; expected a simulated run"
+            )
         if result.trace_level != "tokens":
             raise InputError(
                 f"phases of requests: this run kept {result.trace_level}; expected a run with trace_level = 'tokens'"

@@ -11,6 +11,8 @@ from simulator.cli import main as cli
 from simulator.report.explain import explain, slowest
 from simulator.report.exports import export
 from simulator.report.phases import Histories
+from simulator.results.imports import read_runs
+from simulator.results.measured import measured_result
 
 CHAT = {"arrivals": "poisson", "rate_rps": 40.0, "requests": 80, "lengths": "chat_azure2023"}
 LITTLE = {"engine": {"num_gpu_blocks": 700, "max_model_len": 8000}}
@@ -182,3 +184,12 @@ def test_runs_without_tokens_and_times_that_are_none_are_refused(tmp_path):
     assert all(
         5e5 - event["dur"] <= event["ts"] <= 6e5 for event in some if event["ph"] == "X" and event["pid"] == 1
     )
+
+
+def test_a_real_server_has_no_phases(tmp_path):
+    path = tmp_path / "bench.json"
+    scenario = Scenario(workload=CHAT)
+    export(run(scenario), "vllm_bench", path)
+    (served,) = read_runs(path)
+    with pytest.raises(InputError, match="of a real server the steps are not known"):
+        Histories.of(measured_result(served, path, scenario.model_dump(mode="json")))
