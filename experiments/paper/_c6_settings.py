@@ -7,17 +7,17 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from experiments.paper._protocol import PROTOCOL
 from experiments.paper._reproduce import MATERIAL, RunSummary
 from experiments.paper._scenarios import base_scenario
 from simulator.metrics._options import UserModel
 from simulator.scenario.scenario import Scenario
 from simulator.stats import signs
 
-# Requests a second and GPU at which colocated GPUs begin to fall behind
-FULL_LOAD_RPS = {"chat": 60.0, "256": 100.0, "1,024": 27.0, "long": 11.0, "4,096": 6.7, "12,000": 2.0}
+SETTINGS = PROTOCOL.studies["C6"]
+FULL_LOAD_RPS = SETTINGS["full_load_rps"]  # a GPU
 LABELS = {"chat": "chat", "long": "arXiv"}
-OUTPUT_TOKENS = 256
-LOADS = (0.25, 0.5, 0.75, 1.0)
+OUTPUT_TOKENS, LOADS = SETTINGS["output_tokens"], tuple(SETTINGS["loads"])
 SPLITS = {2: ("1P1D",), 4: ("1P3D", "2P2D", "3P1D")}  # GPUs: prefill and decode replicas
 LINKS: dict[str, dict[str, Any]] = {
     "NVLink\n450": {"cluster.link.kind": "nvlink"},
@@ -26,7 +26,7 @@ LINKS: dict[str, dict[str, Any]] = {
     "10 GbE\n1.25": {"cluster.link.kind": "ethernet", "cluster.link.bandwidth_gb_s": 1.25},
 }
 LINK_TRAFFIC = ("chat", "4,096", "12,000")
-LINK_LOAD = 0.5
+LINK_LOAD = SETTINGS["link_load"]
 READERS = {  # the first one decides
     "V = 0.05 s": UserModel(),
     "V = 0.02 s": UserModel(v_s_per_token=0.02),

@@ -7,6 +7,7 @@ from typing import get_args
 
 import numpy as np
 
+from experiments.paper._protocol import PROTOCOL
 from simulator.arrays import Floats
 from simulator.metrics._accrued import idle_by_window_end_s, tokens_by_window_end
 from simulator.metrics._log import RequestLog
@@ -15,13 +16,13 @@ from simulator.metrics._reader import penalty
 from simulator.stats import interval, paired
 
 Cell = tuple[int, int, int]  # a user model: which V, which alpha, which f
-V_S = (0.02, 0.03, 0.05, 0.08, 0.12, 0.2)
-ALPHAS = (0.1, 0.3, 1.0, 3.0, 10.0)  # times 1/V
+SETTINGS = PROTOCOL.studies["C8"]
+V_S, ALPHAS = tuple(SETTINGS["v_s"]), tuple(SETTINGS["alphas"])  # alpha times 1/V
 SHAPES: tuple[Penalty, ...] = get_args(Penalty)
 POLICIES = ("vllm_v1", "vllm_v0", "sarathi", "orca", "smooth", "sglang", "edf", "andes")
 FEW_POLICIES = ("vllm_v1", "orca", "smooth", "edf")
 TOLD_V = ("smooth", "edf", "andes")  # these decide by the pace of the reader, and are simulated for each
-MARGIN = 0.01  # of the tokens delivered; less is no difference
+MARGIN = SETTINGS["margin"]  # of the tokens delivered; less is no difference
 
 
 @dataclass(frozen=True)

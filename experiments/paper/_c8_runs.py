@@ -4,14 +4,15 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from experiments.paper._c8_choices import TOLD_V
+from experiments.paper._c8_choices import SETTINGS, TOLD_V
 from experiments.paper._scenarios import base_scenario
 from simulator.scenario.scenario import Scenario
 
 Options = Mapping[str, Sequence[Sequence[Scenario]]]  # what is chosen: V, seed
-RATES_RPS = (10.0, 14.0, 18.0, 21.0, 24.0, 28.0, 34.0, 40.0)
-RATE_RPS, OVERLOAD_RPS, LARGER_RPS, LONG_RPS = 24.0, 34.0, 50.0, 3.5
-SPAN_S, LONG_SPAN_S = 30.0, 40.0  # of arrivals, and T
+RATES_RPS = tuple(SETTINGS["rates_rps"])
+RATE_RPS, OVERLOAD_RPS = SETTINGS["rate_rps"], SETTINGS["overload_rps"]
+LARGER_RPS, LONG_RPS = SETTINGS["larger_rps"], SETTINGS["long_rps"]
+SPAN_S, LONG_SPAN_S = SETTINGS["arrivals_s"], SETTINGS["long_arrivals_s"]  # of arrivals, and T
 V_DEFAULT_S = 0.05
 
 

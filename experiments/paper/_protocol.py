@@ -163,6 +163,7 @@ class Protocol(Section):
     stalls: StallSettings
     delaying: DelaySettings
     dropping: DropSettings
+    studies: dict[str, dict[str, Any]]  # beyond the paper, by name
 
     @property
     def reader(self) -> UserModel:

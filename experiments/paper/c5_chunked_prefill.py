@@ -36,6 +36,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from experiments.paper._protocol import PROTOCOL
 from experiments.paper._reproduce import MATERIAL, ORIGINS, SOME, RunSummary, Study, Verdict, axes, main
 from experiments.paper._scenarios import base_scenario
 from simulator.arrays import Floats
@@ -51,10 +52,10 @@ if TYPE_CHECKING:
 CLAIM = (
     "Chunked prefill lowers tail TBT, but raises smooth goodput only for some loads, chunk sizes and prompts."
 )
-LOAD_1_RPS = {0: 68.0, 1024: 20.0, 4096: 5.9, 8192: 3.05}  # by prompt length; 0: ShareGPT's
-LOADS = (0.5, 0.7, 0.85, 1.0, 1.15, 1.4)
-CHUNKS = (256, 512, 1024, 2048, 4096)
-OUTPUT_TOKENS = 256  # of the fixed lengths
+SETTINGS = PROTOCOL.studies["C5"]
+LOAD_1_RPS = {int(tokens): rps for tokens, rps in SETTINGS["load_1_rps"].items()}
+LOADS, CHUNKS = tuple(SETTINGS["loads"]), tuple(SETTINGS["chunks"])
+OUTPUT_TOKENS = SETTINGS["output_tokens"]
 Mark = Literal["+", "-", "=", ""]
 
 
@@ -168,10 +169,10 @@ def scenario(prompt_tokens: int, load: float, chunk: int, seed: int, span_s: flo
 
 def run(study: Study) -> Verdict:
     """Map the planes, draw and judge."""
-    quick, seeds = study.quick, study.first_seeds(8)
+    quick, seeds = study.quick, study.first_seeds(SETTINGS["seeds"])
     prompts = (1024, 8192) if quick else tuple(LOAD_1_RPS)
     loads, chunks = (LOADS[1::2], CHUNKS[::2]) if quick else (LOADS, CHUNKS)
-    span_s = 20.0 if quick else 40.0
+    span_s = SETTINGS["arrivals_s"] / (2 if quick else 1)
     keys = [(p, c, load, s) for p in prompts for s in seeds for c in (0, *chunks) for load in loads]
     scenarios = [scenario(p, load, chunk, seed, span_s) for p, chunk, load, seed in keys]
     found = study.both_origins(scenarios, label="C5 chunked prefill")

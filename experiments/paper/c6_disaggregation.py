@@ -60,6 +60,7 @@ from experiments.paper._c6_settings import (
     scenario,
     values,
 )
+from experiments.paper._protocol import PROTOCOL
 from experiments.paper._reproduce import COLOURS, SOME, Reading, RunSummary, Study, Verdict, axes, main
 from simulator.metrics._options import UserModel
 from simulator.scenario.scenario import Scenario
@@ -68,7 +69,7 @@ from simulator.stats import Interval, interval
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-SEEDS = 8
+SEEDS = PROTOCOL.studies["C6"]["seeds"]
 HAND_OVER_S = ("engine", "hand_over_s", "total", "mean")
 CLAIM = "Disaggregation shortens tail TBT, but improves smooth goodput only in part of the settings."
 
@@ -103,7 +104,7 @@ def run(study: Study) -> Verdict:
     """Simulate all settings, draw, and judge."""
     traffic = ("chat", "4,096", "12,000") if study.quick else tuple(FULL_LOAD_RPS)
     loads = (0.5, 1.0) if study.quick else LOADS
-    span_s = 10.0 if study.quick else 40.0
+    span_s = PROTOCOL.studies["C6"]["arrivals_s"] / (4 if study.quick else 1)
     runs: dict[tuple[LoadSetting, str], list[Scenario]] = {}
     for each in map(LoadSetting._make, product(traffic, loads, SPLITS)):
         for cluster in (COLOCATED, *SPLITS[each.gpus]):

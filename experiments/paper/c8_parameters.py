@@ -35,7 +35,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from experiments.paper._c8_choices import ALPHAS, FEW_POLICIES, POLICIES, SHAPES, V_S, Choice, score
+from experiments.paper._c8_choices import ALPHAS, FEW_POLICIES, POLICIES, SETTINGS, SHAPES, V_S, Choice, score
 from experiments.paper._c8_runs import RATES_RPS, V_DEFAULT_S, options_of
 from experiments.paper._reproduce import COLOURS, ORIGINS, Study, Verdict, axes, main
 from simulator.arrays import Flags, Floats
@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from matplotlib.image import AxesImage
 
 CLAIM = "What smooth goodput says of schedulers, rates, chunks and abandoning holds for a wide range of V, alpha and f."
-STABLE = 0.05  # share of user models that may contradict
+STABLE = SETTINGS["stable"]  # share of user models that may contradict
 
 
 def judge(choices: Sequence[Choice], first_token: Sequence[Choice] = ()) -> Verdict:
@@ -94,7 +94,7 @@ def _over(choice: Choice, asked: Any) -> NDArray[Any]:
 
 def run(study: Study) -> Verdict:
     """Simulate once, score for all user models, draw and judge."""
-    quick, seeds = study.quick, study.first_seeds(8)
+    quick, seeds = study.quick, study.first_seeds(SETTINGS["seeds"])
     policies, rates = (FEW_POLICIES, RATES_RPS[::2]) if quick else (POLICIES, RATES_RPS)
     v_s, alphas = (V_S[::2], ALPHAS[::2]) if quick else (V_S, ALPHAS)
     options = options_of(policies, rates, seeds, v_s)

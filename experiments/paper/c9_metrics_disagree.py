@@ -44,6 +44,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from experiments.paper._c9_metrics import METRICS, READINGS, Metric, Pair, Scores, compare
+from experiments.paper._protocol import PROTOCOL
 from experiments.paper._reproduce import (
     COLOURS,
     ORIGINS,
@@ -71,17 +72,17 @@ if TYPE_CHECKING:
 CLAIM = (
     "On the same runs, smooth goodput, QoE, fluidity and classic attainment do not agree on the best policy."
 )
-SEEDS = 10
-FULL_LOAD_RPS: dict[TrafficKind, float] = {
-    "chat": 60.0,
-    "azure": 20.0,
-    "long": 11.0,
-}  # where a GPU begins to fall behind
+FIXED = PROTOCOL.studies["C9"]
+SEEDS = FIXED["seeds"]
+FULL_LOAD_RPS: dict[TrafficKind, float] = FIXED["full_load_rps"]
 COMMON = {"workload.predictor": "perfect", "engine.max_model_len": 16000}  # so long fits into little memory
 LITTLE = {"engine.num_gpu_blocks": 2770}  # a tenth
 SETTINGS = tuple(
-    Setting(f"{kind}, {title}", kind, load * FULL_LOAD_RPS[kind], 900, {**COMMON, **memory})
-    for title, load, memory in (("overload", 1.2, {}), ("little memory", 0.7, LITTLE))
+    Setting(f"{kind}, {title}", kind, load * FULL_LOAD_RPS[kind], FIXED["requests"], {**COMMON, **memory})
+    for title, load, memory in (
+        ("overload", FIXED["overload"], {}),
+        ("little memory", FIXED["little_memory"], LITTLE),
+    )
     for kind in FULL_LOAD_RPS
 )
 POLICIES: dict[str, dict[str, Any]] = {
