@@ -134,7 +134,7 @@ def test_a_scored_folder_is_read_back_and_shown(capsys, folder):  # noqa: F811
     assert loaded.requests()["state"].to_pylist() == ["completed"] * 4
     assert "no steps in this result of a real server: its engine is not known" in refused(loaded.steps)
     for arguments in (("explain", "scored"), ("export", "scored", "--as", "perfetto", "--out", "x.json")):
-        assert "kept measured tokens; expected a run" in refusal(capsys, *arguments)
+        assert "of a real server the steps are not known" in refusal(capsys, *arguments)
     servesim(capsys, "export", "scored", "--as", "vllm_bench", "--out", "again.json")
     assert (
         servesim(capsys, "score", "again.json", "--set", "slo.ttft_s=0.06").split("\n", 1)[1]
