@@ -232,3 +232,14 @@ def test_in_flight_is_what_a_client_waits_for():
     streaming, waiting = (each.get_data() for each in panel.patches)
     for data, request_s in ((streaming, 3.0 + 0.0), (waiting, 1.0 + 6.0)):
         assert (data.values * np.diff(data.edges)).sum() == pytest.approx(request_s)
+
+
+def test_inspect_says_which_tools_results_a_file_has_and_what_takes_them(tmp_path, capsys):
+    export = tmp_path / "bench.json"
+    exports.export(run(Scenario(workload=CHAT)), "vllm_bench", export)
+    said = refusal(capsys, "inspect", str(export))
+    assert f"{export}: results of a load test (vllm bench serve)" in said
+    assert f"servesim score {export}" in said
+    other = tmp_path / "other.json"
+    other.write_text('{"a": 1}')
+    assert "load test" not in refusal(capsys, "inspect", str(other))

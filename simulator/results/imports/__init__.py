@@ -4,16 +4,18 @@ A file here is a format: ``TOOL``, its name in a sentence; ``recognises(values)`
 are of it; ``read(values, path)``, its runs. A format that is no JSON has ``columns`` instead, see ``requests_csv``.
 """
 
+from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 from pkgutil import iter_modules
 from types import ModuleType
+from typing import Any
 
 from simulator.errors import InputError
 from simulator.results.imports._served import ServedRequest, ServedRun, TokenTimes
 from simulator.results.imports._values import documents
 
-__all__ = ["ServedRequest", "ServedRun", "TokenTimes", "formats", "read_runs"]
+__all__ = ["ServedRequest", "ServedRun", "TokenTimes", "formats", "read_runs", "tool_of"]
 
 
 def formats() -> dict[str, ModuleType]:
@@ -35,11 +37,25 @@ def read_runs(path: Path) -> list[ServedRun]:
         runs: list[ServedRun] = known["requests_csv"].read_csv(path)
         return runs
     values = documents(path)
-    for file in known.values():
-        if hasattr(file, "recognises") and file.recognises(values):
-            runs = file.read(values, path)
-            if not runs:
-                raise InputError(f"{path}: no run in this file of {file.TOOL}; expected at least one")
-            return runs
+    file = _format_of(values)
+    if file is not None:
+        runs = file.read(values, path)
+        if not runs:
+            raise InputError(f"{path}: no run in this file of {file.TOOL}; expected at least one")
+        return runs
     tools = ", ".join(file.TOOL for file in known.values())
     raise InputError(f"{path}: no known result file; expected one of {tools}")
+
+
+def tool_of(path: Path) -> str | None:
+    """Return which tool wrote a JSON file of results; None where it is none that is known."""
+    try:
+        file = _format_of(documents(path))
+    except InputError:
+        return None
+    return None if file is None else str(file.TOOL)
+
+
+def _format_of(values: Sequence[Any]) -> ModuleType | None:
+    known = formats().values()
+    return next((file for file in known if hasattr(file, "recognises") and file.recognises(values)), None)
