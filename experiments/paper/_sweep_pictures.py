@@ -36,7 +36,7 @@ LOOKS = {
 def grid_of(
     panels: Mapping[tuple[str, str], Sequence[Sweep]], height_in: float
 ) -> "tuple[Figure, dict[tuple[str, str], Axes]]":
-    """Return a figure with a row for each model and a column for each traffic, and its panels, titled."""
+    """Return a figure of smooth goodput, a row for each model and a column for each traffic, and its panels, titled."""
     models, traffic = (list(dict.fromkeys(key[i] for key in panels)) for i in range(2))
     figure, grid = axes(len(models), len(traffic), width="text", height_in=height_in)
     found = {}
@@ -45,6 +45,8 @@ def grid_of(
             panel = grid[i, j]
             panel.set_title(f"{model}, {kind}")
             found[model, kind] = panel
+            if j == 0:
+                panel.set_ylabel("smooth goodput,\ntokens/s")
             if i == len(models) - 1:
                 panel.set_xlabel("requests/s")
     label_panels(grid)

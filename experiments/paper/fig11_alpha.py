@@ -97,9 +97,6 @@ def run(study: Study) -> Verdict:
         panel.set_ylim(-0.3 * best, 1.25 * best)
         panel.axhline(0, color="black", linewidth=0.6)
         plain_log(panel)
-    for (_, traffic), panel in grid.items():
-        if traffic == next(iter(by_panel))[1]:
-            panel.set_ylabel("smooth goodput,\ntokens/s")
     legend(figure, next(iter(grid.values())), columns=5)
     study.save(figure, "fig11_alpha")
     rows = [

@@ -167,9 +167,6 @@ def _draw(study: Study, sweeps: Sequence[Sweep], name: str, height_in: float) ->
         panel.set_ylim(-0.3 * best, 1.25 * best)
         panel.axhline(0, color="black", linewidth=0.6)
         plain_log(panel)
-    for (_, traffic), panel in grid.items():
-        if traffic == next(iter(by_panel))[1]:
-            panel.set_ylabel("smooth goodput,\ntokens/s")
     legend(figure, next(iter(grid.values())))
     study.save(figure, name)
 
