@@ -3,6 +3,7 @@
 import ast
 import importlib
 import json
+import os
 import re
 import sys
 from pathlib import Path
@@ -33,13 +34,21 @@ def reproduce(
     jobs: Annotated[
         int | None, typer.Option(min=1, help="Simulations at once. Default: one a processor core.")
     ] = None,
+    protocol: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.toml", help="A changed copy of experiments/paper/protocol.toml."),
+    ] = None,
 ) -> None:
     """Redraw the figures of the paper and test its claims; say which are reproduced.
 
     Each gets a folder with its figures (PNG, PDF) and their data (CSV). paper.md shows all figures beside what the
     paper reports, and results.md has all numbers. Simulations are kept in OUT/cache: after Ctrl-C, the same command
-    goes on from there. With what it runs is fixed in experiments/paper/protocol.toml.
+    goes on from there. With what it runs is fixed in experiments/paper/protocol.toml; a changed copy turns its knobs.
     """
+    if protocol is not None:
+        os.environ["SERVESIM_PROTOCOL"] = str(
+            protocol.resolve()
+        )  # before it is read, here and in other processes
     from experiments.paper._reproduce import Study, close_pools
     from simulator.cli.terminal import cores
 
@@ -117,6 +126,8 @@ def _run(path: Path, study: "Study") -> "Verdict":
 
 def _keep(study: "Study", verdict: "Verdict") -> None:
     runs = "quick" if study.quick else "full"
+    own = os.environ.get("SERVESIM_PROTOCOL")
+    runs += f" by {Path(own).name}" if own else ""
     content = {**vars(verdict), "runs": runs, "files": study.files, "engines": list(study.engines)}
     (study.out / VERDICT).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 

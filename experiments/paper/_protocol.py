@@ -1,14 +1,17 @@
 """The protocol of the figures and claims, read from ``protocol.toml`` and checked."""
 
+import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
+from simulator.errors import InputError
 from simulator.metrics._options import UserModel
 from simulator.metrics._window import Window
+from simulator.scenario.errors import sentence
 from simulator.scenario.scenario import Scenario
 
 FILE = Path(__file__).with_name("protocol.toml")
@@ -176,7 +179,22 @@ class Protocol(Section):
         return {title: UserModel(**{**self.user, **fields}) for title, fields in every.items()}
 
 
-PROTOCOL = Protocol.model_validate(tomllib.loads(FILE.read_text(encoding="utf-8")))
+def read(path: Path) -> Protocol:
+    """Read a protocol; raises InputError naming the file and the key that is wrong."""
+    try:
+        return Protocol.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); expected a protocol (TOML)") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: not a readable TOML file ({error})") from None
+    except ValidationError as error:
+        raise InputError(f"{path}: {sentence(error, Protocol)}") from None
+
+
+OWN = os.environ.get(
+    "SERVESIM_PROTOCOL"
+)  # set by the command, also for its processes; unset: the shipped one
+PROTOCOL = read(Path(OWN) if OWN else FILE)
 
 
 def swept(

@@ -2,6 +2,8 @@
 
 import importlib
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -161,3 +163,25 @@ def test_verdicts_are_kept_and_listed_one_line_a_claim(tmp_path, capsys, monkeyp
     assert "## Fig. 5. Classic metrics against the rate" in page
     assert "[data.csv](fig6_smooth_goodput/data.csv)" in page
     assert "| fig6 | Smooth goodput has its best value at a rate in between | **reproduced** |" in page
+
+
+def test_a_changed_copy_of_the_protocol_turns_its_knobs(tmp_path):
+    text = reproduce_cli.EXPERIMENTS.joinpath("protocol.toml").read_text(encoding="utf-8")
+    own = tmp_path / "own.toml"
+    words = ["reproduce", "eq8", "--quick", "--out", "out", "--protocol", "own.toml"]
+    command = [sys.executable, "-m", "servesim", *words]
+
+    def call():
+        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+
+    own.write_text(text.replace("alphas = [1.0, 2.5", 'alphas = ["dear", 2.5', 1))
+    done = call()
+    assert done.returncode == 2
+    assert "own.toml: sweep.alphas.0: " in done.stderr
+    assert done.stderr.count("\n") == 1
+    own.write_text(
+        text.replace("quick_seeds = 5", "quick_seeds = 2").replace("arrivals_s = 120.0", "arrivals_s = 8.0")
+    )
+    assert call().returncode == 0
+    assert "| eq8 | " in (tmp_path / "out" / "results.md").read_text()
+    assert "quick by own.toml" in (tmp_path / "out" / "results.md").read_text()
