@@ -143,18 +143,11 @@ class Histories:
 
     def _idle(self, request: int, start_s: float, end_s: float, first: bool) -> list[Phase]:
         """What it did while no step computed it: its cache was moved, it was preempted, or steps went on without it."""
-        inside = (
-            [
-                (float(a), float(b))
-                for owner, a, b in zip(
-                    *(self.transfers[name].tolist() for name in ("request_id", "start_s", "end_s")),
-                    strict=True,
-                )
-                if owner == request and a < end_s and b > start_s
-            ]
-            if self.transfers
-            else []
-        )
+        inside: list[tuple[float, float]] = []
+        if self.transfers:
+            owner, began_s, done_s = (self.transfers[name] for name in ("request_id", "start_s", "end_s"))
+            here = (owner == request) & (began_s < end_s) & (done_s > start_s)
+            inside = list(zip(began_s[here].tolist(), done_s[here].tolist(), strict=True))
         other: Doing = (
             "queued" if first else "preempted" if self._preempted(request, start_s, end_s) else "paused"
         )
