@@ -99,7 +99,7 @@ def _beside(histories: Histories, request: int, phase: Phase) -> str:
 
 
 def _preempted_for(histories: Histories, request: int, phase: Phase) -> str:
-    """Say when, with how many computed tokens, and which requests the step that preempted it went on with."""
+    """Say at which step of which replica, and with how many of its tokens computed."""
     work = histories.work
     for row in histories.work_of(request).tolist():
         replica, step = int(work["replica"][row]), int(work["step"][row])
