@@ -32,8 +32,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from experiments.paper._protocol import PROTOCOL
-from experiments.paper._reproduce import Outcome, Study, Verdict, axes, check, label_panels, main
-from experiments.paper._timeline_runs import ENGINE, SETTINGS, cells, seeds, timeline_run
+from experiments.paper._reproduce import Study, Verdict, axes, check, label_panels, main
+from experiments.paper._timeline_runs import ENGINE, SETTINGS, above_zero, cells, seeds, timeline_run
 from experiments.paper._timelines import draw_timeline, waited_s
 from simulator.arrays import Flags, Floats
 from simulator.metrics._log import RequestLog
@@ -41,7 +41,7 @@ from simulator.metrics._options import UserModel
 from simulator.metrics._reader import ON_TIME_WITHIN_S, meets_token_slo
 from simulator.report.style import BLACK, BLUE, ORANGE
 from simulator.results.result import Result
-from simulator.stats import Interval, interval, signs
+from simulator.stats import Interval, interval
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -144,7 +144,7 @@ def judge(shares: Shares) -> Verdict:
     check(wrong == 0, f"d_i was wrong about the reader in {wrong:g} of {judged:,} judgements")
     _check_examples()
     tested = {title: pooled(shares, title) for title in counts[0]}
-    outcomes = {title: _outcome(list(found.values())) for title, found in tested.items()}
+    outcomes = {title: above_zero(list(found.values())) for title, found in tested.items()}
 
     def text(title: str, traffic: str) -> str:
         both = (share_of(tested[title][traffic, bound]) for bound, _ in TESTED)
@@ -169,13 +169,6 @@ def judge(shares: Shares) -> Verdict:
         f" TBT condemns wrongly and TPOT passes wrongly {in_short}; d_i is right about all.",
         outcomes,
     )
-
-
-def _outcome(found: Sequence[Sequence[float]]) -> Outcome:
-    hits = signs(found).count(1)
-    if hits == 0:
-        return "not reproduced"
-    return "reproduced" if hits == len(found) else "partly reproduced"
 
 
 def examples() -> dict[str, Floats]:

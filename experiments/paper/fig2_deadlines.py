@@ -29,8 +29,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from experiments.paper._protocol import PROTOCOL
-from experiments.paper._reproduce import Outcome, Study, Verdict, axes, check, label_panels, main
-from experiments.paper._timeline_runs import SETTINGS, cells, seeds, timeline_run
+from experiments.paper._reproduce import Study, Verdict, axes, check, label_panels, main
+from experiments.paper._timeline_runs import SETTINGS, above_zero, cells, seeds, timeline_run
 from experiments.paper._timelines import draw_timeline, tokens_of, waited_s
 from simulator.arrays import Ints
 from simulator.metrics._log import RequestLog
@@ -42,7 +42,7 @@ from simulator.metrics._reader import (
     meets_token_slo,
 )
 from simulator.results.result import Result
-from simulator.stats import interval, signs
+from simulator.stats import interval
 
 CLAIM = (
     "The deadline of a token is relative to the request's commitment and not to the token before, so that slack carries"
@@ -113,7 +113,7 @@ def judge(counted: Sequence[Sequence[Counted]]) -> Verdict:
         return list(np.mean([[each[title][what] for each in counts] for counts in counted], axis=0))
 
     tested = {title: [pooled(title, what) for what in (KEPT, MISSED)] for title in counted[0][0]}
-    outcomes = {title: _outcome(both) for title, both in tested.items()}
+    outcomes = {title: above_zero(both) for title, both in tested.items()}
     texts = {
         title: " and ".join(f"{interval(each).within(0, 1).text('.1f', 100)} %" for each in both)
         for title, both in tested.items()
@@ -130,13 +130,6 @@ def judge(counted: Sequence[Sequence[Counted]]) -> Verdict:
         f" {missed:.0f} % miss one.",
         outcomes,
     )
-
-
-def _outcome(both: Sequence[Sequence[float]]) -> Outcome:
-    hits = signs(both).count(1)
-    if hits == 0:
-        return "not reproduced"
-    return "reproduced" if hits == 2 else "partly reproduced"
 
 
 def shown(log: RequestLog, user: UserModel) -> tuple[int, int]:
