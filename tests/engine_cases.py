@@ -188,6 +188,7 @@ def scenarios(draw, choices=tuple(CHOICES), tight=False, rules=None):
             ),
             block_size=block_size,
             num_cpu_blocks=draw(st.sampled_from([0, least, 100 * least])),
+            stop_tokens=draw(st.booleans()),
         ),
     }
 

@@ -53,6 +53,10 @@ class Sglang(Scheduler):
         """
         return self.disable_overlap_schedule
 
+    def plans_unseen_ends(self) -> bool:
+        """Only steps that decode compute it; those that extend prompts do not."""
+        return True
+
     def native_engine(self) -> str:
         """SGLang itself."""
         return "sglang-0.5"

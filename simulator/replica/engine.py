@@ -84,6 +84,18 @@ class Engine(StepLedger):
                 self._drop_leavers()
             self.transfers.settle()
 
+    def decode_unseen_ends(self) -> None:
+        """Compute a token more of each answer whose last one is in flight and is a stop token; no client gets it.
+
+        Until the step in flight has ended the engine cannot know. Unlike vLLM's, the token takes no KV block.
+        """
+        for job in self.running:
+            if job.completing and job.output_tokens < job.max_tokens and job.generated >= job.output_tokens:
+                if self.token_budget <= 0:
+                    break
+                self.token_budget -= 1
+                self.shape.count(1, job.computed, True, 1)
+
     def settle_requests(self) -> None:
         """Grant requests for blocks where nothing else is to be done before the next plan, which may not be needed."""
         if not self._leaving:

@@ -83,8 +83,8 @@ class StepLedger(EngineState):
                 cache.decoding(blocks)
             self.token_budget -= size
             shape = self.shape
-            shape.decode_seqs = size
-            shape.decode_context_tokens = group.context_base + size * group.tick
+            shape.decode_seqs += size
+            shape.decode_context_tokens += group.context_base + size * group.tick
             self.ticks = True
         return True
 

@@ -28,6 +28,7 @@ class StepLoop(View):
     _now_s: float  # when it plans next, or planned last
     _late: bool  # whether it plans in an extra turn of this instant
     _depth: int  # steps planned before the first of them has ended
+    _ends_unseen: bool  # whether a step is planned before the stop tokens of the one before are seen
     _spare_blocks: int | None  # what a step that is run without a plan leaves free; None: each is planned
 
     @abstractmethod
@@ -80,13 +81,16 @@ class StepLoop(View):
         )  # fmt: skip
         running, waiting, shape, transfers = engine.running, engine.waiting, engine.shape, engine.transfers
         # Whether it is asked, too, where all that runs is complete when the steps in flight end
-        always = self._spare_blocks is None
+        ends_unseen = self._ends_unseen
+        always = self._spare_blocks is None or ends_unseen
         while len(in_flight) < depth and (
             (running and (always or engine.anything_to_compute()))
             or waiting or engine.swapped or transfers.received or transfers.requests
         ):  # fmt: skip
             lighter = engine.pending
             engine.open(now_s)
+            if ends_unseen:
+                engine.decode_unseen_ends()
             self.policy.plan(engine)
             start_s = end_s = self.busy_until_s if self.busy_until_s > now_s else now_s
             if shape.decode_seqs or shape.prefill_seqs or shape.swap_out_blocks:
@@ -117,6 +121,8 @@ class StepLoop(View):
         assert spare_blocks is not None
         pipelined = bool(in_flight)
         before = in_flight[0][1] if pipelined else NO_JOBS
+        if before and self._ends_unseen:
+            return False
         if engine.pending:
             engine.settle_requests()
         if not engine.only_decodes(before):

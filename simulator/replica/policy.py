@@ -245,6 +245,13 @@ class Scheduler(ABC):
         """
         return False
 
+    def plans_unseen_ends(self) -> bool:
+        """Whether it says itself, by ``decode_beyond_the_end()``, which steps compute a token too many.
+
+        Else an engine that plans ahead adds it to the step after each answer's last where that was a stop token.
+        """
+        return False
+
     def native_engine(self) -> str | None:
         """Return the engine profile that the policy is named after; None: it is named after none."""
         return None

@@ -64,6 +64,11 @@ class EngineSpec(Section):
     swap_space: Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)] = Field(
         4.0, description="GiB of host memory a GPU, for policies that swap KV blocks out"
     )
+    stop_tokens: bool = Field(
+        False,
+        description="answers below max_tokens end by a stop token, which an engine that plans ahead sees a step late;"
+        " else at a length known beforehand, as in load tests that ignore it",
+    )
     strict_engine: bool = Field(
         False, description="do what the engine does even where that hangs, for requests that can never fit"
     )

@@ -254,6 +254,7 @@ def resolve_pool(scenario: Scenario, base_dir: Path | None = None) -> ResolvedPo
         capacity.num_blocks,
         block_size,
         num_cpu_blocks=int(engine.swap_space * GIB) // (block_size * capacity.kv_bytes_per_token),
+        stop_tokens=engine.stop_tokens,
         strict_engine=engine.strict_engine,
     )
     ahead = rules.serving(policy).pipeline_depth > 1

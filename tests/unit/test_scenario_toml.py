@@ -106,6 +106,7 @@ TABLES = table(
         gpu_memory_utilization=st.floats(0.01, 1),
         max_num_seqs=COUNT,
         swap_space=st.floats(0, 1e6),
+        stop_tokens=st.booleans(),
         strict_engine=st.booleans(),
     ),
     cluster=CLUSTER,
