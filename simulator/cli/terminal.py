@@ -21,10 +21,10 @@ def cores() -> int:
 
 
 @contextmanager
-def progress(title: str) -> Iterator[OnProgress | None]:
+def progress(title: str, clock: str = "s simulated") -> Iterator[OnProgress | None]:
     """Show a bar on stderr while the block runs; yield what to call, or None where stderr is no terminal.
 
-    The callback gets simulated seconds, requests done and requests in all.
+    The callback gets seconds on the clock that is named, requests done and requests in all.
     """
     if not sys.stderr.isatty():
         yield None
@@ -36,14 +36,14 @@ def progress(title: str) -> Iterator[OnProgress | None]:
         TextColumn("{task.description}", markup=False),
         BarColumn(),
         TextColumn("{task.completed:,.0f} of {task.total:,.0f} requests"),
-        TextColumn("{task.fields[simulated_s]:,.0f} s simulated"),
+        TextColumn(f"{{task.fields[time_s]:,.0f}} {clock}"),
         TimeElapsedColumn(),
     )
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(title, total=1, simulated_s=0.0)
+        task = bar.add_task(title, total=1, time_s=0.0)
 
-        def show(simulated_s: float, done: int, total: int) -> None:
-            bar.update(task, completed=done, total=total, simulated_s=simulated_s)
+        def show(time_s: float, done: int, total: int) -> None:
+            bar.update(task, completed=done, total=total, time_s=time_s)
 
         yield show
 

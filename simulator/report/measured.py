@@ -16,7 +16,7 @@ def measured_facts(manifest: Mapping[str, Any], summary: Mapping[str, Any]) -> l
     counted_prompts = f"{prompts:,} prompt and " if prompts is not None else ""
     model = scenario["hardware"]["model"]
     lines = [
-        f"{scenario['name']}, a real server, file of {measured['tool']}",
+        f"{scenario['name']}, a real server, {measured.get('source', 'file of ' + measured['tool'])}",
         "",
         *([f"Model     {model}"] if model else []),
         f"Workload  {counted(requests, 'request')}{rate}",

@@ -128,13 +128,18 @@ class MeasuredResult(Result):
 
 
 def measured_result(
-    run: ServedRun, path: Path, scoring: Mapping[str, Any], *, spread_evenly: bool = False
+    run: ServedRun,
+    path: Path | str,
+    scoring: Mapping[str, Any],
+    *,
+    spread_evenly: bool = False,
+    workload: Mapping[str, Any] | None = None,
 ) -> MeasuredResult:
-    """Return the result of a run that was read from a file.
+    """Return the result of a run that was read from a file, or observed at a URL (``path``).
 
     ``scoring`` has the sections user, slo, metrics and run of a scenario, as its ``model_dump`` does. With
     ``spread_evenly`` tokens between the first and the last of an answer that have no times count as if they had
-    come evenly.
+    come evenly. ``workload`` is that section of the scenario that the server was driven with, if it is known.
     """
     counts = run.output_tokens
     requests: Columns = {
@@ -151,6 +156,7 @@ def measured_result(
     }
     if run.thinking_tokens is not None:
         requests["thinking_tokens"] = run.thinking_tokens
+    requests |= run.columns
     tokens: Columns | None = None
     if run.delivered_s is not None:
         before = np.cumsum(counts) - counts
@@ -164,7 +170,8 @@ def measured_result(
         "measured": {
             "tool": run.tool,
             "file": str(path),
-            "notes": [*run.notes, *_said(run, evenly)],
+            "source": f"file of {run.tool}" if workload is None else f"{path}, by {run.tool}",
+            "notes": list(dict.fromkeys([*run.notes, *_said(run, evenly)])),  # one read back has them already
             "token_times": run.token_times,
             "spread_evenly": evenly,
             "has_prompts": run.has_prompts,
@@ -173,13 +180,15 @@ def measured_result(
         "scenario": {
             "name": run.name,
             "hardware": {"model": run.model},
-            "workload": {},
+            "workload": dict(workload or {}),
             **{name: scoring[name] for name in ("user", "slo", "metrics", "run")},
         },
         "trace_level": MEASURED_TOKENS if tokens is not None else MEASURED_REQUESTS,
-        "workload": {"source": f"{path}, file of {run.tool}"},
+        "workload": {
+            "source": f"{path}, file of {run.tool}" if workload is None else f"{path}, by {run.tool}"
+        },
         "end_of_run_s": run.end_of_run_s,
-        "partial": False,
+        "partial": run.partial,
         "stalled": None,
     }
     return MeasuredResult(requests, tokens, manifest)

@@ -39,6 +39,7 @@ ROOMS = (
     "simulator.scenario",
     "simulator.report",
     "simulator.studies",
+    "simulator.observe",
     "simulator",
     "simulator.cli",
     "experiments.validation",

@@ -12,6 +12,7 @@ from types import ModuleType
 from typing import Any
 
 from simulator.errors import InputError
+from simulator.results.imports._folder import folder_run
 from simulator.results.imports._served import ServedRequest, ServedRun, TokenTimes
 from simulator.results.imports._values import documents
 
@@ -25,11 +26,13 @@ def formats() -> dict[str, ModuleType]:
 
 
 def read_runs(path: Path) -> list[ServedRun]:
-    """Return the runs in a result file, at least one, whichever tool wrote it.
+    """Return the runs in a result file, at least one, whichever tool wrote it, or that of a folder of a real server.
 
     Raises InputError, naming the file and the field, for a file of no known format, one that has sums alone, and one
     with a value that cannot be.
     """
+    if path.is_dir():
+        return [folder_run(path)]
     if not path.is_file():
         raise InputError(f"{path}: not found; expected a result file of a load test")
     known = formats()

@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from simulator.arrays import Floats, Ints
+from simulator.arrays import Columns, Floats, Ints
 from simulator.errors import InputError
 from simulator.replica.request import RequestState
 
@@ -62,6 +62,8 @@ class ServedRun:
     has_times: bool  # whether the file says when requests were sent
     model: str | None = None
     notes: list[str] = field(default_factory=list)
+    columns: Columns = field(default_factory=dict)  # others of requests.parquet
+    partial: bool = False  # whether it was stopped before its end
 
     @property
     def has_prompts(self) -> bool:
@@ -95,13 +97,14 @@ def served_run(
     notes: Sequence[str] = (),
     model: str | None = None,
     duration_s: float | None = None,
+    tokens_needed: bool = True,
 ) -> ServedRun:
     """Return the run of these requests; with ``duration_s`` the file does not say when they were sent.
 
     Then the clock of each begins at 0, and the run takes so long. Raises InputError, naming the request, for times
-    that go back or a token before its request, and for a file without a request that got a token.
+    that go back or a token before its request and, if ``tokens_needed``, for a file without a request that got a token.
     """
-    if not any(each.chunks_s is not None or each.first_s is not None for each in requests):
+    if tokens_needed and not any(each.chunks_s is not None or each.first_s is not None for each in requests):
         raise InputError(f"{name}: none of its {len(requests)} requests got a token; expected some that did")
     ordered = sorted(requests, key=lambda each: each.arrival_s)
     by_token = all(
@@ -144,7 +147,7 @@ def served_run(
             f" ({duration_s:g} s), and nothing is said of changes over time"
         )
     end_s = np.array([_end(each, mine) for each, mine in zip(ordered, times, strict=True)])
-    last_s = float(max(end_s.max(), *(mine[-1] for mine in times if len(mine))))
+    last_s = float(max([end_s.max(), *(mine[-1] for mine in times if len(mine))]))
     thinking = [UNKNOWN if each.thinking_tokens is None else each.thinking_tokens for each in ordered]
     return ServedRun(
         name=name,

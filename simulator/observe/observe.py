@@ -1,0 +1,135 @@
+"""``observe(scenario, target)``: a scenario's traffic, sent to a real server in real time, as a measured result."""
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from simulator.errors import InputError
+from simulator.observe.driving import Drive, OnSent
+from simulator.observe.measuring import is_late, lateness, outcomes, served
+from simulator.observe.probing import find_model, probe, warm_up
+from simulator.observe.prompts import Prompts
+from simulator.observe.target import Target
+from simulator.results.measured import MeasuredResult, measured_result
+from simulator.scenario.scenario import Scenario
+from simulator.workload import Workload, build
+
+if TYPE_CHECKING:
+    import httpx
+
+_KEEP_IDLE_S = (
+    2.0  # connections that wait; servers close theirs after 5 s (uvicorn), maybe as a request is sent
+)
+_MOST_FILES = 65_535
+
+
+def observe(
+    scenario: Scenario,
+    target: Target,
+    *,
+    base_dir: Path | None = None,
+    max_in_flight: int | None = None,
+    warmup: int = 0,
+    on_ready: Callable[[str], None] | None = None,
+    on_progress: OnSent | None = None,
+    should_stop: Callable[[], bool] | None = None,
+) -> MeasuredResult:
+    """Send the traffic of a scenario to a server and return what came back, scored as the scenario says.
+
+    Of the scenario ``workload``, ``seed``, ``user``, ``slo``, ``metrics`` and ``run`` count; ``run.horizon_s`` ends
+    the run. ``max_in_flight`` holds requests back beyond so many at a time; ``warmup`` requests are sent before and
+    not recorded. ``on_ready`` gets a line on what is about to be sent; ``on_progress`` seconds, requests that ended
+    and requests in all; ``should_stop`` is asked every 50 ms and ends the run early, with what came so far kept.
+
+    Raises InputError where httpx is not installed, the server does not answer a first short request, or the run was
+    stopped before any request was sent.
+    """
+    try:
+        import httpx  # noqa: F401
+    except ModuleNotFoundError as error:
+        raise InputError(
+            "observe: httpx is not installed; expected: pip install 'servesim[observe]'"
+        ) from error
+    workload = build(scenario.workload, scenario.seed, base_dir or Path())
+    _allow_many_files()
+    drive, lines = asyncio.run(
+        _observe(
+            scenario,
+            workload,
+            target,
+            max_in_flight,
+            warmup,
+            on_ready or (lambda line: None),
+            on_progress,
+            should_stop or (lambda: False),
+        )
+    )
+    if not any(each.sent_s == each.sent_s for each in drive.sent):
+        raise InputError("observe: the run ended before any request was sent; expected a longer one")
+    run = served(drive, scenario.name)
+    said = scenario.model_dump(mode="json")
+    run.notes[:0] = [f"traffic: {workload.source}", *lines]
+    result = measured_result(run, target.shown, said, workload=said["workload"])
+    result.manifest["scenario"]["seed"] = scenario.seed
+    lags = lateness(drive)
+    result.manifest["measured"] |= {
+        "outcomes": outcomes(drive),
+        "client": lags,
+        "client_is_late": is_late(lags),
+        "api": target.api,
+        "ignore_eos": target.ignore_eos,
+        "tokens_per_word": drive.prompts.counting.tokens_per_word,
+        "tokens_around": drive.prompts.counting.around,
+    }
+    return result
+
+
+async def _observe(
+    scenario: Scenario,
+    workload: Workload,
+    target: Target,
+    max_in_flight: int | None,
+    warmup: int,
+    on_ready: Callable[[str], None],
+    on_progress: OnSent | None,
+    should_stop: Callable[[], bool],
+) -> tuple[Drive, list[str]]:
+    async with _client(target) as client:
+        target = await find_model(client, target)
+        target, counting = await probe(client, target, workload, scenario.seed)
+        prompts = Prompts(workload, scenario.seed, counting)
+        lines = []
+        if warmup and (failed := await warm_up(client, target, prompts, warmup, max_in_flight)):
+            lines.append(f"{failed:,} of {warmup:,} requests of the warm-up did not complete")
+        span_s = float(workload.arrival_s[-1])
+        over = f" over {span_s:,.0f} s" if workload.concurrency is None and span_s >= 1 else ""
+        on_ready(f"{len(workload):,} requests{over} to {target.model} at {target.shown}")
+        drive = Drive(client, target, prompts, max_in_flight, scenario.run.horizon_s)
+        await drive.run(on_progress, should_stop)
+    return drive, lines
+
+
+def _client(target: Target) -> "httpx.AsyncClient":
+    import httpx
+
+    return httpx.AsyncClient(
+        timeout=None,  # asyncio's own bounds each request as a whole
+        limits=httpx.Limits(
+            max_connections=None, max_keepalive_connections=None, keepalive_expiry=_KEEP_IDLE_S
+        ),
+        headers={"Accept-Encoding": "identity", **target.headers},  # compressed chunks would come together
+        trust_env=not target.is_local,
+    )
+
+
+def _allow_many_files() -> None:
+    """Let this process have as many connections open as the system allows; each takes a file."""
+    with suppress(ImportError, OSError, ValueError):
+        import resource
+
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        most = _MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, _MOST_FILES)
+        if soft != resource.RLIM_INFINITY and soft < most:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))

@@ -1,0 +1,148 @@
+"""One request, sent and answered: whatever happens to it becomes what is recorded of it.
+
+Times are of ``time.perf_counter``, taken when the client hands a request to its connection and when it is handed the
+bytes of a chunk.
+"""
+
+import asyncio
+import json
+from contextlib import suppress
+from dataclasses import dataclass, field
+from time import perf_counter
+from typing import TYPE_CHECKING
+
+from simulator.observe.answer import Answer, BadAnswerError, said_in
+from simulator.observe.event_stream import EventStream
+from simulator.replica.request import NEVER, RequestState
+
+if TYPE_CHECKING:
+    import httpx
+
+    from simulator.observe.target import Target
+
+_FULL = (429, 503, 529)  # HTTP status of a server that takes no more requests for now
+_DRAIN_S = (
+    1.0  # how long the end of a response is waited for after its last event, to use the connection again
+)
+_MOST_ERROR_BYTES = 1 << 16
+
+
+@dataclass
+class Sent:
+    """A request that was due, and what became of it; all times in seconds of ``perf_counter``."""
+
+    row: int  # in the workload
+    due_s: float  # when the traffic has it sent
+    late_s: float = 0.0  # by how much the client itself was late
+    held_s: float = 0.0  # for how long a bound on requests in flight held it back
+    sent_s: float = NEVER  # NEVER: it was not sent before the end
+    end_s: float = NEVER
+    state: RequestState = RequestState.UNFINISHED
+    reason: str = ""  # why it did not complete, in a few words
+    answer: Answer = field(default_factory=Answer)
+
+
+async def send(
+    client: "httpx.AsyncClient", target: "Target", body: bytes, sent: Sent, patience_s: float
+) -> None:
+    """Send a request and record what comes back in ``sent``, at most for so many seconds.
+
+    Raises CancelledError where the run ends before the answer does, which is recorded too.
+    """
+    import httpx
+
+    request = client.build_request(
+        "POST", target.url, content=body, headers={"Content-Type": "application/json"}
+    )
+    sent.sent_s = perf_counter()
+    sent.late_s = max(sent.sent_s - sent.due_s - sent.held_s, 0.0)
+    try:
+        async with asyncio.timeout(patience_s):
+            response = await client.send(request, stream=True)
+            try:
+                await _receive(response, sent)
+            finally:
+                await response.aclose()
+    except asyncio.CancelledError:
+        sent.reason = sent.reason or "the run ended before"
+        raise
+    except TimeoutError:
+        if sent.state is RequestState.UNFINISHED:  # else only the end of its response was still to come
+            sent.state, sent.reason = RequestState.ABANDONED_BY_USER, f"not answered within {patience_s:g} s"
+    except BadAnswerError as error:
+        sent.state, sent.reason = RequestState.FAILED, str(error)
+    except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, OSError) as error:
+        sent.state, sent.reason = RequestState.FAILED, _connection(error, sent)
+    finally:
+        if sent.end_s != sent.end_s:
+            sent.end_s = perf_counter()
+
+
+async def _receive(response: "httpx.Response", sent: Sent) -> None:
+    import httpx
+
+    if response.status_code != 200:
+        sent.state = RequestState.REJECTED if response.status_code in _FULL else RequestState.FAILED
+        sent.reason = f"HTTP {response.status_code}"
+        sent.end_s = perf_counter()
+        said = await _error(response)
+        sent.reason += f": {said}" if said else ""
+        return
+    answer = sent.answer
+    if response.headers.get("content-type", "").startswith("application/json"):  # the server does not stream
+        body = await response.aread()
+        answer.take(body, perf_counter())
+        answer.done = True
+    else:
+        events = EventStream()
+        pieces = response.aiter_raw()
+        async for piece in pieces:
+            time_s = perf_counter()
+            for data in events.feed(piece):
+                answer.take(data, time_s)
+            if answer.done:
+                break
+        else:
+            for data in events.close():
+                answer.take(data, perf_counter())
+        sent.end_s = perf_counter()
+        _conclude(sent)
+        with suppress(TimeoutError, httpx.HTTPError):  # what follows the answer has no say in it
+            async with asyncio.timeout(_DRAIN_S):
+                async for _ in pieces:
+                    pass
+        return
+    sent.end_s = perf_counter()
+    _conclude(sent)
+
+
+def _conclude(sent: Sent) -> None:
+    """Decide how an answer ended that the server has ended."""
+    answer = sent.answer
+    if answer.finish_reason == "abort":
+        sent.state, sent.reason = RequestState.ABANDONED_BY_SYSTEM, "the server aborted it"
+    elif answer.finish_reason is None and not answer.done:
+        sent.state, sent.reason = RequestState.FAILED, "the stream was cut before its end"
+    elif not answer.times_s:
+        sent.state, sent.reason = RequestState.FAILED, "an answer without a token"
+    else:
+        sent.state = RequestState.COMPLETED
+
+
+async def _error(response: "httpx.Response") -> str:
+    body = b""
+    async for piece in response.aiter_raw():
+        body += piece
+        if len(body) > _MOST_ERROR_BYTES:
+            break
+    try:
+        return said_in(json.loads(body))
+    except (ValueError, RecursionError):
+        return said_in(body.decode("utf-8", "replace"))
+
+
+def _connection(error: Exception, sent: Sent) -> str:
+    """Say what happened to the connection."""
+    began = "the stream was cut before its end" if sent.answer.times_s else "the connection failed"
+    what = " ".join(str(error).split())
+    return f"{began} ({what or type(error).__name__})"
