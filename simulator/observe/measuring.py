@@ -175,7 +175,7 @@ def _lengths(workload: Workload, sent: Sequence[Sent]) -> list[str]:
         )
     if len(known) < len(sent):
         found.append(
-            f"the server did not count the prompts of {len(sent) - len(known):,} requests; their tokens are taken as asked"
+            f"the server did not count the prompts of {len(sent) - len(known):,} requests; they are taken as asked"
         )
     done = [each for each in sent if each.state is RequestState.COMPLETED]
     lengths = [_output(each, sum(each.answer.tokens)) for each in done]
