@@ -1,7 +1,7 @@
 """A small server of OpenAI's API, which streams words at set times, and fails where it is told to.
 
-It runs in a thread of the tests' process, so that its times are on the clock of the client (``perf_counter``). It counts
-a prompt as so many tokens a word and some around each message.
+It runs in a thread of the tests' process, so that its times are on the clock of the client (``perf_counter``). It
+counts a prompt as so many tokens a word and some around each message.
 """
 
 import asyncio
@@ -79,7 +79,7 @@ class StreamingServer:
 
             async def start() -> None:
                 self._server = await asyncio.start_server(self._connected, "127.0.0.1", 0)
-                self.url = "http://127.0.0.1:%d" % self._server.sockets[0].getsockname()[1]
+                self.url = f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
                 ready.set()
 
             self._loop.run_until_complete(start())
@@ -113,8 +113,8 @@ class StreamingServer:
         try:
             while await self._answer(reader, writer):
                 pass
-        except (ConnectionError, asyncio.IncompleteReadError):
-            pass
+        except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
+            pass  # the client is gone, or the server ends
         finally:
             self._tasks.discard(task)
             writer.close()
@@ -180,8 +180,8 @@ class StreamingServer:
             await out.event(self._chunk(seen, does, chat, sent, n, usage))
             seen.token_s += [perf_counter()] * n
         if does.fault != "no finish":
-            reason = "abort" if does.fault == "abort" else "length"
-            await out.event({"choices": [{"delta": {}, "finish_reason": reason} if chat else {"text": "", "finish_reason": reason}]})  # fmt: skip
+            ends = {"finish_reason": "abort" if does.fault == "abort" else "length"}
+            await out.event({"choices": [{"delta": {}, **ends} if chat else {"text": "", **ends}]})
         if does.counts in ("chunk", "end"):
             await out.event({"choices": [], "usage": usage})
         await out.write("data: [DONE]" + 2 * does.line_end)

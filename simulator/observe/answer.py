@@ -15,7 +15,11 @@ _THINKING = ("reasoning_content", "reasoning")  # of a delta: DeepSeek's and vLL
 
 
 class BadAnswerError(Exception):
-    """A chunk that is no chunk, or in which the server says that it failed; the text says what, in a few words."""
+    """A chunk that is no chunk, or in which the server says that it failed; ``detail`` is what the server says."""
+
+    def __init__(self, reason: str, detail: str = "") -> None:
+        super().__init__(reason)
+        self.reason, self.detail = reason, detail
 
 
 class Answer:
@@ -51,7 +55,7 @@ class Answer:
         if not isinstance(chunk, dict):
             raise BadAnswerError("a chunk is no JSON object")
         if chunk.get("error") or chunk.get("object") == "error":
-            raise BadAnswerError(f"the server said: {said_in(chunk)}")
+            raise BadAnswerError("the server sent an error", said_in(chunk))
         before = self.completion_tokens or 0
         usage = self._take_usage(chunk.get("usage"))
         choices = chunk.get("choices")

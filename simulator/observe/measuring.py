@@ -39,7 +39,9 @@ def served(drive: Drive, name: str) -> ServedRun:
         columns=_columns(drive, sent),
         thinking_tokens=thinking,
         partial=drive.stopped,
-        end_of_run_s=max(run.end_of_run_s, drive.end_s - drive.start_s) if cut_off else run.end_of_run_s,
+        end_of_run_s=max(run.end_of_run_s, drive.end_s - drive.start_s)
+        if cut_off or drive.stopped
+        else run.end_of_run_s,
     )
 
 
@@ -114,6 +116,10 @@ def _notes(drive: Drive, sent: Sequence[Sent]) -> list[str]:
     workload = drive.prompts.workload
     said = [*_ends(drive, sent), *_lengths(workload, sent)]
     done = [each.answer for each in sent if each.state is RequestState.COMPLETED]
+    if several := sum(any(count > 1 for count in each.tokens) for each in done):
+        said.append(
+            f"{several:,} of {len(done):,} answers came in chunks of several tokens, which have one time each"
+        )
     if uncounted := sum(not each.counted and each.completion_tokens is None for each in done):
         said.append(
             f"of {uncounted:,} answers the server did not count the tokens; each chunk is counted as one"
@@ -152,7 +158,11 @@ def _ends(drive: Drive, sent: Sequence[Sent]) -> list[str]:
     found = []
     reasons = list(outcomes(drive).items())
     for reason, count in reasons[:_MOST_REASONS]:
-        found.append(f"{count:,} of {len(sent):,} requests did not complete: {reason}")
+        first = next(each for each in sent if each.reason == reason)
+        such_as = (
+            "" if not first.detail else f" ({'such as ' if count > 1 else ''}{first.detail.rstrip('.')})"
+        )
+        found.append(f"{count:,} of {len(sent):,} requests did not complete: {reason}{such_as}")
     if rest := sum(count for _, count in reasons[_MOST_REASONS:]):
         found.append(f"{rest:,} of {len(sent):,} requests did not complete for other reasons")
     if never := len(drive.prompts.workload) - len(sent):

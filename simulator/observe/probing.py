@@ -72,7 +72,7 @@ async def probe(
             hint = (
                 "; --no-ignore-eos sends no keys but OpenAI's" if target.ignore_eos and _unknown(sent) else ""
             )
-            raise InputError(f"{target.shown}: a first short request did not complete: {sent.reason}{hint}")
+            raise InputError(f"{target.shown}: a first short request did not complete: {sent.why}{hint}")
         if sent.answer.prompt_tokens is not None:
             counts.append(sent.answer.prompt_tokens)
     return target, counting_of(counts)
@@ -114,7 +114,7 @@ async def _probed(client: "httpx.AsyncClient", target: Target, text: str) -> Sen
 
 
 def _unknown(sent: Sent) -> bool:
-    return sent.reason.startswith(tuple(f"HTTP {status}" for status in _NOT_KNOWN))
+    return sent.reason in [f"HTTP {status}" for status in _NOT_KNOWN]
 
 
 def _stream(workload: "Workload", nth: int) -> int:

@@ -20,10 +20,9 @@ if TYPE_CHECKING:
 
     from simulator.observe.target import Target
 
+_CUT = "the stream was cut before its end"
 _FULL = (429, 503, 529)  # HTTP status of a server that takes no more requests for now
-_DRAIN_S = (
-    1.0  # how long the end of a response is waited for after its last event, to use the connection again
-)
+_DRAIN_S = 1.0  # that the end of a response is waited for after its last event, to use the connection again
 _MOST_ERROR_BYTES = 1 << 16
 
 
@@ -38,8 +37,14 @@ class Sent:
     sent_s: float = NEVER  # NEVER: it was not sent before the end
     end_s: float = NEVER
     state: RequestState = RequestState.UNFINISHED
-    reason: str = ""  # why it did not complete, in a few words
+    reason: str = ""  # why it did not complete, in the same words for all of a kind
+    detail: str = ""  # what is known of this one beside that
     answer: Answer = field(default_factory=Answer)
+
+    @property
+    def why(self) -> str:
+        """Why it did not complete, with what is known of it."""
+        return f"{self.reason} ({self.detail})" if self.detail else self.reason
 
 
 async def send(
@@ -68,11 +73,14 @@ async def send(
         raise
     except TimeoutError:
         if sent.state is RequestState.UNFINISHED:  # else only the end of its response was still to come
-            sent.state, sent.reason = RequestState.ABANDONED_BY_USER, f"not answered within {patience_s:g} s"
+            sent.state, sent.reason = RequestState.ABANDONED_BY_USER, "the client gave up"
+            sent.detail = f"after {patience_s:.3g} s"
     except BadAnswerError as error:
-        sent.state, sent.reason = RequestState.FAILED, str(error)
+        sent.state, sent.reason, sent.detail = RequestState.FAILED, error.reason, error.detail
     except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, OSError) as error:
-        sent.state, sent.reason = RequestState.FAILED, _connection(error, sent)
+        sent.state = RequestState.FAILED
+        sent.reason = _CUT if sent.answer.times_s else "the connection failed"
+        sent.detail = " ".join(str(error).split()) or type(error).__name__
     finally:
         if sent.end_s != sent.end_s:
             sent.end_s = perf_counter()
@@ -85,8 +93,7 @@ async def _receive(response: "httpx.Response", sent: Sent) -> None:
         sent.state = RequestState.REJECTED if response.status_code in _FULL else RequestState.FAILED
         sent.reason = f"HTTP {response.status_code}"
         sent.end_s = perf_counter()
-        said = await _error(response)
-        sent.reason += f": {said}" if said else ""
+        sent.detail = await _error(response)
         return
     answer = sent.answer
     if response.headers.get("content-type", "").startswith("application/json"):  # the server does not stream
@@ -122,7 +129,7 @@ def _conclude(sent: Sent) -> None:
     if answer.finish_reason == "abort":
         sent.state, sent.reason = RequestState.ABANDONED_BY_SYSTEM, "the server aborted it"
     elif answer.finish_reason is None and not answer.done:
-        sent.state, sent.reason = RequestState.FAILED, "the stream was cut before its end"
+        sent.state, sent.reason = RequestState.FAILED, _CUT
     elif not answer.times_s:
         sent.state, sent.reason = RequestState.FAILED, "an answer without a token"
     else:
@@ -139,10 +146,3 @@ async def _error(response: "httpx.Response") -> str:
         return said_in(json.loads(body))
     except (ValueError, RecursionError):
         return said_in(body.decode("utf-8", "replace"))
-
-
-def _connection(error: Exception, sent: Sent) -> str:
-    """Say what happened to the connection."""
-    began = "the stream was cut before its end" if sent.answer.times_s else "the connection failed"
-    what = " ".join(str(error).split())
-    return f"{began} ({what or type(error).__name__})"

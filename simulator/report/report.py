@@ -134,9 +134,8 @@ def warnings(manifest: Mapping[str, Any], summary: Summary) -> list[str]:
     if manifest["stalled"] is not None:
         found.append(f"partial: the run stalled, {manifest['stalled']}")
     elif manifest["partial"]:
-        found.append(
-            f"partial: the run was interrupted at {number(manifest['end_of_run_s'], 6)} s of simulated time"
-        )
+        clock = "" if "measured" in manifest else " of simulated time"
+        found.append(f"partial: the run was interrupted at {number(manifest['end_of_run_s'], 6)} s{clock}")
     window = summary["window"]
     if window["share_of_tokens"] is not None and window["share_of_tokens"] < 1 - MOST_OUTSIDE:
         found.append(
