@@ -22,7 +22,7 @@ class BadAnswerError(Exception):
         self.reason, self.detail = reason, detail
 
 
-class Answer:
+class StreamedAnswer:
     """Adds up the chunks of one answer."""
 
     def __init__(self) -> None:

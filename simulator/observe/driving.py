@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from simulator.observe.prompts import Prompts
+from simulator.observe.prompts import PromptTexts
 from simulator.observe.sending import Sent, send
 from simulator.replica.request import RequestState
 from simulator.workload import Workload
@@ -22,7 +22,7 @@ from simulator.workload import Workload
 if TYPE_CHECKING:
     import httpx
 
-    from simulator.observe.target import Target
+    from simulator.observe.endpoint import Endpoint
 
 LOOKS_EVERY_S = 0.05  # at whether the run is to end, and at the client's own lateness
 OnSent = Callable[[float, int, int], None]
@@ -37,8 +37,8 @@ class Drive:
     """
 
     client: "httpx.AsyncClient"
-    target: "Target"
-    prompts: Prompts
+    endpoint: "Endpoint"
+    prompts: PromptTexts
     max_in_flight: int | None = None
     until_s: float | None = None
     sent: list[Sent] = field(default_factory=list)
@@ -127,20 +127,20 @@ class Drive:
         asked_s = perf_counter()
         async with gate or nullcontext():
             sent.held_s = perf_counter() - asked_s if gate is not None else 0.0
-            await send(self.client, self.target, body, sent, self._patience_s(row))
+            await send(self.client, self.endpoint, body, sent, self._patience_s(row))
         self._done += 1
         return sent
 
     def _body(self, row: int) -> bytes:
         output = int(self.prompts.workload.output_tokens[row])
-        return self.target.body(self.prompts.of(row, self._answers), output)
+        return self.endpoint.body(self.prompts.of(row, self._answers), output)
 
     def _patience_s(self, row: int) -> float:
         """Return after how many seconds the client of a request gives up."""
         workload = self.prompts.workload
         if workload.leave_s is None or np.isnan(workload.leave_s[row]):
-            return self.target.timeout_s
-        return min(self.target.timeout_s, float(workload.leave_s[row] - workload.arrival_s[row]))
+            return self.endpoint.timeout_s
+        return min(self.endpoint.timeout_s, float(workload.leave_s[row] - workload.arrival_s[row]))
 
 
 def first_turns(workload: Workload, next_turn: dict[int, int]) -> list[int]:

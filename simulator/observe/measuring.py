@@ -26,7 +26,7 @@ def served(drive: Drive, name: str) -> ServedRun:
     sent = sorted((each for each in drive.sent if each.sent_s == each.sent_s), key=lambda each: each.sent_s)
     requests = [_request(each, drive) for each in sent]
     run = served_run(
-        name, TOOL, requests, notes=_notes(drive, sent), model=drive.target.model, tokens_needed=False
+        name, TOOL, requests, notes=_notes(drive, sent), model=drive.endpoint.model, tokens_needed=False
     )
     thinking = run.thinking_tokens
     asked = drive.prompts.workload.thinking_tokens

@@ -1,4 +1,4 @@
-"""``observe(scenario, target)``: a scenario's traffic, sent to a real server in real time, as a measured result."""
+"""``observe(scenario, endpoint)``: a scenario's traffic, sent to a real server in real time, as a measured result."""
 
 import asyncio
 from collections.abc import Callable
@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 from simulator.errors import InputError
 from simulator.observe.driving import Drive, OnSent
+from simulator.observe.endpoint import Endpoint
 from simulator.observe.measuring import is_late, lateness, outcomes, served
 from simulator.observe.probing import find_model, probe, warm_up
-from simulator.observe.prompts import Prompts
-from simulator.observe.target import Target
+from simulator.observe.prompts import PromptTexts
 from simulator.results.measured import MeasuredResult, measured_result
 from simulator.scenario.scenario import Scenario
 from simulator.workload import Workload, build
@@ -27,7 +27,7 @@ _MOST_FILES = 65_535
 
 def observe(
     scenario: Scenario,
-    target: Target,
+    endpoint: Endpoint,
     *,
     base_dir: Path | None = None,
     max_in_flight: int | None = None,
@@ -58,7 +58,7 @@ def observe(
         _observe(
             scenario,
             workload,
-            target,
+            endpoint,
             max_in_flight,
             warmup,
             on_ready or (lambda line: None),
@@ -71,15 +71,15 @@ def observe(
     run = served(drive, scenario.name)
     said = scenario.model_dump(mode="json")
     run.notes[:0] = [f"traffic: {workload.source}", *lines]
-    result = measured_result(run, target.shown, said, workload=said["workload"])
+    result = measured_result(run, endpoint.shown, said, workload=said["workload"])
     result.manifest["scenario"]["seed"] = scenario.seed
     lags = lateness(drive)
     result.manifest["measured"] |= {
         "outcomes": outcomes(drive),
         "client": lags,
         "client_is_late": is_late(lags),
-        "api": target.api,
-        "ignore_eos": target.ignore_eos,
+        "api": endpoint.api,
+        "ignore_eos": endpoint.ignore_eos,
         "tokens_per_word": drive.prompts.counting.tokens_per_word,
         "tokens_around": drive.prompts.counting.around,
     }
@@ -89,29 +89,29 @@ def observe(
 async def _observe(
     scenario: Scenario,
     workload: Workload,
-    target: Target,
+    endpoint: Endpoint,
     max_in_flight: int | None,
     warmup: int,
     on_ready: Callable[[str], None],
     on_progress: OnSent | None,
     should_stop: Callable[[], bool],
 ) -> tuple[Drive, list[str]]:
-    async with _client(target) as client:
-        target = await find_model(client, target)
-        target, counting = await probe(client, target, workload, scenario.seed)
-        prompts = Prompts(workload, scenario.seed, counting)
+    async with _client(endpoint) as client:
+        endpoint = await find_model(client, endpoint)
+        endpoint, counting = await probe(client, endpoint, workload, scenario.seed)
+        prompts = PromptTexts(workload, scenario.seed, counting)
         lines = []
-        if warmup and (failed := await warm_up(client, target, prompts, warmup, max_in_flight)):
+        if warmup and (failed := await warm_up(client, endpoint, prompts, warmup, max_in_flight)):
             lines.append(f"{failed:,} of {warmup:,} requests of the warm-up did not complete")
         span_s = float(workload.arrival_s[-1])
         over = f" over {span_s:,.0f} s" if workload.concurrency is None and span_s >= 1 else ""
-        on_ready(f"{len(workload):,} requests{over} to {target.model} at {target.shown}")
-        drive = Drive(client, target, prompts, max_in_flight, scenario.run.horizon_s)
+        on_ready(f"{len(workload):,} requests{over} to {endpoint.model} at {endpoint.shown}")
+        drive = Drive(client, endpoint, prompts, max_in_flight, scenario.run.horizon_s)
         await drive.run(on_progress, should_stop)
     return drive, lines
 
 
-def _client(target: Target) -> "httpx.AsyncClient":
+def _client(endpoint: Endpoint) -> "httpx.AsyncClient":
     import httpx
 
     return httpx.AsyncClient(
@@ -119,8 +119,8 @@ def _client(target: Target) -> "httpx.AsyncClient":
         limits=httpx.Limits(
             max_connections=None, max_keepalive_connections=None, keepalive_expiry=_KEEP_IDLE_S
         ),
-        headers={"Accept-Encoding": "identity", **target.headers},  # compressed chunks would come together
-        trust_env=not target.is_local,
+        headers={"Accept-Encoding": "identity", **endpoint.headers},  # compressed chunks would come together
+        trust_env=not endpoint.is_local,
     )
 
 

@@ -10,9 +10,9 @@ from time import perf_counter
 from typing import TYPE_CHECKING
 
 from simulator.errors import InputError
-from simulator.observe.prompts import Counting, Prompts
+from simulator.observe.endpoint import Endpoint
+from simulator.observe.prompts import Counting, PromptTexts
 from simulator.observe.sending import Sent, send
-from simulator.observe.target import Target
 from simulator.replica.request import RequestState
 
 if TYPE_CHECKING:
@@ -27,18 +27,18 @@ _AT_ONCE = 16  # requests of the warm-up
 _NOT_KNOWN = (400, 422)  # HTTP status of a request with a key that is not known
 
 
-async def find_model(client: "httpx.AsyncClient", target: Target) -> Target:
-    """Return the target with its model; raises InputError where the server is not there or lists several."""
+async def find_model(client: "httpx.AsyncClient", endpoint: Endpoint) -> Endpoint:
+    """Return the endpoint with its model; raises InputError where the server is not there or lists several."""
     import httpx
 
-    if target.model is not None:
-        return target
+    if endpoint.model is not None:
+        return endpoint
     expected = "expected a server of OpenAI's API that lists its models, or --model"
     try:
-        async with asyncio.timeout(min(target.timeout_s, _PROBE_S)):
-            response = await client.get(target.models_url)
+        async with asyncio.timeout(min(endpoint.timeout_s, _PROBE_S)):
+            response = await client.get(endpoint.models_url)
     except (httpx.HTTPError, httpx.InvalidURL, OSError, TimeoutError) as error:
-        raise InputError(f"{target.shown}: {_why(error)}; {expected}") from None
+        raise InputError(f"{endpoint.shown}: {_why(error)}; {expected}") from None
     try:
         found = response.json() if response.status_code == 200 else None
     except ValueError:
@@ -48,34 +48,38 @@ async def find_model(client: "httpx.AsyncClient", target: Target) -> Target:
         each["id"] for each in listed or () if isinstance(each, dict) and isinstance(each.get("id"), str)
     ]
     if len(names) == 1:
-        return replace(target, model=names[0])
+        return replace(endpoint, model=names[0])
     if names:
         some = ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
-        raise InputError(f"--model: missing; {target.shown} serves {some}; expected one of them")
-    raise InputError(f"{target.shown}: HTTP {response.status_code} for /models, which names none; {expected}")
+        raise InputError(f"--model: missing; {endpoint.shown} serves {some}; expected one of them")
+    raise InputError(
+        f"{endpoint.shown}: HTTP {response.status_code} for /models, which names none; {expected}"
+    )
 
 
 async def probe(
-    client: "httpx.AsyncClient", target: Target, workload: "Workload", seed: int
-) -> tuple[Target, Counting]:
-    """Return the target as the server understands it, and how it counts; raises InputError where it does not answer."""
+    client: "httpx.AsyncClient", endpoint: Endpoint, workload: "Workload", seed: int
+) -> tuple[Endpoint, Counting]:
+    """Return the endpoint as the server understands it, and how it counts; InputError where it does not answer."""
     counts: list[int] = []
     for nth, words in enumerate(_WORDS):
-        text = Prompts(workload, seed, Counting()).text(_stream(workload, nth), 0, words)
-        sent = await _probed(client, target, text)
-        if sent.state is not RequestState.COMPLETED and target.count_chunks and _unknown(sent):
-            plainer = replace(target, count_chunks=False)
+        text = PromptTexts(workload, seed, Counting()).text(_stream(workload, nth), 0, words)
+        sent = await _probed(client, endpoint, text)
+        if sent.state is not RequestState.COMPLETED and endpoint.count_chunks and _unknown(sent):
+            plainer = replace(endpoint, count_chunks=False)
             again = await _probed(client, plainer, text)
             if again.state is RequestState.COMPLETED:
-                target, sent = plainer, again
+                endpoint, sent = plainer, again
         if sent.state is not RequestState.COMPLETED:
             hint = (
-                "; --no-ignore-eos sends no keys but OpenAI's" if target.ignore_eos and _unknown(sent) else ""
+                "; --no-ignore-eos sends no keys but OpenAI's"
+                if endpoint.ignore_eos and _unknown(sent)
+                else ""
             )
-            raise InputError(f"{target.shown}: a first short request did not complete: {sent.why}{hint}")
+            raise InputError(f"{endpoint.shown}: a first short request did not complete: {sent.why}{hint}")
         if sent.answer.prompt_tokens is not None:
             counts.append(sent.answer.prompt_tokens)
-    return target, counting_of(counts)
+    return endpoint, counting_of(counts)
 
 
 def counting_of(counts: list[int]) -> Counting:
@@ -89,7 +93,7 @@ def counting_of(counts: list[int]) -> Counting:
 
 
 async def warm_up(
-    client: "httpx.AsyncClient", target: Target, prompts: Prompts, requests: int, at_once: int | None
+    client: "httpx.AsyncClient", endpoint: Endpoint, prompts: PromptTexts, requests: int, at_once: int | None
 ) -> int:
     """Send so many requests of the lengths of the first ones, with other texts; return how many did not complete."""
     workload = prompts.workload
@@ -98,18 +102,18 @@ async def warm_up(
     async def one(nth: int) -> bool:
         row = nth % len(workload)
         text = prompts.text(_stream(workload, len(_WORDS) + nth), 0, int(workload.prompt_tokens[row]))
-        body = target.body([("user", text or " time")], int(workload.output_tokens[row]))
+        body = endpoint.body([("user", text or " time")], int(workload.output_tokens[row]))
         async with gate:
             sent = Sent(row, perf_counter())
-            await send(client, target, body, sent, target.timeout_s)
+            await send(client, endpoint, body, sent, endpoint.timeout_s)
         return sent.state is RequestState.COMPLETED
 
     return requests - sum(await asyncio.gather(*(one(nth) for nth in range(requests))))
 
 
-async def _probed(client: "httpx.AsyncClient", target: Target, text: str) -> Sent:
+async def _probed(client: "httpx.AsyncClient", endpoint: Endpoint, text: str) -> Sent:
     sent = Sent(-1, perf_counter())
-    await send(client, target, target.body([("user", text)], 1), sent, min(target.timeout_s, _PROBE_S))
+    await send(client, endpoint, endpoint.body([("user", text)], 1), sent, min(endpoint.timeout_s, _PROBE_S))
     return sent
 
 

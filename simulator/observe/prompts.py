@@ -1,4 +1,4 @@
-"""Prompts of so many tokens, out of common words: equal where the traffic says that prompts are equal.
+"""PromptTexts of so many tokens, out of common words: equal where the traffic says that prompts are equal.
 
 The word at a position of a stream (``simulator.workload.segments``) is a function of the seed, the stream and the
 position, so that blocks which a trace says are shared are the same text, and a server's prefix cache finds them. How
@@ -28,8 +28,8 @@ society tax director record paper space ground event matter center couple projec
 oil half
 """
 _WORDS = tuple(_COMMON.split())
-Role = Literal["user", "assistant"]
-Part = tuple[Role, str]
+Speaker = Literal["user", "assistant"]
+Part = tuple[Speaker, str]
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Counting:
 
 
 @dataclass(frozen=True)
-class Prompts:
+class PromptTexts:
     """The prompts of a workload, under a seed, for a server that counts so."""
 
     workload: Workload

@@ -11,14 +11,14 @@ from dataclasses import dataclass, field
 from time import perf_counter
 from typing import TYPE_CHECKING
 
-from simulator.observe.answer import Answer, BadAnswerError, said_in
+from simulator.observe.answer import BadAnswerError, StreamedAnswer, said_in
 from simulator.observe.event_stream import EventStream
 from simulator.replica.request import NEVER, RequestState
 
 if TYPE_CHECKING:
     import httpx
 
-    from simulator.observe.target import Target
+    from simulator.observe.endpoint import Endpoint
 
 _CUT = "the stream was cut before its end"
 _FULL = (429, 503, 529)  # HTTP status of a server that takes no more requests for now
@@ -39,7 +39,7 @@ class Sent:
     state: RequestState = RequestState.UNFINISHED
     reason: str = ""  # why it did not complete, in the same words for all of a kind
     detail: str = ""  # what is known of this one beside that
-    answer: Answer = field(default_factory=Answer)
+    answer: StreamedAnswer = field(default_factory=StreamedAnswer)
 
     @property
     def why(self) -> str:
@@ -48,7 +48,7 @@ class Sent:
 
 
 async def send(
-    client: "httpx.AsyncClient", target: "Target", body: bytes, sent: Sent, patience_s: float
+    client: "httpx.AsyncClient", endpoint: "Endpoint", body: bytes, sent: Sent, patience_s: float
 ) -> None:
     """Send a request and record what comes back in ``sent``, at most for so many seconds.
 
@@ -57,7 +57,7 @@ async def send(
     import httpx
 
     request = client.build_request(
-        "POST", target.url, content=body, headers={"Content-Type": "application/json"}
+        "POST", endpoint.url, content=body, headers={"Content-Type": "application/json"}
     )
     sent.sent_s = perf_counter()
     sent.late_s = max(sent.sent_s - sent.due_s - sent.held_s, 0.0)

@@ -7,8 +7,8 @@ import pytest
 
 from simulator import Scenario
 from simulator.errors import InputError
+from simulator.observe.endpoint import Endpoint
 from simulator.observe.observe import observe
-from simulator.observe.target import Target
 from tests.streaming_server import Behaviour, StreamingServer
 
 BURST = {"arrivals": "burst", "requests": 12, "prompt_tokens": 40, "output_tokens": 10}
@@ -16,8 +16,8 @@ BURST = {"arrivals": "burst", "requests": 12, "prompt_tokens": 40, "output_token
 
 def observed(server, workload, *, api="completions", in_flight=None, timeout_s=10.0, warmup=0, **sections):
     scenario = Scenario(name="real", workload=workload, **sections)
-    target = Target.of(server.url, api=api, timeout_s=timeout_s)
-    return observe(scenario, target, max_in_flight=in_flight, warmup=warmup)
+    endpoint = Endpoint.of(server.url, api=api, timeout_s=timeout_s)
+    return observe(scenario, endpoint, max_in_flight=in_flight, warmup=warmup)
 
 
 def columns(result):
@@ -162,7 +162,7 @@ def test_a_client_that_does_not_keep_up_says_so():
     with StreamingServer() as server:
         scenario = Scenario(workload=BURST | {"arrivals": "poisson", "rate_rps": 30.0})
         slow = lambda seconds, done, total: time.sleep(0.1)  # noqa: E731, as a machine that is busy otherwise
-        result = observe(scenario, Target.of(server.url), on_progress=slow)
+        result = observe(scenario, Endpoint.of(server.url), on_progress=slow)
     assert result.manifest["measured"]["client_is_late"]
     assert result.manifest["measured"]["client"]["send_lag_s"]["p99"] > 0.02
     assert "the client did not keep up" in notes(result)

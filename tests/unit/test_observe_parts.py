@@ -10,12 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from simulator.errors import InputError
-from simulator.observe.answer import Answer, BadAnswerError
+from simulator.observe.answer import BadAnswerError, StreamedAnswer
 from simulator.observe.driving import first_turns
+from simulator.observe.endpoint import Endpoint, extra_body_of, headers_of
 from simulator.observe.event_stream import EventStream
 from simulator.observe.probing import counting_of
-from simulator.observe.prompts import Counting, Prompts, plain
-from simulator.observe.target import Target, extra_body_of, headers_of
+from simulator.observe.prompts import Counting, PromptTexts, plain
 from simulator.workload import Workload, WorkloadSpec, build
 
 STREAM = (
@@ -46,7 +46,7 @@ def test_an_event_without_its_empty_line_counts_at_the_end():
 
 
 def taken(*chunks, answer=None):
-    answer = answer or Answer()
+    answer = answer or StreamedAnswer()
     for i, chunk in enumerate(chunks):
         answer.take(chunk if isinstance(chunk, bytes) else json.dumps(chunk).encode(), float(i))
     return answer
@@ -119,7 +119,7 @@ ANY = st.recursive(
 
 @given(ANY)
 def test_no_chunk_is_too_odd(value):
-    answer = Answer()
+    answer = StreamedAnswer()
     for chunk in (value, {"choices": [value]}, {"choices": [{"delta": value}], "usage": value}):
         with suppress(BadAnswerError):
             taken(chunk, answer=answer)
@@ -144,7 +144,7 @@ def test_prompts_share_what_the_traffic_shares_and_nothing_else():
     spec = WorkloadSpec(arrivals="burst", requests=6, prompt_tokens=40, output_tokens=5, shared_prefixes=2,
                         shared_prefix_tokens=16)  # fmt: skip
     workload = build(spec, 1)
-    prompts = [words(Prompts(workload, 1, Counting()).of(row, {})) for row in range(6)]
+    prompts = [words(PromptTexts(workload, 1, Counting()).of(row, {})) for row in range(6)]
     assert {len(each) for each in prompts} == {40}
     assert workload.segments is not None
     begins = [workload.segments[row][0][0] for row in range(6)]
@@ -153,17 +153,17 @@ def test_prompts_share_what_the_traffic_shares_and_nothing_else():
         for j in range(i):
             assert (prompts[i][:16] == prompts[j][:16]) == (begins[i] == begins[j])
             assert prompts[i][16:] != prompts[j][16:]
-    other = Prompts(workload, 2, Counting())
+    other = PromptTexts(workload, 2, Counting())
     assert words(other.of(0, {})) != prompts[0]
-    assert words(Prompts(workload, 1, Counting()).of(0, {})) == prompts[0]
+    assert words(PromptTexts(workload, 1, Counting()).of(0, {})) == prompts[0]
 
 
 def test_words_are_spelt_alike_whatever_is_around():
     workload = Workload("w", [0.0], [1], [1], 1, "w")
-    whole = Prompts(workload, 3, Counting()).text(5, 0, 1000).split()
+    whole = PromptTexts(workload, 3, Counting()).text(5, 0, 1000).split()
     assert len(set(whole)) > 100
-    assert Prompts(workload, 3, Counting()).text(5, 200, 300).split() == whole[200:300]
-    scaled = Prompts(workload, 3, Counting(2.0, 20))
+    assert PromptTexts(workload, 3, Counting()).text(5, 200, 300).split() == whole[200:300]
+    scaled = PromptTexts(workload, 3, Counting(2.0, 20))
     assert len(scaled.text(5, 0, 1000).split()) == 490
     assert scaled.text(5, 0, 500) + scaled.text(5, 500, 1000) == scaled.text(5, 0, 1000)
 
@@ -174,7 +174,7 @@ def test_a_session_repeats_the_answers_that_it_got():
     turns: dict[int, int] = {}
     (first, *_) = first_turns(workload, turns)
     second = turns[first]
-    prompts = Prompts(workload, 0, Counting())
+    prompts = PromptTexts(workload, 0, Counting())
     one, two = prompts.of(first, {}), prompts.of(second, {first: " the answer"})
     assert [role for role, _ in two] == ["user", "assistant", "user"]
     assert two[0] == one[0]
@@ -198,27 +198,27 @@ def test_targets_are_found_by_what_users_paste():
         ("https://h/x/v1/chat/completions", "https://h/x/v1/chat/completions"),
         ("https://h/openai/completions?v=1", "https://h/openai/completions?v=1"),
     ):
-        assert Target.of(url).url == path
-    assert Target.of("http://h", api="chat").url == "http://h/v1/chat/completions"
-    secret = Target.of("https://me:pw@h/v1?key=s")
+        assert Endpoint.of(url).url == path
+    assert Endpoint.of("http://h", api="chat").url == "http://h/v1/chat/completions"
+    secret = Endpoint.of("https://me:pw@h/v1?key=s")
     assert secret.shown == "https://h/v1/completions"
     for bad in ("localhost:8000", "ftp://h", "http://", "http://h:x"):
         with pytest.raises(InputError, match="expected the URL of a server"):
-            Target.of(bad)
+            Endpoint.of(bad)
 
 
 def test_a_body_has_what_was_asked_and_what_goes_over_it():
-    body = json.loads(Target.of("http://h", model="m").body([("user", " a b")], 7))
+    body = json.loads(Endpoint.of("http://h", model="m").body([("user", " a b")], 7))
     assert (body["prompt"], body["max_tokens"], body["min_tokens"], body["ignore_eos"]) == ("a b", 7, 7, True)
     assert body["stream_options"] == {"include_usage": True, "continuous_usage_stats": True}
     over = extra_body_of('{"max_tokens": null, "max_completion_tokens": 3}')
-    target = Target.of("http://h", api="chat", extra_body=over, ignore_eos=False)
-    body = json.loads(target.body([("user", " a"), ("assistant", "b")], 7))
+    endpoint = Endpoint.of("http://h", api="chat", extra_body=over, ignore_eos=False)
+    body = json.loads(endpoint.body([("user", " a"), ("assistant", "b")], 7))
     assert body["messages"] == [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
     assert body["max_completion_tokens"] == 3
     assert not body.keys() & {"max_tokens", "min_tokens", "ignore_eos", "model"}
     with pytest.raises(InputError, match="'prompt' is what this command measures by"):
-        Target.of("http://h", extra_body={"prompt": "x"})
+        Endpoint.of("http://h", extra_body={"prompt": "x"})
     assert headers_of(["X-A: b:c"], "k") == {"Authorization": "Bearer k", "X-A": "b:c"}
 
 

@@ -12,7 +12,7 @@ from simulator.cli.terminal import InterruptedRunError, progress, stop_on_interr
 from simulator.errors import InputError
 
 if TYPE_CHECKING:
-    from simulator.observe.target import Target
+    from simulator.observe.endpoint import Endpoint
     from simulator.results.measured import MeasuredResult
     from simulator.scenario.scenario import Scenario
 
@@ -87,7 +87,7 @@ def observe(
     as_json: AsJson = False,
 ) -> None:
     """Send a scenario's traffic to a real server; print its metrics and save when each token came."""
-    from simulator.observe.target import Target, extra_body_of, headers_of
+    from simulator.observe.endpoint import Endpoint, extra_body_of, headers_of
 
     chosen, base_dir = load_scenario(
         scenario, [*(overrides or []), *([] if seed is None else [f"seed={seed}"])]
@@ -98,7 +98,7 @@ def observe(
     api_key = None if api_key_env is None else os.environ.get(api_key_env)
     if api_key_env is not None and not api_key:
         raise InputError(f"--api-key-env: the environment has no {api_key_env}; expected the API key in it")
-    target = Target.of(
+    endpoint = Endpoint.of(
         url,
         api=api,
         model=model,
@@ -112,7 +112,13 @@ def observe(
 
     with claimed_anew(f"{chosen.name}-observed") if out is None else claimed(out, overwrite) as folder:
         result, failure = _observe_and_save(
-            chosen, base_dir, target, folder, max_concurrency=max_concurrency, warmup=warmup, plot=not no_plot
+            chosen,
+            base_dir,
+            endpoint,
+            folder,
+            max_concurrency=max_concurrency,
+            warmup=warmup,
+            plot=not no_plot,
         )
     if as_json:
         print_json(result.summary())
@@ -131,7 +137,7 @@ def observe(
 def _observe_and_save(
     scenario: "Scenario",
     base_dir: Path | None,
-    target: "Target",
+    endpoint: "Endpoint",
     folder: Path,
     *,
     max_concurrency: int | None,
@@ -149,7 +155,7 @@ def _observe_and_save(
             with progress(scenario.name, "s") as on_progress:
                 result = observed(
                     scenario,
-                    target,
+                    endpoint,
                     base_dir=base_dir,
                     max_in_flight=max_concurrency,
                     warmup=warmup,

@@ -15,7 +15,7 @@ _OURS = ("stream", "stream_options", "prompt", "messages")  # keys of a body tha
 
 
 @dataclass(frozen=True)
-class Target:
+class Endpoint:
     """A server that speaks OpenAI's API, and how requests to it are made.
 
     ``extra_body`` goes over what is sent; None takes a key out of it. ``ignore_eos`` asks, as vLLM and SGLang
@@ -41,8 +41,8 @@ class Target:
                 )
 
     @classmethod
-    def of(cls, url: str, *, api: str | None = None, **others: Any) -> "Target":
-        """Return the target at ``http://host:8000``, at its ``/v1``, or at the full path of one of the two APIs."""
+    def of(cls, url: str, *, api: str | None = None, **others: Any) -> "Endpoint":
+        """Return the endpoint at ``http://host:8000``, at its ``/v1``, or at the full path of one of the two APIs."""
         if api is not None and api not in get_args(Api):
             raise InputError(f"--api: expected {' or '.join(get_args(Api))}, got {api!r}")
         try:
