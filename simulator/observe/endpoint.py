@@ -1,6 +1,7 @@
 """The server that is called: where it is, what it is asked, and what is sent beside that."""
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
@@ -61,7 +62,9 @@ class Endpoint:
         else:
             path = path if path.endswith("/v1") else f"{path}/v1"
         if named is not None and api not in (None, named):
-            raise InputError(f"--api: {api!r}, but {url} is the path of {named!r}; expected one of the two")
+            raise InputError(
+                f"--api: {api!r}, but the path of the URL is that of {named!r}; expected one of the two"
+            )
         base = urlunsplit((split.scheme, split.netloc, path, "", ""))
         return cls(base, named or api or "completions", split.query, **others)  # type: ignore[arg-type]
 
@@ -108,14 +111,20 @@ class Endpoint:
 
 
 def headers_of(given: Sequence[str], api_key: str | None) -> dict[str, str]:
-    """Return headers given as ``Name: value``; raises InputError for one that is none."""
+    """Return headers given as ``NAME: VALUE``; raises InputError, which shows no value, for one that is none."""
     found = {} if api_key is None else {"Authorization": f"Bearer {api_key}"}
-    for each in given:
-        name, colon, value = each.partition(":")
-        name, value = name.strip(), value.strip()
-        if not colon or not name or not value or not f"{name}{value}".isascii() or not value.isprintable():
-            raise InputError(f"--header {name}: expected NAME: VALUE")
+    for nth, each in enumerate(given, 1):
+        name, _, value = (part.strip() for part in each.partition(":"))
+        if (
+            not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name) or not value
+        ):  # a token of RFC 9110, section 5.6.2
+            raise InputError(f"--header: expected NAME: VALUE, which the value of number {nth} is not")
         found[name] = value
+    for name, value in found.items():
+        if not (value.isascii() and value.isprintable()):
+            raise InputError(
+                f"--header, --api-key-env: the value of {name} cannot be sent; expected printable ASCII"
+            )
     return found
 
 

@@ -20,6 +20,7 @@ from tests.streaming_server import Behaviour, StreamingServer
 ROOT = Path(__file__).parent.parent.parent
 TRAFFIC = {"arrivals": "burst", "requests": 6, "prompt_tokens": 30, "output_tokens": 8}
 ASK = [word for key, value in TRAFFIC.items() for word in ("--set", f"workload.{key}={value}")]
+WHOLE = ("--set", "metrics.window=whole")
 ASK += ["--set", "name=asked"]
 
 
@@ -33,7 +34,7 @@ def test_what_is_observed_goes_where_a_run_goes(capsys, folder):  # noqa: F811
     assert "a real server: real" in compared
     assert "6 simulated at the times" in servesim(capsys, "replay", "real", "--out", "r", "--no-plot")
     np.testing.assert_array_equal(Result.load("r/real").log.delivered_s, Result.load("real").log.delivered_s)
-    (scored,) = json.loads(servesim(capsys, "score", "real", "--json"))
+    (scored,) = json.loads(servesim(capsys, "score", "real", *WHOLE, "--json"))
     assert scored["summary"] == Result.load("real").summary()
     servesim(capsys, "export", "real", "--as", "vllm_bench", "--out", "bench.json")
     (scored,) = json.loads(servesim(capsys, "score", "bench.json", "--json"))
@@ -58,7 +59,7 @@ def test_what_is_wrong_is_one_sentence(capsys, folder, monkeypatch):  # noqa: F8
         ((gone, "--model", "m"), "a first short request did not complete: the connection failed"),
         (("localhost",), "localhost: expected the URL of a server"),
         ((gone, "--api", "soap"), "--api: expected completions or chat, got 'soap'"),
-        ((gone, "--header", "X"), "--header X: expected NAME: VALUE"),
+        ((gone, "--header", "X"), "--header: expected NAME: VALUE"),
         ((gone, "--extra-body", "7"), "--extra-body 7: expected a JSON object"),
         ((gone, "--api-key-env", "NO_KEY"), "the environment has no NO_KEY"),
         ((gone, "--scenario", "no.toml"), "no.toml: no such file"),

@@ -8,7 +8,7 @@ import pytest
 from simulator import Scenario
 from simulator.errors import InputError
 from simulator.observe.endpoint import Endpoint
-from simulator.observe.observe import observe
+from simulator.observe.observe import NothingSentError, observe
 from tests.streaming_server import Behaviour, StreamingServer
 
 BURST = {"arrivals": "burst", "requests": 12, "prompt_tokens": 40, "output_tokens": 10}
@@ -225,3 +225,24 @@ def test_prompts_are_as_long_as_asked_by_the_servers_own_count():
         result = observed(server, BURST | {"prompt_tokens": 401}, warmup=3)
         assert len(server.requests) == 2 + 3 + 12
     assert set(result.log.prompt_tokens.tolist()) == {401}
+
+
+def test_a_stop_before_the_first_request_is_heeded():
+    with StreamingServer(Behaviour(ttft_s=30.0)) as server:
+        began_s = time.perf_counter()
+        with pytest.raises(NothingSentError):
+            observe(
+                Scenario(workload=BURST),
+                Endpoint.of(server.url),
+                should_stop=lambda: time.perf_counter() > began_s + 0.2,
+            )
+        assert time.perf_counter() < began_s + 10.0
+
+
+def test_rates_of_requests_that_are_due_at_once_are_over_the_whole_run():
+    with StreamingServer() as server:
+        burst = observed(server, BURST)
+        clients = observed(server, BURST | {"concurrency": 12})
+        apart = observed(server, BURST | {"arrivals": "poisson", "rate_rps": 200.0})
+    assert [each.scoring.window.rule for each in (burst, clients, apart)] == ["whole", "whole", "arrivals"]
+    assert burst.summary()["window"]["duration_s"] >= 0.01

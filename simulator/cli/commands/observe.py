@@ -95,7 +95,7 @@ def observe(
     if num_requests is not None:
         key = "limit" if chosen.workload.arrivals is None else "requests"
         chosen = chosen.with_overrides([f"workload.{key}={num_requests}"])
-    api_key = None if api_key_env is None else os.environ.get(api_key_env)
+    api_key = None if api_key_env is None else os.environ.get(api_key_env, "").strip()
     if api_key_env is not None and not api_key:
         raise InputError(f"--api-key-env: the environment has no {api_key_env}; expected the API key in it")
     endpoint = Endpoint.of(
@@ -145,6 +145,7 @@ def _observe_and_save(
     plot: bool,
 ) -> "tuple[MeasuredResult, Exception | None]":
     """Return the result, saved, and what the command must fail with once it is printed."""
+    from simulator.observe.observe import NothingSentError
     from simulator.observe.observe import observe as observed
     from simulator.report.plots import overview
     from simulator.results.folders import whole
@@ -163,6 +164,8 @@ def _observe_and_save(
                     on_progress=on_progress,
                     should_stop=asked,
                 )
+        except NothingSentError as error:
+            raise InterruptedRunError("interrupted before any request was sent; nothing was saved") from error
         except KeyboardInterrupt as error:
             raise InterruptedRunError("interrupted twice; nothing was saved") from error
         try:
