@@ -27,7 +27,7 @@ leader light voice wife police mind price report decision son view town road for
 society tax director record paper space ground event matter center couple project activity star table need court
 oil half
 """
-_WORDS = tuple(_COMMON.split())
+_WORDS = np.array([f" {word}" for word in _COMMON.split()], dtype=object)
 Speaker = Literal["user", "assistant"]
 Part = tuple[Speaker, str]
 
@@ -89,7 +89,7 @@ class PromptTexts:
 
     def _spell(self, stream: int, first: int, last: int) -> str:
         chosen = _mixed(self.seed, stream, first, last) % np.uint64(len(_WORDS))
-        return "".join(f" {_WORDS[each]}" for each in chosen.tolist())
+        return "".join(_WORDS[chosen.astype(np.int64)].tolist())
 
     def _answered(self, stream: int, row: int) -> int | None:
         """Return the earlier request whose answer is in a stream."""
