@@ -48,6 +48,7 @@ def test_help_lists_the_commands_in_order(capsys):
         "explain",
         "score",
         "replay",
+        "observe",
         "export",
         "sweep",
         "capacity",
