@@ -89,7 +89,7 @@ def counting_of(counts: list[int]) -> Counting:
     per_word = (counts[1] - counts[0]) / (_WORDS[1] - _WORDS[0])
     if not 1 / _MOST_PER_WORD <= per_word <= _MOST_PER_WORD:
         return Counting()
-    return Counting(per_word, max(round(counts[0] - per_word * _WORDS[0]), 0))
+    return Counting(per_word, round(counts[0] - per_word * _WORDS[0]))
 
 
 async def warm_up(

@@ -34,7 +34,7 @@ Part = tuple[Speaker, str]
 
 @dataclass(frozen=True)
 class Counting:
-    """How a server counts: tokens a word, and tokens that it puts around a prompt."""
+    """How a server counts: tokens a word, and tokens that it puts around a prompt, or so many fewer if negative."""
 
     tokens_per_word: float = 1.0
     around: int = 0
@@ -82,7 +82,7 @@ class PromptTexts:
     def text(self, stream: int, start: int, end: int) -> str:
         """Return the text of tokens ``start`` to ``end`` of a stream; the first ones are what the server puts there."""
         first, last = (
-            round(max(each - self.counting.around, 0) / self.counting.tokens_per_word)
+            round(max(each - self.counting.around, 0) / self.counting.tokens_per_word) if each else 0
             for each in (start, end)
         )
         return self._spell(stream, first, last)

@@ -163,6 +163,7 @@ def test_words_are_spelt_alike_whatever_is_around():
     whole = PromptTexts(workload, 3, Counting()).text(5, 0, 1000).split()
     assert len(set(whole)) > 100
     assert PromptTexts(workload, 3, Counting()).text(5, 200, 300).split() == whole[200:300]
+    assert len(PromptTexts(workload, 3, Counting(1.0, -1)).text(5, 0, 1000).split()) == 1001
     scaled = PromptTexts(workload, 3, Counting(2.0, 20))
     assert len(scaled.text(5, 0, 1000).split()) == 490
     assert scaled.text(5, 0, 500) + scaled.text(5, 500, 1000) == scaled.text(5, 0, 1000)
@@ -186,6 +187,7 @@ def test_a_session_repeats_the_answers_that_it_got():
 def test_how_a_server_counts_is_told_by_two_prompts():
     assert counting_of([16 * 2 + 9, 272 * 2 + 9]) == Counting(2.0, 9)
     assert counting_of([16, 272]) == Counting(1.0, 0)
+    assert counting_of([15, 271]) == Counting(1.0, -1)
     for odd in ([7, 7], [300, 16], [], [5], [16, 100_000]):
         assert counting_of(odd) == Counting()
 
