@@ -3,6 +3,7 @@
 import asyncio
 import gc
 from collections.abc import Callable, Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -62,7 +63,7 @@ def observe(
     workload = build(scenario.workload, scenario.seed, base_dir or Path())
     _allow_many_files()
     with _no_old_garbage():
-        drive, lines = asyncio.run(
+        drive, lines = _run(
             _observe(
                 scenario,
                 workload,
@@ -131,6 +132,16 @@ async def _observe(
         drive = Drive(client, endpoint, prompts, max_in_flight, scenario.run.horizon_s)
         await drive.run(on_progress, should_stop)
     return drive, lines
+
+
+def _run(doing: Coroutine[Any, Any, _Found]) -> _Found:
+    """Run it to its end in a loop of its own; in a notebook, whose thread runs a loop, in another thread."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(doing)
+    with ThreadPoolExecutor(1) as other:
+        return other.submit(asyncio.run, doing).result()
 
 
 async def _unless(should_stop: Callable[[], bool], doing: Coroutine[Any, Any, _Found]) -> _Found:

@@ -1,5 +1,6 @@
 """What is recorded of a server that streams is what it did, whatever it did."""
 
+import asyncio
 import time
 
 import numpy as np
@@ -246,3 +247,11 @@ def test_rates_of_requests_that_are_due_at_once_are_over_the_whole_run():
         apart = observed(server, BURST | {"arrivals": "poisson", "rate_rps": 200.0})
     assert [each.scoring.window.rule for each in (burst, clients, apart)] == ["whole", "whole", "arrivals"]
     assert burst.summary()["window"]["duration_s"] >= 0.01
+
+
+def test_it_can_be_called_where_a_loop_runs_already():
+    async def notebook(server):
+        return observed(server, BURST)
+
+    with StreamingServer() as server:
+        assert states(asyncio.run(notebook(server))) == {"completed": 12}
