@@ -67,9 +67,9 @@ async def probe(
         sent = await _probed(client, endpoint, text)
         if sent.state is not RequestState.COMPLETED and endpoint.count_chunks and _unknown(sent):
             plainer = replace(endpoint, count_chunks=False)
-            again = await _probed(client, plainer, text)
-            if again.state is RequestState.COMPLETED:
-                endpoint, sent = plainer, again
+            sent = await _probed(client, plainer, text)
+            if sent.state is RequestState.COMPLETED:
+                endpoint = plainer
         if sent.state is not RequestState.COMPLETED:
             hint = (
                 "; --no-ignore-eos sends no keys but OpenAI's"

@@ -4,10 +4,11 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from simulator.arrays import Ints
+from simulator.arrays import Columns, Ints
 from simulator.metrics._reader import stalls
 from simulator.report.phases import Histories, Phase
 from simulator.report.text import counted, number
+from simulator.results.result import Result
 
 MOST_NAMED = 5
 
@@ -26,14 +27,18 @@ def explain(histories: Histories, request: int) -> str:
         f" {number(took_s)} s from its arrival at {number(mine['arrival_s'])} s"
     )
     told = [f"  {number(phase.lasts_s):>9} s  {_sentence(histories, request, phase)}" for phase in phases]
-    return "\n".join([head, *told, *_waits(histories, request)]) + "\n"
+    return "\n".join([head, *told, *waits(histories.result, request)]) + "\n"
 
 
 def slowest(histories: Histories, count: int) -> Ints:
     """Return the requests that took longest from their arrival, first the longest."""
-    columns = histories.requests
-    ends = np.fmax(columns["last_token_s"], columns["end_s"])
-    took_s = np.nan_to_num(ends - columns["arrival_s"], nan=-1.0)
+    return longest(histories.requests, count)
+
+
+def longest(requests: Columns, count: int) -> Ints:
+    """Return the rows of the requests that took longest from their arrival, first the longest."""
+    ends = np.fmax(requests["last_token_s"], requests["end_s"])
+    took_s = np.nan_to_num(ends - requests["arrival_s"], nan=-1.0)
     found: Ints = np.argsort(-took_s, kind="stable")[:count]
     return found
 
@@ -109,10 +114,10 @@ def _preempted_for(histories: Histories, request: int, phase: Phase) -> str:
     return ""
 
 
-def _waits(histories: Histories, request: int) -> Iterator[str]:
+def waits(result: Result, request: int) -> Iterator[str]:
     """Say before which of its tokens its reader had nothing to read."""
-    log = histories.result.measured.all
-    found = stalls(log, histories.result.user)
+    log = result.measured.all
+    found = stalls(log, result.user)
     mine = np.flatnonzero((found.request == request) & (found.idle_after_s > found.idle_before_s))
     if not len(mine):
         yield "  its reader never waits"

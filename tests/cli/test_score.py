@@ -133,8 +133,8 @@ def test_a_scored_folder_is_read_back_and_shown(capsys, folder):  # noqa: F811
     assert loaded.tokens().column_names == ["request_id", "token_index", "delivered_s"]
     assert loaded.requests()["state"].to_pylist() == ["completed"] * 4
     assert "no steps in this result of a real server: its engine is not known" in refused(loaded.steps)
-    for arguments in (("explain", "scored"), ("export", "scored", "--as", "perfetto", "--out", "x.json")):
-        assert "of a real server the steps are not known" in refusal(capsys, *arguments)
+    perfetto = ("export", "scored", "--as", "perfetto", "--out", "x.json")
+    assert "of a real server the steps are not known" in refusal(capsys, *perfetto)
     servesim(capsys, "export", "scored", "--as", "vllm_bench", "--out", "again.json")
     assert (
         servesim(capsys, "score", "again.json", "--set", "slo.ttft_s=0.06").split("\n", 1)[1]

@@ -23,13 +23,20 @@ def explain(
     """Say what requests waited for: a sentence a phase, which add up."""
     from simulator.report.explain import explain as explained
     from simulator.report.explain import slowest as the_slowest
+    from simulator.report.explain_measured import explain_measured, slowest_measured
     from simulator.report.phases import Histories
+    from simulator.results.measured import MeasuredResult
     from simulator.results.result import Result
 
-    histories = Histories.of(Result.load(folder))
-    count = len(histories.requests["arrival_s"])
+    result = Result.load(folder)
+    histories = None if isinstance(result, MeasuredResult) else Histories.of(result)
+    count = result.log.n
     for request in requests or []:
         if not 0 <= request < count:
             raise InputError(f"explain: no request {request}; expected a number from 0 to {count - 1}")
-    chosen = requests or [int(each) for each in the_slowest(histories, slowest)]
-    sys.stdout.write("\n".join(explained(histories, request) for request in chosen))
+    if isinstance(result, MeasuredResult):
+        told = [explain_measured(result, each) for each in requests or slowest_measured(result, slowest)]
+    else:
+        assert histories is not None
+        told = [explained(histories, int(each)) for each in requests or the_slowest(histories, slowest)]
+    sys.stdout.write("\n".join(told))
