@@ -160,13 +160,15 @@ async def _unless(should_stop: Callable[[], bool], doing: Coroutine[Any, Any, _F
 def _client(endpoint: Endpoint) -> "httpx.AsyncClient":
     import httpx
 
+    from simulator.observe.transport import DirectTransport
+
     return httpx.AsyncClient(
+        transport=None if endpoint.proxied else DirectTransport(_KEEP_IDLE_S),
         timeout=None,  # asyncio's own bounds each request as a whole
         limits=httpx.Limits(
             max_connections=None, max_keepalive_connections=None, keepalive_expiry=_KEEP_IDLE_S
         ),
         headers={"Accept-Encoding": "identity", **endpoint.headers},  # compressed chunks would come together
-        trust_env=not endpoint.is_local,
     )
 
 
