@@ -51,6 +51,7 @@ class DirectTransport(httpx.AsyncBaseTransport):
             for connection in waiting:
                 connection.close()
         self._idle.clear()
+        await asyncio.sleep(0)  # in which the loop lets go of their sockets
 
     def _reused(self, place: tuple[str, str, int]) -> "_Connection | None":
         """Return a connection that waits and is still open, the last that was used."""
