@@ -69,18 +69,19 @@ async def send(
             finally:
                 await response.aclose()
     except asyncio.CancelledError:
-        sent.reason = sent.reason or "the run ended before"
-        raise
-    except TimeoutError:
         if sent.state is RequestState.UNFINISHED:  # else only the end of its response was still to come
+            sent.reason = "the run ended before"
+        raise
+    except TimeoutError as error:
+        if error.errno is not None:  # the system's, of a connection
+            _break(sent, error)
+        elif sent.state is RequestState.UNFINISHED:
             sent.state, sent.reason = RequestState.ABANDONED_BY_USER, "the client gave up"
             sent.detail = f"after {patience_s:.3g} s"
     except BadAnswerError as error:
         sent.state, sent.reason, sent.detail = RequestState.FAILED, error.reason, error.detail
     except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, OSError) as error:
-        sent.state = RequestState.FAILED
-        sent.reason = _CUT if sent.answer.times_s else "the connection failed"
-        sent.detail = " ".join(str(error).split()) or type(error).__name__
+        _break(sent, error)
     finally:
         if sent.end_s != sent.end_s:
             sent.end_s = perf_counter()
@@ -121,6 +122,13 @@ async def _receive(response: "httpx.Response", sent: Sent) -> None:
         return
     sent.end_s = perf_counter()
     _conclude(sent)
+
+
+def _break(sent: Sent, error: Exception) -> None:
+    """Note that the connection of a request broke."""
+    sent.state = RequestState.FAILED
+    sent.reason = _CUT if sent.answer.times_s else "the connection failed"
+    sent.detail = " ".join(str(error).split()) or type(error).__name__
 
 
 def _conclude(sent: Sent) -> None:

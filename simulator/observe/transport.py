@@ -30,13 +30,8 @@ class DirectTransport(httpx.AsyncBaseTransport):
         url = request.url
         place = url.scheme, url.host, url.port or _PORTS[url.scheme]
         data = _head(request) + await request.aread()
-        while (connection := self._reused(place)) is not None:
-            connection.send(data)
-            if await connection.answers():  # else it was closed while it waited
-                break
-        if connection is None:
-            connection = await self._opened(place)
-            connection.send(data)
+        connection = self._reused(place) or await self._opened(place)
+        connection.send(data)
         try:
             status, version, headers = await connection.head()
         except BaseException:
@@ -115,13 +110,6 @@ class _Connection(asyncio.Protocol):
         if self.error is not None:
             raise self.error
         return False
-
-    async def answers(self) -> bool:
-        """Whether anything comes back."""
-        try:
-            return bool(self.buffer) or await self.more()
-        except OSError:
-            return False
 
     async def head(self) -> tuple[int, bytes, list[tuple[bytes, bytes]]]:
         """Return status, version and headers of an answer, after those that only say that one will come (1xx)."""
