@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 from urllib.parse import urlsplit, urlunsplit
-from urllib.request import getproxies, proxy_bypass
 
 from simulator.errors import InputError
 from simulator.observe.prompts import Part, plain
@@ -85,15 +84,6 @@ class Endpoint:
         split = urlsplit(self.base)
         host = split.netloc.rpartition("@")[2]
         return urlunsplit((split.scheme, host, split.path + _PATHS[self.api], "", ""))
-
-    @property
-    def proxied(self) -> bool:
-        """Whether the environment has a proxy between here and the server."""
-        split = urlsplit(self.base)
-        host = split.hostname or ""
-        if host in ("localhost", "127.0.0.1", "::1") or proxy_bypass(host):
-            return False
-        return bool({split.scheme, "all"} & getproxies().keys())
 
     def body(self, prompt: Sequence[Part], output_tokens: int) -> bytes:
         """Return the body of a request for an answer of so many tokens."""

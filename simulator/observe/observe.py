@@ -160,10 +160,7 @@ async def _unless(should_stop: Callable[[], bool], doing: Coroutine[Any, Any, _F
 def _client(endpoint: Endpoint) -> "httpx.AsyncClient":
     import httpx
 
-    from simulator.observe.transport import DirectTransport
-
     return httpx.AsyncClient(
-        transport=None if endpoint.proxied else DirectTransport(_KEEP_IDLE_S),
         timeout=None,  # asyncio's own bounds each request as a whole
         limits=httpx.Limits(
             max_connections=None, max_keepalive_connections=None, keepalive_expiry=_KEEP_IDLE_S

@@ -111,7 +111,7 @@ def test_every_fault_is_an_outcome_with_its_reason():
     does = [each[0] for each in FAULTS.values()] * 2 + [Behaviour()] * 22
     with StreamingServer(choose=lambda n, body: does[n]) as server:
         workload = BURST | {"arrivals": "constant", "rate_rps": 200.0, "requests": len(does)}
-        result = observed(server, workload, timeout_s=1.0)
+        result = observed(server, workload, timeout_s=3.0)
     assert len(result.log.arrival_s) == 44
     outcomes = result.manifest["measured"]["outcomes"]
     reasons = [reason for _, _, reason in FAULTS.values()]
