@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from simulator.workload import Workload, WorkloadSpec, build, csv_file, parquet_file, rows_file
+from simulator.workload import Workload, WorkloadSpec, arrow_tables, build, csv_file, parquet_file, rows_file
 
 KINDS = ["t.parquet", "t.csv", "t.csv.gz", "t.jsonl", "t.jsonl.gz"]
 ROWS = 1000
@@ -20,7 +20,7 @@ def small_batches(monkeypatch):
     monkeypatch.setattr(parquet_file, "BATCH_ROWS", 64)
     monkeypatch.setattr(rows_file, "_BATCH_ROWS", 64)
     monkeypatch.setattr(csv_file, "SMALL_BYTES", 100)
-    monkeypatch.setattr(csv_file, "_BLOCK_BYTES", 1024)
+    monkeypatch.setattr(arrow_tables, "_BLOCK_BYTES", 1024)
 
 
 def columns(rows=ROWS, seed=0):

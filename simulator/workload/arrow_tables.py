@@ -1,5 +1,7 @@
 """What the containers that are read with pyarrow share: columns of a record batch as numpy arrays."""
 
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,6 +13,9 @@ from simulator.workload.containers import Batch, Label, Wanted, recoded
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    import pyarrow.csv as pa_csv
+
+_BLOCK_BYTES = 2**20
 
 
 def batch(found: "pa.RecordBatch", first_row: int, wanted: Wanted, where: Where) -> Batch:
@@ -26,6 +31,28 @@ def batch(found: "pa.RecordBatch", first_row: int, wanted: Wanted, where: Where)
         | {name: _numbers(found.column(name), name, False, here) for name in wanted.optional},
         {name: _lists(found.column(name), name, here) for name in wanted.lists},
         {name: _labels(found.column(name)) for name in wanted.labels},
+    )
+
+
+def csv_stream(
+    path: Path,
+    header: Sequence[str],
+    types: Mapping[str, "pa.DataType"],
+    header_line: int,
+    delimiter: str = ",",
+) -> "pa_csv.CSVStreamingReader":
+    """Open a CSV file, plain or gzipped, block by block; only the columns that have a type are read."""
+    import pyarrow.csv as pa_csv
+
+    return pa_csv.open_csv(
+        path,
+        read_options=pa_csv.ReadOptions(
+            column_names=list(header), skip_rows=header_line, block_size=_BLOCK_BYTES, use_threads=False
+        ),
+        parse_options=pa_csv.ParseOptions(delimiter=delimiter),
+        convert_options=pa_csv.ConvertOptions(
+            column_types=dict(types), include_columns=list(types), null_values=[""]
+        ),
     )
 
 

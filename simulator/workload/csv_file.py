@@ -6,6 +6,7 @@ import re
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,7 +22,13 @@ if TYPE_CHECKING:
 
 # Up to this much text is read in plain Python, which takes as long as it takes to import pyarrow.
 SMALL_BYTES = 3 * 2**18
-_BLOCK_BYTES = 2**20
+_GZIPPED = 8  # times smaller than its text that a file may be
+
+
+def is_large(path: Path) -> bool:
+    """Tell whether a file is large enough for pyarrow to be worth its import."""
+    return path.stat().st_size > (SMALL_BYTES // _GZIPPED if path.name.endswith(".gz") else SMALL_BYTES)
+
 
 _NUMBER = re.compile(
     r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?(inf|infinity|nan)", re.IGNORECASE | re.ASCII
@@ -135,22 +142,10 @@ class CsvFile(TextFile):
 
     def _stream(self, wanted: Wanted) -> "pa_csv.CSVStreamingReader":
         import pyarrow as pa
-        import pyarrow.csv as pa_csv
 
         numbers = [*wanted.required, *wanted.optional]
         types = dict.fromkeys(numbers, pa.float64()) | dict.fromkeys(wanted.labels, pa.string())
-        return pa_csv.open_csv(
-            self.path,
-            read_options=pa_csv.ReadOptions(
-                column_names=self.header,
-                skip_rows=self.header_line,
-                block_size=_BLOCK_BYTES,
-                use_threads=False,
-            ),
-            convert_options=pa_csv.ConvertOptions(
-                column_types=types, include_columns=list(types), null_values=[""]
-            ),
-        )
+        return arrow_tables.csv_stream(self.path, self.header, types, self.header_line)
 
     def _blame(self, wanted: Wanted, good_rows: int) -> None:
         """Raise the ``InputError`` of the first bad row after so many good ones, if one can be told."""

@@ -4,11 +4,11 @@
 may end in its unit.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from simulator.errors import InputError
-from simulator.workload.formats import RecordFormat, TraceFormat, TraceRow, servesim
+from simulator.workload.formats import PlainColumns, RecordFormat, TraceFormat, TraceRow, servesim
 from simulator.workload.values import UNITS_NS, get, is_date, is_empty, number, time_ns, whole
 
 SHORT = {"arrival": "arrival_s", "prompt": "prompt_tokens", "output": "output_tokens", "session": "session_id",
@@ -82,7 +82,15 @@ def record_format(given: str, sorts: bool) -> RecordFormat:
             time_ns(None, columns["arrival_s"][0])
         yield row
 
-    return RecordFormat("columns", lambda _: True, lambda: rows, _names(set(columns)), sorts)
+    def plain(header: Sequence[str]) -> PlainColumns | None:
+        if columns.keys() != {"arrival_s", "prompt_tokens", "output_tokens"}:
+            return None
+        (arrival, unit), (prompt, _), (output, _) = (
+            columns[name] for name in ("arrival_s", "prompt_tokens", "output_tokens")
+        )
+        return PlainColumns(arrival, prompt, output, unit)
+
+    return RecordFormat("columns", lambda _: True, lambda: rows, _names(set(columns)), sorts, plain=plain)
 
 
 def _in_unit(value: object, unit: str | None) -> object:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from simulator.errors import InputError
 from simulator.workload import mapped_columns, records, servegen_rates
 from simulator.workload.containers import AnyText, Container, first_line
-from simulator.workload.csv_file import CsvFile
+from simulator.workload.csv_file import CsvFile, is_large
 from simulator.workload.formats import (
     RecordFormat,
     TraceFormat,
@@ -23,6 +23,7 @@ from simulator.workload.json_lines import JsonLinesFile
 from simulator.workload.library import SUFFIXES
 from simulator.workload.parquet_file import ParquetFile
 from simulator.workload.parsed_file import MadeRows, ParsedFile, RecordsFile
+from simulator.workload.plain_csv import PlainCsv
 from simulator.workload.records import BadRecord, RecordSource
 from simulator.workload.skipped import Skipped
 from simulator.workload.values import is_date, typed
@@ -201,6 +202,11 @@ def _with_less(fmt: RecordFormat) -> dict[str, TraceFormat]:
 
 
 def _rows(path: Path, found: RecordSource, fmt: RecordFormat, how: ReadAs) -> RecordsFile:
+    plain = None if how.skip_bad or not found.header else fmt.plain(found.header)
+    if plain is not None and is_large(path):
+        once = all(found.header.count(name) == 1 for name in (plain.arrival, plain.prompt, plain.output))
+        if once:
+            return PlainCsv(path, found, fmt, how.sort, plain)
     return RecordsFile(path, found, fmt, how.sort, Skipped() if how.skip_bad else None)
 
 

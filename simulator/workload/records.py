@@ -36,6 +36,7 @@ class RecordSource:
     unit: str
     entries: Callable[[], Iterator[ReadRecord]]
     header: Sequence[str] = ()  # the names of the columns, where the file says them before its rows
+    begins: tuple[int, str] = (0, ",")  # the line of the header, and what separates cells
     few: Callable[[], Iterator[ReadRecord]] | None = (
         None  # the same, quicker where only the first are looked at
     )
@@ -49,7 +50,7 @@ def of(path: Path, lines: Opener) -> RecordSource:
     name = path.name.removesuffix(".gz")
     if name.endswith(".parquet"):
         return RecordSource("row", lambda: _parquet(path, 16_384), few=lambda: _parquet(path, 16))
-    first = _first(lines())
+    header_line, first = _first(lines())
     if name.endswith((".jsonl", ".ndjson")):
         return RecordSource("line", lambda: _json_lines(lines()))
     if first.lstrip()[:1] in ("{", "["):
@@ -60,11 +61,11 @@ def of(path: Path, lines: Opener) -> RecordSource:
             return RecordSource("entry", lambda: _json_document(lines()))
     delimiter = _delimiter(first)
     header = [cell.strip() for cell in next(csv.reader([first], delimiter=delimiter), [])]
-    return RecordSource("line", lambda: _csv(lines(), delimiter), header)
+    return RecordSource("line", lambda: _csv(lines(), delimiter), header, (header_line, delimiter))
 
 
-def _first(lines: Iterator[str]) -> str:
-    return next((line for line in lines if line.strip()), "")
+def _first(lines: Iterator[str]) -> tuple[int, str]:
+    return next(((i, line) for i, line in enumerate(lines, start=1) if line.strip()), (0, ""))
 
 
 def _delimiter(header: str) -> str:

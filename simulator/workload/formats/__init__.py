@@ -6,6 +6,7 @@ of these beside it; both yield rows, dictionaries under the names of ``FORMAT`` 
 * ``rows(record)``: the rows of one record (a row of CSV or Parquet, a JSON line, an entry of a JSON document), and
   ``recognises(record)``, which looks at the first. ``begin()`` instead returns such a function, for one file, where a
   record tells of others. With ``SORTS`` the records come in no order, and are put in that of their arrivals.
+  ``plain(header)`` may say of a CSV file that renaming is all that ``rows`` does: it is then read faster.
 * ``parse(lines)``: the rows of other text, and ``SUFFIXES``, the endings of such files; where others end so too,
   ``recognises(line)`` looks at the first line.
 
@@ -13,7 +14,7 @@ A row may have ``time_ns`` (since 1970) instead of an arrival: the file's first 
 to be said about it, which is counted. A ValueError becomes the sentence about the line or the entry it came from.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import cache
 from importlib import import_module
@@ -102,6 +103,16 @@ class Parser:
 
 
 @dataclass(frozen=True)
+class PlainColumns:
+    """The three columns of a CSV file that are all that a format takes from it; no other changes what rows are."""
+
+    arrival: str
+    prompt: str
+    output: str
+    unit: str | None = None  # of numbers in ``arrival``, or "iso"; None: their size tells
+
+
+@dataclass(frozen=True)
 class RecordFormat:
     """A format of records that are more than columns: what is one of its files, and the rows of a record."""
 
@@ -111,6 +122,7 @@ class RecordFormat:
     format: TraceFormat
     sorts: bool = False  # whether its rows are put in order of arrival
     last: bool = False  # whether it takes what no other format knows
+    plain: Callable[[Sequence[str]], PlainColumns | None] = lambda header: None  # by the names of its columns
 
 
 def names() -> list[str]:
@@ -157,6 +169,7 @@ def record_formats() -> list[RecordFormat]:
             _format(file),
             getattr(file, "SORTS", False),
             getattr(file, "LAST", False),
+            getattr(file, "plain", lambda header: None),
         )
         for file in _files()
         if hasattr(file, "rows") or hasattr(file, "begin")

@@ -5,10 +5,11 @@ ends in a unit or their size tells otherwise (``simulator/workload/values.py``).
 end, so records are put in order of their times.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from typing import Any
 
-from simulator.workload.formats import TraceRow
+from simulator.workload.formats import PlainColumns, TraceRow
 from simulator.workload.values import UNITS_NS, get, is_date, is_empty, number, time_ns, whole
 
 SORTS = True
@@ -37,6 +38,16 @@ _SESSIONS = ("session_id", "conversation_id", "thread_id", "sessionId", "convers
 def recognises(record: TraceRow) -> bool:
     """Tell by a time and both counts."""
     return all(_find(record, names) is not None for names in (_PROMPTS, _OUTPUTS, _TIMES))
+
+
+def plain(header: Sequence[str]) -> PlainColumns | None:
+    """Return the columns of a flat log without sessions."""
+    record = dict.fromkeys(header, "")
+    found = [_find(record, names) for names in (_TIMES, _PROMPTS, _OUTPUTS)]
+    if any(each is None for each in found) or set(_SESSIONS) & record.keys():
+        return None
+    (arrival, _, unit), (prompt, _, _), (output, _, _) = (each for each in found if each is not None)
+    return PlainColumns(arrival, prompt, output, unit)
 
 
 def rows(record: TraceRow) -> Iterator[TraceRow]:
@@ -79,6 +90,7 @@ def _find(record: TraceRow, names: tuple[str, ...]) -> tuple[str, Any, str | Non
     return best[1:] if best else None
 
 
+@lru_cache(1000)
 def _plain(key: str) -> tuple[str, str | None]:
     """Return a key without what its spelling varies in, and the unit that it ends in."""
     key = key.rpartition(".")[2]
