@@ -14,6 +14,7 @@ from simulator.metrics._log import RequestLog
 from simulator.metrics._options import Reader, UserModel
 from simulator.metrics._places import first_read_s, thinking_tokens
 from simulator.metrics._reader import (
+    allowance_s,
     asking_again_s,
     largest_lateness_s,
     lateness_s,
@@ -90,7 +91,7 @@ def _idle_by_s(log: RequestLog, user: UserModel, at_s: float, tokens: Floats, la
     if user.origin == "first_token":
         clock_s = np.where(tokens > thinking_tokens(log, user), first_read_s(log, user), log.arrival_s)
     else:
-        clock_s = log.arrival_s + user.first_token_allowance_s
+        clock_s = log.arrival_s + allowance_s(log, user)
     waits_on = user.unserved == "wait_to_end"
     until_s = np.full(log.n, at_s) if waits_on else np.minimum(log.end_s, at_s)
     owed = owed_s(log, user, tokens, clock_s, until_s, log.completed & ended)

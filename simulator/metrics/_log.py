@@ -14,6 +14,8 @@ from simulator.metrics._reduce import KeptReadings, per_request, pooled
 from simulator.metrics._segments import cut, row_max, row_quantile
 from simulator.replica.request import RequestState
 
+OF_READERS = ("v_s_per_token", "thinking_tokens", "first_token_allowance_s")  # columns that may be absent
+
 
 @dataclass(frozen=True, eq=False)
 class RequestLog:
@@ -40,6 +42,7 @@ class RequestLog:
     thinking_tokens: Ints | None = (
         None  # i64[n], of each answer's beginning; -1, and without: as the user model says
     )
+    first_token_allowance_s: Floats | None = None  # f64[n], S of each; NaN, and without: the user model's
     run: "RequestLog | None" = None  # all requests of the run, over the same window; None: these are all
     trimmed_warmup: int = 0  # requests left out before the first one here
     trimmed_cooldown: int = 0  # requests left out after the last one here
@@ -50,7 +53,7 @@ class RequestLog:
         for name in ("prompt_tokens", "output_tokens", "state", "end_s"):
             if len(getattr(self, name)) != n:
                 raise ValueError(f"{name} has {len(getattr(self, name))} rows, arrival_s has {n}")
-        for name in ("v_s_per_token", "thinking_tokens"):
+        for name in OF_READERS:
             column = getattr(self, name)
             if column is not None and len(column) != n:
                 raise ValueError(f"{name} has {len(column)} rows, arrival_s has {n}")
@@ -111,6 +114,9 @@ class RequestLog:
     def rows(self, first: int, stop: int) -> "RequestLog":
         """Return the log of the requests ``first .. stop`` alone, over the same window; all else is as in a run."""
         rows, offsets = slice(first, stop), self.token_offsets[first : stop + 1]
+        of_readers: dict[str, Any] = {
+            name: None if (column := getattr(self, name)) is None else column[rows] for name in OF_READERS
+        }
         return replace(
             self,
             arrival_s=self.arrival_s[rows],
@@ -118,8 +124,7 @@ class RequestLog:
             output_tokens=self.output_tokens[rows],
             state=self.state[rows],
             end_s=self.end_s[rows],
-            v_s_per_token=None if self.v_s_per_token is None else self.v_s_per_token[rows],
-            thinking_tokens=None if self.thinking_tokens is None else self.thinking_tokens[rows],
+            **of_readers,
             run=None,
             token_offsets=offsets - offsets[0],
             **self._tokens_of(first, stop),

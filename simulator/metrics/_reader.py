@@ -31,7 +31,13 @@ def clock_start_s(log: RequestLog, user: Reader) -> Floats:
     """
     if user.origin == "first_token":
         return np.where(log.token_counts > thinking_tokens(log, user), first_read_s(log, user), log.arrival_s)
-    return log.arrival_s + user.first_token_allowance_s
+    return log.arrival_s + allowance_s(log, user)
+
+
+def allowance_s(log: RequestLog, user: Reader) -> Floats | float:
+    """Return the S of each request's reader, f64[n], or the one number that it is for all."""
+    own_s, of_all_s = log.first_token_allowance_s, user.reading.first_token_allowance_s
+    return of_all_s if own_s is None else np.where(np.isnan(own_s), of_all_s, own_s)
 
 
 def v_s_per_token(log: RequestLog, user: Reader) -> Floats:

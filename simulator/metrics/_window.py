@@ -70,7 +70,11 @@ def measured(log: RequestLog, window: Window) -> RequestLog:
     What is said of a request (latencies, idle latency, whether it kept a bound) is of these, all of it, also what
     comes after the window. What is a rate counts what fell into the window of all requests (``RequestLog.all``).
     """
-    whole = widened(log, window)
+    return arrived_within(widened(log, window))
+
+
+def arrived_within(whole: RequestLog) -> RequestLog:
+    """Return the log of the requests that arrived in the window of a log of all of them."""
     first = int(np.searchsorted(whole.arrival_s, whole.start_s, side="left"))
     stop = int(np.searchsorted(whole.arrival_s, whole.end_of_run_s, side="right"))
     if (first, stop) == (0, whole.n):

@@ -84,6 +84,20 @@ class Request(NamedTuple):
             saved=True,
         ),
     ] = -1
+    first_token_allowance_s: Annotated[
+        float,
+        Field(
+            "S of its reader; NEVER: that of user.first_token_allowance_s",
+            "seconds",
+            column="first_token_allowance_s",
+            absent="a reader as user.first_token_allowance_s has it",
+            saved=True,
+        ),
+    ] = NEVER
+    traffic_class: Annotated[
+        int,
+        Field("which of workload.classes it is of, from 0 up; -1: none", "whole", least=-1, saved=True),
+    ] = -1
     session: Annotated[int, Field("the conversation it belongs to; -1: none", "whole", saved=True)] = -1
     think_s: Annotated[
         float,

@@ -11,6 +11,7 @@ from simulator.errors import InputError
 from simulator.metrics import Measure
 from simulator.metrics._window import Window
 from simulator.replica.request import FIELDS
+from simulator.report.classes import measures_of_classes
 from simulator.report.measures import shown
 from simulator.report.report import Summary
 from simulator.report.text import number, table
@@ -71,7 +72,7 @@ def over_seeds(names: Sequence[str], summaries: Sequence[Sequence[Summary]]) -> 
     for name in names[1:]:
         rows[0] += [name, "difference [95 %]"]
     found: list[tuple[Measure, list[list[float]]]] = []
-    for measure in shown("compare"):
+    for measure in [*shown("compare"), *measures_of_classes([runs[0] for runs in summaries])]:
         values = [[measure.of(summary) for summary in runs] for runs in summaries]
         known = [[value for value in runs if value is not None] for runs in values]
         if all(len(runs) == seeds for runs in known):
@@ -138,7 +139,7 @@ def _beside(names: Sequence[str], summaries: Sequence[Summary]) -> str:
     for name in names[1:]:
         header += [name, "diff"]
     rows = [header]
-    for measure in shown("compare"):
+    for measure in [*shown("compare"), *measures_of_classes(summaries)]:
         values = [measure.of(summary) for summary in summaries]
         if all(value is None for value in values):
             continue
@@ -155,10 +156,14 @@ def _counts(measure: Measure, summaries: Sequence[Summary]) -> list[str]:
     found = []
     for summary in summaries:
         at: Any = summary
-        for key in measure.key.split(".")[:-1]:
+        key_parts = measure.key.split(".")
+        for key in key_parts[:-1]:
             at = at.get(key, {}) if isinstance(at, Mapping) else {}
+        states = (
+            summary["classes"][key_parts[1]]["states"] if key_parts[0] == "classes" else summary["states"]
+        )
         of_requests = str(at.get("over", "")).partition(" ")[0] in ("requests", "completed")
-        found.append((at["count"], summary["states"]["arrived"]) if of_requests else (0, 0))
+        found.append((at["count"], states["arrived"]) if of_requests else (0, 0))
     if all(count == arrived for count, arrived in found):
         return [""] * len(found)
     return [f" of {count:,}" for count, _ in found]

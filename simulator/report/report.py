@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from simulator.metrics._measure import MOMENTS, SHARE_OF
+from simulator.report.classes import by_class
 from simulator.report.cluster import cluster_lines, machines, named, paid_replicas, scaled_pools
 from simulator.report.engines import engine_lines
 from simulator.report.measured import measured_facts
@@ -32,6 +33,7 @@ def report(manifest: Mapping[str, Any], summary: Summary) -> str:
         [f"WARNING: {text}" for text in warnings(manifest, summary)],
         _states(summary),
         _latencies(summary),
+        by_class(summary),
         _others(summary),
         _worth(summary),
     ]
@@ -65,7 +67,7 @@ def _facts(manifest: Mapping[str, Any], summary: Summary) -> list[str]:
         *_block(
             "Workload",
             [
-                workload["source"],
+                *workload["source"].split("; "),
                 f"{counted(requests, 'request')} over {number(span_s, 5)} s{rate}",
                 f"{traffic['prompt_tokens']:,} prompt and {traffic['output_tokens']:,} output tokens",
             ],

@@ -25,10 +25,12 @@ import numpy as np
 from simulator.arrays import Columns, Floats, Ints
 from simulator.errors import InputError
 from simulator.metrics import RequestLog, Slo, UserModel, summarise
+from simulator.metrics._log import OF_READERS
 from simulator.metrics._streamed import StreamedLog
 from simulator.metrics._window import Window, measured
 from simulator.results.arrow import arrow_table, requests_table
 from simulator.results.billing import bill, price
+from simulator.results.classes import POOLS, pools_of_classes, with_classes
 from simulator.results.engine_summary import engine_summary, traffic_summary
 from simulator.results.folders import claimed
 from simulator.results.measures import kept, per_request, pooled
@@ -139,8 +141,7 @@ class Result(OptionalTables):
                 requests["prompt_tokens"], 0
             ),  # -1: a file of a real server does not say
             "token_offsets": np.concatenate([[0], np.cumsum(counts, dtype=np.int64)]),
-            "v_s_per_token": requests.get("v_s_per_token"),
-            "thinking_tokens": requests.get("thinking_tokens"),
+            **{name: requests.get(name) for name in OF_READERS},
             "start_s": float(arrival_s[0]) if len(arrival_s) else 0.0,
             "end_of_run_s": self.manifest["end_of_run_s"],
         }
@@ -207,6 +208,7 @@ class Result(OptionalTables):
         own = by.window == self.scoring.window
         metrics = summarise(self.measured if own else measured(self.log, by.window), by.user, by.slo, by.also)
         metrics["window"]["rule"] = by.window.rule
+        metrics = with_classes(metrics, self.log, self._requests or {}, self.manifest, by)
         return {
             "partial": self.partial,
             "stalled": self.manifest["stalled"],
@@ -261,6 +263,8 @@ class Result(OptionalTables):
             left["steps"] = self._totals.as_dict()
         if self.trace_level in ("steps", "requests"):
             left["pooled"] = pooled(self.measured, self.user)
+            by_class = pools_of_classes(self.log, self._requests or {}, self.manifest, self.scoring)
+            left |= {POOLS: by_class} if by_class else {}
         return self.manifest | left
 
     @cached_property

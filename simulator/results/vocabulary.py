@@ -1,6 +1,7 @@
 """All names of a run's numbers: those of the metrics, of the engine and of what the run cost."""
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from simulator.metrics import Measure, RequestLog, Slo, UserModel, measures, summarise
@@ -24,8 +25,26 @@ def numbers(summary: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str,
             yield f"{prefix}{key}", value
 
 
-def known(user: UserModel, slo: Slo) -> dict[str, bool]:
-    """Return the names that a run's numbers may have, and whether a run for this user and these targets has it."""
+def known(
+    user: UserModel, slo: Slo, classes: Mapping[str, Mapping[str, Any]] | None = None
+) -> dict[str, bool]:
+    """Return the names that a run's numbers may have, and whether a run for this user and these targets has it.
+
+    ``classes`` are the bounds of each class of its requests, in place of those of ``slo``: their numbers have the same
+    names behind ``classes.NAME.``.
+    """
+    own = _known(user, slo)
+    for name, bounds in (classes or {}).items():
+        of_class = _known(user, replace(slo, **bounds))
+        own |= {f"classes.{name}.{key}": is_there for key, is_there in of_class.items() if _of_requests(key)}
+    return own
+
+
+def _of_requests(key: str) -> bool:
+    return not key.startswith(MADE_BY_RUNS)
+
+
+def _known(user: UserModel, slo: Slo) -> dict[str, bool]:
     log = RequestLog.from_lists([0.0, 1.0, 2.0], [[1.0, 2.0, 3.0], [2.0, 3.0, 4.0], [3.0, 4.0, 5.0]])
     found = dict(numbers(summarise(log, user, slo)))
     return {
@@ -35,6 +54,9 @@ def known(user: UserModel, slo: Slo) -> dict[str, bool]:
 
 def key_of(name: str, others: Iterable[Measure] = ()) -> str:
     """Return the key of a name that may be an alias, of a measure here or of ``others``."""
+    if name.startswith("classes.") and name.count(".") >= 2:
+        _, of_class, rest = name.split(".", 2)
+        return f"classes.{of_class}.{key_of(rest)}"
     return next(
         (each.key for each in (*vocabulary().values(), *others) if name in (each.key, each.alias)), name
     )
@@ -43,4 +65,8 @@ def key_of(name: str, others: Iterable[Measure] = ()) -> str:
 def measure_of(name: str) -> Measure:
     """Return the measure of a name or alias; a number that no file calls anything is called by its key."""
     key = key_of(name)
+    if key.startswith("classes.") and key.count(".") >= 2:
+        _, of_class, rest = key.split(".", 2)
+        own = measure_of(rest)
+        return replace(own, key=key, label=f"{of_class}: {own.label}")
     return vocabulary().get(key) or Measure(key, key, "")

@@ -1,6 +1,6 @@
 """What is wrong with a scenario, in one sentence: the key, what was expected, what was found."""
 
-from typing import get_args
+from typing import get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
@@ -58,11 +58,16 @@ def sentence(error: ValidationError, model: type[BaseModel]) -> str:
 
 
 def _section(model: type[BaseModel], path: list[str]) -> type[BaseModel]:
-    """Return the table at a path, also behind an ``X | None`` or inside a list."""
-    for part in path:
+    """Return the table at a path, also behind an ``X | None``, inside a list or under a name."""
+    parts = iter(path)
+    for part in parts:
         if part.isdigit():
             continue
         inner = model.model_fields[part].annotation
-        choices = [each for each in (inner, *get_args(inner)) if isinstance(each, type)]
-        model = next(each for each in choices if issubclass(each, BaseModel))
+        choices = [inner, *get_args(inner)]
+        named = [each for each in choices if get_origin(each) is dict]
+        if named:
+            next(parts, None)  # the name
+            choices = [*get_args(named[0])]
+        model = next(each for each in choices if isinstance(each, type) and issubclass(each, BaseModel))
     return model

@@ -105,11 +105,13 @@ def _check_lengths(scenario: Scenario, workload: Workload, pools: list[ResolvedP
     too_long = workload.prompt_tokens >= limits.max_model_len
     if too_long.any():
         spec = scenario.workload
-        key = next(key for key in ("trace", "lengths", "prompt_tokens") if getattr(spec, key) is not None)
+        keys = ("classes", "trace", "lengths", "prompt_tokens")
+        key = next(key for key in keys if getattr(spec, key) is not None)
+        given = ", ".join(spec.classes) if spec.classes is not None else getattr(spec, key)
         first, count = int(np.argmax(too_long)), int(too_long.sum())
         leaves_out = key == "trace" or spec.session_turns is not None
         raise InputError(
-            f"workload.{key} {getattr(spec, key)}: request {first} has a prompt of"
+            f"workload.{key} {given}: request {first} has a prompt of"
             f" {workload.prompt_tokens[first]} tokens"
             + (f" (as have {count - 1} others too long)" if count > 1 else "")
             + f"; expected fewer than max_model_len = {limits.max_model_len} (the model's limit is"
@@ -132,6 +134,11 @@ def _check_readers(scenario: Scenario, workload: Workload) -> None:
         raise InputError(
             f"user.alpha: unset with readers whose V is 0 (request {int(np.argmax(own_s == 0))} of the traffic);"
             " expected a number, as its default, 1/V, has no value there"
+        )
+    if "first_token_allowance_s" in workload.optional and scenario.user.origin == "first_token":
+        raise InputError(
+            "user.origin: 'first_token' with readers that have an S (first_token_allowance_s) of their own; expected"
+            " 'arrival'"
         )
 
 

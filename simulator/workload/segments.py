@@ -4,8 +4,10 @@ Two tokens are equal if they lie in the same stream at the same position. -1 - i
 i: what no earlier prompt has, and its answer.
 """
 
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from functools import cached_property
+from itertools import accumulate
 from typing import Any, overload
 
 from numpy.typing import NDArray
@@ -106,3 +108,35 @@ class Repeating(_Prompts):
             if session >= 0:
                 before[session] = i
         return found
+
+
+class Mixed(_Prompts):
+    """The prompts of several kinds of traffic in one order; those of different kinds have nothing in common."""
+
+    def __init__(
+        self,
+        prompt_tokens: _Ints,
+        parts: Sequence[Sequence[Segments] | None],
+        lengths: Sequence[int],
+        order: _Ints,
+    ) -> None:
+        """``order`` names each row's place in the parts one after another, which have these ``lengths``.
+
+        A part without segments has prompts of which each is a stream of its own.
+        """
+        super().__init__(prompt_tokens)
+        self.parts = parts
+        self.begins = [0, *accumulate(lengths)]
+        self.places = order.tolist()
+        self.rows = order.argsort().tolist()  # of each place
+
+    def _of(self, i: int) -> Segments:
+        place = self.places[i]
+        k = bisect_right(self.begins, place) - 1
+        part, begin, kinds = self.parts[k], self.begins[k], len(self.parts)
+        if part is None:
+            return ((-1 - i, int(self.prompt_tokens[i])),)
+        return tuple(
+            (stream * kinds + k if stream >= 0 else -1 - self.rows[begin - 1 - stream], tokens)
+            for stream, tokens in part[place - begin]
+        )

@@ -5,13 +5,14 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from simulator.errors import InputError
-from simulator.workload import extra_keys, load_keys
+from simulator.workload import extra_keys, load_keys, traffic_class
 from simulator.workload.ranges import (
     Count,
     Name,
     Sigma,
     Tokens,
 )
+from simulator.workload.traffic_class import TrafficClass
 from simulator.workload.traffic_keys import TrafficKeys
 
 DEFAULT_TRACE = "azure2023_conv"
@@ -34,6 +35,10 @@ class WorkloadSpec(TrafficKeys):
         DEFAULT_TRACE,
         description="shipped trace, or path to .parquet, .csv, .json, .jsonl (also .gz); unset where arrivals is given",
     )
+    classes: dict[str, TrafficClass] | None = Field(
+        None,
+        description="by name: a table for each class of requests, with a share of the arrivals, or arrivals of its own",
+    )
     concurrency: Count | None = Field(
         None,
         description="closed loop: so many clients send one request after another; trace or burst, no arrival times",
@@ -53,15 +58,29 @@ class WorkloadSpec(TrafficKeys):
         None, description="bucketed: share of right buckets, the others at random; unset: 1"
     )
 
+    @property
+    def class_bounds(self) -> dict[str, dict[str, float]]:
+        """The bounds that each class has of its own, by name, in seconds."""
+        return {
+            name: each.slo.model_dump(exclude_none=True) if each.slo is not None else {}
+            for name, each in (self.classes or {}).items()
+        }
+
     @model_validator(mode="before")
     @classmethod
-    def _arrivals_replace_the_default_trace(cls, data: Any) -> Any:
-        if isinstance(data, dict) and data.get("arrivals") is not None and "trace" not in data:
+    def _the_default_trace_is_replaced(cls, data: Any) -> Any:
+        replaced = isinstance(data, dict) and (data.get("arrivals") or data.get("classes")) is not None
+        if replaced and "trace" not in data:
             return {**data, "trace": None}
         return data
 
     @model_validator(mode="after")
     def _one_kind_of_traffic(self) -> Self:
+        if self.classes is not None:
+            traffic_class.check(self)
+            load_keys.check(self)
+            extra_keys.check(self)
+            return self
         if self.arrivals is None:
             self._check_trace()
         else:

@@ -78,7 +78,7 @@ def capacity(
 
     chosen, base_dir = load_scenario(scenario, overrides or [])
     wanted = parse_target(target)
-    check_target(wanted, chosen.user, chosen.slo)
+    check_target(wanted, chosen.user, chosen.slo, chosen.workload.class_bounds)
     traffic = ScaledTraffic(chosen, base_dir, requests, compared=wanted.bound is None)
     first = traffic.requests
     most = first if traffic.replayed else most_requests or 16 * first

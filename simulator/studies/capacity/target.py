@@ -1,10 +1,12 @@
 """What a rate shall keep, or make largest: ``ttft_p99<=0.5``, ``smooth``, ``stable``."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from simulator.errors import InputError
 from simulator.metrics import Measure, Slo, UserModel
-from simulator.results.vocabulary import MADE_BY_RUNS, known, vocabulary
+from simulator.results.vocabulary import MADE_BY_RUNS, known, measure_of, vocabulary
 from simulator.studies.capacity.book import Bound
 from simulator.studies.targets import read, there, unknown
 
@@ -42,9 +44,15 @@ def parse_target(text: str) -> Target:
     return Target(wanted.text, wanted.key, Bound(wanted.bound, wanted.sign == "<="))
 
 
-def check_target(target: Target, user: UserModel, slo: Slo) -> None:
-    """Refuse, before any time is spent, a key that no summary has, or that these options leave empty."""
-    names, measure = known(user, slo), vocabulary().get(target.key)
+def check_target(
+    target: Target, user: UserModel, slo: Slo, classes: Mapping[str, Mapping[str, Any]] | None = None
+) -> None:
+    """Refuse, before any time is spent, a key that no summary has, or that these options leave empty.
+
+    ``classes`` are the bounds of each class of requests, as ``known`` takes them.
+    """
+    names = known(user, slo, classes)
+    measure = measure_of(target.key) if target.key in names or target.key in vocabulary() else None
     if target.bound is None and measure is not None and not measure.higher_is_better:
         raise InputError(
             f"--target {target.text}: {measure.label} is better the lower it is; expected {target.text}<=NUMBER"

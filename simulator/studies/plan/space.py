@@ -129,7 +129,9 @@ class PlanFile:
         else:
             base = Scenario.from_toml(path.parent / given, overrides)
             base_dir = (path.parent / given).parent
-        goals = parse_goals(tables.get("target"), str(path), there(known(base.user, base.slo)))
+        goals = parse_goals(
+            tables.get("target"), str(path), there(known(base.user, base.slo, base.workload.class_bounds))
+        )
         space = {"gpus": _measured_gpus(), **DEFAULT_SPACE, **tables.get("space", {})}
         lines, refused = _lines(path, space, base, base_dir)
         name = str(tables.get("name", path.stem))

@@ -32,7 +32,7 @@ def metrics(study: Study) -> dict[str, str]:
     else:
         chosen = [measure_of(name) for name in study.metrics]
         first = study.points()[0].scenario
-        names = there(known(first.user, first.slo))
+        names = there(known(first.user, first.slo, first.workload.class_bounds))
         for each in chosen:
             if each.key not in names and not each.key.startswith(MADE_BY_RUNS):
                 raise unknown(each.key, f"{study.path}: metrics", names)
