@@ -22,7 +22,7 @@ def text(found: Survey) -> str:
     lines += ["", *_lengths(facts)]
     lines += [*_sessions(facts), *_others(facts)]
     for reason, rows in found.wrong.items():
-        lines.append(f"left out: {len(rows):,} as {reason} (first: {found.unit} {rows[0]})")
+        lines.append(f"left out: {len(rows):,} as {reason} (first: {rows[0]})")
     lines += [f"note: {each}" for each in facts["notes"]]
     lines += [f"odd: {each}" for each in facts["odd"]]
     return "\n".join(lines) + "\n"

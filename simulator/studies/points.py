@@ -18,6 +18,7 @@ from simulator.results.vocabulary import numbers
 from simulator.scenario.scenario import Scenario
 from simulator.scenario.toml import as_toml
 from simulator.studies.processes import code_digest
+from simulator.workload import many_files
 
 if TYPE_CHECKING:
     from simulator.results.result import Result
@@ -87,8 +88,11 @@ def numbers_of(result: "Result") -> dict[str, Any]:
 def _files(value: Any, base_dir: Path | None) -> Iterator[str]:
     """Yield a digest of each file that a scenario names: traces, policies, hardware of one's own."""
     if isinstance(value, dict):
-        for item in value.values():
-            yield from _files(item, base_dir)
+        for key, item in value.items():
+            many = _many(item, base_dir) if key in ("trace", "lengths") and isinstance(item, str) else []
+            for path in many:
+                yield _digest(path, path.stat().st_mtime_ns, path.stat().st_size)
+            yield from _files(item, base_dir) if not many else ()
     elif isinstance(value, str) and "." in value and "\n" not in value:
         for folder in (base_dir or Path(), Path()):
             path = folder / value
@@ -96,6 +100,17 @@ def _files(value: Any, base_dir: Path | None) -> Iterator[str]:
                 stat = path.stat()
                 yield _digest(path, stat.st_mtime_ns, stat.st_size)
                 return
+
+
+def _many(value: str, base_dir: Path | None) -> list[Path]:
+    """Return the files that the name of a folder, or a pattern, means; none if it is neither."""
+    for folder in (base_dir or Path(), Path()):
+        if many_files.are_many(folder / value):
+            try:
+                return many_files.files_of(folder / value)
+            except InputError:
+                continue
+    return []
 
 
 @lru_cache

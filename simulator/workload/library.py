@@ -3,6 +3,7 @@
 import json
 from dataclasses import dataclass
 from difflib import get_close_matches
+from glob import glob
 from pathlib import Path
 
 from simulator.errors import InputError
@@ -62,15 +63,18 @@ def shipped_quantiles() -> dict[str, QuantileTable]:
     }
 
 
-def find_table(field: str, given: str, shipped: list[str], base_dir: Path | None) -> Path:
+def find_table(field: str, given: str, shipped: list[str], base_dir: Path | None, many: bool = False) -> Path:
     """Return the file that the user's ``given`` path means: beside the scenario file, else under the cwd.
 
+    With ``many`` it may be a folder, or a pattern that names files.
     ``field`` and the ``shipped`` names serve the ``InputError`` that a missing file raises.
     """
     tried = [Path(given).expanduser()]
     if base_dir is not None:
         tried.insert(0, base_dir / tried[0])
     for path in tried:
+        if many and (path.is_dir() or glob(str(path), recursive=True)):
+            return path
         if path.is_dir():
             raise InputError(f"{field}: {path} is a folder; expected a file ending in {', '.join(SUFFIXES)}")
         if path.exists():

@@ -105,6 +105,14 @@ class RecordsFile(MadeRows):
         self.unit = records.unit
         super().__init__(path, fmt.name, fmt.sorts or sorts)
 
+    def named(self, number: int | str) -> str:
+        """As the base class; of several files with the name of the file."""
+        of_files = self._records.place
+        return super().named(number) if of_files is None or isinstance(number, str) else of_files(number)
+
+    def _place(self, number: int | str) -> str:
+        return super()._place(number) if self._records.place is None else self.named(number)
+
     def _made(self) -> Iterator[Entry]:
         rows = self._fmt.begin()
         for number, record in self._records.entries():

@@ -44,7 +44,7 @@ class Trace:
     def said(self) -> list[str]:
         """What is to be said about the rows that were read: what was estimated, what was skipped."""
         skipped, moved = self.skipped, self.out_of_order
-        said = [skipped.described(self.unit)] if skipped else []
+        said = [skipped.described(self.named)] if skipped else []
         return [*self.notes, *([f"{moved:,} rows put in order of arrival"] if moved else []), *said]
 
     @property
@@ -52,10 +52,9 @@ class Trace:
         """What rows that were read say of themselves, such as that their tokens are estimated."""
         return self._opened.notes
 
-    @property
-    def unit(self) -> str:
-        """What its rows are counted in: line, entry or row."""
-        return self._table.unit if isinstance(self._table, RowsFile) else "row"
+    def named(self, number: int) -> str:
+        """Return what a row with this number is called: its line, entry or row, and its file where there are many."""
+        return self._table.named(number) if isinstance(self._table, RowsFile) else f"row {number}"
 
     @property
     def out_of_order(self) -> int:

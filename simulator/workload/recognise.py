@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from simulator.errors import InputError
-from simulator.workload import mapped_columns, records, servegen_rates
+from simulator.workload import many_files, mapped_columns, records, servegen_rates
 from simulator.workload.containers import AnyText, Container, first_line
 from simulator.workload.csv_file import CsvFile, is_large
 from simulator.workload.formats import (
@@ -65,8 +65,9 @@ class Opened:
 
 def open_requests(path: Path, what: str, how: ReadAs) -> Opened:
     """Open a file of requests; ``what`` it should be is for the ``InputError`` if that cannot be told."""
+    many = many_files.are_many(path)
     path = _beside_header(path)
-    if servegen_rates.is_one(path):
+    if not many and servegen_rates.is_one(path):
         raise InputError(
             f"{path}: rates over time, as ServeGen has them, and no requests; expected it as workload.load, beside"
             " workload.arrivals and lengths"
@@ -76,23 +77,26 @@ def open_requests(path: Path, what: str, how: ReadAs) -> Opened:
     if how.format is not None and how.columns is not None:
         raise InputError("workload.format: given together with workload.columns; expected one of the two")
     for parser in parsers():
-        fits = path.name.endswith(parser.suffixes) and parser.recognises(first_line(path))
+        fits = not many and path.name.endswith(parser.suffixes) and parser.recognises(first_line(path))
         if how.columns is None and (how.format == parser.name or (how.format is None and fits)):
             return Opened(ParsedFile(path, parser), {parser.name: parser.format})
     found = _records(path, what)
-    first, fmt = _first(_few(found), how)
+    few = _few(found)
+    first, fmt = _first(few, how)
     if fmt is None and found.unit == "entry" and (inner := _only_list(first)):
         found = RecordSource("entry", lambda: enumerate(inner, start=1))
         first, fmt = _first(_few(found), how)
     accepted = {name: each for name, each in tables().items() if how.format in (None, name)}
     if fmt is not None:
+        if fmt.apart is not None and len(few) > 1:
+            fmt = replace(fmt, begin=fmt.apart, sorts=False, format=replace(fmt.format, arrival_s=None))
         return Opened(_rows(path, found, fmt, how), _with_less(fmt))
-    if how.skip_bad or how.sort or found.unit == "entry":
+    if how.skip_bad or how.sort or many or found.unit == "entry":
         name, chosen = _table_of(first, accepted)
         if chosen is not None:
             plain = RecordFormat(name, lambda _: True, lambda: _typed, chosen)
             return Opened(_rows(path, found, plain, how), {name: chosen})
-    if found.unit == "entry":
+    if many or found.unit == "entry":
         keys = ", ".join(map(repr, list(first)[:12])) or "nothing"
         raise InputError(
             f"{path}: {keys} found in its first entry; expected a {what} in one of the formats {', '.join(names())};"
@@ -122,6 +126,8 @@ def _unknown(path: Path, what: str) -> InputError:
 
 
 def _records(path: Path, what: str) -> RecordSource:
+    if many_files.are_many(path):
+        return many_files.together(many_files.files_of(path), lambda each: _records(each, what))
     text = AnyText(path)
     if not path.name.endswith(SUFFIXES):
         first = first_line(path)

@@ -40,6 +40,7 @@ class RecordSource:
     few: Callable[[], Iterator[ReadRecord]] | None = (
         None  # the same, quicker where only the first are looked at
     )
+    place: Callable[[int], str] | None = None  # names a record by its number, where they are of several files
 
 
 def of(path: Path, lines: Opener) -> RecordSource:

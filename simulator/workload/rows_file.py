@@ -131,8 +131,12 @@ class RowsFile(TextFile):
         found = "empty" if value is None else shown(value)
         return InputError(f"{self._place(line)}: {name} is {found}; expected {expected}")
 
+    def named(self, number: int | str) -> str:
+        """Return what a row with this number is called, inside the file."""
+        return f"{self.unit} {number}"
+
     def _place(self, number: int | str) -> str:
-        return f"{self.path}: {self.unit} {number}"
+        return f"{self.path}: {self.named(number)}"
 
 
 def shown(value: Any) -> str:

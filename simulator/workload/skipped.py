@@ -1,6 +1,7 @@
 """What was left out of a file with ``workload.skip_bad``: how many rows, and why."""
 
 import re
+from collections.abc import Callable
 
 _PLACE = re.compile(r"^.*?: (?:line|entry|row) (?:\d+|\?): ")
 _FOUND = re.compile(r" (?:is|has|holds) .*?; ")  # the value at fault, which differs from row to row
@@ -31,10 +32,10 @@ class Skipped:
             for reason, numbers in sorted(self._reasons.items(), key=lambda each: -len(each[1]))
         }
 
-    def described(self, unit: str) -> str:
-        """Say how many were left out, and the reasons with the first place of each."""
+    def described(self, named: Callable[[int], str]) -> str:
+        """Say how many were left out, and the reasons with the first place of each, as ``named`` names it."""
         parts = [
-            f"{len(numbers):,} as {reason} (first: {unit} {numbers[0]})"
+            f"{len(numbers):,} as {reason} (first: {named(numbers[0])})"
             for reason, numbers in self.reasons().items()
         ]
         return f"{len(self):,} bad rows skipped: {'; '.join(parts)}"

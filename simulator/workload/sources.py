@@ -38,7 +38,7 @@ def finished(spec: WorkloadSpec, seed: int, columns: TrafficColumns, source: lis
 def _replay(spec: WorkloadSpec, seed: int, base_dir: Path | None) -> tuple[str, list[str], TrafficColumns]:
     trace = str(spec.trace)
     shipped = library.shipped_traces()
-    path = shipped.get(trace) or library.find_table("workload.trace", trace, list(shipped), base_dir)
+    path = shipped.get(trace) or library.find_table("workload.trace", trace, list(shipped), base_dir, True)
     file = reader.Trace(path, ReadAs.of(spec))
     changing = loads.of(spec, seed, base_dir)
     _check_times(spec, trace, file.timed, changing)
@@ -229,6 +229,6 @@ def _lengths(spec: WorkloadSpec, seed: int, n: int, base_dir: Path | None) -> tu
         )
     shipped = {**library.shipped_samples(), **library.shipped_traces()}
     path = shipped.get(spec.lengths) or library.find_table(
-        "workload.lengths", spec.lengths, [*tables, *shipped], base_dir
+        "workload.lengths", spec.lengths, [*tables, *shipped], base_dir, True
     )
     return (*draw.from_rows(rng, *reader.read_lengths(path), n), f"lengths drawn from rows of {spec.lengths}")

@@ -35,8 +35,7 @@ class Survey:
     format: str
     columns: TrafficColumns  # of the requests that can be simulated
     timed: bool
-    wrong: dict[str, list[int]] = field(default_factory=dict)  # lines or entries of rows left out, by reason
-    unit: str = "row"  # what those are counted in
+    wrong: dict[str, list[str]] = field(default_factory=dict)  # lines or entries of rows left out, by reason
     first_problem: str | None = None  # the sentence that a run would refuse the file with
     odd: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -76,8 +75,9 @@ def survey(path: Path, how: ReadAs, context_tokens: int) -> Survey:
         trace, columns = _read_again(path, how, problem)
     columns = in_order(columns) if trace.timed else columns
     skipped = trace.skipped
-    wrong = skipped.reasons() if skipped is not None else {}
-    found = Survey(str(path), trace.format_name, columns, trace.timed, wrong, trace.unit, problem)
+    reasons = skipped.reasons() if skipped is not None else {}
+    wrong = {reason: [trace.named(each) for each in numbers] for reason, numbers in reasons.items()}
+    found = Survey(str(path), trace.format_name, columns, trace.timed, wrong, problem)
     found.notes = trace.notes
     found.odd = [*_odd(columns, trace, context_tokens), *_doubles(path)]
     return found

@@ -43,7 +43,7 @@ def command(
     from simulator.workload.survey import survey
 
     shipped = {**library.shipped_samples(), **library.shipped_traces()}
-    path = shipped.get(file) or library.find_table("file", file, list(shipped), None)
+    path = shipped.get(file) or library.find_table("file", file, list(shipped), None, True)
     try:
         found = survey(path, ReadAs(name, columns, skip_bad, skip_bad), context)
     except InputError as error:

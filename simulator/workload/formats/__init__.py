@@ -6,6 +6,7 @@ of these beside it; both yield rows, dictionaries under the names of ``FORMAT`` 
 * ``rows(record)``: the rows of one record (a row of CSV or Parquet, a JSON line, an entry of a JSON document), and
   ``recognises(record)``, which looks at the first. ``begin()`` instead returns such a function, for one file, where a
   record tells of others. With ``SORTS`` the records come in no order, and are put in that of their arrivals.
+  With ``begin_apart()`` several records are read by that, as each has a clock of its own, and their starts are drawn.
   ``plain(header)`` may say of a CSV file that renaming is all that ``rows`` does: it is then read faster.
 * ``parse(lines)``: the rows of other text, and ``SUFFIXES``, the endings of such files; where others end so too,
   ``recognises(line)`` looks at the first line.
@@ -122,6 +123,8 @@ class RecordFormat:
     format: TraceFormat
     sorts: bool = False  # whether its rows are put in order of arrival
     last: bool = False  # whether it takes what no other format knows
+    # instead of ``begin`` where a file has several records, of which each counts times from a start that is not known
+    apart: Callable[[], RowMaker] | None = None
     plain: Callable[[Sequence[str]], PlainColumns | None] = lambda header: None  # by the names of its columns
 
 
@@ -169,6 +172,7 @@ def record_formats() -> list[RecordFormat]:
             _format(file),
             getattr(file, "SORTS", False),
             getattr(file, "LAST", False),
+            getattr(file, "begin_apart", None),
             getattr(file, "plain", lambda header: None),
         )
         for file in _files()

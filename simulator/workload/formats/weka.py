@@ -4,6 +4,7 @@ The first request of an agent comes at its time, each later one ``think_time`` s
 where that is not known at its time. Block ids count within their session, or in all of the file.
 """
 
+from collections import Counter
 from collections.abc import Iterator
 
 from simulator.workload.formats import RowMaker, TraceRow
@@ -17,15 +18,37 @@ def recognises(record: TraceRow) -> bool:
     return {"requests", "block_size"} <= record.keys() and isinstance(record["requests"], list)
 
 
+def begin_apart() -> RowMaker:
+    """Return what yields the requests of one of several sessions, whose starts are not known.
+
+    A request without a think time waits as long as it came after the end of the answer before it (``api_time``).
+    """
+    rows = begin()
+
+    def apart(record: TraceRow) -> Iterator[TraceRow]:
+        ends: dict[str, float] = {}
+        for row in rows(record):
+            agent, at_s = row["agent_id"], row.pop("arrival_s")
+            if agent not in ends:
+                row["session_offset_s"] = max(0.0, at_s)
+            elif "think_time_s" not in row:
+                row["think_time_s"] = max(0.0, at_s - ends[agent])
+            ends[agent] = at_s + row.pop("took_s")
+            yield row
+
+    return apart
+
+
 def begin() -> RowMaker:
     """Return what yields the requests of a session."""
     blocks = BlockNumbers()
-    sessions = 0
+    sessions = Counter[str]()
 
     def rows(record: TraceRow) -> Iterator[TraceRow]:
-        nonlocal sessions
-        sessions += 1
-        session = str(record.get("id") or f"session {sessions}")
+        session = str(record.get("id") or "session")
+        sessions[session] += 1
+        if sessions[session] > 1:
+            session += f" {sessions[session]}"  # an object is a session, also where its name stands twice
         scope = None if record.get("hash_id_scope") == "global" else session
         size = whole(record["block_size"], "block_size")
         if size < 1:
@@ -51,6 +74,7 @@ def begin() -> RowMaker:
                 "output_tokens": whole(each.get("out"), f"requests[{i}].out"),
                 "hash_ids": blocks.of(each.get("hash_ids") or [], f"requests[{i}].hash_ids", scope),
                 "hash_block_tokens": size,
+                "took_s": 0.0 if is_empty(each.get("api_time")) else number(each["api_time"], "api_time"),
             }
             if not first and not is_empty(get(each, "think_time")):
                 row["think_time_s"] = max(0.0, number(each["think_time"], f"requests[{i}].think_time"))
