@@ -16,6 +16,6 @@ Count = Annotated[int, Field(ge=1, le=MOST_REQUESTS)]
 Tokens = Annotated[int, Field(ge=1, le=LARGEST_TOKENS)]
 Turns = Annotated[float, Field(ge=1, le=MOST_REQUESTS, allow_inf_nan=False)]  # of a session, on average
 WholeNumber = Annotated[int, Field(ge=-LARGEST_INTEGER, le=LARGEST_INTEGER)]
-Label = Annotated[int, Field(ge=0, le=LARGEST_INTEGER)]
+LabelNumber = Annotated[int, Field(ge=0, le=LARGEST_INTEGER)]
 Shares = Annotated[list[Factor], Field(min_length=1)]  # that add up to 1
 Sigma = Annotated[float, Field(ge=0, le=20)]  # of a log-normal: e^20 is any factor, e^1000 no number

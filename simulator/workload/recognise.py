@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from simulator.errors import InputError
 from simulator.workload import many_files, mapped_columns, records, servegen_rates
+from simulator.workload.block_size import block_tokens
 from simulator.workload.containers import AnyText, Container, first_line
 from simulator.workload.csv_file import CsvFile, is_large
 from simulator.workload.formats import (
@@ -31,6 +32,7 @@ from simulator.workload.values import is_date, typed
 if TYPE_CHECKING:
     from simulator.workload.spec import WorkloadSpec
 
+_NO_BLOCKS = "workload.block_tokens: only for a trace whose blocks may have any size, as those of mooncake"
 _LOOK_AT = 50  # records, in search of one that can be read
 
 
@@ -42,11 +44,12 @@ class ReadAs:
     columns: str | None = None  # as workload.columns
     skip_bad: bool = False
     sort: bool = False
+    block_tokens: int | None = None
 
     @classmethod
     def of(cls, spec: "WorkloadSpec") -> "ReadAs":
         """Return what a scenario says."""
-        return cls(spec.format, spec.columns, spec.skip_bad, spec.sort)
+        return cls(spec.format, spec.columns, spec.skip_bad, spec.sort, spec.block_tokens)
 
 
 @dataclass
@@ -55,12 +58,14 @@ class Opened:
 
     table: Container
     formats: dict[str, TraceFormat]
+    said: str | None = None  # of the whole file
 
     @property
     def notes(self) -> list[str]:
-        """What rows that were read say of themselves, and how many do."""
+        """What is to be said of the file, and what rows that were read say of themselves, and how many do."""
         notes = self.table.notes if isinstance(self.table, MadeRows) else {}
-        return [f"{note} in {count:,} rows" for note, count in notes.items()]
+        own = [] if self.said is None else [self.said]
+        return own + [f"{note} in {count:,} rows" for note, count in notes.items()]
 
 
 def open_requests(path: Path, what: str, how: ReadAs) -> Opened:
@@ -86,11 +91,14 @@ def open_requests(path: Path, what: str, how: ReadAs) -> Opened:
     if fmt is None and found.unit == "entry" and (inner := _only_list(first)):
         found = RecordSource("entry", lambda: enumerate(inner, start=1))
         first, fmt = _first(_few(found), how)
+    if fmt is None and how.block_tokens is not None:
+        raise InputError(_NO_BLOCKS)
     accepted = {name: each for name, each in tables().items() if how.format in (None, name)}
     if fmt is not None:
+        fmt, said = _with_blocks(fmt, few, how)
         if fmt.apart is not None and len(few) > 1:
             fmt = replace(fmt, begin=fmt.apart, sorts=False, format=replace(fmt.format, arrival_s=None))
-        return Opened(_rows(path, found, fmt, how), _with_less(fmt))
+        return Opened(_rows(path, found, fmt, how), _with_less(fmt), said)
     if how.skip_bad or how.sort or many or found.unit == "entry":
         name, chosen = _table_of(first, accepted)
         if chosen is not None:
@@ -194,6 +202,20 @@ def _table_of(first: TraceRow, accepted: dict[str, TraceFormat]) -> tuple[str, T
             if not (isinstance(time, str) and is_date(time) and not time.strip().replace(".", "").isdigit()):
                 return name, each
     return "", None
+
+
+def _with_blocks(fmt: RecordFormat, few: list[TraceRow], how: ReadAs) -> tuple[RecordFormat, str | None]:
+    """Return the format with the size of its blocks, as it is given or told by records, and what is to be said."""
+    own = fmt.format
+    if how.block_tokens is not None and not own.any_block_tokens:
+        raise InputError(_NO_BLOCKS)
+    found = how.block_tokens or (block_tokens(few, own) if own.any_block_tokens else own.hash_block_tokens)
+    if found == own.hash_block_tokens:
+        return fmt, None
+    said = f"blocks of {found:,} tokens" + (
+        ", as prompts and their ids tell" if how.block_tokens is None else ""
+    )
+    return replace(fmt, format=replace(own, hash_block_tokens=found)), said
 
 
 def _with_less(fmt: RecordFormat) -> dict[str, TraceFormat]:

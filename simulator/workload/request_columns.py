@@ -14,6 +14,8 @@ from simulator.workload.containers import Batch, Container, Wanted
 from simulator.workload.formats import TraceFormat
 from simulator.workload.labels import Labels
 
+_HINT = " (workload.block_tokens says another size)"
+
 
 def placed(table: Container, first_row: int) -> Where:
     """Return how to name a row that is counted from ``first_row``."""
@@ -134,7 +136,7 @@ def _block_ids(fmt: TraceFormat, batch: Batch, prompt: Ints, where: Where) -> Pi
         most = "at most " if fmt.some_blocks else ""
         raise InputError(
             f"{where(i)}: {name} has {lengths[i]} ids; expected {most}{blocks[i]}, one for each"
-            f" {block_tokens[i]} of {prompt[i]} prompt tokens"
+            f" {block_tokens[i]} of {prompt[i]} prompt tokens" + (_HINT if fmt.any_block_tokens else "")
         )
     if len(ids) and ids.min() < 0:
         first = int(np.argmax(ids < 0))

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_serial
 
 from simulator.errors import InputError
 from simulator.workload.checks import LEAST_V_S
-from simulator.workload.ranges import Label, Positive, Seconds, WholeNumber
+from simulator.workload.ranges import LabelNumber, Positive, Seconds, WholeNumber
 from simulator.workload.traffic_keys import TrafficKeys
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ class TrafficClass(TrafficKeys):
         None, gt=0, le=1, description="of what arrives; unset: trace or arrivals of its own"
     )
     priority: WholeNumber | None = Field(None, description="of all its requests; the lower, the sooner")
-    tenant: Label | None = Field(None, description="who pays for all its requests")
+    tenant: LabelNumber | None = Field(None, description="who pays for all its requests")
     v_s_per_token: Seconds | None = Field(
         None, description="V of its readers, 0 for agents; unset: user.v_s_per_token"
     )

@@ -40,6 +40,10 @@ class TrafficKeys(BaseModel):
         None,
         description="trace: what its columns hold, such as arrival=ts:iso,prompt=usage.input,output=usage.output",
     )
+    block_tokens: Tokens | None = Field(
+        None,
+        description="trace: tokens of a block of its hash_ids, as Mooncake's may have any; unset: told by its content",
+    )
     skip_bad: bool = Field(
         False, description="trace: leave out rows that are wrong, and say how many and why"
     )

@@ -169,7 +169,7 @@ def test_a_name_must_say_the_type_and_be_a_file(tmp_path):
         write(tmp_path / "t.json", "{}")
     )
     with pytest.raises(InputError, match="is a folder; expected a file"):
-        build(WorkloadSpec(trace=str(tmp_path)), 0)
+        build(WorkloadSpec(arrivals="poisson", load=str(tmp_path), requests=3, lengths="chat_azure2023"), 0)
 
 
 def test_reading_does_not_import_pandas(tmp_path):

@@ -42,6 +42,9 @@ class TraceFormat:
     prefix_tokens: str | None = None
     hash_ids: str | None = None  # a list: one id for each block of the prompt, the last one possibly partial
     hash_block_tokens: int = 512  # equal ids: equal prompts up to and including that block
+    any_block_tokens: bool = (
+        False  # whether it may be another number, which is then told by the first records
+    )
     block_tokens: str | None = None  # a column instead: the tokens of a block; empty: hash_block_tokens
     some_blocks: bool = (
         False  # whether prompts may have fewer ids than blocks: what lies behind them is its own

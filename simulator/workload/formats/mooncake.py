@@ -14,6 +14,7 @@ FORMAT = TraceFormat(
     prompt_tokens="input_length",
     output_tokens="output_length",
     hash_ids="hash_ids",
+    any_block_tokens=True,
     ticks_per_s=1000.0,
     session_id="session_id",
     think_s="delay",
