@@ -8,6 +8,7 @@ import numpy as np
 
 from simulator.arrays import Floats
 from simulator.clock import Clock, Steps
+from simulator.cluster.agent_graph import AgentGraph
 from simulator.replica.request import DEFAULTS, Request, RequestState
 from simulator.workload.workload import Workload
 
@@ -29,9 +30,12 @@ class Traffic:
         self._arrival_s = array("d")
         self.to_come = len(workload)  # requests that may still arrive
         self.concurrency = workload.concurrency
-        self.closed = workload.concurrency is not None or workload.think_s is not None
+        self.closed = (
+            workload.concurrency is not None or workload.think_s is not None or workload.waits_for is not None
+        )
         self._deliver_to = deliver
         self._requests = _requests(workload)
+        self._graph = None if workload.waits_for is None else AgentGraph(workload)
         self._next_turn: dict[int, Request] = {}  # of each row that a later one of its session waits for
 
     def start(self) -> None:
@@ -67,6 +71,13 @@ class Traffic:
 
     def answered(self, number: int, state: RequestState, time_s: float) -> None:
         """A request has ended; the client that waited for its answer has it at ``time_s`` and goes on."""
+        if self._graph is not None:
+            ready, lost = self._graph.answered(self.rows[number], state)
+            self.to_come -= lost
+            for request in ready:
+                thought = request.think_s == request.think_s  # not NaN
+                self._arrive_at(request, time_s + (request.think_s if thought else 0.0))
+            return
         turn = self._next_turn.pop(self.rows[number], None)
         if turn is not None and state == RequestState.COMPLETED:
             self._arrive_at(turn, time_s + turn.think_s)
@@ -81,6 +92,8 @@ class Traffic:
         """Return the requests that arrive at a given time; the others follow the one before in their session."""
         if not self.closed:
             return self._requests
+        if self._graph is not None:
+            return self._graph.first(self._requests)
         first: list[Request] = []
         last: dict[int, int] = {}
         for request in self._requests:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from simulator.workload import mix, predictors, sources
+from simulator.workload import graph, mix, predictors, sources
 from simulator.workload.spec import WorkloadSpec
 from simulator.workload.workload import Workload
 
@@ -40,4 +40,5 @@ def build(spec: WorkloadSpec, seed: int, base_dir: Path | None = None) -> Worklo
         predicted_tokens=predicted,
         session=columns.session,
         think_s=columns.think_s,
+        waits_for=graph.waited_for(columns),
     )

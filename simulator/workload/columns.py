@@ -8,12 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simulator.arrays import Flags, Floats, Ints
-from simulator.workload import segments
+from simulator.workload import graph, segments
 from simulator.workload.segments import Segments
 
 Rows = slice | Flags | Ints
 
 _REQUIRED = ("arrival_s", "prompt_tokens", "output_tokens")
+_INNER = ("counted_from", "node", "continues")
 _INT32 = np.iinfo(np.int32)
 
 
@@ -62,6 +63,11 @@ class TrafficColumns:
     # Sessions whose start is to be drawn, numbered from 0 up: the one that arrival_s counts from. None: all
     # arrival times are on one clock.
     counted_from: Ints | None = None
+    # Graphs of agents: a number of each request's own, those of the requests whose answers it waits for, as
+    # ``Pieces.streams``, and that of the one whose prompt and answer its own begins with, -1 for none.
+    node: Ints | None = None
+    after: Pieces | None = None
+    continues: Ints | None = None
     # Fields of ``Request``, by name, that only have to be carried to it.
     carried: Mapping[str, Ints | Floats] = field(default_factory=dict)
 
@@ -76,7 +82,7 @@ class TrafficColumns:
 
     def optional(self) -> list[str]:
         """Return the names of the optional columns that are there."""
-        own = [name for name in self._own() if name not in (*_REQUIRED, "counted_from")]
+        own = [name for name in self._own() if name not in (*_REQUIRED, *_INNER)]
         return [*self.carried, *own]
 
     def carrying(self, **columns: Ints | Floats) -> Self:
@@ -108,7 +114,7 @@ class TrafficColumns:
         if self.prefix_id is not None and self.prefix_tokens is not None:
             begin = segments.Begun(prompts, self.prefix_id, self.prefix_tokens, np.arange(len(self) + 1))
         if self.new_tokens is not None and self.session is not None:
-            return segments.Repeating(self.session, prompts, self.new_tokens, begin)
+            return segments.Repeating(self.session, prompts, self.new_tokens, begin, graph.continued(self))
         return begin
 
     def freeze(self) -> None:

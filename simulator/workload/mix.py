@@ -12,7 +12,7 @@ from simulator.errors import InputError
 from simulator.replica.request import DEFAULTS
 from simulator.rng import stream
 from simulator.workload import sources
-from simulator.workload.columns import TrafficColumns
+from simulator.workload.columns import Pieces, TrafficColumns
 from simulator.workload.segments import Mixed, Segments
 from simulator.workload.spec import WorkloadSpec
 from simulator.workload.traffic_class import blamed, shares, spec_of
@@ -113,12 +113,32 @@ def _merged(found: dict[int, TrafficColumns], spec: WorkloadSpec) -> tuple[Traff
         patience_s=column("patience_s", np.nan),
         session=_sessions(parts, order),
         think_s=column("think_s", np.nan),
+        **_graphs(parts, order),
         carried={name: each for name, each in carried.items() if each is not None}
         | {"traffic_class": numbers},
     )
     if spec.max_tokens is not None:
         columns = replace(columns, output_tokens=np.minimum(columns.output_tokens, spec.max_tokens))
     return columns, order
+
+
+def _graphs(parts: list[TrafficColumns], order: Ints) -> dict[str, Any]:
+    """Return the columns of graphs of agents, their nodes numbered apart; nothing if no part has any."""
+    if all(each.after is None for each in parts):
+        return {}
+    begins, streams, counts, nodes = 0, list[Ints](), list[Ints](), list[Ints]()
+    for each in parts:
+        own = np.arange(len(each)) if each.node is None else each.node
+        nodes.append(own + begins)
+        streams.append(np.empty(0, np.int64) if each.after is None else each.after.streams + begins)
+        counts.append(np.zeros(len(each), np.int64) if each.after is None else np.diff(each.after.offsets))
+        begins += int(own.max(initial=-1)) + 1
+    after = np.concatenate(streams).astype(np.int64)
+    offsets = np.concatenate([[0], np.cumsum(np.concatenate(counts))]).astype(np.int64)
+    return {
+        "node": np.concatenate(nodes)[order],
+        "after": Pieces(after, np.zeros_like(after), offsets)[order],
+    }
 
 
 def _sessions(parts: list[TrafficColumns], order: Ints) -> Ints | None:

@@ -1,11 +1,11 @@
 """Files that a format of ``simulator/workload/formats`` makes rows of: from records, or from lines of text."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from simulator.errors import InputError
-from simulator.workload.formats import Parser, RecordFormat, TraceRow
+from simulator.workload.formats import FaultyRecordError, NumberedRow, Parser, RecordFormat, TraceRow
 from simulator.workload.records import BadRecord, RecordSource
 from simulator.workload.rows_file import Entry, RowsFile, shown
 from simulator.workload.skipped import Skipped
@@ -114,11 +114,11 @@ class RecordsFile(MadeRows):
         return super()._place(number) if self._records.place is None else self.named(number)
 
     def _made(self) -> Iterator[Entry]:
+        if self._fmt.of_all is not None:
+            yield from self._of_all(self._fmt.of_all)
+            return
         rows = self._fmt.begin()
-        for number, record in self._records.entries():
-            if isinstance(record, BadRecord):
-                self._left_out(number, InputError(f"{self._place(number)}: {record.problem}"))
-                continue
+        for number, record in self._good_records():
             made: list[TraceRow] = []
             try:
                 made = list(rows(record))
@@ -127,6 +127,20 @@ class RecordsFile(MadeRows):
             except Exception as error:
                 self._left_out(number, self._fault(number, error), error)
             yield from [(number, row) for row in made]
+
+    def _good_records(self) -> Iterator[tuple[int, TraceRow]]:
+        for number, record in self._records.entries():
+            if isinstance(record, BadRecord):
+                self._left_out(number, InputError(f"{self._place(number)}: {record.problem}"))
+            else:
+                yield number, record
+
+    def _of_all(self, make: Callable[[list[NumberedRow]], Iterable[NumberedRow]]) -> Iterator[Entry]:
+        """Yield what is made of all records together."""
+        try:
+            yield from make(list(self._good_records()))
+        except FaultyRecordError as error:
+            raise self._fault(error.number, ValueError(str(error))) from error
 
     def _left_out(self, number: int, problem: InputError, cause: Exception | None = None) -> None:
         if self.skipped is None:

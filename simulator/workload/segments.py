@@ -74,13 +74,22 @@ class Repeating(_Prompts):
     """
 
     def __init__(
-        self, session: _Ints, prompt_tokens: _Ints, new_tokens: _Ints, begin: Sequence[Segments] | None = None
+        self,
+        session: _Ints,
+        prompt_tokens: _Ints,
+        new_tokens: _Ints,
+        begin: Sequence[Segments] | None = None,
+        continued: _Ints | None = None,
     ) -> None:
-        """``begin`` are the segments of a session's first prompt; without it that is a stream of its own."""
+        """``begin`` are the segments of a session's first prompt; without it that is a stream of its own.
+
+        ``continued`` is the earlier row from whose prompt and answer a session's first one goes on, -1 for none.
+        """
         super().__init__(prompt_tokens)
         self.session = session
         self.new_tokens = new_tokens
         self.begin = begin
+        self.continued = continued
 
     def _of(self, i: int) -> Segments:
         return self._all[i]
@@ -88,11 +97,14 @@ class Repeating(_Prompts):
     @cached_property
     def _all(self) -> list[Segments]:
         prompts, begin = self.prompt_tokens.tolist(), self.begin
+        continued = None if self.continued is None else self.continued.tolist()
         found: list[Segments] = []
         before: dict[int, int] = {}  # the last request of each session
         rows = zip(self.session.tolist(), prompts, self.new_tokens.tolist(), strict=True)
         for i, (session, prompt, new) in enumerate(rows):
             j = before.get(session)
+            if j is None and continued is not None and continued[i] >= 0:
+                j = continued[i]
             if j is None:
                 found.append(begin[i] if begin is not None else ((-1 - i, prompt),))
             else:

@@ -6,6 +6,7 @@ import numpy as np
 
 from simulator.arrays import Flags, Floats, Ints
 from simulator.errors import InputError
+from simulator.workload import graph
 from simulator.workload.checks import (
     LARGEST_INTEGER,
     LARGEST_TOKENS,
@@ -30,9 +31,10 @@ class Found:
         self._agent = None
         if fmt.agent_id is not None and fmt.agent_id in table.header:
             self._agent = Labels(table, fmt.agent_id)
-        numbers = (fmt.arrival_s, fmt.session_offset_s, fmt.think_s, fmt.new_tokens)
+        numbers = (fmt.arrival_s, fmt.session_offset_s, fmt.think_s, fmt.new_tokens, fmt.node, fmt.continues)
         self._numbers = [name for name in numbers if name is not None and name in table.header]
         self._runs = fmt.hash_runs if fmt.hash_runs in table.header else None
+        self._after = fmt.after if fmt.after in table.header and fmt.node in table.header else None
         self._parts = Parts()
 
     def wanted(self, others: Wanted) -> Wanted:
@@ -43,7 +45,7 @@ class Found:
         return Wanted(
             [*required, *others.required],
             [*others.optional, *(name for name in self._numbers if name not in required)],
-            [*others.lists, *([self._runs] if self._runs else [])],
+            [*others.lists, *(each for each in (self._runs, self._after) if each)],
             [*others.labels, *(each.name for each in (self._session, self._agent) if each is not None)],
         )
 
@@ -56,6 +58,9 @@ class Found:
         if self._runs is not None:
             flat, offsets = batch.lists[self._runs]
             self._parts.add(runs=Pieces(compact(flat), np.empty(0, np.int32), offsets))
+        if self._after is not None:
+            flat, offsets = batch.lists[self._after]
+            self._parts.add(after=Pieces(compact(flat), np.zeros(len(flat), np.int32), offsets))
 
     def put_into(self, columns: TrafficColumns) -> TrafficColumns:
         """Check all that was found and return the columns with it.
@@ -70,7 +75,9 @@ class Found:
             pairs = np.stack([session, self._agent.finished(self._parts.take("agent"))])
             session = np.where(session < 0, -1, np.unique(pairs, axis=1, return_inverse=True)[1].reshape(-1))
         first = _firsts(session)
-        think_s = _think_s(table, fmt, numbers, first)
+        after: Pieces | None = self._parts.take("after")
+        begins = first if after is None else first & (np.diff(after.offsets) == 0)
+        think_s = _think_s(table, fmt, numbers, begins)
         new_tokens = hash_runs = counted_from = None
         if fmt.new_tokens in numbers:
             new_tokens = _new_tokens(
@@ -92,6 +99,8 @@ class Found:
             think_s=think_s,
             new_tokens=new_tokens,
             counted_from=counted_from,
+            after=after,
+            **graph.checked(table, fmt, numbers, after),
         )
 
 

@@ -117,6 +117,8 @@ def in_order(columns: TrafficColumns) -> TrafficColumns:
     session, think_s, arrival_s = columns.session, columns.think_s, columns.arrival_s
     if think_s is not None:
         first = columns.first_of_session() == np.arange(len(columns))
+        if columns.after is not None:
+            first &= np.diff(columns.after.offsets) == 0
         think_s = np.where(first, np.nan, think_s)
         at, last = arrival_s.tolist(), dict[int, float]()
         for i, (each, thought) in enumerate(zip(session.tolist(), think_s.tolist(), strict=True)):
@@ -129,6 +131,10 @@ def in_order(columns: TrafficColumns) -> TrafficColumns:
 
 def at_once(columns: TrafficColumns) -> TrafficColumns:
     """Return the requests for clients that send one when they have the answer to the one before."""
+    if columns.after is not None:
+        raise InputError(
+            "workload.concurrency: given for a graph of agents, whose requests wait for several answers; expected none"
+        )
     think_s = columns.think_s
     if think_s is not None:
         first = columns.first_of_session() == np.arange(len(columns))

@@ -43,6 +43,9 @@ class Workload:
     # tokens are the same if stream and position are. None: no two requests have anything in common.
     segments: Sequence[Sequence[tuple[int, int]]] | None
     output_stream: Ints | None
+    # Graphs of agents: the earlier rows whose answers each request waits for, before its think time: row i's are
+    # entries offsets[i] to offsets[i + 1] of the second. None: a session's turns wait for the one before.
+    waits_for: tuple[Ints, Ints] | None
     optional: Mapping[str, Ints | Floats]  # the fields of ``Request`` that are given, by name
 
     def __init__(
@@ -57,6 +60,7 @@ class Workload:
         segments: Sequence[Sequence[tuple[int, int]]] | None = None,
         output_stream: ArrayLike | None = None,
         optional: Mapping[str, ArrayLike | None] | None = None,
+        waits_for: tuple[Ints, Ints] | None = None,
         **fields: ArrayLike | None,
     ) -> None:
         """Check the columns and make them private and read-only; ``fields`` go before those of ``optional``."""
@@ -104,6 +108,7 @@ class Workload:
             concurrency=concurrency,
             segments=segments,
             output_stream=stream,
+            waits_for=None if waits_for is None else _earlier(*waits_for, n),
             optional={
                 key: _private(checks.field(key, column, key, _request)) for key, column in arrays.items()
             },
@@ -122,6 +127,17 @@ class Workload:
 
 def _request(i: int) -> str:
     return f"request {i}"
+
+
+def _earlier(offsets: Ints, rows: Ints, n: int) -> tuple[Ints, Ints]:
+    """Return whom requests wait for; raise ``InputError`` if one waits for itself or for a later one."""
+    of = np.repeat(np.arange(n), np.diff(offsets))
+    if not ((rows >= 0) & (rows < of)).all():
+        i = int(np.argmax(rows >= of))
+        raise InputError(
+            f"request {of[i]}: waits for the answer to request {rows[i]}; expected an earlier one"
+        )
+    return _private(offsets), _private(rows)
 
 
 def _private(column: Column) -> Column:

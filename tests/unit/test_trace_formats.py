@@ -50,7 +50,7 @@ TABLE = {
     "responses_ms.json": ("request_log", 2, [0.0, 0.5], [7, 8], [2, 3]),
     "sharegpt.json": ("sharegpt", 3, None, [7, 10, 1], [2, 5, 1]),
     "dynamo_trace.jsonl": ("dynamo", 2, [0.0, 1.0], [70, 130], [8, 16]),
-    "aiperf_graph.jsonl": ("aiperf_graph", 3, [0.0, 0.5, 1.5], [4, 1, 16], [10, 3, 5]),
+    "aiperf_graph.jsonl": ("aiperf_graph", 3, [0.0, 0.5, 2.0], [4, 1, 16], [10, 3, 5]),
 }  # fmt: skip
 REFUSED = {"burstgpt_v3.csv", "servegen_chunk-trace.csv"}
 
@@ -134,7 +134,7 @@ def test_sessions_wait_where_the_file_says_how_long():
         "llmservingsim.jsonl": [0.127348767, 0.197295027],
         "aiperf_mooncake_sessions.jsonl": [2.5],
         "agentic_mooncake.jsonl": [0.005],
-        "aiperf_graph.jsonl": [1.5],
+        "aiperf_graph.jsonl": [0.5, 1.5],
     }
     for name, think_s in waits.items():
         found = read(name)[1].think_s

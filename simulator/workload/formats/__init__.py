@@ -6,6 +6,7 @@ of these beside it; both yield rows, dictionaries under the names of ``FORMAT`` 
 * ``rows(record)``: the rows of one record (a row of CSV or Parquet, a JSON line, an entry of a JSON document), and
   ``recognises(record)``, which looks at the first. ``begin()`` instead returns such a function, for one file, where a
   record tells of others. With ``SORTS`` the records come in no order, and are put in that of their arrivals.
+  ``rows_of_all(records)`` instead makes the rows of all records at once, where they tell of one another.
   With ``begin_apart()`` several records are read by that, as each has a clock of its own, and their starts are drawn.
   ``plain(header)`` may say of a CSV file that renaming is all that ``rows`` does: it is then read faster.
 * ``parse(lines)``: the rows of other text, and ``SUFFIXES``, the endings of such files; where others end so too,
@@ -27,7 +28,16 @@ from simulator.replica.request import TRACE_COLUMNS
 
 _OWN = "servesim"
 TraceRow = dict[str, Any]
+NumberedRow = tuple[int, TraceRow]  # its line or entry, and what stands there
 RowMaker = Callable[[TraceRow], Iterable[TraceRow]]  # what makes rows of a record
+
+
+class FaultyRecordError(ValueError):
+    """What is wrong with a record of which ``rows_of_all`` makes rows, and its line or entry."""
+
+    def __init__(self, number: int, problem: str) -> None:
+        super().__init__(problem)
+        self.number = number
 
 
 @dataclass(frozen=True)
@@ -61,6 +71,9 @@ class TraceFormat:
     new_tokens: str | None = None  # the prompt's last ones; before them comes all of the session so far
     hash_runs: str | None = None  # a list [id, n, id, n, ...]: ids, id + 1, ... of the prompt's full blocks,
     run_block_tokens: int = 64  # as hash_ids, but local to the session
+    node: str | None = None  # a number of its own for each request of a graph of agents
+    after: str | None = None  # a list: the nodes whose answers a request waits for, beside its think time
+    continues: str | None = None  # the node whose prompt and answer its own prompt begins with
     mark: str | None = None  # a column that tells this format from another with the same names
     # Columns of optional fields of ``Request``, such as {"tenant": "account"}
     fields: Mapping[str, str] = field(default_factory=dict)
@@ -126,6 +139,7 @@ class RecordFormat:
     format: TraceFormat
     sorts: bool = False  # whether its rows are put in order of arrival
     last: bool = False  # whether it takes what no other format knows
+    of_all: Callable[[list[NumberedRow]], Iterable[NumberedRow]] | None = None  # instead of ``begin``
     # instead of ``begin`` where a file has several records, of which each counts times from a start that is not known
     apart: Callable[[], RowMaker] | None = None
     plain: Callable[[Sequence[str]], PlainColumns | None] = lambda header: None  # by the names of its columns
@@ -149,7 +163,7 @@ def tables() -> dict[str, TraceFormat]:
     found = {
         _name(file): file.FORMAT
         for file in _files()
-        if not any(hasattr(file, name) for name in ("parse", "rows", "begin"))
+        if not any(hasattr(file, name) for name in ("parse", "rows", "begin", "rows_of_all"))
     }
     return dict(sorted(found.items(), key=lambda each: each[1].lengths_only))
 
@@ -175,17 +189,22 @@ def record_formats() -> list[RecordFormat]:
             _format(file),
             getattr(file, "SORTS", False),
             getattr(file, "LAST", False),
+            getattr(file, "rows_of_all", None),
             getattr(file, "begin_apart", None),
             getattr(file, "plain", lambda header: None),
         )
         for file in _files()
-        if hasattr(file, "rows") or hasattr(file, "begin")
+        if any(hasattr(file, name) for name in ("rows", "begin", "rows_of_all"))
     ]
 
 
 def _begin(file: ModuleType) -> Callable[[], RowMaker]:
-    begin: Callable[[], RowMaker] = getattr(file, "begin", lambda: file.rows)
+    begin: Callable[[], RowMaker] = getattr(file, "begin", lambda: getattr(file, "rows", _none))
     return begin
+
+
+def _none(record: TraceRow) -> Iterable[TraceRow]:
+    return ()
 
 
 def _format(file: ModuleType) -> TraceFormat:

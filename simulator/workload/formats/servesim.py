@@ -19,6 +19,9 @@ FORMAT = TraceFormat(
     think_s="think_time_s",
     new_tokens="new_tokens",
     hash_runs="hash_runs",
+    node="node",
+    after="after",
+    continues="continues",
     fields=TRACE_COLUMNS,
 )
 
