@@ -2,13 +2,20 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from simulator.errors import InputError
 from simulator.workload.formats import FaultyRecordError, NumberedRow, Parser, RecordFormat, TraceRow
 from simulator.workload.records import BadRecord, RecordSource
 from simulator.workload.rows_file import Entry, RowsFile, shown
 from simulator.workload.skipped import Skipped
+from simulator.workload.tokenizer import TokenCounter
+from simulator.workload.values import ESTIMATED, counted_by
+
+Given = TypeVar("Given")
+Made = TypeVar("Made")
 
 
 class MadeRows(RowsFile):
@@ -97,9 +104,16 @@ class RecordsFile(MadeRows):
     lists_may_lack = True
 
     def __init__(
-        self, path: Path, records: RecordSource, fmt: RecordFormat, sorts: bool, skipped: Skipped | None
+        self,
+        path: Path,
+        records: RecordSource,
+        fmt: RecordFormat,
+        sorts: bool,
+        skipped: Skipped | None,
+        tokenizer: TokenCounter | None = None,
     ) -> None:
         self.skipped = skipped
+        self._tokenizer = tokenizer
         self._records = records
         self._fmt = fmt
         self.unit = records.unit
@@ -121,12 +135,28 @@ class RecordsFile(MadeRows):
         for number, record in self._good_records():
             made: list[TraceRow] = []
             try:
-                made = list(rows(record))
+                made = self._counted(partial(_all, rows, record))
             except InputError:
                 raise
             except Exception as error:
                 self._left_out(number, self._fault(number, error), error)
-            yield from [(number, row) for row in made]
+            for row in made:
+                yield number, self._said(row)
+
+    def _counted(self, make: Callable[[], list[Made]]) -> list[Made]:
+        """Return what is made while the tokens of texts are counted by the tokenizer, if there is one."""
+        if self._tokenizer is None:
+            return make()
+        token = counted_by.set(self._tokenizer.count)
+        try:
+            return make()
+        finally:
+            counted_by.reset(token)
+
+    def _said(self, row: TraceRow) -> TraceRow:
+        if self._tokenizer is not None and row.get("note") == ESTIMATED:
+            row["note"] = self._tokenizer.said
+        return row
 
     def _good_records(self) -> Iterator[tuple[int, TraceRow]]:
         for number, record in self._records.entries():
@@ -138,7 +168,9 @@ class RecordsFile(MadeRows):
     def _of_all(self, make: Callable[[list[NumberedRow]], Iterable[NumberedRow]]) -> Iterator[Entry]:
         """Yield what is made of all records together."""
         try:
-            yield from make(list(self._good_records()))
+            records = list(self._good_records())
+            for number, row in self._counted(partial(_all, make, records)):
+                yield number, self._said(row)
         except FaultyRecordError as error:
             raise self._fault(error.number, ValueError(str(error))) from error
 
@@ -146,3 +178,7 @@ class RecordsFile(MadeRows):
         if self.skipped is None:
             raise problem from cause
         self.skipped.add(number, str(problem))
+
+
+def _all(make: Callable[[Given], Iterable[Made]], given: Given) -> list[Made]:
+    return list(make(given))

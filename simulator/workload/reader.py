@@ -185,12 +185,12 @@ def read_trace(path: Path) -> TrafficColumns:
     return Trace(path).read()[0]
 
 
-def read_lengths(path: Path) -> tuple[Ints, Ints]:
+def read_lengths(path: Path, how: ReadAs | None = None) -> tuple[Ints, Ints]:
     """Return prompt and output tokens of a table of lengths; arrival times need not be there.
 
     Raises ``InputError`` as ``Trace`` does.
     """
-    opened = open_requests(path, "length table", ReadAs())
+    opened = open_requests(path, "length table", how or ReadAs())
     table = opened.table
     accepted = list(dict.fromkeys(fmt.lengths for fmt in opened.formats.values()))
     prompt, output = accepted[choose(table, accepted)]

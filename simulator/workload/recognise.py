@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from simulator.errors import InputError
 from simulator.workload import many_files, mapped_columns, records, servegen_rates
+from simulator.workload import tokenizer as tokenizers
 from simulator.workload.block_size import block_tokens
 from simulator.workload.containers import AnyText, Container, first_line
 from simulator.workload.csv_file import CsvFile, is_large
@@ -27,6 +28,7 @@ from simulator.workload.parsed_file import MadeRows, ParsedFile, RecordsFile
 from simulator.workload.plain_csv import PlainCsv
 from simulator.workload.records import BadRecord, RecordSource
 from simulator.workload.skipped import Skipped
+from simulator.workload.tokenizer import TokenCounter
 from simulator.workload.values import is_date, typed
 
 if TYPE_CHECKING:
@@ -45,11 +47,13 @@ class ReadAs:
     skip_bad: bool = False
     sort: bool = False
     block_tokens: int | None = None
+    tokenizer: TokenCounter | None = None  # of texts, where a file has no counts
 
     @classmethod
-    def of(cls, spec: "WorkloadSpec") -> "ReadAs":
+    def of(cls, spec: "WorkloadSpec", base_dir: Path | None = None) -> "ReadAs":
         """Return what a scenario says."""
-        return cls(spec.format, spec.columns, spec.skip_bad, spec.sort, spec.block_tokens)
+        tokenizer = None if spec.tokenizer is None else tokenizers.load(spec.tokenizer, base_dir)
+        return cls(spec.format, spec.columns, spec.skip_bad, spec.sort, spec.block_tokens, tokenizer)
 
 
 @dataclass
@@ -235,7 +239,7 @@ def _rows(path: Path, found: RecordSource, fmt: RecordFormat, how: ReadAs) -> Re
         once = all(found.header.count(name) == 1 for name in (plain.arrival, plain.prompt, plain.output))
         if once:
             return PlainCsv(path, found, fmt, how.sort, plain)
-    return RecordsFile(path, found, fmt, how.sort, Skipped() if how.skip_bad else None)
+    return RecordsFile(path, found, fmt, how.sort, Skipped() if how.skip_bad else None, how.tokenizer)
 
 
 def _typed(record: TraceRow) -> list[TraceRow]:

@@ -39,7 +39,7 @@ def _replay(spec: WorkloadSpec, seed: int, base_dir: Path | None) -> tuple[str, 
     trace = str(spec.trace)
     shipped = library.shipped_traces()
     path = shipped.get(trace) or library.find_table("workload.trace", trace, list(shipped), base_dir, True)
-    file = reader.Trace(path, ReadAs.of(spec))
+    file = reader.Trace(path, ReadAs.of(spec, base_dir))
     changing = loads.of(spec, seed, base_dir)
     _check_times(spec, trace, file.timed, changing)
     columns, cut = file.read(spec)
@@ -231,4 +231,5 @@ def _lengths(spec: WorkloadSpec, seed: int, n: int, base_dir: Path | None) -> tu
     path = shipped.get(spec.lengths) or library.find_table(
         "workload.lengths", spec.lengths, [*tables, *shipped], base_dir, True
     )
-    return (*draw.from_rows(rng, *reader.read_lengths(path), n), f"lengths drawn from rows of {spec.lengths}")
+    rows = reader.read_lengths(path, ReadAs.of(spec, base_dir))
+    return (*draw.from_rows(rng, *rows, n), f"lengths drawn from rows of {spec.lengths}")

@@ -144,6 +144,8 @@ class WorkloadSpec(TrafficKeys):
                 "workload.duration_s: given together with workload.requests; expected one of the two"
             )
         self._check_lengths()
+        if self.tokenizer is not None and self.lengths is None:
+            raise InputError("workload.tokenizer: only for a trace, or beside workload.lengths, of texts")
 
     def _check_lengths(self) -> None:
         fixed = [key for key in ("prompt_tokens", "output_tokens") if getattr(self, key) is not None]

@@ -44,6 +44,10 @@ class TrafficKeys(BaseModel):
         None,
         description="trace: tokens of a block of its hash_ids, as Mooncake's may have any; unset: told by its content",
     )
+    tokenizer: Name | None = Field(
+        None,
+        description="texts: a tokenizer.json, its folder, or a name on the hub; unset: 4 characters are a token",
+    )
     skip_bad: bool = Field(
         False, description="trace: leave out rows that are wrong, and say how many and why"
     )

@@ -5,7 +5,8 @@ Everything raises ``ValueError`` in the words of a sentence on a line: "NAME is 
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextvars import ContextVar
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any
@@ -16,6 +17,8 @@ Record = Mapping[str, Any]
 
 CHARACTERS_PER_TOKEN = 4  # of English text, about: where a file has texts and no counts
 ESTIMATED = f"token counts estimated at {CHARACTERS_PER_TOKEN} characters a token"
+# How many tokens a text has, while a record is looked at; None: that is estimated.
+counted_by: ContextVar[Callable[[str], int] | None] = ContextVar("counted_by", default=None)
 UNITS_NS = {"s": 10**9, "ms": 10**6, "us": 10**3, "ns": 1}
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LARGEST_NS = 10**28
@@ -144,21 +147,27 @@ def is_date(value: Any) -> bool:
 
 
 def text_tokens(*texts: Any) -> int:
-    """Return about how many tokens texts have, at least 1; what is no text counts with all texts inside it."""
-    return max(1, -(-sum(map(_letters, texts)) // CHARACTERS_PER_TOKEN))
+    """Return how many tokens texts have, at least 1; what is no text counts with all texts inside it.
+
+    They are those of the tokenizer in ``counted_by``; without one they are estimated.
+    """
+    count = counted_by.get()
+    if count is not None:
+        return max(1, sum(count(text) for each in texts for text in _texts_of(each)))
+    letters = sum(len(text) for each in texts for text in _texts_of(each))
+    return max(1, -(-letters // CHARACTERS_PER_TOKEN))
 
 
-def _letters(value: Any) -> int:
-    pending, found = [value], 0
+def _texts_of(value: Any) -> Iterator[str]:
+    pending = [value]
     while pending:
         each = pending.pop()
         if isinstance(each, str):
-            found += len(each)
+            yield each
         elif isinstance(each, Mapping):
             pending += [value for key, value in each.items() if key not in _NO_TEXT]
         elif isinstance(each, (list, tuple)):
             pending += each
-    return found
 
 
 class BlockNumbers:

@@ -27,6 +27,12 @@ def command(
         bool,
         typer.Option("--skip-bad", help="Say nothing of rows that a run refuses, but how many they are."),
     ] = False,
+    tokenizer: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME", help="Counts the tokens of texts: tokenizer.json, its folder, or a hub's name."
+        ),
+    ] = None,
     context: Annotated[
         int, typer.Option(metavar="TOKENS", min=1, help="Longest request that a model takes.")
     ] = 131_072,
@@ -41,11 +47,13 @@ def command(
     from simulator.workload import library
     from simulator.workload.recognise import ReadAs
     from simulator.workload.survey import survey
+    from simulator.workload.tokenizer import load
 
     shipped = {**library.shipped_samples(), **library.shipped_traces()}
     path = shipped.get(file) or library.find_table("file", file, list(shipped), None, True)
+    counter = None if tokenizer is None else load(tokenizer)
     try:
-        found = survey(path, ReadAs(name, columns, skip_bad, skip_bad), context)
+        found = survey(path, ReadAs(name, columns, skip_bad, skip_bad, tokenizer=counter), context)
     except InputError as error:
         tool = tool_of(path) if path.suffix.lower() in (".json", ".jsonl") else None
         if tool is None:
