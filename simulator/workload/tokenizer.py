@@ -1,5 +1,6 @@
 """Counting the tokens of texts with a tokenizer of Hugging Face (the package ``tokenizers``, an extra)."""
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,6 +46,7 @@ def load(given: str, base_dir: Path | None = None) -> TokenCounter:
             f"workload.tokenizer: no file {given!r}; expected a {_FILE}, its folder, or a name on the hub"
         )
     try:
+        logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # what it warns of is in the error
         found = Tokenizer.from_file(str(path)) if path is not None else Tokenizer.from_pretrained(given)
     except Exception as error:  # its own errors are of no other class
         reason = " ".join(str(error).split())[:160]
