@@ -41,7 +41,7 @@ def rows(traffic, number):
     seed=st.integers(0, 2**32),
 )
 def test_shares_means_and_quantiles_of_each_class_are_met(share, mean, cv, p50, widening, seed):
-    n = 4000
+    n = 1500
     classes = {
         "a": {
             "share": share,
