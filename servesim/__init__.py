@@ -1,8 +1,23 @@
 """servesim under its own name: ``import servesim``; what it has is that of ``simulator``."""
 
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import simulator
+
+def _check_packages() -> None:
+    """Raise ``simulator.in_the_way.InTheWayError``, by its path: ``simulator`` itself may be another one."""
+    path = Path(__file__).parent.parent / "simulator" / "in_the_way.py"
+    spec = spec_from_file_location("_servesim_in_the_way", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    module.check_packages()
+
+
+_check_packages()
+import simulator  # noqa: E402
 
 if TYPE_CHECKING:
     from simulator import InputError as InputError
@@ -13,6 +28,10 @@ if TYPE_CHECKING:
     from simulator import run as run
 
 __all__ = ["InputError", "Result", "Scenario", "StallError", "load", "run"]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
 
 
 def __getattr__(name: str) -> Any:

@@ -7,11 +7,15 @@ print(result.summary()["smooth_goodput"])
 
 from typing import TYPE_CHECKING, Any
 
+from simulator.in_the_way import check_packages
+
 if TYPE_CHECKING:
     from simulator.errors import InputError, StallError
     from simulator.results.result import Result
     from simulator.scenario.run import run
     from simulator.scenario.scenario import Scenario
+
+check_packages()
 
 __all__ = ["InputError", "Result", "Scenario", "StallError", "load", "run"]
 
@@ -31,6 +35,10 @@ def __getattr__(name: str) -> Any:
     from importlib import import_module
 
     return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
 
 
 def load(folder: str) -> "Result":
