@@ -25,7 +25,7 @@ def check_packages(*names: str) -> None:
     In a script that does not catch it, it ends the process with its one sentence and exit code 2.
     """
     for name in names or NEEDED:
-        found = _found_at(name)
+        found = _found_at(name) if (ROOT / name).is_dir() else None
         if found is None or os.path.realpath(found) == os.path.realpath(ROOT / name):
             continue
         _say_it_in_one_sentence()

@@ -93,8 +93,9 @@ def _options(section: str, kind: type[UserModel] | type[Slo]) -> BeforeValidator
 class Scenario(Section):
     """Hardware, engine, cluster, policies, traffic, user and targets of one simulation.
 
-    ``Scenario(cluster={"replicas": 2})`` takes nested tables as the TOML file has them. Raises
-    ``InputError`` for anything that is not allowed.
+    ``Scenario(cluster={"replicas": 2})`` takes nested tables as the TOML file has them; a policy may also be a class or
+    an instance, as in ``policy={"scheduling": ShortestPrompt(ageing=50.0)}``. Raises ``InputError`` for anything that
+    is not allowed.
     """
 
     name: Name = Field("run", description="free text; names the output folder")
@@ -171,7 +172,10 @@ class Scenario(Section):
         return {key: value for key, value in tables.items() if value != {}}
 
     def to_toml(self) -> str:
-        """Return a scenario file with every default spelled out and explained; it parses back to this."""
+        """Return a scenario file with every default spelled out and explained; it parses back to this.
+
+        A policy given as a class is named by its file; raises ``InputError`` for one that is not alone in one.
+        """
         return scenario_toml.write(self)
 
     @classmethod

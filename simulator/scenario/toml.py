@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 from simulator.errors import InputError
 from simulator.metrics._presets import beside_preset
 from simulator.scenario import discover
+from simulator.scenario.given import GivenPolicy
 
 if TYPE_CHECKING:
     from simulator.scenario.scenario import Scenario
@@ -86,7 +87,10 @@ def apply_override(tables: dict[str, Any], override: str) -> None:
 
 
 def write(scenario: "Scenario") -> str:
-    """Return the scenario as TOML, every key with its value, unset ones as comments."""
+    """Return the scenario as TOML, every key with its value, unset ones as comments.
+
+    Raises InputError for a policy given as a class that no file stands for.
+    """
     lines = [f"# A scenario of servesim. --set section.key=value changes a key, {UNSET} unsets it.", ""]
     tables = scenario.model_dump()
     lines += [_line("", key, tables.pop(key), scenario) for key in ("name", "seed")]
@@ -108,9 +112,24 @@ def _flat(section: str, table: dict[str, Any]) -> Iterator[tuple[str, dict[str, 
 
 
 def _line(section: str, key: str, value: Any, scenario: "Scenario") -> str:
+    if isinstance(value, GivenPolicy):
+        value = _path_of(section, value)
     shown = f"# {key} =" if value is None else f"{_key(key)} = {as_toml(value)}"
     comment = _comment(section, key, scenario)
     return f"{shown:<40}  # {comment}" if comment else shown
+
+
+def _path_of(section: str, given: GivenPolicy) -> str:
+    """Return the path that stands for a policy given as a class; raise InputError if it is not alone in a file."""
+    kind = section.rpartition(".")[2]
+    path = discover.in_a_file_of_its_own(cast(discover.PolicyKind, kind), given.policy)
+    if path is None:
+        where = "in no file" if given.file is None else f"not the policy that {given.file} is read as"
+        raise InputError(
+            f"{section}: {given} was given as a class and is {where}, so a scenario file cannot name it; expected it"
+            " in a file of its own, and its path"
+        )
+    return path.as_posix()
 
 
 def as_toml(value: Any) -> str:
