@@ -24,10 +24,31 @@ if TYPE_CHECKING:
     from simulator import Result as Result
     from simulator import Scenario as Scenario
     from simulator import StallError as StallError
+    from simulator import capacity as capacity
+    from simulator import compare as compare
+    from simulator import figure as figure
+    from simulator import inspect as inspect
     from simulator import load as load
+    from simulator import plan as plan
     from simulator import run as run
+    from simulator import score as score
+    from simulator import sweep as sweep
 
-__all__ = ["InputError", "Result", "Scenario", "StallError", "load", "run"]
+__all__ = [
+    "InputError",
+    "Result",
+    "Scenario",
+    "StallError",
+    "capacity",
+    "compare",
+    "figure",
+    "inspect",
+    "load",
+    "plan",
+    "run",
+    "score",
+    "sweep",
+]
 
 
 def __dir__() -> list[str]:

@@ -51,6 +51,36 @@ class GivenPolicy(str):
         return found is self.policy and self.policy.__module__ != "__main__"
 
 
+class LabelledPolicy(str):
+    """What a table calls a class or an instance that is one of several values of a key, and the thing itself."""
+
+    __slots__ = ("value",)
+    value: Any
+
+    def __new__(cls, label: str, value: Any) -> "LabelledPolicy":
+        """Have a label stand for a class or an instance."""
+        made = super().__new__(cls, label)
+        made.value = value
+        return made
+
+    def __getnewargs__(self) -> tuple[str, Any]:  # type: ignore[override]
+        return str(self), self.value
+
+
+def labelled(value: object) -> object:
+    """Return a class or an instance under a label, ``ShortestPrompt(ageing=50.0)``; any other value as it is."""
+    if not is_given(value) or isinstance(value, str):
+        return value
+    if isinstance(value, type):
+        return LabelledPolicy(value.__name__, value)
+    said = ""
+    if dataclasses.is_dataclass(value):
+        own = {each.name: getattr(value, each.name) for each in dataclasses.fields(value) if each.init}
+        usual = {each.name: each.default for each in dataclasses.fields(value)}
+        said = ", ".join(f"{name}={given!r}" for name, given in own.items() if given != usual[name])
+    return LabelledPolicy(type(value).__name__ + (f"({said})" if said else ""), value)
+
+
 def source_file(policy: type[Any]) -> Path | None:
     """Return the file that defines a class; None where there is none."""
     try:

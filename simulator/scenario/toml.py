@@ -15,6 +15,7 @@ from simulator.scenario.given import GivenPolicy
 if TYPE_CHECKING:
     from simulator.scenario.scenario import Scenario
 
+Override = str | tuple[str, Any]  # SECTION.KEY=VALUE, or the key and a Python value
 UNSET = "none"  # not a TOML value, so it takes nothing away from what can be set
 
 _COMMENTS = {
@@ -60,17 +61,21 @@ def read(path: Path) -> dict[str, Any]:
         raise InputError(f"{path}: cannot be read: {error.strerror}; expected a scenario in TOML") from error
 
 
-def apply_override(tables: dict[str, Any], override: str) -> None:
+def key_of(override: Override) -> str:
+    """Return the dotted key that an override sets."""
+    return override.partition("=")[0].strip() if isinstance(override, str) else override[0]
+
+
+def apply_override(tables: dict[str, Any], override: Override) -> None:
     """Set ``section.key=value`` in ``tables``; raise ``InputError`` if it has not that form."""
-    key, equals, text = override.partition("=")
-    path = key.strip().split(".")
-    if not equals or not all(path):
+    path = key_of(override).split(".")
+    if (isinstance(override, str) and "=" not in override) or not all(path):
         raise InputError(f"--set {override}: expected section.key=value, such as cluster.replicas=4")
     if path[0] == "policy" and path[2:] == ["name"]:
         path.pop()  # another policy has other parameters
     if path == ["user", "preset"] and isinstance(tables.get("user"), dict):
         tables["user"] = beside_preset(tables["user"])  # another preset has other values
-    value = _value(text.strip())
+    value = _value(override.partition("=")[2].strip()) if isinstance(override, str) else override[1]
     table = tables
     for part in path[:-1]:
         inner = table.get(part)
@@ -80,7 +85,7 @@ def apply_override(tables: dict[str, Any], override: str) -> None:
             raise InputError(f"--set {override}: {part} is not a table of keys")
         table[part] = inner = dict(inner or {})
         table = inner
-    if value == UNSET:
+    if value is None or (isinstance(value, str) and value == UNSET):
         table.pop(path[-1], None)
     else:
         table[path[-1]] = value

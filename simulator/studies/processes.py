@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
@@ -62,9 +63,28 @@ def new_pool(jobs: int) -> "ProcessPoolExecutor":
     from concurrent.futures import ProcessPoolExecutor
 
     pool = ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=_begin)
-    with _interrupt_held():
+    with _interrupt_held(), _without_the_main_program():
         pool.submit(os.getpid)  # starts all of them
     return pool
+
+
+@contextmanager
+def _without_the_main_program() -> Iterator[None]:
+    """Have processes that start here not run the main program again, as they need nothing of it.
+
+    Otherwise a script that asks for a study and does not guard that with ``if __name__ == "__main__"`` would ask for it
+    in each of them.
+    """
+    main = sys.modules["__main__"]
+    kept: dict[str, object] = {
+        name: vars(main)[name] for name in ("__spec__", "__file__") if name in vars(main)
+    }
+    vars(main)["__spec__"] = None
+    vars(main).pop("__file__", None)
+    try:
+        yield
+    finally:
+        vars(main).update(kept)
 
 
 @contextmanager

@@ -41,6 +41,7 @@ ROOMS = (
     "simulator.report",
     "simulator.studies",
     "simulator.observe",
+    "simulator.functions",
     "simulator",
     "simulator.cli",
     "experiments.validation",
