@@ -27,6 +27,7 @@ from simulator.studies.plan.report import name as name_of
 from simulator.studies.plan.report import report
 from simulator.studies.plan.space import PlanFile
 from simulator.studies.processes import close_pools
+from simulator.studies.study_file import flat
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -137,16 +138,19 @@ def plan(
     ``out`` simulations are kept in that folder. ``on_progress`` gets simulations done and known to be needed. Raises
     InputError, naming the key, for what is wrong; a policy has to be in a file, as the plan is a file to be run.
     """
-    for key, value in (("space", space or {}), ("space.settings", dict(space or {}).get("settings", {}))):
+    given_space = {} if space is None else space
+    own = given_space.get("settings", {}) if isinstance(given_space, Mapping) else {}
+    for key, value in (("space", given_space), ("space.settings", own)):
         if not isinstance(value, Mapping):
             raise InputError(f"plan: {key}: expected a dict, got {value!r}")
     base, base_dir = read_scenario(scenario, settings)
     base = base.with_overrides(["run.trace_level=none"])  # proofs on a part need every token
     if given(base):
         base.to_toml()  # raises for a policy that no file stands for
-    varied = {key: axis(value) for key, value in (space or {}).items()}
-    if "settings" in varied:
-        varied["settings"] = {key: axis(value) for key, value in varied["settings"].items()}
+    varied = {key: axis(value) for key, value in given_space.items()}
+    varied["settings"] = {key: axis(value) for key, value in flat(own)}
+    if "settings" not in given_space:
+        del varied["settings"]  # the usual ones
     if replications is not None:
         check_count("replications", replications)
     goals = [target] if isinstance(target, str) else list(target)

@@ -22,7 +22,7 @@ from simulator.studies.points import Point
 from simulator.studies.study_file import flat, values
 from simulator.studies.sweep import output
 from simulator.studies.sweep.figures import figures
-from simulator.studies.sweep.sweep import Finished, Study, on_cores, run_study
+from simulator.studies.sweep.sweep import Finished, Study, on_cores, paired_values, run_study
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -113,10 +113,7 @@ def sweep(
     study = Study(
         WHERE,
         {key: values(WHERE, f"axes.{key}", axis(given)) for key, given in flat(axes or {})},
-        [
-            {key: values(WHERE, f"paired.{key}", axis(given)) for key, given in flat(group)}
-            for group in paired
-        ],
+        paired_values(WHERE, [{key: axis(given) for key, given in flat(group)} for group in paired]),
         base=base,
         replications=check_count("replications", replications),
         name=name,

@@ -59,9 +59,12 @@ def setting(key: str, value: Any) -> Override:
         return key, value.value
     if isinstance(value, dict) and any(is_given(each) for each in value.values()):
         return key, value
-    if value is None:
-        return f"{key}={UNSET}"
-    return f"{key}={value if isinstance(value, str) else as_toml(value)}"
+    if value is None or isinstance(value, str):
+        return f"{key}={UNSET if value is None else value}"
+    try:
+        return f"{key}={as_toml(value)}"
+    except TypeError:  # of no type that a file can hold: the scenario says what it expects
+        return key, value
 
 
 def values(path: Path, key: str, given: Any) -> list[Any]:
