@@ -7,13 +7,38 @@ print(result.summary()["smooth_goodput"])
 
 from typing import TYPE_CHECKING, Any
 
+from simulator.in_the_way import check_packages
+
 if TYPE_CHECKING:
     from simulator.errors import InputError, StallError
+    from simulator.functions.capacity import capacity
+    from simulator.functions.compare import compare
+    from simulator.functions.figure import figure
+    from simulator.functions.inspect import inspect
+    from simulator.functions.plan import plan
+    from simulator.functions.score import score
+    from simulator.functions.sweep import sweep
     from simulator.results.result import Result
     from simulator.scenario.run import run
     from simulator.scenario.scenario import Scenario
 
-__all__ = ["InputError", "Result", "Scenario", "StallError", "load", "run"]
+check_packages()
+
+__all__ = [
+    "InputError",
+    "Result",
+    "Scenario",
+    "StallError",
+    "capacity",
+    "compare",
+    "figure",
+    "inspect",
+    "load",
+    "plan",
+    "run",
+    "score",
+    "sweep",
+]
 
 _HOMES = {
     "InputError": "simulator.errors",
@@ -21,6 +46,13 @@ _HOMES = {
     "Scenario": "simulator.scenario.scenario",
     "StallError": "simulator.errors",
     "run": "simulator.scenario.run",
+    "capacity": "simulator.functions.capacity",
+    "compare": "simulator.functions.compare",
+    "figure": "simulator.functions.figure",
+    "inspect": "simulator.functions.inspect",
+    "plan": "simulator.functions.plan",
+    "score": "simulator.functions.score",
+    "sweep": "simulator.functions.sweep",
 }
 
 
@@ -31,6 +63,10 @@ def __getattr__(name: str) -> Any:
     from importlib import import_module
 
     return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
 
 
 def load(folder: str) -> "Result":

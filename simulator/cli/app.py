@@ -15,6 +15,7 @@ from typing import Annotated, Any
 import typer
 
 from simulator.errors import InputError
+from simulator.in_the_way import InTheWayError, check_packages
 
 PACKAGES = ("simulator.cli.commands", "experiments.commands")  # one that is not there has no commands
 INTERRUPTED = 130
@@ -79,7 +80,10 @@ def commands() -> dict[str, ModuleType]:
 
 def _folders(package: str) -> Sequence[str]:
     try:
+        check_packages(package.partition(".")[0])
         return import_module(package).__path__
+    except InTheWayError as error:
+        raise InputError(str(error)) from error
     except ModuleNotFoundError as error:
         if error.name is None or not f"{package}.".startswith(f"{error.name}."):
             raise

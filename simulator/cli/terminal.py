@@ -1,23 +1,18 @@
 """What a long run owes the person who waits for it: progress, and an end on Ctrl-C that keeps the records."""
 
-import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType, TracebackType
 
+from simulator.functions.machine import cores as cores
+
 OnProgress = Callable[[float, int, int], None]
 
 
 class InterruptedRunError(Exception):
     """The user stopped the run; says what is left of it."""
-
-
-def cores() -> int:
-    """Return how many cores this process may use."""
-    affinity = getattr(os, "sched_getaffinity", None)
-    return len(affinity(0)) if affinity is not None else os.cpu_count() or 1
 
 
 @contextmanager

@@ -222,7 +222,8 @@ def first_difference(one: Workload, other: Workload) -> str | None:
 
 def distinct(names: Sequence[str]) -> list[str]:
     """Return the names, numbered where they are not different."""
-    return [name if names.count(name) == 1 else f"{name}-{i + 1}" for i, name in enumerate(names)]
+    found = [name if names.count(name) == 1 else f"{name}-{i + 1}" for i, name in enumerate(names)]
+    return found if len(set(found)) == len(found) else [f"{name}-{i + 1}" for i, name in enumerate(names)]
 
 
 def traffic_notes(

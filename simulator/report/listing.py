@@ -1,12 +1,16 @@
 """What ``servesim list`` shows: everything that a scenario can name, with one line on each."""
 
 import ast
+import inspect
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from simulator.errors import InputError
 from simulator.report.text import number, table
+
+if TYPE_CHECKING:
+    from simulator.scenario.discover import PolicyKind
 
 TOPICS = ("policies", "engines", "gpus", "models", "links", "workloads", "runs")
 
@@ -61,11 +65,33 @@ def _policies() -> list[str]:
 
     root = Path(policies.__path__[0])
     rows = [
-        [f"policy.{kind}", name, _first_line(root / kind / f"{name}.py")]
+        [f"policy.{kind}", name, "servesim", _first_line(root / kind / f"{name}.py")]
         for kind in KINDS
         for name in discover(kind)
     ]
-    return table(rows, left=3)
+    return table([*rows, *_installed_policies()], left=4)
+
+
+def _installed_policies() -> list[list[str]]:
+    """Return a row for each entry point of an installed package: what the policy says of itself, or what is wrong."""
+    from simulator.scenario.discover import discover, load
+    from simulator.scenario.plugins import misnamed, plugins
+
+    rows = []
+    for each in plugins():
+        if not each.kind:
+            rows.append(["-", each.name, each.distribution, f"not used: {misnamed(each)}"])
+            continue
+        kind = cast("PolicyKind", each.kind)
+        if each.name in discover(kind):
+            said = f"not used: {each.name!r} is a shipped policy; expected another name for the entry point"
+        else:
+            try:
+                said = (inspect.getdoc(load(kind, each.name)) or "").split("\n")[0]
+            except InputError as error:
+                said = f"not used: {error}"
+        rows.append([f"policy.{kind}", each.name, each.distribution, said])
+    return rows
 
 
 def _first_line(path: Path) -> str:

@@ -26,16 +26,13 @@ def overview(result: Result, path: Path) -> None:
 
     Raises InputError for a result read from a folder without tokens, OSError when the file cannot be written.
     """
-    load = result.load_over_time()
-    draw(
-        result.log,
-        load,
-        result.usable_blocks,
-        result.user,
-        path,
-        result.manifest["scenario"]["name"],
-        result.scaling_columns,
-    )
+    overview_figure(result).savefig(path, format="png", facecolor="white")
+
+
+def overview_figure(result: Result) -> "Figure":
+    """Return the picture of a run at a glance; raises InputError for a result read from a folder without tokens."""
+    load, title = result.load_over_time(), result.manifest["scenario"]["name"]
+    return draw(result.log, load, result.usable_blocks, result.user, title, result.scaling_columns)
 
 
 def draw(
@@ -43,11 +40,10 @@ def draw(
     load: LoadOverTime | None,
     kv_blocks: Ints,
     user: UserModel,
-    path: Path,
     title: str,
     scaling: Mapping[str, NDArray[Any]] | None = None,
-) -> None:
-    """Draw the overview of a run as one PNG, 1800 x 1140 pixels, and write it to ``path``.
+) -> "Figure":
+    """Draw the overview of a run, 1800 x 1140 pixels.
 
     Top: delivery against reading for the requests with the lowest, median and highest idle latency. Bottom:
     latency distributions, load and KV cache over time, throughput beside smooth goodput over time.
@@ -56,7 +52,6 @@ def draw(
     With ``scaling`` (columns as ``simulator.cluster.autoscaler`` makes them) there is a strip with the number of
     replicas, and KV blocks count while their replica is in service. Anything may be empty. A log whose tokens are too
     many to be kept is gone through once, part by part.
-    Raises OSError when the file cannot be written.
     """
     from matplotlib import rc_context
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -83,7 +78,7 @@ def draw(
         else:
             draw_in_flight(figure.add_subplot(grid[1, 1]), log)
         draw_goodput(figure.add_subplot(grid[1, 2]), log, user)
-        figure.savefig(path)
+    return figure
 
 
 # The keys are matplotlib's, whose type for them differs from version to version.
@@ -101,7 +96,7 @@ _STYLE: dict[Any, Any] = {
     "legend.frameon": False,
     "legend.fontsize": 9,
     "lines.linewidth": 1.8,
-    "savefig.facecolor": "white",
+    "figure.facecolor": "white",
 }
 
 

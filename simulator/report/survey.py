@@ -1,13 +1,16 @@
 """What is in a file of requests, as text and as a picture."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from simulator.report.style import BLUE, GREY, ORANGE, STYLE, axes
 from simulator.report.text import number, percent, table
 from simulator.workload.survey import Survey, rates
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _BINS = 60
 
@@ -76,10 +79,18 @@ def draw(found: Survey, path: Path) -> None:
     """Draw rates over time, lengths and gaps, and write the PNG to ``path``; raise OSError if that cannot be done."""
     from matplotlib import rc_context
 
+    with rc_context(STYLE):
+        figure(found).savefig(path, format="png")
+
+
+def figure(found: Survey) -> "Figure":
+    """Return the picture of rates over time, lengths and gaps."""
+    from matplotlib import rc_context
+
     columns = found.columns
     with rc_context(STYLE):
         timed = found.timed and len(columns) > 1 and columns.arrival_s[-1] > columns.arrival_s[0]
-        figure, grid = axes(1, 3 if timed else 1, width="text" if timed else "column", height_in=2.2)
+        drawn, grid = axes(1, 3 if timed else 1, width="text" if timed else "column", height_in=2.2)
         panels = list(grid[0])
         if timed:
             edges, per_s = rates(columns.arrival_s, _BINS)
@@ -102,7 +113,7 @@ def draw(found: Survey, path: Path) -> None:
             lengths.step(tokens, share, where="post", color=colour, label=name)
         lengths.set(xscale="log", xlabel="tokens", ylabel="share of requests", ylim=(0, 1), title="lengths")
         lengths.legend(loc="best")
-        figure.suptitle(
+        drawn.suptitle(
             f"{Path(found.file).name}: {found.format}, {len(columns):,} requests", x=0.01, ha="left"
         )
-        figure.savefig(path, format="png")
+    return drawn

@@ -34,6 +34,7 @@ from simulator.results.classes import POOLS, pools_of_classes, with_classes
 from simulator.results.engine_summary import engine_summary, traffic_summary
 from simulator.results.folders import claimed
 from simulator.results.measures import kept, per_request, pooled
+from simulator.results.notebook import ShownResult
 from simulator.results.optional_tables import OptionalTables
 from simulator.results.saved import OPTIONAL, read_folder
 from simulator.results.scoring import Scoring
@@ -47,7 +48,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
-class Result(OptionalTables):
+class Result(OptionalTables, ShownResult):
     """A finished (or cut off) run; everything else is computed from it."""
 
     def __init__(

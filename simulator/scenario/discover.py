@@ -1,10 +1,12 @@
 """Policies are found by their file name: one file, one class, no registration.
 
-``policies/<kind>/<name>.py`` is the policy ``<name>``; a path ending in ``.py`` is a policy of one's own.
-Listing reads file names only; choosing one imports that one file.
+``policies/<kind>/<name>.py`` is the policy ``<name>``; a path ending in ``.py`` is a policy of one's own, as is a class
+given in Python (``simulator.scenario.given``); installed packages bring more (``simulator.scenario.plugins``).
+Listing the shipped ones reads file names only; choosing one imports that one file.
 """
 
 import dataclasses
+import inspect
 import sys
 import traceback
 from collections.abc import Iterator
@@ -17,6 +19,7 @@ from types import ModuleType
 from typing import Any, cast, get_type_hints
 
 from simulator.errors import InputError, StallError
+from simulator.scenario.given import GivenPolicy, source_file
 from simulator.scenario.seams import SEAMS, PolicyKind, check_attributes, check_class
 from simulator.workload.checks import LARGEST_INTEGER
 
@@ -39,13 +42,13 @@ def load(kind: PolicyKind, name: str, where: str = "") -> type[Any]:
     import or has not exactly one class to choose, and for a class that is not such a policy.
     """
     field = where or f"policy.{kind}"
+    if isinstance(name, GivenPolicy):
+        return _checked_class(kind, field, name.policy)
     if name.endswith(".py"):
         return _the_class(kind, field, _import_path(field, Path(name).expanduser()))
     names = discover(kind)
     if name not in names:
-        raise InputError(
-            f"{field}: no policy {name!r}; {nearest(name, names)}expected one of {', '.join(names)}"
-        )
+        return _installed(kind, field, name, names)
     return _the_class(kind, field, import_module(f"policies.{kind}.{name}"))
 
 
@@ -67,7 +70,10 @@ def complete(kind: PolicyKind, name: str, given: dict[str, Any], where: str = ""
             raise InputError(
                 f"{where}.{key}: {name} has no such parameter; {nearest(key, list(fields))}{known}"
             )
-    types = get_type_hints(policy)
+    try:
+        types = get_type_hints(policy)
+    except NameError as error:  # of a class made inside a function
+        raise InputError(f"{where}: {name}: the type of a parameter cannot be found: {error}") from error
     values: dict[str, Any] = {}
     for key, field in fields.items():
         default = _default(field)
@@ -103,12 +109,23 @@ def blamed(**names: str) -> Iterator[None]:
             origin = origin.__cause__
         frames = traceback.extract_tb(origin.__traceback__)
         for kind, name in names.items():
-            file = sys.modules[load(cast(PolicyKind, kind.split()[0]), name).__module__].__file__
+            files = _files_of(load(cast(PolicyKind, kind.split()[0]), name))
             for frame in reversed(frames):
-                if frame.filename == file:
+                if frame.filename in files:
                     what = f"{type(error).__name__}: {error}"
-                    raise InputError(f"policy.{kind}: {file}: line {frame.lineno}: {what}") from error
+                    raise InputError(
+                        f"policy.{kind}: {frame.filename}: line {frame.lineno}: {what}"
+                    ) from error
         raise
+
+
+def _files_of(policy: type[Any]) -> set[str | None]:
+    """Return the file of a policy's class; of one made in a notebook also the cells of its methods."""
+    files = {getattr(sys.modules.get(policy.__module__), "__file__", None)}
+    codes = (
+        getattr(inspect.unwrap(each), "__code__", None) for each in vars(policy).values() if callable(each)
+    )
+    return files | {code.co_filename for code in codes if code is not None and code.co_filename != "<string>"}
 
 
 def nearest(word: str, words: list[str]) -> str:
@@ -159,6 +176,43 @@ def _import_path(field: str, path: Path) -> ModuleType:
     except Exception as error:
         raise InputError(f"{field}: {path}: cannot be imported: {type(error).__name__}: {error}") from error
     return module
+
+
+def _installed(kind: PolicyKind, field: str, name: str, shipped: list[str]) -> type[Any]:
+    """Return the class of a policy that an installed package brings."""
+    from simulator.scenario import plugins  # looking for some takes longer than all else here
+
+    found = plugins.plugin(kind, name, field)
+    if found is None:
+        names = sorted({*shipped, *plugins.names(kind)})
+        raise InputError(
+            f"{field}: no policy {name!r}; {nearest(name, names)}expected one of {', '.join(names)}"
+        )
+    value = found.load(field)
+    if isinstance(value, ModuleType):
+        return _the_class(kind, field, value)
+    if not isinstance(value, type):
+        raise InputError(
+            f"{field}: {name!r} of {found.distribution}: {found.entry.value} is {value!r}; expected a class, or a"
+            " module with one"
+        )
+    return _checked_class(kind, field, value)
+
+
+def _checked_class(kind: PolicyKind, field: str, policy: type[Any]) -> type[Any]:
+    check_class(kind, field, source_file(policy) or Path(policy.__module__), policy)
+    return policy
+
+
+def in_a_file_of_its_own(kind: PolicyKind, policy: type[Any]) -> Path | None:
+    """Return the path of the file that stands for a class, as ``load`` takes it; None if no file does."""
+    module, path = sys.modules.get(policy.__module__), source_file(policy)
+    if module is None or path is None or policy.__module__ == "__main__":
+        return None
+    try:
+        return path if _the_class(kind, "", module) is policy else None
+    except InputError:
+        return None
 
 
 def _the_class(kind: PolicyKind, field: str, module: ModuleType) -> type[Any]:

@@ -1,12 +1,13 @@
-"""The policies of a scenario: each a name, or the path of a file, with its parameters."""
+"""The policies of a scenario: each a name, the path of a file or, in Python, a class, with its parameters."""
 
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field, model_serializer
+from pydantic import BeforeValidator, Field, SkipValidation, model_serializer
 
 from simulator.errors import InputError
-from simulator.scenario.discover import PolicyKind, complete
+from simulator.scenario.discover import PolicyKind, complete, discover
 from simulator.scenario.engine import EngineSpec, Section
+from simulator.scenario.given import GivenPolicy, is_given, read_given
 
 DEFAULT_POLICY: dict[PolicyKind, str] = {
     "scheduling": "vllm_v1",
@@ -27,7 +28,7 @@ IDLE_POLICY: dict[PolicyKind, str] = {
 class PolicyChoice(Section):
     """A policy by name (or path to its file) with all its parameters, defaults included."""
 
-    name: str
+    name: Annotated[str, SkipValidation]  # a GivenPolicy stays one
     params: dict[str, Any] = Field(default_factory=dict)
 
     @model_serializer
@@ -46,10 +47,15 @@ def choice(kind: PolicyKind, field: str = "") -> BeforeValidator:
             value = {"name": value}
         elif isinstance(value, PolicyChoice):
             value = {"name": value.name, **value.params}
+        elif is_given(value):
+            value = {"name": value}
         if not isinstance(value, dict):
             raise InputError(f"{field}: expected a name or a table with a name, got {value!r}")
         params = {"name": DEFAULT_POLICY[kind], **value}
         name = params.pop("name")
+        if not isinstance(name, str) and is_given(name):
+            policy, own = read_given(field, name)
+            name, params = _named(kind, policy), own | params
         for key in params.keys() & EngineSpec.model_fields.keys():
             raise InputError(f"{field}.{key}: not a policy's parameter; expected as engine.{key}")
         if not isinstance(name, str):
@@ -57,6 +63,15 @@ def choice(kind: PolicyKind, field: str = "") -> BeforeValidator:
         return PolicyChoice(name=name, params=complete(kind, name, params, field))
 
     return BeforeValidator(choose)
+
+
+def _named(kind: PolicyKind, policy: type[Any]) -> str:
+    """Return the name of a shipped class, or what stands for another: its own name, if no shipped policy has it."""
+    shipped, (*package, file) = discover(kind), policy.__module__.split(".")
+    if package == ["policies", kind] and file in shipped:
+        return file
+    name = policy.__name__
+    return GivenPolicy(f"{policy.__module__}.{name}" if name in shipped else name, policy)
 
 
 def _default(kind: PolicyKind) -> Any:

@@ -17,6 +17,7 @@ from simulator.results.step_totals import StepTotals, add_up, bin_edges
 from simulator.results.trace_level import kept_tables
 from simulator.results.work import work_table
 from simulator.scenario.discover import blamed
+from simulator.scenario.origins import origins
 from simulator.scenario.resolve import ResolvedPool, deploy, resolve_pools
 from simulator.scenario.scenario import Scenario
 from simulator.workload import Workload, build
@@ -160,6 +161,7 @@ def _manifest(
     usd_per_hour = sum(each.gpus * each.gpu.price.usd_per_hour for each in pools)
     return {
         "scenario": scenario.model_dump(mode="json"),
+        **({"policies": found} if (found := origins(scenario)) else {}),
         "seed": scenario.seed,
         "trace_level": scenario.run.trace_level,
         "versions": _versions(),
@@ -195,12 +197,12 @@ def _manifest(
                 "places": each.places,
                 "scaling": None
                 if each.scaling is None
-                else asdict(each.scaling) | {"policy": each.scaling.policy.name},
+                else asdict(each.scaling) | {"policy": str(each.scaling.policy.name)},
                 "gpu": each.gpu.name,
                 "usd_per_gpu_hour": each.gpu.price.usd_per_hour,
                 "tensor_parallel_size": each.tensor_parallel_size,
                 "engine": each.engine_name,
-                "scheduling": each.scheduling.name,
+                "scheduling": str(each.scheduling.name),
                 "usable_blocks": each.usable_blocks,
                 "max_num_seqs": each.limits.max_num_seqs,
                 "max_num_batched_tokens": each.limits.max_num_batched_tokens,

@@ -21,6 +21,7 @@ from simulator.scenario.cluster import ClusterSpec
 from simulator.scenario.engine import EngineSpec, Hardware, Section, Share
 from simulator.scenario.errors import sentence, unknown_key
 from simulator.scenario.policy import Policy
+from simulator.scenario.toml import Override
 from simulator.workload.ranges import Duration, Name
 from simulator.workload.spec import WorkloadSpec
 
@@ -93,8 +94,9 @@ def _options(section: str, kind: type[UserModel] | type[Slo]) -> BeforeValidator
 class Scenario(Section):
     """Hardware, engine, cluster, policies, traffic, user and targets of one simulation.
 
-    ``Scenario(cluster={"replicas": 2})`` takes nested tables as the TOML file has them. Raises
-    ``InputError`` for anything that is not allowed.
+    ``Scenario(cluster={"replicas": 2})`` takes nested tables as the TOML file has them; a policy may also be a class or
+    an instance, as in ``policy={"scheduling": ShortestPrompt(ageing=50.0)}``. Raises ``InputError`` for anything that
+    is not allowed.
     """
 
     name: Name = Field("run", description="free text; names the output folder")
@@ -145,7 +147,7 @@ class Scenario(Section):
             raise InputError(sentence(error, type(self))) from error
 
     @classmethod
-    def from_toml(cls, path: str | Path, overrides: Sequence[str] = ()) -> "Scenario":
+    def from_toml(cls, path: str | Path, overrides: Sequence[Override] = ()) -> "Scenario":
         """Read a scenario file and apply ``section.key=value`` overrides to it.
 
         Its name is the file's unless it says otherwise. Raises ``InputError`` naming the file, and the
@@ -156,8 +158,8 @@ class Scenario(Section):
         _find_policy_files(tables, path.parent)
         return cls._checked(tables, overrides, source=f"{path}: ")
 
-    def with_overrides(self, overrides: Sequence[str]) -> "Scenario":
-        """Return a copy with ``section.key=value`` applied in order.
+    def with_overrides(self, overrides: Sequence[Override]) -> "Scenario":
+        """Return a copy with ``section.key=value`` applied in order; or keys with Python values, as pairs.
 
         Values are read as TOML, else as text; ``none`` puts a key back to its default;
         ``policy.scheduling.watermark=0.01`` sets one parameter and keeps the policy.
@@ -171,11 +173,14 @@ class Scenario(Section):
         return {key: value for key, value in tables.items() if value != {}}
 
     def to_toml(self) -> str:
-        """Return a scenario file with every default spelled out and explained; it parses back to this."""
+        """Return a scenario file with every default spelled out and explained; it parses back to this.
+
+        A policy given as a class is named by its file; raises ``InputError`` for one that is not alone in one.
+        """
         return scenario_toml.write(self)
 
     @classmethod
-    def _checked(cls, tables: dict[str, Any], overrides: Sequence[str], source: str) -> "Scenario":
+    def _checked(cls, tables: dict[str, Any], overrides: Sequence[Override], source: str) -> "Scenario":
         given = tables
         tables = deepcopy(tables)
         for override in sorted(overrides, key=_changes_one_key):
@@ -183,7 +188,8 @@ class Scenario(Section):
         try:
             return cls(**tables)
         except InputError as error:
-            blame = "--set " if overrides and str(error) != cls._problem(given) else source
+            typed = any(isinstance(each, str) for each in overrides)
+            blame = "--set " if typed and str(error) != cls._problem(given) else source
             raise InputError(f"{blame}{error}") from error
 
     @classmethod
@@ -195,12 +201,14 @@ class Scenario(Section):
         return None
 
 
-def default_scenario(overrides: Sequence[str] = ()) -> Scenario:
+def default_scenario(overrides: Sequence[Override] = ()) -> Scenario:
     """Return what ``servesim run`` simulates without a file: an hour of Azure chat on two H100s, or as changed.
 
     Unless a name is given it is named after its traffic.
     """
-    pools = any(each.startswith(("cluster.prefill", "cluster.decode")) for each in overrides)
+    pools = any(
+        scenario_toml.key_of(each).startswith(("cluster.prefill", "cluster.decode")) for each in overrides
+    )
     start = Scenario() if pools else Scenario(cluster={"replicas": 2})
     scenario = start.with_overrides(overrides)
     if "name" in scenario.model_fields_set:
@@ -210,9 +218,9 @@ def default_scenario(overrides: Sequence[str] = ()) -> Scenario:
     return Scenario(name=name, **scenario.to_tables())
 
 
-def _changes_one_key(override: str) -> bool:
+def _changes_one_key(override: Override) -> bool:
     """False, and so first, for a preset: what else is set goes beside it."""
-    return override.partition("=")[0].strip() != "user.preset"
+    return scenario_toml.key_of(override) != "user.preset"
 
 
 def _plain(value: Any) -> Any:

@@ -3,10 +3,12 @@
 from typing import Any
 
 from hardware_profiles import list_engines, list_gpus, list_links, list_models
-from simulator.scenario.discover import KINDS, discover
+from simulator.scenario import plugins
+from simulator.scenario.discover import KINDS, PolicyKind, discover
 from simulator.scenario.scenario import Scenario
 from simulator.workload import library
 
+_OF_POOLS: tuple[tuple[PolicyKind, str], ...] = (("scheduling", "PoolSpec"), ("routing", "HandOffSpec"))
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
@@ -21,12 +23,10 @@ def scenario_schema() -> dict[str, Any]:
     for kind in KINDS:
         policy = parts["Policy"]["properties"][kind]
         policy.pop("$ref", None)
-        policy |= _policy(discover(kind))
-    for kind, part in (("scheduling", "PoolSpec"), ("routing", "HandOffSpec")):
+        policy |= _policy(_names(kind))
+    for kind, part in _OF_POOLS:
         if kind in parts[part]["properties"]:
-            parts[part]["properties"][kind] |= {
-                "anyOf": [*_policy(discover(kind))["anyOf"], {"type": "null"}]
-            }
+            parts[part]["properties"][kind] |= {"anyOf": [*_policy(_names(kind))["anyOf"], {"type": "null"}]}
     for part, key, names in (
         ("Hardware", "gpu", list_gpus()),
         ("Hardware", "model", list_models()),
@@ -36,6 +36,10 @@ def scenario_schema() -> dict[str, Any]:
     ):
         parts[part]["properties"][key]["examples"] = names
     return {"$schema": DIALECT, **schema, "title": "servesim scenario"}
+
+
+def _names(kind: PolicyKind) -> list[str]:
+    return [*discover(kind), *(name for name in plugins.names(kind) if name not in discover(kind))]
 
 
 def _policy(names: list[str]) -> dict[str, Any]:

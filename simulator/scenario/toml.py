@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any, cast
 from simulator.errors import InputError
 from simulator.metrics._presets import beside_preset
 from simulator.scenario import discover
+from simulator.scenario.given import GivenPolicy
 
 if TYPE_CHECKING:
     from simulator.scenario.scenario import Scenario
 
+Override = str | tuple[str, Any]  # SECTION.KEY=VALUE, or the key and a Python value
 UNSET = "none"  # not a TOML value, so it takes nothing away from what can be set
 
 _COMMENTS = {
@@ -59,17 +61,21 @@ def read(path: Path) -> dict[str, Any]:
         raise InputError(f"{path}: cannot be read: {error.strerror}; expected a scenario in TOML") from error
 
 
-def apply_override(tables: dict[str, Any], override: str) -> None:
+def key_of(override: Override) -> str:
+    """Return the dotted key that an override sets."""
+    return override.partition("=")[0].strip() if isinstance(override, str) else override[0]
+
+
+def apply_override(tables: dict[str, Any], override: Override) -> None:
     """Set ``section.key=value`` in ``tables``; raise ``InputError`` if it has not that form."""
-    key, equals, text = override.partition("=")
-    path = key.strip().split(".")
-    if not equals or not all(path):
+    path = key_of(override).split(".")
+    if (isinstance(override, str) and "=" not in override) or not all(path):
         raise InputError(f"--set {override}: expected section.key=value, such as cluster.replicas=4")
     if path[0] == "policy" and path[2:] == ["name"]:
         path.pop()  # another policy has other parameters
     if path == ["user", "preset"] and isinstance(tables.get("user"), dict):
         tables["user"] = beside_preset(tables["user"])  # another preset has other values
-    value = _value(text.strip())
+    value = _value(override.partition("=")[2].strip()) if isinstance(override, str) else override[1]
     table = tables
     for part in path[:-1]:
         inner = table.get(part)
@@ -79,14 +85,17 @@ def apply_override(tables: dict[str, Any], override: str) -> None:
             raise InputError(f"--set {override}: {part} is not a table of keys")
         table[part] = inner = dict(inner or {})
         table = inner
-    if value == UNSET:
+    if value is None or (isinstance(value, str) and value == UNSET):
         table.pop(path[-1], None)
     else:
         table[path[-1]] = value
 
 
 def write(scenario: "Scenario") -> str:
-    """Return the scenario as TOML, every key with its value, unset ones as comments."""
+    """Return the scenario as TOML, every key with its value, unset ones as comments.
+
+    Raises InputError for a policy given as a class that no file stands for.
+    """
     lines = [f"# A scenario of servesim. --set section.key=value changes a key, {UNSET} unsets it.", ""]
     tables = scenario.model_dump()
     lines += [_line("", key, tables.pop(key), scenario) for key in ("name", "seed")]
@@ -108,9 +117,24 @@ def _flat(section: str, table: dict[str, Any]) -> Iterator[tuple[str, dict[str, 
 
 
 def _line(section: str, key: str, value: Any, scenario: "Scenario") -> str:
+    if isinstance(value, GivenPolicy):
+        value = _path_of(section, value)
     shown = f"# {key} =" if value is None else f"{_key(key)} = {as_toml(value)}"
     comment = _comment(section, key, scenario)
     return f"{shown:<40}  # {comment}" if comment else shown
+
+
+def _path_of(section: str, given: GivenPolicy) -> str:
+    """Return the path that stands for a policy given as a class; raise InputError if it is not alone in a file."""
+    kind = section.rpartition(".")[2]
+    path = discover.in_a_file_of_its_own(cast(discover.PolicyKind, kind), given.policy)
+    if path is None:
+        where = "in no file" if given.file is None else f"not the policy that {given.file} is read as"
+        raise InputError(
+            f"{section}: {given} was given as a class and is {where}, so a scenario file cannot name it; expected it"
+            " in a file of its own, and its path"
+        )
+    return path.as_posix()
 
 
 def as_toml(value: Any) -> str:

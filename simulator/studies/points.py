@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from simulator.errors import InputError, StallError
 from simulator.results.folders import whole
 from simulator.results.vocabulary import numbers
+from simulator.scenario.origins import given, origins
 from simulator.scenario.scenario import Scenario
 from simulator.scenario.toml import as_toml
 from simulator.studies.processes import code_digest
@@ -42,7 +43,11 @@ class Point:
     def digest(self) -> str:
         """What its result is kept under: all that the result depends on."""
         scenario = self.scenario.model_dump(mode="json")
-        content = [code_digest(), scenario, list(_files(scenario, self.base_dir))]
+        content: list[Any] = [code_digest(), scenario, list(_files(scenario, self.base_dir))]
+        installed = {key: each for key, each in origins(self.scenario).items() if each["package"] is not None}
+        classes = [[key, id(choice.name)] for key, _, choice in given(self.scenario)]
+        if installed or classes:
+            content += [installed, list(_files(installed, None)), classes]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:32]
 
 
@@ -54,7 +59,12 @@ class Kept:
         folder.mkdir(parents=True, exist_ok=True)
 
     def get(self, point: Point) -> dict[str, Any] | None:
-        """Return what is known of a point; None if it has to be simulated."""
+        """Return what is known of a point; None if it has to be simulated.
+
+        That of a policy given as a class is not taken: what its code was then is not known.
+        """
+        if given(point.scenario):
+            return None
         try:
             found: dict[str, Any] = json.loads((self.folder / f"{point.digest}.json").read_text("utf-8"))
         except (FileNotFoundError, ValueError):

@@ -2,11 +2,12 @@
 
 import hashlib
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
-from multiprocessing import get_context
+from multiprocessing.context import SpawnContext, SpawnProcess
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
@@ -61,10 +62,43 @@ def new_pool(jobs: int) -> "ProcessPoolExecutor":
     """Start processes that simulate; Ctrl-C is for this process, which lets them finish."""
     from concurrent.futures import ProcessPoolExecutor
 
-    pool = ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=_begin)
+    pool = ProcessPoolExecutor(jobs, mp_context=_Spawning(), initializer=_begin)
     with _interrupt_held():
-        pool.submit(os.getpid)  # starts all of them
+        pool.submit(os.getpid)  # starts the first of them, the others start when there is work for them
     return pool
+
+
+class _Process(SpawnProcess):
+    """A process that starts out of reach of Ctrl-C, and without the main program."""
+
+    def start(self) -> None:
+        with _interrupt_held(), _without_the_main_program():
+            super().start()
+
+
+class _Spawning(SpawnContext):
+    """Has processes start so."""
+
+    Process = _Process
+
+
+@contextmanager
+def _without_the_main_program() -> Iterator[None]:
+    """Have processes that start here not run the main program again, as they need nothing of it.
+
+    Otherwise a script that asks for a study and does not guard that with ``if __name__ == "__main__"`` would ask for it
+    in each of them.
+    """
+    main = sys.modules["__main__"]
+    kept: dict[str, object] = {
+        name: vars(main)[name] for name in ("__spec__", "__file__") if name in vars(main)
+    }
+    vars(main)["__spec__"] = None
+    vars(main).pop("__file__", None)
+    try:
+        yield
+    finally:
+        vars(main).update(kept)
 
 
 @contextmanager

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from simulator.errors import InputError
-from simulator.scenario.toml import as_toml
+from simulator.scenario.given import LabelledPolicy, is_given
+from simulator.scenario.toml import UNSET, Override, as_toml
 
 _RANGE = ("from", "to", "steps", "scale")
 
@@ -52,9 +53,18 @@ def flat(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]
             yield f"{prefix}{key}", value
 
 
-def setting(key: str, value: Any) -> str:
-    """Return a key and its value as ``--set`` takes them."""
-    return f"{key}={value if isinstance(value, str) else as_toml(value)}"
+def setting(key: str, value: Any) -> Override:
+    """Return a key and its value as ``--set`` takes them; a policy that is a class or an instance, in a pair."""
+    if isinstance(value, LabelledPolicy):
+        return key, value.value
+    if isinstance(value, dict) and any(is_given(each) for each in value.values()):
+        return key, value
+    if value is None or isinstance(value, str):
+        return f"{key}={UNSET if value is None else value}"
+    try:
+        return f"{key}={as_toml(value)}"
+    except TypeError:  # of no type that a file can hold: the scenario says what it expects
+        return key, value
 
 
 def values(path: Path, key: str, given: Any) -> list[Any]:

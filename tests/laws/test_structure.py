@@ -23,6 +23,7 @@ OPTIONS = {"content.py", "prefix_blocks.py", "radix_pages.py", "radix_tree.py", 
 
 # The rooms, lowest first: a room may import itself and those before it. A room is a folder, or a single file.
 ROOMS = (
+    "simulator.in_the_way",
     "simulator.errors",
     "simulator.arrays",
     "simulator.rng",
@@ -40,6 +41,7 @@ ROOMS = (
     "simulator.report",
     "simulator.studies",
     "simulator.observe",
+    "simulator.functions",
     "simulator",
     "simulator.cli",
     "experiments.validation",

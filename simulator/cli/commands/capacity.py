@@ -1,7 +1,5 @@
 """``servesim capacity``: the highest rate that keeps a target, or the best one, with an interval."""
 
-import json
-import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -9,7 +7,6 @@ from typing import Annotated
 import typer
 
 from simulator.cli.options import AsJson, Overrides, load_scenario, print_json
-from simulator.errors import InputError
 
 ORDER = 60
 EPILOG = """Examples:
@@ -66,47 +63,18 @@ def capacity(
     Each simulation is kept in OUT/points: after Ctrl-C or a crash the same command goes on from there.
     """
     from simulator.cli.terminal import counting
-    from simulator.scenario.engines import engine_names
-    from simulator.studies.capacity.best import best_rate
-    from simulator.studies.capacity.book import SearchPlan
-    from simulator.studies.capacity.outcome import CapacityOutcome
-    from simulator.studies.capacity.output import FILES, report, write
-    from simulator.studies.capacity.scenario import CapacityRuns, ScaledTraffic
-    from simulator.studies.capacity.search import highest_rate
-    from simulator.studies.capacity.target import check_target, parse_target
-    from simulator.studies.processes import close_pools
+    from simulator.functions.capacity import find_capacity
 
     chosen, base_dir = load_scenario(scenario, overrides or [])
-    wanted = parse_target(target)
-    check_target(wanted, chosen.user, chosen.slo, chosen.workload.class_bounds)
-    traffic = ScaledTraffic(chosen, base_dir, requests, compared=wanted.bound is None)
-    first = traffic.requests
-    most = first if traffic.replayed else most_requests or 16 * first
-    if most < first:
-        raise InputError(f"--most-requests {most}: fewer than the first runs have; expected at least {first}")
     folder = out if out is not None else Path("results") / f"capacity-{chosen.name}"
-    plan = SearchPlan(
-        traffic.start, first, most, within, confidence, most_simulations, seed=chosen.seed,
-        most_rate=traffic.most_rate, by_time=not traffic.replayed,
-    )  # fmt: skip
     with counting("simulations") as on_done:
-        runs = CapacityRuns(
-            traffic, wanted, folder / "points", jobs or os.cpu_count() or 1,
-            lambda done: on_done(done, most_simulations),
+        found = find_capacity(
+            chosen, base_dir, target, folder, jobs, on_done, within=within, confidence=confidence,
+            requests=requests, most_requests=most_requests, most_simulations=most_simulations,
         )  # fmt: skip
-        try:
-            answer = best_rate(runs, plan) if wanted.bound is None else highest_rate(runs, wanted.bound, plan)
-        finally:
-            close_pools()
-    if not answer.runs:
-        raise InputError(f"--most-simulations {most_simulations}: too few to begin; expected 10 or more")
-    engine = engine_names(chosen, base_dir)
-    outcome = CapacityOutcome(
-        answer, runs.found, wanted, plan, traffic.of, traffic.replayed, engine, chosen.user.described
-    )
-    write(outcome, folder)
+    files = found.save(folder)
     if as_json:
-        print_json(json.loads((folder / "answer.json").read_text(encoding="utf-8")))
+        print_json(found.as_dict())
     else:
-        sys.stdout.write(report(outcome))
-    print(f"results: {folder} ({', '.join(FILES)})", file=sys.stderr)
+        sys.stdout.write(str(found))
+    print(f"results: {folder} ({', '.join(files)})", file=sys.stderr)

@@ -58,17 +58,9 @@ def compare(
             )
         compare_saved(scenarios, overrides or [], different_traffic, as_json)
         return
-    from simulator.report.comparison import (
-        common_window,
-        comparison,
-        distinct,
-        over_seeds,
-        traffic_notes,
-        varied,
-    )
-    from simulator.report.report import Summary, warnings
+    from simulator.functions.compare import simulate_all
+    from simulator.report.comparison import distinct, varied
     from simulator.results.folders import claimed
-    from simulator.scenario.engines import engine_names, one_line
 
     paths: list[Path | None] = list(scenarios or [])
     if vary is not None:
@@ -82,59 +74,28 @@ def compare(
             raise InputError(f"compare: expected two or more scenario files, got {len(paths)} (or --vary)")
         chosen = [load_scenario(path, overrides or []) for path in paths]
         names = distinct([scenario.name for scenario, _ in chosen])
-    for text in traffic_notes(names, chosen, different_traffic):
-        _note(text)
-    base = chosen[0][0]
-    if any(_scored(scenario) != _scored(base) for scenario, _ in chosen):
-        _note(f"[user], [slo], [metrics] or run.trim_* differ; all are measured with those of {names[0]}")
-    folders = [out / name for name in names] if out is not None else []
-    results: list[list[Result]] = []
+    folders = {name: out / name for name in names} if out is not None else {}
     with ExitStack() as claims:
-        for folder in folders:
+        for folder in folders.values():
             claims.enter_context(claimed(folder, overwrite))
-        for i, (scenario, base_dir) in enumerate(chosen):
-            results.append([])
-            for replication in range(seeds):
-                alike = scenario.with_overrides([f"seed={scenario.seed + replication}"])
-                place = folders[i] if folders else None
-                if place is not None and seeds > 1:
-                    place = place / f"seed-{alike.seed}"
-                result, failure = simulate_and_save(alike, base_dir, place, plot=not no_plot)
-                if failure is not None:
-                    raise failure
-                results[-1].append(result)
-    windows = [common_window(runs, base.window) for runs in zip(*results, strict=True)]
-    if any(window != base.window for window in windows):
-        _note(
-            "answers decide when requests arrive; all are measured over the time that the first to end takes"
+
+        def simulate(name: str, scenario: "Scenario", base_dir: Path | None) -> "Result":
+            place = folders.get(name)
+            if place is not None and seeds > 1:
+                place = place / f"seed-{scenario.seed}"
+            result, failure = simulate_and_save(scenario, base_dir, place, plot=not no_plot)
+            if failure is not None:
+                raise failure
+            return result
+
+        found = simulate_all(
+            dict(zip(names, chosen, strict=True)),
+            seeds,
+            simulate,
+            different_traffic=different_traffic,
+            on_note=lambda text: print(f"servesim: warning: {text}", file=sys.stderr),
         )
-    summaries: list[list[Summary]] = [
-        [
-            result.summary(base.user, base.slo, window, base.metrics.also)
-            for result, window in zip(runs, windows, strict=True)
-        ]
-        for runs in results
-    ]
-    for name, runs, (first, *_) in zip(names, results, summaries, strict=True):
-        for text in warnings(runs[0].manifest, first):
-            _note(f"{name}: {text}")
     if as_json:
-        print_json([{"name": name, "summaries": runs} for name, runs in zip(names, summaries, strict=True)])
+        print_json([{"name": name, "summaries": runs} for name, runs in found.summaries.items()])
         return
-    sys.stdout.write(
-        over_seeds(names, summaries) if seeds > 1 else comparison(names, [each for (each,) in summaries])
-    )
-    engines = {
-        name: engine_names(scenario, base_dir)
-        for name, (scenario, base_dir) in zip(names, chosen, strict=True)
-    }
-    print(f"user model: {base.user.described}")
-    print(one_line(engines))
-
-
-def _scored(scenario: "Scenario") -> tuple[object, ...]:
-    return scenario.user, scenario.slo, scenario.window, scenario.metrics.also
-
-
-def _note(text: str) -> None:
-    print(f"servesim: warning: {text}", file=sys.stderr)
+    sys.stdout.write(str(found))

@@ -8,7 +8,6 @@ from typing import Annotated
 import typer
 
 from simulator.cli.options import AsJson
-from simulator.errors import InputError
 
 ORDER = 35
 EPILOG = "Example: servesim inspect requests.csv --columns arrival=ts:iso,prompt=tokens_in,output=tokens_out"
@@ -42,30 +41,17 @@ def command(
     as_json: AsJson = False,
 ) -> None:
     """Say what is in a file of requests: format, rates, lengths, sessions, shared prefixes, and what is odd."""
-    from simulator.report import survey as shown
-    from simulator.results.imports import tool_of
-    from simulator.workload import library
-    from simulator.workload.recognise import ReadAs
-    from simulator.workload.survey import survey
-    from simulator.workload.tokenizer import load
+    from simulator.functions.inspect import inspect
 
-    shipped = {**library.shipped_samples(), **library.shipped_traces()}
-    path = shipped.get(file) or library.find_table("file", file, list(shipped), None, True)
-    counter = None if tokenizer is None else load(tokenizer)
-    try:
-        found = survey(path, ReadAs(name, columns, skip_bad, skip_bad, tokenizer=counter), context)
-    except InputError as error:
-        tool = tool_of(path) if path.suffix.lower() in (".json", ".jsonl") else None
-        if tool is None:
-            raise
-        raise InputError(
-            f"{path}: results of a load test ({tool}), which sent its requests already; expected it with: servesim"
-            f" score {path} (or servesim replay, to simulate the same requests)"
-        ) from error
+    found = inspect(
+        file, format=name, columns=columns, skip_bad=skip_bad, tokenizer=tokenizer, context_tokens=context
+    )
     if as_json:
         sys.stdout.write(json.dumps(found.as_dict(), indent=2, allow_nan=False) + "\n")
     else:
-        sys.stdout.write(shown.text(found))
+        sys.stdout.write(str(found))
     if plot is not None:
-        shown.draw(found, plot)
+        from simulator.report import survey as shown
+
+        shown.draw(found.survey, plot)
         print(f"picture: {plot}", file=sys.stderr)

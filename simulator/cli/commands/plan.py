@@ -1,7 +1,5 @@
 """``servesim plan``: the cheapest cluster that keeps a target for some traffic; go on after a stop."""
 
-import json
-import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -48,24 +46,18 @@ def plan(
     misses.
     """
     from simulator.cli.terminal import counting
-    from simulator.studies.plan.output import write
-    from simulator.studies.plan.plan import find
-    from simulator.studies.plan.report import report
+    from simulator.functions.plan import find_plan
     from simulator.studies.plan.space import PlanFile
-    from simulator.studies.processes import close_pools
 
     chosen = PlanFile.from_toml(file)
     folder = out if out is not None else Path("results") / chosen.name
-    try:
-        with counting("simulations") as on_done:
-            found = find(chosen, folder, jobs or os.cpu_count() or 1, on_done, robustness=not no_checks)
-    finally:
-        close_pools()
-    files = write(found, folder)
+    with counting("simulations") as on_done:
+        answer = find_plan(chosen, folder, jobs, on_done, checks=not no_checks)
+    files, found = answer.save(folder), answer.found
     if as_json:
-        print_json(json.loads((folder / "plan.json").read_text(encoding="utf-8")))
+        print_json(answer.as_dict())
     else:
-        sys.stdout.write(report(found))
+        sys.stdout.write(str(answer))
     failed = [row for row in found.rows() if row.state == "failed"]
     for row in failed[:5]:
         print(f"servesim: warning: {row.line.name(row.count)}: {row.reason}", file=sys.stderr)

@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from simulator.cli.options import AsJson, NoPlot, Overwrite, print_json
-from simulator.cli.saved_runs import check_measures_only
-from simulator.errors import InputError
 
 if TYPE_CHECKING:
     from simulator.results.measured import MeasuredResult
@@ -54,36 +52,22 @@ def score(
     as_json: AsJson = False,
 ) -> None:
     """Score results of load tests of real servers, with every metric of a simulation."""
-    from simulator.report.comparison import comparison, distinct
-    from simulator.report.report import report
-    from simulator.results.imports import read_runs
-    from simulator.results.measured import measured_result
-    from simulator.scenario.scenario import Scenario
+    from simulator.functions.score import check_measures_only, score_files
 
     check_measures_only(overrides or [])
-    by = Scenario().with_overrides(overrides or []).model_dump(mode="json")
-    results = [
-        measured_result(run, path, by, spread_evenly=even) for path in files for run in read_runs(path)
-    ]
-    summaries = [result.summary() for result in results]
-    names = distinct([result.manifest["scenario"]["name"] for result in results])
-    for name, result in zip(names, results, strict=True):
+    found = score_files(files, overrides or [], even=even)
+    for name, result in found.results.items():
         if out is not None:
-            _save(result, out if len(results) == 1 else out / _as_folder(name), not no_plot, overwrite)
+            _save(result, out if len(found.results) == 1 else out / _as_folder(name), not no_plot, overwrite)
     if as_json:
-        print_json([{"name": name, "summary": each} for name, each in zip(names, summaries, strict=True)])
+        print_json([{"name": name, "summary": each} for name, each in found.summaries.items()])
         return
-    if len(results) == 1:
-        sys.stdout.write(report(results[0].manifest, summaries[0]))
-        return
-    if len({result.scored_by_token for result in results}) > 1:
-        raise InputError(
-            "score: some files have the time of each token and some do not; expected files of one kind, or --even"
-        )
-    for name, result in zip(names, results, strict=True):
-        for note in result.manifest["measured"]["notes"]:
-            print(f"servesim: note: {name}: {note}", file=sys.stderr)
-    sys.stdout.write(comparison(names, summaries))
+    text = str(found)
+    if len(found.results) > 1:
+        for name, notes in found.notes.items():
+            for note in notes:
+                print(f"servesim: note: {name}: {note}", file=sys.stderr)
+    sys.stdout.write(text)
 
 
 def _save(result: "MeasuredResult", folder: Path, plot: bool, overwrite: bool) -> None:

@@ -46,23 +46,21 @@ def sweep(
             "--jobs: given together with --ray, which knows its own cores; expected one of the two"
         )
     from simulator.cli.terminal import cores, counting
-    from simulator.studies.sweep.output import metrics, printed, write
-    from simulator.studies.sweep.sweep import Study, on_cores, on_ray, run_study
+    from simulator.functions.sweep import run_sweep
+    from simulator.studies.sweep.sweep import Study, on_cores, on_ray
 
     chosen = Study.from_toml(study)
-    metrics(chosen)  # checked before anything is simulated
     folder = out if out is not None else Path("results") / chosen.name
     simulate: Callable[[Sequence[Point]], Finished] = (
         partial(on_ray, address=ray) if ray is not None else partial(on_cores, jobs=jobs or cores())
     )
     with counting("points") as on_done:
-        results = run_study(chosen, folder, simulate, on_done)
-    files = write(chosen, results, folder)
-    failed = [(point, found["error"]) for point, found in results if "error" in found]
-    sys.stdout.write(printed(chosen, results))
+        found = run_sweep(chosen, folder, simulate, on_done)
+    files, failed = found.save(folder), found.failed
+    sys.stdout.write(str(found))
     for point, error in failed[:5]:
         at = ", ".join(f"{key}={value}" for key, value in point.values.items())
         print(f"servesim: warning: {at}, seed {point.seed}: {error}", file=sys.stderr)
     if failed:
-        print(f"servesim: warning: {len(failed)} of {len(results)} points failed", file=sys.stderr)
+        print(f"servesim: warning: {len(failed)} of {len(found.results)} points failed", file=sys.stderr)
     print(f"results: {folder} ({', '.join(files)})", file=sys.stderr)

@@ -3,7 +3,7 @@
 import json
 import math
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from simulator.report.style import STYLE
 from simulator.report.text import number, table
@@ -16,15 +16,16 @@ from simulator.studies.capacity.outcome import CapacityOutcome
 from simulator.studies.capacity.picture import draw
 from simulator.studies.capacity.target import MEASURES, SMOOTH
 
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from matplotlib.figure import Figure
+
 FILES = ("capacity.parquet", "capacity.csv", "answer.json", "capacity.png")
 
 
-def write(outcome: CapacityOutcome, out: Path) -> None:
-    """Write the files named in ``FILES``."""
+def simulations(outcome: CapacityOutcome) -> "pa.Table":
+    """Return a row a simulation: its rate, seed and requests, whether it was saturated, and all its numbers."""
     import pyarrow as pa
-    import pyarrow.csv
-    import pyarrow.parquet as pq
-    from matplotlib import rc_context
 
     asks = sorted(outcome.answer.runs)
     names = dict.fromkeys(
@@ -35,7 +36,16 @@ def write(outcome: CapacityOutcome, out: Path) -> None:
     for name in names:
         values = [outcome.found[ask].get(name) for ask in asks]
         columns[name] = pa.array([None if v is None else float(v) for v in values], pa.float64())
-    table = pa.table(columns)
+    return pa.table(columns)
+
+
+def write(outcome: CapacityOutcome, out: Path) -> None:
+    """Write the files named in ``FILES``."""
+    import pyarrow.csv
+    import pyarrow.parquet as pq
+    from matplotlib import rc_context
+
+    table = simulations(outcome)
     with whole(out / "capacity.parquet") as part:
         pq.write_table(table, part)
     with whole(out / "capacity.csv") as part:
@@ -44,6 +54,14 @@ def write(outcome: CapacityOutcome, out: Path) -> None:
         part.write_text(json.dumps(outcome.as_json(), indent=2) + "\n", encoding="utf-8")
     with rc_context(STYLE), whole(out / "capacity.png") as part:
         draw(outcome).savefig(part, format="png")
+
+
+def figure(outcome: CapacityOutcome) -> "Figure":
+    """Return the picture of the target's metric and smooth goodput over the rate."""
+    from matplotlib import rc_context
+
+    with rc_context(STYLE):
+        return draw(outcome)
 
 
 def report(outcome: CapacityOutcome) -> str:

@@ -19,6 +19,7 @@ from simulator.studies.plan.report import groups, name
 if TYPE_CHECKING:
     import pyarrow as pa
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 FILES = ("candidates.parquet", "candidates.csv", "plan.json", "plan.toml", "front.png")
 LOWEST_SHOWN = 0.25  # of the largest smooth goodput, below 0
@@ -127,12 +128,20 @@ def runnable(found: FoundPlan) -> Scenario:
 
 
 def draw(found: FoundPlan, path: Path) -> None:
+    """Write the picture of the fronts."""
+    from matplotlib import rc_context
+
+    with rc_context(STYLE), whole(path) as part:
+        figure(found).savefig(part, format="png")
+
+
+def figure(found: FoundPlan) -> "Figure":
     """Draw price against smooth goodput and against p99 TTFT."""
     from matplotlib import rc_context
     from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
     with rc_context(STYLE):
-        figure, grid = axes(1, 2, width="text", height_in=2.9)
+        drawn, grid = axes(1, 2, width="text", height_in=2.9)
         left, right = grid[0]
         _panel(found, left, PER_SECOND, at_least=True)
         left.set_ylabel(measure_of(PER_SECOND).axis)
@@ -149,9 +158,8 @@ def draw(found: FoundPlan, path: Path) -> None:
                         goal.bound, color=BLACK, linewidth=0.8, linestyle=":", label=f"target {goal.bound:g}"
                     )
         handles, labels = right.get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
-        with whole(path) as part:
-            figure.savefig(part, format="png")
+        drawn.legend(handles, labels, loc="outside lower center", ncols=len(labels))
+    return drawn
 
 
 def _panel(found: FoundPlan, ax: "Axes", metric: str, *, at_least: bool) -> None:

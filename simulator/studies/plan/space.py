@@ -18,6 +18,7 @@ from simulator.results.vocabulary import known
 from simulator.scenario.engines import engine_names
 from simulator.scenario.policy import IDLE_POLICY
 from simulator.scenario.scenario import Scenario, default_scenario
+from simulator.scenario.toml import Override
 from simulator.studies import study_file
 from simulator.studies.plan.goals import Goal, parse_goals
 from simulator.studies.study_file import check_keys, flat, is_count, setting, values
@@ -49,7 +50,7 @@ class Line:
     policy: str
     settings: Mapping[str, Any] = field(hash=False)
     counts: tuple[int, ...]  # replicas in all, ascending
-    overrides: tuple[str, ...]  # all but the replicas
+    overrides: tuple[Override, ...]  # all but the replicas
     usd_per_replica_hour: float = field(default=0.0, compare=False)  # mean over the roles
 
     @property
@@ -129,12 +130,24 @@ class PlanFile:
         else:
             base = Scenario.from_toml(path.parent / given, overrides)
             base_dir = (path.parent / given).parent
-        goals = parse_goals(
-            tables.get("target"), str(path), there(known(base.user, base.slo, base.workload.class_bounds))
-        )
-        space = {"gpus": _measured_gpus(), **DEFAULT_SPACE, **tables.get("space", {})}
-        lines, refused = _lines(path, space, base, base_dir)
         name = str(tables.get("name", path.stem))
+        return cls.of(path, name, base, base_dir, tables.get("target"), tables.get("space", {}), replications)
+
+    @classmethod
+    def of(
+        cls,
+        path: Path,
+        name: str,
+        base: Scenario,
+        base_dir: Path | None,
+        target: Any,
+        space: Mapping[str, Any],
+        replications: int | None,
+    ) -> "PlanFile":
+        """Return the plan of a scenario, with target and space as a plan file has them; errors name ``path``."""
+        goals = parse_goals(target, str(path), there(known(base.user, base.slo, base.workload.class_bounds)))
+        whole = {"gpus": _measured_gpus(), **DEFAULT_SPACE, **space}
+        lines, refused = _lines(path, whole, base, base_dir)
         return cls(path, name, base, base_dir, goals, lines, replications, refused)
 
 
@@ -202,7 +215,7 @@ def _lines(
             places.add(place)
             overrides = [
                 f"hardware.gpu={gpu}", f"engine.tensor_parallel_size={tensor}", *_roles(ratio),
-                *([] if policy in (None, own_policy) else [f"policy.scheduling={policy}"]),
+                *([] if policy in (None, own_policy) else [setting("policy.scheduling", policy)]),
                 *(setting(key, value) for key, value in settings.items()),
             ]  # fmt: skip
             line = Line(len(found), gpu, tensor, shape, "", settings, mine, tuple(overrides))
@@ -240,7 +253,7 @@ def _check_scaling(scenario: Scenario) -> None:
             )
 
 
-def _roles(ratio: tuple[int, int] | None) -> list[str]:
+def _roles(ratio: tuple[int, int] | None) -> list[Override]:
     """Take out of the base what its cluster is, so that a line says it."""
     if ratio is None:
         return ["cluster.prefill=none", "cluster.decode=none"]

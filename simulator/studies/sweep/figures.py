@@ -27,31 +27,36 @@ CellMeans = Mapping[Cell, Interval]
 
 
 def draw(study: Study, metrics: Mapping[str, tuple[str, CellMeans]], out: Path) -> list[str]:
-    """Draw metrics (by name: label, values at places) into PNG files of these names; return the files.
+    """Draw ``figures`` into PNG files of these names; return the files."""
+    import matplotlib as mpl
+
+    with mpl.rc_context(STYLE):
+        return [_save(figure, out / f"{name}.png") for name, figure in figures(study, metrics).items()]
+
+
+def figures(study: Study, metrics: Mapping[str, tuple[str, CellMeans]]) -> "dict[str, Figure]":
+    """Return a picture of each metric (by name: label, values at places).
 
     Two numeric axes, or a numeric one and more names than are told apart as lines: heat maps. Otherwise lines over
-    the first numeric axis with bands; where nothing is numeric, one picture of dots with bars, ``sweep.png``.
+    the first numeric axis with bands; where nothing is numeric, one picture of dots with bars, ``sweep``.
     """
     import matplotlib as mpl
 
     metrics = {name: (label, found) for name, (label, found) in metrics.items() if len(found) > 1}
     places = list(dict.fromkeys(place for _, found in metrics.values() for place in found))
     if not places:
-        return []
+        return {}
     numeric = [i for i in range(len(study.shown)) if all(_is_number(place[i]) for place in places)]
     with mpl.rc_context(STYLE):
         if not numeric:
-            return [_save(_dots(list(metrics.values()), places), out / "sweep.png")]
+            return {"sweep": _dots(list(metrics.values()), places)}
         map_of = _map_axes(study, numeric, places)
-        return [
-            _save(
-                _lines(study, numeric[0], found, label)
-                if map_of is None
-                else _heat_map([study.shown[i] for i in map_of], _at(found, map_of), label),
-                out / f"{name}.png",
-            )
+        return {
+            name: _lines(study, numeric[0], found, label)
+            if map_of is None
+            else _heat_map([study.shown[i] for i in map_of], _at(found, map_of), label)
             for name, (label, found) in metrics.items()
-        ]
+        }
 
 
 def _save(figure: "Figure", path: Path) -> str:

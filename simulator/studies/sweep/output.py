@@ -69,9 +69,14 @@ def write(study: Study, results: Results, out: Path) -> list[str]:
         writer = csv.writer(file)
         writer.writerow(rows.column_names)
         writer.writerows(zip(*(rows[name].to_pylist() for name in rows.column_names), strict=True))
-    drawn = {label: by_point(study, results, metric) for metric, label in metrics(study).items()}
-    files = sweep_figures.draw(study, dict(zip(map(_file, metrics(study)), drawn.items(), strict=True)), out)
-    return ["sweep.parquet", "sweep.csv", *files]
+    return ["sweep.parquet", "sweep.csv", *sweep_figures.draw(study, drawn(study, results), out)]
+
+
+def drawn(study: Study, results: Results) -> dict[str, tuple[str, sweep_figures.CellMeans]]:
+    """Return what is drawn of a study: by the picture's name, the label and the metric at each place."""
+    return {
+        _file(metric): (label, by_point(study, results, metric)) for metric, label in metrics(study).items()
+    }
 
 
 def printed(study: Study, results: Results) -> str:

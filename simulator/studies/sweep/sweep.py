@@ -14,7 +14,7 @@ from typing import Any
 
 from simulator.errors import InputError
 from simulator.scenario.scenario import Scenario, default_scenario
-from simulator.scenario.toml import as_toml
+from simulator.scenario.toml import Override, as_toml
 from simulator.studies import study_file
 from simulator.studies.points import Kept, Point, numbers_of, simulated
 from simulator.studies.processes import new_pool
@@ -32,11 +32,12 @@ class Study:
     path: Path
     axes: Mapping[str, Sequence[Any]]  # key -> values, crossed with all others
     paired: Sequence[Mapping[str, Sequence[Any]]] = ()  # keys whose values go together, position by position
-    overrides: Sequence[str] = ()
-    base: Path | None = None
+    overrides: Sequence[Override] = ()
+    base: Path | Scenario | None = None  # a scenario file, or one as it is; none: the default one
     replications: int = 1
     name: str = "sweep"
     metrics: Sequence[str] = ()  # to print and to draw; none: the usual ones
+    base_dir: Path | None = None  # that the paths of a scenario which is no file begin at
     keys: tuple[str, ...] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -87,18 +88,10 @@ class Study:
         groups = tables.get("paired", [])
         if not isinstance(groups, list) or not all(isinstance(group, dict) and group for group in groups):
             raise InputError(f"{path}: paired: expected tables [[paired]] of keys with their values")
-        paired = [
-            {key: values(path, f"paired.{key}", given) for key, given in flat(group)} for group in groups
-        ]
-        for group in paired:
-            lengths = {key: len(values) for key, values in group.items()}
-            if len(set(lengths.values())) > 1:
-                said = ", ".join(f"{key} has {n}" for key, n in lengths.items())
-                raise InputError(f"{path}: paired: expected as many values for each key; {said}")
         return cls(
             path,
             {key: values(path, f"axes.{key}", given) for key, given in flat(tables.get("axes", {}))},
-            paired,
+            paired_values(path, groups),
             [setting(key, value) for key, value in flat(tables.get("set", {}))],
             None if base is None else path.parent / base,
             tables.get("replications", 1),
@@ -118,7 +111,9 @@ class Study:
             chosen = {key: value for part in choice for key, value in part.items()}
             settings = [*self.overrides, *(setting(key, value) for key, value in chosen.items())]
             if self.base is None:
-                scenario, base_dir = default_scenario(settings), None
+                scenario, base_dir = default_scenario(settings), self.base_dir
+            elif isinstance(self.base, Scenario):
+                scenario, base_dir = self.base.with_overrides(settings), self.base_dir
             else:
                 scenario, base_dir = Scenario.from_toml(self.base, settings), self.base.parent
             for replication in range(self.replications):
@@ -142,6 +137,17 @@ class Study:
                     " which would count as two replications; expected each once"
                 )
         return found
+
+
+def paired_values(path: Path, groups: Sequence[Mapping[str, Any]]) -> list[dict[str, list[Any]]]:
+    """Return the values of the keys of each group; raises InputError where a group has not as many for each."""
+    paired = [{key: values(path, f"paired.{key}", given) for key, given in flat(group)} for group in groups]
+    for group in paired:
+        lengths = {key: len(values) for key, values in group.items()}
+        if len(set(lengths.values())) > 1:
+            said = ", ".join(f"{key} has {n}" for key, n in lengths.items())
+            raise InputError(f"{path}: paired: expected as many values for each key; {said}")
+    return paired
 
 
 def measure(point: Point) -> dict[str, Any]:

@@ -1,0 +1,1 @@
+"""The commands as functions: Python values in, tables back. ``import servesim`` has them."""
