@@ -1,0 +1,146 @@
+"""The document that the page shows: runs beside one another, the first of them the base."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from simulator.arrays import Floats
+from simulator.metrics._window import measured
+from simulator.report.comparison import common_window
+from simulator.report.html.runs import run_document, same_facts
+from simulator.report.measures import shown
+from simulator.report.report import Summary
+from simulator.report.style import colour_on_dark, colours_of_runs
+from simulator.results.result import Result
+from simulator.results.scoring import Scoring
+from simulator.results.vocabulary import vocabulary
+from simulator.stats import batch_means, paired, signs
+
+FORMAT = 1
+STRETCHES = 20
+
+
+def runs_document(
+    names: Sequence[str],
+    results: Sequence[Result],
+    scoring: Scoring | None = None,
+    notes: Sequence[str] = (),
+    seeds: Sequence[Sequence[Summary]] | None = None,
+) -> dict[str, Any]:
+    """Return the document of runs for JSON, all measured as the first one is, or as ``scoring`` says.
+
+    ``seeds`` are the summaries of each run's replications, where there are several, the shown one's first.
+    Raises InputError for a run of which only the summary was kept.
+    """
+    by = scoring or results[0].scoring
+    window = common_window(results, by.window)
+    summaries = [result.summary(by.user, by.slo, window, by.also) for result in results]
+    runs = [
+        run_document(name, result, summary, by.user, by.slo, window)
+        for name, result, summary in zip(names, results, summaries, strict=True)
+    ]
+    colours = colours_of_runs([run["policies"] for run in runs])
+    for run, colour in zip(runs, colours, strict=True):
+        run["colour"] = {"light": colour, "dark": colour_on_dark(colour)}
+    common, own = same_facts(runs)
+    for run, each in zip(runs, own, strict=True):
+        run["own_facts"] = each
+        _leave_out_what_the_first_has(run, runs[0])
+    return {
+        "format": FORMAT,
+        "kind": "runs",
+        "title": " against ".join(names) if len(names) <= 3 else f"{len(names)} runs",
+        "common_facts": common,
+        "notes": list(notes),
+        "measures": _measures([shown("compare"), shown("report")]),
+        "slo": {name: value for name, value in vars(by.slo).items() if value is not None},
+        "runs": runs,
+        "within_trace": _within_trace([measured(result.log, window) for result in results]),
+        "over_seeds": None if seeds is None or len(seeds[0]) < 2 else _over_seeds(seeds),
+    }
+
+
+def _measures(views: Sequence[Sequence[Any]]) -> list[dict[str, Any]]:
+    """Return what numbers are called: those of a comparison first, then all others."""
+    first = {each.key for each in views[0]}
+    order = dict.fromkeys([each.key for view in views for each in view] + list(vocabulary()))
+    known = vocabulary()
+    return [
+        {
+            "key": key, "label": known[key].label, "unit": known[key].unit,
+            "higher": known[key].higher_is_better, "usual": key in first,
+        }
+        for key in order
+    ]  # fmt: skip
+
+
+def _leave_out_what_the_first_has(run: dict[str, Any], first: Mapping[str, Any]) -> None:
+    """Take out of a run's readers what its traffic shares with the first one's; the page looks there."""
+    ours, theirs = run["readers"], first["readers"]
+    if run is first or ours is None or theirs is None:
+        return
+    for name in ("prompts", "arrivals_ms"):
+        if ours[name] == theirs[name]:
+            ours[name] = None
+
+
+def _within_trace(logs: Sequence[Any]) -> dict[str, list[list[float] | None]]:
+    """Return for means over requests how each run differs from the first, request by request: mean, low, high.
+
+    Intervals are of batch means over 20 equal stretches of the traffic (95 %). None where the runs have not the same
+    requests, or too few, or one has no value for some of them.
+    """
+    found: dict[str, list[list[float] | None]] = {}
+    for key, of in (
+        ("latency.ttft_s.mean", lambda log: log.ttft_s),
+        ("latency.tpot_s.mean", lambda log: log.tpot_s),
+        ("latency.e2e_s.mean", lambda log: log.e2e_s),
+    ):
+        first = of(logs[0])
+        found[key] = [None, *(_difference(of(log), first) for log in logs[1:])]
+    return found
+
+
+def _difference(ours: Floats, theirs: Floats) -> list[float] | None:
+    if len(ours) != len(theirs) or len(ours) < STRETCHES:
+        return None
+    apart = ours - theirs
+    if not np.array_equal(np.isnan(ours), np.isnan(theirs)):
+        return None
+    apart = apart[~np.isnan(apart)]
+    if len(apart) < STRETCHES:
+        return None
+    over = batch_means(apart, STRETCHES)
+    return [over.mean, over.low, over.high]
+
+
+def _over_seeds(summaries: Sequence[Sequence[Summary]]) -> dict[str, Any]:
+    """Return for each measure how each run differs from the first over seeds: mean, low, high, and whether it holds.
+
+    Paired differences with Student's t (95 %); ``sure`` where it also holds among all of them (Holm), as in
+    ``comparison.over_seeds``.
+    """
+    found: dict[str, list[dict[str, Any] | None]] = {}
+    means: dict[str, list[float]] = {}
+    family: list[list[float]] = []
+    places: list[tuple[str, int]] = []
+    for measure in shown("compare"):
+        values = [[measure.of(each) for each in runs] for runs in summaries]
+        known = [[value for value in runs if value is not None] for runs in values]
+        if not known[0] or any(len(runs) != len(values[0]) for runs in known):
+            continue
+        found[measure.key] = [None] * len(known)
+        means[measure.key] = [float(np.mean(runs)) for runs in known]
+        for i, runs in enumerate(known[1:], 1):
+            if runs == known[0]:
+                continue
+            over = paired(runs, known[0])
+            found[measure.key][i] = {"mean": over.mean, "low": over.low, "high": over.high}
+            family.append([one - other for one, other in zip(runs, known[0], strict=True)])
+            places.append((measure.key, i))
+    for (key, i), side in zip(places, signs(family), strict=True):
+        row = found[key][i]
+        assert row is not None
+        row["sure"] = side != 0
+    return {"count": len(summaries[0]), "differences": found, "means": means}
