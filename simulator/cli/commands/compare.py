@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from simulator.cli.options import AsJson, NoPlot, Overrides, Overwrite, load_scenario, print_json
+from simulator.cli.report_page import ReportTo, document_of, report_beside, saved_document
 from simulator.cli.saved_runs import compare_saved
 from simulator.cli.saving import simulate_and_save
 from simulator.errors import InputError
@@ -48,6 +49,7 @@ def compare(
         bool, typer.Option("--different-traffic", help="Compare though the requests are not the same.")
     ] = False,
     as_json: AsJson = False,
+    page: ReportTo = None,
 ) -> None:
     """Simulate scenarios on the same traffic, or read saved runs of it; print differences in %."""
     if scenarios and any(path.is_dir() for path in scenarios):
@@ -57,6 +59,8 @@ def compare(
                 " --seeds or --out)"
             )
         compare_saved(scenarios, overrides or [], different_traffic, as_json)
+        if page is not None:
+            report_beside(saved_document(scenarios, overrides or [], different_traffic), page)
         return
     from simulator.report.comparison import (
         common_window,
@@ -68,6 +72,7 @@ def compare(
     )
     from simulator.report.report import Summary, warnings
     from simulator.results.folders import claimed
+    from simulator.results.scoring import Scoring
     from simulator.scenario.engines import engine_names, one_line
 
     paths: list[Path | None] = list(scenarios or [])
@@ -118,6 +123,10 @@ def compare(
     for name, runs, (first, *_) in zip(names, results, summaries, strict=True):
         for text in warnings(runs[0].manifest, first):
             _note(f"{name}: {text}")
+    if page is not None:
+        scoring = Scoring(base.user, base.slo, base.window, base.metrics.also)
+        shown = [runs[0] for runs in results]
+        report_beside(document_of(names, shown, scoring, summaries=summaries if seeds > 1 else None), page)
     if as_json:
         print_json([{"name": name, "summaries": runs} for name, runs in zip(names, summaries, strict=True)])
         return

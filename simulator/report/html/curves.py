@@ -23,7 +23,11 @@ def distributions(log: RequestLog, gaps: bool) -> dict[str, Any]:
     The shares are of arrived requests, so those without a value keep it below 1; of ``tbt``, of all gaps between
     tokens, counted in bins that are 2 % wide.
     """
-    found = {"ttft": _points(log.ttft_s, log.n), "tpot": _points(log.tpot_s, log.n), "e2e": _points(log.e2e_s, log.n)}
+    found = {
+        "ttft": _points(log.ttft_s, log.n),
+        "tpot": _points(log.tpot_s, log.n),
+        "e2e": _points(log.e2e_s, log.n),
+    }
     if gaps:
         counts = np.zeros(len(_GAP_EDGES_S) - 1)
         for part in log.parts():
@@ -49,8 +53,8 @@ def _points(values_s: Floats, arrived: int) -> dict[str, list[float]]:
 def over_time(result: Result) -> dict[str, Any] | None:
     """Return means over equal bins of time: arrivals and tokens a second, requests running and waiting, KV in use.
 
-    Of a real server the engine is not known: running are the requests that get tokens, waiting those before their first.
-    None for a run that took no time.
+    Of a real server the engine is not known: running are
+    the requests that get tokens, waiting those before their first. None for a run that took no time.
     """
     log = result.measured.all
     edges = bin_edges(log.arrival_s, log.end_s, BINS)

@@ -6,8 +6,11 @@ from typing import Any
 import numpy as np
 
 from simulator.arrays import Floats
+from simulator.metrics import RequestLog, UserModel
+from simulator.metrics._reader import idle_latency_s
 from simulator.metrics._window import measured
 from simulator.report.comparison import common_window
+from simulator.report.html.requests import deliveries, sample
 from simulator.report.html.runs import run_document, same_facts
 from simulator.report.measures import shown
 from simulator.report.report import Summary
@@ -19,6 +22,7 @@ from simulator.stats import batch_means, paired, signs
 
 FORMAT = 1
 STRETCHES = 20
+_LONGEST = 15  # waits and times of each run, whose requests are kept whole
 
 
 def runs_document(
@@ -40,6 +44,8 @@ def runs_document(
         run_document(name, result, summary, by.user, by.slo, window)
         for name, result, summary in zip(names, results, summaries, strict=True)
     ]
+    logs = [measured(result.log, window) for result in results]
+    _add_deliveries(runs, logs, by.user)
     colours = colours_of_runs([run["policies"] for run in runs])
     for run, colour in zip(runs, colours, strict=True):
         run["colour"] = {"light": colour, "dark": colour_on_dark(colour)}
@@ -50,15 +56,34 @@ def runs_document(
     return {
         "format": FORMAT,
         "kind": "runs",
-        "title": " against ".join(names) if len(names) <= 3 else f"{len(names)} runs",
+        "title": names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}",
         "common_facts": common,
         "notes": list(notes),
         "measures": _measures([shown("compare"), shown("report")]),
         "slo": {name: value for name, value in vars(by.slo).items() if value is not None},
+        "same_arrivals": all(np.array_equal(each.all.arrival_s, logs[0].all.arrival_s) for each in logs),
         "runs": runs,
-        "within_trace": _within_trace([measured(result.log, window) for result in results]),
+        "within_trace": _within_trace(logs),
         "over_seeds": None if seeds is None or len(seeds[0]) < 2 else _over_seeds(seeds),
     }
+
+
+def _add_deliveries(runs: Sequence[dict[str, Any]], logs: Sequence[RequestLog], user: UserModel) -> None:
+    """Add the token times of the same requests to all runs: the slowest, those that waited longest, and others."""
+    first: dict[int, None] = {}
+    for run, log in zip(runs, logs, strict=True):
+        run["deliveries"] = None
+        if run["readers"] is not None:
+            idle_s = idle_latency_s(log.all, user)
+            order = np.argsort(-idle_s, kind="stable")
+            first |= dict.fromkeys([*order[:_LONGEST].tolist(), int(order[len(order) // 2])])
+            first |= dict.fromkeys(each["request"] for each in run["slowest"][:_LONGEST])
+    for run, log in zip(runs, logs, strict=True):
+        if run["readers"] is not None:
+            counts = log.all.token_counts
+            run["deliveries"] = deliveries(
+                log.all, sample(counts, [row for row in first if row < len(counts)])
+            )
 
 
 def _measures(views: Sequence[Sequence[Any]]) -> list[dict[str, Any]]:
@@ -85,20 +110,16 @@ def _leave_out_what_the_first_has(run: dict[str, Any], first: Mapping[str, Any])
             ours[name] = None
 
 
-def _within_trace(logs: Sequence[Any]) -> dict[str, list[list[float] | None]]:
+def _within_trace(logs: Sequence[RequestLog]) -> dict[str, list[list[float] | None]]:
     """Return for means over requests how each run differs from the first, request by request: mean, low, high.
 
     Intervals are of batch means over 20 equal stretches of the traffic (95 %). None where the runs have not the same
     requests, or too few, or one has no value for some of them.
     """
     found: dict[str, list[list[float] | None]] = {}
-    for key, of in (
-        ("latency.ttft_s.mean", lambda log: log.ttft_s),
-        ("latency.tpot_s.mean", lambda log: log.tpot_s),
-        ("latency.e2e_s.mean", lambda log: log.e2e_s),
-    ):
-        first = of(logs[0])
-        found[key] = [None, *(_difference(of(log), first) for log in logs[1:])]
+    for name in ("ttft_s", "tpot_s", "e2e_s"):
+        first, *others = (getattr(log, name) for log in logs)
+        found[f"latency.{name}.mean"] = [None, *(_difference(each, first) for each in others)]
     return found
 
 
@@ -135,7 +156,9 @@ def _over_seeds(summaries: Sequence[Sequence[Summary]]) -> dict[str, Any]:
         for i, runs in enumerate(known[1:], 1):
             if runs == known[0]:
                 continue
-            over = paired(runs, known[0])
+            least, most = measure.possible
+            base = float(np.mean(known[0]))
+            over = paired(runs, known[0]).within(least - base, most - base)
             found[measure.key][i] = {"mean": over.mean, "low": over.low, "high": over.high}
             family.append([one - other for one, other in zip(runs, known[0], strict=True)])
             places.append((measure.key, i))

@@ -1,8 +1,8 @@
 """What decides how long readers wait, for every V at once: the upper envelope of each request's delivery.
 
-The idle latency ``l = max_i(t_i − S − V·g(i))`` (arXiv 2410.14257v2, Eq. 9; ``simulator.metrics._reader``) is the maximum
-of lines in V, so for V >= 0 only the points ``(g(i), t_i)`` on the upper hull of a request can give it. A few points
-stand for hundreds of tokens, and nothing is lost: the page computes l for any V, S and alpha from them alone
+The idle latency ``l = max_i(t_i − S − V·g(i))`` (arXiv 2410.14257v2, Eq. 9; ``simulator.metrics._reader``) is the
+maximum of lines in V, so for V >= 0 only the points ``(g(i), t_i)`` on the upper hull of a request can give it. A few
+points stand for hundreds of tokens, and nothing is lost: the page computes l for any V, S and alpha from them alone
 (``page_metrics.js``). A reader who waits for a token that never came is one more point, at the end of its wait.
 
 Times are whole nanoseconds, so l is within half of one of what is computed from the records.

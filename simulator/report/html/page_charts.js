@@ -66,11 +66,12 @@ export function forgetAll() {
 // Lines over one x axis. `lines` have name, colour, points [[x, y], ...], and may have dashed, step, width and area.
 export function lineOption({ lines, x, y, zoom = false, waits = [], at = null, shown = (value) => number(value, 3) }) {
   const { text, muted, line, card, wait, font } = theme();
+  const [least, most] = extremes(lines, x.log);
   const narrow = document.documentElement.clientWidth < 560;
   return {
     animation: false,
     textStyle: { fontFamily: font },
-    grid: { left: 8, right: 16, top: 14, bottom: zoom ? 66 : 26, containLabel: true },
+    grid: { left: y.width ?? 8, right: 16, top: y.name ? 28 : 14, bottom: (zoom === "bar" ? 40 : 0) + (x.name ? 26 : 6) + (y.width === undefined ? 0 : 18), containLabel: y.width === undefined },
     tooltip: {
       trigger: "axis", renderMode: "richText", confine: true, backgroundColor: card, borderColor: line,
       textStyle: { color: text, fontSize: 12 }, axisPointer: { lineStyle: { color: muted } },
@@ -80,19 +81,19 @@ export function lineOption({ lines, x, y, zoom = false, waits = [], at = null, s
       ].join("\n"),
     },
     xAxis: {
-      type: x.log ? "log" : "value", name: x.name, nameLocation: "middle", nameGap: 26, min: x.min, max: x.max,
+      type: x.log ? "log" : "value", name: x.name, nameLocation: "middle", nameGap: 26, min: x.min ?? least, max: x.max ?? most,
       nameTextStyle: { color: muted, fontSize: 12 }, axisLine: { lineStyle: { color: line } }, axisTick: { show: false },
       splitLine: { show: false }, splitNumber: narrow ? 4 : 6,
-      axisLabel: { color: muted, fontSize: 11, hideOverlap: true, formatter: x.label ?? ((value) => plainNumber(value)) },
+      axisLabel: { color: muted, fontSize: 11, hideOverlap: true, showMaxLabel: x.max !== "dataMax", formatter: x.label ?? ((value) => plainNumber(value)) },
     },
     yAxis: {
-      type: y.log ? "log" : "value", min: y.min, max: y.max, scale: y.scale ?? false, splitNumber: 4,
+      type: y.log ? "log" : "value", name: y.name, nameTextStyle: { color: muted, align: "left" }, min: y.min, max: y.max, scale: y.scale ?? false, splitNumber: 4, interval: y.interval,
       axisLabel: { color: muted, fontSize: 11, formatter: y.label ?? ((value) => plainNumber(value)) },
       splitLine: { lineStyle: { color: line } },
     },
     dataZoom: zoom ? [
       { type: "inside", zoomOnMouseWheel: "ctrl", moveOnMouseMove: true },
-      { type: "slider", height: 18, bottom: 6, borderColor: line, textStyle: { color: muted }, fillerColor: `${muted}33`, showDetail: false, brushSelect: false },
+      ...(zoom !== "bar" ? [] : [{ type: "slider", height: 18, bottom: 6, borderColor: line, textStyle: { color: muted }, fillerColor: `${muted}33`, showDetail: false, brushSelect: false }]),
     ] : [],
     series: lines.map((each, i) => ({
       name: each.name, type: "line", data: each.points, showSymbol: false, step: each.step ?? false, sampling: each.step ? undefined : "lttb",
@@ -104,6 +105,20 @@ export function lineOption({ lines, x, y, zoom = false, waits = [], at = null, s
       } : undefined,
     })),
   };
+}
+
+// The ends of a logarithmic axis, at 1, 2 or 5 times a power of ten: else it would reach to the next powers.
+function extremes(lines, log) {
+  if (!log) return [undefined, undefined];
+  const values = lines.flatMap((each) => each.points.map(([value]) => value)).filter((value) => value > 0);
+  if (!values.length) return [undefined, undefined];
+  const round = (value, up) => {
+    const power = 10 ** Math.floor(Math.log10(value) + 1e-12);
+    const steps = [1, 2, 5, 10].map((each) => each * power);
+    return up ? steps.find((each) => each >= value * (1 - 1e-9)) : steps.filter((each) => each <= value * (1 + 1e-9)).at(-1);
+  };
+  const [least, most] = [round(Math.min(...values), false), round(Math.max(...values), true)];
+  return least < most ? [least, most] : [least / 2, most * 2];
 }
 
 // Named points.
@@ -126,7 +141,7 @@ export function pointsOption({ groups, x, y }) {
     series: groups.map((each) => ({
       name: each.name, type: "scatter", symbolSize: (_, row) => (row.data.front ? 12 : 8), color: each.colour,
       data: each.points.map((point) => ({ ...point, itemStyle: { opacity: point.front ? 1 : 0.45 } })),
-      label: { show: true, position: "top", color: text, fontSize: 11, formatter: (row) => (row.data.front ? row.data.name : "") },
+      label: { show: true, position: "top", color: text, fontSize: 11, formatter: (row) => (row.data.front ? row.data.short : "") },
       labelLayout: { hideOverlap: true },
     })),
   };

@@ -58,7 +58,8 @@ export function deliverySection(view) {
   if (!first) return el("div", { hidden: true });
   const last = first.readers.requests - 1;
   const byWait = () => Array.from(first.scored.idle.keys()).sort((a, b) => first.scored.idle[b] - first.scored.idle[a]);
-  let request = byWait()[0] ?? 0;
+  const kept = (order) => order.find((each) => first.deliveries.of(each)) ?? order[0] ?? 0;
+  let request = kept(byWait());
   const number = el("input", { type: "number", min: 0, max: last, value: request, "aria-label": "Request" });
   const told = el("p", { class: "told" });
   const note = el("p", { class: "note" });
@@ -83,14 +84,13 @@ export function deliverySection(view) {
     const times = run && !more && run.deliveries.of(request);
     return times ? readingOf(times, run.readers, request, view.reader).waits : [];
   };
-  const option = () => lineOption({ lines: lines(), waits: waits(), x: { name: "since the arrival (s)", min: 0, shown: (value) => seconds(value) }, y: { min: 0 }, zoom: true, shown: (value) => `${value} tokens` });
+  const option = () => lineOption({ lines: lines(), waits: waits(), x: { name: "since the arrival (s)", min: 0, shown: (value) => seconds(value) }, y: { name: "tokens", min: 0 }, zoom: "bar", shown: (value) => `${value} tokens` });
   const place = chart("Tokens delivered and read, by time since the arrival", option, { height: 330 });
   const fill = () => {
     const { prompts, tokens, arrivalsS } = first.readers;
     told.replaceChildren(`Request ${request}: ${plural(prompts[request], "prompt token")}, ${plural(tokens[request], "answer token")}, arrived at ${arrivalsS[request].toFixed(1)} s. `,
       ...runs().flatMap((run) => [view.runs.length > 1 ? `${run.name}: ` : "", "its reader waits ", el("strong", { "data-wait": run.name }, seconds(run.scored.idle[request])), ". "]));
-    const kept = runs().every((run) => run.deliveries.of(request));
-    note.textContent = kept
+    note.textContent = runs().every((run) => run.deliveries.of(request))
       ? "Solid: delivered. Dashed: read. Shaded: the reader has nothing to read (with one run shown)."
       : `Of this request the page has the deliveries that can decide its reader's wait, for any V, and not all tokens; it has all of ${first.deliveries.count.toLocaleString("en")} of ${(last + 1).toLocaleString("en")} requests. The wait is exact.`;
     place.redraw();
@@ -107,7 +107,6 @@ export function deliverySection(view) {
     fill();
   };
   number.addEventListener("input", () => Number.isFinite(number.valueAsNumber) && pick(number.valueAsNumber));
-  const kept = (order) => order.find((each) => first.deliveries.of(each)) ?? order[0];
   const button = (label, next) => el("button", { type: "button", onclick: () => pick(next()) }, label);
   view.on(fill);
   fill();
@@ -116,5 +115,5 @@ export function deliverySection(view) {
       button("longest wait", () => byWait()[0]), button("median wait", () => {
         const order = byWait();
         return kept(order.slice(Math.floor(order.length / 2)));
-      })), told, place, note);
+      })), told, el("figure", {}, place), note);
 }

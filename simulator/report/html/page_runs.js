@@ -107,6 +107,8 @@ function seedMean(view, run, key) {
 const against = (view, run, key) =>
   run === view.runs[0] ? null : change(view.measures.get(key), baseValue(view, key), seedMean(view, run, key), difference(view, run, key));
 
+const scope = (view) => (view.report.over_seeds && isOwn(view) ? `over ${view.report.over_seeds.count} seeds` : "within this trace");
+
 const certainty = (view) =>
   view.report.over_seeds && isOwn(view)
     ? `paired over ${view.report.over_seeds.count} seeds, 95 %`
@@ -114,7 +116,7 @@ const certainty = (view) =>
 
 // The answer: which is better, by how much, is it sure, why.
 function answer(view) {
-  const place = el("section", { class: "answer", "aria-live": "polite", "aria-label": "The answer" });
+  const place = el("section", { class: "verdict", "aria-live": "polite", "aria-label": "The answer" });
   const fill = () => place.replaceChildren(...(view.runs.length > 1 ? ranking(view) : alone(view)));
   view.on(fill);
   fill();
@@ -142,8 +144,8 @@ function ranking(view) {
   const best = order[0];
   const apart = against(view, best, key);
   if (!apart || apart.apart === 0) return [el("p", { class: "lead" }, `No difference in ${measure.label} to ${base.name}.`)];
-  const sure = apart.sure === null ? "how sure is not known" : apart.sure ? "sure" : "not sure: no difference shown";
-  const by = `${apart.text} ${measure.label}${apart.interval ? ` (${apart.interval})` : ""}`;
+  const sure = apart.sure === null ? "how sure is not known" : apart.sure ? `sure ${scope(view)}` : `not sure: no difference shown ${scope(view)}`;
+  const by = `${apart.text} ${measure.label}${apart.interval ? ` (${apart.interval} ${apart.unit})` : ""}`;
   const lead = apart.better
     ? [el("strong", {}, best.name), ` is better than ${base.name}: ${by}, ${sure}.`]
     : [el("strong", {}, base.name), ` is the best here; ${best.name}, the next, has ${by}: ${sure}.`];
@@ -196,10 +198,10 @@ function readerControls(view) {
     if (value === 0 && view.reader.alpha === null) return; // 1/V has no value there
     change("v", value);
   });
-  const s = slider("S", "s before the first", 0, 10, 0.1, view.reader.s, (value) => change("s", value));
+  const s = slider("S", "s for the first", 0, 10, 0.1, view.reader.s, (value) => change("s", value));
   if (first.origin !== "arrival") s.disable("the clock of these readers begins with the first token");
   const auto = el("input", { type: "checkbox", id: "alpha-auto" });
-  const alpha = slider("α", "tokens a second of waiting", 0, 100, 0.5, view.reader.alpha ?? 1 / view.reader.v, (value) => {
+  const alpha = slider("α", "tokens a s waited", 0, 100, 0.5, view.reader.alpha ?? 1 / view.reader.v, (value) => {
     auto.checked = false;
     change("alpha", value);
   });
@@ -262,8 +264,8 @@ function card(view, key, title, note) {
     const value = values[i];
     return el("div", { class: `row${value === best ? " best" : ""}` },
       view.runs.length > 1 ? el("span", { class: "who" }, dot(view.colour(run)), run.name) : null,
-      el("span", { class: "value", "data-key": key, "data-run": run.name }, key === GOOD_PRICE && value !== null ? `$${number(value)}` : withUnit(value, measure.unit.startsWith("share of") ? "share of" : measure.unit)),
-      view.runs.length > 1 ? el("span", { class: "bar", "aria-hidden": "true" }, el("span", { style: { width: `${(100 * Math.abs(value ?? 0)) / largest}%`, background: view.colour(run) } })) : null,
+      el("span", { class: "value", "data-key": key, "data-run": run.name }, key === GOOD_PRICE ? (value === null ? "none: no goodput" : `$${number(value)}`) : withUnit(value, measure.unit.startsWith("share of") ? "share of" : measure.unit)),
+      view.runs.length > 1 ? el("span", { class: "bar", "aria-hidden": "true" }, el("span", { style: { width: `${(100 * Math.max(value ?? 0, 0)) / largest}%`, background: view.colour(run) } })) : null,
       apart ? mark(apart) : null);
   });
   const of = view.runs[0].counts[key];
@@ -314,7 +316,7 @@ function readerSection(view) {
     return range(0.1, 100, 40).map((alpha) => [alpha, free + alpha * (one - free)]);
   };
   const draw = (label, made, x) => {
-    const place = chart(label, () => lineOption({ lines: made(), x: { log: true, ...x }, y: { scale: true }, at: x.at(), shown: (value) => `${number(value)} tokens/s` }));
+    const place = chart(label, () => lineOption({ lines: made(), x: { log: true, ...x }, y: { scale: true, label: (value) => value.toLocaleString("en") }, at: x.at(), shown: (value) => `${number(value)} tokens/s` }));
     view.on(() => place.redraw());
     return place;
   };
@@ -331,7 +333,7 @@ function distributionsSection(view) {
   const figures = DISTRIBUTIONS.filter(([name]) => view.runs.some((run) => run.distributions[name]?.s.length)).map(([name, title]) =>
     figure(title, () => view.shown().filter((run) => run.distributions[name]).map((run) => ({ name: run.name, colour: view.colour(run), step: "end", points: run.distributions[name].s.map((s, i) => [Math.max(s, 1e-6), 100 * run.distributions[name].share[i]]) }))));
   function figure(title, lines, listens = (what) => what !== "reader") {
-    const option = () => lineOption({ lines: lines(), x: { name: "at most (s)", log: true, shown: seconds }, y: { min: 0, max: 100, label: (value) => `${value} %` }, shown: (value) => `${number(value, 3)} %` });
+    const option = () => lineOption({ lines: lines(), x: { name: "at most (s)", log: true, shown: seconds }, y: { min: 0, max: 100, interval: 25, label: (value) => `${value} %` }, shown: (value) => `${number(value, 3)} %` });
     const place = chart(`Distribution: ${title}`, option, { height: 230 });
     view.on((what) => listens(what) && place.redraw());
     return el("figure", {}, el("figcaption", {}, title), place);
@@ -341,10 +343,11 @@ function distributionsSection(view) {
       const [first, stop] = run.readers.measured;
       const sorted = run.scored.idle.slice(first, stop).sort();
       const ranks = [...new Set(Array.from({ length: 200 }, (_, i) => Math.floor(((sorted.length - 1) * i) / 199)))];
-      return { name: run.name, colour: view.colour(run), step: "end", points: ranks.map((rank) => [Math.max(sorted[rank], 1e-4), (100 * (rank + 1)) / sorted.length]) };
+      const points = ranks.map((rank) => [Math.max(sorted[rank], 1e-4), (100 * (rank + 1)) / sorted.length]);
+      return { name: run.name, colour: view.colour(run), step: "end", points: points.filter(([s], i) => s > 1e-4 || !(points[i + 1]?.[0] <= 1e-4)) };
     }), () => true));
   }
-  return section("distributions", "Latencies", "Share of arrived requests with at most so many seconds; of all gaps, between tokens. Waits below 0.1 ms stand at 0.1 ms.", el("div", { class: "grid" }, ...figures));
+  return section("distributions", "Latencies", "Share of arrived requests with at most so many seconds; of all gaps, between tokens. Waits below 0.1 ms stand at 0.1 ms.", el("div", { class: "grid small" }, ...figures));
 }
 
 function comparisonSection(view) {
@@ -395,7 +398,7 @@ function slowestSection(view) {
       view.goTo ? el("button", { type: "button", class: "link", onclick: () => view.goTo(row.request) }, String(row.request)) : String(row.request),
       number(row.took_s), number(row.ttft_s), ...(run.scored ? [number(wait(row))] : []), row.prompt.toLocaleString("en"),
       row.tokens === row.asked ? row.tokens.toLocaleString("en") : `${row.tokens.toLocaleString("en")} of ${row.asked.toLocaleString("en")}`,
-      row.explained ? el("details", {}, el("summary", {}, row.why), el("ul", {}, ...row.explained.map((line) => el("li", {}, line)))) : "-",
+      row.explained ? el("details", { class: "wide" }, el("summary", {}, row.why), el("ul", {}, ...row.explained.map((line) => el("li", {}, line)))) : "-",
     ];
     place.replaceChildren(table({ caption: `The slowest requests of ${run.name}`, columns, rows: run.slowest, cells, sorted: 1 }),
       ...(run.slowest_note ? [el("p", { class: "note" }, `Why is not known: ${run.slowest_note}.`)] : []));

@@ -34,7 +34,7 @@ export function change(measure, base, value, difference) {
   const points = measure.unit.startsWith("share of");
   if (!points && base === 0 && value !== 0) return null;
   const scale = points ? 100 : 100 / Math.abs(base);
-  const apart = base === value ? 0 : scale * (value - base);
+  const apart = number(base) === number(value) ? 0 : scale * (value - base); // not told apart by what is shown
   const unit = points ? "points" : "%";
   const ends = difference ? [scale * difference.low, scale * difference.high] : null;
   const shown = difference ? difference.low > 0 || difference.high < 0 : null;
@@ -43,6 +43,7 @@ export function change(measure, base, value, difference) {
     better: apart === 0 ? null : apart > 0 === measure.higher,
     sure: difference && difference.sure !== undefined ? difference.sure : shown,
     text: apart === 0 ? "=" : `${signed(apart)} ${unit}`,
+    unit,
     interval: ends && apart !== 0 ? `${signed(ends[0])} to ${signed(ends[1])}` : "",
   };
 }

@@ -2,7 +2,7 @@
 
 import { number } from "./page_metrics.js";
 import { el, plural, section } from "./page_text.js";
-import { chart, lineOption } from "./page_charts.js";
+import { chart, lineOption, plainNumber, theme } from "./page_charts.js";
 
 const PANELS = [
   [["arrivals_per_s"], "Arriving requests", "requests/s"],
@@ -24,25 +24,21 @@ export function timeSection(view) {
     const option = () => lineOption({
       lines: names.flatMap((each, nth) => (sameForAll(view, each) ? runs().slice(0, 1) : runs()).filter((run) => run.time[each]).map((run) => ({
         name: names.length > 1 ? `${run.name}, ${each}` : sameForAll(view, each) ? title : run.name,
-        colour: view.colour(run), dashed: nth > 0, width: 1.5, step: "end", area: names.length === 1 && runs().length === 1,
+        colour: sameForAll(view, each) ? theme().muted : view.colour(run), dashed: nth > 0, width: 1.5, step: "end", area: names.length === 1 && runs().length === 1,
         points: run.time[each].map((value, at) => [(run.time.first_s + at * run.time.width_s) / unit, each === "kv_share" ? 100 * value : value]),
       }))),
-      x: { name: last ? name : "", min: "dataMin", max: "dataMax", shown: (value) => `${number(value, 5)} ${unit === 1 ? "s" : "h"}` }, y: { min: 0 }, zoom: true, shown: (value) => `${number(value, 3)} ${of}`,
+      x: { name: last ? name : "", min: "dataMin", max: "dataMax", label: (value) => plainNumber(Math.round(value * 100) / 100), shown: (value) => `${number(value, 5)} ${unit === 1 ? "s" : "h"}` }, y: { min: 0, width: 52 }, zoom: last ? "bar" : "inside", shown: (value) => `${number(value, 3)} ${of}`,
     });
-    const place = chart(`${title} over time`, option, { height: 210, group: "time" });
+    const place = chart(`${title} over time`, option, { height: last ? 205 : 140, group: "time" });
     view.on((what) => what !== "reader" && place.redraw());
-    return el("figure", {}, el("figcaption", {}, `${title}, ${of}`), place);
+    return [el("figcaption", {}, `${title}, ${of}`), place];
   });
   const [first] = view.runs.filter((run) => run.time);
-  return section("time", "Over time", `Means over ${number(first.time.width_s, 3)} s. Drag the bar below a chart to zoom all of them, or pinch; with the mouse wheel, hold Ctrl.`, el("div", { class: "grid" }, ...panels));
+  return section("time", "Over time", `Means over ${number(first.time.width_s, 3)} s. Drag the ends of the bar at the bottom to zoom, or pinch; with the mouse wheel, hold Ctrl.`, el("figure", {}, ...panels.flat()));
 }
 
 // Arrivals of the same traffic are one line.
-function sameForAll(view, name) {
-  if (name !== "arrivals_per_s") return false;
-  const [first, ...others] = view.runs.filter((run) => run.time);
-  return others.every((run) => String(run.time[name]) === String(first.time[name]));
-}
+const sameForAll = (view, name) => name === "arrivals_per_s" && view.report.same_arrivals && view.runs.length > 1;
 
 const KINDS = { hand_off: "hand-offs", migration: "migrations" };
 
@@ -60,8 +56,7 @@ export function lanesSection(view) {
       points: moved.start_s.flatMap((start, i) => (moved.kind[i] === kind ? [[start, lanes.indexOf(names[i])], [start + moved.took_s[i], lanes.indexOf(names[i])], [null, null]] : [])),
     }));
     const option = () => {
-      const made = lineOption({ lines: lines(), x: { name: "time (s)", min: "dataMin", max: "dataMax" }, y: { min: -0.5, max: lanes.length - 0.5, label: (value) => lanes[value] ?? "" }, zoom: true });
-      made.yAxis.interval = 1;
+      const made = lineOption({ lines: lines(), x: { name: "time (s)", min: "dataMin", max: "dataMax" }, y: { min: -0.5, max: lanes.length - 0.5, interval: 0.5, label: (value) => lanes[value] ?? "" }, zoom: "bar" });
       for (const each of made.series) Object.assign(each, { sampling: undefined, connectNulls: false });
       made.tooltip = { show: false };
       return made;

@@ -28,7 +28,8 @@ def readers(measured: RequestLog, user: UserModel) -> dict[str, Any]:
     start = _Cut(log, user, float(np.nextafter(log.start_s, -np.inf)))
     end = _Cut(log, user, log.end_of_run_s)
     rows = [envelopes(_points(log, user, cut), user) for cut in (None, end, start)]
-    joined = Envelopes(*(np.concatenate([each[i] for each in rows]) for i in range(3)), rows[0].scale)
+    place, time, counts = (np.concatenate([each[i] for each in rows]) for i in range(3))
+    joined = Envelopes(place, time, counts, rows[0].scale)
     nothing = np.zeros(log.n)
     worth = worth_tokens(log, user, tokens_by_window_end(log), nothing)
     worth -= worth_tokens(log, user, tokens_before_window(log), nothing)
@@ -50,9 +51,7 @@ def readers(measured: RequestLog, user: UserModel) -> dict[str, Any]:
         "measured": [first, first + measured.n],
         "window_s": log.window_s,
         "worth_tokens": float(worth.sum()),
-        "worth_each": None
-        if plain
-        else packed_floats(worth_tokens(log, user, log.token_counts, nothing)),
+        "worth_each": None if plain else packed_floats(worth_tokens(log, user, log.token_counts, nothing)),
         "envelopes": joined.document(),
         "end": end.document(log.n),
         "start": start.document(log.n + len(end.rows)),

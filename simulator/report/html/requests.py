@@ -1,5 +1,6 @@
 """Single requests of a run: the slowest with why they were, and all token times of as many as a page can hold."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -9,21 +10,12 @@ from simulator.errors import InputError
 from simulator.metrics import RequestLog
 from simulator.report.explain import explain, slowest
 from simulator.report.html.packed import packed
-from simulator.report.phases import Histories
+from simulator.report.phases import Histories, Phase
 from simulator.report.text import number
 from simulator.results.result import Result
 
 SLOWEST = 50
 _MOST_TOKENS = 120_000  # whose times are kept: some 150 kB
-_DOING = {
-    "queued": "in the queue",
-    "prefill": "computing its prompt",
-    "decode": "computing its answer",
-    "paused": "in the batch while steps went on without it",
-    "preempted": "preempted",
-    "transfer": "moving its KV cache",
-    "delivery": "on the way to its reader",
-}
 
 
 def slowest_requests(result: Result, count: int = SLOWEST) -> tuple[list[dict[str, Any]], str]:
@@ -57,28 +49,32 @@ def slowest_requests(result: Result, count: int = SLOWEST) -> tuple[list[dict[st
 
 
 def _why(histories: Histories, request: int) -> dict[str, Any]:
-    """Return where its time went in a sentence, its phases, and the lines of ``servesim explain``."""
-    seconds: dict[str, float] = {}
-    for phase in histories.phases(request):
-        seconds[phase.doing] = seconds.get(phase.doing, 0.0) + phase.lasts_s
-    whole = sum(seconds.values())
-    most = max(seconds, key=seconds.__getitem__, default="queued")
-    share = f"{100 * seconds.get(most, 0.0) / whole:.0f} % of its time" if whole else "no time"
-    lines = explain(histories, request).splitlines()
-    return {
-        "why": f"{share} {_DOING.get(most, most)}",
-        "phases": [[name, float(number(each, 6).replace(",", ""))] for name, each in seconds.items()],
-        "explained": [line.strip() for line in lines[1:]],
-    }
+    """Return the longest of its phases, what was beside it in its steps, and the lines of ``servesim explain``."""
+    phases = histories.phases(request)
+    lines = [line.strip() for line in explain(histories, request).splitlines()[1:]]
+    if not phases:
+        return {"why": "", "explained": lines}
+    longest = max(range(len(phases)), key=lambda i: phases[i].lasts_s)
+    whole_s = sum(phase.lasts_s for phase in phases)
+    share = f"{100 * phases[longest].lasts_s / whole_s:.0f} %: " if whole_s else ""
+    return {"why": f"{share}{lines[longest]}{_beside(histories, phases[longest])}", "explained": lines}
 
 
-def deliveries(log: RequestLog, first: list[int]) -> dict[str, Any]:
-    """Return when each token of some requests came, since its request's arrival: all, or what a page can hold.
+def _beside(histories: Histories, phase: Phase) -> str:
+    """Say how long the steps of an answer were, and what was in them besides: their means."""
+    if phase.doing != "decode" or not phase.steps:
+        return ""
+    steps = histories.steps
+    here = (steps["start_s"] < phase.end_s) & (steps["end_s"] > phase.start_s)
+    running, prompts = (float(steps[name][here].mean()) for name in ("running", "prefill_tokens"))
+    return (
+        f" of {number(1e3 * phase.lasts_s / phase.steps, 3)} ms; in a step on average {number(running, 3)} requests"
+        f" and {number(prompts, 3)} prompt tokens"
+    )
 
-    Of more than it can hold: the requests that are named ``first``, then as many at even distances as go in. Times
-    are whole tenths of milliseconds.
-    """
-    chosen = _sample(log.token_counts, first)
+
+def deliveries(log: RequestLog, chosen: list[int]) -> dict[str, Any]:
+    """Return when each token of some requests came, since its request's arrival, in tenths of milliseconds."""
     wanted = np.zeros(log.n, np.bool_)
     wanted[chosen] = True
     times, begins = [np.empty(0, np.int64)], 0
@@ -97,17 +93,20 @@ def deliveries(log: RequestLog, first: list[int]) -> dict[str, Any]:
     }
 
 
-def _sample(counts: Ints, first: list[int]) -> list[int]:
+def sample(counts: Ints, first: Iterable[int]) -> list[int]:
+    """Return requests whose tokens a page can hold, given how many each has: all, if it can.
+
+    Otherwise those that are named ``first``, and as many at even distances as go in.
+    """
     if int(counts.sum()) <= _MOST_TOKENS:
         return list(range(len(counts)))
     left, chosen = _MOST_TOKENS, []
     each = max(int(len(counts) * _MOST_TOKENS / counts.sum() / 2), 1)
     evenly = np.linspace(0, len(counts) - 1, each).astype(np.int64).tolist()
     for request in dict.fromkeys([*first, *evenly]):
-        left -= int(counts[request])
-        if left < 0:
-            break
-        chosen.append(request)
+        if left >= counts[request]:
+            left -= int(counts[request])
+            chosen.append(request)
     return chosen
 
 

@@ -9,10 +9,9 @@ from simulator.errors import InputError
 from simulator.metrics import Slo, UserModel
 from simulator.metrics._measure import SHARE_OF
 from simulator.metrics._window import Window, measured
-from simulator.report.cluster import named
 from simulator.report.html.curves import distributions, over_time, transfers
 from simulator.report.html.readers import readers
-from simulator.report.html.requests import deliveries, slowest_requests
+from simulator.report.html.requests import slowest_requests
 from simulator.report.report import Summary, warnings
 from simulator.report.text import number
 from simulator.results.result import Result
@@ -41,21 +40,23 @@ def run_document(
         "name": name,
         "facts": facts(manifest, summary),
         "policies": _policies(manifest),
-        "values": {key: value for key, each in vocabulary().items() if (value := each.of(summary)) is not None},
+        "values": {
+            key: value for key, each in vocabulary().items() if (value := each.of(summary)) is not None
+        },
         "counts": _counts(summary),
         "states": {
-            key: each["count"] if isinstance(each, Mapping) else each for key, each in summary["states"].items()
+            key: each["count"] if isinstance(each, Mapping) else each
+            for key, each in summary["states"].items()
         },
         "usd": summary.get("cost", {}).get("usd"),
         "notes": notes,
         "spent": _spent(result),
-        "distributions": distributions(log, by_token and manifest.get("measured", {}).get("token_times", "each") == "each"),
+        "distributions": distributions(log, by_token and _each_token(manifest)),
         "time": over_time(result) if by_token else None,
         "transfers": transfers(result),
         "readers": readers(log, user) if by_token and log.all.n else None,
         "slowest": slow,
         "slowest_note": missing,
-        "deliveries": deliveries(log.all, [each["request"] for each in slow]) if by_token and log.all.n else None,
     }
 
 
@@ -64,6 +65,11 @@ def _by_token(result: Result) -> bool:
     if "measured" in result.manifest:
         return bool(getattr(result, "scored_by_token", False))
     return result.trace_level == "tokens"
+
+
+def _each_token(manifest: Mapping[str, Any]) -> bool:
+    """Whether the times between tokens are known: of a real server they may only be spread evenly."""
+    return bool(manifest.get("measured", {}).get("token_times", "each") == "each")
 
 
 def facts(manifest: Mapping[str, Any], summary: Summary) -> dict[str, str]:
@@ -116,12 +122,6 @@ def _policies(manifest: Mapping[str, Any]) -> dict[str, str]:
     return {kind: str(each["name"]) for kind, each in chosen.items() if each["name"] != IDLE_POLICY.get(kind)}
 
 
-def parameters(manifest: Mapping[str, Any]) -> str:
-    """Return the scheduler with its parameters, where there is one."""
-    policy = manifest["scenario"].get("policy", {}).get("scheduling")
-    return named(policy) if policy else ""
-
-
 def _counts(summary: Summary) -> dict[str, str]:
     """Return of what each number is, in words, where its summary says."""
     found = {}
@@ -159,5 +159,7 @@ def _spent(result: Result) -> dict[str, float] | None:
 def same_facts(runs: Sequence[Mapping[str, Any]]) -> tuple[dict[str, str], list[dict[str, str]]]:
     """Return what all runs have in common, and for each what is its own."""
     first = runs[0]["facts"]
-    common = {key: value for key, value in first.items() if all(run["facts"].get(key) == value for run in runs)}
+    common = {
+        key: value for key, value in first.items() if all(run["facts"].get(key) == value for run in runs)
+    }
     return common, [{key: value for key, value in run["facts"].items() if key not in common} for run in runs]
