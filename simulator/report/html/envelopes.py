@@ -8,6 +8,7 @@ points stand for hundreds of tokens, and nothing is lost: the page computes l fo
 Times are whole nanoseconds, so l is within half of one of what is computed from the records.
 """
 
+import math
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
@@ -19,7 +20,7 @@ from simulator.metrics._places import first_read_s, next_place, places, thinking
 from simulator.report.html.packed import packed
 
 QUANTUM_S = 1e-9
-_FINER = 10_000  # parts of a place, where a reader comes to tokens at places between whole ones
+_MOST_PLACES = 2.0**46  # of all parts
 _LARGEST = 2.0**61  # of a product of a time and a place that is computed in whole numbers
 
 
@@ -51,6 +52,15 @@ class Envelopes(NamedTuple):
             "places": packed(apart[0]),
             "times": packed(apart[1]),
         }
+
+
+def scale_of(log: RequestLog, user: UserModel) -> int:
+    """Return into how many parts a place is cut: one for readers who come to tokens at whole places."""
+    curve = user.curve
+    if curve is None or (curve.fatigue == 0 and curve.skim_speedup == 1):
+        return 1
+    farthest = float(curve.position(1.0 + float(log.output_tokens.max(initial=0)), 0.0))
+    return 10 ** max(0, min(8, math.floor(math.log10(_MOST_PLACES / farthest))))
 
 
 def points_of(log: RequestLog, user: UserModel, at_s: float | None, chosen: Flags) -> Points:
@@ -88,11 +98,8 @@ def points_of(log: RequestLog, user: UserModel, at_s: float | None, chosen: Flag
     return Points(place, time_s, each)
 
 
-def envelopes(parts: Iterable[Points], user: UserModel) -> Envelopes:
-    """Return the upper hulls of points that come some rows at a time."""
-    curve = user.curve
-    whole = curve is None or (curve.fatigue == 0 and curve.skim_speedup == 1)
-    scale = 1 if whole else _FINER
+def envelopes(parts: Iterable[Points], scale: int) -> Envelopes:
+    """Return the upper hulls of points that come some rows at a time, with places in parts of 1/``scale``."""
     hulls = [_hulls(each, scale) for each in parts]
     place, time, counts = (
         np.concatenate([np.empty(0, np.int64), *(hull[i] for hull in hulls)]) for i in range(3)

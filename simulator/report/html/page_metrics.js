@@ -207,9 +207,18 @@ export function number(value, digits = 4) {
   if (value === null || value === undefined || !Number.isFinite(value)) return "-";
   if (value === 0) return "0";
   const places = Math.max(0, digits - 1 - Math.floor(Math.log10(Math.abs(value))));
-  const [whole, part] = Math.abs(value).toFixed(Math.min(places, 100)).split(".");
+  const [whole, part] = fixed(Math.abs(value), Math.min(places, 60)).split(".");
   const grouped = whole.replace(/\B(?=(\d{3})+$)/g, ",");
   return (value < 0 ? "-" : "") + grouped + (part ? `.${part}` : "");
+}
+
+// As Python's formatting: a tie goes to the even digit, where toFixed goes up.
+function fixed(value, places) {
+  const long = value.toFixed(places + 30);
+  const at = long.length - 30;
+  const tie = /^50*$/.test(long.slice(at));
+  const below = long.slice(0, places ? at : at - 1);
+  return tie && Number(below.at(-1)) % 2 === 0 ? below : value.toFixed(places);
 }
 
 export const percent = (share) => (share === null || share === undefined ? "-" : `${number(100 * share, 3)} %`);

@@ -11,7 +11,7 @@ from simulator.metrics import RequestLog, UserModel
 from simulator.metrics._accrued import tokens_before_window, tokens_by_window_end
 from simulator.metrics._places import curve_of, is_steady, thinking_tokens
 from simulator.metrics._reader import asking_again_s, worth_tokens
-from simulator.report.html.envelopes import Envelopes, Points, envelopes, points_of
+from simulator.report.html.envelopes import Envelopes, Points, envelopes, points_of, scale_of
 from simulator.report.html.packed import packed, packed_floats
 
 _ARRIVALS_S = 1e-3  # to which times of arrival are kept, which are only looked up
@@ -27,9 +27,10 @@ def readers(measured: RequestLog, user: UserModel) -> dict[str, Any]:
     log = measured.all
     start = _Cut(log, user, float(np.nextafter(log.start_s, -np.inf)))
     end = _Cut(log, user, log.end_of_run_s)
-    rows = [envelopes(_points(log, user, cut), user) for cut in (None, end, start)]
+    scale = scale_of(log, user)
+    rows = [envelopes(_points(log, user, cut), scale) for cut in (None, end, start)]
     place, time, counts = (np.concatenate([each[i] for each in rows]) for i in range(3))
-    joined = Envelopes(place, time, counts, rows[0].scale)
+    joined = Envelopes(place, time, counts, scale)
     nothing = np.zeros(log.n)
     worth = worth_tokens(log, user, tokens_by_window_end(log), nothing)
     worth -= worth_tokens(log, user, tokens_before_window(log), nothing)

@@ -21,8 +21,6 @@ _MOST_TOKENS = 120_000  # whose times are kept: some 150 kB
 def slowest_requests(result: Result, count: int = SLOWEST) -> tuple[list[dict[str, Any]], str]:
     """Return the requests that took longest, each with why; and what to say where it is not known."""
     log = result.measured.all
-    columns = result.request_columns
-    assert columns is not None
     try:
         histories = Histories.of(result)
     except InputError as error:

@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 
-from simulator.errors import InputError
 from simulator.metrics import Slo, UserModel
 from simulator.metrics._measure import SHARE_OF
 from simulator.metrics._window import Window, measured
@@ -25,10 +24,6 @@ def run_document(
 
     Raises InputError for a run of which only the summary was kept.
     """
-    if result.request_columns is None:
-        raise InputError(
-            f"report: {name}: only the summary of this run was kept; expected run.trace_level = 'requests' or above"
-        )
     manifest = result.manifest
     log = measured(result.log, window)
     by_token = _by_token(result)
