@@ -60,7 +60,7 @@ def scale_of(log: RequestLog, user: UserModel) -> int:
     if curve is None or (curve.fatigue == 0 and curve.skim_speedup == 1):
         return 1
     farthest = float(curve.position(1.0 + float(log.output_tokens.max(initial=0)), 0.0))
-    return 10 ** max(0, min(8, math.floor(math.log10(_MOST_PLACES / farthest))))
+    return int(10 ** max(0, min(8, math.floor(math.log10(_MOST_PLACES / farthest)))))
 
 
 def points_of(log: RequestLog, user: UserModel, at_s: float | None, chosen: Flags) -> Points:

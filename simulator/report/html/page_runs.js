@@ -56,12 +56,11 @@ function rescore(view) {
   for (const run of view.runs) {
     run.now = { ...run.values };
     if (!run.readers) continue;
+    if (!isOwn(view)) for (const key of Object.keys(run.now)) if (FOLLOWS.test(key)) delete run.now[key];
     run.scored = score(run.readers, view.reader);
     Object.assign(run.now, run.scored.values);
     const benefit = run.now[SMOOTH] * run.readers.window_s;
     if (run.usd !== null) run.now[GOOD_PRICE] = benefit > 0 ? (run.usd / benefit) * 1e6 : null;
-    for (const key of ["token_slo.goodput_requests_per_s", "token_slo.goodput_tokens_per_s"]) if (!isOwn(view)) delete run.now[key];
-    if (!isOwn(view)) for (const key of Object.keys(run.now)) if (FOLLOWS.test(key) && !(key in run.scored.values)) delete run.now[key];
   }
 }
 
@@ -201,7 +200,7 @@ function readerControls(view) {
   const s = slider("S", "s for the first", 0, 10, 0.1, view.reader.s, (value) => change("s", value));
   if (first.origin !== "arrival") s.disable("the clock of these readers begins with the first token");
   const auto = el("input", { type: "checkbox", id: "alpha-auto" });
-  const alpha = slider("α", "tokens a s waited", 0, 100, 0.5, view.reader.alpha ?? 1 / view.reader.v, (value) => {
+  const alpha = slider("alpha", "tokens a s waited", 0, 100, 0.5, view.reader.alpha ?? 1 / view.reader.v, (value) => {
     auto.checked = false;
     change("alpha", value);
   });
@@ -216,7 +215,7 @@ function readerControls(view) {
     if (view.own.alpha !== null) alpha.show(view.own.alpha);
     view.changed("reader");
   } }, "Reset");
-  return [v.place, s.place, alpha.place, el("label", { class: "auto" }, auto, "α = 1/V"), reset];
+  return [v.place, s.place, alpha.place, el("label", { class: "auto" }, auto, "alpha = 1/V"), reset];
 }
 
 // A range with a number beside it, which takes any value from 0 on.
@@ -248,7 +247,7 @@ function slider(name, unit, min, max, step, value, changed) {
 
 function cards(view) {
   const place = el("section", { class: "cards", "aria-label": "Headline numbers" });
-  const fill = () => place.replaceChildren(...CARDS.filter(([key]) => view.runs.some((run) => run.now[key] !== undefined && run.now[key] !== null)).map((each) => card(view, ...each)));
+  const fill = () => place.replaceChildren(...CARDS.filter(([key]) => view.runs.some((run) => run.now[key] !== undefined)).map((each) => card(view, ...each)));
   view.on(fill);
   fill();
   return place;
@@ -324,7 +323,7 @@ function readerSection(view) {
   return section("readers", "For which readers", "Smooth goodput in tokens/s. The dotted line is the reader that the sliders say.",
     el("div", { class: "pair" },
       el("figure", {}, el("figcaption", {}, "by the speed of reading, V"), draw("Smooth goodput by V", speeds, { name: "V (s a token)", at: () => view.reader.v || null })),
-      el("figure", {}, el("figcaption", {}, "by what waiting costs, α"), draw("Smooth goodput by alpha", lines(prices), { name: "α (tokens a second of waiting)", at: alpha }))));
+      el("figure", {}, el("figcaption", {}, "by what waiting costs, alpha"), draw("Smooth goodput by alpha", lines(prices), { name: "alpha (tokens a second of waiting)", at: alpha }))));
 }
 
 const DISTRIBUTIONS = [["ttft", "First token (TTFT)"], ["tbt", "Between tokens (TBT)"], ["tpot", "A token on average (TPOT)"], ["e2e", "Whole answer (E2E)"]];
