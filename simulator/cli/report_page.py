@@ -121,6 +121,12 @@ def write_report(document: Mapping[str, Any], path: Path, overwrite: bool) -> No
     write_page(document, path)
 
 
+def report_of_study(folder: Path, path: Path | None) -> None:
+    """Write the page of ``--report`` for what a study has left in its folder."""
+    if path is not None:
+        report_beside(saved_document([folder], (), False), path)
+
+
 def report_beside(document: Mapping[str, Any], path: Path | None) -> None:
     """Write the page of ``--report`` and say where it is."""
     if path is not None:

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from simulator.cli.options import AsJson, Overrides, load_scenario, print_json
+from simulator.cli.report_page import ReportTo, report_of_study
 from simulator.errors import InputError
 
 ORDER = 60
@@ -60,6 +61,7 @@ def capacity(
         int | None, typer.Option(min=1, help="Simulations at once. Default: one a processor core.")
     ] = None,
     as_json: AsJson = False,
+    page: ReportTo = None,
 ) -> None:
     """Find the highest request rate that keeps a target, or the best one; print it with its interval.
 
@@ -110,3 +112,4 @@ def capacity(
     else:
         sys.stdout.write(report(outcome))
     print(f"results: {folder} ({', '.join(FILES)})", file=sys.stderr)
+    report_of_study(folder, page)

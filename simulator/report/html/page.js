@@ -10,8 +10,14 @@ const KEPT = "servesim-theme";
 
 // The library is taken apart while the numbers are computed; charts wait for it.
 export async function start(report) {
-  await Promise.all([library(), render(report, document.getElementById("report"))]);
-  document.getElementById("report").dataset.ready = "true";
+  const place = document.getElementById("report");
+  try {
+    await Promise.all([library(), render(report, place)]);
+    place.dataset.ready = "true";
+  } catch (error) {
+    place.append(el("p", { class: "warnings" }, `This page cannot be drawn here: ${error.message}. It needs a browser of 2023 or later.`));
+    throw error;
+  }
 }
 
 async function library() {

@@ -42,8 +42,10 @@ function best(view) {
     const order = view.rows.filter((row) => view.value(row, measure.key) !== null).sort((a, b) => (measure.higher ? -1 : 1) * (view.value(a, measure.key) - view.value(b, measure.key)));
     const failed = view.rows.reduce((sum, row) => sum + row.failed.length, 0);
     const [first, second] = order;
+    const { answer } = view.report;
     place.replaceChildren(...[
-      el("p", { class: "lead" }, first ? [el("strong", {}, first.name), ` has the best ${measure.label}: ${told(view, first, measure)}.`] : "No point has this number."),
+      answer ? el("p", { class: "lead" }, el("strong", {}, answer), ".") : null,
+      el("p", { class: answer ? null : "lead" }, first ? [el("strong", {}, first.name), ` has the best ${measure.label}: ${told(view, first, measure)}.`] : "No point has this number."),
       second ? el("p", {}, `Next: ${second.name}, ${told(view, second, measure)}${overlap(first, second, measure) ? "; their intervals overlap" : ""}.`) : null,
       failed ? el("p", { class: "note" }, `${failed} simulations failed.`) : null,
     ].filter(Boolean));
@@ -94,7 +96,7 @@ function lines(view, x) {
   };
   // One axis besides gives the colours; of more, the first that is not a number.
   const by = others.find((i) => typeof view.rows[0].place[i] === "string") ?? others[0];
-  const palette = Object.values(view.report.colours);
+  const { palette } = view.report;
   const colourOf = (rows, nth) => (others.length === 1 && by !== undefined ? view.colour(axes[by], rows[0]?.place[by]) : palette[nth % palette.length][isDark() ? "dark" : "light"]);
   const made = () => [...groups()].flatMap(([name, rows], nth) => {
     const of = (end) => rows.map((row) => [row.place[x], scaled(view.measure, row.numbers[view.measure.key][end])]);
@@ -102,7 +104,7 @@ function lines(view, x) {
     const known = rows.some((row) => row.numbers[view.measure.key][1] !== null);
     return [{ name, colour, points: of(0) }, ...(known ? [1, 2].map((end) => ({ name: `${name}, 95 % ${end === 1 ? "from" : "to"}`, colour, dashed: true, width: 1, points: of(end) })) : [])];
   });
-  const option = () => lineOption({ lines: made(), x: { name: axes[x], min: "dataMin", max: "dataMax" }, y: { scale: true, name: axisName(view.measure) }, shown: (value) => number(value) });
+  const option = () => lineOption({ lines: made(), x: { name: axes[x], min: "dataMin", max: "dataMax" }, at: view.report.at ?? null, y: { scale: true, name: axisName(view.measure) }, shown: (value) => number(value) });
   const place = chart(`${view.measure.label} by ${axes[x]}`, option, { height: 340 });
   const key = el("p", { class: "key" });
   const fill = () => {
