@@ -21,7 +21,10 @@ if TYPE_CHECKING:
 SWEEP, CANDIDATES, PLAN = "sweep.parquet", "candidates.parquet", "plan.json"
 CAPACITY, ANSWER = "capacity.parquet", "answer.json"
 _POLICY_AXES = ("policy.scheduling", "policy.routing", "policy")  # whose values have colours of their own
-_PALETTE = [{"light": each, "dark": colour_on_dark(each)} for each in COLOURS]
+_COMMON: dict[str, Any] = {
+    "format": FORMAT,
+    "palette": [{"light": each, "dark": colour_on_dark(each)} for each in COLOURS],
+}
 _WAIT = "idle_latency.idle_latency_s.mean"
 
 
@@ -76,8 +79,8 @@ def sweep_document(table: "pa.Table", name: str) -> dict[str, Any]:
         "points": f"{len(found)} points, {seeds} seed{'s' if seeds > 1 else ''} each",
         "reader": f"reader {' | '.join(readers)}",
     }
-    return {
-        "format": FORMAT, "palette": _PALETTE, "kind": "sweep", "title": name, "common_facts": facts, "notes": [], "axes": axes,
+    return _COMMON | {
+        "kind": "sweep", "title": name, "common_facts": facts, "notes": [], "axes": axes,
         "measures": _measures(measures), "rows": found, "colours": _colours(axes, [row["place"] for row in found]),
         "against": [_WAIT, PER_SECOND],
     }  # fmt: skip
@@ -89,11 +92,10 @@ def capacity_document(table: "pa.Table", answer: Mapping[str, Any], name: str) -
     found.sort(key=lambda row: row["place"])
     unit = answer["unit"]
     ends = [number(answer[end]) for end in ("low", "high")]
-    said = "No rate keeps the target"
+    said = "No rate"
     if answer["rate"] is not None:
-        said = (
-            f"{number(answer['rate'])} {unit} (between {ends[0]} and {ends[1]}, {answer['confidence']:.0%})"
-        )
+        share = f"{100 * answer['confidence']:g} %"
+        said = f"{number(answer['rate'])} {unit} (between {ends[0]} and {ends[1]}, {share})"
     facts = {
         "engine": answer["engine"],
         "target": f"target {answer['target']}",
@@ -101,8 +103,8 @@ def capacity_document(table: "pa.Table", answer: Mapping[str, Any], name: str) -
         "reader": f"reader {answer['user_model']}",
     }
     first = [each for each in measures if each.key == answer["metric"]]
-    return {
-        "format": FORMAT, "palette": _PALETTE, "kind": "sweep", "title": name, "common_facts": facts, "notes": answer["notes"],
+    return _COMMON | {
+        "kind": "sweep", "title": name, "common_facts": facts, "notes": answer["notes"],
         "axes": ["rate"], "measures": _measures(measures, first), "rows": found, "colours": {}, "answer": said,
         "at": answer["rate"], "against": [_WAIT, PER_SECOND],
     }  # fmt: skip
@@ -183,8 +185,8 @@ def plan_document(table: "pa.Table", plan: Mapping[str, Any]) -> dict[str, Any]:
         "reader": f"reader {plan['user_model']}",
         "size": f"{plan['candidates']:,} candidates, {plan['simulations']['search']:,} simulations",
     }
-    return {
-        "format": FORMAT, "palette": _PALETTE, "kind": "plan", "title": str(plan["name"]), "common_facts": facts, "notes": [], "axes": axes,
+    return _COMMON | {
+        "kind": "plan", "title": str(plan["name"]), "common_facts": facts, "notes": [], "axes": axes,
         "measures": [price, margin, *_measures(measures, measures)], "rows": found,
         "colours": _colours(["gpu"], [row["place"][:1] for row in found]),
         "against": ["usd_per_hour", PER_SECOND if any(PER_SECOND in row["numbers"] for row in found) else TTFT_P99],

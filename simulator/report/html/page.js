@@ -5,7 +5,9 @@ import { el } from "./page_text.js";
 import { drawAll, drawSeen, forgetAll, redrawAll, resizeAll } from "./page_charts.js";
 import { renderRuns } from "./page_runs.js";
 import { renderStudy } from "./page_studies.js";
+import { renderClaims } from "./page_claims.js";
 
+const RENDERERS = { runs: renderRuns, claims: renderClaims };
 const KEPT = "servesim-theme";
 
 // The library is taken apart while the numbers are computed; charts wait for it.
@@ -37,7 +39,7 @@ export async function render(report, place) {
     redrawAll();
   });
   const body = el("div");
-  const view = await (report.kind === "runs" ? renderRuns(report, body) : renderStudy(report, body));
+  const view = await (RENDERERS[report.kind] ?? renderStudy)(report, body);
   listeners.push(() => view.changed("theme"));
   place.replaceChildren(head, body, el("footer", { class: "note" }, report.made ?? "Made by servesim."));
   window.addEventListener("resize", resizeAll);

@@ -14,7 +14,7 @@ from simulator.results.folders import whole
 
 SCRIPTS = (
     "page_metrics.js", "page_text.js", "page_charts.js", "page_tables.js", "page_delivery.js", "page_time.js",
-    "page_runs.js", "page_studies.js", "page.js",
+    "page_runs.js", "page_studies.js", "page_claims.js", "page.js",
 )  # fmt: skip
 _HERE = files("simulator.report.html")
 _IMPORT = re.compile(r"^import .*?;\n", re.MULTILINE | re.DOTALL)

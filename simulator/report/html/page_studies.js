@@ -19,7 +19,7 @@ export async function renderStudy(report, place) {
   };
   view.colour = (axis, value) => report.colours[`${axis}=${value}`]?.[isDark() ? "dark" : "light"] ?? "#6E6E6E";
   view.measure = view.measures.get(report.measures.find((each) => view.rows.some((row) => row.numbers[each.key]) && each.key !== "usd_per_hour" && each.key !== "margin")?.key ?? report.measures[0].key);
-  place.append(...(report.kind === "plan" ? [planAnswer(view), pareto(view), candidates(view)] : [best(view), ...dependence(view), pareto(view), points(view)]));
+  place.append(...(report.kind === "plan" ? [planAnswer(view), pareto(view), candidates(view)] : [best(view), ...dependence(view), ...(report.answer ? [] : [pareto(view)]), points(view)]));
   return view;
 }
 
@@ -44,9 +44,9 @@ function best(view) {
     const [first, second] = order;
     const { answer } = view.report;
     place.replaceChildren(...[
-      answer ? el("p", { class: "lead" }, el("strong", {}, answer), ".") : null,
-      el("p", { class: answer ? null : "lead" }, first ? [el("strong", {}, first.name), ` has the best ${measure.label}: ${told(view, first, measure)}.`] : "No point has this number."),
-      second ? el("p", {}, `Next: ${second.name}, ${told(view, second, measure)}${overlap(first, second, measure) ? "; their intervals overlap" : ""}.`) : null,
+      answer ? el("p", { class: "lead" }, el("strong", {}, answer), ` for ${view.report.common_facts.target}.`) : null,
+      answer ? null : el("p", { class: "lead" }, first ? [el("strong", {}, first.name), ` has the best ${measure.label}: ${told(view, first, measure)}.`] : "No point has this number."),
+      second && !answer ? el("p", {}, `Next: ${second.name}, ${told(view, second, measure)}${overlap(first, second, measure) ? "; their intervals overlap" : ""}.`) : null,
       failed ? el("p", { class: "note" }, `${failed} simulations failed.`) : null,
     ].filter(Boolean));
   };
@@ -197,7 +197,7 @@ function points(view) {
   const columns = [...view.report.axes.map((axis, i) => ({ name: short(axis), sort: (row) => row.place[i] })), ...measureColumns(view, some)];
   return section("points", "All points", "Small: the 95 % interval over seeds.", table({
     caption: "All points", columns, rows: view.rows,
-    cells: (row) => [...row.place.map(String), ...(row.failed.length && !Object.keys(row.numbers).length ? some.map((_, i) => (i ? "" : `failed: ${row.failed[0]}`)) : some.map((each) => cell(row, each)))],
+    cells: (row) => [...row.place.map((each) => (typeof each === "number" ? number(each) : String(each))), ...(row.failed.length && !Object.keys(row.numbers).length ? some.map((_, i) => (i ? "" : `failed: ${row.failed[0]}`)) : some.map((each) => cell(row, each)))],
   }));
 }
 

@@ -56,7 +56,8 @@ export function lanesSection(view) {
       points: moved.start_s.flatMap((start, i) => (moved.kind[i] === kind ? [[start, lanes.indexOf(names[i])], [start + moved.took_s[i], lanes.indexOf(names[i])], [null, null]] : [])),
     }));
     const option = () => {
-      const made = lineOption({ lines: lines(), x: { name: "time (s)", min: "dataMin", max: "dataMax" }, y: { min: -0.5, max: lanes.length - 0.5, interval: 0.5, label: (value) => lanes[value] ?? "" }, zoom: "bar" });
+      const [from, width] = run.time ? [run.time.first_s, run.time.width_s * run.time.tokens_per_s.length] : [0, Math.max(...moved.start_s) + Math.max(...moved.took_s)];
+      const made = lineOption({ lines: lines(), x: { name: "time (s)", min: from, max: from + width, label: (value) => plainNumber(Math.round(value * 100) / 100) }, y: { min: -0.5, max: lanes.length - 0.5, interval: 0.5, label: (value) => lanes[value] ?? "" }, zoom: "bar" });
       for (const each of made.series) Object.assign(each, { sampling: undefined, connectNulls: false });
       made.tooltip = { show: false };
       return made;
