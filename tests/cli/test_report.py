@@ -139,6 +139,8 @@ def test_json_in_a_script_ends_no_element():
 def test_modules_are_joined_without_imports_and_the_library_is_small():
     joined = scripts()
     assert not re.search(r"^(import|export) ", joined, re.MULTILINE)
+    declared = re.findall(r"^(?:async )?(?:function|const|let) (\w+)", joined, re.MULTILINE)
+    assert sorted(declared) == sorted(set(declared))
     assert len(library()) < 300_000
 
 

@@ -43,12 +43,17 @@ export async function unpackReaders(packed) {
     }
     begins[row + 1] = at;
   }
-  const cut = async (each) => ({
-    requests: await unpack(each.requests),
-    left: await unpack(each.left),
-    absent: await unpack(each.absent),
-    firstRow: each.first_row,
-  });
+  const again = new Float64Array(packed.requests);
+  const [againRows, againPlaces] = [await unpack(packed.again.rows), await unpack(packed.again.places)];
+  againRows.forEach((request, i) => (again[request] = againPlaces[i]));
+  // Which row each request has at a moment: its own for one that was over, another, or -1 for one that had not arrived.
+  const cut = async (each) => {
+    const rows = Int32Array.from({ length: packed.requests }, (_, request) => request);
+    const [requests, left, absent] = [await unpack(each.requests), await unpack(each.left), await unpack(each.absent)];
+    for (const request of absent) rows[request] = -1;
+    requests.forEach((request, i) => (rows[request] = each.first_row + i));
+    return { rows, left: new Set(requests.filter((_, i) => left[i])), present: packed.requests - absent.length };
+  };
   return {
     ...packed,
     begins,
@@ -56,8 +61,8 @@ export async function unpackReaders(packed) {
     timesS: times.map((each) => each * envelopes.quantum_s),
     end: await cut(packed.end),
     start: await cut(packed.start),
-    again: { rows: await unpack(packed.again.rows), places: await unpack(packed.again.places) },
-    incomplete: await unpack(packed.incomplete),
+    again,
+    incomplete: new Set(await unpack(packed.incomplete)),
     ownV: await own(packed.own_v_s),
     thinking: await own(packed.thinking),
     tokens: await unpack(packed.tokens),
@@ -86,9 +91,9 @@ export function waitOfRow(run, row, v, s) {
 export function idleLatency(run, reader) {
   const idle = new Float64Array(run.requests);
   for (let request = 0; request < run.requests; request++) {
-    idle[request] = waitOfRow(run, request, vOf(run, request, reader), reader.s);
+    const v = vOf(run, request, reader);
+    idle[request] = waitOfRow(run, request, v, reader.s) + v * run.again[request];
   }
-  run.again.rows.forEach((request, i) => (idle[request] += vOf(run, request, reader) * run.again.places[i]));
   return idle;
 }
 
@@ -103,19 +108,19 @@ export function penalty(run, request, idleS, reader) {
   return alpha * Math.max(idleS - c, 0);
 }
 
-// The penalties of all requests as they stood at a cut; those that were over by then have the wait of their end.
+// The penalties of all requests as they stood at a moment; those that were over by then have the wait of their end.
 function accruedPenalty(run, reader, idle, cut) {
-  const then = idle.slice();
-  for (const request of cut.absent) then[request] = 0;
-  const again = new Map();
-  run.again.rows.forEach((request, i) => again.set(request, run.again.places[i]));
-  cut.requests.forEach((request, i) => {
-    const v = vOf(run, request, reader);
-    const asks = cut.left[i] ? v * (again.get(request) ?? 0) : 0;
-    then[request] = waitOfRow(run, cut.firstRow + i, v, reader.s) + asks;
-  });
   let sum = 0;
-  for (let request = 0; request < run.requests; request++) sum += penalty(run, request, then[request], reader);
+  for (let request = 0; cut.present && request < run.requests; request++) {
+    const row = cut.rows[request];
+    if (row < 0) continue;
+    let wait = idle[request];
+    if (row !== request) {
+      const v = vOf(run, request, reader);
+      wait = waitOfRow(run, row, v, reader.s) + (cut.left.has(request) ? v * run.again[request] : 0);
+    }
+    sum += penalty(run, request, wait, reader);
+  }
   return sum;
 }
 
@@ -132,13 +137,12 @@ export function score(run, reader) {
   const idle = all.slice(first, stop);
   const worth = run.worthEach ?? run.tokens;
   const benefit = idle.map((each, i) => worth[first + i] - penalty(run, first + i, each, reader));
-  const incomplete = new Set(run.incomplete);
   let late = 0;
   let missed = 0;
   let negative = 0;
   idle.forEach((each, i) => {
     late += each > ON_TIME_WITHIN_S;
-    missed += each > ON_TIME_WITHIN_S || incomplete.has(first + i);
+    missed += each > ON_TIME_WITHIN_S || run.incomplete.has(first + i);
     negative += benefit[i] < 0;
   });
   const goodput = smoothGoodput(run, reader, all);

@@ -83,8 +83,7 @@ function difference(view, run, key) {
     if (key === SMOOTH) return each.scored.benefit;
     if (key === WAIT) return each.scored.idle.slice(first, stop);
     if (key !== ATTAINED) return null;
-    const incomplete = new Set(each.readers.incomplete);
-    return each.scored.idle.slice(first, stop).map((idle, i) => Number(idle <= 1e-9 && !incomplete.has(first + i)));
+    return each.scored.idle.slice(first, stop).map((idle, i) => Number(idle <= 1e-9 && !each.readers.incomplete.has(first + i)));
   };
   const ours = of(run);
   const found = ours && paired(ours, of(base));
@@ -307,7 +306,7 @@ function readerSection(view) {
   const over = (values, reader) => (run) => values.map((value) => [value, smoothGoodput(run.readers, { ...view.reader, ...reader(value) })]);
   const lines = (points) => () => runs().map((run) => ({ name: run.name, colour: view.colour(run), points: points(run) }));
   const range = (from, to, count) => Array.from({ length: count }, (_, i) => from * (to / from) ** (i / (count - 1)));
-  const speeds = lines(over(range(0.01, 0.5, 24), (v) => ({ v })));
+  const speeds = lines(over(range(0.01, 0.5, 16), (v) => ({ v })));
   const prices = (run) => {
     // All that depends on alpha is a factor of what waiting costs, so two values give the line.
     const at = (alpha) => smoothGoodput(run.readers, { ...view.reader, alpha });

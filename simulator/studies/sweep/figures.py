@@ -96,11 +96,8 @@ def _lines(study: Study, x: int, found: CellMeans, label: str) -> "Figure":
         lines.setdefault(tuple(place[i] for i in others), []).append((place[x], value))
     figure, grid = axes(1, 1, width=6.8 if len(lines) > 1 else 5.0, height_in=3.4)
     ax = grid[0, 0]
-    policies = [
-        dict(zip((shown[k].removeprefix("policy.") for k in others), map(str, rest), strict=True))
-        for rest in lines
-    ]
-    colours = colours_of_runs(policies)
+    kinds = [shown[i].removeprefix("policy.") for i in others]
+    colours = colours_of_runs([dict(zip(kinds, map(str, rest), strict=True)) for rest in lines])
     for i, (rest, points) in enumerate(list(lines.items())[:MOST_LINES]):
         points.sort(key=lambda pair: pair[0])
         at, means = [x for x, _ in points], [value.mean for _, value in points]
