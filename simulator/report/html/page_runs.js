@@ -183,7 +183,7 @@ function controls(view) {
   const row = el("div", { class: "controls", role: "group", "aria-label": "Reader and runs" });
   if (view.runs.length > 1) row.append(el("div", { class: "chips", role: "group", "aria-label": "Runs shown" }, ...chips));
   if (view.reader) row.append(...readerControls(view));
-  return row;
+  return row.childElementCount ? row : el("div", { hidden: true });
 }
 
 function readerControls(view) {
@@ -199,7 +199,7 @@ function readerControls(view) {
   const s = slider("S", "s for the first", 0, 10, 0.1, view.reader.s, (value) => change("s", value));
   if (first.origin !== "arrival") s.disable("the clock of these readers begins with the first token");
   const auto = el("input", { type: "checkbox", id: "alpha-auto" });
-  const alpha = slider("alpha", "tokens a s waited", 0, 100, 0.5, view.reader.alpha ?? 1 / view.reader.v, (value) => {
+  const alpha = slider("alpha", "tokens/s waited", 0, 100, 0.5, view.reader.alpha ?? 1 / view.reader.v, (value) => {
     auto.checked = false;
     change("alpha", value);
   });
