@@ -8,10 +8,12 @@ import numpy as np
 from simulator.arrays import Ints
 from simulator.errors import InputError
 from simulator.metrics import RequestLog
-from simulator.report.explain import explain, slowest
+from simulator.report.explain import explain, longest
+from simulator.report.explain_measured import explain_measured
 from simulator.report.html.packed import packed
 from simulator.report.phases import Histories, Phase
 from simulator.report.text import number
+from simulator.results.measured import MeasuredResult
 from simulator.results.result import Result
 
 SLOWEST = 50
@@ -19,31 +21,43 @@ _MOST_TOKENS = 120_000  # whose times are kept: some 150 kB
 
 
 def slowest_requests(result: Result, count: int = SLOWEST) -> tuple[list[dict[str, Any]], str]:
-    """Return the requests that took longest, each with why; and what to say where it is not known."""
+    """Return the requests that took longest, each with why; and what to say where it is not known.
+
+    Of a real server only what its client saw of a request is told.
+    """
     log = result.measured.all
-    try:
-        histories = Histories.of(result)
-    except InputError as error:
-        histories, missing = None, str(error)
+    ends_s = np.fmax(log.last_token_s, log.end_s)
+    rows = longest({"arrival_s": log.arrival_s, "last_token_s": ends_s, "end_s": ends_s}, count).tolist()
+    reasons: list[dict[str, Any]]
+    missing = ""
+    if isinstance(result, MeasuredResult):
+        reasons = [_why_measured(result, row) for row in rows]
     else:
-        missing = ""
-    ends = np.fmax(log.last_token_s, log.end_s)
-    took_s = ends - log.arrival_s
-    rows = np.argsort(-took_s, kind="stable")[:count] if histories is None else slowest(histories, count)
-    found = []
-    for row in rows.tolist():
-        told: dict[str, Any] = {
+        try:
+            histories = Histories.of(result)
+            reasons = [_why(histories, row) for row in rows]
+        except InputError as error:
+            reasons, missing = [{} for _ in rows], str(error)
+    return [
+        {
             "request": row,
             "prompt": int(log.prompt_tokens[row]),
             "tokens": int(log.token_counts[row]),
             "asked": int(log.output_tokens[row]),
             "ttft_s": _finite(log.ttft_s[row]),
-            "took_s": _finite(took_s[row]),
+            "took_s": _finite(ends_s[row] - log.arrival_s[row]),
+            **reason,
         }
-        if histories is not None:
-            told |= _why(histories, row)
-        found.append(told)
-    return found, missing
+        for row, reason in zip(rows, reasons, strict=True)
+    ], missing
+
+
+def _why_measured(result: MeasuredResult, request: int) -> dict[str, Any]:
+    """Return the longest of what its client saw, and the lines of ``servesim explain``."""
+    lines = [line.strip() for line in explain_measured(result, request).splitlines()[1:]]
+    timed = [line for line in lines if " s  " in line]
+    lasts_s = [float(line.partition(" s  ")[0].replace(",", "")) for line in timed]
+    return {"why": timed[int(np.argmax(lasts_s))] if timed else "", "explained": lines}
 
 
 def _why(histories: Histories, request: int) -> dict[str, Any]:
@@ -52,18 +66,21 @@ def _why(histories: Histories, request: int) -> dict[str, Any]:
     lines = [line.strip() for line in explain(histories, request).splitlines()[1:]]
     if not phases:
         return {"why": "", "explained": lines}
-    longest = max(range(len(phases)), key=lambda i: phases[i].lasts_s)
+    most = max(range(len(phases)), key=lambda i: phases[i].lasts_s)
     whole_s = sum(phase.lasts_s for phase in phases)
-    share = f"{100 * phases[longest].lasts_s / whole_s:.0f} %: " if whole_s else ""
-    return {"why": f"{share}{lines[longest]}{_beside(histories, phases[longest])}", "explained": lines}
+    share = f"{100 * phases[most].lasts_s / whole_s:.0f} %: " if whole_s else ""
+    return {"why": f"{share}{lines[most]}{_beside(histories, request, phases[most])}", "explained": lines}
 
 
-def _beside(histories: Histories, phase: Phase) -> str:
+def _beside(histories: Histories, request: int, phase: Phase) -> str:
     """Say how long the steps of an answer were, and what was in them besides: their means."""
     if phase.doing != "decode" or not phase.steps:
         return ""
     steps = histories.steps
-    here = (steps["start_s"] < phase.end_s) & (steps["end_s"] > phase.start_s)
+    here = steps["replica"] == histories.requests["replica"][request]
+    here &= (steps["start_s"] < phase.end_s) & (steps["end_s"] > phase.start_s)
+    if not here.any():
+        return ""
     running, prompts = (float(steps[name][here].mean()) for name in ("running", "prefill_tokens"))
     return (
         f" of {number(1e3 * phase.lasts_s / phase.steps, 3)} ms; in a step on average {number(running, 3)} requests"
