@@ -142,14 +142,14 @@ function ranking(view) {
   const best = order[0];
   const apart = against(view, best, key);
   if (!apart || apart.apart === 0) return [el("p", { class: "lead" }, `No difference in ${measure.label} to ${base.name}.`)];
-  const sure = apart.sure === null ? "how sure is not known" : apart.sure ? `sure ${scope(view)}` : `not sure: no difference shown ${scope(view)}`;
   const by = `${apart.text} ${measure.label}${apart.interval ? ` (${apart.interval} ${apart.unit})` : ""}`;
-  const lead = apart.better
-    ? [el("strong", {}, best.name), ` is better than ${base.name}: ${by}, ${sure}.`]
-    : [el("strong", {}, base.name), ` is the best here; ${best.name}, the next, has ${by}: ${sure}.`];
+  const sure = apart.sure === null ? "how sure is not known" : `sure ${scope(view)}`;
+  let lead = [el("strong", {}, best.name), ` is better than ${base.name}: ${by}, ${sure}.`];
+  if (apart.sure === false) lead = ["No difference is shown ", scope(view), " between ", el("strong", {}, best.name), ` and ${base.name}: ${by}.`];
+  else if (!apart.better) lead = [el("strong", {}, base.name), ` is the best here; ${best.name}, the next, has ${by}, ${sure}.`];
   return [
     el("p", { class: "lead" }, ...lead),
-    el("p", {}, reason(view, best, base, apart.better)),
+    el("p", {}, reason(view, best, base, apart.better && apart.sure !== false)),
     el("p", { class: "note" }, `Differences are to ${base.name}, ${certainty(view)}.`),
   ];
 }
@@ -267,7 +267,7 @@ function card(view, key, title, note) {
       apart ? mark(apart) : null);
   });
   const of = view.runs[0].counts[key];
-  return el("article", { class: "card" }, el("h3", {}, title), ...rows, el("p", { class: "note" }, of ? `${note}; of ${of}` : note));
+  return el("article", { class: "card" }, el("h2", {}, title), ...rows, el("p", { class: "note" }, of ? `${note}; of ${of}` : note));
 }
 
 // A difference: which way, how far, how sure. Told by a sign and words, not by colour alone.

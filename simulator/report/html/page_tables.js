@@ -28,7 +28,7 @@ export function table({ caption, columns, rows, cells, sorted = null, descending
     }));
   }
   fill();
-  const made = el("div", { class: "table", role: "region", "aria-label": caption, tabindex: "0" },
+  const made = el("div", { class: "table", role: "region", "aria-label": `${caption}, a table that scrolls`, tabindex: "0" },
     el("table", {}, el("caption", {}, caption), el("thead", {}, el("tr", {}, ...heads)), body));
   made.refill = (next) => {
     rows = next;
