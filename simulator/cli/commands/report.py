@@ -8,7 +8,7 @@ import typer
 
 from simulator.cli.options import Overwrite
 
-ORDER = 43
+ORDER = 41
 EPILOG = """Examples:
 
 \b
