@@ -186,3 +186,38 @@ console.log(JSON.stringify(found));
     assert done.returncode == 0, done.stderr
     for case, found in zip(cases, json.loads(done.stdout), strict=True):
         assert found == case["expected"], case["name"]
+
+
+@pytest.mark.skipif(NODE is None, reason="no node on this machine")
+def test_what_is_drawn_as_waiting_adds_up_to_the_idle_latency(tmp_path):
+    cases, expected = [], []
+    for seed, keys in enumerate(MODELS):
+        user, log = UserModel(**keys), random_log(seed, own_v=True, thinking=seed % 2 == 0)
+        whole = measured(log, Window())
+        idle_s = idle_latency_s(whole.all, user)
+        for request in np.flatnonzero(log.completed).tolist()[:8]:
+            times = log.delivered_s[log.token_offsets[request] : log.token_offsets[request + 1]]
+            since = (times - log.arrival_s[request]).tolist()
+            reader = {"v": user.v_s_per_token, "s": user.first_token_allowance_s, "alpha": None}
+            cases.append(
+                {"readers": readers(whole, user), "request": request, "times": since, "reader": reader}
+            )
+            expected.append(float(idle_s[request]))
+    (tmp_path / "cases.json").write_text(json.dumps(cases, allow_nan=False))
+    script = tmp_path / "check.mjs"
+    script.write_text(
+        f"""
+import {{ readFileSync }} from "node:fs";
+import {{ unpackReaders }} from {json.dumps((HERE / "page_metrics.js").as_uri())};
+import {{ readingOf }} from {json.dumps((HERE / "page_delivery.js").as_uri())};
+const found = [];
+for (const each of JSON.parse(readFileSync({json.dumps(str(tmp_path / "cases.json"))}))) {{
+  const {{ waits }} = readingOf(each.times, await unpackReaders(each.readers), each.request, each.reader);
+  found.push(waits.reduce((sum, [from, to]) => sum + to - from, 0));
+}}
+console.log(JSON.stringify(found));
+"""
+    )
+    done = subprocess.run([NODE, script], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == pytest.approx(expected, abs=1e-9)
