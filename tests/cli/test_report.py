@@ -41,6 +41,11 @@ def test_the_page_of_a_run_is_one_file_that_asks_for_nothing(runs, capsys):
     assert not re.search(r'(src|href)\s*=\s*["\']', text[: text.index('id="library"')])
     assert "default-src 'none'" in text
     assert set(re.findall(r"https?://[\w./]+", scripts())) == set()
+    assert text.index("charset") < 1000  # where browsers look for it
+    notices = text[text.index("<!--") : text.index("-->")]
+    assert all(
+        each in notices for each in ("Apache ECharts", "Apache License", "Baidu", "Bostock", "Microsoft")
+    )
     found = document(path)
     assert found["kind"] == "runs"
     assert [run["name"] for run in found["runs"]] == ["vllm_v1"]

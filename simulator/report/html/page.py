@@ -16,6 +16,7 @@ SCRIPTS = (
     "page_metrics.js", "page_text.js", "page_charts.js", "page_tables.js", "page_delivery.js", "page_time.js",
     "page_runs.js", "page_studies.js", "page_claims.js", "page.js",
 )  # fmt: skip
+_LICENCES = ("LICENSE-zrender", "LICENSE-d3", "LICENSE-tslib")  # of what ECharts is made with
 _HERE = files("simulator.report.html")
 _IMPORT = re.compile(r"^import .*?;\n", re.MULTILINE | re.DOTALL)
 
@@ -47,6 +48,10 @@ def page(document: Mapping[str, Any]) -> str:
 <body>
 <main id="report"><noscript>This report is drawn by its own scripts: allow them.</noscript></main>
 <script type="application/json" id="document">{in_script(document)}</script>
+<!--
+The charts on this page are drawn by software that is in it:
+
+{_notices()}-->
 <script type="text/plain" id="library">{library()}</script>
 <script type="module">
 {scripts()}
@@ -73,6 +78,15 @@ def scripts() -> str:
     """Return the page's modules as one: without their imports and exports, which a single file has no names for."""
     joined = "\n".join(_IMPORT.sub("", _text(name)) for name in SCRIPTS)
     return re.sub(r"^export ", "", joined, flags=re.MULTILINE)
+
+
+def _notices() -> str:
+    """Return the notices that copies of the charts' library have to carry; ECharts itself is under Apache-2.0."""
+    told = [_text(f"vendor/{name}").strip() for name in ("NOTICE", *_LICENCES)]
+    told.insert(
+        1, "Licensed under the Apache License, Version 2.0: http://www.apache.org/licenses/LICENSE-2.0"
+    )
+    return "".join(f"{each.replace('--', '- -')}\n\n" for each in told)
 
 
 def _text(name: str) -> str:
