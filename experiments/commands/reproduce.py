@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from simulator.cli.report_page import ReportTo, report_beside
 from simulator.errors import InputError
 
 if TYPE_CHECKING:
+    from experiments.paper._gallery import Section
     from experiments.paper._reproduce import Study, Verdict
 
 ORDER = 90
@@ -38,6 +40,7 @@ def reproduce(
         Path | None,
         typer.Option(metavar="FILE.toml", help="A changed copy of experiments/paper/protocol.toml."),
     ] = None,
+    page: ReportTo = None,
 ) -> None:
     """Redraw the figures of the paper and test its claims; say which are reproduced.
 
@@ -63,11 +66,23 @@ def reproduce(
     finally:
         close_pools()
     print(f"results: {out / 'results.md'}, figures: {out / 'paper.md'}", file=sys.stderr)
+    if page is not None:
+        from experiments.paper._page import claims_document
+
+        report_beside(claims_document(_sections(out), out), page)
 
 
 def write_results(out: Path) -> None:
     """Write results.md and paper.md from all verdicts in a folder, also those of earlier runs."""
-    from experiments.paper._gallery import Section, gallery, results
+    from experiments.paper._gallery import gallery, results
+
+    found = _sections(out)
+    (out / "results.md").write_text(results(found), encoding="utf-8")
+    (out / "paper.md").write_text(gallery(found), encoding="utf-8")
+
+
+def _sections(out: Path) -> "list[Section]":
+    from experiments.paper._gallery import Section
 
     found = []
     for path in experiments():
@@ -75,8 +90,7 @@ def write_results(out: Path) -> None:
         if kept.exists():
             verdict = json.loads(kept.read_text(encoding="utf-8"))
             found.append(Section(claim_id(path), _title(path), path.stem, verdict))
-    (out / "results.md").write_text(results(found), encoding="utf-8")
-    (out / "paper.md").write_text(gallery(found), encoding="utf-8")
+    return found
 
 
 def experiments() -> list[Path]:

@@ -37,11 +37,12 @@ from numpy.typing import NDArray
 
 from experiments.paper._c8_choices import ALPHAS, FEW_POLICIES, POLICIES, SETTINGS, SHAPES, V_S, Choice, score
 from experiments.paper._c8_runs import RATES_RPS, V_DEFAULT_S, options_of
-from experiments.paper._reproduce import COLOURS, ORIGINS, Study, Verdict, axes, main
+from experiments.paper._reproduce import ORIGINS, Study, Verdict, axes, main
 from simulator.arrays import Flags, Floats
 from simulator.metrics._accrued import tokens_by_window_end
 from simulator.metrics._options import Origin
 from simulator.metrics._window import measured
+from simulator.report.style import policy_colour
 from simulator.scenario.scenario import Scenario
 
 if TYPE_CHECKING:
@@ -219,7 +220,7 @@ def _matrix(panel: "Axes", choice: Choice, k: int, digits: bool) -> "AxesImage":
         many = len(choice.options)
         rates = [colormaps["viridis"](each) for each in np.linspace(0.25, 1, many)]
         colours = ListedColormap(
-            [COLOURS[POLICIES.index(name)] for name in choice.options] if choice.ordered else rates
+            [policy_colour(name) for name in choice.options] if choice.ordered else rates
         )
         best = np.reshape([choice.best(cell) for cell in cells], shape)
         image = panel.imshow(best, origin="lower", aspect="auto", cmap=colours, vmin=-0.5, vmax=many - 0.5)

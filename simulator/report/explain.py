@@ -11,6 +11,7 @@ from simulator.report.text import counted, number
 from simulator.results.result import Result
 
 MOST_NAMED = 5
+_STEPS = 1 << 32  # more than a replica can have
 
 
 def explain(histories: Histories, request: int) -> str:
@@ -90,13 +91,9 @@ def _beside(histories: Histories, request: int, phase: Phase) -> str:
     if not inside:
         return ""
     chunks = [tokens for _, _, tokens in inside]
-    where = {(replica, step) for replica, step, _ in inside}
-    others = sum(
-        (int(replica), int(step)) in where and owner != request and kind == "prefill"
-        for replica, step, owner, kind in zip(
-            work["replica"], work["step"], work["request_id"], work["kind"], strict=True
-        )
-    )
+    mine = np.array([replica * _STEPS + step for replica, step, _ in inside])
+    beside = np.isin(work["replica"].astype(np.int64) * _STEPS + work["step"], mine)
+    others = int((beside & (work["request_id"] != request) & (work["kind"] == "prefill")).sum())
     sizes = f"{chunks[0]:,} tokens" if len(chunks) == 1 else f"{min(chunks):,} to {max(chunks):,} tokens"
     return (
         f" ({counted(len(chunks), 'chunk')} of {sizes}; beside {counted(others, 'chunk')} of other prompts)"
@@ -116,13 +113,13 @@ def _preempted_for(histories: Histories, request: int, phase: Phase) -> str:
 
 def waits(result: Result, request: int) -> Iterator[str]:
     """Say before which of its tokens its reader had nothing to read."""
-    log = result.measured.all
+    (log,) = result.measured.all.rows(request, request + 1).parts()
     found = stalls(log, result.user)
-    mine = np.flatnonzero((found.request == request) & (found.idle_after_s > found.idle_before_s))
+    mine = np.flatnonzero(found.idle_after_s > found.idle_before_s)
     if not len(mine):
         yield "  its reader never waits"
         return
-    tokens = log.delivered_s[log.token_offsets[request] : log.token_offsets[request + 1]]
+    tokens = log.delivered_s
     places = []
     for row in mine[:MOST_NAMED].tolist():
         token = int(np.searchsorted(tokens, found.end_s[row] - 1e-9)) + 1

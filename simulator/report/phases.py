@@ -47,6 +47,7 @@ class Histories:
     transfers: Columns
     step_start_s: dict[int, Floats]  # by replica
     step_end_s: dict[int, Floats]
+    steps: Columns
 
     @classmethod
     def of(cls, result: Result) -> "Histories":
@@ -82,6 +83,7 @@ class Histories:
             {} if moved is None else columns_of(moved),
             {replica: steps["start_s"][mine[replica]] for replica in replicas},
             {replica: steps["end_s"][mine[replica]] for replica in replicas},
+            steps,
         )
 
     def work_of(self, request: int) -> Ints:

@@ -1,6 +1,9 @@
 """Colours of all pictures, and how the figures of studies look."""
 
-from collections.abc import Sequence
+import zlib
+from collections.abc import Mapping, Sequence
+from colorsys import hls_to_rgb, rgb_to_hls
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -15,6 +18,32 @@ BLUE, ORANGE, GREEN, RED, PURPLE, SKY, YELLOW, BLACK, GREY = (
     *("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#F0E442", "#000000", "#6E6E6E"),
 )
 COLOURS = (BLUE, RED, GREEN, ORANGE, PURPLE, SKY, BLACK, GREY)
+# Each scheduler's colour, the same in every picture and page. The palette goes to those that are compared most.
+_OF_POLICY = {
+    "vllm_v1": BLUE,
+    "sarathi": ORANGE,
+    "smooth": RED,
+    "sglang": GREEN,
+    "vllm_v0": SKY,
+    "orca": PURPLE,
+    "srpt": "#882255",
+    "sjf": "#CC6677",
+    "edf": "#117733",
+    "least_slack": "#44AA99",
+    "andes": "#AA4499",
+    "fastserve": "#999933",
+    "vtc": "#6699CC",
+    "continuous": "#661100",
+    "static": GREY,
+    "round_robin": BLUE,
+    "least_loaded": ORANGE,
+    "power_of_two": GREEN,
+    "random": GREY,
+    "prefix_affinity": RED,
+    "session_affinity": PURPLE,
+    "slo_aware": SKY,
+    "llumnix": "#882255",
+}
 COLUMN_IN, TEXT_IN = 3.4, 7.0  # widths of a column and of a page of two, inches
 
 # The keys are matplotlib's, whose type for them differs from version to version.
@@ -40,6 +69,40 @@ STYLE: dict[Any, Any] = {
     "pdf.fonttype": 42,  # letters stay letters
     "savefig.dpi": 200,
 }
+
+
+def policy_colour(name: str) -> str:
+    """Return the colour of a scheduler or router, as ``#RRGGBB``: one that ships has a fixed one.
+
+    Another's, by name or path, follows from its file's name, so that it is the same everywhere.
+    """
+    own = Path(name).stem
+    if own in _OF_POLICY:
+        return _OF_POLICY[own]
+    hue, light = zlib.crc32(own.encode()) % 360, 0.36 + 0.02 * (zlib.crc32(own.encode()) // 360 % 5)
+    red, green, blue = (round(255 * each) for each in hls_to_rgb(hue / 360, light, 0.62))
+    return f"#{red:02X}{green:02X}{blue:02X}"
+
+
+def colours_of_runs(policies: Sequence[Mapping[str, str]]) -> list[str]:
+    """Return a colour a run, given its policies by kind: that of the policy in which they all differ.
+
+    Where there is none they take the palette's colours in their order.
+    """
+    for kind in ("scheduling", "routing"):
+        names = [each.get(kind, "") for each in policies]
+        colours = [policy_colour(name) for name in names]
+        if all(names) and len(set(colours)) == len(names):
+            return colours
+    return [COLOURS[i % len(COLOURS)] for i in range(len(policies))]
+
+
+def colour_on_dark(colour: str) -> str:
+    """Return a colour (``#RRGGBB``) light enough to be told from a dark ground, its hue as it is."""
+    red, green, blue = (int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5))
+    hue, light, saturation = rgb_to_hls(red, green, blue)
+    found = (round(255 * each) for each in hls_to_rgb(hue, max(light, 0.62), saturation))
+    return "#" + "".join(f"{each:02X}" for each in found)
 
 
 def axes(

@@ -22,13 +22,13 @@ from simulator.results.engine_summary import traffic_summary
 from simulator.results.imports._served import ServedRun
 from simulator.results.result import Result
 from simulator.results.scoring import Scoring
+from simulator.results.step_totals import BINS, LoadOverTime
 from simulator.results.tokens import TokenSource
 from simulator.results.trace_level import MEASURED_REQUESTS, MEASURED_TOKENS, kept_tables
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from simulator.results.step_totals import LoadOverTime
 
 # Families that say nothing where only first and last tokens have times, and the distributions of others.
 _BY_TOKEN = ("smooth_goodput", "idle_latency", "token_slo", "fluidity", "qoe", "fluid_rate")
@@ -117,7 +117,7 @@ class MeasuredResult(Result):
         """Return the manifest; all tables that there are are kept."""
         return self.manifest
 
-    def load_over_time(self) -> "LoadOverTime | None":
+    def load_over_time(self, bins: int = BINS) -> LoadOverTime | None:
         """Return None: what ran and waited inside the server is not known."""
         return None
 

@@ -38,7 +38,7 @@ from simulator.results.notebook import ShownResult
 from simulator.results.optional_tables import OptionalTables
 from simulator.results.saved import OPTIONAL, read_folder
 from simulator.results.scoring import Scoring
-from simulator.results.step_totals import LoadOverTime, StepTotals, add_up, bin_edges
+from simulator.results.step_totals import BINS, LoadOverTime, StepTotals, add_up, bin_edges
 from simulator.results.tables import split_by_replica
 from simulator.results.tokens import KEPT_TOKENS, TokenSource, TokenTable, joined
 from simulator.results.trace_level import kept_tables
@@ -233,14 +233,14 @@ class Result(OptionalTables, ShownResult):
         folder.mkdir(parents=True, exist_ok=True)
         write_folder(self, folder, self._tokens if "tokens" in kept_tables(self.trace_level) else None)
 
-    def load_over_time(self) -> LoadOverTime | None:
-        """Return what ran, waited and filled the KV cache over bins of time, for a picture.
+    def load_over_time(self, bins: int = BINS) -> LoadOverTime | None:
+        """Return what ran, waited and filled the KV cache over so many bins of time, for a picture.
 
         None if the run took no time. Raises InputError for a result read from a folder without tokens.
         """
         if self._tokens is None:
             self._require("tokens")
-        return self._add_up(bin_edges(self.log.arrival_s, self.log.end_s)).load
+        return self._add_up(bin_edges(self.log.arrival_s, self.log.end_s, bins)).load
 
     @classmethod
     def load(cls, folder: Path | str) -> "Result":

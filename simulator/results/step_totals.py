@@ -8,7 +8,7 @@ import numpy as np
 
 from simulator.arrays import Columns, Floats, Ints
 
-_BINS = 80  # of time, in a picture
+BINS = 80  # of time, in a picture
 _NEARLY_FULL = 0.95  # share of a replica's KV blocks
 
 
@@ -75,12 +75,12 @@ def add_up(
 _LOAD = ("running", "waiting", "kv_blocks_used")
 
 
-def bin_edges(arrival_s: Floats, end_s: Floats) -> Floats | None:
+def bin_edges(arrival_s: Floats, end_s: Floats, bins: int = BINS) -> Floats | None:
     """Edges of equal time bins over all requests; None when they span no time."""
     if len(arrival_s) == 0:
         return None
     first_s, last_s = float(arrival_s.min()), float(end_s.max())
-    return np.linspace(first_s, last_s, _BINS + 1) if last_s > first_s else None
+    return np.linspace(first_s, last_s, bins + 1) if last_s > first_s else None
 
 
 def mean_step_over_bins(steps: Columns, column: str, edges_s: Floats) -> Floats:

@@ -46,6 +46,7 @@ def test_help_lists_the_commands_in_order(capsys):
         "inspect",
         "show",
         "explain",
+        "report",
         "score",
         "replay",
         "observe",

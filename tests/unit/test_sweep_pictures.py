@@ -5,6 +5,7 @@ import pytest
 
 from simulator.cli import main as cli
 from simulator.report.measures import shown
+from simulator.report.style import policy_colour
 from simulator.stats import Interval
 from simulator.studies.sweep import figures as sweep_figures
 from simulator.studies.sweep import output as sweep_output
@@ -157,3 +158,10 @@ def test_a_scale_is_logarithmic_where_steps_are_even_by_ratio(xs, by_ratio):
 def test_every_usual_metric_has_a_name_of_its_own():
     files = [sweep_output._file(each.key) for each in shown("sweep")]
     assert len(set(files)) == len(files)
+
+
+def test_lines_of_schedulers_have_their_colours(tmp_path, drawn):
+    study = study_of(tmp_path, f'{SET}[axes]\n"policy.scheduling" = ["smooth", "orca"]\n{RATES}')
+    sweep_figures.draw(study, {"m": ("a metric", found(study))}, tmp_path)
+    colours = {line.get_label(): line.get_color() for line in drawn[0].axes[0].lines}
+    assert colours == {name: policy_colour(name) for name in ("smooth", "orca")}

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from simulator.cli.options import AsJson, Overrides, load_scenario, print_json
+from simulator.cli.report_page import ReportTo, report_of_study
 
 ORDER = 60
 EPILOG = """Examples:
@@ -57,6 +58,7 @@ def capacity(
         int | None, typer.Option(min=1, help="Simulations at once. Default: one a processor core.")
     ] = None,
     as_json: AsJson = False,
+    page: ReportTo = None,
 ) -> None:
     """Find the highest request rate that keeps a target, or the best one; print it with its interval.
 
@@ -78,3 +80,4 @@ def capacity(
     else:
         sys.stdout.write(str(found))
     print(f"results: {folder} ({', '.join(files)})", file=sys.stderr)
+    report_of_study(folder, page)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from simulator.cli.options import AsJson, NoPlot, Overrides, Overwrite, load_scenario, print_json
+from simulator.cli.report_page import ReportTo, document_of, report_beside, saved_document
 from simulator.cli.saved_runs import compare_saved
 from simulator.cli.saving import simulate_and_save
 from simulator.errors import InputError
@@ -48,6 +49,7 @@ def compare(
         bool, typer.Option("--different-traffic", help="Compare though the requests are not the same.")
     ] = False,
     as_json: AsJson = False,
+    page: ReportTo = None,
 ) -> None:
     """Simulate scenarios on the same traffic, or read saved runs of it; print differences in %."""
     if scenarios and any(path.is_dir() for path in scenarios):
@@ -57,10 +59,13 @@ def compare(
                 " --seeds or --out)"
             )
         compare_saved(scenarios, overrides or [], different_traffic, as_json)
+        if page is not None:
+            report_beside(saved_document(scenarios, overrides or [], different_traffic), page)
         return
     from simulator.functions.compare import simulate_all
     from simulator.report.comparison import distinct, varied
     from simulator.results.folders import claimed
+    from simulator.results.scoring import Scoring
 
     paths: list[Path | None] = list(scenarios or [])
     if vary is not None:
@@ -95,6 +100,11 @@ def compare(
             different_traffic=different_traffic,
             on_note=lambda text: print(f"servesim: warning: {text}", file=sys.stderr),
         )
+    if page is not None:
+        base, runs = chosen[0][0], list(found.summaries.values())
+        scoring = Scoring(base.user, base.slo, base.window, base.metrics.also)
+        first = [results[0] for results in found.results.values()]
+        report_beside(document_of(names, first, scoring, found.notes, runs if seeds > 1 else None), page)
     if as_json:
         print_json([{"name": name, "summaries": runs} for name, runs in found.summaries.items()])
         return

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from simulator.cli.options import AsJson, print_json
+from simulator.cli.report_page import ReportTo, report_of_study
 
 TARGET_MISSED = 1
 
@@ -37,6 +38,7 @@ def plan(
         bool, typer.Option("--no-checks", help="Do not try the plan with other traffic and slower steps.")
     ] = False,
     as_json: AsJson = False,
+    page: ReportTo = None,
 ) -> None:
     """Find which GPUs, how many, which policy and settings keep a target at the least price.
 
@@ -64,5 +66,6 @@ def plan(
     if failed:
         print(f"servesim: warning: {len(failed)} candidates failed", file=sys.stderr)
     print(f"results: {folder} ({', '.join(files)})", file=sys.stderr)
+    report_of_study(folder, page)
     if not found.keeps:
         raise typer.Exit(TARGET_MISSED)

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from simulator.cli.options import AsJson, NoPlot, Overrides, Overwrite, load_scenario, print_json
+from simulator.cli.report_page import ReportTo, document_of, report_beside
 from simulator.cli.saving import simulate_and_save
 from simulator.cli.terminal import cores
 
@@ -46,6 +47,7 @@ def run(
         ),
     ] = None,
     as_json: AsJson = False,
+    page: ReportTo = None,
     print_scenario: Annotated[
         bool,
         typer.Option("--print-scenario", help="Print the scenario with every default spelled out, and stop."),
@@ -68,6 +70,8 @@ def run(
         print_json(result.summary())
     else:
         sys.stdout.write(report(result.manifest, result.summary()))
+    if page is not None:
+        report_beside(document_of([chosen.name], [result], result.scoring), page)
     if failure is not None:
         raise failure
     print(f"records: {folder}", file=sys.stderr)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from simulator.cli.report_page import ReportTo, report_of_study
 from simulator.errors import InputError
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ def sweep(
         str | None,
         typer.Option(metavar="ADDRESS", help="Simulate on a Ray cluster: its address, auto or local."),
     ] = None,
+    page: ReportTo = None,
 ) -> None:
     """Simulate every point of a study; print and save one table, draw what depends on what.
 
@@ -64,3 +66,4 @@ def sweep(
     if failed:
         print(f"servesim: warning: {len(failed)} of {len(found.results)} points failed", file=sys.stderr)
     print(f"results: {folder} ({', '.join(files)})", file=sys.stderr)
+    report_of_study(folder, page)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from simulator.report.style import BLUE, COLOURS, STYLE, axes
+from simulator.report.style import BLUE, STYLE, axes, colours_of_runs
 from simulator.results.folders import whole
 from simulator.stats import Interval
 from simulator.studies.sweep.sweep import Study
@@ -101,10 +101,12 @@ def _lines(study: Study, x: int, found: CellMeans, label: str) -> "Figure":
         lines.setdefault(tuple(place[i] for i in others), []).append((place[x], value))
     figure, grid = axes(1, 1, width=6.8 if len(lines) > 1 else 5.0, height_in=3.4)
     ax = grid[0, 0]
+    kinds = [shown[i].removeprefix("policy.") for i in others]
+    colours = colours_of_runs([dict(zip(kinds, map(str, rest), strict=True)) for rest in lines])
     for i, (rest, points) in enumerate(list(lines.items())[:MOST_LINES]):
         points.sort(key=lambda pair: pair[0])
         at, means = [x for x, _ in points], [value.mean for _, value in points]
-        colour = COLOURS[i % len(COLOURS)]
+        colour = colours[i % len(colours)]
         ax.plot(at, means, "o-", color=colour, label=", ".join(map(_text, rest)) or None)
         if all(math.isfinite(value.low) for _, value in points):
             low, high = [value.low for _, value in points], [value.high for _, value in points]
