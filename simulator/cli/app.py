@@ -5,16 +5,23 @@ that name or ``command``, or, for one with commands of its own, its typer ``app`
 ORDER its place in the list of commands (without one: after the others).
 """
 
+import functools
+import inspect
 import math
+import os
 import pkgutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from importlib import import_module
+from pathlib import Path
 from types import ModuleType
 from typing import Annotated, Any
 
 import typer
 
+from simulator.cli.output import speaking
 from simulator.errors import InputError
+from simulator.results.folders import ROOT
 
 PACKAGES = ("simulator.cli.commands", "experiments.commands")  # one that is not there has no commands
 INTERRUPTED = 130
@@ -45,10 +52,34 @@ def build() -> typer.Typer:
     for name, file in commands().items():
         command = _command(file)
         if isinstance(command, typer.Typer):
+            for each in command.registered_commands:
+                assert each.callback is not None
+                each.callback = with_quiet(each.callback)
             app.add_typer(command, name=name)
         else:
-            app.command(name=name, epilog=getattr(file, "EPILOG", None))(command)
+            app.command(name=name, epilog=getattr(file, "EPILOG", None))(with_quiet(command))
     return app
+
+
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only errors, and the path of the result.")]
+
+
+def with_quiet(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a command that has ``--quiet`` besides, which all have."""
+    signature = inspect.signature(command)
+    if "quiet" in signature.parameters:
+        return command
+
+    @functools.wraps(command)
+    def quietened(*args: Any, quiet: bool = False, **more: Any) -> Any:
+        with speaking(quiet):
+            return command(*args, **more)
+
+    own = inspect.Parameter("quiet", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=Quiet)
+    parameters = [*signature.parameters.values(), own]
+    quietened.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+    quietened.__annotations__ = {**command.__annotations__, "quiet": Quiet}
+    return quietened
 
 
 def _servesim(
@@ -56,7 +87,16 @@ def _servesim(
     version: Annotated[
         bool, typer.Option("--version", help="Print what this is a version of, and stop.")
     ] = False,
+    runs: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Below which commands write what they keep. Default: $SERVESIM_RUNS, or runs.",
+        ),
+    ] = None,
 ) -> None:
+    if runs is not None:
+        context.with_resource(_below(runs))
     if version:
         from simulator.cli.version import versions
 
@@ -64,6 +104,20 @@ def _servesim(
         raise typer.Exit
     if context.invoked_subcommand is None:
         raise InputError("expected a command; see: servesim --help")
+
+
+@contextmanager
+def _below(root: Path) -> Iterator[None]:
+    """Have commands write below a folder, also those in other processes."""
+    before = os.environ.get(ROOT)
+    os.environ[ROOT] = str(root)
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[ROOT]
+        else:
+            os.environ[ROOT] = before
 
 
 def commands() -> dict[str, ModuleType]:

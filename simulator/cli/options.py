@@ -1,10 +1,8 @@
 """What several commands are told in the same way."""
 
-import json
-import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -20,11 +18,6 @@ Overrides = Annotated[
 NoPlot = Annotated[bool, typer.Option("--no-plot", help="Do not draw overview.png.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON in place of words and tables.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Write into a folder that is not empty.")]
-
-
-def print_json(found: Any) -> None:
-    """Print what a command found, for programs: numbers as they are, None where there is none."""
-    sys.stdout.write(json.dumps(found, indent=2, default=str) + "\n")
 
 
 def load_scenario(path: Path | None, overrides: Sequence[str]) -> "tuple[Scenario, Path | None]":

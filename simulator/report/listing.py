@@ -30,8 +30,14 @@ def listing(topic: str) -> str:
     return "\n".join(makers[topic]()) + "\n"
 
 
-def runs(found: Iterable[tuple[Path, Mapping[str, Any], Mapping[str, Any]]]) -> str:
-    """Return a line a saved run, given as its folder, manifest and summary: on what, which traffic, what came of it."""
+def runs(
+    found: Iterable[tuple[Path, Mapping[str, Any], Mapping[str, Any]]],
+    studies: Iterable[tuple[Path, str, str]] = (),
+) -> str:
+    """Return a line a saved run, given as its folder, manifest and summary: on what, which traffic, what came of it.
+
+    Below, a line a study, given as its folder, kind and answer.
+    """
     rows = [["folder", "scheduler", "GPU", "requests", "tokens/s", "smooth goodput", "TTFT p99, s"]]
     for folder, manifest, summary in found:
         scenario = manifest["scenario"]
@@ -45,7 +51,9 @@ def runs(found: Iterable[tuple[Path, Mapping[str, Any], Mapping[str, Any]]]) -> 
                 number(summary["latency"]["ttft_s"]["p99"]),
             ]
         )
-    return "\n".join(table(rows, left=3)) + "\n" if len(rows) > 1 else "no saved runs\n"
+    others = [["folder", "study", "answer"], *([str(folder), kind, said] for folder, kind, said in studies)]
+    parts = [table(each, left=3) for each in (rows, others) if len(each) > 1]
+    return "\n\n".join("\n".join(part) for part in parts) + "\n" if parts else "no saved runs\n"
 
 
 def _served_by(scenario: Mapping[str, Any]) -> tuple[str, str]:

@@ -2,13 +2,13 @@
 
 import json
 import os
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from simulator.cli.options import AsJson, Overrides, load_scenario, print_json
+from simulator.cli.options import AsJson, Overrides, load_scenario
+from simulator.cli.output import print_json, say, wrote
 from simulator.errors import InputError
 
 ORDER = 60
@@ -37,7 +37,7 @@ def capacity(
     ] = "smooth",
     overrides: Overrides = None,
     out: Annotated[
-        Path | None, typer.Option(help="Folder for the results. Default: results/capacity-NAME.")
+        Path | None, typer.Option(help="Folder for the results. Default: runs/capacity-NAME.")
     ] = None,
     within: Annotated[
         float, typer.Option(min=0.001, max=0.5, help="Wanted half-width of the answer, relative.")
@@ -66,6 +66,7 @@ def capacity(
     Each simulation is kept in OUT/points: after Ctrl-C or a crash the same command goes on from there.
     """
     from simulator.cli.terminal import counting
+    from simulator.results.folders import folder_named
     from simulator.scenario.engines import engine_names
     from simulator.studies.capacity.best import best_rate
     from simulator.studies.capacity.book import SearchPlan
@@ -84,12 +85,12 @@ def capacity(
     most = first if traffic.replayed else most_requests or 16 * first
     if most < first:
         raise InputError(f"--most-requests {most}: fewer than the first runs have; expected at least {first}")
-    folder = out if out is not None else Path("results") / f"capacity-{chosen.name}"
+    folder = out if out is not None else folder_named(f"capacity-{chosen.name}")
     plan = SearchPlan(
         traffic.start, first, most, within, confidence, most_simulations, seed=chosen.seed,
         most_rate=traffic.most_rate, by_time=not traffic.replayed,
     )  # fmt: skip
-    with counting("simulations") as on_done:
+    with counting("simulations", most_simulations) as on_done:
         runs = CapacityRuns(
             traffic, wanted, folder / "points", jobs or os.cpu_count() or 1,
             lambda done: on_done(done, most_simulations),
@@ -108,5 +109,5 @@ def capacity(
     if as_json:
         print_json(json.loads((folder / "answer.json").read_text(encoding="utf-8")))
     else:
-        sys.stdout.write(report(outcome))
-    print(f"results: {folder} ({', '.join(FILES)})", file=sys.stderr)
+        say(report(outcome), kept=folder)
+    wrote("results", folder, f" ({', '.join(FILES)})")

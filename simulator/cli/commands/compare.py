@@ -1,13 +1,13 @@
 """``servesim compare``: several scenarios, or saved runs, on the same traffic, side by side."""
 
-import sys
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from simulator.cli.options import AsJson, NoPlot, Overrides, Overwrite, load_scenario, print_json
+from simulator.cli.options import AsJson, NoPlot, Overrides, Overwrite, load_scenario
+from simulator.cli.output import print_json, say, warn
 from simulator.cli.saved_runs import compare_saved
 from simulator.cli.saving import simulate_and_save
 from simulator.errors import InputError
@@ -22,7 +22,7 @@ EPILOG = """Examples:
 \b
 servesim compare --vary policy.scheduling=vllm_v1,sarathi,smooth
 servesim compare a.toml b.toml --seeds 5
-servesim compare results/a results/b --set user.preset=paper_v2
+servesim compare runs/a runs/b --set user.preset=paper_v2
 """
 
 
@@ -83,10 +83,10 @@ def compare(
         chosen = [load_scenario(path, overrides or []) for path in paths]
         names = distinct([scenario.name for scenario, _ in chosen])
     for text in traffic_notes(names, chosen, different_traffic):
-        _note(text)
+        warn(text)
     base = chosen[0][0]
     if any(_scored(scenario) != _scored(base) for scenario, _ in chosen):
-        _note(f"[user], [slo], [metrics] or run.trim_* differ; all are measured with those of {names[0]}")
+        warn(f"[user], [slo], [metrics] or run.trim_* differ; all are measured with those of {names[0]}")
     folders = [out / name for name in names] if out is not None else []
     results: list[list[Result]] = []
     with ExitStack() as claims:
@@ -105,7 +105,7 @@ def compare(
                 results[-1].append(result)
     windows = [common_window(runs, base.window) for runs in zip(*results, strict=True)]
     if any(window != base.window for window in windows):
-        _note(
+        warn(
             "answers decide when requests arrive; all are measured over the time that the first to end takes"
         )
     summaries: list[list[Summary]] = [
@@ -117,24 +117,17 @@ def compare(
     ]
     for name, runs, (first, *_) in zip(names, results, summaries, strict=True):
         for text in warnings(runs[0].manifest, first):
-            _note(f"{name}: {text}")
+            warn(f"{name}: {text}")
     if as_json:
         print_json([{"name": name, "summaries": runs} for name, runs in zip(names, summaries, strict=True)])
         return
-    sys.stdout.write(
-        over_seeds(names, summaries) if seeds > 1 else comparison(names, [each for (each,) in summaries])
-    )
+    say(over_seeds(names, summaries) if seeds > 1 else comparison(names, [each for (each,) in summaries]))
     engines = {
         name: engine_names(scenario, base_dir)
         for name, (scenario, base_dir) in zip(names, chosen, strict=True)
     }
-    print(f"user model: {base.user.described}")
-    print(one_line(engines))
+    say(f"user model: {base.user.described}\n{one_line(engines)}\n")
 
 
 def _scored(scenario: "Scenario") -> tuple[object, ...]:
     return scenario.user, scenario.slo, scenario.window, scenario.metrics.also
-
-
-def _note(text: str) -> None:
-    print(f"servesim: warning: {text}", file=sys.stderr)

@@ -9,7 +9,7 @@ import typer
 from simulator.errors import InputError
 
 ORDER = 41
-EPILOG = "Example: servesim explain results/a 17   (the slowest three: servesim explain results/a)"
+EPILOG = "Example: servesim explain runs/a 17   (the slowest three: servesim explain runs/a)"
 
 
 def explain(

@@ -1,16 +1,16 @@
 """``servesim export``: a saved run in another format."""
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from simulator.cli.options import Overwrite
+from simulator.cli.output import wrote
 from simulator.errors import InputError
 
 ORDER = 45
-EPILOG = "Example: servesim export results/a --as vllm_bench --out a.json"
+EPILOG = "Example: servesim export runs/a --as vllm_bench --out a.json"
 
 
 def export(
@@ -34,4 +34,4 @@ def export(
     for override in overrides or []:
         apply_override(options, override)
     write(Result.load(folder), name, out, options)
-    print(f"{name}: {out}", file=sys.stderr)
+    wrote(name, out)

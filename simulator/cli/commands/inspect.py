@@ -1,13 +1,12 @@
 """``servesim inspect``: what is in a file of requests."""
 
-import json
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from simulator.cli.options import AsJson
+from simulator.cli.output import print_json, say, wrote
 from simulator.errors import InputError
 
 ORDER = 35
@@ -63,9 +62,9 @@ def command(
             f" score {path} (or servesim replay, to simulate the same requests)"
         ) from error
     if as_json:
-        sys.stdout.write(json.dumps(found.as_dict(), indent=2, allow_nan=False) + "\n")
+        print_json(found.as_dict())
     else:
-        sys.stdout.write(shown.text(found))
+        say(shown.text(found))
     if plot is not None:
         shown.draw(found, plot)
-        print(f"picture: {plot}", file=sys.stderr)
+        wrote("picture", plot)

@@ -15,17 +15,21 @@ def command(
     topic: Annotated[
         str, typer.Argument(metavar="policies|engines|gpus|models|links|workloads|runs", help="What to list.")
     ],
-    root: Annotated[Path, typer.Argument(help="Of runs: the folder below which they are.")] = Path(),
+    root: Annotated[
+        Path | None, typer.Argument(help="Of runs: the folder below which they are. Default: runs.")
+    ] = None,
 ) -> None:
     """List the names that a scenario can use, or saved runs."""
     from simulator.report.listing import listing
 
     if topic == "runs":
-        from simulator.cli.saved_runs import saved_runs
+        from simulator.cli.saved_runs import saved_runs, saved_studies
         from simulator.report.listing import runs
+        from simulator.results.folders import runs_root
 
-        if not root.is_dir():
+        folder = root if root is not None else runs_root()
+        if root is not None and not root.is_dir():
             raise InputError(f"{root}: no folder; expected one with saved runs in it")
-        sys.stdout.write(runs(saved_runs(root)))
+        sys.stdout.write(runs(saved_runs(folder), saved_studies(folder)))
         return
     sys.stdout.write(listing(topic))

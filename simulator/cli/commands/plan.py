@@ -2,18 +2,18 @@
 
 import json
 import os
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from simulator.cli.options import AsJson, print_json
+from simulator.cli.options import AsJson
+from simulator.cli.output import print_json, say, warn, wrote
 
 TARGET_MISSED = 1
 
 ORDER = 70
-EPILOG = """Example: servesim plan plan.toml --out results/chat
+EPILOG = """Example: servesim plan plan.toml --out runs/chat
 
 plan.toml, at its shortest:
 
@@ -30,7 +30,7 @@ def plan(
         Path, typer.Argument(metavar="PLAN", help="Plan file (TOML): target, base, set, space, replications.")
     ],
     out: Annotated[
-        Path | None, typer.Option(help="Folder for the results. Default: results/NAME of the plan.")
+        Path | None, typer.Option(help="Folder for the results. Default: runs/NAME of the plan.")
     ] = None,
     jobs: Annotated[
         int | None, typer.Option(min=1, help="Simulations at once. Default: one a processor core.")
@@ -48,6 +48,7 @@ def plan(
     misses.
     """
     from simulator.cli.terminal import counting
+    from simulator.results.folders import folder_named
     from simulator.studies.plan.output import write
     from simulator.studies.plan.plan import find
     from simulator.studies.plan.report import report
@@ -55,7 +56,7 @@ def plan(
     from simulator.studies.processes import close_pools
 
     chosen = PlanFile.from_toml(file)
-    folder = out if out is not None else Path("results") / chosen.name
+    folder = out if out is not None else folder_named(chosen.name)
     try:
         with counting("simulations") as on_done:
             found = find(chosen, folder, jobs or os.cpu_count() or 1, on_done, robustness=not no_checks)
@@ -65,12 +66,12 @@ def plan(
     if as_json:
         print_json(json.loads((folder / "plan.json").read_text(encoding="utf-8")))
     else:
-        sys.stdout.write(report(found))
+        say(report(found), kept=folder)
     failed = [row for row in found.rows() if row.state == "failed"]
     for row in failed[:5]:
-        print(f"servesim: warning: {row.line.name(row.count)}: {row.reason}", file=sys.stderr)
+        warn(f"{row.line.name(row.count)}: {row.reason}")
     if failed:
-        print(f"servesim: warning: {len(failed)} candidates failed", file=sys.stderr)
-    print(f"results: {folder} ({', '.join(files)})", file=sys.stderr)
+        warn(f"{len(failed)} candidates failed")
+    wrote("results", folder, f" ({', '.join(files)})")
     if not found.keeps:
         raise typer.Exit(TARGET_MISSED)

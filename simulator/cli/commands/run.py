@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from simulator.cli.options import AsJson, NoPlot, Overrides, Overwrite, load_scenario, print_json
+from simulator.cli.options import AsJson, NoPlot, Overrides, Overwrite, load_scenario
+from simulator.cli.output import print_json, say, wrote
 from simulator.cli.saving import simulate_and_save
 from simulator.cli.terminal import cores
 
@@ -15,7 +16,7 @@ EPILOG = """Examples:
 
 \b
 servesim run
-servesim run my.toml --out results/a
+servesim run my.toml --out runs/a
 servesim run --set cluster.replicas=1 --set workload.rate_scale=1.5
 servesim run --set policy.scheduling=orca --set slo.ttft_s=0.5
 servesim run --set workload.arrivals=poisson --set workload.rate_rps=8 \\
@@ -31,7 +32,7 @@ def run(
     ] = None,
     overrides: Overrides = None,
     out: Annotated[
-        Path | None, typer.Option(help="Folder for the records. Default: servesim-out/<name>-<number>.")
+        Path | None, typer.Option(help="Folder for the records. Default: runs/NAME-NUMBER.")
     ] = None,
     no_plot: NoPlot = False,
     overwrite: Overwrite = False,
@@ -67,7 +68,7 @@ def run(
     if as_json:
         print_json(result.summary())
     else:
-        sys.stdout.write(report(result.manifest, result.summary()))
+        say(report(result.manifest, result.summary()), kept=folder)
     if failure is not None:
         raise failure
-    print(f"records: {folder}", file=sys.stderr)
+    wrote("records", folder)

@@ -1,12 +1,12 @@
 """``servesim score``: what a load test of a real server recorded, scored as a simulation is."""
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from simulator.cli.options import AsJson, NoPlot, Overwrite, print_json
+from simulator.cli.options import AsJson, NoPlot, Overwrite
+from simulator.cli.output import print_json, remark, say, wrote
 from simulator.cli.saved_runs import check_measures_only
 from simulator.errors import InputError
 
@@ -18,7 +18,7 @@ EPILOG = """Examples:
 
 \b
 servesim score bench.json --set slo.ttft_s=1
-servesim score monday.jsonl tuesday.jsonl --out results/week
+servesim score monday.jsonl tuesday.jsonl --out runs/week
 servesim score requests.csv --even
 """
 
@@ -74,7 +74,7 @@ def score(
         print_json([{"name": name, "summary": each} for name, each in zip(names, summaries, strict=True)])
         return
     if len(results) == 1:
-        sys.stdout.write(report(results[0].manifest, summaries[0]))
+        say(report(results[0].manifest, summaries[0]), kept=out)
         return
     if len({result.scored_by_token for result in results}) > 1:
         raise InputError(
@@ -82,8 +82,8 @@ def score(
         )
     for name, result in zip(names, results, strict=True):
         for note in result.manifest["measured"]["notes"]:
-            print(f"servesim: note: {name}: {note}", file=sys.stderr)
-    sys.stdout.write(comparison(names, summaries))
+            remark(f"servesim: note: {name}: {note}")
+    say(comparison(names, summaries), kept=out)
 
 
 def _save(result: "MeasuredResult", folder: Path, plot: bool, overwrite: bool) -> None:
@@ -96,7 +96,7 @@ def _save(result: "MeasuredResult", folder: Path, plot: bool, overwrite: bool) -
         if plot and result.scored_by_token:
             with whole(own / PICTURE) as part:
                 overview(result, part)
-    print(f"records: {folder}", file=sys.stderr)
+    wrote("records", folder)
 
 
 def _as_folder(name: str) -> str:

@@ -1,16 +1,16 @@
 """``servesim show``: a saved run, measured again."""
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from simulator.cli.options import AsJson, print_json
+from simulator.cli.options import AsJson
+from simulator.cli.output import print_json, say
 from simulator.cli.saved_runs import check_measures_only, measured_by
 
 ORDER = 40
-EPILOG = "Example: servesim show results/a --set user.v_s_per_token=0.1 --set slo.ttft_s=0.5"
+EPILOG = "Example: servesim show runs/a --set user.v_s_per_token=0.1 --set slo.ttft_s=0.5"
 
 
 def show(
@@ -34,4 +34,4 @@ def show(
     if as_json:
         print_json(summary)
     else:
-        sys.stdout.write(report(result.manifest, summary))
+        say(report(result.manifest, summary))

@@ -1,6 +1,5 @@
 """``servesim sweep``: simulate all points of a study, on all cores or many machines; go on after a stop."""
 
-import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from simulator.cli.output import say, warn, wrote
 from simulator.errors import InputError
 
 if TYPE_CHECKING:
@@ -17,16 +17,16 @@ if TYPE_CHECKING:
 ORDER = 50
 EPILOG = """Examples:
 
-servesim sweep study.toml --out results/study --jobs 4
+servesim sweep study.toml --out runs/study --jobs 4
 
-servesim sweep study.toml --out results/study --ray auto   (on a Ray cluster)
+servesim sweep study.toml --out runs/study --ray auto   (on a Ray cluster)
 """
 
 
 def sweep(
     study: Annotated[Path, typer.Argument(help="Study file (TOML): base, axes, paired, set, replications.")],
     out: Annotated[
-        Path | None, typer.Option(help="Folder for the results. Default: results/NAME of the study.")
+        Path | None, typer.Option(help="Folder for the results. Default: runs/NAME of the study.")
     ] = None,
     jobs: Annotated[
         int | None, typer.Option(min=1, help="Simulations at once. Default: one a processor core.")
@@ -46,12 +46,13 @@ def sweep(
             "--jobs: given together with --ray, which knows its own cores; expected one of the two"
         )
     from simulator.cli.terminal import cores, counting
+    from simulator.results.folders import folder_named
     from simulator.studies.sweep.output import metrics, printed, write
     from simulator.studies.sweep.sweep import Study, on_cores, on_ray, run_study
 
     chosen = Study.from_toml(study)
     metrics(chosen)  # checked before anything is simulated
-    folder = out if out is not None else Path("results") / chosen.name
+    folder = out if out is not None else folder_named(chosen.name)
     simulate: Callable[[Sequence[Point]], Finished] = (
         partial(on_ray, address=ray) if ray is not None else partial(on_cores, jobs=jobs or cores())
     )
@@ -59,10 +60,10 @@ def sweep(
         results = run_study(chosen, folder, simulate, on_done)
     files = write(chosen, results, folder)
     failed = [(point, found["error"]) for point, found in results if "error" in found]
-    sys.stdout.write(printed(chosen, results))
+    say(printed(chosen, results), kept=folder)
     for point, error in failed[:5]:
         at = ", ".join(f"{key}={value}" for key, value in point.values.items())
-        print(f"servesim: warning: {at}, seed {point.seed}: {error}", file=sys.stderr)
+        warn(f"{at}, seed {point.seed}: {error}")
     if failed:
-        print(f"servesim: warning: {len(failed)} of {len(results)} points failed", file=sys.stderr)
-    print(f"results: {folder} ({', '.join(files)})", file=sys.stderr)
+        warn(f"{len(failed)} of {len(results)} points failed")
+    wrote("results", folder, f" ({', '.join(files)})")
