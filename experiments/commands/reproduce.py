@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from simulator.cli import completion
 from simulator.cli.output import remark, say, wrote
 from simulator.errors import InputError
 
@@ -26,7 +27,11 @@ VERDICT = "verdict.json"
 def reproduce(
     claims: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[all | fig5 fig6 ...]", help="Which figures and claims; default: all."),
+        typer.Argument(
+            metavar="[all | fig5 fig6 ...]",
+            help="Which figures and claims; default: all.",
+            autocompletion=completion.figures,
+        ),
     ] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Fewer seeds and shorter runs: minutes.")] = False,
     out: Annotated[

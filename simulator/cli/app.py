@@ -43,7 +43,7 @@ def build() -> typer.Typer:
     app = typer.Typer(
         help="Simulate LLM serving: exact token traces, classic metrics and smooth goodput.",
         epilog="Begin with: servesim run   (an hour of real chat traffic on two H100s)",
-        add_completion=False,
+        add_completion=True,
         rich_markup_mode=None,
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"]},

@@ -6,15 +6,30 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from simulator.cli import completion
+
 if TYPE_CHECKING:
     from simulator.scenario.scenario import Scenario
 
 Overrides = Annotated[
     list[str] | None,
     typer.Option(
-        "--set", metavar="SECTION.KEY=VALUE", help="Change one key of the scenario; may be repeated."
+        "--set",
+        metavar="SECTION.KEY=VALUE",
+        help="Change one key of the scenario; may be repeated.",
+        autocompletion=completion.settings,
     ),
 ]
+Measured = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Another user.*, slo.* or metrics.* value; may be repeated.",
+        autocompletion=completion.measuring,
+    ),
+]
+SavedRun = Annotated[Path, typer.Argument(help="Folder of a saved run.", autocompletion=completion.runs)]
 NoPlot = Annotated[bool, typer.Option("--no-plot", help="Do not draw overview.png.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON in place of words and tables.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Write into a folder that is not empty.")]

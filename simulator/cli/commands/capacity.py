@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from simulator.cli import completion
 from simulator.cli.options import AsJson, Overrides, load_scenario
 from simulator.cli.output import print_json, say, wrote
 from simulator.errors import InputError
@@ -32,7 +33,8 @@ def capacity(
         str,
         typer.Option(
             help="KEY<=NUMBER, KEY>=NUMBER, KEY (its largest value) or stable. A key is one of summary.json, with"
-            " dots, or short: token_slo, slo, ttft_p99, tbt_mean, ..."
+            " dots, or short: token_slo, slo, ttft_p99, tbt_mean, ...",
+            autocompletion=completion.targets,
         ),
     ] = "smooth",
     overrides: Overrides = None,

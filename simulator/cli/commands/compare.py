@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from simulator.cli import completion
 from simulator.cli.options import AsJson, NoPlot, Overrides, Overwrite, load_scenario
 from simulator.cli.output import print_json, say, warn
 from simulator.cli.saved_runs import compare_saved
@@ -29,12 +30,19 @@ servesim compare runs/a runs/b --set user.preset=paper_v2
 def compare(
     scenarios: Annotated[
         list[Path] | None,
-        typer.Argument(help="Scenario files (TOML), or folders of saved runs; the first is the base."),
+        typer.Argument(
+            help="Scenario files (TOML), or folders of saved runs; the first is the base.",
+            autocompletion=completion.runs_and_scenarios,
+        ),
     ] = None,
     overrides: Overrides = None,
     vary: Annotated[
         str | None,
-        typer.Option(metavar="KEY=A,B,...", help="Instead of several files: one, with each of these values."),
+        typer.Option(
+            metavar="KEY=A,B,...",
+            help="Instead of several files: one, with each of these values.",
+            autocompletion=completion.variants,
+        ),
     ] = None,
     seeds: Annotated[
         int, typer.Option(min=1, max=1000, help="Repeat with so many seeds; differences then have intervals.")

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from simulator.cli import completion
 from simulator.errors import InputError
 
 ORDER = 41
@@ -13,7 +14,10 @@ EPILOG = "Example: servesim explain runs/a 17   (the slowest three: servesim exp
 
 
 def explain(
-    folder: Annotated[Path, typer.Argument(help="Folder of a saved run, of trace level tokens.")],
+    folder: Annotated[
+        Path,
+        typer.Argument(help="Folder of a saved run, of trace level tokens.", autocompletion=completion.runs),
+    ],
     requests: Annotated[
         list[int] | None,
         typer.Argument(metavar="[REQUEST ...]", help="Requests by number; default: the slowest."),

@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from simulator.cli.options import Overwrite
+from simulator.cli import completion
+from simulator.cli.options import Overwrite, SavedRun
 from simulator.cli.output import wrote
 from simulator.errors import InputError
 
@@ -14,8 +15,16 @@ EPILOG = "Example: servesim export runs/a --as vllm_bench --out a.json"
 
 
 def export(
-    folder: Annotated[Path, typer.Argument(help="Folder of a saved run.")],
-    name: Annotated[str, typer.Option("--as", metavar="NAME", help="Format: csv, vllm_bench, ...")],
+    folder: SavedRun,
+    name: Annotated[
+        str,
+        typer.Option(
+            "--as",
+            metavar="NAME",
+            help="Format: csv, vllm_bench, ...",
+            autocompletion=completion.export_formats,
+        ),
+    ],
     out: Annotated[Path, typer.Option(help="What to write: a file, or for csv a folder.")],
     overrides: Annotated[
         list[str] | None,

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from simulator.cli import completion
 from simulator.cli.options import AsJson
 from simulator.cli.output import print_json, say, wrote
 from simulator.errors import InputError
@@ -16,7 +17,13 @@ EPILOG = "Example: servesim inspect requests.csv --columns arrival=ts:iso,prompt
 def command(
     file: Annotated[str, typer.Argument(help="A file of requests, or the name of a shipped trace.")],
     name: Annotated[
-        str | None, typer.Option("--format", metavar="NAME", help="Its format; without: told by its content.")
+        str | None,
+        typer.Option(
+            "--format",
+            metavar="NAME",
+            help="Its format; without: told by its content.",
+            autocompletion=completion.trace_formats,
+        ),
     ] = None,
     columns: Annotated[
         str | None,

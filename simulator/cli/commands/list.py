@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from simulator.cli import completion
 from simulator.errors import InputError
 
 ORDER = 30
@@ -13,7 +14,12 @@ ORDER = 30
 
 def command(
     topic: Annotated[
-        str, typer.Argument(metavar="policies|engines|gpus|models|links|workloads|runs", help="What to list.")
+        str,
+        typer.Argument(
+            metavar="policies|engines|gpus|models|links|workloads|runs",
+            help="What to list.",
+            autocompletion=completion.topics,
+        ),
     ],
     root: Annotated[
         Path | None, typer.Argument(help="Of runs: the folder below which they are. Default: runs.")

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from simulator.cli import completion
 from simulator.cli.output import say, wrote
 from simulator.errors import InputError
 
@@ -21,9 +22,17 @@ app = typer.Typer(
 )
 
 GpuOption = Annotated[
-    str, typer.Option("--gpu", help="Profile to start from: a name, or the path of a .toml.")
+    str,
+    typer.Option(
+        "--gpu", help="Profile to start from: a name, or the path of a .toml.", autocompletion=completion.gpus
+    ),
 ]
-ModelOption = Annotated[str, typer.Option("--model", help="Name, or path of a Hugging Face config.json.")]
+ModelOption = Annotated[
+    str,
+    typer.Option(
+        "--model", help="Name, or path of a Hugging Face config.json.", autocompletion=completion.models
+    ),
+]
 Size = Annotated[int, typer.Option("--tensor-parallel", help="GPUs that the model is spread over.")]
 ReplaceFiles = Annotated[bool, typer.Option("--overwrite", help="Replace files that exist.")]
 
@@ -38,9 +47,12 @@ def list_() -> None:
 
 @app.command(epilog="Example: servesim profile show h100-80gb-sxm llama-3.1-8b --out h100.png")
 def show(
-    gpu: Annotated[str, typer.Argument(help="Name, or the path of a profile (.toml).")],
+    gpu: Annotated[
+        str, typer.Argument(help="Name, or the path of a profile (.toml).", autocompletion=completion.gpus)
+    ],
     model: Annotated[
-        str, typer.Argument(help="Name, or path of a Hugging Face config.json.")
+        str,
+        typer.Argument(help="Name, or path of a Hugging Face config.json.", autocompletion=completion.models),
     ] = "llama-3.1-8b",
     out: Annotated[Path | None, typer.Option(help="Draw the step times into this PNG.")] = None,
     tensor_parallel: Size = 1,

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from simulator.cli import completion
 from simulator.cli.options import AsJson, NoPlot, Overrides, Overwrite, load_scenario
 from simulator.cli.output import print_json, say, wrote
 from simulator.cli.saving import simulate_and_save
@@ -37,7 +38,12 @@ def run(
     no_plot: NoPlot = False,
     overwrite: Overwrite = False,
     trace_level: Annotated[
-        str | None, typer.Option("--trace-level", help="Keep tokens, steps, requests or summary.")
+        str | None,
+        typer.Option(
+            "--trace-level",
+            help="Keep tokens, steps, requests or summary.",
+            autocompletion=completion.trace_levels,
+        ),
     ] = None,
     jobs: Annotated[
         int | None,

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from simulator.cli.options import AsJson, NoPlot, Overwrite
+from simulator.cli.options import AsJson, Measured, NoPlot, Overwrite
 from simulator.cli.output import print_json, remark, say, wrote
 from simulator.cli.saved_runs import check_measures_only
 from simulator.errors import InputError
@@ -32,12 +32,7 @@ def score(
             " inference-perf; or a CSV of requests.",
         ),
     ],
-    overrides: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set", metavar="KEY=VALUE", help="Another user.*, slo.* or metrics.* value; may be repeated."
-        ),
-    ] = None,
+    overrides: Measured = None,
     even: Annotated[
         bool,
         typer.Option(
