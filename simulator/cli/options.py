@@ -20,6 +20,15 @@ Overrides = Annotated[
         autocompletion=completion.settings,
     ),
 ]
+Targets = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--target",
+        metavar="KEY<=NUMBER",
+        help="In place of the file's target; may be repeated, or joined by 'and': all must be kept.",
+        autocompletion=completion.targets,
+    ),
+]
 Measured = Annotated[
     list[str] | None,
     typer.Option(

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from simulator.cli.options import AsJson
+from simulator.cli.options import AsJson, Targets
 from simulator.cli.output import print_json, say, warn, wrote
 
 TARGET_MISSED = 1
@@ -35,6 +35,7 @@ def plan(
     jobs: Annotated[
         int | None, typer.Option(min=1, help="Simulations at once. Default: one a processor core.")
     ] = None,
+    target: Targets = None,
     no_checks: Annotated[
         bool, typer.Option("--no-checks", help="Do not try the plan with other traffic and slower steps.")
     ] = False,
@@ -55,7 +56,7 @@ def plan(
     from simulator.studies.plan.space import PlanFile
     from simulator.studies.processes import close_pools
 
-    chosen = PlanFile.from_toml(file)
+    chosen = PlanFile.from_toml(file, target or ())
     folder = out if out is not None else folder_named(chosen.name)
     try:
         with counting("simulations") as on_done:

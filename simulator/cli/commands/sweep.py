@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from simulator.cli.options import Targets
 from simulator.cli.output import say, warn, wrote
 from simulator.errors import InputError
 
@@ -31,6 +32,7 @@ def sweep(
     jobs: Annotated[
         int | None, typer.Option(min=1, help="Simulations at once. Default: one a processor core.")
     ] = None,
+    target: Targets = None,
     ray: Annotated[
         str | None,
         typer.Option(metavar="ADDRESS", help="Simulate on a Ray cluster: its address, auto or local."),
@@ -47,11 +49,11 @@ def sweep(
         )
     from simulator.cli.terminal import cores, counting
     from simulator.results.folders import folder_named
-    from simulator.studies.sweep.output import metrics, printed, write
+    from simulator.studies.sweep.output import goals, metrics, printed, write
     from simulator.studies.sweep.sweep import Study, on_cores, on_ray, run_study
 
-    chosen = Study.from_toml(study)
-    metrics(chosen)  # checked before anything is simulated
+    chosen = Study.from_toml(study, target or ())
+    metrics(chosen), goals(chosen)  # checked before anything is simulated
     folder = out if out is not None else folder_named(chosen.name)
     simulate: Callable[[Sequence[Point]], Finished] = (
         partial(on_ray, address=ray) if ray is not None else partial(on_cores, jobs=jobs or cores())

@@ -49,7 +49,8 @@ def write(outcome: CapacityOutcome, out: Path) -> None:
 def report(outcome: CapacityOutcome) -> str:
     """Return the answer in words, and a line for each rate that was simulated."""
     answer, gpus, unit = outcome.answer, outcome.gpus, f"{outcome.of}/s"
-    lines = [f"{'target':<12}{outcome.target.text}  ({outcome.target.key})"]
+    lines = [f"{'target':<12}{outcome.wanted}" + ("" if outcome.targets else f"  ({outcome.target.key})")]
+    lines += [f"{'binds' if each.binds else '':<12}{each.said(unit)}" for each in outcome.targets]
     lines.append(f"{'engine':<12}{outcome.engine}")
     lines.append(f"{'user model':<12}{outcome.user_model}")
     said = "none"

@@ -94,12 +94,16 @@ def _plan(found: FoundPlan) -> list[str]:
         "cheapest plan that keeps the target" if found.keeps else "nothing keeps the target; the nearest is"
     )
     lines = [f"{title}: {_priced(found.best)}"]
-    rows = [["", "value", "target", "margin"]]
+    rows = [["", "value", "target", "margin", ""]]
     outcome = found.runs.outcomes[found.best[0].number, found.best[1]]
-    for goal in found.plan.goals:
-        worst = min((goal.margin(run.get(goal.metric)) for run in outcome.runs), default=-math.inf)
+    margins = [
+        min((goal.margin(run.get(goal.metric)) for run in outcome.runs), default=-math.inf)
+        for goal in found.plan.goals
+    ]
+    for goal, margin in zip(found.plan.goals, margins, strict=True):
         bound = f"{'>=' if goal.at_least else '<='} {goal.bound:g}"
-        rows.append([f"  {goal.metric}", number(outcome.mean(goal.metric)), bound, _percent(worst)])
+        binds = "binds" if len(margins) > 1 and margin == min(margins) else ""
+        rows.append([f"  {goal.metric}", number(outcome.mean(goal.metric)), bound, _percent(margin), binds])
     lines += table(rows)
     if found.runner_up is not None:
         extra = _usd(found.runner_up) / _usd(found.best) - 1

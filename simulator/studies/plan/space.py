@@ -116,8 +116,8 @@ class PlanFile:
         return engine_names(self.scenario(line, line.counts[0]), self.base_dir)
 
     @classmethod
-    def from_toml(cls, path: Path) -> "PlanFile":
-        """Read a plan file."""
+    def from_toml(cls, path: Path, target: Sequence[str] = ()) -> "PlanFile":
+        """Read a plan file; a ``target`` that is given stands in place of that of the file."""
         tables = study_file.read(path, "plan", _KEYS)
         if not isinstance(tables.get("space", {}), dict):
             raise InputError(f"{path}: space: expected a table, got {tables['space']!r}")
@@ -130,7 +130,9 @@ class PlanFile:
             base = Scenario.from_toml(path.parent / given, overrides)
             base_dir = (path.parent / given).parent
         goals = parse_goals(
-            tables.get("target"), str(path), there(known(base.user, base.slo, base.workload.class_bounds))
+            list(target) or tables.get("target"),
+            str(path),
+            there(known(base.user, base.slo, base.workload.class_bounds)),
         )
         space = {"gpus": _measured_gpus(), **DEFAULT_SPACE, **tables.get("space", {})}
         lines, refused = _lines(path, space, base, base_dir)

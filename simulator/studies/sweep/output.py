@@ -11,6 +11,7 @@ from simulator.results.folders import whole
 from simulator.results.vocabulary import MADE_BY_RUNS, known, measure_of
 from simulator.scenario.engines import engine_names, one_line
 from simulator.stats import Interval, interval
+from simulator.studies.plan.goals import Goal, parse_goals
 from simulator.studies.points import Point
 from simulator.studies.sweep import figures as sweep_figures
 from simulator.studies.sweep.sweep import Study
@@ -39,6 +40,21 @@ def metrics(study: Study) -> dict[str, str]:
     return {each.key: each.axis for each in chosen}
 
 
+def goals(study: Study) -> list[Goal]:
+    """Return what each point shall keep; InputError for what is no bound on a number of a run."""
+    if not study.target:
+        return []
+    first = study.points()[0].scenario
+    return parse_goals(study.target, str(study.path), there(known(first.user, first.slo, first.workload.class_bounds)))
+
+
+def _missed(wanted: Sequence[Goal], runs: Sequence[Mapping[str, Any]]) -> str:
+    """Name the goal that is missed most, in the seed that misses it most; nothing where all seeds keep all."""
+    margins = {goal: min(goal.margin(run.get(goal.metric)) for run in runs) for goal in wanted}
+    worst = min(margins, key=lambda goal: margins[goal])
+    return str(worst) if margins[worst] < 0 else ""
+
+
 def table(study: Study, results: Results) -> "pa.Table":
     """Return a row a point: the axes' values, the seed, every number of its summary, its error if it failed."""
     import pyarrow as pa
@@ -52,6 +68,10 @@ def table(study: Study, results: Results) -> "pa.Table":
     columns["engine"] = pa.array([engine_names(point.scenario, point.base_dir) for point, _ in results])
     columns["user_model"] = pa.array([point.scenario.user.described for point, _ in results])
     columns["seed"] = pa.array([point.seed for point, _ in results])
+    if wanted := goals(study):
+        columns["target_missed"] = pa.array(
+            [_missed(wanted, [found]) or None for _, found in results], pa.string()
+        )
     columns["error"] = pa.array([found.get("error") for _, found in results], pa.string())
     for name in names:
         columns[name] = pa.array([_number(found.get(name)) for _, found in results], pa.float64())
@@ -99,10 +119,13 @@ def printed(study: Study, results: Results) -> str:
         [*("" for _ in study.shown), *(unit for _, _, unit in heads)],
     ]
     values = [by_point(study, results, metric) for metric in chosen]
-    rows += [
-        [*map(str, place), *(cell(found.get(place)) for found in values)]
-        for place in dict.fromkeys(point.place(study.shown) for point, _ in results)
-    ]
+    wanted, at = goals(study), _by_place(study, results)
+    if wanted:
+        rows[0].append("target")
+        rows[1].append("")
+    for place, found in at.items():
+        judged = [f"missed: {missed}" if (missed := _missed(wanted, found)) else "kept"] if wanted else []
+        rows.append([*map(str, place), *(cell(each.get(place)) for each in values), *judged])
     lines = aligned(rows, left=len(study.shown))
     lines.append("")
     if study.replications > 1:
