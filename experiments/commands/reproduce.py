@@ -57,6 +57,7 @@ def reproduce(
         )  # before it is read, here and in other processes
     from experiments.paper._reproduce import Study, close_pools
     from simulator.cli.terminal import cores
+    from simulator.report.tables import Document, Words
     from simulator.results.folders import folder_named
 
     out = out if out is not None else folder_named("reproduce")
@@ -67,7 +68,8 @@ def reproduce(
             verdict = _run(path, study)
             _keep(study, verdict)
             write_results(out)
-            say(f"{claim_id(path)}  {verdict.outcome}: {verdict.claim} {verdict.numbers}\n", kept=out)
+            told = f"{claim_id(path)}  {verdict.outcome}: {verdict.claim} {verdict.numbers}"
+            say(Document([Words([told])]), kept=out)
             sys.stdout.flush()
     finally:
         close_pools()

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from experiments.validation.scores import Score
 
 ORDER = 80
+TABLES = True
 EPILOG = "Example: servesim validate --set burst   (all sets take about a minute)"
 BAR_MISSED = 1
 
@@ -38,6 +39,7 @@ def validate(
     from experiments.validation.report import bars_text, rows_text, summary_text
     from experiments.validation.scatter import scatter
     from experiments.validation.scores import judge
+    from simulator.report.tables import Document, Words
     from simulator.results.folders import folder_named
 
     out = out if out is not None else folder_named("validate")
@@ -53,7 +55,7 @@ def validate(
         said = (
             "every 4th closed-loop row, every 10th table row, stages a tenth as long, no TensorRT-LLM bursts"
         )
-        say(f"quick: {said}\n", kept=out)
+        say(Document([Words([f"quick: {said}"])]), kept=out)
     for name in chosen:
         own = list(runs[name](quick))
         scores += own

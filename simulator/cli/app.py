@@ -2,7 +2,8 @@
 
 ``simulator/cli/commands/<name>.py``, or ``experiments/commands/<name>.py``, is the command ``<name>``: its function of
 that name or ``command``, or, for one with commands of its own, its typer ``app``. EPILOG is what its help ends with,
-ORDER its place in the list of commands (without one: after the others).
+ORDER its place in the list of commands (without one: after the others), TABLES whether it prints some and takes
+``--format``.
 """
 
 import functools
@@ -50,36 +51,57 @@ def build() -> typer.Typer:
     )
     app.callback(invoke_without_command=True)(_servesim)
     for name, file in commands().items():
-        command = _command(file)
+        command, tables = _command(file), getattr(file, "TABLES", False)
         if isinstance(command, typer.Typer):
             for each in command.registered_commands:
                 assert each.callback is not None
-                each.callback = with_quiet(each.callback)
+                each.callback = with_output_options(each.callback, tables)
             app.add_typer(command, name=name)
         else:
-            app.command(name=name, epilog=getattr(file, "EPILOG", None))(with_quiet(command))
+            app.command(name=name, epilog=getattr(file, "EPILOG", None))(with_output_options(command, tables))
     return app
 
 
+FORMATS = ("plain", "md", "latex", "csv", "json")
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only errors, and the path of the result.")]
+Format = Annotated[
+    str,
+    typer.Option(
+        "--format",
+        metavar="|".join(FORMATS),
+        help="Of the tables that are printed; plain: as wide as the terminal.",
+        autocompletion=lambda incomplete: [name for name in FORMATS if name.startswith(incomplete)],
+    ),
+]
 
 
-def with_quiet(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a command that has ``--quiet`` besides, which all have."""
+def with_output_options(command: Callable[..., Any], tables: bool) -> Callable[..., Any]:
+    """Return a command that has ``--quiet`` besides, which all have, and ``--format`` if it prints tables."""
     signature = inspect.signature(command)
     if "quiet" in signature.parameters:
         return command
+    own: dict[str, tuple[Any, Any]] = {"quiet": (Quiet, False)}
+    if tables:
+        own = {"printed_as": (Format, "plain"), **own}
 
     @functools.wraps(command)
-    def quietened(*args: Any, quiet: bool = False, **more: Any) -> Any:
-        with speaking(quiet):
+    def outspoken(*args: Any, quiet: bool = False, printed_as: Any = "plain", **more: Any) -> Any:
+        if printed_as not in FORMATS:
+            raise InputError(f"--format {printed_as}: expected one of {', '.join(FORMATS)}")
+        with speaking(quiet, printed_as):
             return command(*args, **more)
 
-    own = inspect.Parameter("quiet", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=Quiet)
-    parameters = [*signature.parameters.values(), own]
-    quietened.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
-    quietened.__annotations__ = {**command.__annotations__, "quiet": Quiet}
-    return quietened
+    options = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+        for name, (annotation, default) in own.items()
+    ]
+    parameters = [*signature.parameters.values(), *options]
+    outspoken.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+    outspoken.__annotations__ = {
+        **command.__annotations__,
+        **{name: annotation for name, (annotation, _) in own.items()},
+    }
+    return outspoken
 
 
 def _servesim(

@@ -6,12 +6,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from simulator.report.tables import Document, Form
+
+_STYLES = {"title": "bold", "head": "bold cyan", "warning": "bold yellow"}
 
 
 @dataclass
 class _Voice:
     quiet: bool = False
+    form: "Form" = "plain"
     answered: bool = False  # something is on stdout, which is for one thing only
 
 
@@ -19,14 +25,14 @@ _voice = _Voice()
 
 
 @contextmanager
-def speaking(quiet: bool) -> Iterator[None]:
-    """Have all words of a command in this block go where ``--quiet`` wants them."""
-    before = _voice.quiet, _voice.answered
-    _voice.quiet, _voice.answered = quiet, False
+def speaking(quiet: bool, form: "Form" = "plain") -> Iterator[None]:
+    """Have all words of a command in this block go where ``--quiet`` and ``--format`` want them."""
+    before = _voice.quiet, _voice.form, _voice.answered
+    _voice.quiet, _voice.form, _voice.answered = quiet, form, False
     try:
         yield
     finally:
-        _voice.quiet, _voice.answered = before
+        _voice.quiet, _voice.form, _voice.answered = before
 
 
 def is_quiet() -> bool:
@@ -34,12 +40,29 @@ def is_quiet() -> bool:
     return _voice.quiet
 
 
-def say(text: str, kept: Path | None = None) -> None:
-    """Print what a command found; with ``--quiet`` only if no folder holds it."""
+def say(found: "Document", kept: Path | None = None) -> None:
+    """Print what a command found, as ``--format`` says; with ``--quiet`` only if no folder holds it.
+
+    On a terminal it is as wide as that, with headings in bold and warnings in colour; elsewhere as wide as it is.
+    """
     if _voice.quiet and kept is not None:
         return
+    if _voice.answered and _voice.form == "plain":
+        sys.stdout.write("\n")
     _voice.answered = True
-    sys.stdout.write(text)
+    if _voice.form == "plain" and sys.stdout.isatty():
+        _on_a_terminal(found)
+    else:
+        sys.stdout.write(found.render(_voice.form))
+
+
+def _on_a_terminal(found: "Document") -> None:
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(highlight=False, markup=False, soft_wrap=True)
+    for text, kind in found.lines(console.width):
+        console.print(Text(text, style=_STYLES.get(kind, "")))
 
 
 def print_json(found: Any) -> None:

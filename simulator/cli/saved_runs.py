@@ -40,8 +40,10 @@ def compare_saved(
     folders: Sequence[Path], overrides: Sequence[str], different_traffic: bool, as_json: bool
 ) -> None:
     """Print the table of saved runs, all measured as the first one says."""
-    from simulator.report.comparison import common_window, comparison, distinct, saved_traffic_notes
+    from simulator.report.comparison import common_window, comparison, distinct
     from simulator.report.report import warnings
+    from simulator.report.same_traffic import saved_traffic_notes
+    from simulator.report.tables import Document, Words
     from simulator.results.result import Result
     from simulator.scenario.engines import one_line
 
@@ -68,10 +70,10 @@ def compare_saved(
     if as_json:
         print_json([{"name": name, "summaries": [each]} for name, each in zip(names, summaries, strict=True)])
         return
-    say(f"{comparison(names, summaries)}user model: {base.user.described}\n")
+    found = comparison(names, summaries)
     profiles = [_engine(summary) for summary in summaries]
     engines = dict(zip(names, profiles, strict=True))
-    say(one_line(engines) + "\n")
+    say(found + Document([Words([f"user model: {base.user.described}", one_line(engines)])]))
 
 
 def _engine(summary: dict[str, Any]) -> str:

@@ -11,6 +11,7 @@ from simulator.cli.options import AsJson, Overrides, load_scenario
 from simulator.cli.output import print_json, say, wrote
 
 ORDER = 60
+TABLES = True
 EPILOG = """Examples:
 
 \b

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from simulator.scenario.scenario import Scenario
 
 ORDER = 20
+TABLES = True
 EPILOG = """Examples:
 
 \b
@@ -66,15 +67,10 @@ def compare(
             )
         compare_saved(scenarios, overrides or [], different_traffic, as_json)
         return
-    from simulator.report.comparison import (
-        common_window,
-        comparison,
-        distinct,
-        over_seeds,
-        traffic_notes,
-        varied,
-    )
+    from simulator.report.comparison import common_window, comparison, distinct, over_seeds, varied
     from simulator.report.report import Summary, warnings
+    from simulator.report.same_traffic import traffic_notes
+    from simulator.report.tables import Document, Words
     from simulator.results.folders import claimed
     from simulator.scenario.engines import engine_names, one_line
 
@@ -129,12 +125,12 @@ def compare(
     if as_json:
         print_json([{"name": name, "summaries": runs} for name, runs in zip(names, summaries, strict=True)])
         return
-    say(over_seeds(names, summaries) if seeds > 1 else comparison(names, [each for (each,) in summaries]))
+    found = over_seeds(names, summaries) if seeds > 1 else comparison(names, [each for (each,) in summaries])
     engines = {
         name: engine_names(scenario, base_dir)
         for name, (scenario, base_dir) in zip(names, chosen, strict=True)
     }
-    say(f"user model: {base.user.described}\n{one_line(engines)}\n")
+    say(found + Document([Words([f"user model: {base.user.described}", one_line(engines)])]))
 
 
 def _scored(scenario: "Scenario") -> tuple[object, ...]:

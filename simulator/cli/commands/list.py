@@ -1,15 +1,16 @@
 """``servesim list``: the names that a scenario can use, and saved runs."""
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from simulator.cli import completion
+from simulator.cli.output import say
 from simulator.errors import InputError
 
 ORDER = 30
+TABLES = True
 
 
 def command(
@@ -36,6 +37,6 @@ def command(
         folder = root if root is not None else runs_root()
         if root is not None and not root.is_dir():
             raise InputError(f"{root}: no folder; expected one with saved runs in it")
-        sys.stdout.write(runs(saved_runs(folder), saved_studies(folder)))
+        say(runs(saved_runs(folder), saved_studies(folder)))
         return
-    sys.stdout.write(listing(topic))
+    say(listing(topic))

@@ -13,6 +13,7 @@ from simulator.cli.output import print_json, say, warn, wrote
 TARGET_MISSED = 1
 
 ORDER = 70
+TABLES = True
 EPILOG = """Example: servesim plan plan.toml --out runs/chat
 
 plan.toml, at its shortest:

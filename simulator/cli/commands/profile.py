@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from hardware_profiles import Gpu, Model
 
 ORDER = 100
+TABLES = True
 
 app = typer.Typer(
     help="Look at hardware profiles, fit them to timings of yours, or measure new ones.",

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from simulator.scenario.scenario import Scenario
 
 ORDER = 43
+TABLES = True
 EPILOG = """Examples:
 
 \b

@@ -13,6 +13,7 @@ from simulator.cli.saving import simulate_and_save
 from simulator.cli.terminal import cores
 
 ORDER = 10
+TABLES = True
 EPILOG = """Examples:
 
 \b

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from simulator.results.measured import MeasuredResult
 
 ORDER = 42
+TABLES = True
 EPILOG = """Examples:
 
 \b

@@ -5,6 +5,7 @@ from simulator.cli.output import print_json, say
 from simulator.cli.saved_runs import check_measures_only, measured_by
 
 ORDER = 40
+TABLES = True
 EPILOG = "Example: servesim show runs/a --set user.v_s_per_token=0.1 --set slo.ttft_s=0.5"
 
 

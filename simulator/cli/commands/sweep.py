@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from simulator.studies.sweep.sweep import Finished
 
 ORDER = 50
+TABLES = True
 EPILOG = """Examples:
 
 servesim sweep study.toml --out runs/study --jobs 4

@@ -6,7 +6,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from simulator.report.measures import family, shown
+from simulator.metrics import Measure
+from simulator.report.measures import family, in_printed_unit, printed_unit, shown
+from simulator.report.tables import Amount, Document, PrintedCell, Table, TableColumn, Words, amount
+from simulator.report.text import number
 from simulator.results.folders import whole
 from simulator.results.vocabulary import MADE_BY_RUNS, known, measure_of
 from simulator.scenario.engines import engine_names, one_line
@@ -45,7 +48,9 @@ def goals(study: Study) -> list[Goal]:
     if not study.target:
         return []
     first = study.points()[0].scenario
-    return parse_goals(study.target, str(study.path), there(known(first.user, first.slo, first.workload.class_bounds)))
+    return parse_goals(
+        study.target, str(study.path), there(known(first.user, first.slo, first.workload.class_bounds))
+    )
 
 
 def _missed(wanted: Sequence[Goal], runs: Sequence[Mapping[str, Any]]) -> str:
@@ -94,49 +99,45 @@ def write(study: Study, results: Results, out: Path) -> list[str]:
     return ["sweep.parquet", "sweep.csv", *files]
 
 
-def printed(study: Study, results: Results) -> str:
+def printed(study: Study, results: Results) -> Document:
     """Return a table of the chosen metrics, a row a place; with several seeds, each with its 95 % interval.
 
     That is half of its width, or both ends where one of them is as far as the metric goes. Where all seeds give
     the same there is none.
     """
-    from simulator.report.text import number
-    from simulator.report.text import table as aligned
-
-    def cell(value: Interval | None) -> str:
-        if value is None:
-            return number(None)
-        if not value.known or value.half == 0:
-            return number(value.mean)
-        if math.isclose(value.mean - value.low, value.high - value.mean, abs_tol=1e-12):
-            return f"{number(value.mean)} ±{float(f'{value.half:.2g}'):,g}"
-        return f"{number(value.mean)} [{number(value.low)}, {number(value.high)}]"
-
-    chosen = metrics(study)
-    heads = [label.removesuffix(")").partition(" (") for label in chosen.values()]
-    rows = [
-        [*study.shown, *(name for name, _, _ in heads)],
-        [*("" for _ in study.shown), *(unit for _, _, unit in heads)],
-    ]
-    values = [by_point(study, results, metric) for metric in chosen]
+    chosen = [measure_of(key) for key in metrics(study)]
+    values = [by_point(study, results, each.key) for each in chosen]
     wanted, at = goals(study), _by_place(study, results)
+    columns = [TableColumn(key, left=True, wraps=True) for key in study.shown]
+    columns += [TableColumn(each.label, printed_unit(each), rank=i) for i, each in enumerate(chosen)]
     if wanted:
-        rows[0].append("target")
-        rows[1].append("")
+        columns.append(TableColumn("target", left=True, wraps=True))
+    rows: list[list[PrintedCell]] = []
     for place, found in at.items():
         judged = [f"missed: {missed}" if (missed := _missed(wanted, found)) else "kept"] if wanted else []
-        rows.append([*map(str, place), *(cell(each.get(place)) for each in values), *judged])
-    lines = aligned(rows, left=len(study.shown))
-    lines.append("")
-    if study.replications > 1:
-        lines += _over_seeds(study, results)
+        cells = [_cell(each, over.get(place)) for each, over in zip(chosen, values, strict=True)]
+        rows.append([*map(str, place), *cells, *judged])
     engines = {
         " ".join(map(str, point.place(study.shown))): engine_names(point.scenario, point.base_dir)
         for point, _ in results
     }
     readers = dict.fromkeys(point.scenario.user.described for point, _ in results)
+    lines = _over_seeds(study, results) if study.replications > 1 else []
     lines += [f"user model: {' | '.join(readers)}"] if readers else []
-    return "\n".join([*lines, *([one_line(engines)] if engines else [])]) + "\n"
+    lines += [one_line(engines)] if engines else []
+    return Document([Table(columns, rows), Words(lines)])
+
+
+def _cell(measure: Measure, value: Interval | None) -> Amount:
+    if value is None:
+        return Amount(None, number(None))
+    mean, low, high = (in_printed_unit(measure, each) for each in (value.mean, value.low, value.high))
+    if not value.known or value.half == 0:
+        return amount(mean)
+    if math.isclose(value.mean - value.low, value.high - value.mean, abs_tol=1e-12):
+        half = in_printed_unit(measure, value.half)
+        return Amount(mean, f"{number(mean)} ±{float(f'{half:.2g}'):,g}")
+    return Amount(mean, f"{number(mean)} [{number(low)}, {number(high)}]")
 
 
 def _over_seeds(study: Study, results: Results) -> list[str]:
