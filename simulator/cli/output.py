@@ -47,7 +47,7 @@ def say(found: "Document", kept: Path | None = None) -> None:
     """
     if _voice.quiet and kept is not None:
         return
-    if _voice.answered and _voice.form == "plain":
+    if _voice.answered and _voice.form == "plain" and found.tables:
         sys.stdout.write("\n")
     _voice.answered = True
     if _voice.form == "plain" and sys.stdout.isatty():

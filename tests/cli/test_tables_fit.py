@@ -110,7 +110,7 @@ def test_no_line_is_too_long_and_no_word_is_broken(documents, name, width):
             assert len(line) <= width or len(line.split()) == 1, line
             names = {f"({column.unit})" for table in document.tables for column in table.columns}
             names |= {word for each in names for word in each.split()}
-            assert set(line.split()) <= known | names | set(["at", "columns:"]) | continued(document), line
+            assert set(line.split()) <= known | names | {"at", "columns:"} | continued(document), line
 
 
 def continued(document):

@@ -40,6 +40,9 @@ def plan(
     no_checks: Annotated[
         bool, typer.Option("--no-checks", help="Do not try the plan with other traffic and slower steps.")
     ] = False,
+    each_gpu: Annotated[
+        bool, typer.Option("--each-gpu", help="Search for the cheapest cluster of every GPU type, too.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Find which GPUs, how many, which policy and settings keep a target at the least price.
@@ -61,7 +64,14 @@ def plan(
     folder = out if out is not None else folder_named(chosen.name)
     try:
         with counting("simulations") as on_done:
-            found = find(chosen, folder, jobs or os.cpu_count() or 1, on_done, robustness=not no_checks)
+            found = find(
+                chosen,
+                folder,
+                jobs or os.cpu_count() or 1,
+                on_done,
+                robustness=not no_checks,
+                each_gpu=each_gpu,
+            )
     finally:
         close_pools()
     files = write(found, folder)

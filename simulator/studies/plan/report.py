@@ -15,12 +15,13 @@ from simulator.report.tables import (
     amount,
     count,
 )
-from simulator.report.text import counted, number
+from simulator.report.text import number
 from simulator.results.vocabulary import measure_of
 from simulator.scenario.engines import one_line
 from simulator.studies.plan.goals import PER_SECOND, TTFT_P99
 from simulator.studies.plan.launch import launch_lines
-from simulator.studies.plan.plan import FoundPlan, Place, Row
+from simulator.studies.plan.plan import FoundPlan, Row
+from simulator.studies.plan.prices import dollars, gpu_table, longer, margin_text, name, priced, usd_per_hour
 from simulator.studies.plan.space import PlanFile
 
 MOST_OF_FRONT = 12  # rows printed; all are in plan.json
@@ -36,15 +37,20 @@ _GROUPS = {
 }
 
 
-def name(place: Place) -> str:
-    """Name a candidate."""
-    return place[0].name(place[1])
-
-
 def report(found: FoundPlan) -> Document:
     """Return everything that is printed, the plan first."""
-    parts = [_plan(found), _launch(found), _front(found), _what_if(found), _lost(found), _head(found)]
-    return Document([part for each in parts for part in each])
+    parts = [
+        _plan(found),
+        _launch(found),
+        gpu_table(found),
+        _front(found),
+        _what_if(found),
+        _lost(found),
+        _head(found),
+    ]
+    source = found.runs.workload(found.plan.base).source
+    title = Words([f"{found.plan.name}: {found.plan.base.hardware.model}, {source}"], "title")
+    return Document([title, *(part for each in parts for part in each)])
 
 
 def groups(found: FoundPlan) -> dict[str, dict[str, int]]:
@@ -85,14 +91,12 @@ def engines(plan: PlanFile) -> dict[str, str]:
 
 def _head(found: FoundPlan) -> list[Part]:
     plan, runs = found.plan, found.runs
-    workload = runs.workload(plan.base)
     everything = plan.size * runs.replications
     used, whole = found.search_simulations, found.search_whole_runs
     seeds = "" if runs.replications == 1 else f", {runs.replications} seeds"
     return [
         Words(
             [
-                f"{plan.name}: {plan.base.hardware.model}, {workload.source}",
                 f"target: {' and '.join(map(str, plan.goals))}{' in every seed' if seeds else ''}",
                 one_line(engines(plan)),
                 f"user model: {plan.base.user.described}",
@@ -118,7 +122,7 @@ def _plan(found: FoundPlan) -> list[Part]:
     for goal, margin in zip(found.plan.goals, margins, strict=True):
         bound = f"{'>=' if goal.at_least else '<='} {goal.bound:g}"
         binds = "yes" if len(margins) > 1 and margin == min(margins) else ""
-        rows.append([goal.metric, amount(outcome.mean(goal.metric)), bound, _percent(margin), binds])
+        rows.append([goal.metric, amount(outcome.mean(goal.metric)), bound, margin_text(margin), binds])
     columns = [
         TableColumn("goal", left=True),
         TableColumn("value"),
@@ -128,14 +132,15 @@ def _plan(found: FoundPlan) -> list[Part]:
     ]
     lines = []
     if found.runner_up is not None:
-        extra = _usd(found.runner_up) / _usd(found.best) - 1
-        lines.append(f"runner-up: {_priced(found.runner_up)}, {extra:+.0%}")
+        extra = usd_per_hour(found.runner_up) / usd_per_hour(found.best) - 1
+        lines.append(f"runner-up: {priced(found.runner_up)}, {extra:+.0%}")
     line, chosen = found.best
+    lines += longer(line, chosen)
     fewer = [n for n in line.counts if n < chosen and found.runs.outcomes.get((line.number, n))]
     if found.keeps and fewer:
         margin = found.runs.outcomes[line.number, fewer[-1]].margin(found.plan.goals)
-        lines.append(f"one step fewer: {name((line, fewer[-1]))}: margin {_percent(margin)}")
-    head = Words([f"{title}: {_priced(found.best)}"], "title")
+        lines.append(f"one step fewer: {name((line, fewer[-1]))}: margin {margin_text(margin)}")
+    head = Words([f"{title}: {priced(found.best)}"], "title")
     return [head, Table(columns, rows), *([Words(lines)] if lines else [])]
 
 
@@ -155,13 +160,11 @@ def _front(found: FoundPlan) -> list[Part]:
     for place in places[:MOST_OF_FRONT]:
         outcome = found.runs.outcomes[place[0].number, place[1]]
         values = [amount(in_printed_unit(each, found.value(place, each.key))) for each in (goodput, ttft)]
-        rows.append([name(place), _dollars(_usd(place)), *values, "kept" if outcome.keeps else "missed"])
+        rows.append(
+            [name(place), dollars(usd_per_hour(place)), *values, "kept" if outcome.keeps else "missed"]
+        )
     more = len(places) - MOST_OF_FRONT
     return [Table(columns, rows), *([Words([f"and {more} more: plan.json"])] if more > 0 else [])]
-
-
-def _dollars(usd: float) -> Amount:
-    return Amount(usd, f"{usd:,.2f}")
 
 
 def _lost(found: FoundPlan) -> list[Part]:
@@ -192,7 +195,7 @@ def _misses(found: FoundPlan) -> list[Part]:
             kind = f"{place[0].replicas(place[1])} x {place[0].gpu}{size}"
             worst.setdefault(kind, []).append(outcome.margin(found.plan.goals))
     rows: list[list[PrintedCell]] = [
-        [kind, _percent(max(margins)), _percent(min(margins)), count(len(margins))]
+        [kind, margin_text(max(margins)), margin_text(min(margins)), count(len(margins))]
         for kind, margins in sorted(worst.items(), key=lambda each: -max(each[1]))[:8]
     ]
     heads = ("nearest", "farthest", "candidates")
@@ -212,7 +215,7 @@ def _what_if(found: FoundPlan) -> list[Part]:
             over = check.numbers.get(metric)
             text = "-" if over is None else over.text(".4g") if over.known else number(over.mean)
             cells.append(Amount(None if over is None else over.mean, text))
-        rows.append([check.what, said, _percent(check.margin), *cells])
+        rows.append([check.what, said, margin_text(check.margin), *cells])
     columns = [
         TableColumn("what if", left=True, wraps=True),
         TableColumn("target", left=True),
@@ -235,18 +238,3 @@ def _launch(found: FoundPlan) -> list[Part]:
         return []
     lines = [f"  {line}" for line in launch_lines(scenario, found.plan.base_dir)]
     return [Words(["launch", *lines], exact=True)]
-
-
-def _usd(place: Place) -> float:
-    return place[0].usd_per_hour(place[1])
-
-
-def _priced(place: Place) -> str:
-    pools = place[0].tensor_parallel * place[1]
-    return f"{name(place)}, ${_usd(place):.2f} an hour, {counted(pools, 'GPU')}"
-
-
-def _percent(share: float) -> str:
-    if not math.isfinite(share):
-        return "-"
-    return f"{share:+.1%}" if abs(share) < 1 else f"{share:+,.0%}"
