@@ -1,14 +1,13 @@
 """``servesim observe``: a scenario's traffic, sent to a real server, recorded and scored as a simulation is."""
 
 import os
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from simulator.cli.options import AsJson, NoPlot, Overrides, Overwrite, load_scenario
-from simulator.cli.output import print_json, say, warn, wrote
+from simulator.cli.output import print_json, remark, say, warn, wrote
 from simulator.cli.terminal import InterruptedRunError, progress, stop_on_interrupt
 from simulator.errors import InputError
 
@@ -159,7 +158,7 @@ def _observe_and_save(
                     base_dir=base_dir,
                     max_in_flight=max_concurrency,
                     warmup=warmup,
-                    on_ready=lambda line: print(f"servesim: {line}", file=sys.stderr),
+                    on_ready=lambda line: remark(f"servesim: {line}"),
                     on_progress=on_progress,
                     should_stop=asked,
                 )
