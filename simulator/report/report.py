@@ -12,7 +12,7 @@ from simulator.report.cluster import cluster_lines, machines, named, paid_replic
 from simulator.report.engines import engine_lines
 from simulator.report.measured import measured_facts, measured_title
 from simulator.report.scored_by import scored_by
-from simulator.report.tables import Document, Facts, Part, Words
+from simulator.report.tables import Document, Facts, PrintedPart, Words
 from simulator.report.text import counted, number, percent
 
 Summary = Mapping[str, Any]
@@ -24,7 +24,7 @@ def report(manifest: Mapping[str, Any], summary: Summary) -> Document:
     """Return the printed report of one run: the answer, latencies, what became of requests, on what it was made."""
     measured = "measured" in manifest
     found = [f"WARNING: {text}" for text in warnings(manifest, summary)]
-    parts: list[Part] = [
+    parts: list[PrintedPart] = [
         Words([measured_title(manifest) if measured else _title(manifest)], "title"),
         *([Words(found, "warning")] if found else []),
         answer(summary),
@@ -43,7 +43,7 @@ def _title(manifest: Mapping[str, Any]) -> str:
     return f"{scenario['name']}, seed {scenario['seed']}"
 
 
-def _facts(manifest: Mapping[str, Any], summary: Summary) -> list[Part]:
+def _facts(manifest: Mapping[str, Any], summary: Summary) -> list[PrintedPart]:
     """Return how the run was made: traffic, cluster, engine, how it went, the reader, and last the sum of memory."""
     from simulator.scenario.policy import IDLE_POLICY  # which only scenarios need otherwise
 

@@ -86,7 +86,7 @@ class Words:
     exact: bool = False
 
 
-Part = Table | Facts | Words
+PrintedPart = Table | Facts | Words
 
 
 class PrintedLine(NamedTuple):
@@ -100,7 +100,7 @@ class PrintedLine(NamedTuple):
 class Document:
     """What a command prints, part by part."""
 
-    parts: Sequence[Part] = field(default_factory=list)
+    parts: Sequence[PrintedPart] = field(default_factory=list)
 
     def __str__(self) -> str:
         return self.render()
@@ -132,7 +132,7 @@ class Document:
         return [part for part in self.parts if isinstance(part, Table)]
 
 
-def _lines(part: Part, width: int | None) -> Iterator[PrintedLine]:
+def _lines(part: PrintedPart, width: int | None) -> Iterator[PrintedLine]:
     if isinstance(part, Table):
         yield from _table_lines(part, width)
     elif isinstance(part, Facts):

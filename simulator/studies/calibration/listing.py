@@ -4,7 +4,16 @@ from hardware_profiles.fit import Error
 from hardware_profiles.fit_timings import TimingsFit
 from hardware_profiles.from_table import NewProfile, TableOrigin
 from hardware_profiles.least_squares import Solution
-from simulator.report.tables import Amount, Document, Part, PrintedCell, Table, TableColumn, Words, count
+from simulator.report.tables import (
+    Amount,
+    Document,
+    PrintedCell,
+    PrintedPart,
+    Table,
+    TableColumn,
+    Words,
+    count,
+)
 from simulator.studies.calibration.bench_fit import BenchFit
 
 _POOR_PCT = 10.0  # mean error of a fit that is not one
@@ -45,7 +54,7 @@ def bench_text(fit: BenchFit) -> Document:
     said = "-: too few runs to leave any out"
     if left is not None:
         said = f"left out, mean of sizes: TTFT {left[0]:.1f} %, TPOT {left[1]:.1f} %"
-    parts: list[Part] = [*solution(fit.solution), Table(columns, rows), Words([said])]
+    parts: list[PrintedPart] = [*solution(fit.solution), Table(columns, rows), Words([said])]
     if max(fit.fitted_pct) > _POOR_PCT:
         options = "(--set engine.max_num_seqs, ...)"
         poor = f"WARNING: the runs are not met; were they served and sent as simulated? {options}"
@@ -79,7 +88,7 @@ def table_text(new: NewProfile, origin: TableOrigin) -> Document:
     return Document([Words(lines), Table(columns, rows)])
 
 
-def solution(found: Solution) -> list[Part]:
+def solution(found: Solution) -> list[PrintedPart]:
     """Return the fitted values with their standard errors."""
     rows: list[list[PrintedCell]] = [
         [name, Amount(value, f"{value:.5g}"), Amount(error, f"{error:.2g}")]

@@ -3,7 +3,7 @@
 import math
 
 from simulator.report.measures import in_printed_unit, printed_unit
-from simulator.report.tables import Amount, Part, PrintedCell, Table, TableColumn, amount
+from simulator.report.tables import Amount, PrintedCell, PrintedPart, Table, TableColumn, amount
 from simulator.report.text import counted
 from simulator.results.vocabulary import measure_of
 from simulator.studies.plan.by_gpu import HOURS_A_MONTH, USD_PER_MILLION, by_gpu
@@ -17,7 +17,7 @@ def name(place: Place) -> str:
     return place[0].name(place[1])
 
 
-def gpu_table(found: FoundPlan) -> list[Part]:
+def gpu_table(found: FoundPlan) -> list[PrintedPart]:
     """Return what each GPU type comes to."""
     ttft = measure_of(TTFT_P99)
     columns = [

@@ -7,8 +7,8 @@ from simulator.report.measures import in_printed_unit, printed_unit
 from simulator.report.tables import (
     Amount,
     Document,
-    Part,
     PrintedCell,
+    PrintedPart,
     Table,
     TableColumn,
     Words,
@@ -89,7 +89,7 @@ def engines(plan: PlanFile) -> dict[str, str]:
     return found
 
 
-def _head(found: FoundPlan) -> list[Part]:
+def _head(found: FoundPlan) -> list[PrintedPart]:
     plan, runs = found.plan, found.runs
     everything = plan.size * runs.replications
     used, whole = found.search_simulations, found.search_whole_runs
@@ -107,7 +107,7 @@ def _head(found: FoundPlan) -> list[Part]:
     ]
 
 
-def _plan(found: FoundPlan) -> list[Part]:
+def _plan(found: FoundPlan) -> list[PrintedPart]:
     if found.best is None:
         return [Words(["nothing in the space can be simulated with this traffic"], "warning")]
     title = (
@@ -144,7 +144,7 @@ def _plan(found: FoundPlan) -> list[Part]:
     return [head, Table(columns, rows), *([Words(lines)] if lines else [])]
 
 
-def _front(found: FoundPlan) -> list[Part]:
+def _front(found: FoundPlan) -> list[PrintedPart]:
     places = found.fronts()
     if not places:
         return []
@@ -167,7 +167,7 @@ def _front(found: FoundPlan) -> list[Part]:
     return [Table(columns, rows), *([Words([f"and {more} more: plan.json"])] if more > 0 else [])]
 
 
-def _lost(found: FoundPlan) -> list[Part]:
+def _lost(found: FoundPlan) -> list[PrintedPart]:
     rows: list[list[PrintedCell]] = []
     for state, reasons in groups(found).items():
         rows.append([_GROUPS[state], "", count(sum(reasons.values()))])
@@ -185,7 +185,7 @@ def _lost(found: FoundPlan) -> list[Part]:
     return [Table(columns, rows), *([Words([f"for example: {unfit}"])] if unfit else []), *_misses(found)]
 
 
-def _misses(found: FoundPlan) -> list[Part]:
+def _misses(found: FoundPlan) -> list[PrintedPart]:
     """Say by how much those missed that were simulated whole, by kind of hardware."""
     worst: dict[str, list[float]] = {}
     for place in found.simulated_whole():
@@ -203,7 +203,7 @@ def _misses(found: FoundPlan) -> list[Part]:
     return [Table(columns, rows)] if rows else []
 
 
-def _what_if(found: FoundPlan) -> list[Part]:
+def _what_if(found: FoundPlan) -> list[PrintedPart]:
     if not found.checks:
         return []
     names = [goal.metric for goal in found.plan.goals]
@@ -232,7 +232,7 @@ def _what_if(found: FoundPlan) -> list[Part]:
     return [Table(columns, rows), *([Words(notes)] if notes else [])]
 
 
-def _launch(found: FoundPlan) -> list[Part]:
+def _launch(found: FoundPlan) -> list[PrintedPart]:
     scenario = found.chosen_scenario
     if scenario is None or not found.keeps:
         return []
