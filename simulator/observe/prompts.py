@@ -29,7 +29,7 @@ oil half
 """
 _WORDS = np.array([f" {word}" for word in _COMMON.split()], dtype=object)
 Speaker = Literal["user", "assistant"]
-PrintedPart = tuple[Speaker, str]
+Part = tuple[Speaker, str]
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class PromptTexts:
     seed: int
     counting: Counting
 
-    def of(self, row: int, answers: Mapping[int, str]) -> list[PrintedPart]:
+    def of(self, row: int, answers: Mapping[int, str]) -> list[Part]:
         """Return the prompt of a request, in parts by who says them.
 
         ``answers`` are texts by row: where a prompt repeats the answer to an earlier request, its text is repeated.
@@ -56,7 +56,7 @@ class PromptTexts:
         workload = self.workload
         tokens = int(workload.prompt_tokens[row])
         segments = [(-1 - row, tokens)] if workload.segments is None else workload.segments[row]
-        parts: list[PrintedPart] = []
+        parts: list[Part] = []
         position = 0
         for stream, length in segments:
             end = position + length
@@ -69,7 +69,7 @@ class PromptTexts:
             else:
                 parts.append(("user", self.text(stream, position, end)))
             position = end
-        joined: list[PrintedPart] = []
+        joined: list[Part] = []
         for role, text in parts:
             if text and joined and joined[-1][0] == role:
                 joined[-1] = (role, joined[-1][1] + text)
@@ -97,7 +97,7 @@ class PromptTexts:
         return other if self.workload.segments is not None and 0 <= other != row else None
 
 
-def plain(parts: Sequence[PrintedPart]) -> str:
+def plain(parts: Sequence[Part]) -> str:
     """Return a prompt as one text."""
     return "".join(text for _, text in parts)
 

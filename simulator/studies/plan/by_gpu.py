@@ -51,9 +51,8 @@ def _of(found: "FoundPlan", gpu: str) -> OfGpu:
     whole = [place for place in found.simulated_whole() if place[0].gpu == gpu]
     keeping = [place for place in whole if _outcome(found, place).keeps]
     if keeping:
-        return OfGpu(
-            gpu, min(keeping, key=lambda place: (_usd(place), -_margin(found, place))), "keeps", least
-        )
+        chosen = min(keeping, key=lambda place: (_usd(place), place != found.best, -_margin(found, place)))
+        return OfGpu(gpu, chosen, "keeps", least)
     if whole:
         return OfGpu(gpu, max(whole, key=lambda place: _margin(found, place)), "misses", least)
     if not left:
