@@ -6,8 +6,8 @@ BIN := $(VENV)/bin
 .PHONY: demo test quick check bench performance paper clean
 
 demo: $(VENV)/run.stamp
-	$(BIN)/servesim run experiments/demo.toml --out results/demo --overwrite
-	@echo "The run is in results/demo: look at overview.png"
+	$(BIN)/servesim run experiments/demo.toml --out runs/demo --overwrite
+	@echo "The run is in runs/demo: look at overview.png"
 
 test: $(VENV)/dev.stamp
 	$(BIN)/python -m pytest -n auto
@@ -32,13 +32,13 @@ performance: $(VENV)/dev.stamp
 
 # Every figure and claim of the paper, tested in full (some forty minutes), and docs/paper.md with its pictures anew.
 paper: $(VENV)/run.stamp
-	rm -rf $$(ls -d results/reproduce/*/ 2>/dev/null | grep -v /cache/)  # of experiments that are no more
-	$(BIN)/servesim reproduce all --out results/reproduce
+	rm -rf $$(ls -d runs/reproduce/*/ 2>/dev/null | grep -v /cache/)  # of experiments that are no more
+	$(BIN)/servesim reproduce all --out runs/reproduce
 	rm -rf docs/paper && mkdir -p docs/paper
-	cd results/reproduce && cp -r $$(ls -d */ | grep -v cache) ../../docs/paper
+	cd runs/reproduce && cp -r $$(ls -d */ | grep -v cache) ../../docs/paper
 	rm -f docs/paper/*/verdict.json
-	sed -E 's#\]\(([A-Za-z0-9_]+)/#](paper/\1/#g; s#\]\(results.md\)#](paper/results.md)#' results/reproduce/paper.md > docs/paper.md
-	sed 's#](paper.md)#](../paper.md)#' results/reproduce/results.md > docs/paper/results.md
+	sed -E 's#\]\(([A-Za-z0-9_]+)/#](paper/\1/#g; s#\]\(results.md\)#](paper/results.md)#' runs/reproduce/paper.md > docs/paper.md
+	sed 's#](paper.md)#](../paper.md)#' runs/reproduce/results.md > docs/paper/results.md
 
 $(VENV)/run.stamp: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -51,4 +51,4 @@ $(VENV)/dev.stamp: pyproject.toml
 	touch $@ $(VENV)/run.stamp
 
 clean:
-	rm -rf $(VENV) results build *.egg-info
+	rm -rf $(VENV) runs build *.egg-info

@@ -30,7 +30,7 @@ PARTS: dict[str, Callable[[], int]] = {
     "formats": formats.main,
     "plan": plan.main,
     "conformance": lambda: conformance.main([]),
-    "validate": lambda: cli.main(["validate", "--out", "results/validate"]),
+    "validate": lambda: cli.main(["validate", "--out", "runs/validate"]),
 }
 
 missed = []

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from simulator.cli import completion
+from simulator.cli.output import remark, say, wrote
 from simulator.cli.report_page import ReportTo, report_beside
 from simulator.errors import InputError
 
@@ -27,12 +29,16 @@ VERDICT = "verdict.json"
 def reproduce(
     claims: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[all | fig5 fig6 ...]", help="Which figures and claims; default: all."),
+        typer.Argument(
+            metavar="[all | fig5 fig6 ...]",
+            help="Which figures and claims; default: all.",
+            autocompletion=completion.figures,
+        ),
     ] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Fewer seeds and shorter runs: minutes.")] = False,
-    out: Annotated[Path, typer.Option(help="Folder for figures, data and verdicts.")] = Path(
-        "results/reproduce"
-    ),
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for figures, data and verdicts. Default: runs/reproduce.")
+    ] = None,
     jobs: Annotated[
         int | None, typer.Option(min=1, help="Simulations at once. Default: one a processor core.")
     ] = None,
@@ -54,18 +60,23 @@ def reproduce(
         )  # before it is read, here and in other processes
     from experiments.paper._reproduce import Study, close_pools
     from simulator.cli.terminal import cores
+    from simulator.report.tables import Document, Words
+    from simulator.results.folders import folder_named
 
+    out = out if out is not None else folder_named("reproduce")
     try:
         for path in _chosen(claims or ["all"]):
-            print(f"{claim_id(path)}: {_title(path)}", file=sys.stderr)
+            remark(f"{claim_id(path)}: {_title(path)}")
             study = Study(out / path.stem, quick=quick, jobs=jobs or cores())
             verdict = _run(path, study)
             _keep(study, verdict)
             write_results(out)
-            print(f"{claim_id(path)}  {verdict.outcome}: {verdict.claim} {verdict.numbers}")
+            told = f"{claim_id(path)}  {verdict.outcome}: {verdict.claim} {verdict.numbers}"
+            say(Document([Words([told])]), kept=out)
+            sys.stdout.flush()
     finally:
         close_pools()
-    print(f"results: {out / 'results.md'}, figures: {out / 'paper.md'}", file=sys.stderr)
+    wrote("results", out / "results.md", f", figures: {out / 'paper.md'}")
     if page is not None:
         from experiments.paper._page import claims_document
 

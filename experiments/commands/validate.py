@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from simulator.cli.output import say, wrote
 from simulator.errors import InputError
 
 if TYPE_CHECKING:
     from experiments.validation.scores import Score
 
 ORDER = 80
+TABLES = True
 EPILOG = "Example: servesim validate --set burst   (all sets take about a minute)"
 BAR_MISSED = 1
 
@@ -25,9 +27,9 @@ def validate(
         list[str] | None,
         typer.Option("--set", metavar="NAME", help="Only this set of measured rows; may be repeated."),
     ] = None,
-    out: Annotated[Path, typer.Option(help="Folder for results.json and scatter.png.")] = Path(
-        "servesim-out/validate"
-    ),
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for results.json and scatter.png. Default: runs/validate.")
+    ] = None,
     quick: Annotated[
         bool, typer.Option("--quick", help="Fewer rows of the large sets; n is printed.")
     ] = False,
@@ -37,7 +39,10 @@ def validate(
     from experiments.validation.report import bars_text, rows_text, summary_text
     from experiments.validation.scatter import scatter
     from experiments.validation.scores import judge
+    from simulator.report.tables import Document, Words
+    from simulator.results.folders import folder_named
 
+    out = out if out is not None else folder_named("validate")
     runs = sets()
     for name in only or []:
         if name not in runs:
@@ -47,15 +52,16 @@ def validate(
     began_s = time.monotonic()
     scores: list[Score] = []
     if quick:
-        print(
-            "quick: every 4th closed-loop row, every 10th table row, stages a tenth as long, no TensorRT-LLM bursts"
+        said = (
+            "every 4th closed-loop row, every 10th table row, stages a tenth as long, no TensorRT-LLM bursts"
         )
+        say(Document([Words([f"quick: {said}"])]), kept=out)
     for name in chosen:
         own = list(runs[name](quick))
         scores += own
-        sys.stdout.write(rows_text(name, own))
+        say(rows_text(name, own), kept=out)
         sys.stdout.flush()
-    sys.stdout.write(summary_text(scores))
+    say(summary_text(scores), kept=out)
     verdicts = [judge(bar, scores) for bar in BARS if bar.set_name in chosen]
     scatter(scores, out / "scatter.png")
     results = {
@@ -71,10 +77,9 @@ def validate(
         "scores": [asdict(score) | {"error_pct": _finite(score.error_pct)} for score in scores],
     }  # fmt: skip
     (out / "results.json").write_text(json.dumps(results, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-    print(
-        f"{time.monotonic() - began_s:.0f} s; {out / 'results.json'}, {out / 'scatter.png'}", file=sys.stderr
-    )
-    sys.stdout.write(bars_text(verdicts))
+    took_s = time.monotonic() - began_s
+    wrote("results", out / "results.json", f", {out / 'scatter.png'}; {took_s:.0f} s")
+    say(bars_text(verdicts), kept=out)
     if not all(verdict.holds for verdict in verdicts):
         raise typer.Exit(BAR_MISSED)
 

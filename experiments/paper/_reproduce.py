@@ -157,7 +157,7 @@ class Study:
         missing = {
             path: scenario for path, scenario in zip(paths, scenarios, strict=True) if not path.exists()
         }
-        with counting(label) as on_done:
+        with counting(label, len(missing)) as on_done:
             for done, (path, found) in enumerate(self._done(missing, measured_by, (measure, what)), 1):
                 with whole(path) as part:
                     part.write_text(json.dumps(found), encoding="utf-8")
@@ -187,7 +187,7 @@ class Study:
         self.engines |= dict.fromkeys(map(engine_names, scenarios))
         paths = {self._kept(scenario, sorted(columns), "npz"): scenario for scenario in scenarios}
         missing = {path: scenario for path, scenario in paths.items() if not path.exists()}
-        with counting(label) as on_done:
+        with counting(label, len(missing)) as on_done:
             for done, (path, found) in enumerate(self._done(missing, columns_of, columns), 1):
                 with whole(path) as part:
                     np.savez_compressed(part, **found)  # type: ignore[arg-type]

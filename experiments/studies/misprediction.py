@@ -68,7 +68,7 @@ def main() -> None:
     """Run the study; print the table, write it with the figure to ``--out``."""
     parser = argparse.ArgumentParser(description="How good must a predictor of output lengths be?")
     parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--out", type=Path, default=Path("results/misprediction"))
+    parser.add_argument("--out", type=Path, default=Path("runs/misprediction"))
     given = parser.parse_args()
     study = Study(given.out / "misprediction", given.quick, jobs=2)
     saved = {

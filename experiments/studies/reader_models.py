@@ -84,7 +84,7 @@ def picture(log: RequestLog, models: dict[str, UserModel], path: Path) -> None:
 def main() -> None:
     """Print how long each reader waits, and draw."""
     parser = argparse.ArgumentParser(description="One delivery, the deadlines of each user model.")
-    parser.add_argument("--out", type=Path, default=Path("results/reader_models"))
+    parser.add_argument("--out", type=Path, default=Path("runs/reader_models"))
     given = parser.parse_args()
     log = one_answer()
     for name, user in MODELS.items():

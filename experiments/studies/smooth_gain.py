@@ -216,7 +216,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("set", nargs="?", default="fresh", help="tuned, fresh, or a JSON file of one's own")
     parser.add_argument("--quick", action="store_true", help="a quarter of the time spans, one GPU and model")
-    parser.add_argument("--out", type=Path, default=Path("results/smooth_gain"))
+    parser.add_argument("--out", type=Path, default=Path("runs/smooth_gain"))
     options = parser.parse_args()
     points, share = load_set(options.set), 0.25 if options.quick else 1.0
     out: Path = options.out / f"{Path(options.set).stem}{'_quick' if options.quick else ''}"

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Sequence
 
 from experiments.validation.scores import BarVerdict, Score, summarise
+from simulator.report.tables import Amount, Document, PrintedCell, Table, TableColumn, Words, count
 
 ROWS_SHOWN_ONE_BY_ONE = 400  # of a set; larger ones (operator tables) are summed up, results.json has all
 
@@ -21,28 +22,42 @@ SPLITS = {
 }
 
 
-def rows_text(name: str, scores: Sequence[Score]) -> str:
-    """Return one line per measured row with all its metrics: predicted, measured, signed error."""
-    lines = [f"\n{name}: {SPLITS[name]}"]
+def rows_text(name: str, scores: Sequence[Score]) -> Document:
+    """Return one line per measured row and metric: predicted, measured, signed error."""
+    title = f"{name}: {SPLITS[name]}"
     if len(scores) > ROWS_SHOWN_ONE_BY_ONE and not any(s.role == "fitted" for s in scores):
-        return "\n".join([*lines, f"  {len(scores):,} rows, summed up below"]) + "\n"
-    by_row: dict[tuple[str, str, str], list[Score]] = {}
-    for score in scores:
-        by_row.setdefault((score.gpu, score.engine, score.row), []).append(score)
-    for (gpu, engine, row), own in by_row.items():
-        lines.append(f"  {gpu.split('-')[0]:<5} {engine:<15} {row:<34} {own[0].role:<7}" + _cells(own))
-    return "\n".join(lines) + "\n"
-
-
-def _cells(scores: Sequence[Score]) -> str:
-    if all(score.predicted is None for score in scores):
-        return f" not simulated: {scores[0].note}"
-    cells = [
-        f" {s.metric.split()[0] if 'mean' not in s.metric and 'p99' not in s.metric else s.metric[:-3]}"
-        f" {_number(s.predicted)}/{_number(s.measured)} {s.error_pct:+.1f}%"
-        for s in scores
+        return Document([Words([title, f"  {len(scores):,} rows, summed up below"])])
+    columns = [
+        TableColumn("GPU", left=True, rank=3),
+        TableColumn("engine", left=True, rank=2),
+        TableColumn("row", left=True),
+        TableColumn("role", left=True, rank=4),
+        TableColumn("metric", left=True),
+        TableColumn("predicted"),
+        TableColumn("measured", rank=1),
+        TableColumn("error", "%"),
     ]
-    return " ".join(cells) + (f"  ({scores[0].note})" if scores[0].note else "")
+    rows: list[list[PrintedCell]] = []
+    notes: dict[str, None] = {}
+    for score in scores:
+        predicted, measured = (Amount(each, _number(each)) for each in (score.predicted, score.measured))
+        off = Amount(score.error_pct, "-" if score.predicted is None else f"{score.error_pct:+.1f}")
+        rows.append(
+            [
+                score.gpu.split("-")[0],
+                score.engine,
+                score.row,
+                score.role,
+                score.metric,
+                predicted,
+                measured,
+                off,
+            ]
+        )
+        if score.note:
+            what = "not simulated: " if score.predicted is None else ""
+            notes[f"{score.row}: {what}{score.note}"] = None
+    return Document([Table(columns, rows, title), *([Words([*notes])] if notes else [])])
 
 
 def _number(value: float | None) -> str:
@@ -51,34 +66,43 @@ def _number(value: float | None) -> str:
     return f"{value:.2f}" if value < 100 else f"{value:,.0f}"
 
 
-def summary_text(scores: Sequence[Score]) -> str:
+def summary_text(scores: Sequence[Score]) -> Document:
     """Return medians, means and worst of the absolute errors by set and metric, GPU, engine and load."""
     scored = [s for s in scores if s.role != "fitted"]
-    lines = [
-        f"\n{'absolute error, rows not fitted':<60} {'n':>5} {'median':>7} {'mean':>7} {'worst':>7} {'bias':>7}"
-    ]
     groups: list[tuple[str, Callable[[Score], str]]] = [
         ("metric", lambda s: f"{s.set_name}, {s.metric}"),
         ("GPU", lambda s: f"{s.set_name}, {s.gpu}, {s.metric}"),
         ("engine", lambda s: f"{s.set_name}, {s.engine}, {s.metric}"),
         ("load", lambda s: f"{s.set_name}, {s.load} load, {s.metric}"),
     ]
-    seen: set[tuple[str, int]] = set()
+    parts = []
     for title, key in groups:
-        lines.append(f"by {title}")
-        for name, own in _grouped(scored, key).items():
-            if title != "metric" and len(own) == _size_of_metric(scored, own[0]):
-                continue  # the same line as above
-            lines.append(_summary_line(name, own))
-            seen.add((name, len(own)))
-    fitted = [s for s in scores if s.role == "fitted" and s.metric == "TPOT ms"]
-    if fitted:
-        lines.append("fitted rows, for comparison")
-        lines += [
-            _summary_line(f"{key}, TPOT ms", own)
-            for key, own in _grouped(fitted, lambda s: s.set_name).items()
+        rows = [
+            _summary_row(name, own)
+            for name, own in _grouped(scored, key).items()
+            # else the same line as above
+            if title == "metric" or len(own) != _size_of_metric(scored, own[0])
         ]
-    return "\n".join(lines) + "\n"
+        parts.append(_summary(f"absolute error, rows not fitted, by {title}", rows))
+    fitted = [s for s in scores if s.role == "fitted" and s.metric == "TPOT ms"]
+    rows = [
+        _summary_row(f"{key}, TPOT ms", own) for key, own in _grouped(fitted, lambda s: s.set_name).items()
+    ]
+    parts.append(_summary("absolute error, fitted rows, for comparison", rows))
+    return Document([each for each in parts if each.rows])
+
+
+def _summary(title: str, rows: Sequence[Sequence[PrintedCell]]) -> Table:
+    columns = [
+        TableColumn(title, left=True, wraps=True),
+        TableColumn("n", rank=2),
+        TableColumn("median", "%"),
+        TableColumn("mean", "%", rank=1),
+        TableColumn("worst", "%"),
+        TableColumn("bias", "%", rank=3),
+        TableColumn("not simulated", rank=4),
+    ]
+    return Table(columns, rows)
 
 
 def _grouped(scores: Iterable[Score], key: Callable[[Score], str]) -> dict[str, list[Score]]:
@@ -92,24 +116,39 @@ def _size_of_metric(scores: Sequence[Score], like: Score) -> int:
     return sum(s.set_name == like.set_name and s.metric == like.metric for s in scores)
 
 
-def _summary_line(name: str, scores: Sequence[Score]) -> str:
+def _summary_row(name: str, scores: Sequence[Score]) -> list[PrintedCell]:
     s = summarise(scores)
-    missing = f"  ({s.missing} not simulated)" if s.missing else ""
-    return (
-        f"  {name:<58} {s.n:>5} {s.median_pct:>6.1f}% {s.mean_pct:>6.1f}% {s.worst_pct:>6.1f}% {s.bias_pct:>+6.1f}%"
-        + missing
-    )
+    errors = (Amount(pct, f"{pct:.1f}") for pct in (s.median_pct, s.mean_pct, s.worst_pct))
+    missing = count(s.missing) if s.missing else ""
+    return [name, count(s.n), *errors, Amount(s.bias_pct, f"{s.bias_pct:+.1f}"), missing]
 
 
-def bars_text(verdicts: Sequence[BarVerdict]) -> str:
+def bars_text(verdicts: Sequence[BarVerdict]) -> Document:
     """Return the bars, what was reached, and as the last line how many hold."""
-    lines = [f"\n{'bar':<58} {'limit':>9} {'reached':>9} {'n':>6}  best elsewhere"]
+    columns = [
+        TableColumn("bar", left=True),
+        TableColumn("", left=True, wraps=True),
+        TableColumn("limit", "%"),
+        TableColumn("reached", "%"),
+        TableColumn("n", rank=2),
+        TableColumn("not simulated", rank=3),
+        TableColumn("best elsewhere", left=True, rank=1, wraps=True),
+    ]
+    rows: list[list[PrintedCell]] = []
     for verdict in verdicts:
         bar = verdict.bar
-        missing = f"  ({verdict.missing} rows not simulated)" if verdict.missing else ""
-        lines.append(
-            f"  {'holds ' if verdict.holds else 'MISSED'} {bar.set_name + ': ' + bar.what + ', ' + bar.statistic:<49}"
-            f" {bar.limit_pct:>8.1f}% {verdict.reached_pct:>8.2f}% {verdict.n:>6}  {bar.best_elsewhere}{missing}"
+        limit, reached = f"{bar.limit_pct:.1f}", f"{verdict.reached_pct:.2f}"
+        missing = count(verdict.missing) if verdict.missing else ""
+        rows.append(
+            [
+                "holds" if verdict.holds else "MISSED",
+                f"{bar.set_name}: {bar.what}, {bar.statistic}",
+                Amount(bar.limit_pct, limit),
+                Amount(verdict.reached_pct, reached),
+                count(verdict.n),
+                missing,
+                bar.best_elsewhere,
+            ]
         )
     held = sum(verdict.holds for verdict in verdicts)
-    return "\n".join([*lines, f"{held} of {len(verdicts)} bars hold"]) + "\n"
+    return Document([Table(columns, rows), Words([f"{held} of {len(verdicts)} bars hold"])])

@@ -2,20 +2,28 @@
 
 ``simulator/cli/commands/<name>.py``, or ``experiments/commands/<name>.py``, is the command ``<name>``: its function of
 that name or ``command``, or, for one with commands of its own, its typer ``app``. EPILOG is what its help ends with,
-ORDER its place in the list of commands (without one: after the others).
+ORDER its place in the list of commands (without one: after the others), TABLES whether it prints some and takes
+``--format``.
 """
 
+import functools
+import inspect
 import math
+import os
 import pkgutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from importlib import import_module
+from pathlib import Path
 from types import ModuleType
 from typing import Annotated, Any
 
 import typer
 
+from simulator.cli.output import speaking
 from simulator.errors import InputError
 from simulator.in_the_way import InTheWayError, check_packages
+from simulator.results.folders import ROOT
 
 PACKAGES = ("simulator.cli.commands", "experiments.commands")  # one that is not there has no commands
 INTERRUPTED = 130
@@ -37,19 +45,64 @@ def build() -> typer.Typer:
     app = typer.Typer(
         help="Simulate LLM serving: exact token traces, classic metrics and smooth goodput.",
         epilog="Begin with: servesim run   (an hour of real chat traffic on two H100s)",
-        add_completion=False,
+        add_completion=True,
         rich_markup_mode=None,
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.callback(invoke_without_command=True)(_servesim)
     for name, file in commands().items():
-        command = _command(file)
+        command, tables = _command(file), getattr(file, "TABLES", False)
         if isinstance(command, typer.Typer):
+            for each in command.registered_commands:
+                assert each.callback is not None
+                each.callback = with_output_options(each.callback, tables)
             app.add_typer(command, name=name)
         else:
-            app.command(name=name, epilog=getattr(file, "EPILOG", None))(command)
+            app.command(name=name, epilog=getattr(file, "EPILOG", None))(with_output_options(command, tables))
     return app
+
+
+FORMATS = ("plain", "md", "latex", "csv", "json")
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only errors, and the path of the result.")]
+Format = Annotated[
+    str,
+    typer.Option(
+        "--format",
+        metavar="|".join(FORMATS),
+        help="Of the tables that are printed; plain: as wide as the terminal.",
+        autocompletion=lambda incomplete: [name for name in FORMATS if name.startswith(incomplete)],
+    ),
+]
+
+
+def with_output_options(command: Callable[..., Any], tables: bool) -> Callable[..., Any]:
+    """Return a command that has ``--quiet`` besides, which all have, and ``--format`` if it prints tables."""
+    signature = inspect.signature(command)
+    if "quiet" in signature.parameters:
+        return command
+    own: dict[str, tuple[Any, Any]] = {"quiet": (Quiet, False)}
+    if tables:
+        own = {"printed_as": (Format, "plain"), **own}
+
+    @functools.wraps(command)
+    def outspoken(*args: Any, quiet: bool = False, printed_as: Any = "plain", **more: Any) -> Any:
+        if printed_as not in FORMATS:
+            raise InputError(f"--format {printed_as}: expected one of {', '.join(FORMATS)}")
+        with speaking(quiet, printed_as):
+            return command(*args, **more)
+
+    options = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+        for name, (annotation, default) in own.items()
+    ]
+    parameters = [*signature.parameters.values(), *options]
+    outspoken.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+    outspoken.__annotations__ = {
+        **command.__annotations__,
+        **{name: annotation for name, (annotation, _) in own.items()},
+    }
+    return outspoken
 
 
 def _servesim(
@@ -57,7 +110,16 @@ def _servesim(
     version: Annotated[
         bool, typer.Option("--version", help="Print what this is a version of, and stop.")
     ] = False,
+    runs: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Below which commands write what they keep. Default: $SERVESIM_RUNS, or runs.",
+        ),
+    ] = None,
 ) -> None:
+    if runs is not None:
+        context.with_resource(_below(runs))
     if version:
         from simulator.cli.version import versions
 
@@ -65,6 +127,20 @@ def _servesim(
         raise typer.Exit
     if context.invoked_subcommand is None:
         raise InputError("expected a command; see: servesim --help")
+
+
+@contextmanager
+def _below(root: Path) -> Iterator[None]:
+    """Have commands write below a folder, also those in other processes."""
+    before = os.environ.get(ROOT)
+    os.environ[ROOT] = str(root)
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[ROOT]
+        else:
+            os.environ[ROOT] = before
 
 
 def commands() -> dict[str, ModuleType]:

@@ -27,7 +27,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
     try:
         from simulator.cli.app import call
+        from simulator.cli.completion import join_words
 
+        join_words()
         code = call(given or ["--help"])
         sys.stdout.flush()
     except InputError as error:

@@ -49,7 +49,8 @@ def saved_document(
 
 
 def _runs(folders: Sequence[Path], overrides: Sequence[str], different_traffic: bool) -> dict[str, Any]:
-    from simulator.report.comparison import distinct, saved_traffic_notes
+    from simulator.report.comparison import distinct
+    from simulator.report.same_traffic import saved_traffic_notes
     from simulator.results.result import Result
     from simulator.results.scoring import Scoring
 

@@ -1,12 +1,14 @@
 """Saved runs from the command line: which there are, and several side by side."""
 
+import csv
 import json
-import sys
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from simulator.cli.options import print_json
+from simulator.cli.output import print_json, say, warn
 from simulator.errors import InputError
 
 MANIFEST, SUMMARY = "manifest.json", "summary.json"
@@ -36,8 +38,10 @@ def compare_saved(
     folders: Sequence[Path], overrides: Sequence[str], different_traffic: bool, as_json: bool
 ) -> None:
     """Print the table of saved runs, all measured as the first one says."""
-    from simulator.report.comparison import common_window, comparison, distinct, saved_traffic_notes
+    from simulator.report.comparison import common_window, comparison, distinct
     from simulator.report.report import warnings
+    from simulator.report.same_traffic import saved_traffic_notes
+    from simulator.report.tables import Document, Words
     from simulator.results.result import Result
     from simulator.scenario.engines import one_line
 
@@ -60,15 +64,14 @@ def compare_saved(
     for name, result, summary in zip(names, results, summaries, strict=True):
         notes += [f"{name}: {text}" for text in warnings(result.manifest, summary)]
     for text in notes:
-        print(f"servesim: warning: {text}", file=sys.stderr)
+        warn(text)
     if as_json:
         print_json([{"name": name, "summaries": [each]} for name, each in zip(names, summaries, strict=True)])
         return
-    sys.stdout.write(comparison(names, summaries))
-    print(f"user model: {base.user.described}")
+    found = comparison(names, summaries)
     profiles = [_engine(summary) for summary in summaries]
     engines = dict(zip(names, profiles, strict=True))
-    print(one_line(engines))
+    say(found + Document([Words([f"user model: {base.user.described}", one_line(engines)])]))
 
 
 def _engine(summary: dict[str, Any]) -> str:
@@ -92,3 +95,63 @@ def saved_runs(root: Path) -> Iterator[tuple[Path, dict[str, Any], dict[str, Any
             continue
         if isinstance(manifest, dict) and isinstance(summary, dict) and "scenario" in manifest:
             yield path.parent, manifest, summary
+
+
+def saved_studies(root: Path) -> Iterator[tuple[Path, str, str]]:
+    """Yield folder, kind and answer of the saved studies below a folder, in order of path.
+
+    A study is a sweep, a plan, a capacity, a reproduction or a validation. What is damaged is passed over.
+    """
+    found = [
+        (path.parent, kind, answer)
+        for name, (kind, answer) in _STUDIES.items()
+        for path in root.rglob(name)
+        if len(path.relative_to(root).parts) <= _DEEPEST + 1
+    ]
+    for folder, kind, answer in sorted(found):
+        with suppress(OSError, ValueError, LookupError, TypeError):
+            yield folder, kind, answer(folder)
+
+
+def _of_sweep(folder: Path) -> str:
+    with (folder / "sweep.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    failed = sum(bool(row["error"]) for row in rows)
+    return f"{len(rows):,} points" + (f", {failed:,} failed" if failed else "")
+
+
+def _of_plan(folder: Path) -> str:
+    found = json.loads((folder / "plan.json").read_text(encoding="utf-8"))
+    chosen = found["plan"]
+    if chosen is None:
+        return "nothing can be simulated"
+    kept = "keeps" if found["keeps"] else "misses"
+    return f"{chosen['name']}, ${chosen['usd_per_hour']:.2f} an hour, {kept} {' and '.join(found['target'])}"
+
+
+def _of_capacity(folder: Path) -> str:
+    found = json.loads((folder / "answer.json").read_text(encoding="utf-8"))
+    rate = "no rate" if found["rate"] is None else f"{found['rate']:.4g} {found['unit']}"
+    return f"{rate} for {found['target']}"
+
+
+def _of_reproduction(folder: Path) -> str:
+    verdicts = [
+        json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*/verdict.json"))
+    ]
+    counted = Counter(verdict["outcome"] for verdict in verdicts)
+    return ", ".join(f"{count} {outcome}" for outcome, count in counted.items())
+
+
+def _of_validation(folder: Path) -> str:
+    bars = json.loads((folder / "results.json").read_text(encoding="utf-8"))["bars"]
+    return f"{sum(bar['holds'] for bar in bars)} of {len(bars)} accuracy bars hold"
+
+
+_STUDIES: dict[str, tuple[str, Callable[[Path], str]]] = {  # by the file that tells the kind
+    "sweep.csv": ("sweep", _of_sweep),
+    "plan.json": ("plan", _of_plan),
+    "answer.json": ("capacity", _of_capacity),
+    "results.md": ("reproduce", _of_reproduction),
+    "results.json": ("validate", _of_validation),
+}

@@ -1,6 +1,6 @@
 """``servesim.capacity``: the highest rate that keeps a target, or the best one, with an interval."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,17 +16,13 @@ from simulator.functions.inputs import (
     ignore,
     read_scenario,
 )
+from simulator.report.tables import Document
 from simulator.report.text import number
-from simulator.scenario.engines import engine_names
 from simulator.scenario.scenario import Scenario
 from simulator.studies.capacity import output
-from simulator.studies.capacity.best import best_rate
-from simulator.studies.capacity.book import SearchPlan
 from simulator.studies.capacity.outcome import CapacityOutcome
-from simulator.studies.capacity.scenario import CapacityRuns, ScaledTraffic
-from simulator.studies.capacity.search import highest_rate
-from simulator.studies.capacity.target import check_target, parse_target
-from simulator.studies.processes import close_pools
+from simulator.studies.capacity.several import CapacitySearch, highest_rate_for_all
+from simulator.studies.capacity.target import parse_targets
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -89,7 +85,8 @@ class CapacityResult(FoundTable):
         output.write(self.outcome, Path(folder))
         return list(output.FILES)
 
-    def __str__(self) -> str:
+    def document(self) -> Document:
+        """Return what the command prints."""
         return output.report(self.outcome)
 
     def _shown(self) -> tuple[str, list[list[str]], list[str]]:
@@ -103,7 +100,7 @@ class CapacityResult(FoundTable):
 def find_capacity(
     scenario: Scenario,
     base_dir: Path | None,
-    target: str,
+    target: str | Sequence[str],
     folder: Path,
     jobs: int | None,
     on_progress: Callable[[int, int], None],
@@ -115,36 +112,19 @@ def find_capacity(
     most_simulations: int = 100,
 ) -> CapacityResult:
     """Search in a folder that keeps what is simulated; arguments as for ``capacity``."""
-    wanted = parse_target(target)
-    check_target(wanted, scenario.user, scenario.slo, scenario.workload.class_bounds)
-    traffic = ScaledTraffic(scenario, base_dir, requests, compared=wanted.bound is None)
-    first = traffic.requests
-    most = first if traffic.replayed else most_requests or 16 * first
-    if most < first:
-        raise InputError(f"--most-requests {most}: fewer than the first runs have; expected at least {first}")
-    plan = SearchPlan(
-        traffic.start, first, most, within, confidence, most_simulations, seed=scenario.seed,
-        most_rate=traffic.most_rate, by_time=not traffic.replayed,
-    )  # fmt: skip
-    runs = CapacityRuns(
-        traffic, wanted, folder / "points", count_processes([scenario], jobs),
+    how = CapacitySearch(
+        within, confidence, requests, most_requests, most_simulations, count_processes([scenario], jobs)
+    )
+    outcome = highest_rate_for_all(
+        scenario, base_dir, parse_targets([target] if isinstance(target, str) else target), folder / "points", how,
         lambda done: on_progress(done, most_simulations),
     )  # fmt: skip
-    try:
-        answer = best_rate(runs, plan) if wanted.bound is None else highest_rate(runs, wanted.bound, plan)
-    finally:
-        close_pools()
-    if not answer.runs:
-        raise InputError(f"--most-simulations {most_simulations}: too few to begin; expected 10 or more")
-    engine, reader = engine_names(scenario, base_dir), scenario.user.described
-    return CapacityResult(
-        CapacityOutcome(answer, runs.found, wanted, plan, traffic.of, traffic.replayed, engine, reader)
-    )
+    return CapacityResult(outcome)
 
 
 def capacity(
     scenario: ScenarioLike = None,
-    target: str = "smooth",
+    target: str | Sequence[str] = "smooth",
     *,
     settings: Settings = None,
     within: float = 0.05,
@@ -158,7 +138,8 @@ def capacity(
 ) -> CapacityResult:
     """Find the highest request rate that keeps a target, or the best one.
 
-    ``target`` is ``"ttft_p99<=0.5"``, ``"token_slo>=0.99"``, ``"stable"``, or a key whose largest value is wanted.
+    ``target`` is ``"ttft_p99<=0.5"``, ``"token_slo>=0.99"``, ``"stable"``, or a key whose largest value is wanted;
+    several must all be kept.
     ``within`` is the wanted half-width of the answer (relative), ``confidence`` that of both its ends. ``requests``
     are those of a run at first, ``most_requests`` at most, ``most_simulations`` all that may be made. With ``out`` they
     are kept in that folder and not made again, but for policies given as classes. ``jobs`` run at once (default: one a

@@ -19,6 +19,8 @@ from simulator.functions.inputs import (
 from simulator.report import comparison as shown
 from simulator.report.measures import shown as measures
 from simulator.report.report import Summary, warnings
+from simulator.report.same_traffic import traffic_notes
+from simulator.report.tables import Document, Words
 from simulator.report.text import number
 from simulator.results.result import Result
 from simulator.results.vocabulary import numbers
@@ -68,17 +70,18 @@ class ComparisonResult(FoundTable):
             columns[key] = pa.array([None if each is None else float(each) for each in values], pa.float64())
         return pa.table(columns)
 
-    def __str__(self) -> str:
+    def document(self) -> Document:
+        """Return what the command prints."""
         runs = list(self.summaries.values())
         seeds = len(runs[0])
-        text = (
+        found = (
             shown.over_seeds(self.names, runs)
             if seeds > 1
             else shown.comparison(self.names, [r[0] for r in runs])
         )
         engines = {name: engine_names(*chosen) for name, chosen in self.chosen.items()}
         reader = next(iter(self.chosen.values()))[0].user.described
-        return f"{text}user model: {reader}\n{one_line(engines)}\n"
+        return found + Document([Words([f"user model: {reader}", one_line(engines)])])
 
     def _shown(self) -> tuple[str, list[list[str]], list[str]]:
         columns = measures("ranking")
@@ -110,7 +113,7 @@ def simulate_all(
         notes.append(text)
         on_note(text)
 
-    for text in shown.traffic_notes(names, list(chosen.values()), different_traffic):
+    for text in traffic_notes(names, list(chosen.values()), different_traffic):
         note(text)
     base = chosen[names[0]][0]
     if any(_scored(scenario) != _scored(base) for scenario, _ in chosen.values()):

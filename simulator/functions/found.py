@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     import polars as pl
     import pyarrow as pa
 
+    from simulator.report.tables import Document
+
 MOST_ROWS = 12  # shown in a notebook
 
 
@@ -22,7 +24,11 @@ class FoundTable(ArrowRows):
         """The rows of the answer."""
 
     @abstractmethod
-    def __str__(self) -> str: ...
+    def document(self) -> "Document":
+        """Return what the command prints."""
+
+    def __str__(self) -> str:
+        return str(self.document())
 
     @abstractmethod
     def _shown(self) -> tuple[str, list[list[str]], list[str]]:

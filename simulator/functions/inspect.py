@@ -10,6 +10,7 @@ import numpy as np
 from simulator.errors import InputError
 from simulator.functions.found import FoundTable
 from simulator.report import survey as shown
+from simulator.report.tables import Document
 from simulator.report.text import number
 from simulator.results.imports import tool_of
 from simulator.workload import library
@@ -67,7 +68,8 @@ class InspectResult(FoundTable):
         """Return rates over time, lengths and gaps."""
         return shown.figure(self.survey)
 
-    def __str__(self) -> str:
+    def document(self) -> Document:
+        """Return what the command prints."""
         return shown.text(self.survey)
 
     def _shown(self) -> tuple[str, list[list[str]], list[str]]:

@@ -17,13 +17,14 @@ from simulator.functions.inputs import (
     ignore,
     read_scenario,
 )
+from simulator.report.tables import Document
 from simulator.report.text import number
 from simulator.scenario.origins import given
 from simulator.scenario.scenario import Scenario
 from simulator.studies.plan import output
 from simulator.studies.plan.launch import launch_lines
 from simulator.studies.plan.plan import FoundPlan, find
-from simulator.studies.plan.report import name as name_of
+from simulator.studies.plan.prices import name as name_of
 from simulator.studies.plan.report import report
 from simulator.studies.plan.space import PlanFile
 from simulator.studies.processes import close_pools
@@ -88,7 +89,8 @@ class PlanResult(FoundTable):
         Path(folder).mkdir(parents=True, exist_ok=True)
         return output.write(self.found, Path(folder))
 
-    def __str__(self) -> str:
+    def document(self) -> Document:
+        """Return what the command prints."""
         return report(self.found)
 
     def _shown(self) -> tuple[str, list[list[str]], list[str]]:
@@ -107,12 +109,18 @@ class PlanResult(FoundTable):
 
 
 def find_plan(
-    chosen: PlanFile, folder: Path, jobs: int | None, on_progress: Callable[[int, int], None], *, checks: bool
+    chosen: PlanFile,
+    folder: Path,
+    jobs: int | None,
+    on_progress: Callable[[int, int], None],
+    *,
+    checks: bool,
+    each_gpu: bool = False,
 ) -> PlanResult:
     """Search in a folder that keeps what is simulated; with ``checks`` the plan is tried with other traffic too."""
     processes = count_processes([chosen.base], jobs)
     try:
-        return PlanResult(find(chosen, folder, processes, on_progress, robustness=checks))
+        return PlanResult(find(chosen, folder, processes, on_progress, robustness=checks, each_gpu=each_gpu))
     finally:
         close_pools()
 
@@ -125,6 +133,7 @@ def plan(
     settings: Settings = None,
     replications: int | None = None,
     checks: bool = True,
+    each_gpu: bool = False,
     name: str = "plan",
     out: str | Path | None = None,
     jobs: int | None = None,
@@ -134,7 +143,8 @@ def plan(
 
     ``target`` is one or several of ``"ttft_p99 <= 1.0"`` or ``"token_slo >= 0.9"``; ``space`` has the keys that
     a plan file's ``[space]`` has: gpus, tensor_parallel, shapes, replicas, policies, settings. ``scenario`` is the
-    traffic and all that the space does not vary. With ``checks`` the plan is also tried with other traffic. With
+    traffic and all that the space does not vary. With ``checks`` the plan is also tried with other traffic,
+    with ``each_gpu`` the cheapest cluster of every GPU type is searched for. With
     ``out`` simulations are kept in that folder. ``on_progress`` gets simulations done and known to be needed. Raises
     InputError, naming the key, for what is wrong; a policy has to be in a file, as the plan is a file to be run.
     """
@@ -156,4 +166,4 @@ def plan(
     goals = [target] if isinstance(target, str) else list(target)
     chosen = PlanFile.of(WHERE, name, base, base_dir, goals, varied, replications)
     with folder_for(out) as folder:
-        return find_plan(chosen, folder, jobs, on_progress, checks=checks)
+        return find_plan(chosen, folder, jobs, on_progress, checks=checks, each_gpu=each_gpu)

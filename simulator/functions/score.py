@@ -11,6 +11,7 @@ from simulator.functions.inputs import Settings, overrides
 from simulator.report.comparison import comparison, distinct
 from simulator.report.measures import shown
 from simulator.report.report import report
+from simulator.report.tables import Document
 from simulator.report.text import number
 from simulator.results.imports import read_runs
 from simulator.results.measured import MeasuredResult, measured_result
@@ -57,8 +58,11 @@ class ScoreResult(FoundTable):
             columns[key] = pa.array([None if each is None else float(each) for each in values], pa.float64())
         return pa.table(columns)
 
-    def __str__(self) -> str:
-        """Raises InputError for several runs of which some have the time of each token and some do not."""
+    def document(self) -> Document:
+        """Return what the command prints.
+
+        Raises InputError for several runs of which some have the time of each token and some do not.
+        """
         if len(self.results) == 1:
             (result,) = self.results.values()
             return report(result.manifest, result.summary())

@@ -16,6 +16,7 @@ from simulator.functions.inputs import (
     ignore,
     read_scenario,
 )
+from simulator.report.tables import Document
 from simulator.report.text import number
 from simulator.stats import Interval
 from simulator.studies.points import Point
@@ -61,7 +62,8 @@ class SweepResult(FoundTable):
         Path(folder).mkdir(parents=True, exist_ok=True)
         return output.write(self.study, self.results, Path(folder))
 
-    def __str__(self) -> str:
+    def document(self) -> Document:
+        """Return what the command prints."""
         return output.printed(self.study, self.results)
 
     def _shown(self) -> tuple[str, list[list[str]], list[str]]:
@@ -84,7 +86,7 @@ def run_sweep(
     on_progress: Callable[[int, int], None],
 ) -> SweepResult:
     """Simulate what is missing of a study in a folder; raises InputError for a metric that no summary has."""
-    output.metrics(study)  # checked before anything is simulated
+    output.metrics(study), output.goals(study)  # checked before anything is simulated
     return SweepResult(study, run_study(study, folder, simulate, on_progress))
 
 
@@ -96,6 +98,7 @@ def sweep(
     settings: Settings = None,
     replications: int = 1,
     metrics: Sequence[str] | str = (),
+    target: Sequence[str] | str = (),
     name: str = "sweep",
     out: str | Path | None = None,
     jobs: int | None = None,
@@ -105,7 +108,8 @@ def sweep(
 
     ``axes`` are dotted keys with a list of values, or a range as in a study file; policies may be classes and
     instances. ``paired`` are groups of keys whose values go together. ``settings`` change keys at all points,
-    ``replications`` are seeds a point, ``metrics`` what is shown. With ``out`` finished points are kept in that folder
+    ``replications`` are seeds a point, ``metrics`` what is shown, ``target`` bounds that points keep or miss.
+    With ``out`` finished points are kept in that folder
     and not simulated again, but for policies given as classes. ``jobs`` run at once (default: one a core),
     ``on_progress`` gets points done and points in all. Raises InputError, naming the key, for what is wrong.
     """
@@ -118,6 +122,7 @@ def sweep(
         replications=check_count("replications", replications),
         name=name,
         metrics=[metrics] if isinstance(metrics, str) else metrics,
+        target=[target] if isinstance(target, str) else target,
         base_dir=base_dir,
     )
     processes = count_processes((point.scenario for point in study.points()), jobs)

@@ -6,30 +6,41 @@ from typing import Any
 
 from simulator.metrics import Measure
 from simulator.metrics._measure import SHARE_OF
-from simulator.report.text import number, percent, table
+from simulator.report.measures import in_printed_unit, printed_unit
+from simulator.report.tables import Amount, PrintedCell, Table, TableColumn, amount, count, share
 from simulator.results.vocabulary import vocabulary
 
 _KEYS = (
     "latency.ttft_s.p50", "latency.ttft_s.p99", "latency.tbt_s.p99", "latency.e2e_s.mean", "slo.attainment_all",
     "token_slo.attainment", "smooth_goodput.smooth_goodput_tokens_per_s",
 )  # fmt: skip
+_RANKS = {
+    "latency.ttft_s.p50": 2,
+    "latency.tbt_s.p99": 1,
+    "latency.e2e_s.mean": 4,
+}  # left out first: the largest
 
 
-def by_class(summary: Mapping[str, Any]) -> list[str]:
+def by_class(summary: Mapping[str, Any]) -> list[Table]:
     """Return a table of a run's classes, a row each; nothing if it has none."""
     found = summary.get("classes")
     if not found:
         return []
     names = vocabulary()
     measures = [names[key] for key in _KEYS]
-    rows = [["Classes", "arrived", *(each.label for each in measures)], ["", "", *map(_unit, measures)]]
+    columns = [TableColumn("Classes", left=True, wraps=True), TableColumn("arrived", rank=3)]
+    columns += [
+        TableColumn(each.label, printed_unit(each).removeprefix(SHARE_OF), rank=_RANKS.get(each.key, 0))
+        for each in measures
+    ]
+    rows: list[list[PrintedCell]] = []
     for name, each in found.items():
         if "not_measured" in each:
-            rows.append([name, *["-"] * (len(measures) + 1)])
+            rows.append([name, *[amount(None)] * (len(measures) + 1)])
             continue
         values = [_said(measure, measure.of(each)) for measure in measures]
-        rows.append([name, f"{each['states']['arrived']:,}", *values])
-    return table(rows)
+        rows.append([name, count(each["states"]["arrived"]), *values])
+    return [Table(columns, rows)]
 
 
 def measures_of_classes(summaries: Sequence[Mapping[str, Any]]) -> list[Measure]:
@@ -47,9 +58,5 @@ def measures_of_classes(summaries: Sequence[Mapping[str, Any]]) -> list[Measure]
     ]
 
 
-def _unit(measure: Measure) -> str:
-    return measure.unit.removeprefix(SHARE_OF)
-
-
-def _said(measure: Measure, value: float | None) -> str:
-    return percent(value) if measure.unit.startswith(SHARE_OF) else number(value)
+def _said(measure: Measure, value: float | None) -> Amount:
+    return share(value) if measure.unit.startswith(SHARE_OF) else amount(in_printed_unit(measure, value))

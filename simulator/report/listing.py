@@ -7,16 +7,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from simulator.errors import InputError
-from simulator.report.text import number, table
+from simulator.report.tables import Amount, Document, PrintedCell, Table, TableColumn, Words, amount, count
 
 if TYPE_CHECKING:
     from simulator.scenario.discover import PolicyKind
 
 TOPICS = ("policies", "engines", "gpus", "models", "links", "workloads", "runs")
+_KEY = TableColumn("key", left=True, rank=2)  # of the scenario that takes the name
+_NAME = TableColumn("name", left=True)
+_FROM = TableColumn("from", left=True, rank=3)
+_MEANS = TableColumn("what it is", left=True, wraps=True)
 
 
-def listing(topic: str) -> str:
-    """Return the lines of one topic; raise ``InputError`` for another word, suggesting the nearest."""
+def listing(topic: str) -> Document:
+    """Return the table of one topic; raise ``InputError`` for another word, suggesting the nearest."""
     if topic not in TOPICS:
         from simulator.scenario.discover import nearest
 
@@ -31,25 +35,47 @@ def listing(topic: str) -> str:
         "links": _links,
         "workloads": _workloads,
     }
-    return "\n".join(makers[topic]()) + "\n"
+    return Document([makers[topic]()])
 
 
-def runs(found: Iterable[tuple[Path, Mapping[str, Any], Mapping[str, Any]]]) -> str:
-    """Return a line a saved run, given as its folder, manifest and summary: on what, which traffic, what came of it."""
-    rows = [["folder", "scheduler", "GPU", "requests", "tokens/s", "smooth goodput", "TTFT p99, s"]]
+def runs(
+    found: Iterable[tuple[Path, Mapping[str, Any], Mapping[str, Any]]],
+    studies: Iterable[tuple[Path, str, str]] = (),
+) -> Document:
+    """Return a line a saved run, given as its folder, manifest and summary: on what, which traffic, what came of it.
+
+    Below, a line a study, given as its folder, kind and answer.
+    """
+    rows: list[list[PrintedCell]] = []
     for folder, manifest, summary in found:
-        scenario = manifest["scenario"]
+        ttft_p99_s = summary["latency"]["ttft_s"]["p99"]
         rows.append(
             [
                 str(folder),
-                *_served_by(scenario),
-                f"{summary['traffic']['requests']:,}",
-                number(summary["throughput"]["output_tokens_per_s"]),
-                number(summary["smooth_goodput"].get("smooth_goodput_tokens_per_s")),
-                number(summary["latency"]["ttft_s"]["p99"]),
+                *_served_by(manifest["scenario"]),
+                count(summary["traffic"]["requests"]),
+                amount(summary["throughput"]["output_tokens_per_s"]),
+                amount(summary["smooth_goodput"].get("smooth_goodput_tokens_per_s")),
+                amount(None if ttft_p99_s is None else 1e3 * ttft_p99_s),
             ]
         )
-    return "\n".join(table(rows, left=3)) + "\n" if len(rows) > 1 else "no saved runs\n"
+    columns = [
+        TableColumn("folder", left=True),
+        TableColumn("scheduler", left=True, rank=3),
+        TableColumn("GPU", left=True, rank=4),
+        TableColumn("requests", rank=2),
+        TableColumn("throughput", "tokens/s", rank=5),
+        TableColumn("smooth goodput", "tokens/s"),
+        TableColumn("TTFT p99", "ms", rank=1),
+    ]
+    others = [[str(folder), kind, said] for folder, kind, said in studies]
+    heads = [
+        TableColumn("folder", left=True),
+        TableColumn("study", left=True),
+        TableColumn("answer", left=True, wraps=True),
+    ]
+    tables = [Table(*each) for each in ((columns, rows), (heads, others)) if each[1]]
+    return Document(tables or [Words(["no saved runs"])])
 
 
 def _served_by(scenario: Mapping[str, Any]) -> tuple[str, str]:
@@ -59,7 +85,7 @@ def _served_by(scenario: Mapping[str, Any]) -> tuple[str, str]:
     return str(scenario["policy"]["scheduling"]["name"]), str(scenario["hardware"]["gpu"])
 
 
-def _policies() -> list[str]:
+def _policies() -> Table:
     import policies
     from simulator.scenario.discover import KINDS, discover
 
@@ -69,15 +95,15 @@ def _policies() -> list[str]:
         for kind in KINDS
         for name in discover(kind)
     ]
-    return table([*rows, *_installed_policies()], left=4)
+    return Table([_KEY, _NAME, _FROM, _MEANS], [*rows, *_installed_policies()])
 
 
-def _installed_policies() -> list[list[str]]:
+def _installed_policies() -> list[list[PrintedCell]]:
     """Return a row for each entry point of an installed package: what the policy says of itself, or what is wrong."""
     from simulator.scenario.discover import discover, load
     from simulator.scenario.plugins import misnamed, plugins
 
-    rows = []
+    rows: list[list[PrintedCell]] = []
     for each in plugins():
         if not each.kind:
             rows.append(["-", each.name, each.distribution, f"not used: {misnamed(each)}"])
@@ -99,48 +125,62 @@ def _first_line(path: Path) -> str:
     return summary.split("\n")[0]
 
 
-def _engines() -> list[str]:
+def _engines() -> Table:
     from hardware_profiles import list_engines, load_engine
 
     rows = [["native", "the engine that the policy is named after", ""]]
     for each in map(load_engine, list_engines()):
-        measured = ", ".join(each.overheads.fitted) or "never measured"
-        rows.append([each.name, each.description, f"overheads {measured}"])
-    return table([["engine.profile", *row] for row in rows], left=4)
+        measured = ", ".join(each.overheads.fitted)
+        rows.append(
+            [
+                each.name,
+                each.description,
+                f"measured with {measured}" if each.overheads.fitted else "never measured",
+            ]
+        )
+    return Table(
+        [_KEY, _NAME, _MEANS, TableColumn("overheads", left=True, rank=1, wraps=True)],
+        [["engine.profile", *row] for row in rows],
+    )
 
 
-def _gpus() -> list[str]:
+def _gpus() -> Table:
     from hardware_profiles import list_gpus, load_gpu
 
-    rows = []
+    rows: list[list[PrintedCell]] = []
     for gpu in map(load_gpu, list_gpus()):
         derived = f"; derived from {gpu.like}" if gpu.like else ""
         rows.append(
-            ["hardware.gpu", gpu.name, f"{gpu.memory_bytes / 2**30:.1f} GiB", gpu.description + derived]
+            [
+                "hardware.gpu",
+                gpu.name,
+                Amount(gpu.memory_bytes / 2**30, f"{gpu.memory_bytes / 2**30:.1f}"),
+                gpu.description + derived,
+            ]
         )
-    return table(rows, left=4)
+    return Table([_KEY, _NAME, TableColumn("memory", "GiB"), _MEANS], rows)
 
 
-def _models() -> list[str]:
+def _models() -> Table:
     from hardware_profiles import list_models, load_model
 
     models = [load_model(name) for name in list_models()]
-    rows = [
+    rows: list[list[PrintedCell]] = [
         [
             "hardware.model",
             model.name,
-            f"{model.parameters / 1e9:.1f} G parameters",
-            f"{model.kv_bytes_per_token:,} KV bytes/token",
+            Amount(model.parameters / 1e9, f"{model.parameters / 1e9:.1f}"),
+            count(model.kv_bytes_per_token),
         ]
         for model in models
     ]
-    return table(rows, left=2)
+    return Table([_KEY, _NAME, TableColumn("parameters", "G"), TableColumn("KV cache", "bytes/token")], rows)
 
 
-def _links() -> list[str]:
+def _links() -> Table:
     from hardware_profiles import list_links, load_link
 
-    rows = []
+    rows: list[list[PrintedCell]] = []
     for link in map(load_link, list_links()):
         port, cost = link.port, link.transfer
         rate = f"{port.bandwidth_gb_s * port.achieved_share:.3g} of {port.bandwidth_gb_s:g} GB/s"
@@ -148,15 +188,18 @@ def _links() -> list[str]:
             "cluster.link.kind", link.name, rate,
             f"{cost.setup_s * 1e3:g} ms + {cost.descriptor_s * 1e6:g} us a descriptor", link.description,
         ])  # fmt: skip
-    return table(rows, left=5)
+    return Table(
+        [_KEY, _NAME, TableColumn("bandwidth", left=True), TableColumn("set-up", left=True, rank=1), _MEANS],
+        rows,
+    )
 
 
-def _workloads() -> list[str]:
+def _workloads() -> Table:
     from simulator.replica.request import FIELDS
     from simulator.workload import library
     from simulator.workload.reader import describe
 
-    rows = []
+    rows: list[list[PrintedCell]] = []
     shipped = {
         "trace": library.shipped_traces(),
         "lengths": library.shipped_samples(),
@@ -171,4 +214,4 @@ def _workloads() -> list[str]:
     for name, field in FIELDS.items():
         column = "" if field.column is None else f"; column {field.column} of a trace"
         rows.append(["job.request", name, f"{field.means}{column}"])
-    return table(rows, left=3)
+    return Table([_KEY, _NAME, _MEANS], rows)

@@ -23,6 +23,22 @@ def shown(view: ShownIn) -> list[Measure]:
     return _ordered(each for each in vocabulary().values() if view in each.shown)
 
 
+def printed_unit(measure: Measure) -> str:
+    """Return the unit that a measure is printed in: latencies in ms, as the field reads them."""
+    return "ms" if measure.unit == "s" else measure.unit
+
+
+def printed_name(measure: Measure) -> str:
+    """Return label and printed unit in one."""
+    unit = printed_unit(measure)
+    return f"{measure.label} ({unit})" if unit else measure.label
+
+
+def in_printed_unit(measure: Measure, value: float | None) -> float | None:
+    """Return a value in the unit that it is printed in."""
+    return value if value is None or measure.unit != "s" else 1e3 * value
+
+
 def rows_of_latencies() -> dict[str, str]:
     """Return the distributions in the report's table of latencies: their keys by label."""
     rows = _ordered(each for each in vocabulary().values() if each.row)

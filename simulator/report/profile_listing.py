@@ -2,44 +2,56 @@
 
 from hardware_profiles import Gpu, Model, list_gpus, list_tables, load_gpu, step_cost
 from hardware_profiles.fit import step_shape
-from simulator.report.text import table
+from simulator.report.tables import Amount, Document, PrintedCell, Table, TableColumn, Words
 
 _PREFILL_TOKENS = (128, 512, 2048, 8192)
 _BATCHES = (1, 8, 32, 128)
 _CONTEXTS = (512, 2048, 8192)
 
 
-def profile_list() -> str:
+def profile_list() -> Document:
     """Return the GPUs with price, errors and validation, and which cost model each model gets on them."""
     gpus = [load_gpu(name) for name in list_gpus()]
-    heading = ["GPU", "$/hour", "on", "prefill", "decode", "mixed", "worst", "validated"]
-    rows = [
+    columns = [
+        TableColumn("GPU", left=True),
+        TableColumn("price", "$/hour"),
+        TableColumn("on", rank=4),
+        TableColumn("prefill", "%", rank=3),
+        TableColumn("decode", "%", rank=3),
+        TableColumn("mixed", "%", rank=2),
+        TableColumn("worst", "%", rank=1),
+        TableColumn("validated", left=True, wraps=True),
+    ]
+    rows: list[list[PrintedCell]] = [
         [
             gpu.name,
-            f"{gpu.usd_per_hour:.2f}",
+            Amount(gpu.usd_per_hour, f"{gpu.usd_per_hour:.2f}"),
             gpu.price.date.isoformat(),
             *_errors(gpu),
             gpu.validated.strip().split("; ")[0].split(". ")[0].rstrip("."),
         ]
         for gpu in gpus
     ]
-    lines = ["Errors: the formula against the GPU's operator tables, mean absolute % (-: no tables)", ""]
-    aligned = table([[*row[:1], *row[1:7]] for row in [heading, *rows]])
-    lines += [f"{left}  {row[7]}" for left, row in zip(aligned, [heading, *rows], strict=True)]
-    lines += ["", "Cost model by model; the table's own points have no error", ""]
-    return "\n".join([*lines, *table(_cost_models(gpus), left=4)]) + "\n"
+    return Document(
+        [
+            Words(["Errors: the formula against the GPU's operator tables, mean absolute % (-: no tables)"]),
+            Table(columns, rows),
+            Words(["Cost model by model; the table's own points have no error"]),
+            _cost_models(gpus),
+        ]
+    )
 
 
-def _errors(gpu: Gpu) -> list[str]:
+def _errors(gpu: Gpu) -> list[PrintedCell]:
     error = gpu.kernel_fit.error
     if error is None:
-        return ["-"] * 4
+        return [Amount(None, "-")] * 4
     parts = (error.prefill_pct, error.decode_pct, error.mixed_pct, error.worst_pct)
-    return [f"{part:.1f}" for part in parts]
+    return [Amount(part, f"{part:.1f}") for part in parts]
 
 
-def _cost_models(gpus: list[Gpu]) -> list[list[str]]:
-    rows = [["GPU", "model", "cost model", "GPUs a replica"]]
+def _cost_models(gpus: list[Gpu]) -> Table:
+    rows = []
     for gpu in gpus:
         sizes: dict[str, list[str]] = {}
         for name, size in list_tables(gpu):
@@ -47,10 +59,12 @@ def _cost_models(gpus: list[Gpu]) -> list[list[str]]:
         rows += [[gpu.name, name, "tabulated", ", ".join(found)] for name, found in sizes.items()]
         more = "any other" if sizes else "any"
         rows.append([gpu.name, more, "analytic", "1, 2, 4, 8" if gpu.all_reduce else "1"])
-    return rows
+    return Table(
+        [TableColumn(name, left=True) for name in ("GPU", "model", "cost model", "GPUs a replica")], rows
+    )
 
 
-def profile_text(gpu: Gpu, model: Model, tensor_parallel: int = 1) -> str:
+def profile_text(gpu: Gpu, model: Model, tensor_parallel: int = 1) -> Document:
     """Return a profile block by block with sources, and a small table of the step times that follow.
 
     Raises InputError where the model cannot run on so many of these GPUs.
@@ -62,19 +76,36 @@ def profile_text(gpu: Gpu, model: Model, tensor_parallel: int = 1) -> str:
     for name, values in gpu.model_dump(exclude={"name", "description", "validated"}).items():
         if isinstance(values, dict):
             lines += _block(name, values)
-    lines += [
-        "",
-        f"step times of {model.name} on {tensor_parallel} x {gpu.name}, ms ({cost.kind} cost model,"
-        f" {cost.overheads.engine_version})",
-        "",
+    prefill = [_ms(1e3 * cost.step_s(step_shape([(tokens, 0)]))) for tokens in _PREFILL_TOKENS]
+    decodes: list[list[PrintedCell]] = [
+        [f"{context:,}", *(_ms(1e3 * cost.step_s(step_shape((), batch, context))) for batch in _BATCHES)]
+        for context in _CONTEXTS
     ]
-    prefill_ms = [1e3 * cost.step_s(step_shape([(tokens, 0)])) for tokens in _PREFILL_TOKENS]
-    rows = [["one prompt, tokens", *map(str, _PREFILL_TOKENS)], ["", *(f"{ms:.1f}" for ms in prefill_ms)]]
-    rows.append(["decodes, batch", *map(str, _BATCHES)])
-    for context in _CONTEXTS:
-        decode_ms = [1e3 * cost.step_s(step_shape((), batch, context)) for batch in _BATCHES]
-        rows.append([f"  context {context}", *(f"{ms:.1f}" for ms in decode_ms)])
-    return "\n".join([*lines, *table(rows)]) + "\n"
+    title = (
+        f"step times of {model.name} on {tensor_parallel} x {gpu.name}, ms ({cost.kind} cost model,"
+        f" {cost.overheads.engine_version})"
+    )
+    return Document(
+        [
+            Words(lines),
+            Table(
+                [
+                    TableColumn("one prompt, tokens", left=True),
+                    *(TableColumn(str(n)) for n in _PREFILL_TOKENS),
+                ],
+                [["step", *prefill]],
+                title,
+            ),
+            Table(
+                [TableColumn("decodes, context", left=True), *(TableColumn(f"batch {n}") for n in _BATCHES)],
+                decodes,
+            ),
+        ]
+    )
+
+
+def _ms(step_ms: float) -> Amount:
+    return Amount(step_ms, f"{step_ms:.1f}")
 
 
 def _block(name: str, values: dict[str, object]) -> list[str]:

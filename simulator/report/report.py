@@ -1,4 +1,4 @@
-"""A run in words and tables for the terminal: plain text, every number with its unit and denominator.
+"""A run in tables and words, the answer first: every number with its unit and denominator.
 
 Pure functions of a manifest and a summary; the same records always print the same bytes.
 """
@@ -6,41 +6,45 @@ Pure functions of a manifest and a summary; the same records always print the sa
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from simulator.metrics._measure import MOMENTS, SHARE_OF
+from simulator.report.answer import answer, latencies, others, states
 from simulator.report.classes import by_class
 from simulator.report.cluster import cluster_lines, machines, named, paid_replicas, scaled_pools
 from simulator.report.engines import engine_lines
-from simulator.report.measured import measured_facts
-from simulator.report.measures import family, rows_of_latencies, shown
+from simulator.report.measured import measured_facts, measured_title
 from simulator.report.scored_by import scored_by
-from simulator.report.text import counted, number, percent, table
-from simulator.results.vocabulary import vocabulary
+from simulator.report.tables import Document, Facts, PrintedPart, Words
+from simulator.report.text import counted, number, percent
 
 Summary = Mapping[str, Any]
-ReportLine = tuple[str, str, str]  # label, number, unit
-
-_CLASSIC = ("throughput", "slo")
-_TOKEN_BY_TOKEN = ("smooth_goodput", "idle_latency", "token_slo", "fluidity", "qoe")
 
 NOTICEABLE = 0.01  # share of the busy time from which a doubt is worth a warning
 
 
-def report(manifest: Mapping[str, Any], summary: Summary) -> str:
-    """Return the printed report of one run: facts, warnings, states, latencies, classic beside smooth."""
-    facts = measured_facts if "measured" in manifest else _facts
-    parts = [
-        facts(manifest, summary),
-        [f"WARNING: {text}" for text in warnings(manifest, summary)],
-        _states(summary),
-        _latencies(summary),
-        by_class(summary),
-        _others(summary),
-        _worth(summary),
+def report(manifest: Mapping[str, Any], summary: Summary) -> Document:
+    """Return the printed report of one run: the answer, latencies, what became of requests, on what it was made."""
+    measured = "measured" in manifest
+    found = [f"WARNING: {text}" for text in warnings(manifest, summary)]
+    parts: list[PrintedPart] = [
+        Words([measured_title(manifest) if measured else _title(manifest)], "title"),
+        *([Words(found, "warning")] if found else []),
+        answer(summary),
+        latencies(summary),
+        *by_class(summary),
+        states(summary),
+        *others(summary),
     ]
-    return "\n\n".join("\n".join(lines) for lines in parts if lines) + "\n"
+    if measured:
+        return Document([*parts, Facts([*measured_facts(manifest, summary), *reader(summary)])])
+    return Document([*parts, *_facts(manifest, summary)])
 
 
-def _facts(manifest: Mapping[str, Any], summary: Summary) -> list[str]:
+def _title(manifest: Mapping[str, Any]) -> str:
+    scenario = manifest["scenario"]
+    return f"{scenario['name']}, seed {scenario['seed']}"
+
+
+def _facts(manifest: Mapping[str, Any], summary: Summary) -> list[PrintedPart]:
+    """Return how the run was made: traffic, cluster, engine, how it went, the reader, and last the sum of memory."""
     from simulator.scenario.policy import IDLE_POLICY  # which only scenarios need otherwise
 
     policies: dict[Any, Any] = manifest["scenario"]["policy"]
@@ -49,22 +53,8 @@ def _facts(manifest: Mapping[str, Any], summary: Summary) -> list[str]:
     traffic = summary["traffic"]
     requests, span_s = traffic["requests"], traffic["arrivals_span_s"]
     rate = f", {number((requests - 1) / span_s)} requests/s" if span_s > 0 else ""
-    return [
-        f"{scenario['name']}, seed {scenario['seed']}",
-        "",
-        *_block("Hardware", machines(manifest)),
-        *_block("", manifest["hardware"]),
-        *_block("Cluster", cluster_lines(scenario["cluster"]) + scaled_pools(manifest["pools"])),
-        *_block("Engine", [*engine_lines(manifest), ", ".join(f"{key} {engine[key]:,}" for key in limits)]),
-        *_block(
-            "Policies",
-            [
-                f"{kind} {named(choice)}"
-                for kind, choice in policies.items()
-                if choice["name"] != IDLE_POLICY.get(kind)
-            ],
-        ),
-        *_block(
+    made = [
+        *block(
             "Workload",
             [
                 *workload["source"].split("; "),
@@ -72,11 +62,28 @@ def _facts(manifest: Mapping[str, Any], summary: Summary) -> list[str]:
                 f"{traffic['prompt_tokens']:,} prompt and {traffic['output_tokens']:,} output tokens",
             ],
         ),
-        *_block("Measured", _measured(summary)),
+        *block("Cluster", cluster_lines(scenario["cluster"]) + scaled_pools(manifest["pools"])),
+        *block("Engine", [*engine_lines(manifest), ", ".join(f"{key} {engine[key]:,}" for key in limits)]),
+        *block(
+            "Policies",
+            [
+                f"{kind} {named(choice)}"
+                for kind, choice in policies.items()
+                if choice["name"] != IDLE_POLICY.get(kind)
+            ],
+        ),
+        *block("Measured", _measured(manifest, summary)),
+        *reader(summary),
     ]
+    return [Facts([*made, *block("Hardware", [*machines(manifest), *manifest["hardware"]])])]
 
 
-def _measured(summary: Summary) -> list[str]:
+def reader(summary: Summary) -> list[tuple[str, str]]:
+    """Return by what all of it is scored, where it is."""
+    return block("Reader", scored_by(summary)) if "not_measured" not in summary["smooth_goodput"] else []
+
+
+def _measured(manifest: Mapping[str, Any], summary: Summary) -> list[str]:
     window, engine, cost = summary["window"], summary["engine"], summary["cost"]
     lines = [
         f"{number(window['duration_s'], 6)} s of simulated time, {counted(window['requests'], 'request')}"
@@ -87,8 +94,8 @@ def _measured(summary: Summary) -> list[str]:
             f" and {window['trimmed_cooldown_requests']:,} of the cool-down"
         )
     lines += [
-        f"{counted(engine['steps'], 'engine step')}, busy {percent(engine['busy_share'])} of the time,"
-        f" at most {engine['running_max']:,} running and {engine['waiting_max']:,} waiting on a replica",
+        f"{counted(engine['steps'], 'engine step')} in {percent(engine['busy_share'])} of the time,"
+        f" {_batch(manifest, engine)} and {engine['waiting_max']:,} waiting",
         f"KV blocks in use {percent(engine['kv_usage_mean'])} on average, {percent(engine['kv_usage_max'])} at most;"
         f" {counted(engine['preemptions'], 'preemption')}",
     ]
@@ -111,23 +118,22 @@ def _measured(summary: Summary) -> list[str]:
             f" {engine['prefix_looked_up_tokens']:,} known tokens looked up at admissions"
         )
     lines += paid_replicas(cost.get("replicas", {}))
-    per_million = cost["usd_per_million_output_tokens"]
-    if per_million is not None:
-        lines.append(
-            f"US$ {number(cost['usd'])} at {cost['usd_per_gpu_hour']:g} per GPU hour,"
-            f" US$ {number(per_million)} per million output tokens delivered"
-        )
-        good = cost["usd_per_million_smooth_good_tokens"]
-        lines.append(
-            f"US$ {number(good)} per million smooth-good tokens"
-            if good is not None
-            else "no price per million smooth-good tokens: their sum is not above 0"
-        )
+    if cost["usd_per_million_output_tokens"] is not None:
+        lines.append(f"US$ {number(cost['usd'])} at {cost['usd_per_gpu_hour']:g} per GPU hour")
     return lines
 
 
-def _block(title: str, lines: Sequence[str]) -> list[str]:
-    return [f"{title if i == 0 else '':<10}{line}" for i, line in enumerate(lines)]
+def _batch(manifest: Mapping[str, Any], engine: Mapping[str, Any]) -> str:
+    """Say how full the batch was: a replica that is never idle may still have most of its seats free."""
+    mean, seats = engine.get("running_mean"), f"of {manifest['engine']['max_num_seqs']:,} seats"
+    if mean is None:
+        return f"{seats} on a replica at most {engine['running_max']:,} taken"
+    return f"mean batch {number(mean, 3)} {seats} on a replica, at most {engine['running_max']:,} running"
+
+
+def block(label: str, lines: Sequence[str]) -> list[tuple[str, str]]:
+    """Return facts under one label."""
+    return [(label if i == 0 else "", line) for i, line in enumerate(lines)]
 
 
 def warnings(manifest: Mapping[str, Any], summary: Summary) -> list[str]:
@@ -189,83 +195,3 @@ _WHAT_HAPPENED = {
     "abandoned_by_system": "were dropped by the system to save others",
     "abandoned_by_user": "were given up by their clients, whose patience ran out, before the last token",
 }
-
-
-def _states(summary: Summary) -> list[str]:
-    rows = [["Requests", "count", "share of arrived"]]
-    states = summary["states"]
-    for state, entry in states.items():
-        if state == "arrived":
-            rows.append(["arrived", f"{entry:,}", "100 %" if entry else "-"])
-        elif entry["count"] or state == "completed":
-            rows.append([state.replace("_", " "), f"{entry['count']:,}", percent(entry["share_of_arrived"])])
-    return table(rows)
-
-
-def _latencies(summary: Summary) -> list[str]:
-    rows = [["Latency in s", *MOMENTS, "count", ""]]
-    for label, key in rows_of_latencies().items():
-        found: Any = summary
-        for part in key.split("."):
-            found = found.get(part, {})
-        moments = [number(found.get(moment)) for moment in MOMENTS]
-        rows.append([label, *moments, f"{found.get('count', 0):,}", found.get("over", "")])
-    lines = table([row[:-1] for row in rows])
-    return [f"{line}  {row[-1]}".rstrip() for line, row in zip(lines, rows, strict=True)]
-
-
-def _worth(summary: Summary) -> list[str]:
-    classic, smooth = _classic(summary), _smooth(summary)
-    height = max(len(classic), len(smooth))
-    left, right = (_with_units([*rows, *[("", "", "")] * (height - len(rows))]) for rows in (classic, smooth))
-    width = max(len(line) for line in left)
-    note = scored_by(summary) if "not_measured" not in summary["smooth_goodput"] else []
-    return [f"{a:<{width}}   {b}".rstrip() for a, b in zip(left, right, strict=True)] + ["", *note]
-
-
-def _with_units(rows: Sequence[ReportLine]) -> list[str]:
-    lines = _padded(table([[name, value] for name, value, _ in rows]))
-    return [f"{line}  {unit}".rstrip() for line, (_, _, unit) in zip(lines, rows, strict=True)]
-
-
-def _padded(lines: list[str]) -> list[str]:
-    width = max(len(line) for line in lines)
-    return [line.ljust(width) for line in lines]
-
-
-def _classic(summary: Summary) -> list[ReportLine]:
-    slo, names = summary["slo"], vocabulary()
-    rows = [("Classic", "", ""), *_lines(summary, ["throughput"])]
-    if slo["attainment_all"] is None:
-        return [*rows, ("SLO", "none set", "(--set slo.ttft_s=1)")]
-    for name, attained in slo["attainment"].items():
-        bound = f"{names[f'slo.attainment.{name}'].label} <= {slo['bounds'][name]:g} s"
-        rows.append((bound, percent(attained), "of arrived"))
-    return rows + _lines(summary, ["slo"])
-
-
-def _smooth(summary: Summary) -> list[ReportLine]:
-    return [("Token by token", "", ""), *_lines(summary, _TOKEN_BY_TOKEN)]
-
-
-def _others(summary: Summary) -> list[str]:
-    """What metrics of one's own have to say."""
-    known = (*_CLASSIC, *_TOKEN_BY_TOKEN)
-    rows = _lines(
-        summary, [name for name in dict.fromkeys(map(family, shown("report"))) if name not in known]
-    )
-    return _with_units([("Others", "", ""), *rows]) if rows else []
-
-
-def _lines(summary: Summary, families: Sequence[str]) -> list[ReportLine]:
-    """Return label, number and unit of what families of measures report; a label is not repeated."""
-    rows: list[ReportLine] = []
-    last = None
-    for each in (each for name in families for each in shown("report") if family(each) == name):
-        if family(each) not in summary:  # measured only where it is asked for
-            continue
-        value, of = each.of(summary), each.unit.removeprefix(SHARE_OF)
-        said = (number(value), each.unit) if of == each.unit else (percent(value), f"of {of}")
-        rows.append(("" if each.label == last else each.label, *said))
-        last = each.label
-    return rows

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from simulator.report.style import BLUE, GREY, ORANGE, STYLE, axes
-from simulator.report.text import number, percent, table
+from simulator.report.tables import Document, Table, TableColumn, Words, amount
+from simulator.report.text import number, percent
 from simulator.workload.survey import Survey, rates
 
 if TYPE_CHECKING:
@@ -15,20 +16,19 @@ if TYPE_CHECKING:
 _BINS = 60
 
 
-def text(found: Survey) -> str:
-    """Return the report on a file, for the terminal."""
+def text(found: Survey) -> Document:
+    """Return the report on a file."""
     facts = found.as_dict()
     lines = [f"{found.file}: {facts['format']}, {facts['requests']:,} requests"]
     if found.first_problem is not None:
         lines.append(f"a run refuses it: {found.first_problem}")
     lines += _time(facts)
-    lines += ["", *_lengths(facts)]
-    lines += [*_sessions(facts), *_others(facts)]
+    more = [*_sessions(facts), *_others(facts)]
     for reason, rows in found.wrong.items():
-        lines.append(f"left out: {len(rows):,} as {reason} (first: {rows[0]})")
-    lines += [f"note: {each}" for each in facts["notes"]]
-    lines += [f"odd: {each}" for each in facts["odd"]]
-    return "\n".join(lines) + "\n"
+        more.append(f"left out: {len(rows):,} as {reason} (first: {rows[0]})")
+    more += [f"note: {each}" for each in facts["notes"]]
+    more += [f"odd: {each}" for each in facts["odd"]]
+    return Document([Words(lines), _lengths(facts), *([Words(more)] if more else [])])
 
 
 def _time(facts: dict[str, Any]) -> list[str]:
@@ -44,13 +44,12 @@ def _time(facts: dict[str, Any]) -> list[str]:
     ]
 
 
-def _lengths(facts: dict[str, Any]) -> list[str]:
-    columns = list(facts["prompt_tokens"])
+def _lengths(facts: dict[str, Any]) -> Table:
+    names = list(facts["prompt_tokens"])
     rows = [
-        [name, *(number(facts[f"{name}_tokens"][column]) for column in columns)]
-        for name in ("prompt", "output")
+        [name, *(amount(facts[f"{name}_tokens"][each]) for each in names)] for name in ("prompt", "output")
     ]
-    return table([["tokens", *columns], *rows])
+    return Table([TableColumn("tokens", left=True), *(TableColumn(name) for name in names)], rows)
 
 
 def _sessions(facts: dict[str, Any]) -> list[str]:

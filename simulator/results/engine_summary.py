@@ -18,6 +18,7 @@ MEASURES = (
     Measure("engine.preemptions", "preemptions", "times", shown=("ranking",), least=0),
     Measure("engine.waiting_mean", "waiting, mean", "requests on a replica", shown=(), least=0),
     Measure("engine.waiting_max", "waiting, most", "requests on a replica", shown=(), least=0),
+    Measure("engine.running_mean", "mean batch", "requests on a replica", shown=(), least=0),
     Measure("engine.running_max", "running, most", "requests on a replica", shown=(), least=0),
     Measure("engine.extrapolated_share", "extrapolated", "share of the busy time", shown=()),
     Measure(
@@ -57,6 +58,7 @@ def engine_summary(
         "preemptions": totals.preemptions,
         "waiting_mean": None if totals.waiting_s is None or not busy_s else totals.waiting_s / busy_s,
         "waiting_max": totals.waiting_max,
+        "running_mean": None if totals.running_s is None or not busy_s else totals.running_s / busy_s,
         "running_max": totals.running_max,
         "cut_at_max_model_len": int(np.count_nonzero(log.completed & (log.token_counts < log.output_tokens))),
         "extrapolated_share": manifest["extrapolated_share"],

@@ -11,6 +11,23 @@ from simulator.errors import InputError
 
 _OURS = ".servesim-"  # begins the names of files that are no results: those not yet whole, and the lock
 _LOCK = f"{_OURS}lock"
+ROOT = (
+    "SERVESIM_RUNS"  # environment variable: below which folder commands write, where they are told no other
+)
+
+
+def runs_root() -> Path:
+    """Return the folder below which every command writes by default: ``SERVESIM_RUNS``, else ``runs``."""
+    return Path(os.environ.get(ROOT) or "runs")
+
+
+def folder_named(name: str) -> Path:
+    """Return the folder of a study below the root: the same each time, so that the study goes on there."""
+    return runs_root() / _slug(name)
+
+
+def _slug(name: str) -> str:
+    return "".join(c if c.isalnum() or c in "._-" else "-" for c in name).strip(".-") or "run"
 
 
 @contextmanager
@@ -51,11 +68,10 @@ def claimed(folder: Path, overwrite: bool) -> Iterator[Path]:
 
 @contextmanager
 def claimed_anew(name: str) -> Iterator[Path]:
-    """Claim the folder servesim-out/NAME-NUMBER with the smallest number that is not taken, as ``claimed`` does."""
-    slug = "".join(c if c.isalnum() or c in "._-" else "-" for c in name).strip(".-") or "run"
+    """Claim the folder NAME-NUMBER below the root with the smallest number not taken, as ``claimed`` does."""
     number = 1
     while True:
-        folder = Path("servesim-out") / f"{slug}-{number}"
+        folder = runs_root() / f"{_slug(name)}-{number}"
         with suppress(FileExistsError):
             folder.mkdir(parents=True)
             break

@@ -35,6 +35,7 @@ class StepTotals:
     waiting_max: int  # on one replica
     running_max: int
     waiting_s: float | None = None  # requests waiting, times the time; None: saved before this was kept
+    running_s: float | None = None  # requests running, times the time; None: as above
     load: LoadOverTime | None = None  # where the run took any time, and a picture was thought of
 
     def as_dict(self) -> dict[str, Any]:
@@ -50,7 +51,7 @@ def add_up(
     Of the steps, the columns start_s, end_s, running, waiting, kv_blocks_used and preemptions are needed.
     """
     steps = preemptions = waiting_max = running_max = 0
-    busy_s = kv_share_s = kv_share_max = nearly_full_s = waiting_s = 0.0
+    busy_s = kv_share_s = kv_share_max = nearly_full_s = waiting_s = running_s = 0.0
     bins = {} if edges_s is None else {name: np.zeros(len(edges_s) - 1) for name in _LOAD}
     for replica, mine in steps_by_replica:
         lasted_s = mine["end_s"] - mine["start_s"]
@@ -62,6 +63,7 @@ def add_up(
         nearly_full_s += float(lasted_s[used >= _NEARLY_FULL].sum())
         preemptions += int(mine["preemptions"].sum())
         waiting_s += float((mine["waiting"] * lasted_s).sum())
+        running_s += float((mine["running"] * lasted_s).sum())
         waiting_max = max(waiting_max, int(mine["waiting"].max(initial=0)))
         running_max = max(running_max, int(mine["running"].max(initial=0)))
         for name, mean in bins.items():
@@ -69,7 +71,7 @@ def add_up(
             mean += mean_step_over_bins(mine, name, edges_s)
     load = LoadOverTime(edges_s, **bins) if edges_s is not None and steps else None
     counted = (steps, busy_s, kv_share_s, kv_share_max, nearly_full_s, preemptions, waiting_max, running_max)
-    return StepTotals(*counted, waiting_s, load)
+    return StepTotals(*counted, waiting_s, running_s, load)
 
 
 _LOAD = ("running", "waiting", "kv_blocks_used")

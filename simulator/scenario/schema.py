@@ -3,6 +3,7 @@
 from typing import Any
 
 from hardware_profiles import list_engines, list_gpus, list_links, list_models
+from simulator.metrics._presets import PRESETS
 from simulator.scenario import plugins
 from simulator.scenario.discover import KINDS, PolicyKind, discover
 from simulator.scenario.scenario import Scenario
@@ -32,7 +33,12 @@ def scenario_schema() -> dict[str, Any]:
         ("Hardware", "model", list_models()),
         ("EngineSpec", "profile", ["native", *list_engines()]),
         ("LinkSpec", "kind", list_links()),
+        ("PoolSpec", "gpu", list_gpus()),
+        ("PoolSpec", "profile", ["native", *list_engines()]),
         ("WorkloadSpec", "trace", [*library.shipped_traces()]),
+        ("WorkloadSpec", "lengths", [*library.shipped_samples(), *library.shipped_quantiles()]),
+        ("WorkloadSpec", "load", [*library.shipped_loads()]),
+        ("UserModel", "preset", [*PRESETS]),
     ):
         parts[part]["properties"][key]["examples"] = names
     return {"$schema": DIALECT, **schema, "title": "servesim scenario"}

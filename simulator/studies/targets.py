@@ -44,6 +44,11 @@ def read(text: object, where: str, others: Iterable[Measure] = ()) -> WantedNumb
     return WantedNumber(match[0].strip(), key_of(name, others), sign, bound)
 
 
+def conjuncts(text: str) -> list[str]:
+    """Split ``A and B``, targets that must both be kept."""
+    return re.split(r"\s+and\s+", text.strip())
+
+
 def unknown(key: str, where: str, names: Sequence[str], more: str = "") -> InputError:
     """Return what to raise for a key that is no number of a run."""
     from simulator.scenario.discover import nearest

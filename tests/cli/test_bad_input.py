@@ -39,7 +39,7 @@ def test_the_good_scenario_is_good(capsys):
 def test_a_wrong_scenario_is_placed(capsys, toml, message):
     Path("s.toml").write_text(toml)
     assert message in refusal(capsys, "run", "s.toml")
-    assert not Path("servesim-out", "s-1").exists()
+    assert not Path("runs", "s-1").exists()
 
 
 @pytest.mark.parametrize(

@@ -48,7 +48,7 @@ def test_what_is_observed_goes_where_a_run_goes(capsys, folder):  # noqa: F811
 def test_a_picture_is_drawn_of_it(capsys, folder):  # noqa: F811
     with StreamingServer() as server:
         servesim(capsys, "observe", server.url, *ASK, "--num-requests", "3", "--json")
-    (picture,) = Path("servesim-out").glob("*/overview.png")
+    (picture,) = Path("runs").glob("*/overview.png")
     assert len(Result.load(picture.parent).log.arrival_s) == 3
 
 
@@ -71,7 +71,7 @@ def test_what_is_wrong_is_one_sentence(capsys, folder, monkeypatch):  # noqa: F8
         assert "exists and is not empty" in refusal(capsys, "observe", server.url, *ASK, "--out", "o")
     monkeypatch.setitem(sys.modules, "httpx", None)
     assert "pip install 'servesim[observe]'" in refusal(capsys, "observe", gone)
-    assert not Path("servesim-out").exists() or not list(Path("servesim-out").iterdir())
+    assert not Path("runs").exists() or not list(Path("runs").iterdir())
 
 
 def test_a_key_is_sent_and_never_saved(capsys, folder, monkeypatch):  # noqa: F811

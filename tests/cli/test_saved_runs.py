@@ -30,7 +30,7 @@ def test_saved_runs_are_listed(runs, capsys):
     (runs / "broken").mkdir(exist_ok=True)
     (runs / "broken" / "manifest.json").write_text("{")
     assert call("list", "runs", runs) == 0
-    head, *rows = capsys.readouterr().out.splitlines()
+    head, _, *rows = capsys.readouterr().out.splitlines()
     assert head.split()[:3] == ["folder", "scheduler", "GPU"]
     assert [row.split()[:4] for row in rows] == [
         [str(runs / "deep" / "other"), "vllm_v1", "h100-80gb-sxm", "50"],

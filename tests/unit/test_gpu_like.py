@@ -71,7 +71,7 @@ def test_nothing_measured_on_the_other_is_claimed(mine: Path) -> None:
 
 
 def test_it_is_said_of_whom_a_gpu_is_derived(mine: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    text = profile_text(load_gpu(str(mine)), load_model("llama-3.1-8b"))
+    text = str(profile_text(load_gpu(str(mine)), load_model("llama-3.1-8b")))
     assert "derived from: l40s, for all that its own file does not give" in text
     assert cli.main(["list", "gpus"]) == 0
     (line,) = [line for line in capsys.readouterr().out.splitlines() if "mi300x" in line]

@@ -20,7 +20,7 @@ SHORT = {"arrivals": "poisson", "rate_rps": 2.0, "requests": 12, "prompt_tokens"
 
 
 def printed(result: Result) -> str:
-    return report(result.manifest, result.summary())
+    return str(report(result.manifest, result.summary()))
 
 
 def served(**tables: Any) -> ResolvedPool:

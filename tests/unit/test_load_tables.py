@@ -21,7 +21,7 @@ def test_every_shipped_load_is_whole_days_of_recorded_rates(name):
     assert table.period_s == days * DAY_S
     assert table.time_s.tolist() == [600.0 * i for i in range(144 * days)]
     assert table.factor.min() > 0
-    assert f"workload.load     {name} " in listing("workloads")
+    assert f"workload.load     {name} " in str(listing("workloads"))
 
 
 def test_a_shipped_day_is_played_at_its_own_rates_or_at_a_mean():

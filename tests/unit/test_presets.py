@@ -99,7 +99,7 @@ def test_every_output_names_it(tmp_path, capsys):
     said = "paper_v2, alpha 5"
     assert result.summary()["smooth_goodput"]["user_model"] == said
     assert result.summary()["options"]["user"]["preset"] == "paper_v2"
-    assert f"User model: {said}." in report(result.manifest, result.summary())
+    assert f"User model: {said}." in str(report(result.manifest, result.summary()))
     result.save(tmp_path / "saved")
     assert Result.load(tmp_path / "saved").user == UserModel(preset="paper_v2", alpha=5.0)
     shown = servesim(capsys, "show", tmp_path / "saved", "--set", "user.preset=paper_v1")

@@ -97,7 +97,7 @@ def test_every_preset_runs_under_policies_that_look_at_deadlines(name, policy):
     assert summary["states"]["completed"]["count"] == 60
     assert summary["smooth_goodput"]["user_model"] == name
     assert np.isfinite(summary["smooth_goodput"]["benefit_tokens"])
-    assert "User model" in report(result.manifest, summary)
+    assert "User model" in str(report(result.manifest, summary))
 
 
 def test_smooth_serves_the_readers_who_wait_sooner_than_those_told_otherwise():

@@ -43,7 +43,7 @@ def scored(path):
     try:
         for run in read_runs(path):
             result = measured_result(run, path, BY)
-            assert report(result.manifest, result.summary()).encode()
+            assert str(report(result.manifest, result.summary())).encode()
     except InputError as error:
         said = str(error)
     assert "\n" not in said

@@ -64,7 +64,7 @@ def test_a_result_says_what_was_paid_for(day, tmp_path):
 def test_the_report_says_how_many_there_were(day):
     from simulator.report.report import report
 
-    text = report(day.manifest, day.summary())
+    text = str(report(day.manifest, day.summary()))
     assert "1 x h100-80gb-sxm at the start" in text
     assert (
         "1 to 3 replicas, as schedule says; a new one takes 20 s to be there and 8.03 s to load the model"

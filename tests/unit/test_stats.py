@@ -149,7 +149,7 @@ def test_compare_says_by_how_much_where_there_was_nothing_before():
         return {"slo": {"attainment_all": value}, "window": window, "states": {"arrived": 9}}
 
     runs = [[of(value) for value in values] for values in ([0, 0, 0], [0.5, 0.6, 0.7])]
-    (row,) = [line for line in over_seeds(["a", "b"], runs).splitlines() if line.startswith("SLO att")]
+    (row,) = [line for line in str(over_seeds(["a", "b"], runs)).splitlines() if line.startswith("SLO att")]
     assert "0.6000 [0.3516, 0.8484]" in row
     runs[1] = [of(value) for value in (-0.5, 0.6, 0.1)]
-    assert "no difference shown" in over_seeds(["a", "b"], runs)
+    assert "no difference shown" in str(over_seeds(["a", "b"], runs))

@@ -122,7 +122,7 @@ def test_chosen_metrics_are_printed_and_drawn(tmp_path, capsys):
     assert user_model == "user model: reader_20tps"
     assert engine == "engine: vllm-0.24"
     assert head.split() == ["name", "cost", "TTFT", "p50"]
-    assert units.split() == ["US$", "s"]
+    assert units.split() == ["US$", "ms"]
     assert [row.split()[0] for row in rows] == ["one", "two", "schedule"]
     assert (out / "sweep.png").stat().st_size > 5000
     table = pq.read_table(out / "sweep.parquet")

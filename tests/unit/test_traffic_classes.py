@@ -218,10 +218,10 @@ def test_a_saved_run_and_one_in_parts_say_the_same_of_classes(ran, tmp_path, mon
 
 
 def test_reports_and_comparisons_name_the_classes(ran):
-    text = report(ran.manifest, ran.summary())
+    text = str(report(ran.manifest, ran.summary()))
     for name in ("chat", "think", "tools"):
         assert f"\n{name} " in text
-    table = comparison(["one", "two"], [ran.summary(), ran.summary()])
+    table = str(comparison(["one", "two"], [ran.summary(), ran.summary()]))
     assert "chat: SLO attainment" in table
     assert len(measures_of_classes([ran.summary()])) == 3 * 7
     other = run(Scenario(workload={"trace": "azure2023_conv", "limit": 20}))

@@ -121,7 +121,7 @@ def test_many_runs_are_ranked_by_smooth_goodput():
         }
         for value in (3.0, -1.0, None, 2.0, 5.0)
     ]
-    text = comparison(list("abcde"), runs)
+    text = str(comparison(list("abcde"), runs))
     assert [line[0] for line in text.splitlines()[2:7]] == ["e", "a", "d", "b", "c"]
     assert text.splitlines()[-1] == "rates are over 60.0000 s (first arrival to last event)"
 

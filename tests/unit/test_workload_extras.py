@@ -5,8 +5,8 @@ import pytest
 
 from simulator import Scenario, load, run
 from simulator.errors import InputError
-from simulator.report.comparison import first_difference
 from simulator.report.report import report
+from simulator.report.same_traffic import first_difference
 from simulator.workload import Workload, WorkloadSpec, build
 
 MOONCAKE = "mooncake_fast25_synthetic"
@@ -188,7 +188,7 @@ def test_a_result_tells_of_priorities_departures_and_hits(tmp_path):
     assert engine["prefix_looked_up_tokens"] == 320 * admitted
     assert engine["prefix_hit_tokens"] == 160 * (admitted - 1)
     assert engine["prefix_hit_share"] == pytest.approx(0.5 * (admitted - 1) / admitted)
-    text = report(result.manifest, summary)
+    text = str(report(result.manifest, summary))
     assert f"% of the {320 * admitted:,} known tokens looked up at admissions" in text
     assert f"WARNING: {gone} requests" in text
     assert "were given up by their clients" in text
@@ -204,4 +204,4 @@ def test_without_a_prefix_cache_and_priorities_the_result_says_nothing_of_them()
     assert "priority" not in result.requests().column_names
     assert "prefix_cache" not in result.manifest
     assert not [key for key in result.summary()["engine"] if "prefix" in key]
-    assert "prefix" not in report(result.manifest, result.summary()).replace("prefix_caching", "")
+    assert "prefix" not in str(report(result.manifest, result.summary())).replace("prefix_caching", "")

@@ -1,15 +1,17 @@
 """``servesim capacity``: the highest rate that keeps a target, or the best one, with an interval."""
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from simulator.cli.options import AsJson, Overrides, load_scenario, print_json
+from simulator.cli import completion
+from simulator.cli.options import AsJson, Overrides, load_scenario
+from simulator.cli.output import print_json, say, wrote
 from simulator.cli.report_page import ReportTo, report_of_study
 
 ORDER = 60
+TABLES = True
 EPILOG = """Examples:
 
 \b
@@ -17,6 +19,7 @@ servesim capacity chat.toml                                    the best rate by 
 servesim capacity chat.toml --target 'ttft_p99<=0.5'           the highest rate with this p99
 servesim capacity chat.toml --target 'token_slo>=0.99'         with 99 % of requests read without a stall
 servesim capacity chat.toml --target 'slo>=0.95' --set slo.ttft_s=1.0
+servesim capacity chat.toml --target 'ttft_p99<=0.5 and token_slo>=0.99'
 servesim capacity chat.toml --target stable                    at which no queue grows
 """
 
@@ -27,15 +30,17 @@ def capacity(
         typer.Argument(help="Scenario file (TOML). Without one: an hour of Azure chat on two H100s."),
     ] = None,
     target: Annotated[
-        str,
+        list[str] | None,
         typer.Option(
             help="KEY<=NUMBER, KEY>=NUMBER, KEY (its largest value) or stable. A key is one of summary.json, with"
-            " dots, or short: token_slo, slo, ttft_p99, tbt_mean, ..."
+            " dots, or short: token_slo, slo, ttft_p99, tbt_mean, ... May be repeated, or joined by 'and': all must"
+            " be kept. Default: smooth.",
+            autocompletion=completion.targets,
         ),
-    ] = "smooth",
+    ] = None,
     overrides: Overrides = None,
     out: Annotated[
-        Path | None, typer.Option(help="Folder for the results. Default: results/capacity-NAME.")
+        Path | None, typer.Option(help="Folder for the results. Default: runs/capacity-NAME.")
     ] = None,
     within: Annotated[
         float, typer.Option(min=0.001, max=0.5, help="Wanted half-width of the answer, relative.")
@@ -66,18 +71,19 @@ def capacity(
     """
     from simulator.cli.terminal import counting
     from simulator.functions.capacity import find_capacity
+    from simulator.results.folders import folder_named
 
     chosen, base_dir = load_scenario(scenario, overrides or [])
-    folder = out if out is not None else Path("results") / f"capacity-{chosen.name}"
-    with counting("simulations") as on_done:
+    folder = out if out is not None else folder_named(f"capacity-{chosen.name}")
+    with counting("simulations", most_simulations) as on_done:
         found = find_capacity(
-            chosen, base_dir, target, folder, jobs, on_done, within=within, confidence=confidence,
+            chosen, base_dir, target or ["smooth"], folder, jobs, on_done, within=within, confidence=confidence,
             requests=requests, most_requests=most_requests, most_simulations=most_simulations,
         )  # fmt: skip
     files = found.save(folder)
     if as_json:
         print_json(found.as_dict())
     else:
-        sys.stdout.write(str(found))
-    print(f"results: {folder} ({', '.join(files)})", file=sys.stderr)
+        say(found.document(), kept=folder)
+    wrote("results", folder, f" ({', '.join(files)})")
     report_of_study(folder, page)

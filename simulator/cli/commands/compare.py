@@ -1,13 +1,14 @@
 """``servesim compare``: several scenarios, or saved runs, on the same traffic, side by side."""
 
-import sys
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from simulator.cli.options import AsJson, NoPlot, Overrides, Overwrite, load_scenario, print_json
+from simulator.cli import completion
+from simulator.cli.options import AsJson, NoPlot, Overrides, Overwrite, load_scenario
+from simulator.cli.output import print_json, say, warn
 from simulator.cli.report_page import ReportTo, document_of, report_beside, saved_document
 from simulator.cli.saved_runs import compare_saved
 from simulator.cli.saving import simulate_and_save
@@ -18,24 +19,32 @@ if TYPE_CHECKING:
     from simulator.scenario.scenario import Scenario
 
 ORDER = 20
+TABLES = True
 EPILOG = """Examples:
 
 \b
 servesim compare --vary policy.scheduling=vllm_v1,sarathi,smooth
 servesim compare a.toml b.toml --seeds 5
-servesim compare results/a results/b --set user.preset=paper_v2
+servesim compare runs/a runs/b --set user.preset=paper_v2
 """
 
 
 def compare(
     scenarios: Annotated[
         list[Path] | None,
-        typer.Argument(help="Scenario files (TOML), or folders of saved runs; the first is the base."),
+        typer.Argument(
+            help="Scenario files (TOML), or folders of saved runs; the first is the base.",
+            autocompletion=completion.runs_and_scenarios,
+        ),
     ] = None,
     overrides: Overrides = None,
     vary: Annotated[
         str | None,
-        typer.Option(metavar="KEY=A,B,...", help="Instead of several files: one, with each of these values."),
+        typer.Option(
+            metavar="KEY=A,B,...",
+            help="Instead of several files: one, with each of these values.",
+            autocompletion=completion.variants,
+        ),
     ] = None,
     seeds: Annotated[
         int, typer.Option(min=1, max=1000, help="Repeat with so many seeds; differences then have intervals.")
@@ -98,7 +107,7 @@ def compare(
             seeds,
             simulate,
             different_traffic=different_traffic,
-            on_note=lambda text: print(f"servesim: warning: {text}", file=sys.stderr),
+            on_note=warn,
         )
     if page is not None:
         base, runs = chosen[0][0], list(found.summaries.values())
@@ -108,4 +117,4 @@ def compare(
     if as_json:
         print_json([{"name": name, "summaries": runs} for name, runs in found.summaries.items()])
         return
-    sys.stdout.write(str(found))
+    say(found.document())

@@ -1,19 +1,23 @@
 """``servesim explain``: why requests of a saved run took as long as they did."""
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from simulator.cli import completion
+from simulator.cli.output import say
 from simulator.errors import InputError
 
 ORDER = 41
-EPILOG = "Example: servesim explain results/a 17   (the slowest three: servesim explain results/a)"
+EPILOG = "Example: servesim explain runs/a 17   (the slowest three: servesim explain runs/a)"
 
 
 def explain(
-    folder: Annotated[Path, typer.Argument(help="Folder of a saved run, of trace level tokens.")],
+    folder: Annotated[
+        Path,
+        typer.Argument(help="Folder of a saved run, of trace level tokens.", autocompletion=completion.runs),
+    ],
     requests: Annotated[
         list[int] | None,
         typer.Argument(metavar="[REQUEST ...]", help="Requests by number; default: the slowest."),
@@ -25,6 +29,7 @@ def explain(
     from simulator.report.explain import slowest as the_slowest
     from simulator.report.explain_measured import explain_measured, slowest_measured
     from simulator.report.phases import Histories
+    from simulator.report.tables import Document, Words
     from simulator.results.measured import MeasuredResult
     from simulator.results.result import Result
 
@@ -39,4 +44,4 @@ def explain(
     else:
         assert histories is not None
         told = [explained(histories, int(each)) for each in requests or the_slowest(histories, slowest)]
-    sys.stdout.write("\n".join(told))
+    say(Document([Words(each.splitlines()) for each in told]))

@@ -1,21 +1,30 @@
 """``servesim export``: a saved run in another format."""
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from simulator.cli.options import Overwrite
+from simulator.cli import completion
+from simulator.cli.options import Overwrite, SavedRun
+from simulator.cli.output import wrote
 from simulator.errors import InputError
 
 ORDER = 45
-EPILOG = "Example: servesim export results/a --as vllm_bench --out a.json"
+EPILOG = "Example: servesim export runs/a --as vllm_bench --out a.json"
 
 
 def export(
-    folder: Annotated[Path, typer.Argument(help="Folder of a saved run.")],
-    name: Annotated[str, typer.Option("--as", metavar="NAME", help="Format: csv, vllm_bench, ...")],
+    folder: SavedRun,
+    name: Annotated[
+        str,
+        typer.Option(
+            "--as",
+            metavar="NAME",
+            help="Format: csv, vllm_bench, ...",
+            autocompletion=completion.export_formats,
+        ),
+    ],
     out: Annotated[Path, typer.Option(help="What to write: a file, or for csv a folder.")],
     overrides: Annotated[
         list[str] | None,
@@ -34,4 +43,4 @@ def export(
     for override in overrides or []:
         apply_override(options, override)
     write(Result.load(folder), name, out, options)
-    print(f"{name}: {out}", file=sys.stderr)
+    wrote(name, out)

@@ -1,12 +1,12 @@
 """``servesim init``: a scenario file to begin with."""
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from simulator.cli.options import Overrides, load_scenario
+from simulator.cli.output import wrote
 from simulator.errors import InputError
 
 ORDER = 11
@@ -23,4 +23,4 @@ def init(
         raise InputError(f"{path}: exists; expected a new file, or --overwrite")
     scenario, _ = load_scenario(None, overrides or [])
     path.write_text(scenario.to_toml(), encoding="utf-8")
-    print(f"scenario: {path}; simulate it with: servesim run {path}", file=sys.stderr)
+    wrote("scenario", path, f"; simulate it with: servesim run {path}")

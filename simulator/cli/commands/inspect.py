@@ -1,13 +1,13 @@
 """``servesim inspect``: what is in a file of requests."""
 
-import json
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from simulator.cli import completion
 from simulator.cli.options import AsJson
+from simulator.cli.output import print_json, say, wrote
 
 ORDER = 35
 EPILOG = "Example: servesim inspect requests.csv --columns arrival=ts:iso,prompt=tokens_in,output=tokens_out"
@@ -16,7 +16,13 @@ EPILOG = "Example: servesim inspect requests.csv --columns arrival=ts:iso,prompt
 def command(
     file: Annotated[str, typer.Argument(help="A file of requests, or the name of a shipped trace.")],
     name: Annotated[
-        str | None, typer.Option("--format", metavar="NAME", help="Its format; without: told by its content.")
+        str | None,
+        typer.Option(
+            "--format",
+            metavar="NAME",
+            help="Its format; without: told by its content.",
+            autocompletion=completion.trace_formats,
+        ),
     ] = None,
     columns: Annotated[
         str | None,
@@ -47,11 +53,11 @@ def command(
         file, format=name, columns=columns, skip_bad=skip_bad, tokenizer=tokenizer, context_tokens=context
     )
     if as_json:
-        sys.stdout.write(json.dumps(found.as_dict(), indent=2, allow_nan=False) + "\n")
+        print_json(found.as_dict())
     else:
-        sys.stdout.write(str(found))
+        say(found.document())
     if plot is not None:
         from simulator.report import survey as shown
 
         shown.draw(found.survey, plot)
-        print(f"picture: {plot}", file=sys.stderr)
+        wrote("picture", plot)

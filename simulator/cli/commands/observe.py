@@ -1,13 +1,13 @@
 """``servesim observe``: a scenario's traffic, sent to a real server, recorded and scored as a simulation is."""
 
 import os
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from simulator.cli.options import AsJson, NoPlot, Overrides, Overwrite, load_scenario, print_json
+from simulator.cli.options import AsJson, NoPlot, Overrides, Overwrite, load_scenario
+from simulator.cli.output import print_json, remark, say, warn, wrote
 from simulator.cli.terminal import InterruptedRunError, progress, stop_on_interrupt
 from simulator.errors import InputError
 
@@ -17,10 +17,11 @@ if TYPE_CHECKING:
     from simulator.scenario.scenario import Scenario
 
 ORDER = 44
+TABLES = True
 EPILOG = """Examples:
 
 \b
-servesim observe http://localhost:8000 --scenario mine.toml --out results/real
+servesim observe http://localhost:8000 --scenario mine.toml --out runs/real
 servesim observe http://localhost:8000 --api chat --num-requests 200 --max-concurrency 32
 servesim observe https://api.example.com/v1 --model m --api-key-env API_KEY --no-ignore-eos \\
     --set workload.arrivals=poisson --set workload.rate_rps=2 --set workload.requests=100 \\
@@ -80,7 +81,7 @@ def observe(
         ),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="Folder for the records. Default: servesim-out/<name>-<number>.")
+        Path | None, typer.Option(help="Folder for the records. Default: runs/NAME-observed-NUMBER.")
     ] = None,
     no_plot: NoPlot = False,
     overwrite: Overwrite = False,
@@ -123,15 +124,12 @@ def observe(
     if as_json:
         print_json(result.summary())
     else:
-        sys.stdout.write(report(result.manifest, result.summary()))
+        say(report(result.manifest, result.summary()), kept=folder)
     if result.manifest["measured"]["client_is_late"]:
-        print(
-            "servesim: warning: the client did not keep up; its own lateness is in the latencies",
-            file=sys.stderr,
-        )
+        warn("the client did not keep up; its own lateness is in the latencies")
     if failure is not None:
         raise failure
-    print(f"records: {folder}", file=sys.stderr)
+    wrote("records", folder)
 
 
 def _observe_and_save(
@@ -160,7 +158,7 @@ def _observe_and_save(
                     base_dir=base_dir,
                     max_in_flight=max_concurrency,
                     warmup=warmup,
-                    on_ready=lambda line: print(f"servesim: {line}", file=sys.stderr),
+                    on_ready=lambda line: remark(f"servesim: {line}"),
                     on_progress=on_progress,
                     should_stop=asked,
                 )

@@ -1,18 +1,19 @@
 """``servesim plan``: the cheapest cluster that keeps a target for some traffic; go on after a stop."""
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from simulator.cli.options import AsJson, print_json
+from simulator.cli.options import AsJson, Targets
+from simulator.cli.output import print_json, say, warn, wrote
 from simulator.cli.report_page import ReportTo, report_of_study
 
 TARGET_MISSED = 1
 
 ORDER = 70
-EPILOG = """Example: servesim plan plan.toml --out results/chat
+TABLES = True
+EPILOG = """Example: servesim plan plan.toml --out runs/chat
 
 plan.toml, at its shortest:
 
@@ -29,13 +30,17 @@ def plan(
         Path, typer.Argument(metavar="PLAN", help="Plan file (TOML): target, base, set, space, replications.")
     ],
     out: Annotated[
-        Path | None, typer.Option(help="Folder for the results. Default: results/NAME of the plan.")
+        Path | None, typer.Option(help="Folder for the results. Default: runs/NAME of the plan.")
     ] = None,
     jobs: Annotated[
         int | None, typer.Option(min=1, help="Simulations at once. Default: one a processor core.")
     ] = None,
+    target: Targets = None,
     no_checks: Annotated[
         bool, typer.Option("--no-checks", help="Do not try the plan with other traffic and slower steps.")
+    ] = False,
+    each_gpu: Annotated[
+        bool, typer.Option("--each-gpu", help="Search for the cheapest cluster of every GPU type, too.")
     ] = False,
     as_json: AsJson = False,
     page: ReportTo = None,
@@ -49,23 +54,24 @@ def plan(
     """
     from simulator.cli.terminal import counting
     from simulator.functions.plan import find_plan
+    from simulator.results.folders import folder_named
     from simulator.studies.plan.space import PlanFile
 
-    chosen = PlanFile.from_toml(file)
-    folder = out if out is not None else Path("results") / chosen.name
+    chosen = PlanFile.from_toml(file, target or ())
+    folder = out if out is not None else folder_named(chosen.name)
     with counting("simulations") as on_done:
-        answer = find_plan(chosen, folder, jobs, on_done, checks=not no_checks)
+        answer = find_plan(chosen, folder, jobs, on_done, checks=not no_checks, each_gpu=each_gpu)
     files, found = answer.save(folder), answer.found
     if as_json:
         print_json(answer.as_dict())
     else:
-        sys.stdout.write(str(answer))
+        say(answer.document(), kept=folder)
     failed = [row for row in found.rows() if row.state == "failed"]
     for row in failed[:5]:
-        print(f"servesim: warning: {row.line.name(row.count)}: {row.reason}", file=sys.stderr)
+        warn(f"{row.line.name(row.count)}: {row.reason}")
     if failed:
-        print(f"servesim: warning: {len(failed)} candidates failed", file=sys.stderr)
-    print(f"results: {folder} ({', '.join(files)})", file=sys.stderr)
+        warn(f"{len(failed)} candidates failed")
+    wrote("results", folder, f" ({', '.join(files)})")
     report_of_study(folder, page)
     if not found.keeps:
         raise typer.Exit(TARGET_MISSED)

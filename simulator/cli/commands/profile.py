@@ -1,17 +1,19 @@
 """``servesim profile``: look at hardware profiles, and make new ones from measurements."""
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from simulator.cli import completion
+from simulator.cli.output import say, wrote
 from simulator.errors import InputError
 
 if TYPE_CHECKING:
     from hardware_profiles import Gpu, Model
 
 ORDER = 100
+TABLES = True
 
 app = typer.Typer(
     help="Look at hardware profiles, fit them to timings of yours, or measure new ones.",
@@ -21,9 +23,17 @@ app = typer.Typer(
 )
 
 GpuOption = Annotated[
-    str, typer.Option("--gpu", help="Profile to start from: a name, or the path of a .toml.")
+    str,
+    typer.Option(
+        "--gpu", help="Profile to start from: a name, or the path of a .toml.", autocompletion=completion.gpus
+    ),
 ]
-ModelOption = Annotated[str, typer.Option("--model", help="Name, or path of a Hugging Face config.json.")]
+ModelOption = Annotated[
+    str,
+    typer.Option(
+        "--model", help="Name, or path of a Hugging Face config.json.", autocompletion=completion.models
+    ),
+]
 Size = Annotated[int, typer.Option("--tensor-parallel", help="GPUs that the model is spread over.")]
 ReplaceFiles = Annotated[bool, typer.Option("--overwrite", help="Replace files that exist.")]
 
@@ -33,14 +43,17 @@ def list_() -> None:
     """List GPUs and models: cost model, fit errors, what was validated, $/hour."""
     from simulator.report.profile_listing import profile_list
 
-    sys.stdout.write(profile_list())
+    say(profile_list())
 
 
 @app.command(epilog="Example: servesim profile show h100-80gb-sxm llama-3.1-8b --out h100.png")
 def show(
-    gpu: Annotated[str, typer.Argument(help="Name, or the path of a profile (.toml).")],
+    gpu: Annotated[
+        str, typer.Argument(help="Name, or the path of a profile (.toml).", autocompletion=completion.gpus)
+    ],
     model: Annotated[
-        str, typer.Argument(help="Name, or path of a Hugging Face config.json.")
+        str,
+        typer.Argument(help="Name, or path of a Hugging Face config.json.", autocompletion=completion.models),
     ] = "llama-3.1-8b",
     out: Annotated[Path | None, typer.Option(help="Draw the step times into this PNG.")] = None,
     tensor_parallel: Size = 1,
@@ -49,12 +62,12 @@ def show(
     from simulator.report.profile_listing import profile_text
 
     chosen, shape = _load(gpu, model)
-    sys.stdout.write(profile_text(chosen, shape, tensor_parallel))
+    say(profile_text(chosen, shape, tensor_parallel))
     if out is not None:
         from hardware_profiles.curves import draw
 
         draw(chosen, shape, tensor_parallel, _png(out))
-        print(f"curves: {out}", file=sys.stderr)
+        wrote("curves", out)
 
 
 FIT_EXAMPLES = """Examples:
@@ -145,8 +158,8 @@ def fit(
     else:
         raise InputError("fit: expected one .csv of step timings, or .json files of vllm bench serve")
     write_gpu(new, out)
-    sys.stdout.write(text)
-    print(f"profile: {out}", file=sys.stderr)
+    say(text, kept=out)
+    wrote("profile", out)
 
 
 @app.command(name="from-aiconfigurator")
@@ -190,8 +203,8 @@ def from_aiconfigurator(
         raise InputError(f"--system: expected the name that aiconfigurator has for {base.name}")
     rows, origin = read_system(chosen, version, hf_model, tensor_parallel, quantization)
     new = write_profile(base, shape, tensor_parallel, rows, out, origin)
-    sys.stdout.write(table_text(new, origin))
-    print(f"profile: {out}, table: {new.table}", file=sys.stderr)
+    say(table_text(new, origin), kept=out)
+    wrote("profile", out, f", table: {new.table}")
 
 
 @app.command(epilog="Example: servesim profile measure --gpu h200-sxm --model llama-3.1-8b --out mine.toml")
@@ -226,8 +239,8 @@ def measure(
     rows = measure_rows(shape, tensor_parallel, timer, grid)
     origin = origin_of(timer, shape)
     new = write_profile(base, shape, tensor_parallel, rows, out, origin)
-    sys.stdout.write(table_text(new, origin))
-    print(f"profile: {out}, table: {new.table}, model: {shape.source}", file=sys.stderr)
+    say(table_text(new, origin), kept=out)
+    wrote("profile", out, f", table: {new.table}, model: {shape.source}")
 
 
 def _png(path: Path) -> Path:

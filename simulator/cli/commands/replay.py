@@ -1,6 +1,5 @@
 """``servesim replay``: the requests of a load test, simulated at the times at which they were sent."""
 
-import sys
 from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -8,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from simulator.cli.options import AsJson, Overrides, Overwrite, load_scenario, print_json
+from simulator.cli.options import AsJson, Overrides, Overwrite, load_scenario
+from simulator.cli.output import print_json, say, wrote
 from simulator.cli.saving import simulate_and_save
 from simulator.errors import InputError
 
@@ -17,10 +17,11 @@ if TYPE_CHECKING:
     from simulator.scenario.scenario import Scenario
 
 ORDER = 43
+TABLES = True
 EPILOG = """Examples:
 
 \b
-servesim replay bench.json --scenario mine.toml --out results/beside
+servesim replay bench.json --scenario mine.toml --out runs/beside
 servesim replay requests.csv --even --set hardware.gpu=h200-sxm
 """
 
@@ -77,6 +78,6 @@ def replay(
     if as_json:
         print_json(output.as_json(found))
     else:
-        sys.stdout.write(output.report(found))
+        say(output.report(found), kept=out)
     if out is not None:
-        print(f"records: {out}", file=sys.stderr)
+        wrote("records", out)

@@ -6,17 +6,20 @@ from typing import Annotated
 
 import typer
 
-from simulator.cli.options import AsJson, NoPlot, Overrides, Overwrite, load_scenario, print_json
+from simulator.cli import completion
+from simulator.cli.options import AsJson, NoPlot, Overrides, Overwrite, load_scenario
+from simulator.cli.output import print_json, say, wrote
 from simulator.cli.report_page import ReportTo, document_of, report_beside
 from simulator.cli.saving import simulate_and_save
 from simulator.cli.terminal import cores
 
 ORDER = 10
+TABLES = True
 EPILOG = """Examples:
 
 \b
 servesim run
-servesim run my.toml --out results/a
+servesim run my.toml --out runs/a
 servesim run --set cluster.replicas=1 --set workload.rate_scale=1.5
 servesim run --set policy.scheduling=orca --set slo.ttft_s=0.5
 servesim run --set workload.arrivals=poisson --set workload.rate_rps=8 \\
@@ -32,12 +35,17 @@ def run(
     ] = None,
     overrides: Overrides = None,
     out: Annotated[
-        Path | None, typer.Option(help="Folder for the records. Default: servesim-out/<name>-<number>.")
+        Path | None, typer.Option(help="Folder for the records. Default: runs/NAME-NUMBER.")
     ] = None,
     no_plot: NoPlot = False,
     overwrite: Overwrite = False,
     trace_level: Annotated[
-        str | None, typer.Option("--trace-level", help="Keep tokens, steps, requests or summary.")
+        str | None,
+        typer.Option(
+            "--trace-level",
+            help="Keep tokens, steps, requests or summary.",
+            autocompletion=completion.trace_levels,
+        ),
     ] = None,
     jobs: Annotated[
         int | None,
@@ -69,9 +77,9 @@ def run(
     if as_json:
         print_json(result.summary())
     else:
-        sys.stdout.write(report(result.manifest, result.summary()))
+        say(report(result.manifest, result.summary()), kept=folder)
     if page is not None:
         report_beside(document_of([chosen.name], [result], result.scoring), page)
     if failure is not None:
         raise failure
-    print(f"records: {folder}", file=sys.stderr)
+    wrote("records", folder)

@@ -1,22 +1,23 @@
 """``servesim score``: what a load test of a real server recorded, scored as a simulation is."""
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from simulator.cli.options import AsJson, NoPlot, Overwrite, print_json
+from simulator.cli.options import AsJson, Measured, NoPlot, Overwrite
+from simulator.cli.output import print_json, remark, say, wrote
 
 if TYPE_CHECKING:
     from simulator.results.measured import MeasuredResult
 
 ORDER = 42
+TABLES = True
 EPILOG = """Examples:
 
 \b
 servesim score bench.json --set slo.ttft_s=1
-servesim score monday.jsonl tuesday.jsonl --out results/week
+servesim score monday.jsonl tuesday.jsonl --out runs/week
 servesim score requests.csv --even
 """
 
@@ -30,12 +31,7 @@ def score(
             " inference-perf; or a CSV of requests.",
         ),
     ],
-    overrides: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set", metavar="KEY=VALUE", help="Another user.*, slo.* or metrics.* value; may be repeated."
-        ),
-    ] = None,
+    overrides: Measured = None,
     even: Annotated[
         bool,
         typer.Option(
@@ -62,12 +58,12 @@ def score(
     if as_json:
         print_json([{"name": name, "summary": each} for name, each in found.summaries.items()])
         return
-    text = str(found)
+    told = found.document()
     if len(found.results) > 1:
         for name, notes in found.notes.items():
             for note in notes:
-                print(f"servesim: note: {name}: {note}", file=sys.stderr)
-    sys.stdout.write(text)
+                remark(f"servesim: note: {name}: {note}")
+    say(told, kept=out)
 
 
 def _save(result: "MeasuredResult", folder: Path, plot: bool, overwrite: bool) -> None:
@@ -80,7 +76,7 @@ def _save(result: "MeasuredResult", folder: Path, plot: bool, overwrite: bool) -
         if plot and result.scored_by_token:
             with whole(own / PICTURE) as part:
                 overview(result, part)
-    print(f"records: {folder}", file=sys.stderr)
+    wrote("records", folder)
 
 
 def _as_folder(name: str) -> str:

@@ -1,26 +1,17 @@
 """``servesim show``: a saved run, measured again."""
 
-import sys
-from pathlib import Path
-from typing import Annotated
-
-import typer
-
-from simulator.cli.options import AsJson, print_json
+from simulator.cli.options import AsJson, Measured, SavedRun
+from simulator.cli.output import print_json, say
 from simulator.cli.saved_runs import check_measures_only, measured_by
 
 ORDER = 40
-EPILOG = "Example: servesim show results/a --set user.v_s_per_token=0.1 --set slo.ttft_s=0.5"
+TABLES = True
+EPILOG = "Example: servesim show runs/a --set user.v_s_per_token=0.1 --set slo.ttft_s=0.5"
 
 
 def show(
-    folder: Annotated[Path, typer.Argument(help="Folder of a saved run.")],
-    overrides: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set", metavar="KEY=VALUE", help="Another user.*, slo.* or metrics.* value; may be repeated."
-        ),
-    ] = None,
+    folder: SavedRun,
+    overrides: Measured = None,
     as_json: AsJson = False,
 ) -> None:
     """Measure a saved run again, with other user.*, slo.* or metrics.* values."""
@@ -34,4 +25,4 @@ def show(
     if as_json:
         print_json(summary)
     else:
-        sys.stdout.write(report(result.manifest, summary))
+        say(report(result.manifest, summary))

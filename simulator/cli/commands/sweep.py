@@ -1,6 +1,5 @@
 """``servesim sweep``: simulate all points of a study, on all cores or many machines; go on after a stop."""
 
-import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -8,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from simulator.cli.options import Targets
+from simulator.cli.output import say, warn, wrote
 from simulator.cli.report_page import ReportTo, report_of_study
 from simulator.errors import InputError
 
@@ -16,22 +17,24 @@ if TYPE_CHECKING:
     from simulator.studies.sweep.sweep import Finished
 
 ORDER = 50
+TABLES = True
 EPILOG = """Examples:
 
-servesim sweep study.toml --out results/study --jobs 4
+servesim sweep study.toml --out runs/study --jobs 4
 
-servesim sweep study.toml --out results/study --ray auto   (on a Ray cluster)
+servesim sweep study.toml --out runs/study --ray auto   (on a Ray cluster)
 """
 
 
 def sweep(
     study: Annotated[Path, typer.Argument(help="Study file (TOML): base, axes, paired, set, replications.")],
     out: Annotated[
-        Path | None, typer.Option(help="Folder for the results. Default: results/NAME of the study.")
+        Path | None, typer.Option(help="Folder for the results. Default: runs/NAME of the study.")
     ] = None,
     jobs: Annotated[
         int | None, typer.Option(min=1, help="Simulations at once. Default: one a processor core.")
     ] = None,
+    target: Targets = None,
     ray: Annotated[
         str | None,
         typer.Option(metavar="ADDRESS", help="Simulate on a Ray cluster: its address, auto or local."),
@@ -49,21 +52,22 @@ def sweep(
         )
     from simulator.cli.terminal import cores, counting
     from simulator.functions.sweep import run_sweep
+    from simulator.results.folders import folder_named
     from simulator.studies.sweep.sweep import Study, on_cores, on_ray
 
-    chosen = Study.from_toml(study)
-    folder = out if out is not None else Path("results") / chosen.name
+    chosen = Study.from_toml(study, target or ())
+    folder = out if out is not None else folder_named(chosen.name)
     simulate: Callable[[Sequence[Point]], Finished] = (
         partial(on_ray, address=ray) if ray is not None else partial(on_cores, jobs=jobs or cores())
     )
     with counting("points") as on_done:
         found = run_sweep(chosen, folder, simulate, on_done)
     files, failed = found.save(folder), found.failed
-    sys.stdout.write(str(found))
+    say(found.document(), kept=folder)
     for point, error in failed[:5]:
         at = ", ".join(f"{key}={value}" for key, value in point.values.items())
-        print(f"servesim: warning: {at}, seed {point.seed}: {error}", file=sys.stderr)
+        warn(f"{at}, seed {point.seed}: {error}")
     if failed:
-        print(f"servesim: warning: {len(failed)} of {len(found.results)} points failed", file=sys.stderr)
-    print(f"results: {folder} ({', '.join(files)})", file=sys.stderr)
+        warn(f"{len(failed)} of {len(found.results)} points failed")
+    wrote("results", folder, f" ({', '.join(files)})")
     report_of_study(folder, page)

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from simulator.results.vocabulary import measure_of
 from simulator.stats import Interval, interval
 from simulator.studies.capacity.book import Answer, Ask, SearchPlan, Shown
 from simulator.studies.capacity.measured import COOL_DOWN, SETTLING, WARM_UP
@@ -15,8 +16,29 @@ FoundNumbers = Mapping[Ask, Mapping[str, Any]]
 
 
 @dataclass(frozen=True)
+class OneOfSeveral:
+    """What was found of one of several targets, as far up as the others hold."""
+
+    target: Target
+    rate: float | None
+    low: float | None
+    high: float | None
+    binds: bool  # the others are kept where this one begins to be missed
+
+    def said(self, unit: str) -> str:
+        """Say how far it is kept."""
+        if self.rate is not None:
+            return f"{self.target.text}: {self.rate:.4g} {unit}"
+        if self.low is not None:
+            return f"{self.target.text}: kept at {self.low:.4g} {unit}, which is as far as it matters"
+        if self.high is not None:
+            return f"{self.target.text}: missed even at {self.high:.4g} {unit}"
+        return f"{self.target.text}: not shown to be kept or missed"
+
+
+@dataclass(frozen=True)
 class CapacityOutcome:
-    """An answer with all numbers of the runs that led to it."""
+    """An answer with all numbers of the runs that led to it; of several targets, those for the one that binds."""
 
     answer: Answer
     found: FoundNumbers
@@ -26,6 +48,12 @@ class CapacityOutcome:
     replayed: bool
     engine: str = "?"
     user_model: str = "?"
+    targets: Sequence[OneOfSeveral] = ()  # where there are several
+
+    @property
+    def wanted(self) -> str:
+        """All that is to be kept."""
+        return " and ".join(each.target.text for each in self.targets) or self.target.text
 
     @property
     def gpus(self) -> float:
@@ -113,8 +141,10 @@ class CapacityOutcome:
             return None if value is None else value / self.gpus
 
         return {
-            "target": self.target.text,
+            "target": self.wanted,
             "metric": self.target.key,
+            "binds": self.target.text if self.targets else None,
+            "targets": [_one(each) for each in self.targets],
             "engine": self.engine,
             "user_model": self.user_model,
             "unit": f"{self.of}/s",
@@ -129,14 +159,14 @@ class CapacityOutcome:
             "saturated_from": saturated and {"rate": saturated[0], "reason": saturated[1]},
             "simulations": len(answer.runs),
             "requests_a_run": max(ask.requests for ask in answer.runs),
-            "shown": [_shown(each) for each in answer.shown],
+            "shown": [_shown(each, self.target.key) for each in answer.shown],
             "notes": self.notes(),
             "assumed": self.assumed(),
         }
 
 
-def _shown(each: Shown) -> dict[str, Any]:
-    mean = each.mean
+def _shown(each: Shown, key: str) -> dict[str, Any]:
+    mean = each.mean and each.mean.within(*measure_of(key).possible)
     return {
         "rate": each.rate,
         "verdict": each.verdict,
@@ -147,4 +177,15 @@ def _shown(each: Shown) -> dict[str, Any]:
         "mean": mean and mean.mean,
         "low_95": mean.low if mean and math.isfinite(mean.low) else None,
         "high_95": mean.high if mean and math.isfinite(mean.high) else None,
+    }
+
+
+def _one(each: OneOfSeveral) -> dict[str, Any]:
+    return {
+        "target": each.target.text,
+        "metric": each.target.key,
+        "rate": each.rate,
+        "low": each.low,
+        "high": each.high,
+        "binds": each.binds,
     }

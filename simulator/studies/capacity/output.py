@@ -5,8 +5,10 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from simulator.report.measures import in_printed_unit, printed_unit
 from simulator.report.style import STYLE
-from simulator.report.text import number, table
+from simulator.report.tables import Amount, Document, Facts, PrintedCell, Table, TableColumn, amount, count
+from simulator.report.text import number
 from simulator.results.folders import whole
 from simulator.results.vocabulary import measure_of
 from simulator.stats import interval
@@ -64,57 +66,69 @@ def figure(outcome: CapacityOutcome) -> "Figure":
         return draw(outcome)
 
 
-def report(outcome: CapacityOutcome) -> str:
+def report(outcome: CapacityOutcome) -> Document:
     """Return the answer in words, and a line for each rate that was simulated."""
     answer, gpus, unit = outcome.answer, outcome.gpus, f"{outcome.of}/s"
-    lines = [f"{'target':<12}{outcome.target.text}  ({outcome.target.key})"]
-    lines.append(f"{'engine':<12}{outcome.engine}")
-    lines.append(f"{'user model':<12}{outcome.user_model}")
     said = "none"
     if answer.rate is not None:
         of_gpus = f"({gpus:.4g} GPU{'' if gpus == 1 else 's'})"
         said = f"{answer.rate:.4g} {unit}, {answer.rate / gpus:.4g} per GPU {of_gpus}"
-    lines.append(f"{'answer':<12}{said}")
-    lines.append(f"{'interval':<12}{_interval(outcome)}")
-    saturated = outcome.saturated_from
-    what = "in no run" if saturated is None else f"from {saturated[0]:.4g} {unit} on: {saturated[1]}"
-    lines.append(f"{'saturation':<12}{what}")
-    most = outcome.plan.most_rate
-    if math.isfinite(most):
-        lines.append(f"{'roofline':<12}{most:.4g} {unit}: above it no schedule serves all that arrives")
+    saturated, most = outcome.saturated_from, outcome.plan.most_rate
+    above = f"{most:.4g} {unit}: above it no schedule serves all that arrives"
     longest = max(ask.requests for ask in answer.runs)
-    lines.append(f"{'simulations':<12}{len(answer.runs)}, of up to {longest:,} {outcome.of}")
-    lines += [f"{'note':<12}{note}" for note in outcome.notes()]
-    lines += [f"{'assumed':<12}{text}" for text in outcome.assumed()]
-    smooth_per_gpu = f"{MEASURES[SMOOTH].label}/GPU"
-    rows = [
-        [unit, "runs", outcome.of, outcome.target.name, "95 %", smooth_per_gpu, "saturated", "verdict"],
+    facts = [
+        ("answer", said),
+        ("interval", _interval(outcome)),
+        ("target", outcome.wanted + ("" if outcome.targets else f"  ({outcome.target.key})")),
+        *(("binds" if each.binds else "", each.said(unit)) for each in outcome.targets),
+        (
+            "saturation",
+            "in no run" if saturated is None else f"from {saturated[0]:.4g} {unit} on: {saturated[1]}",
+        ),
+        *([("roofline", above)] if math.isfinite(most) else []),
+        ("engine", outcome.engine),
+        ("user model", outcome.user_model),
+        ("simulations", f"{len(answer.runs)}, of up to {longest:,} {outcome.of}"),
+        *(("note", note) for note in outcome.notes()),
+        *(("assumed", text) for text in outcome.assumed()),
     ]
+    return Document([Facts(facts), _rates(outcome)])
+
+
+def _rates(outcome: CapacityOutcome) -> Table:
+    answer, measure = outcome.answer, measure_of(outcome.target.key)
+    columns = [
+        TableColumn("rate", f"{outcome.of}/s"), TableColumn("runs", rank=4), TableColumn(outcome.of, "a run", rank=5),
+        TableColumn(outcome.target.name, printed_unit(measure)), TableColumn("95 %", rank=2),
+        TableColumn(f"{MEASURES[SMOOTH].label}/GPU", "tokens/s", rank=3), TableColumn("saturated", rank=6),
+        TableColumn("verdict", left=True, rank=1),
+    ]  # fmt: skip
+    rows: list[list[PrintedCell]] = []
     shown = {each.rate: each for each in answer.shown}
     for rate in sorted({ask.rate for ask in answer.runs}):
         asks = outcome.asks(rate)
-        verdict = shown[rate].verdict if rate in shown else "looked at"
         seen = list(shown[rate].seen) if rate in shown else [answer.runs[ask] for ask in asks]
         values = [each.value for each in seen]
-        possible = measure_of(outcome.target.key).possible
-        mean = interval(values).within(*possible) if all(map(math.isfinite, values)) else None
+        mean = interval(values).within(*measure.possible) if all(map(math.isfinite, values)) else None
         smooth = outcome.smooth(asks)
-        ends = f"[{number(mean.low)}, {number(mean.high)}]" if mean and len(values) > 1 else ""
-        if len(values) > 1 and len(set(values)) == 1:
-            ends = "no spread"
+        ends = ""
+        if mean and len(values) > 1:
+            low, high = (number(in_printed_unit(measure, end)) for end in (mean.low, mean.high))
+            ends = "no spread" if len(set(values)) == 1 else f"[{low}, {high}]"
+        saturated = sum(each.saturated is not None for each in seen)
         rows.append(
             [
-                f"{rate:.4g}",
-                str(len(seen)),
-                f"{asks[0].requests:,}",
-                number(mean.mean if mean else None),
+                Amount(rate, f"{rate:.4g}"),
+                count(len(seen)),
+                count(asks[0].requests),
+                amount(in_printed_unit(measure, mean.mean) if mean else None),
                 ends,
-                number(smooth.mean if smooth else None),
-                str(sum(each.saturated is not None for each in seen) or "-"),
-                verdict,
+                amount(smooth.mean if smooth else None),
+                Amount(saturated, str(saturated or "-")),
+                shown[rate].verdict if rate in shown else "looked at",
             ]
         )
-    return "\n".join([*lines, "", *table(rows, left=0)]) + "\n"
+    return Table(columns, rows)
 
 
 def _interval(outcome: CapacityOutcome) -> str:

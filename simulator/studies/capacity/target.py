@@ -1,6 +1,6 @@
 """What a rate shall keep, or make largest: ``ttft_p99<=0.5``, ``smooth``, ``stable``."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,7 +8,7 @@ from simulator.errors import InputError
 from simulator.metrics import Measure, Slo, UserModel
 from simulator.results.vocabulary import MADE_BY_RUNS, known, measure_of, vocabulary
 from simulator.studies.capacity.book import Bound
-from simulator.studies.targets import read, there, unknown
+from simulator.studies.targets import conjuncts, read, there, unknown
 
 SMOOTH = "capacity.smooth_goodput_tokens_per_s_and_gpu"
 GROWTH = "capacity.backlog_growth"
@@ -42,6 +42,11 @@ def parse_target(text: str) -> Target:
         stable = Bound(STABLE_WITHIN, at_most=True) if wanted.key == GROWTH else None
         return Target(wanted.text, wanted.key, stable)
     return Target(wanted.text, wanted.key, Bound(wanted.bound, wanted.sign == "<="))
+
+
+def parse_targets(texts: Sequence[str]) -> list[Target]:
+    """Read targets that must all be kept: each text is one, or several joined by ``and``. InputError if one is none."""
+    return [parse_target(each) for text in texts for each in conjuncts(text)]
 
 
 def check_target(

@@ -20,7 +20,7 @@ from simulator.metrics._options import Slo, UserModel
 from simulator.metrics._places import thinking_tokens
 from simulator.metrics._reader import ON_TIME_WITHIN_S, alpha_tokens, idle_latency_s, penalty
 from simulator.replica.request import RequestState
-from simulator.studies.targets import read, unknown
+from simulator.studies.targets import conjuncts, read, unknown
 
 if TYPE_CHECKING:
     from simulator.workload import Workload
@@ -56,13 +56,15 @@ class Goal:
 def parse_goals(given: Any, where: str, known: Sequence[str]) -> list[Goal]:
     """Read ``["latency.ttft_s.p99 <= 1.0", ...]``; InputError for another form or a name not in ``known``."""
     where = f"{where}: target"
+    given = [given] if isinstance(given, str) else given
     if not isinstance(given, list) or not given:
         raise InputError(
             f'{where}: expected a list of bounds such as ["{ATTAINMENT} >= 0.9", "{TTFT_P99} <= 1.0"],'
             f" got {given!r}"
         )
     goals = []
-    for text in given:
+    texts = [each for text in given for each in (conjuncts(text) if isinstance(text, str) else [text])]
+    for text in texts:
         wanted = read(text, where)
         if wanted.sign is None:
             raise InputError(f'{where} {text}: expected a bound such as "{TTFT_P99} <= 1.0"')

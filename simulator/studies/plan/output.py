@@ -11,10 +11,12 @@ from simulator.results.folders import whole
 from simulator.results.vocabulary import measure_of
 from simulator.scenario.scenario import Scenario
 from simulator.stats import interval
+from simulator.studies.plan.by_gpu import by_gpu
 from simulator.studies.plan.goals import PER_SECOND, TTFT_P99
 from simulator.studies.plan.launch import launch_lines
 from simulator.studies.plan.plan import FoundPlan, Place
-from simulator.studies.plan.report import groups, name
+from simulator.studies.plan.prices import name
+from simulator.studies.plan.report import groups
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -91,6 +93,11 @@ def summary(found: FoundPlan) -> dict[str, Any]:
         "runner_up": _place(found, found.runner_up),
         "launch": launch_lines(found.chosen_scenario, plan.base_dir) if found.chosen_scenario and found.keeps else [],
         "front": [_place(found, place) for place in found.fronts()],
+        "gpus": [
+            {"gpu": row.gpu, "state": row.state, "least_usd_per_hour": row.least_usd_per_hour,
+             "cluster": _place(found, row.place)}
+            for row in by_gpu(found)
+        ],
         "lost": groups(found),
         "robustness": [
             {

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from simulator.scenario.scenario import Scenario
 from simulator.studies.plan.bounds import Judgement, judge
+from simulator.studies.plan.by_gpu import search_each
 from simulator.studies.plan.goals import PER_SECOND, TTFT_P99
 from simulator.studies.plan.robust import Check, checks
 from simulator.studies.plan.runs import CandidateRuns
@@ -131,11 +132,12 @@ def find(
     on_done: Callable[[int, int], None] = lambda *_: None,
     *,
     robustness: bool = True,
+    each_gpu: bool = False,
 ) -> FoundPlan:
     """Search; what is simulated is kept in ``out/points``, and taken from there the next time.
 
     ``on_done`` gets simulations done and simulations known to be needed. Without ``robustness`` the plan is not
-    tried with other traffic.
+    tried with other traffic; with ``each_gpu`` the cheapest candidate of every GPU type is searched for, too.
     """
     runs = CandidateRuns(plan, Kept(out / "points"), jobs, on_done)
     judgements = judge_lines(plan, runs)
@@ -147,6 +149,8 @@ def find(
     runner_up = search.runner_up(best) if best is not None and keeps else None
     if best is not None and keeps:
         search.neighbours(best)
+    if each_gpu:
+        search_each(plan, judgements, runs)
     used, whole = runs.simulations, runs.whole_runs
     tried = checks(plan, runs, best, out) if robustness and best is not None and keeps else []
     return FoundPlan(plan, runs, judgements, best, keeps, runner_up, tried, used, whole)

@@ -3,12 +3,25 @@
 import math
 from collections import Counter
 
-from simulator.report.text import counted, number, table
+from simulator.report.measures import in_printed_unit, printed_unit
+from simulator.report.tables import (
+    Amount,
+    Document,
+    PrintedCell,
+    PrintedPart,
+    Table,
+    TableColumn,
+    Words,
+    amount,
+    count,
+)
+from simulator.report.text import number
 from simulator.results.vocabulary import measure_of
 from simulator.scenario.engines import one_line
 from simulator.studies.plan.goals import PER_SECOND, TTFT_P99
 from simulator.studies.plan.launch import launch_lines
-from simulator.studies.plan.plan import FoundPlan, Place, Row
+from simulator.studies.plan.plan import FoundPlan, Row
+from simulator.studies.plan.prices import dollars, gpu_table, longer, margin_text, name, priced, usd_per_hour
 from simulator.studies.plan.space import PlanFile
 
 MOST_OF_FRONT = 12  # rows printed; all are in plan.json
@@ -24,15 +37,20 @@ _GROUPS = {
 }
 
 
-def name(place: Place) -> str:
-    """Name a candidate."""
-    return place[0].name(place[1])
-
-
-def report(found: FoundPlan) -> str:
-    """Return everything that is printed."""
-    parts = [_head(found), _plan(found), _front(found), _lost(found), _what_if(found), _launch(found)]
-    return "\n\n".join("\n".join(lines) for lines in parts if lines) + "\n"
+def report(found: FoundPlan) -> Document:
+    """Return everything that is printed, the plan first."""
+    parts = [
+        _plan(found),
+        _launch(found),
+        gpu_table(found),
+        _front(found),
+        _what_if(found),
+        _lost(found),
+        _head(found),
+    ]
+    source = found.runs.workload(found.plan.base).source
+    title = Words([f"{found.plan.name}: {found.plan.base.hardware.model}, {source}"], "title")
+    return Document([title, *(part for each in parts for part in each)])
 
 
 def groups(found: FoundPlan) -> dict[str, dict[str, int]]:
@@ -71,77 +89,103 @@ def engines(plan: PlanFile) -> dict[str, str]:
     return found
 
 
-def _head(found: FoundPlan) -> list[str]:
+def _head(found: FoundPlan) -> list[PrintedPart]:
     plan, runs = found.plan, found.runs
-    workload = runs.workload(plan.base)
     everything = plan.size * runs.replications
     used, whole = found.search_simulations, found.search_whole_runs
     seeds = "" if runs.replications == 1 else f", {runs.replications} seeds"
     return [
-        f"{plan.name}: {plan.base.hardware.model}, {workload.source}",
-        f"target: {' and '.join(map(str, plan.goals))}{' in every seed' if seeds else ''}",
-        one_line(engines(plan)),
-        f"user model: {plan.base.user.described}",
-        f"space: {plan.size:,} candidates{seeds}; {used:,} simulations ({used / everything:.1%} of"
-        f" {everything:,}), as long as {whole:.1f} whole ones ({whole / everything:.1%})",
+        Words(
+            [
+                f"target: {' and '.join(map(str, plan.goals))}{' in every seed' if seeds else ''}",
+                one_line(engines(plan)),
+                f"user model: {plan.base.user.described}",
+                f"space: {plan.size:,} candidates{seeds}; {used:,} simulations ({used / everything:.1%} of"
+                f" {everything:,}), as long as {whole:.1f} whole ones ({whole / everything:.1%})",
+            ]
+        )
     ]
 
 
-def _plan(found: FoundPlan) -> list[str]:
+def _plan(found: FoundPlan) -> list[PrintedPart]:
     if found.best is None:
-        return ["nothing in the space can be simulated with this traffic"]
+        return [Words(["nothing in the space can be simulated with this traffic"], "warning")]
     title = (
         "cheapest plan that keeps the target" if found.keeps else "nothing keeps the target; the nearest is"
     )
-    lines = [f"{title}: {_priced(found.best)}"]
-    rows = [["", "value", "target", "margin"]]
     outcome = found.runs.outcomes[found.best[0].number, found.best[1]]
-    for goal in found.plan.goals:
-        worst = min((goal.margin(run.get(goal.metric)) for run in outcome.runs), default=-math.inf)
+    margins = [
+        min((goal.margin(run.get(goal.metric)) for run in outcome.runs), default=-math.inf)
+        for goal in found.plan.goals
+    ]
+    rows: list[list[PrintedCell]] = []
+    for goal, margin in zip(found.plan.goals, margins, strict=True):
         bound = f"{'>=' if goal.at_least else '<='} {goal.bound:g}"
-        rows.append([f"  {goal.metric}", number(outcome.mean(goal.metric)), bound, _percent(worst)])
-    lines += table(rows)
+        binds = "yes" if len(margins) > 1 and margin == min(margins) else ""
+        rows.append([goal.metric, amount(outcome.mean(goal.metric)), bound, margin_text(margin), binds])
+    columns = [
+        TableColumn("goal", left=True),
+        TableColumn("value"),
+        TableColumn("target", left=True),
+        TableColumn("margin"),
+        TableColumn("binds", left=True, rank=1),
+    ]
+    lines = []
     if found.runner_up is not None:
-        extra = _usd(found.runner_up) / _usd(found.best) - 1
-        lines.append(f"runner-up: {_priced(found.runner_up)}, {extra:+.0%}")
-    line, count = found.best
-    fewer = [n for n in line.counts if n < count and found.runs.outcomes.get((line.number, n))]
+        extra = usd_per_hour(found.runner_up) / usd_per_hour(found.best) - 1
+        lines.append(f"runner-up: {priced(found.runner_up)}, {extra:+.0%}")
+    line, chosen = found.best
+    lines += longer(line, chosen)
+    fewer = [n for n in line.counts if n < chosen and found.runs.outcomes.get((line.number, n))]
     if found.keeps and fewer:
         margin = found.runs.outcomes[line.number, fewer[-1]].margin(found.plan.goals)
-        lines.append(f"one step fewer: {name((line, fewer[-1]))}: margin {_percent(margin)}")
-    return lines
+        lines.append(f"one step fewer: {name((line, fewer[-1]))}: margin {margin_text(margin)}")
+    head = Words([f"{title}: {priced(found.best)}"], "title")
+    return [head, Table(columns, rows), *([Words(lines)] if lines else [])]
 
 
-def _front(found: FoundPlan) -> list[str]:
+def _front(found: FoundPlan) -> list[PrintedPart]:
     places = found.fronts()
     if not places:
         return []
-    goodput, ttft = (measure_of(key).axis for key in (PER_SECOND, TTFT_P99))
-    rows = [["Pareto front, of what was simulated whole", "$/hour", goodput, ttft, "target"]]
+    goodput, ttft = measure_of(PER_SECOND), measure_of(TTFT_P99)
+    columns = [
+        TableColumn("Pareto front, of what was simulated whole", left=True, wraps=True),
+        TableColumn("price", "$/hour"),
+        TableColumn(goodput.label, printed_unit(goodput), rank=2),
+        TableColumn(ttft.label, printed_unit(ttft), rank=1),
+        TableColumn("target", left=True),
+    ]
+    rows: list[list[PrintedCell]] = []
     for place in places[:MOST_OF_FRONT]:
         outcome = found.runs.outcomes[place[0].number, place[1]]
-        rows.append([
-            f"  {name(place)}", f"{_usd(place):.2f}", number(found.value(place, PER_SECOND)),
-            number(found.value(place, TTFT_P99)), "kept" if outcome.keeps else "missed",
-        ])  # fmt: skip
+        values = [amount(in_printed_unit(each, found.value(place, each.key))) for each in (goodput, ttft)]
+        rows.append(
+            [name(place), dollars(usd_per_hour(place)), *values, "kept" if outcome.keeps else "missed"]
+        )
     more = len(places) - MOST_OF_FRONT
-    return [*table(rows), *([f"  and {more} more: plan.json"] if more > 0 else [])]
+    return [Table(columns, rows), *([Words([f"and {more} more: plan.json"])] if more > 0 else [])]
 
 
-def _lost(found: FoundPlan) -> list[str]:
-    rows = [["why the others lost", "candidates"]]
+def _lost(found: FoundPlan) -> list[PrintedPart]:
+    rows: list[list[PrintedCell]] = []
     for state, reasons in groups(found).items():
-        rows.append([f"  {_GROUPS[state]}", f"{sum(reasons.values()):,}"])
-        rows += [[f"    {reason}", f"{count:,}"] for reason, count in list(reasons.items())[:4]]
+        rows.append([_GROUPS[state], "", count(sum(reasons.values()))])
+        rows += [["", reason, count(many)] for reason, many in list(reasons.items())[:4]]
     if found.plan.refused:
-        rows.append(["  settings that do not go together (lines)", f"{found.plan.refused:,}"])
-    if len(rows) == 1:
+        rows.append(["settings that do not go together (lines)", "", count(found.plan.refused)])
+    if not rows:
         return []
+    columns = [
+        TableColumn("why the others lost", left=True, wraps=True),
+        TableColumn("", left=True, wraps=True),
+        TableColumn("candidates"),
+    ]
     unfit = next((row.reason for row in found.rows() if row.state == "not fit"), None)
-    return [*table(rows), *([f"  for example: {unfit}"] if unfit else []), *_misses(found)]
+    return [Table(columns, rows), *([Words([f"for example: {unfit}"])] if unfit else []), *_misses(found)]
 
 
-def _misses(found: FoundPlan) -> list[str]:
+def _misses(found: FoundPlan) -> list[PrintedPart]:
     """Say by how much those missed that were simulated whole, by kind of hardware."""
     worst: dict[str, list[float]] = {}
     for place in found.simulated_whole():
@@ -150,53 +194,47 @@ def _misses(found: FoundPlan) -> list[str]:
             size = f" TP{place[0].tensor_parallel}" if place[0].tensor_parallel > 1 else ""
             kind = f"{place[0].replicas(place[1])} x {place[0].gpu}{size}"
             worst.setdefault(kind, []).append(outcome.margin(found.plan.goals))
-    if not worst:
-        return []
-    rows = [["  missed by (of the bound, worst goal)", "nearest", "farthest", "candidates"]]
-    for kind, margins in sorted(worst.items(), key=lambda each: -max(each[1]))[:8]:
-        rows.append([f"    {kind}", _percent(max(margins)), _percent(min(margins)), f"{len(margins)}"])
-    return table(rows)
+    rows: list[list[PrintedCell]] = [
+        [kind, margin_text(max(margins)), margin_text(min(margins)), count(len(margins))]
+        for kind, margins in sorted(worst.items(), key=lambda each: -max(each[1]))[:8]
+    ]
+    heads = ("nearest", "farthest", "candidates")
+    columns = [TableColumn("missed by (of the bound, worst goal)", left=True), *map(TableColumn, heads)]
+    return [Table(columns, rows)] if rows else []
 
 
-def _what_if(found: FoundPlan) -> list[str]:
+def _what_if(found: FoundPlan) -> list[PrintedPart]:
     if not found.checks:
         return []
-    metrics = [goal.metric for goal in found.plan.goals]
-    rows = [["what if", "target", "margin", *metrics]]
+    names = [goal.metric for goal in found.plan.goals]
+    rows: list[list[PrintedCell]] = []
     for check in found.checks:
         said = "not tried" if check.keeps is None else "kept" if check.keeps else "missed"
-        cells = []
-        for metric in metrics:
+        cells: list[PrintedCell] = []
+        for metric in names:
             over = check.numbers.get(metric)
-            cells.append("-" if over is None else over.text(".4g") if over.known else number(over.mean))
-        rows.append([f"  {check.what}", said, _percent(check.margin), *cells])
-    notes = [f"  {check.what}: {check.note}" for check in found.checks if check.note]
+            text = "-" if over is None else over.text(".4g") if over.known else number(over.mean)
+            cells.append(Amount(None if over is None else over.mean, text))
+        rows.append([check.what, said, margin_text(check.margin), *cells])
+    columns = [
+        TableColumn("what if", left=True, wraps=True),
+        TableColumn("target", left=True),
+        TableColumn("margin"),
+        *(TableColumn(metric, rank=i + 1) for i, metric in enumerate(names)),
+    ]
+    notes = [f"{check.what}: {check.note}" for check in found.checks if check.note]
     if found.runs.replications > 1:
         known = any(over.known for check in found.checks for over in check.numbers.values())
-        seeds = f"  means over {found.runs.replications} seeds"
+        seeds = f"means over {found.runs.replications} seeds"
         notes.append(
             f"{seeds}, intervals each for itself" if known else f"{seeds}, which give the same: one trace"
         )
-    return [*table(rows), *notes]
+    return [Table(columns, rows), *([Words(notes)] if notes else [])]
 
 
-def _launch(found: FoundPlan) -> list[str]:
+def _launch(found: FoundPlan) -> list[PrintedPart]:
     scenario = found.chosen_scenario
     if scenario is None or not found.keeps:
         return []
-    return ["launch", *(f"  {line}" for line in launch_lines(scenario, found.plan.base_dir))]
-
-
-def _usd(place: Place) -> float:
-    return place[0].usd_per_hour(place[1])
-
-
-def _priced(place: Place) -> str:
-    pools = place[0].tensor_parallel * place[1]
-    return f"{name(place)}, ${_usd(place):.2f} an hour, {counted(pools, 'GPU')}"
-
-
-def _percent(share: float) -> str:
-    if not math.isfinite(share):
-        return "-"
-    return f"{share:+.1%}" if abs(share) < 1 else f"{share:+,.0%}"
+    lines = [f"  {line}" for line in launch_lines(scenario, found.plan.base_dir)]
+    return [Words(["launch", *lines], exact=True)]

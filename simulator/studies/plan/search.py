@@ -213,7 +213,9 @@ class Search:
     def _keeping(self) -> list[tuple[Line, int]]:
         by_number = {line.number: line for line in self.plan.lines}
         return [
-            (by_number[number], count) for (number, count), known in self.runs.outcomes.items() if known.keeps
+            (by_number[number], count)
+            for (number, count), known in self.runs.outcomes.items()
+            if known.keeps and number in by_number
         ]
 
     def _least_usd(self) -> float:

@@ -117,8 +117,8 @@ class PlanFile:
         return engine_names(self.scenario(line, line.counts[0]), self.base_dir)
 
     @classmethod
-    def from_toml(cls, path: Path) -> "PlanFile":
-        """Read a plan file."""
+    def from_toml(cls, path: Path, target: Sequence[str] = ()) -> "PlanFile":
+        """Read a plan file; a ``target`` that is given stands in place of that of the file."""
         tables = study_file.read(path, "plan", _KEYS)
         if not isinstance(tables.get("space", {}), dict):
             raise InputError(f"{path}: space: expected a table, got {tables['space']!r}")
@@ -131,7 +131,15 @@ class PlanFile:
             base = Scenario.from_toml(path.parent / given, overrides)
             base_dir = (path.parent / given).parent
         name = str(tables.get("name", path.stem))
-        return cls.of(path, name, base, base_dir, tables.get("target"), tables.get("space", {}), replications)
+        return cls.of(
+            path,
+            name,
+            base,
+            base_dir,
+            list(target) or tables.get("target"),
+            tables.get("space", {}),
+            replications,
+        )
 
     @classmethod
     def of(

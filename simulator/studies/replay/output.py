@@ -8,7 +8,17 @@ import numpy as np
 
 from simulator.report.exports.vllm_bench import export
 from simulator.report.style import BLUE, GREY, RED, STYLE, axes, label_panels
-from simulator.report.text import number, percent, table
+from simulator.report.tables import (
+    Document,
+    Facts,
+    PrintedCell,
+    Table,
+    TableColumn,
+    Words,
+    amount,
+    count,
+    share,
+)
 from simulator.results.folders import whole
 from simulator.studies.replay.replay import KINDS, Replayed
 
@@ -16,44 +26,60 @@ TABLE, PICTURE, BENCH, TRAFFIC = "requests.csv", "replay.png", "measured.json", 
 _LABELS = {"ttft_s": "TTFT", "tpot_s": "TPOT", "e2e_s": "E2E"}
 
 
-def report(replayed: Replayed) -> str:
+def report(replayed: Replayed) -> Document:
     """Return the two means of each latency and the errors request by request, then smooth goodput of both."""
     real, simulated = replayed.summaries()
     manifest = replayed.real.manifest
     engine = replayed.simulated.manifest["engine"]
     pools = replayed.simulated.manifest["pools"]
-    rows = [["Latency in s", "real mean", "simulated mean", "off", "|off| p50", "|off| p90", "requests"]]
-    for kind, off in replayed.spreads().items():
-        means = off["real_mean_s"], off["simulated_mean_s"]
-        spread = [
-            percent(None if (q := off[name]) is None else round(q, 6)) for name in ("off_p50", "off_p90")
-        ]
-        rows.append([_LABELS[kind], *map(number, means), _off(*means), *spread, f"{off['requests']:,}"])
-    worth = [["", "real", "simulated", "off"]]
+    worth: list[list[PrintedCell]] = []
     for label, family, key in (
-        ("smooth goodput, tokens/s", "smooth_goodput", "smooth_goodput_tokens_per_s"),
-        ("output, tokens/s", "throughput", "output_tokens_per_s"),
-        ("completed, requests/s", "throughput", "requests_per_s"),
+        ("smooth goodput (tokens/s)", "smooth_goodput", "smooth_goodput_tokens_per_s"),
+        ("output (tokens/s)", "throughput", "output_tokens_per_s"),
+        ("completed (requests/s)", "throughput", "requests_per_s"),
     ):
         pair = [each[family].get(key) for each in (real, simulated)]
-        worth.append([label, *map(number, pair), _off(*pair)])
-    lines = [
-        f"{manifest['scenario']['name']}, file of {manifest['measured']['tool']}, beside"
-        f" {replayed.simulated.manifest['scenario']['name']}",
-        "",
-        f"Requests  {len(replayed.rows):,} simulated at the times at which they were sent"
-        + (f"; {replayed.left_out:,} that did not complete are left out" if replayed.left_out else ""),
-        f"Simulated {pools[0]['gpu']}, {replayed.simulated.manifest['scenario']['hardware']['model']},"
-        f" {pools[0]['scheduling']}, overheads of {engine['overheads']}",
-        *(f"Note      {note}." for note in manifest["measured"]["notes"]),
-        "",
-        *table(rows),
-        "",
-        *table(worth),
-        "",
-        f"off: simulated over real less 1. User model: {replayed.simulated.user.described}.",
+        worth.append([label, *map(amount, pair), _off(*pair)])
+    rows: list[list[PrintedCell]] = []
+    for kind, off in replayed.spreads().items():
+        means = off["real_mean_s"], off["simulated_mean_s"]
+        spread = [share(None if (q := off[name]) is None else round(q, 6)) for name in ("off_p50", "off_p90")]
+        in_ms = [amount(None if mean is None else 1e3 * mean) for mean in means]
+        rows.append([_LABELS[kind], *in_ms, _off(*means), *spread, count(int(off["requests"] or 0))])
+    requests = f"{len(replayed.rows):,} simulated at the times at which they were sent"
+    if replayed.left_out:
+        requests += f"; {replayed.left_out:,} that did not complete are left out"
+    facts = [
+        ("Requests", requests),
+        (
+            "Simulated",
+            f"{pools[0]['gpu']}, {replayed.simulated.manifest['scenario']['hardware']['model']},"
+            f" {pools[0]['scheduling']}, overheads of {engine['overheads']}",
+        ),
+        *(("Note", f"{note}.") for note in manifest["measured"]["notes"]),
+        ("off", "simulated over real less 1"),
+        ("Reader", f"{replayed.simulated.user.described}"),
     ]
-    return "\n".join(lines) + "\n"
+    title = (
+        f"{manifest['scenario']['name']}, file of {manifest['measured']['tool']}, beside"
+        f" {replayed.simulated.manifest['scenario']['name']}"
+    )
+    beside = [
+        TableColumn("", left=True, wraps=True),
+        TableColumn("real"),
+        TableColumn("simulated"),
+        TableColumn("off"),
+    ]
+    latencies = [
+        TableColumn("Latency in ms", left=True),
+        TableColumn("real mean"),
+        TableColumn("simulated mean"),
+        TableColumn("off"),
+        TableColumn("|off| p50", rank=2),
+        TableColumn("|off| p90", rank=1),
+        TableColumn("requests", rank=3),
+    ]
+    return Document([Words([title], "title"), Table(beside, worth), Table(latencies, rows), Facts(facts)])
 
 
 def as_json(replayed: Replayed) -> dict[str, Any]:

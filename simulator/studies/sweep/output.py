@@ -6,11 +6,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from simulator.report.measures import family, shown
+from simulator.metrics import Measure
+from simulator.report.measures import family, in_printed_unit, printed_unit, shown
+from simulator.report.tables import Amount, Document, PrintedCell, Table, TableColumn, Words, amount
+from simulator.report.text import number
 from simulator.results.folders import whole
 from simulator.results.vocabulary import MADE_BY_RUNS, known, measure_of
 from simulator.scenario.engines import engine_names, one_line
 from simulator.stats import Interval, interval
+from simulator.studies.plan.goals import Goal, parse_goals
 from simulator.studies.points import Point
 from simulator.studies.sweep import figures as sweep_figures
 from simulator.studies.sweep.sweep import Study
@@ -39,6 +43,23 @@ def metrics(study: Study) -> dict[str, str]:
     return {each.key: each.axis for each in chosen}
 
 
+def goals(study: Study) -> list[Goal]:
+    """Return what each point shall keep; InputError for what is no bound on a number of a run."""
+    if not study.target:
+        return []
+    first = study.points()[0].scenario
+    return parse_goals(
+        study.target, str(study.path), there(known(first.user, first.slo, first.workload.class_bounds))
+    )
+
+
+def _missed(wanted: Sequence[Goal], runs: Sequence[Mapping[str, Any]]) -> str:
+    """Name the goal that is missed most, in the seed that misses it most; nothing where all seeds keep all."""
+    margins = {goal: min(goal.margin(run.get(goal.metric)) for run in runs) for goal in wanted}
+    worst = min(margins, key=lambda goal: margins[goal])
+    return str(worst) if margins[worst] < 0 else ""
+
+
 def table(study: Study, results: Results) -> "pa.Table":
     """Return a row a point: the axes' values, the seed, every number of its summary, its error if it failed."""
     import pyarrow as pa
@@ -52,6 +73,10 @@ def table(study: Study, results: Results) -> "pa.Table":
     columns["engine"] = pa.array([engine_names(point.scenario, point.base_dir) for point, _ in results])
     columns["user_model"] = pa.array([point.scenario.user.described for point, _ in results])
     columns["seed"] = pa.array([point.seed for point, _ in results])
+    if wanted := goals(study):
+        columns["target_missed"] = pa.array(
+            [_missed(wanted, [found]) or None for _, found in results], pa.string()
+        )
     columns["error"] = pa.array([found.get("error") for _, found in results], pa.string())
     for name in names:
         columns[name] = pa.array([_number(found.get(name)) for _, found in results], pa.float64())
@@ -79,46 +104,45 @@ def drawn(study: Study, results: Results) -> dict[str, tuple[str, sweep_figures.
     }
 
 
-def printed(study: Study, results: Results) -> str:
+def printed(study: Study, results: Results) -> Document:
     """Return a table of the chosen metrics, a row a place; with several seeds, each with its 95 % interval.
 
     That is half of its width, or both ends where one of them is as far as the metric goes. Where all seeds give
     the same there is none.
     """
-    from simulator.report.text import number
-    from simulator.report.text import table as aligned
-
-    def cell(value: Interval | None) -> str:
-        if value is None:
-            return number(None)
-        if not value.known or value.half == 0:
-            return number(value.mean)
-        if math.isclose(value.mean - value.low, value.high - value.mean, abs_tol=1e-12):
-            return f"{number(value.mean)} ±{float(f'{value.half:.2g}'):,g}"
-        return f"{number(value.mean)} [{number(value.low)}, {number(value.high)}]"
-
-    chosen = metrics(study)
-    heads = [label.removesuffix(")").partition(" (") for label in chosen.values()]
-    rows = [
-        [*study.shown, *(name for name, _, _ in heads)],
-        [*("" for _ in study.shown), *(unit for _, _, unit in heads)],
-    ]
-    values = [by_point(study, results, metric) for metric in chosen]
-    rows += [
-        [*map(str, place), *(cell(found.get(place)) for found in values)]
-        for place in dict.fromkeys(point.place(study.shown) for point, _ in results)
-    ]
-    lines = aligned(rows, left=len(study.shown))
-    lines.append("")
-    if study.replications > 1:
-        lines += _over_seeds(study, results)
+    chosen = [measure_of(key) for key in metrics(study)]
+    values = [by_point(study, results, each.key) for each in chosen]
+    wanted, at = goals(study), _by_place(study, results)
+    columns = [TableColumn(key, left=True, wraps=True) for key in study.shown]
+    columns += [TableColumn(each.label, printed_unit(each), rank=i) for i, each in enumerate(chosen)]
+    if wanted:
+        columns.append(TableColumn("target", left=True, wraps=True))
+    rows: list[list[PrintedCell]] = []
+    for place, found in at.items():
+        judged = [f"missed: {missed}" if (missed := _missed(wanted, found)) else "kept"] if wanted else []
+        cells = [_cell(each, over.get(place)) for each, over in zip(chosen, values, strict=True)]
+        rows.append([*map(str, place), *cells, *judged])
     engines = {
         " ".join(map(str, point.place(study.shown))): engine_names(point.scenario, point.base_dir)
         for point, _ in results
     }
     readers = dict.fromkeys(point.scenario.user.described for point, _ in results)
+    lines = _over_seeds(study, results) if study.replications > 1 else []
     lines += [f"user model: {' | '.join(readers)}"] if readers else []
-    return "\n".join([*lines, *([one_line(engines)] if engines else [])]) + "\n"
+    lines += [one_line(engines)] if engines else []
+    return Document([Table(columns, rows), Words(lines)])
+
+
+def _cell(measure: Measure, value: Interval | None) -> Amount:
+    if value is None:
+        return Amount(None, number(None))
+    mean, low, high = (in_printed_unit(measure, each) for each in (value.mean, value.low, value.high))
+    if not value.known or value.half == 0:
+        return amount(mean)
+    if math.isclose(value.mean - value.low, value.high - value.mean, abs_tol=1e-12):
+        half = in_printed_unit(measure, value.half)
+        return Amount(mean, f"{number(mean)} ±{float(f'{half:.2g}'):,g}")
+    return Amount(mean, f"{number(mean)} [{number(low)}, {number(high)}]")
 
 
 def _over_seeds(study: Study, results: Results) -> list[str]:

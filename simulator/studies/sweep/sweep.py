@@ -21,7 +21,7 @@ from simulator.studies.processes import new_pool
 from simulator.studies.study_file import flat, setting, values
 
 MOST_POINTS = 1_000_000
-_KEYS = ("name", "base", "replications", "metrics", "set", "axes", "paired")
+_KEYS = ("name", "base", "replications", "metrics", "target", "set", "axes", "paired")
 _NAME = "name"  # of a scenario: where a group has it, it stands for the group's other keys
 
 
@@ -38,6 +38,7 @@ class Study:
     name: str = "sweep"
     metrics: Sequence[str] = ()  # to print and to draw; none: the usual ones
     base_dir: Path | None = None  # that the paths of a scenario which is no file begin at
+    target: Sequence[str] = ()  # bounds that a point keeps or misses
     keys: tuple[str, ...] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -76,8 +77,8 @@ class Study:
         return [key for dimension in self.dimensions for key in dimension]
 
     @classmethod
-    def from_toml(cls, path: Path) -> "Study":
-        """Read a study file."""
+    def from_toml(cls, path: Path, target: Sequence[str] = ()) -> "Study":
+        """Read a study file; a ``target`` that is given stands in place of that of the file."""
         tables = study_file.read(path, "study", _KEYS)
         if not isinstance(tables.get("axes", {}), dict):
             raise InputError(f"{path}: axes: expected a table of scenario keys, got {tables['axes']!r}")
@@ -97,6 +98,7 @@ class Study:
             tables.get("replications", 1),
             str(tables.get("name", path.stem)),
             metrics,
+            target=list(target) or tables.get("target", ()),
         )
 
     def points(self) -> list[Point]:

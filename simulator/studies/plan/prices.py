@@ -1,0 +1,85 @@
+"""What a plan costs, in words and as a table: an hour, a day, a month, with a spare replica, and by GPU type."""
+
+import math
+
+from simulator.report.measures import in_printed_unit, printed_unit
+from simulator.report.tables import Amount, PrintedCell, PrintedPart, Table, TableColumn, amount
+from simulator.report.text import counted
+from simulator.results.vocabulary import measure_of
+from simulator.studies.plan.by_gpu import HOURS_A_MONTH, USD_PER_MILLION, by_gpu
+from simulator.studies.plan.goals import TTFT_P99
+from simulator.studies.plan.plan import FoundPlan, Place
+from simulator.studies.plan.space import Line
+
+
+def name(place: Place) -> str:
+    """Name a candidate."""
+    return place[0].name(place[1])
+
+
+def gpu_table(found: FoundPlan) -> list[PrintedPart]:
+    """Return what each GPU type comes to."""
+    ttft = measure_of(TTFT_P99)
+    columns = [
+        TableColumn("GPU", left=True),
+        TableColumn("cheapest that keeps the target", left=True, wraps=True, rank=5),
+        TableColumn("price", "$/hour"),
+        TableColumn("a month", "$", rank=2),
+        TableColumn("per million tokens", "$", rank=3),
+        TableColumn(ttft.label, printed_unit(ttft), rank=4),
+        TableColumn("margin", rank=1),
+        TableColumn("target", left=True),
+    ]
+    rows: list[list[PrintedCell]] = []
+    for row in by_gpu(found):
+        if row.place is None:
+            usd = row.least_usd_per_hour
+            price = Amount(usd, "-" if usd is None else f"{usd:,.2f} or more")
+            rows.append([row.gpu, "", price, *([Amount(None, "-")] * 4), row.state])
+            continue
+        usd, margin = (
+            usd_per_hour(row.place),
+            found.runs.outcomes[row.place[0].number, row.place[1]].margin(found.plan.goals),
+        )
+        rows.append(
+            [
+                row.gpu, name(row.place), dollars(usd), Amount(HOURS_A_MONTH * usd, f"{HOURS_A_MONTH * usd:,.0f}"),
+                amount(found.value(row.place, USD_PER_MILLION), 3),
+                amount(in_printed_unit(ttft, found.value(row.place, TTFT_P99))), margin_text(margin), row.state,
+            ]
+        )  # fmt: skip
+    return [Table(columns, rows)]
+
+
+def longer(line: Line, chosen: int) -> list[str]:
+    """Say what a day and a month cost, and with one replica that may fail."""
+    usd, unit = line.usd_per_hour(chosen), 1 if line.ratio is None else sum(line.ratio)
+    spare = line.usd_per_hour(chosen + unit)
+    what = "one replica more" if unit == 1 else f"{unit} replicas more ({line.replicas(unit)})"
+    return [
+        f"a day ${24 * usd:,.2f}, a month ${HOURS_A_MONTH * usd:,.0f} ({HOURS_A_MONTH} h), all as at the peak",
+        f"N + 1, {what}, so that one may fail: ${spare:,.2f} an hour, ${HOURS_A_MONTH * spare:,.0f} a month",
+    ]
+
+
+def dollars(usd: float) -> Amount:
+    """Return US$ with cents."""
+    return Amount(usd, f"{usd:,.2f}")
+
+
+def usd_per_hour(place: Place) -> float:
+    """Return the price of a candidate, US$ an hour."""
+    return place[0].usd_per_hour(place[1])
+
+
+def priced(place: Place) -> str:
+    """Name a candidate with its price and its GPUs."""
+    pools = place[0].tensor_parallel * place[1]
+    return f"{name(place)}, ${usd_per_hour(place):.2f} an hour, {counted(pools, 'GPU')}"
+
+
+def margin_text(share: float) -> str:
+    """Return a margin in percent of the bound."""
+    if not math.isfinite(share):
+        return "-"
+    return f"{share:+.1%}" if abs(share) < 1 else f"{share:+,.0%}"

@@ -1,0 +1,76 @@
+"""What a plan says of each GPU type, of a day and a month, and of a spare replica."""
+
+import json
+
+import pytest
+
+from simulator.cli import main as cli
+
+PLAN = """
+target = ["latency.ttft_s.p99 <= 2.0", "token_slo.attainment >= 0.1"]
+[set]
+"workload.limit" = 30
+"hardware.model" = "llama-3.1-8b"
+[space]
+gpus = ["l4", "a100-80gb-sxm", "h100-80gb-sxm"]
+tensor_parallel = [1]
+shapes = ["colocated"]
+replicas = [1, 2]
+settings = {}
+"""
+
+
+@pytest.fixture
+def plan(tmp_path, capsys):
+    (tmp_path / "p.toml").write_text(PLAN)
+
+    def planned(*words):
+        out = tmp_path / "out"
+        arguments = [
+            "plan",
+            str(tmp_path / "p.toml"),
+            "--out",
+            str(out),
+            "--jobs",
+            "1",
+            "--no-checks",
+            *words,
+        ]
+        assert cli.main(arguments) == 0
+        return json.loads((out / "plan.json").read_text()), capsys.readouterr().out
+
+    return planned
+
+
+def test_every_gpu_has_a_row_and_those_not_simulated_say_from_what_price_on(plan):
+    found, printed = plan()
+    rows = {row["gpu"]: row for row in found["gpus"]}
+    assert rows.keys() == {"l4", "a100-80gb-sxm", "h100-80gb-sxm"}
+    (cheapest, *_) = found["gpus"]
+    assert cheapest["cluster"] == found["plan"]  # also among those that cost the same
+    for row in found["gpus"]:
+        if row["cluster"] is None and row["least_usd_per_hour"] is not None:
+            assert row["least_usd_per_hour"] >= found["plan"]["usd_per_hour"]
+            assert f"{row['least_usd_per_hour']:.2f} or more" in printed
+
+
+def test_each_gpu_is_searched_where_that_is_wanted(plan):
+    found, printed = plan("--each-gpu")
+    states = {row["gpu"]: row["state"] for row in found["gpus"]}
+    assert states["a100-80gb-sxm"] == states["h100-80gb-sxm"] == "keeps"
+    assert not any(state.startswith("not simulated") for state in states.values())
+    usd = [row["cluster"]["usd_per_hour"] for row in found["gpus"] if row["state"] == "keeps"]
+    assert usd == sorted(usd)
+    assert usd[0] == found["plan"]["usd_per_hour"]
+    assert "or more" not in printed
+    assert f"{730 * usd[1]:,.0f}" in printed
+
+
+def test_a_day_a_month_and_a_spare_replica_have_a_price(plan):
+    found, printed = plan()
+    usd, replicas = found["plan"]["usd_per_hour"], found["plan"]["replicas"]
+    assert f"a day ${24 * usd:,.2f}, a month ${730 * usd:,.0f}" in printed
+    assert (
+        f"N + 1, one replica more, so that one may fail: ${usd * (replicas + 1) / replicas:,.2f} an hour"
+        in printed
+    )
