@@ -88,14 +88,10 @@ class FakeLedger:
         """Return the last of the running jobs."""
         return next(reversed(self.running))
 
-    def decode_all(self) -> bool:
+    def decode_all(self, beyond: bool = False) -> bool:
         """Note it."""
         self.did.append(("decode_all", -1, self.group.size))
         return True
-
-    def decode_beyond_the_end(self) -> None:
-        """Note it."""
-        self.did.append(("decode_beyond_the_end", -1, 0))
 
     def pad(self, padding: StepShape) -> bool:
         """Note it, if the budget holds it."""
@@ -120,7 +116,7 @@ class FakeLedger:
         """Note it, if the budget holds it."""
         return self._chunk("swap_in", job, tokens)
 
-    def preempt(self, job: Job, at_head: bool = True) -> None:
+    def preempt(self, job: Job, at_head: bool = True, keeps_token: bool = True) -> None:
         """Note it and put the job into the queue."""
         self._leave("preempt", job)
         self.waiting.insert(0 if at_head else len(self.waiting), job)

@@ -8,6 +8,7 @@ comes next.
 
 import importlib
 import itertools
+from collections.abc import Iterable
 from types import SimpleNamespace
 from typing import Any
 
@@ -256,6 +257,9 @@ class Run:
         module.compute_dp_attention_world_info = lambda *_: (0, 1, 0)
         module.SpeculativeAlgorithm.from_string = lambda _: _NoSpeculation()
         module.get_zmq_socket = lambda *_: SimpleNamespace(send_pyobj=self.sent, recv_pyobj=None)
+        # It puts those retracted for an urgent one back in a set's order, which is that of memory addresses: here in the
+        # order in which it chose them
+        importlib.import_module("sglang.srt.managers.schedule_policy").set = Ordered  # type: ignore[attr-defined]
         module.threading.Thread = lambda **_: SimpleNamespace(start=lambda: None)  # its watchdog
         module.require_mlp_sync = lambda _: False
 
@@ -308,6 +312,16 @@ class Run:
         arguments.skip_tokenizer_init = True
         arguments.device = "cpu"
         return arguments
+
+
+class Ordered(dict[Any, None]):
+    """A set that keeps its order."""
+
+    def __init__(self, items: Iterable[Any] = ()) -> None:
+        super().__init__(dict.fromkeys(items))
+
+    def add(self, item: Any) -> None:
+        self[item] = None
 
 
 class _NoSpeculation:

@@ -45,7 +45,7 @@ class ExtendBatch:
     def mix_with(self, decoding: int) -> bool:
         """Let the decodes, ``decoding`` requests, join the step; False if there is no memory for that."""
         before = self.step.free_blocks
-        if not self.step.decode_all():
+        if not self.step.decode_all(beyond=True):
             return False
         self.uncounted = decoding - (before - self.step.free_blocks) * self.page
         self.rem_input -= decoding
@@ -108,7 +108,7 @@ class ExtendBatch:
         if not victims or need > sum(tokens for _, tokens in victims):
             return False
         for victim, tokens in victims:
-            self.step.preempt(victim, at_head=False)
+            self.step.preempt(victim, at_head=False, keeps_token=False)
             self.expected -= tokens
         running.filter(self.step)
         return True

@@ -77,16 +77,15 @@ class RunningBatch:
         stays, unless the memory that it lacks is held by no other. False if it has to wait.
         """
         seen = {job: self._seen(place) for place, job in enumerate(self.jobs)}
-        order = [job for job in self.jobs if not job.completing]
-        order.sort(key=lambda job: (seen[job], -job.prompt_tokens), reverse=True)
-        while not step.decode_all():
+        order = sorted(self.jobs, key=lambda job: (seen[job], -job.prompt_tokens), reverse=True)
+        while not step.decode_all(beyond=True):
             if len(order) > 1:
-                step.preempt(order.pop(), at_head=False)
+                step.preempt(order.pop(), at_head=False, keeps_token=False)
             elif step.limits.strict_engine or len(step.running) > len(step.partial) + 1:
                 return False  # the engine ends with an assertion, or a prompt is about to free memory
             else:
                 step.preempt(next(iter(step.partial), order[0]), at_head=False)
-        self.jobs = [job for job in self.jobs if job in step.running]
+        self.jobs = [job for job in order if job in step.running]
         if self.jobs:
             tokens = sum(seen[job] + RETRACT_STEPS for job in self.jobs)
             self.ratio = min(1.0, tokens / sum(allowed_tokens(step, job) for job in self.jobs))

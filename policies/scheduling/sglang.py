@@ -33,6 +33,7 @@ class Sglang(Scheduler):
     _extended: list[Job] = field(default_factory=list, init=False)  # the extend batch, until it is merged
     _full: bool = field(default=False, init=False)  # no extend batch is tried
     _in_flight: Literal["", "extend", "decode"] = field(default="", init=False)  # what was planned last
+    _mixed: bool = field(default=False, init=False)  # the running batch decodes in this step's extend batch
     _draw: random.Random = field(default_factory=lambda: random.Random(0), init=False)
 
     def __post_init__(self) -> None:
@@ -48,8 +49,7 @@ class Sglang(Scheduler):
     def decides_each_step(self) -> bool:
         """Without overlap: a batch is then planned when the one before has ended.
 
-        With it ends are seen a batch late, until when the request decodes a token too many. Unlike the engine,
-        a request that is retracted keeps its token in flight, and the token too many takes no KV.
+        With it ends are seen a batch late, until when the request decodes a token too many.
         """
         return self.disable_overlap_schedule
 
@@ -72,6 +72,7 @@ class Sglang(Scheduler):
     def plan(self, step: Ledger) -> None:
         """Extend if possible, else decode."""
         batch = self._batch
+        self._mixed = False
         ready = [job for job in self._extended if job in step.running and job not in step.partial]
         if len(ready) < len(self._extended):
             self._full = False
@@ -79,6 +80,8 @@ class Sglang(Scheduler):
             batch.jobs = [
                 job for job in batch.jobs if job in step.running and job not in step.joined
             ] + step.joined
+        if ready and not batch.jobs:
+            self._full = False  # the extend batch becomes the running one, and was never full
         batch.merge(ready, self._in_flight if step.plans_ahead else "")
         self._extended = []
         if not step.running and all(job.arrival_s == step.now_s for job in step.waiting):
@@ -127,9 +130,9 @@ class Sglang(Scheduler):
                 self._full = self._full or added is Added.NO_TOKEN
                 break
         self._extended = batch.jobs
+        self._mixed = mixed
         if mixed and batch.jobs:
             running.filter(step)
-            step.decode_beyond_the_end()
             self._extended = batch.jobs + running.take_out()
         return bool(batch.jobs)
 
@@ -140,11 +143,10 @@ class Sglang(Scheduler):
             self._full = False
         if not batch.jobs:
             return False
-        if step.ticks or step.decode_all():
+        if self._mixed or step.decode_all(beyond=True):
             batch.decay_ratio()
         elif batch.retract(step):
             self._full = False
         else:
             return False
-        step.decode_beyond_the_end()
         return True

@@ -72,6 +72,18 @@ class DecodeGroup:
             del self.last_ticks[last_tick]
         self.settle(job)
 
+    def take_back(self, job: Job) -> bool:
+        """Take the token of the last tick from the record of a job that is no longer in; False if it got none."""
+        spans = self.spans
+        for row in range(len(spans) - 3, -1, -3):
+            request, joined, ticks = spans[row : row + 3]
+            if joined + ticks < self.tick:
+                break
+            if request == job.id:
+                spans[row : row + 3] = (request, joined, ticks - 1) if ticks > 1 else ()
+                return True
+        return False
+
     def settle(self, job: Job) -> None:
         """Write the ticks since joining into the job and the record."""
         joined = job.joined_tick

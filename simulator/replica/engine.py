@@ -63,6 +63,7 @@ class Engine(StepLedger):
             self.cache.step_opened()
         self.now_s = now_s
         self.token_budget = self.limits.max_num_batched_tokens
+        self.too_many_blocks = 0
         shape = self.shape
         shape.decode_seqs = 0
         shape.decode_context_tokens = 0
@@ -113,7 +114,7 @@ class Engine(StepLedger):
         """Make the plan final; return the jobs that are complete when the step ends."""
         completing: list[Job] | None = None
         group = self.group
-        fruitful = self.ticks
+        fruitful = fruitful_ticks = self.ticks
         if fruitful:
             self.ticks = False
             group.tick += 1
@@ -142,6 +143,7 @@ class Engine(StepLedger):
         if self.cache is not None:
             self.cache.step_planned(self.chunks)
         self.step += 1
+        self.unended.append((self.too_many_blocks, fruitful_ticks))
         self.fruitless_steps = 0 if fruitful else self.fruitless_steps + 1
         return NO_JOBS if completing is None else completing
 
@@ -150,6 +152,8 @@ class Engine(StepLedger):
         cache = self.cache
         if cache is not None:
             cache.step_ended(completing)
+        if self.unended:  # steps that were run without a plan are not in it
+            self.kv.free_blocks += self.unended.popleft()[0]
         for job in completing:
             if job.state is JobState.RUNNING:
                 del self.running[job]
@@ -160,6 +164,8 @@ class Engine(StepLedger):
                     continue
                 self.kv.release(job)
             elif job.state is JobState.WAITING:  # preempted while its last token was in flight
+                if not job.completing:  # which is lost
+                    continue
                 if job.generated < job.output_tokens:  # what was to be handed over is lost
                     if self.withholds:
                         job.generated -= 1

@@ -25,7 +25,7 @@ class EngineState:
         "_admissions", "block_size", "cache", "changed", "chunks", "decode_piece", "done_jobs", "done_tokens",
         "free_cpu_blocks", "fruitless_steps", "group", "joined", "kv", "limits", "now_s", "on_end", "outside_tokens",
         "partial", "pending", "plans_ahead", "preempted", "price", "queue_key", "records", "running", "shape",
-        "step", "swapped", "ticks", "token_budget", "total_blocks", "waiting",
+        "step", "swapped", "ticks", "token_budget", "too_many_blocks", "total_blocks", "unended", "waiting",
     )  # fmt: skip
 
     def __init__(
@@ -68,6 +68,8 @@ class EngineState:
         self.preempted: list[Job] = []  # in this step, in that order
         self.changed = False  # whether a job was preempted, swapped or failed in this step
         self.joined: list[Job] = []  # running since the last plan, with KV that was computed elsewhere
+        self.too_many_blocks = 0  # KV blocks that tokens after an answer's last take in this step, until it has ended
+        self.unended: deque[tuple[int, bool]] = deque()  # of each step in flight that was planned: these, and its ticks
         self.ticks = False  # whether the decode group is scheduled in this step
         self.on_end = on_end
         self.price = price or _no_price  # how long a step of some shape would take, s

@@ -125,7 +125,7 @@ class PrefixBlocks:
             else:
                 self._register(job, index)
 
-    def decoding(self, blocks: int) -> None:
+    def decoding(self, blocks: int, seqs: int) -> None:
         """Give decoding jobs the blocks they open; register those that they fill."""
         self._open_and_fill(self._group.tick)
 

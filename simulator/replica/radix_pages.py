@@ -86,7 +86,7 @@ class RadixPages:
     def chunk(self, job: Job, first_token: int, tokens: int) -> None:
         """A chunk is stored when it is computed."""
 
-    def decoding(self, blocks: int) -> None:
+    def decoding(self, blocks: int, seqs: int) -> None:
         """Note what the decoding jobs take."""
         self._taken += blocks
 
@@ -96,7 +96,8 @@ class RadixPages:
 
     def preempted(self) -> None:
         """What the tree holds of the job stays there, unlocked, unless room is short."""
-        self._make_room(self._blocks_for(ROOM_AFTER_PREEMPTION * self._group.size))
+        going_on = len(self._running) - len(self._partial)
+        self._make_room(self._blocks_for(ROOM_AFTER_PREEMPTION * going_on))
 
     def seated(self, job: Job) -> None:
         """What came is stored in the tree."""

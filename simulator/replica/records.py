@@ -94,6 +94,20 @@ class Records:
         parts = [*self._packed[name], np.array(getattr(self, name), kind)]
         return np.concatenate(parts, dtype=wide).reshape(-1, width).T
 
+    def take_back(self, request: int, step: int) -> bool:
+        """Take back that a prompt ends in one of the last steps, and its token; False if it does not."""
+        found = False
+        for rows in (self.withheld, self.prompt_ends):
+            found = False
+            for row in range(len(rows) - 2, -1, -2):
+                if rows[row + 1] < step:
+                    break
+                if rows[row] == request:
+                    del rows[row : row + 2]
+                    found = True
+                    break
+        return found
+
     @property
     def ends(self) -> int:
         """How many requests have reached a final state."""
