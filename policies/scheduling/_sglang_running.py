@@ -53,12 +53,12 @@ class RunningBatch:
     def to_come(self, step: Ledger) -> Iterator[tuple[Job, float]]:
         """Each request with the tokens that are expected to come."""
         for place, job in enumerate(self.jobs):
-            yield job, min(allowed_tokens(step, job) - self._seen(place), LONGEST_EXPECTED) * self.ratio
+            yield job, min(allowed_tokens(step, job) - self._seen(step, place), LONGEST_EXPECTED) * self.ratio
 
     def lives(self, step: Ledger) -> Iterator[tuple[int, int]]:
         """Of each request, the tokens that it may still generate and those that it holds."""
         for place, job in enumerate(self.jobs):
-            seen = self._seen(place)
+            seen = self._seen(step, place)
             yield allowed_tokens(step, job) - seen, job.prompt_tokens + seen
 
     def reset_ratio(self) -> None:
@@ -76,7 +76,7 @@ class RunningBatch:
         First goes the job with the fewest output tokens, of those the one with the longest prompt. The last one
         stays, unless the memory that it lacks is held by no other. False if it has to wait.
         """
-        seen = {job: self._seen(place) for place, job in enumerate(self.jobs)}
+        seen = {job: self._seen(step, place) for place, job in enumerate(self.jobs)}
         order = sorted(self.jobs, key=lambda job: (seen[job], -job.prompt_tokens), reverse=True)
         while not step.decode_all(beyond=True):
             if len(order) > 1:
@@ -86,14 +86,16 @@ class RunningBatch:
             else:
                 step.preempt(next(iter(step.partial), order[0]), at_head=False)
         self.jobs = [job for job in order if job in step.running]
+        step.rank_decodes(self.jobs)
         if self.jobs:
             tokens = sum(seen[job] + RETRACT_STEPS for job in self.jobs)
             self.ratio = min(1.0, tokens / sum(allowed_tokens(step, job) for job in self.jobs))
         return True
 
-    def _seen(self, place: int) -> int:
+    def _seen(self, step: Ledger, place: int) -> int:
         """Output tokens that the engine knows of: not the one of a step in flight."""
-        return self.jobs[place].generated_tokens - (place >= self._unseen_from)
+        job = self.jobs[place]
+        return job.generated_tokens - (place >= self._unseen_from and job in step.running)
 
 
 def allowed_tokens(step: Ledger, job: Job) -> int:

@@ -82,7 +82,7 @@ class Sglang(Scheduler):
             ] + step.joined
         if ready and not batch.jobs:
             self._full = False  # the extend batch becomes the running one, and was never full
-        batch.merge(ready, self._in_flight if step.plans_ahead else "")
+        batch.merge(ready, self._in_flight if step.in_flight else "")
         self._extended = []
         if not step.running and all(job.arrival_s == step.now_s for job in step.waiting):
             batch.jobs.clear()  # it was idle until now
@@ -94,9 +94,8 @@ class Sglang(Scheduler):
             self._in_flight = "decode"
         else:
             self._in_flight = ""
-            if not batch.jobs:  # all had ended, which the engine has noticed only now
-                if not step.plans_ahead:
-                    batch.reset_ratio()
+            if not (batch.jobs or step.in_flight):  # all had ended, which the idle engine has noticed only now
+                batch.reset_ratio()
                 self._in_flight = "extend" if self._extend(step) else ""
 
     def _extend(self, step: Ledger) -> bool:
@@ -134,6 +133,7 @@ class Sglang(Scheduler):
         if mixed and batch.jobs:
             running.filter(step)
             self._extended = batch.jobs + running.take_out()
+            step.rank_decodes(self._extended)
         return bool(batch.jobs)
 
     def _decode(self, step: Ledger) -> bool:

@@ -1,5 +1,6 @@
 """Jobs that decode together, kept as sums instead of a loop over them."""
 
+from collections.abc import Sequence
 from heapq import heappop, heappush
 
 from simulator.replica.job import Job
@@ -71,6 +72,13 @@ class DecodeGroup:
         if not jobs:
             del self.last_ticks[last_tick]
         self.settle(job)
+
+    def rank(self, jobs: Sequence[Job]) -> None:
+        """Let those of these jobs that complete at the same tick do so in this order."""
+        rank = {job: place for place, job in enumerate(jobs)}
+        for together in self.last_ticks.values():
+            if len(together) > 1:
+                together.sort(key=lambda job: rank.get(job, len(rank)))
 
     def take_back(self, job: Job) -> bool:
         """Take the token of the last tick from the record of a job that is no longer in; False if it got none."""

@@ -152,8 +152,7 @@ class Engine(StepLedger):
         cache = self.cache
         if cache is not None:
             cache.step_ended(completing)
-        if self.unended:  # steps that were run without a plan are not in it
-            self.kv.free_blocks += self.unended.popleft()[0]
+        self.kv.free_blocks += self.unended.popleft()[0]
         for job in completing:
             if job.state is JobState.RUNNING:
                 del self.running[job]

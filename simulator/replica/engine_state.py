@@ -69,7 +69,7 @@ class EngineState:
         self.changed = False  # whether a job was preempted, swapped or failed in this step
         self.joined: list[Job] = []  # running since the last plan, with KV that was computed elsewhere
         self.too_many_blocks = 0  # KV blocks that tokens after an answer's last take in this step, until it has ended
-        self.unended: deque[tuple[int, bool]] = deque()  # of each step in flight that was planned: these, and its ticks
+        self.unended: deque[tuple[int, bool]] = deque()  # of each step in flight: these, and its ticks
         self.ticks = False  # whether the decode group is scheduled in this step
         self.on_end = on_end
         self.price = price or _no_price  # how long a step of some shape would take, s

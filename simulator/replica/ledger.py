@@ -6,7 +6,7 @@ full. A verb that makes no sense (a job that is not waiting, more tokens than it
 raises ``ValueError``.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from simulator.replica.cost import StepShape
@@ -27,6 +27,11 @@ class StepLedger(EngineState):
     def seats(self) -> int:
         """How many more jobs may run."""
         return self.limits.max_num_seqs - len(self.running)
+
+    @property
+    def in_flight(self) -> bool:
+        """Whether a step runs right now."""
+        return bool(self.unended)
 
     @property
     def outstanding_tokens(self) -> int:
@@ -96,6 +101,10 @@ class StepLedger(EngineState):
                 shape.count(1, job.computed, True, 1)
             self.ticks = size > 0
         return True
+
+    def rank_decodes(self, jobs: Sequence[Job]) -> None:
+        """Let those of these jobs that complete with the same step do so in this order; others come after them."""
+        self.group.rank(jobs)
 
     def pad(self, padding: StepShape) -> bool:
         """Compute what no client gets beside what is scheduled, such as the padding of a batch, or refuse."""

@@ -92,6 +92,11 @@ class Ledger(Protocol):
         ...
 
     @property
+    def in_flight(self) -> bool:
+        """Whether a step runs right now."""
+        ...
+
+    @property
     def shape(self) -> StepShape:
         """What is scheduled so far."""
         ...
@@ -178,6 +183,10 @@ class Ledger(Protocol):
 
         With ``beyond`` also one, which no client gets, for all jobs whose last one is in flight.
         """
+        ...
+
+    def rank_decodes(self, jobs: Sequence[Job]) -> None:
+        """Let those of these jobs that complete with the same step do so in this order; others come after them."""
         ...
 
     def pad(self, padding: StepShape) -> bool:
