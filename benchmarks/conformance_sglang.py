@@ -42,9 +42,10 @@ def order(probe: Any, job: Job, tokens: int, computed: int) -> int:
 def planned(probe: Any) -> dict[str, Any]:
     """What else is recorded of a plan: its kind, the estimate, and who computes a token too many."""
     engine, policy = probe.engine, probe.policy
-    batch = [*policy._extended, *policy._batch.jobs] if engine.shape.decode_seqs else []
+    decodes = policy._in_flight == "decode" or policy._mixed
+    batch = [*policy._extended, *policy._batch.jobs] if decodes else []
     beyond = [job.id for job in batch if job.completing and job in engine.running]
-    mixed = policy._in_flight == "extend" and (engine.ticks or bool(beyond))
+    mixed = policy._mixed and policy._in_flight == "extend" and (engine.ticks or bool(beyond))
     return {
         "kind": "mixed" if mixed else policy._in_flight,
         "ratio": policy._batch.ratio,

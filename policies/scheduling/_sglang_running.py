@@ -23,6 +23,9 @@ class RunningBatch:
         self.ratio = self._initial_ratio = min(INITIAL_RATIO * conservativeness, 1.0)
         self._least_ratio = self._initial_ratio * LEAST_SHARE
         self._unseen_from = 0
+        self.looked_up: dict[int, int] = {}  # of requests that wait: tokens to extend when they were looked at last
+        self._retractions = 0
+        self._back: dict[int, tuple[float, int]] = {}  # of requests that were retracted: when they joined the queue
 
     def merge(self, ready: list[Job], in_flight: Literal["", "extend", "decode"]) -> None:
         """Add those whose prompts are computed.
@@ -80,7 +83,7 @@ class RunningBatch:
         order = sorted(self.jobs, key=lambda job: (seen[job], -job.prompt_tokens), reverse=True)
         while not step.decode_all(beyond=True):
             if len(order) > 1:
-                step.preempt(order.pop(), at_head=False, keeps_token=False)
+                self.send_back(step, order.pop())
             elif step.limits.strict_engine or len(step.running) > len(step.partial) + 1:
                 return False  # the engine ends with an assertion, or a prompt is about to free memory
             else:
@@ -91,6 +94,17 @@ class RunningBatch:
             tokens = sum(seen[job] + RETRACT_STEPS for job in self.jobs)
             self.ratio = min(1.0, tokens / sum(allowed_tokens(step, job) for job in self.jobs))
         return True
+
+    def send_back(self, step: Ledger, job: Job) -> None:
+        """Retract a request to the end of the queue; the token that is in flight is lost."""
+        step.preempt(job, at_head=False, keeps_token=False)
+        self.looked_up.pop(job.id, None)
+        self._retractions += 1
+        self._back[job.id] = step.now_s, self._retractions
+
+    def queued(self, job: Job) -> tuple[float, int, int]:
+        """Where a request stands in the order of joining the queue."""
+        return *self._back.get(job.id, (job.arrival_s, 0)), job.id
 
     def _seen(self, step: Ledger, place: int) -> int:
         """Output tokens that the engine knows of: not the one of a step in flight."""

@@ -6,6 +6,7 @@ from typing import Literal
 
 from policies.scheduling._sglang_extend import Added, ExtendBatch
 from policies.scheduling._sglang_order import Rule, sort_waiting
+from policies.scheduling._sglang_priority import make_way
 from policies.scheduling._sglang_running import RunningBatch
 from simulator.policy import Job, Ledger, Scheduler
 
@@ -121,7 +122,7 @@ class Sglang(Scheduler):
             job = step.waiting[0]
             self._full = self._full or len(batch.jobs) >= seats - len(running.jobs)
             if self._full and not (
-                urgent and batch.make_way(job, running, self.priority_scheduling_preemption_threshold)
+                urgent and make_way(batch, job, running, self.priority_scheduling_preemption_threshold)
             ):
                 break
             added = batch.add(job, alone=not step.running and not running.jobs)
