@@ -40,8 +40,9 @@ class Probe:
                 return completing
 
             def retire(self, completing: Sequence[Job], end_s: float) -> None:
+                ending = [*completing, *self.unended[0][2]]
                 super().retire(completing, end_s)
-                probe.retired(completing, end_s)
+                probe.retired([job for job in ending if job.completing], end_s)
 
         self.before: dict[Job, None] = {}
         self.was_swapped: dict[Job, None] = {}

@@ -6,7 +6,7 @@ may do with it is in ``ledger.py``, what the replica does in ``engine.py``.
 
 from bisect import bisect_left, bisect_right
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from simulator.replica.cost import DecodePiece, StepShape
@@ -22,7 +22,7 @@ class EngineState:
     """Queues, KV blocks and records of one engine."""
 
     __slots__ = (
-        "_admissions", "block_size", "cache", "changed", "chunks", "decode_piece", "done_jobs", "done_tokens",
+        "_admissions", "block_size", "cache", "changed", "chunks", "decode_piece", "done_jobs", "done_tokens", "dropped",
         "free_cpu_blocks", "fruitless_steps", "group", "joined", "kv", "limits", "now_s", "on_end", "outside_tokens",
         "partial", "pending", "plans_ahead", "preempted", "price", "queue_key", "records", "running", "shape",
         "step", "swapped", "ticks", "token_budget", "too_many_blocks", "total_blocks", "unended", "waiting",
@@ -69,7 +69,9 @@ class EngineState:
         self.changed = False  # whether a job was preempted, swapped or failed in this step
         self.joined: list[Job] = []  # running since the last plan, with KV that was computed elsewhere
         self.too_many_blocks = 0  # KV blocks that tokens after an answer's last take in this step, until it has ended
-        self.unended: deque[tuple[int, bool]] = deque()  # of each step in flight: these, and its ticks
+        # Of each step in flight: these, its ticks, and jobs that it completes because they were dropped since
+        self.unended: deque[tuple[int, bool, Sequence[Job]]] = deque()
+        self.dropped: dict[Job, RequestState] = {}  # jobs that end in these states with their next token
         self.ticks = False  # whether the decode group is scheduled in this step
         self.on_end = on_end
         self.price = price or _no_price  # how long a step of some shape would take, s
@@ -179,6 +181,7 @@ class EngineState:
     def record_end(self, job: Job, state: RequestState, time_s: float) -> None:
         """Record the final state of a job whose tokens are counted nowhere any more."""
         self.fruitless_steps = 0  # steps spent on it were none without an end
+        state = self.dropped.pop(job, state)
         job.move(JobState.ENDED)
         self.records.ended.extend((job.id, state, time_s))
         if self.on_end is not None:

@@ -253,6 +253,14 @@ class StepLedger(EngineState):
 
     # How the verbs do it
 
+    def token_in_flight(self, job: Job) -> bool:
+        """Whether a job that runs gets a token from the step that was planned last, and has not ended."""
+        if not self.unended:
+            return False
+        group = job.group
+        decoded = self.unended[-1][1] and group is not None and job.joined_tick < group.tick
+        return decoded or self.records.prompt_end(job.id, self.step - 1) is not None
+
     def _lose_token(self, job: Job) -> None:
         """Take back the token that a job, which has just stopped running, was to get from the step in flight."""
         if not self.unended:
