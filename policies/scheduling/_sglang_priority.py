@@ -22,5 +22,5 @@ def make_way(batch: ExtendBatch, job: Job, running: RunningBatch, threshold: int
     for victim in sorted(victims, key=lambda each: (each.priority, running.queued(each)), reverse=True):
         running.send_back(step, victim)
         batch.expected -= left * running.ratio
-    running.filter(step)
+    running.jobs = [each for each in running.jobs if each not in victims]
     return True

@@ -73,7 +73,6 @@ class Sglang(Scheduler):
     def plan(self, step: Ledger) -> None:
         """Extend if possible, else decode."""
         batch = self._batch
-        self._mixed = False
         ready = [job for job in self._extended if job in step.running and job not in step.partial]
         if len(ready) < len(self._extended):
             self._full = False
@@ -84,7 +83,9 @@ class Sglang(Scheduler):
         if ready and not batch.jobs:
             self._full = False  # the extend batch becomes the running one, and was never full
         batch.merge(ready, self._in_flight if step.in_flight else "")
-        self._extended = []
+        if self._mixed:
+            step.rank_decodes(batch.jobs)  # prompts come first in a mixed batch, and stay so
+        self._extended, self._mixed = [], False
         if not step.running and all(job.arrival_s == step.now_s for job in step.waiting):
             batch.jobs.clear()  # it was idle until now
             batch.reset_ratio()
@@ -113,7 +114,7 @@ class Sglang(Scheduler):
         sort_waiting(step, self.schedule_policy, urgent, self._draw)
         foresee = self.ignore_eos and self.disable_radix_cache
         batch = ExtendBatch(step, running, self.max_prefill_tokens, self.chunked_prefill_size, foresee)
-        mixed = self.enable_mixed_chunk and bool(running.jobs)
+        mixed = self.enable_mixed_chunk and self.splits_prompts() and bool(running.jobs)
         if mixed and not batch.mix_with(len(running.jobs)):
             return False
         if prompt is not None and not batch.go_on(prompt):
@@ -134,7 +135,6 @@ class Sglang(Scheduler):
         if mixed and batch.jobs:
             running.filter(step)
             self._extended = batch.jobs + running.take_out()
-            step.rank_decodes(self._extended)
         return bool(batch.jobs)
 
     def _decode(self, step: Ledger) -> bool:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from simulator.replica.cost import DecodePiece, StepShape
+from simulator.replica.decode_group import rank_of
 from simulator.replica.job import Job, JobState
 from simulator.replica.kv import KvPool
 from simulator.replica.ledger import StepLedger
@@ -155,7 +156,7 @@ class Engine(StepLedger):
         blocks, _, dropped = self.unended.popleft()
         self.kv.free_blocks += blocks
         if dropped:
-            completing = [*completing, *dropped]
+            completing = sorted([*completing, *dropped], key=rank_of)
         if cache is not None:
             cache.step_ended(completing)
         for job in completing:
@@ -266,9 +267,7 @@ class Engine(StepLedger):
         elif group is None:
             job.target_tokens = job.generated + 1
         else:
-            group.leave(job)
-            job.target_tokens = job.generated + 1
-            group.join(job)
+            group.retarget(job, job.generated_tokens + 1)
 
     def _drop_leavers(self) -> None:
         for job, state in self._leaving:
