@@ -45,7 +45,7 @@ def planned(probe: Any) -> dict[str, Any]:
     decodes = policy._in_flight == "decode" or policy._mixed
     batch = [*policy._extended, *policy._batch.jobs] if decodes else []
     beyond = [job.id for job in batch if job.completing and job in engine.running]
-    mixed = policy._mixed and policy._in_flight == "extend" and (engine.ticks or bool(beyond))
+    mixed = policy._mixed and policy._in_flight == "extend" and (bool(beyond) or (engine.ticks and engine.group.size > 0))
     return {
         "kind": "mixed" if mixed else policy._in_flight,
         "ratio": policy._batch.ratio,

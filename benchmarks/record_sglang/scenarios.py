@@ -183,6 +183,15 @@ SCENARIOS: dict[str, tuple[Maker, dict[str, Any]]] = {
     "foreseen_growing": (_chat(80, 8, prompt=(10, 60), output=(100, 500)), {**NO_RADIX, **SHORT_KV}),
     "aborts": (_leaving(_chat(150, 25)), {"max_running_requests": 16}),
     "aborts_kv": (_leaving(_chat(80, 10, **GROWING)), EAGER),
+    "aborts_mixed": (_leaving(_groups(100, 15, 8)), {**EAGER, "enable_mixed_chunk": True}),
+    "pages_arriving": (
+        _chat(80, 15, prompt=(20, 500), output=(20, 200)),
+        {**EAGER, "page_size": 16, "max_total_tokens": 3008, "max_running_requests": 24},
+    ),
+    "priorities_mixed": (
+        _ranked(_chat(100, 12)),
+        {"enable_priority_scheduling": True, "enable_mixed_chunk": True, "max_running_requests": 12},
+    ),
     "budgets_tiny": (
         _chat(80, 30, prompt=(1, 90), output=(1, 30)),
         {"chunked_prefill_size": 16, "max_prefill_tokens": 40, "max_running_requests": 3},

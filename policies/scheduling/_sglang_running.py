@@ -73,6 +73,19 @@ class RunningBatch:
         decay = (self._initial_ratio - self._least_ratio) / DECAY_STEPS
         self.ratio = max(self.ratio - decay, self._least_ratio)
 
+    def decode(self, step: Ledger, jobs: list[Job]) -> bool:
+        """Schedule a token of each job, if the engine finds memory enough; else change nothing.
+
+        Planning ahead it takes a token to be in flight of each, so that after a step that extended prompts it looks for
+        the pages of a token later.
+        """
+        page = step.block_size
+        if page > 1 and step.plans_ahead and self._unseen_from:
+            seen = {job: self._seen(step, place) for place, job in enumerate(self.jobs)}
+            if sum((job.prompt_tokens + seen[job]) % page == 0 for job in jobs) > step.free_blocks:
+                return False
+        return step.decode_all(beyond=True)
+
     def retract(self, step: Ledger) -> bool:
         """Send requests to the end of the queue until the rest can decode, and schedule that.
 
@@ -81,7 +94,7 @@ class RunningBatch:
         """
         seen = {job: self._seen(step, place) for place, job in enumerate(self.jobs)}
         order = sorted(self.jobs, key=lambda job: (seen[job], -job.prompt_tokens), reverse=True)
-        while not step.decode_all(beyond=True):
+        while not self.decode(step, order):
             if len(order) > 1:
                 self.send_back(step, order.pop())
             elif step.limits.strict_engine or len(step.running) > len(step.partial) + 1:

@@ -144,7 +144,7 @@ class Sglang(Scheduler):
             self._full = False
         if not batch.jobs:
             return False
-        if self._mixed or step.decode_all(beyond=True):
+        if self._mixed or batch.decode(step, batch.jobs):
             batch.decay_ratio()
         elif batch.retract(step):
             self._full = False
