@@ -17,7 +17,9 @@ def scheduler_of(settings: dict[str, Any]) -> Sglang:
         "enable_mixed_chunk", "enable_priority_scheduling", "priority_scheduling_preemption_threshold",
         "max_prefill_tokens", "ignore_eos",
     )  # fmt: skip
-    return Sglang(chunked_prefill_size="off" if chunk < 0 else chunk, **{name: settings[name] for name in names})
+    return Sglang(
+        chunked_prefill_size="off" if chunk < 0 else chunk, **{name: settings[name] for name in names}
+    )
 
 
 def limits_of(settings: dict[str, Any], strict_engine: bool) -> Limits:
@@ -45,7 +47,8 @@ def planned(probe: Any) -> dict[str, Any]:
     decodes = policy._in_flight == "decode" or policy._mixed
     batch = [*policy._extended, *policy._batch.jobs] if decodes else []
     beyond = [job.id for job in batch if job.completing and job in engine.running]
-    mixed = policy._mixed and policy._in_flight == "extend" and (bool(beyond) or (engine.ticks and engine.group.size > 0))
+    mixed = policy._mixed and policy._in_flight == "extend"
+    mixed = mixed and (bool(beyond) or (engine.ticks and engine.group.size > 0))
     return {
         "kind": "mixed" if mixed else policy._in_flight,
         "ratio": policy._batch.ratio,

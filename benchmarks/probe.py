@@ -12,7 +12,7 @@ class Probe:
     """Looks over the shoulder of a replica's engine and writes each step down as the recordings do."""
 
     def __init__(self, replica: Replica, order: Callable[..., Any], more: Any = None) -> None:
-        """``order`` sorts a step's entries; ``more`` adds columns of its own when a step is planned and when it ends."""
+        """``order`` sorts a step's entries; ``more`` adds columns when a step is planned and when it ends."""
         self.engine, self.order, self.more = replica.engine, order, more
         self.policy: Any = replica.policy
         self.rows: list[dict[str, Any]] = []

@@ -1,18 +1,17 @@
-"""One scenario under SGLang's own, unmodified scheduler: what each batch was, and what it left behind.
+"""One scenario under SGLang's own scheduler: what each batch was, and what it left behind.
 
-Real are ``Scheduler`` with its event loops, ``ScheduleBatch``, ``PrefillAdder``, ``SchedulePolicy``, the caches and the
-allocators of KV and request slots. Not real are the model, the sockets and the clock: a batch takes as long as the
-recordings' price says, whatever the scheduler does takes no time, and where it would sleep the clock jumps to what
-comes next.
+A batch takes as long as the recordings' price says, whatever the scheduler does takes no time, and where it would
+sleep the clock jumps to what comes next.
 """
 
 import importlib
 import itertools
-from collections.abc import Iterable
 from types import SimpleNamespace
 from typing import Any
 
-STOP_TOKEN, STREAM = 1, 1 << 32  # ids of tokens: the stop token, and those of a stream by position
+from benchmarks.record_sglang.world import STOP_TOKEN, new_scheduler
+
+STREAM = 1 << 32  # ids of tokens: those of a stream by position
 MOST_STEPS = 40_000
 COLUMNS = (
     "sched", "kind", "preempted", "finished", "beyond", "ratio", "free_after_sched", "free_after_step", "cached",
@@ -26,7 +25,7 @@ class Done(Exception):  # noqa: N818 (it is how the loop ends)
 
 def step_ns(entries: list[Any], beyond: int, context: int) -> int:
     """The recordings' price of a step, in ns."""
-    prefill = sum(entry[1] for entry in entries if isinstance(entry, list))
+    prefill: int = sum(entry[1] for entry in entries if isinstance(entry, list))
     decodes = sum(isinstance(entry, int) for entry in entries) + beyond
     return 4_000_000 + 60_000 * prefill + 12_000 * decodes + 20 * context
 
@@ -39,7 +38,9 @@ class Run:
         self.now_ns = 0
         self.ended_steps = 0
         self.asked_again = False
-        self.least_gap_ns = 1 << 60  # between the clock and an event that it was compared with, but for equal ones
+        self.least_gap_ns = (
+            1 << 60
+        )  # between the clock and an event that it was compared with, but for equal ones
         self.gpu_free_ns = 0
         self.rows: list[dict[str, Any]] = []
         self.in_flight: list[tuple[dict[str, Any], list[int]]] = []
@@ -51,13 +52,15 @@ class Run:
             + [(t, 1, i) for i, t in enumerate(self.requests.get("abort_ns", [])) if t is not None]
         )
         ticks = itertools.count()
-        clock = SimpleNamespace(**{name: lambda: next(ticks) * 1e-6 for name in ("monotonic", "perf_counter", "time")})
+        clock = SimpleNamespace(
+            **{name: lambda: next(ticks) * 1e-6 for name in ("monotonic", "perf_counter", "time")}
+        )
         for name in ("managers.scheduler", "managers.schedule_batch", "mem_cache.radix_cache",
                      "managers.scheduler_output_processor_mixin", "managers.scheduler_metrics_mixin"):  # fmt: skip
             importlib.import_module(f"sglang.srt.{name}").time = clock  # type: ignore[attr-defined]
         self.io = importlib.import_module("sglang.srt.managers.io_struct")
         self.sampling = importlib.import_module("sglang.srt.sampling.sampling_params").SamplingParams
-        self.scheduler = self._scheduler(module)
+        self.scheduler = new_scheduler(module, self)
 
     # The world: what SGLang asks of its sockets, its model and its sleep
 
@@ -72,7 +75,9 @@ class Run:
             return self.io.AbortReq(rid=f"{i:06d}")
         prompt = [stream * STREAM + position for position, stream in enumerate(self._streams(i))]
         params = self.sampling(
-            max_new_tokens=self.requests["max_output"][i], ignore_eos=self.settings["ignore_eos"], temperature=0
+            max_new_tokens=self.requests["max_output"][i],
+            ignore_eos=self.settings["ignore_eos"],
+            temperature=0,
         )
         params.normalize(None)
         request = self.io.TokenizedGenerateReqInput(
@@ -84,7 +89,7 @@ class Run:
         return request
 
     def sleep(self) -> None:
-        """It is idle: go on to what comes next, unless the next attempt may find what this one has cleared the way for."""
+        """It is idle: go on to what comes next, unless this attempt may have cleared the way for one more."""
         if self.scheduler.waiting_queue and not self.asked_again:
             self.asked_again = True
             return
@@ -101,12 +106,15 @@ class Run:
         decoding = {id(req) for req in self.scheduler.cur_batch.decoding_reqs or ()}
         lengths = batch.seq_lens_cpu.tolist()
         extends = iter(batch.extend_seq_lens or ())
-        entries, context, ids = [], 0, []
+        entries: list[Any] = []
+        context, ids = 0, []
         for req, length in zip(reqs, lengths, strict=True):
             i = int(req.rid)
             extend = 1 if batch.extend_seq_lens is None else next(extends)
             # A prompt of which one token is left after some output is priced as a decode, as in all recordings
-            one_left = extend == 1 and req.output_ids and length == len(req.origin_input_ids) + len(req.output_ids)
+            one_left = (
+                extend == 1 and req.output_ids and length == len(req.origin_input_ids) + len(req.output_ids)
+            )
             if batch.extend_seq_lens is None or id(req) in decoding or one_left:
                 entries.append(i)
             else:
@@ -126,14 +134,21 @@ class Run:
             self.now_ns = self.gpu_free_ns
         output = SimpleNamespace(next_token_logprobs=None, input_token_logprobs=None, hidden_states=None)
         return SimpleNamespace(
-            next_token_ids=torch.tensor(ids), logits_output=output, can_run_cuda_graph=False, pp_proxy_tensors=None
+            next_token_ids=torch.tensor(ids),
+            logits_output=output,
+            can_run_cuda_graph=False,
+            pp_proxy_tensors=None,
         )
 
     def resolve(self, _: object = None) -> tuple[Any, list[int], bool]:
         """Wait for the oldest batch."""
         row, ids = self.in_flight[0]
         self.now_ns = max(self.now_ns, row["t_ns"] + row["dur_ns"])
-        return SimpleNamespace(next_token_logprobs=None, input_token_logprobs=None, hidden_states=None), ids, False
+        return (
+            SimpleNamespace(next_token_logprobs=None, input_token_logprobs=None, hidden_states=None),
+            ids,
+            False,
+        )
 
     # What is written down
 
@@ -206,130 +221,12 @@ class Run:
         }  # fmt: skip
 
     def _free(self) -> int:
-        scheduler = self.scheduler
-        return int(scheduler.token_to_kv_pool_allocator.available_size() + scheduler.tree_cache.evictable_size()
-                   if not scheduler.tree_cache.disable else scheduler.token_to_kv_pool_allocator.available_size())  # fmt: skip
+        tree = self.scheduler.tree_cache
+        evictable = 0 if tree.disable else tree.evictable_size()
+        return int(self.scheduler.token_to_kv_pool_allocator.available_size() + evictable)
 
     def _streams(self, i: int) -> list[int]:
         return [stream for stream, length in self.requests["segs"][i] for _ in range(length)]
-
-    # The scheduler
-
-    def _scheduler(self, module: Any) -> Any:
-        import torch
-        import zmq
-
-        run, settings = self, self.settings
-        allocator = importlib.import_module("sglang.srt.mem_cache.allocator")
-        pools = importlib.import_module("sglang.srt.mem_cache.memory_pool")
-        batches = importlib.import_module("sglang.srt.managers.schedule_batch")
-        page = settings["page_size"]
-        common = (torch.float16, "cpu", None, False)
-        if page == 1:
-            kv_pool = allocator.TokenToKVPoolAllocator(settings["max_total_tokens"], *common)
-        else:
-            from benchmarks.record_sglang import kernels
-
-            allocator.alloc_extend_kernel = kernels.Launched(kernels.alloc_extend)
-            allocator.alloc_decode_kernel = kernels.Launched(kernels.alloc_decode)
-            kv_pool = allocator.PagedTokenToKVPoolAllocator(settings["max_total_tokens"], page, *common)
-        seats = settings["max_running_requests"]
-        slots = pools.ReqToTokenPool(seats + 8, settings["context_length"] + 4, "cpu", False)
-        max_len = min(settings["context_length"] - 1, settings["max_total_tokens"] - 1)
-        worker = SimpleNamespace(
-            get_worker_info=lambda: (
-                settings["max_total_tokens"], settings["max_prefill_tokens"], seats, None, max_len, max_len - 5, 0,
-                "cpu", {}, None, None, None,
-            ),
-            get_tp_group=lambda: SimpleNamespace(cpu_group=None), get_attention_tp_group=lambda: None,
-            get_attention_tp_cpu_group=lambda: None, get_pad_input_ids_func=lambda: None, is_hybrid=False,
-            get_memory_pool=lambda: (slots, kv_pool), forward_batch_generation=self.forward,
-            resolve_last_batch_result=self.resolve, cur_sampling_info=None,
-            model_runner=SimpleNamespace(is_hybrid_gdn=False),
-        )  # fmt: skip
-        worker.worker = worker
-        module.TpModelWorker = module.TpModelWorkerClient = lambda **_: worker
-        batches.global_server_args_dict.update(attention_backend="torch_native", max_micro_batch_size=None)
-        module.ModelConfig.from_server_args = lambda _: SimpleNamespace(
-            is_generation=True, context_len=settings["context_length"], vocab_size=1 << 62, is_encoder_decoder=False,
-            hf_eos_token_id={STOP_TOKEN}, hf_config=None, is_multimodal=False, is_multimodal_gen=False,
-        )  # fmt: skip
-        module.compute_dp_attention_world_info = lambda *_: (0, 1, 0)
-        module.SpeculativeAlgorithm.from_string = lambda _: _NoSpeculation()
-        module.get_zmq_socket = lambda *_: SimpleNamespace(send_pyobj=self.sent, recv_pyobj=None)
-        # It puts those retracted for an urgent one back in a set's order, which is that of memory addresses: here in the
-        # order in which it chose them
-        importlib.import_module("sglang.srt.managers.schedule_policy").set = Ordered  # type: ignore[attr-defined]
-        module.threading.Thread = lambda **_: SimpleNamespace(start=lambda: None)  # its watchdog
-        module.require_mlp_sync = lambda _: False
-
-        class Watched(module.Scheduler):  # type: ignore[misc, name-defined]
-            """The scheduler, telling the run of each moment."""
-
-            def get_next_batch_to_run(self) -> Any:
-                run.before_plan()
-                batch = super().get_next_batch_to_run()
-                run.after_plan(batch)
-                return batch
-
-            def process_batch_result(self, batch: Any, result: Any, launch_done: Any = None) -> None:
-                before = [(req, len(req.output_ids), req.finished()) for req in batch.reqs or ()]
-                super().process_batch_result(batch, result, launch_done)
-                if batch.reqs is not None:
-                    run.after_result(batch, before)
-
-            def _add_request_to_queue(self, req: Any, is_retracted: bool = False) -> None:
-                if req.is_retracted:
-                    run.retracted.append(int(req.rid))
-                super()._add_request_to_queue(req, is_retracted)
-
-        ports = SimpleNamespace(**dict.fromkeys(
-            ("scheduler_input_ipc_name", "rpc_ipc_name", "tokenizer_ipc_name", "detokenizer_ipc_name",
-             "metrics_ipc_name", "nccl_port")))  # fmt: skip
-        scheduler = Watched(self._arguments(module), ports, 0, 0, 0, 0, None)
-
-        def nothing(*_: object) -> Any:
-            raise zmq.ZMQError
-
-        scheduler.recv_from_tokenizer.recv_pyobj = lambda _: self.receive(zmq.ZMQError)
-        scheduler.recv_from_rpc = SimpleNamespace(recv_pyobj=nothing)
-        scheduler.idle_sleeper = SimpleNamespace(maybe_sleep=self.sleep)
-        return scheduler
-
-    def _arguments(self, module: Any) -> Any:
-        """SGLang's server arguments: its defaults but for the scenario's settings, unchecked by what loads a model."""
-        settings = self.settings
-        arguments = object.__new__(module.ServerArgs)
-        names = ("page_size", "schedule_policy", "schedule_conservativeness", "chunked_prefill_size",
-                 "disable_overlap_schedule", "disable_radix_cache", "enable_mixed_chunk",
-                 "enable_priority_scheduling", "schedule_low_priority_values_first",
-                 "priority_scheduling_preemption_threshold", "max_prefill_tokens")  # fmt: skip
-        for field in module.ServerArgs.__dataclass_fields__.values():
-            if field.default is not field.default_factory:  # both missing: it has to be given
-                setattr(arguments, field.name, field.default)
-        for name in names:
-            setattr(arguments, name, settings[name])
-        arguments.skip_tokenizer_init = True
-        arguments.device = "cpu"
-        return arguments
-
-
-class Ordered(dict[Any, None]):
-    """A set that keeps its order."""
-
-    def __init__(self, items: Iterable[Any] = ()) -> None:
-        super().__init__(dict.fromkeys(items))
-
-    def add(self, item: Any) -> None:
-        self[item] = None
-
-
-class _NoSpeculation:
-    def is_none(self) -> bool:
-        return True
-
-    def __getattr__(self, name: str) -> Any:
-        return lambda: False
 
 
 def _runs(steps: list[int]) -> list[list[int]]:

@@ -35,7 +35,9 @@ def traffic(
     burst: int = 1,
 ) -> Traffic:
     """``n`` requests, Poisson, in bursts, with lengths between bounds; with ``stops`` most end before their limit."""
-    columns: Traffic = {name: [] for name in ("arrival_ns", "prompt", "max_output", "output", "segs", "out_stream")}
+    columns: Traffic = {
+        name: [] for name in ("arrival_ns", "prompt", "max_output", "output", "segs", "out_stream")
+    }
     now = 0.0
     for i in range(n):
         if i % burst == 0:
@@ -51,7 +53,9 @@ def traffic(
     return columns
 
 
-def shared(random: Random, requests: Traffic, groups: int, beginning: tuple[int, int], nested: bool = False) -> Traffic:
+def shared(
+    random: Random, requests: Traffic, groups: int, beginning: tuple[int, int], nested: bool = False
+) -> Traffic:
     """Let prompts of a group begin alike, and if ``nested`` those of all groups too."""
     lengths = [random.randint(*beginning) for _ in range(groups)]
     for i, own in enumerate(requests["prompt"]):
@@ -157,7 +161,10 @@ SCENARIOS: dict[str, tuple[Maker, dict[str, Any]]] = {
     "prefix_groups": (_groups(120, 25, 6), {}),
     "prefix_nested": (_groups(120, 25, 10, nested=True), {"max_running_requests": 16}),
     "prefix_evicted": (_groups(150, 25, 30, nested=True), {**EAGER, "max_total_tokens": 6000}),
-    "prefix_pages": (_groups(120, 25, 8, nested=True), {"page_size": 16, "max_total_tokens": 6400, "schedule_conservativeness": 0.3}),
+    "prefix_pages": (
+        _groups(120, 25, 8, nested=True),
+        {"page_size": 16, "max_total_tokens": 6400, "schedule_conservativeness": 0.3},
+    ),
     "prefix_off": (_groups(120, 25, 6), NO_RADIX),
     "conversations": (_turns(30, 6, 150, 800), {}),
     "conversations_kv": (_turns(40, 8, 100, 800), {**EAGER, "max_total_tokens": 5000}),

@@ -23,9 +23,13 @@ class RunningBatch:
         self.ratio = self._initial_ratio = min(INITIAL_RATIO * conservativeness, 1.0)
         self._least_ratio = self._initial_ratio * LEAST_SHARE
         self._unseen_from = 0
-        self.looked_up: dict[int, int] = {}  # of requests that wait: tokens to extend when they were looked at last
+        self.looked_up: dict[
+            int, int
+        ] = {}  # of requests that wait: tokens to extend when they were looked at last
         self._retractions = 0
-        self._back: dict[int, tuple[float, int]] = {}  # of requests that were retracted: when they joined the queue
+        self._back: dict[
+            int, tuple[float, int]
+        ] = {}  # of requests that were retracted: when they joined the queue
 
     def merge(self, ready: list[Job], in_flight: Literal["", "extend", "decode"]) -> None:
         """Add those whose prompts are computed.

@@ -15,9 +15,8 @@ from simulator.policy import Job, Ledger, Scheduler
 class Sglang(Scheduler):
     """As long as a waiting prompt is expected to fit to its end, a step extends prompts, and decodes pause.
 
-    When KV runs out all the same, the requests with the fewest output tokens are retracted to the end of
-    the queue. Most urgent is the lowest priority number, as everywhere here.
-    Source: SGLang 0.5.3, srt/managers/scheduler.py.
+    When KV runs out all the same, the requests with the fewest output tokens are retracted to the end of the queue.
+    Most urgent is the lowest priority number. Source: SGLang 0.5.3, srt/managers/scheduler.py.
     """
 
     schedule_policy: Rule = "fcfs"  # order of the queue: fcfs, lpm, dfs-weight, lof or random
@@ -77,9 +76,8 @@ class Sglang(Scheduler):
         if len(ready) < len(self._extended):
             self._full = False
         if step.joined:  # from other replicas
-            batch.jobs = [
-                job for job in batch.jobs if job in step.running and job not in step.joined
-            ] + step.joined
+            going_on = (job for job in batch.jobs if job in step.running and job not in step.joined)
+            batch.jobs = [*going_on, *step.joined]
         if ready and not batch.jobs:
             self._full = False  # the extend batch becomes the running one, and was never full
         batch.merge(ready, self._in_flight if step.in_flight else "")
@@ -96,7 +94,7 @@ class Sglang(Scheduler):
             self._in_flight = "decode"
         else:
             self._in_flight = ""
-            if not (batch.jobs or step.in_flight):  # all had ended, which the idle engine has noticed only now
+            if not (batch.jobs or step.in_flight):  # all had ended, which the idle engine sees now
                 batch.reset_ratio()
                 self._in_flight = "extend" if self._extend(step) else ""
 
@@ -104,7 +102,7 @@ class Sglang(Scheduler):
         """Put an extend batch together and run it; False if there is none."""
         prompt = next(iter(step.partial), None)  # the one that is in flight
         urgent, running = self.enable_priority_scheduling, self._batch
-        self._full = self._full and not urgent
+        self._full &= not urgent
         if prompt is None and (self._full or not step.waiting):
             return False
         seats = min(step.limits.max_num_seqs, step.limits.max_num_batched_tokens)
@@ -117,7 +115,8 @@ class Sglang(Scheduler):
         mixed = self.enable_mixed_chunk and self.splits_prompts() and bool(running.jobs)
         if mixed and not batch.mix_with(len(running.jobs)):
             return False
-        if prompt is not None and not batch.go_on(prompt):
+        self._mixed = mixed
+        if prompt and not batch.go_on(prompt):
             return False
         for _ in range(len(step.waiting)):
             job = step.waiting[0]
@@ -131,10 +130,9 @@ class Sglang(Scheduler):
                 self._full = self._full or added is Added.NO_TOKEN
                 break
         self._extended = batch.jobs
-        self._mixed = mixed
         if mixed and batch.jobs:
             running.filter(step)
-            self._extended = batch.jobs + running.take_out()
+            self._extended += running.take_out()
         return bool(batch.jobs)
 
     def _decode(self, step: Ledger) -> bool:
@@ -146,8 +144,7 @@ class Sglang(Scheduler):
             return False
         if self._mixed or batch.decode(step, batch.jobs):
             batch.decay_ratio()
-        elif batch.retract(step):
-            self._full = False
-        else:
-            return False
-        return True
+            return True
+        retracted = batch.retract(step)
+        self._full = self._full and not retracted
+        return retracted

@@ -16,7 +16,17 @@ class DecodeGroup:
     tick costs the same for one job and for a thousand. ``tick`` counts the ticks done.
     """
 
-    __slots__ = ("_ends", "_joined", "block_size", "context_base", "last_ticks", "openers", "size", "spans", "tick")
+    __slots__ = (
+        "_ends",
+        "_joined",
+        "block_size",
+        "context_base",
+        "last_ticks",
+        "openers",
+        "size",
+        "spans",
+        "tick",
+    )
 
     def __init__(self, block_size: int, spans: list[int]) -> None:
         """``spans`` receives job id, first tick, tokens (flat) of each job that leaves."""

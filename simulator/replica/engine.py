@@ -175,7 +175,9 @@ class Engine(StepLedger):
             elif job.state is JobState.WAITING:  # preempted while its last token was in flight
                 if not job.completing:  # which is lost
                     continue
-                if job.generated < job.output_tokens and job not in self.dropped:  # what was to be handed over is lost
+                if (
+                    job.generated < job.output_tokens and job not in self.dropped
+                ):  # what was to be handed over is lost
                     if self.withholds:
                         job.generated -= 1
                     else:
@@ -250,29 +252,10 @@ class Engine(StepLedger):
                 self.group.leave(job)
         self.records.in_flight = steps_in_flight
 
-    def _end_with_next_token(self, job: Job, state: RequestState) -> None:
-        """Let a running job end in a state with the token that it gets next, which may be in flight."""
-        if job in self.dropped:
-            return
-        self.dropped[job] = state
-        if job.completing:
-            return
-        group = job.group
-        if self.token_in_flight(job):
-            assert group is not None
-            group.leave(job)
-            job.target_tokens = job.generated
-            blocks, ticks, dropped = self.unended[-1]
-            self.unended[-1] = blocks, ticks, [*dropped, job]
-        elif group is None:
-            job.target_tokens = job.generated + 1
-        else:
-            group.retarget(job, job.generated_tokens + 1)
-
     def _drop_leavers(self) -> None:
         for job, state in self._leaving:
             if job.state is JobState.RUNNING and self.drops_with_next_token:
-                self._end_with_next_token(job, state)
+                self.end_with_next_token(job, state)
                 continue
             if job.state is JobState.RUNNING:
                 self.stop_running(job)

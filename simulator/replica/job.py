@@ -96,7 +96,7 @@ class Job:
         self.generated = 0
         self.group: DecodeGroup | None = None
         self.joined_tick = 0
-        self.rank = 0  # in the decode group it joined last: of jobs that complete together the smallest goes first
+        self.rank = 0  # in a decode group: of jobs that complete together the smallest goes first
         self.blocks = 0  # KV blocks held; while decoding, those held when decoding began
         self.reserved = False  # the blocks held are enough to the end, none will be asked for
         self.brought = False  # what is computed of it came from elsewhere

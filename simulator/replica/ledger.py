@@ -181,7 +181,7 @@ class StepLedger(EngineState):
         """
         self.stop_running(job)
         if not keeps_token:
-            self._lose_token(job)
+            self.lose_token(job)
         self.lose_cache(job)
         self.preempted.append(job)
         outgrown = self.blocks_for(job.known_tokens) > self.total_blocks and not job.completing
@@ -252,25 +252,6 @@ class StepLedger(EngineState):
         self.waiting.extend(ordered)
 
     # How the verbs do it
-
-    def token_in_flight(self, job: Job) -> bool:
-        """Whether a job that runs gets a token from the step that was planned last, and has not ended."""
-        if not self.unended:
-            return False
-        group = job.group
-        decoded = self.unended[-1][1] and group is not None and job.joined_tick < group.tick
-        return decoded or self.records.prompt_end(job.id, self.step - 1) is not None
-
-    def _lose_token(self, job: Job) -> None:
-        """Take back the token that a job, which has just stopped running, was to get from the step in flight."""
-        if not self.unended:
-            return
-        completing, records = job.completing, self.records
-        in_flight = job.id, self.step - 1
-        if not (self.unended[-1][1] and self.group.take_back(job)) and not records.take_back(*in_flight):
-            return
-        job.generated -= 1
-        self.outside_tokens += job.known_tokens if completing else -1
 
     def _schedule_after_prefix(self, cache: PrefixCache, job: Job, tokens: int, reserve_tokens: int) -> bool:
         """Give a job what is found of it, and a chunk of ``tokens`` after that, or refuse and change nothing."""

@@ -27,6 +27,7 @@ class EngineRules:
         if self.pipeline_depth > 1 and policy.decides_each_step():
             return replace(self, pipeline_depth=1)
         return self
+
     drops_with_next_token: bool = (
         False  # a running request whose client has left goes on until its next token is there
     )

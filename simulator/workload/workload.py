@@ -92,7 +92,9 @@ class Workload:
         limit = arrays.get("limit_tokens")
         if limit is not None and limit.shape == output.shape and (output > limit).any():
             i = int(np.argmax(output > limit))
-            raise InputError(f"request {i}: output_tokens is {output[i]}, above its limit_tokens = {limit[i]}")
+            raise InputError(
+                f"request {i}: output_tokens is {output[i]}, above its limit_tokens = {limit[i]}"
+            )
         stream = None if output_stream is None else np.asarray(output_stream)
         for key, column in {**arrays, "segments": segments, "output_stream": stream}.items():
             if column is not None and len(column) != n:
