@@ -75,17 +75,6 @@ def test_a_full_batch_is_not_tried_again_until_a_request_leaves():
     assert memory.steps(3) == [({}, 1)] * 3
 
 
-def test_a_batch_that_becomes_the_running_one_is_not_full():
-    """Rule 4: that there was no room is forgotten with the empty batch that it was said of."""
-    server = Server(kv=60)
-    server.arrive(10, 20, 40)
-    server.arrive(10, 20, 40)
-    server.step()
-    assert server.policy._full
-    server.engine.kv.free_blocks += 1000
-    assert server.steps(2) == [({1: 10}, 0), ({}, 2)]
-
-
 @pytest.mark.parametrize(
     ("rule", "order"),
     [
