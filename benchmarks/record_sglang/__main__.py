@@ -50,7 +50,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if name not in known:
             print(f"{name}: no such scenario; there are {', '.join(known)}", file=sys.stderr)
             return 2
-    module = import_scheduler(options.source)
+    try:
+        module = import_scheduler(options.source)
+    except ModuleNotFoundError as error:
+        wanted = "numpy, psutil, pyzmq, setproctitle and torch"
+        print(f"{error.name} is missing; install {wanted} where this is to run", file=sys.stderr)
+        return 2
     options.out.mkdir(parents=True, exist_ok=True)
     for name in options.names or known:
         recording = record(module, name, *known[name])
