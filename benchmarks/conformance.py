@@ -1,4 +1,4 @@
-"""Does the engine decide as the real one did? Replays recordings of vLLM's own scheduler classes.
+"""Does the engine decide as the real one did? Replays recordings of vLLM's and SGLang's own scheduler classes.
 
     python -m benchmarks.conformance [DIR]
 
@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks import conformance_sglang
 from benchmarks.probe import Order, Probe
 from hardware_profiles import native_rules
 from policies.routing.round_robin import RoundRobin
@@ -40,6 +41,7 @@ from simulator.workload.workload import Workload
 SHIPPED = Path(__file__).parent / "recordings"
 NANO = 1e-9
 TOLERANCE_NS = 5  # times are float seconds here and integer nanoseconds there
+RATIO_TOLERANCE = 1e-9  # the sums of a ratio are taken in another order
 TIMES = {"t_ns", "dur_ns", "t_sched_ns", "first_token_ns", "finish_ns"}
 REASONS = {"COMPLETED": "length", "ABANDONED_BY_USER": "abort", "FAILED": "ignored", "UNFINISHED": None}
 
@@ -60,6 +62,8 @@ class RecordingsCost:
 
 def scheduler_of(engine: str, settings: dict[str, Any]) -> Scheduler:
     """The policy that stands for a recorded engine."""
+    if "sglang" in engine:
+        return conformance_sglang.scheduler_of(settings)
     if "v0" in engine:
         return VllmV0(
             enable_chunked_prefill=settings["enable_chunked_prefill"],
@@ -81,14 +85,16 @@ def scheduler_of(engine: str, settings: dict[str, Any]) -> Scheduler:
 def workload_of(recording: dict[str, Any]) -> Workload:
     """The recorded requests as traffic."""
     requests = recording["requests"]
+    output = requests.get("output", requests["max_output"])
     aborts = requests.get("abort_ns")
     return Workload(
         recording["scenario"],
         np.array(requests["arrival_ns"]) * NANO,
         np.array(requests["prompt"]),
-        np.array(requests["max_output"]),
+        np.array(output),
         max(requests["max_output"]),
         "a recording",
+        limit_tokens=np.array(requests["max_output"]) if "output" in requests else None,
         priority=np.array(requests["priority"]) if "priority" in requests else None,
         leave_s=np.array([np.nan if t is None else t * NANO for t in aborts]) if aborts else None,
         segments=requests.get("segs"),
@@ -98,6 +104,8 @@ def workload_of(recording: dict[str, Any]) -> Workload:
 
 def limits_of(settings: dict[str, Any], strict_engine: bool = True) -> Limits:
     """The recorded engine's limits."""
+    if "page_size" in settings:
+        return conformance_sglang.limits_of(settings, strict_engine)
     return Limits(
         settings["max_num_seqs"],
         settings["max_num_batched_tokens"],
@@ -118,7 +126,10 @@ def replay(recording: dict[str, Any]) -> tuple[Probe, Cluster]:
     cost = RecordingsCost(settings.get("swap_ns_per_block", 0))
     deployment = colocated(lambda: policy, cost, limits, RoundRobin(), rules=native_rules(policy))
     cluster = assemble(workload, deployment)
-    probe = Probe(cluster.replicas[0], Order(engine, settings["enable_chunked_prefill"]))
+    if "sglang" in engine:
+        probe = Probe(cluster.replicas[0], conformance_sglang.order, conformance_sglang)
+    else:
+        probe = Probe(cluster.replicas[0], Order(engine, settings["enable_chunked_prefill"]))
     try:
         while len(probe.rows) <= len(recording["steps"]["t_ns"]) and cluster.advance(1):
             pass
@@ -145,6 +156,8 @@ def first_difference(recording: dict[str, Any]) -> str | None:
             theirs, ours = recorded[index], mine.get(column)
             if column in TIMES:
                 same = ours is not None and abs(ours / NANO - theirs) <= TOLERANCE_NS
+            elif column == "ratio":
+                same = ours is not None and abs(ours - theirs) <= RATIO_TOLERANCE
             else:
                 same = ours == theirs
             if not same:

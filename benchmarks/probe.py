@@ -1,6 +1,6 @@
 """Writes a replica's steps down as the recordings of vLLM's schedulers have them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from simulator.replica.job import Job
@@ -11,8 +11,9 @@ from simulator.replica.request import RequestState
 class Probe:
     """Looks over the shoulder of a replica's engine and writes each step down as the recordings do."""
 
-    def __init__(self, replica: Replica, order: "Order") -> None:
-        self.engine, self.order = replica.engine, order
+    def __init__(self, replica: Replica, order: Callable[..., Any], more: Any = None) -> None:
+        """``order`` sorts a step's entries; ``more`` adds columns when a step is planned and when it ends."""
+        self.engine, self.order, self.more = replica.engine, order, more
         self.policy: Any = replica.policy
         self.rows: list[dict[str, Any]] = []
         self.unfinished_rows: list[dict[str, Any]] = []
@@ -39,8 +40,9 @@ class Probe:
                 return completing
 
             def retire(self, completing: Sequence[Job], end_s: float) -> None:
+                ending = [*completing, *self.unended[0][2]]
                 super().retire(completing, end_s)
-                probe.retired(completing, end_s)
+                probe.retired([job for job in ending if job.completing], end_s)
 
         self.before: dict[Job, None] = {}
         self.was_swapped: dict[Job, None] = {}
@@ -63,11 +65,13 @@ class Probe:
             "preempted": [job.id for job in engine.preempted if job not in engine.swapped],
             "free_after_sched": engine.free_blocks,
             "swapped_out": [job.id for job in engine.preempted if job in engine.swapped],
-            "swapped_in": sorted(swapped_in, key=lambda i: self.order.swap_rank(self, i)),
+            "swapped_in": sorted(swapped_in, key=lambda i: swap_rank(self, i)),
             "swap_out_blocks": engine.shape.swap_out_blocks,
             "swap_in_blocks": engine.shape.swap_in_blocks,
             "ignored": ignored,
         }
+        if self.more is not None:
+            row |= self.more.planned(self)
         self.rows.append(row)
         self.unfinished_rows.append(row)
 
@@ -80,6 +84,8 @@ class Probe:
         row["n_waiting"] = sum(job.arrival_s <= engine.now_s for job in engine.waiting)
         row["n_swapped"] = len(engine.swapped)
         row["free_cpu_after_step"] = engine.free_cpu_blocks
+        if self.more is not None:
+            row |= self.more.retired(self)
 
 
 class Order:
@@ -103,8 +109,9 @@ class Order:
         rank = listed.index(job) if job in listed else -1
         return (group, rank, rank) if new and not swapped_in else (group, job.arrival_s, rank)
 
-    def swap_rank(self, probe: Probe, request: int) -> Any:
-        return next((job.arrival_s, i) for i, job in enumerate(probe.was_swapped) if job.id == request)
+
+def swap_rank(probe: Probe, request: int) -> Any:
+    return next((job.arrival_s, i) for i, job in enumerate(probe.was_swapped) if job.id == request)
 
 
 def _is_decode(job: Job, tokens: int, computed: int) -> bool:

@@ -46,7 +46,7 @@ class FakeLedger:
         """Have these jobs; set any field to what the test needs."""
         self.limits, self.block_size, self.total_blocks = limits, limits.block_size, limits.num_gpu_blocks
         self.free_blocks, self.token_budget = limits.num_gpu_blocks, limits.max_num_batched_tokens
-        self.now_s, self.step, self.ticks, self.plans_ahead = 0.0, 0, False, False
+        self.now_s, self.step, self.ticks, self.plans_ahead, self.in_flight = 0.0, 0, False, False, False
         self.waiting, self.running = list(waiting), dict.fromkeys(running)
         self.partial = {job: None for job in running if job.remaining_tokens}
         self.swapped: dict[Job, None] = {}
@@ -88,14 +88,14 @@ class FakeLedger:
         """Return the last of the running jobs."""
         return next(reversed(self.running))
 
-    def decode_all(self) -> bool:
+    def decode_all(self, beyond: bool = False) -> bool:
         """Note it."""
         self.did.append(("decode_all", -1, self.group.size))
         return True
 
-    def decode_beyond_the_end(self) -> None:
+    def rank_decodes(self, jobs: Sequence[Job]) -> None:
         """Note it."""
-        self.did.append(("decode_beyond_the_end", -1, 0))
+        self.did.append(("rank_decodes", -1, len(jobs)))
 
     def pad(self, padding: StepShape) -> bool:
         """Note it, if the budget holds it."""
@@ -120,7 +120,7 @@ class FakeLedger:
         """Note it, if the budget holds it."""
         return self._chunk("swap_in", job, tokens)
 
-    def preempt(self, job: Job, at_head: bool = True) -> None:
+    def preempt(self, job: Job, at_head: bool = True, keeps_token: bool = True) -> None:
         """Note it and put the job into the queue."""
         self._leave("preempt", job)
         self.waiting.insert(0 if at_head else len(self.waiting), job)

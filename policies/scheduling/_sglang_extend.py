@@ -36,6 +36,7 @@ class ExtendBatch:
         self.step = step
         self.page = step.block_size
         self.jobs: list[Job] = []
+        self.looked_up = running.looked_up
         self.expected = running.expected(step)  # tokens still to come for whom the cache holds already
         self.uncounted = 0  # tokens that the engine counts as used and the ledger shows free
         self.rem_input = max_prefill
@@ -45,7 +46,7 @@ class ExtendBatch:
     def mix_with(self, decoding: int) -> bool:
         """Let the decodes, ``decoding`` requests, join the step; False if there is no memory for that."""
         before = self.step.free_blocks
-        if not self.step.decode_all():
+        if not self.step.decode_all(beyond=True):
             return False
         self.uncounted = decoding - (before - self.step.free_blocks) * self.page
         self.rem_input -= decoding
@@ -82,14 +83,15 @@ class ExtendBatch:
         step, page = self.step, self.page
         cached = step.cached_tokens(job)
         extend = job.known_tokens - cached
+        self.looked_up[job.id] = extend
         tokens = step.blocks_for(extend) * page
         if self._lives is not None:
             fits = tokens <= min(self.cur_rem, self.rem_total) and self._lives_fit(self._lives, job, tokens)
         else:
-            if tokens >= self.rem_input and self.jobs and self._need(job, extend) < self.rem_total:
+            if tokens >= self.rem_input and self.jobs and self.need(job, extend) < self.rem_total:
                 return Added.STOP
             newly_held = step.blocks_to_admit(job, cached) * page  # found, but evictable until now
-            fits = self._need(job, extend) < self.rem_total - newly_held
+            fits = self.need(job, extend) < self.rem_total - newly_held
         if not fits and (not alone or step.limits.strict_engine):
             return Added.NO_TOKEN
         chunk = extend if tokens <= self.rem_chunk else self.rem_chunk // page * page
@@ -97,23 +99,12 @@ class ExtendBatch:
             chunk = min(extend, self.rem_chunk)
         if chunk <= 0 or not step.admit(job, chunk):
             return Added.STOP
+        del self.looked_up[job.id]
         self._count(job, chunk, step.blocks_for(chunk), chunk == extend)
         return self._room()
 
-    def make_way(self, job: Job, running: RunningBatch, threshold: int) -> bool:
-        """Retract all that are less urgent than a waiting job by more, if it then has the tokens it needs."""
-        there = (pair for pair in running.to_come(self.step) if pair[0] in self.step.running)
-        victims = [(each, left) for each, left in there if each.priority - job.priority > threshold]
-        need = self._need(job, job.known_tokens - self.step.cached_tokens(job)) - self.rem_total
-        if not victims or need > sum(tokens for _, tokens in victims):
-            return False
-        for victim, tokens in victims:
-            self.step.preempt(victim, at_head=False)
-            self.expected -= tokens
-        running.filter(self.step)
-        return True
-
-    def _need(self, job: Job, extend: int) -> int:
+    def need(self, job: Job, extend: int) -> int:
+        """Tokens that a request takes if it extends by so many and goes on to the end."""
         return extend + min(allowed_tokens(self.step, job), LONGEST_EXPECTED)
 
     def _count(self, job: Job, chunk: int, blocks: int, last: bool) -> None:

@@ -23,6 +23,13 @@ class RunningBatch:
         self.ratio = self._initial_ratio = min(INITIAL_RATIO * conservativeness, 1.0)
         self._least_ratio = self._initial_ratio * LEAST_SHARE
         self._unseen_from = 0
+        self.looked_up: dict[
+            int, int
+        ] = {}  # of requests that wait: tokens to extend when they were looked at last
+        self._retractions = 0
+        self._back: dict[
+            int, tuple[float, int]
+        ] = {}  # of requests that were retracted: when they joined the queue
 
     def merge(self, ready: list[Job], in_flight: Literal["", "extend", "decode"]) -> None:
         """Add those whose prompts are computed.
@@ -53,12 +60,12 @@ class RunningBatch:
     def to_come(self, step: Ledger) -> Iterator[tuple[Job, float]]:
         """Each request with the tokens that are expected to come."""
         for place, job in enumerate(self.jobs):
-            yield job, min(allowed_tokens(step, job) - self._seen(place), LONGEST_EXPECTED) * self.ratio
+            yield job, min(allowed_tokens(step, job) - self._seen(step, place), LONGEST_EXPECTED) * self.ratio
 
     def lives(self, step: Ledger) -> Iterator[tuple[int, int]]:
         """Of each request, the tokens that it may still generate and those that it holds."""
         for place, job in enumerate(self.jobs):
-            seen = self._seen(place)
+            seen = self._seen(step, place)
             yield allowed_tokens(step, job) - seen, job.prompt_tokens + seen
 
     def reset_ratio(self) -> None:
@@ -70,31 +77,56 @@ class RunningBatch:
         decay = (self._initial_ratio - self._least_ratio) / DECAY_STEPS
         self.ratio = max(self.ratio - decay, self._least_ratio)
 
+    def decode(self, step: Ledger, jobs: list[Job]) -> bool:
+        """Schedule a token of each job, if the engine finds memory enough; else change nothing.
+
+        Planning ahead it takes a token to be in flight of each, so that after a step that extended prompts it looks for
+        the pages of a token later.
+        """
+        page = step.block_size
+        if page > 1 and step.plans_ahead and self._unseen_from:
+            seen = {job: self._seen(step, place) for place, job in enumerate(self.jobs)}
+            if sum((job.prompt_tokens + seen[job]) % page == 0 for job in jobs) > step.free_blocks:
+                return False
+        return step.decode_all(beyond=True)
+
     def retract(self, step: Ledger) -> bool:
         """Send requests to the end of the queue until the rest can decode, and schedule that.
 
         First goes the job with the fewest output tokens, of those the one with the longest prompt. The last one
         stays, unless the memory that it lacks is held by no other. False if it has to wait.
         """
-        seen = {job: self._seen(place) for place, job in enumerate(self.jobs)}
-        order = [job for job in self.jobs if not job.completing]
-        order.sort(key=lambda job: (seen[job], -job.prompt_tokens), reverse=True)
-        while not step.decode_all():
+        seen = {job: self._seen(step, place) for place, job in enumerate(self.jobs)}
+        order = sorted(self.jobs, key=lambda job: (seen[job], -job.prompt_tokens), reverse=True)
+        while not self.decode(step, order):
             if len(order) > 1:
-                step.preempt(order.pop(), at_head=False)
+                self.send_back(step, order.pop())
             elif step.limits.strict_engine or len(step.running) > len(step.partial) + 1:
                 return False  # the engine ends with an assertion, or a prompt is about to free memory
             else:
                 step.preempt(next(iter(step.partial), order[0]), at_head=False)
-        self.jobs = [job for job in self.jobs if job in step.running]
+        self.jobs = [job for job in order if job in step.running]
+        step.rank_decodes(self.jobs)
         if self.jobs:
             tokens = sum(seen[job] + RETRACT_STEPS for job in self.jobs)
             self.ratio = min(1.0, tokens / sum(allowed_tokens(step, job) for job in self.jobs))
         return True
 
-    def _seen(self, place: int) -> int:
+    def send_back(self, step: Ledger, job: Job) -> None:
+        """Retract a request to the end of the queue; the token that is in flight is lost."""
+        step.preempt(job, at_head=False, keeps_token=False)
+        self.looked_up.pop(job.id, None)
+        self._retractions += 1
+        self._back[job.id] = step.now_s, self._retractions
+
+    def queued(self, job: Job) -> tuple[float, int, int]:
+        """Where a request stands in the order of joining the queue."""
+        return *self._back.get(job.id, (job.arrival_s, 0)), job.id
+
+    def _seen(self, step: Ledger, place: int) -> int:
         """Output tokens that the engine knows of: not the one of a step in flight."""
-        return self.jobs[place].generated_tokens - (place >= self._unseen_from)
+        job = self.jobs[place]
+        return job.generated_tokens - (place >= self._unseen_from and job in step.running)
 
 
 def allowed_tokens(step: Ledger, job: Job) -> int:

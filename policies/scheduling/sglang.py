@@ -6,6 +6,7 @@ from typing import Literal
 
 from policies.scheduling._sglang_extend import Added, ExtendBatch
 from policies.scheduling._sglang_order import Rule, sort_waiting
+from policies.scheduling._sglang_priority import make_way
 from policies.scheduling._sglang_running import RunningBatch
 from simulator.policy import Job, Ledger, Scheduler
 
@@ -14,9 +15,8 @@ from simulator.policy import Job, Ledger, Scheduler
 class Sglang(Scheduler):
     """As long as a waiting prompt is expected to fit to its end, a step extends prompts, and decodes pause.
 
-    When KV runs out all the same, the requests with the fewest output tokens are retracted to the end of
-    the queue. Most urgent is the lowest priority number, as everywhere here.
-    Source: SGLang 0.5.3, srt/managers/scheduler.py.
+    When KV runs out all the same, the requests with the fewest output tokens are retracted to the end of the queue.
+    Most urgent is the lowest priority number. Source: SGLang 0.5.3, srt/managers/scheduler.py.
     """
 
     schedule_policy: Rule = "fcfs"  # order of the queue: fcfs, lpm, dfs-weight, lof or random
@@ -33,6 +33,7 @@ class Sglang(Scheduler):
     _extended: list[Job] = field(default_factory=list, init=False)  # the extend batch, until it is merged
     _full: bool = field(default=False, init=False)  # no extend batch is tried
     _in_flight: Literal["", "extend", "decode"] = field(default="", init=False)  # what was planned last
+    _mixed: bool = field(default=False, init=False)  # the running batch decodes in this step's extend batch
     _draw: random.Random = field(default_factory=lambda: random.Random(0), init=False)
 
     def __post_init__(self) -> None:
@@ -48,8 +49,7 @@ class Sglang(Scheduler):
     def decides_each_step(self) -> bool:
         """Without overlap: a batch is then planned when the one before has ended.
 
-        With it ends are seen a batch late, until when the request decodes a token too many. Unlike the engine,
-        a request that is retracted keeps its token in flight, and the token too many takes no KV.
+        With it ends are seen a batch late, until when the request decodes a token too many.
         """
         return self.disable_overlap_schedule
 
@@ -76,11 +76,14 @@ class Sglang(Scheduler):
         if len(ready) < len(self._extended):
             self._full = False
         if step.joined:  # from other replicas
-            batch.jobs = [
-                job for job in batch.jobs if job in step.running and job not in step.joined
-            ] + step.joined
-        batch.merge(ready, self._in_flight if step.plans_ahead else "")
-        self._extended = []
+            going_on = (job for job in batch.jobs if job in step.running and job not in step.joined)
+            batch.jobs = [*going_on, *step.joined]
+        if ready and not batch.jobs:
+            self._full = False  # the extend batch becomes the running one, and was never full
+        batch.merge(ready, self._in_flight if step.in_flight else "")
+        if self._mixed:
+            step.rank_decodes(batch.jobs)  # prompts come first in a mixed batch, and stay so
+        self._extended, self._mixed = [], False
         if not step.running and all(job.arrival_s == step.now_s for job in step.waiting):
             batch.jobs.clear()  # it was idle until now
             batch.reset_ratio()
@@ -91,16 +94,15 @@ class Sglang(Scheduler):
             self._in_flight = "decode"
         else:
             self._in_flight = ""
-            if not batch.jobs:  # all had ended, which the engine has noticed only now
-                if not step.plans_ahead:
-                    batch.reset_ratio()
+            if not (batch.jobs or step.in_flight):  # all had ended, which the idle engine sees now
+                batch.reset_ratio()
                 self._in_flight = "extend" if self._extend(step) else ""
 
     def _extend(self, step: Ledger) -> bool:
         """Put an extend batch together and run it; False if there is none."""
         prompt = next(iter(step.partial), None)  # the one that is in flight
         urgent, running = self.enable_priority_scheduling, self._batch
-        self._full = self._full and not urgent
+        self._full &= not urgent
         if prompt is None and (self._full or not step.waiting):
             return False
         seats = min(step.limits.max_num_seqs, step.limits.max_num_batched_tokens)
@@ -110,16 +112,17 @@ class Sglang(Scheduler):
         sort_waiting(step, self.schedule_policy, urgent, self._draw)
         foresee = self.ignore_eos and self.disable_radix_cache
         batch = ExtendBatch(step, running, self.max_prefill_tokens, self.chunked_prefill_size, foresee)
-        mixed = self.enable_mixed_chunk and bool(running.jobs)
+        mixed = self.enable_mixed_chunk and self.splits_prompts() and bool(running.jobs)
         if mixed and not batch.mix_with(len(running.jobs)):
             return False
-        if prompt is not None and not batch.go_on(prompt):
+        self._mixed = mixed
+        if prompt and not batch.go_on(prompt):
             return False
         for _ in range(len(step.waiting)):
             job = step.waiting[0]
             self._full = self._full or len(batch.jobs) >= seats - len(running.jobs)
             if self._full and not (
-                urgent and batch.make_way(job, running, self.priority_scheduling_preemption_threshold)
+                urgent and make_way(batch, job, running, self.priority_scheduling_preemption_threshold)
             ):
                 break
             added = batch.add(job, alone=not step.running and not running.jobs)
@@ -129,8 +132,7 @@ class Sglang(Scheduler):
         self._extended = batch.jobs
         if mixed and batch.jobs:
             running.filter(step)
-            step.decode_beyond_the_end()
-            self._extended = batch.jobs + running.take_out()
+            self._extended += running.take_out()
         return bool(batch.jobs)
 
     def _decode(self, step: Ledger) -> bool:
@@ -140,11 +142,9 @@ class Sglang(Scheduler):
             self._full = False
         if not batch.jobs:
             return False
-        if step.ticks or step.decode_all():
+        if self._mixed or batch.decode(step, batch.jobs):
             batch.decay_ratio()
-        elif batch.retract(step):
-            self._full = False
-        else:
-            return False
-        step.decode_beyond_the_end()
-        return True
+            return True
+        retracted = batch.retract(step)
+        self._full = self._full and not retracted
+        return retracted

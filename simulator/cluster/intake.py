@@ -28,7 +28,7 @@ class Intake:
     def job(self, request: Request, number: int, arrival_s: float) -> Job:
         """Return the job of a request, which is the ``number``-th to arrive."""
         room = max(1, self._longest_tokens - request.prompt_tokens)
-        output_tokens, max_tokens = request.output_tokens, self._max_tokens
+        output_tokens, max_tokens = request.output_tokens, min(request.limit_tokens, self._max_tokens)
         pace_s, thinking = request.v_s_per_token, request.thinking_tokens
         job = Job(
             request,

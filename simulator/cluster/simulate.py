@@ -186,7 +186,10 @@ def engine_for(
     else:
         kv = CountedBlocks(total_blocks, block_size)
     whole, queue_key = policy.reserves_whole, policy.queue_key()
-    return Engine(limits, kv, cache=cache, queue_key=queue_key, whole=whole, plans_ahead=ahead, **parts)
+    return Engine(
+        limits, kv, cache=cache, queue_key=queue_key, whole=whole, plans_ahead=ahead,
+        drops_with_next_token=rules.drops_with_next_token, **parts,
+    )  # fmt: skip
 
 
 def play(

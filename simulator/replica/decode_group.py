@@ -1,8 +1,12 @@
 """Jobs that decode together, kept as sums instead of a loop over them."""
 
+from collections.abc import Sequence
 from heapq import heappop, heappush
+from operator import attrgetter
 
 from simulator.replica.job import Job
+
+rank_of = attrgetter("rank")
 
 
 class DecodeGroup:
@@ -12,7 +16,17 @@ class DecodeGroup:
     tick costs the same for one job and for a thousand. ``tick`` counts the ticks done.
     """
 
-    __slots__ = ("_ends", "block_size", "context_base", "last_ticks", "openers", "size", "spans", "tick")
+    __slots__ = (
+        "_ends",
+        "_joined",
+        "block_size",
+        "context_base",
+        "last_ticks",
+        "openers",
+        "size",
+        "spans",
+        "tick",
+    )
 
     def __init__(self, block_size: int, spans: list[int]) -> None:
         """``spans`` receives job id, first tick, tokens (flat) of each job that leaves."""
@@ -23,6 +37,7 @@ class DecodeGroup:
         self.context_base = 0  # Σ (computed + 1) over the jobs, less size·tick
         self.openers = [0] * block_size  # jobs that need a new block at ticks ≡ index (mod block size)
         self.last_ticks: dict[int, list[Job]] = {}  # tick count after which these jobs are complete
+        self._joined = 0  # ranks given so far
         self._ends: list[int] = []  # a heap of these tick counts, and of some that are over
 
     def context_tokens(self) -> int:
@@ -31,6 +46,19 @@ class DecodeGroup:
 
     def join(self, job: Job) -> None:
         """Add a job whose prompt is computed and that has at least one token to go."""
+        self._joined += 1
+        job.rank = self._joined
+        self.put(job)
+
+    def retarget(self, job: Job, target_tokens: int) -> None:
+        """Let a job be complete after another number of tokens, more than it has; its rank stays."""
+        self.leave(job)
+        job.target_tokens = target_tokens
+        self.put(job)
+        self.last_ticks[self.tick + target_tokens - job.generated].sort(key=rank_of)
+
+    def put(self, job: Job) -> None:
+        """Add a job that has its rank."""
         tick = self.tick
         shift = tick - job.computed
         job.group = self
@@ -71,6 +99,27 @@ class DecodeGroup:
         if not jobs:
             del self.last_ticks[last_tick]
         self.settle(job)
+
+    def rank(self, jobs: Sequence[Job]) -> None:
+        """Let those of these jobs that complete at the same tick do so in this order, after all others."""
+        for job in jobs:
+            self._joined += 1
+            job.rank = self._joined
+        for together in self.last_ticks.values():
+            if len(together) > 1:
+                together.sort(key=rank_of)
+
+    def take_back(self, job: Job) -> bool:
+        """Take the token of the last tick from the record of a job that is no longer in; False if it got none."""
+        spans = self.spans
+        for row in range(len(spans) - 3, -1, -3):
+            request, joined, ticks = spans[row : row + 3]
+            if joined + ticks < self.tick:
+                break
+            if request == job.id:
+                spans[row : row + 3] = (request, joined, ticks - 1) if ticks > 1 else ()
+                return True
+        return False
 
     def settle(self, job: Job) -> None:
         """Write the ticks since joining into the job and the record."""

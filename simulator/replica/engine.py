@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from simulator.replica.cost import DecodePiece, StepShape
+from simulator.replica.decode_group import rank_of
 from simulator.replica.job import Job, JobState
 from simulator.replica.kv import KvPool
 from simulator.replica.ledger import StepLedger
@@ -24,7 +25,7 @@ NO_JOBS: Sequence[Job] = ()
 class Engine(StepLedger):
     """A ledger with everything that only the replica may do."""
 
-    __slots__ = ("_leaving", "on_prompt_done", "transfers", "withholds")
+    __slots__ = ("_leaving", "drops_with_next_token", "on_prompt_done", "transfers", "withholds")
 
     def __init__(
         self,
@@ -34,6 +35,7 @@ class Engine(StepLedger):
         whole: bool = False,
         on_prompt_done: Callable[[Job], None] | None = None,
         withholds: bool = False,
+        drops_with_next_token: bool = False,
         **parts: Any,
     ) -> None:
         """``whole``: jobs hold the KV blocks for all of their output from the beginning.
@@ -45,6 +47,7 @@ class Engine(StepLedger):
         self.transfers = Transfers(self, whole=whole)
         self.on_prompt_done = on_prompt_done
         self.withholds = withholds
+        self.drops_with_next_token = drops_with_next_token
         self._leaving: list[tuple[Job, RequestState]] = []  # dropped since the last plan
 
     def submit(self, job: Job) -> None:
@@ -63,6 +66,7 @@ class Engine(StepLedger):
             self.cache.step_opened()
         self.now_s = now_s
         self.token_budget = self.limits.max_num_batched_tokens
+        self.too_many_blocks = 0
         shape = self.shape
         shape.decode_seqs = 0
         shape.decode_context_tokens = 0
@@ -113,8 +117,8 @@ class Engine(StepLedger):
         """Make the plan final; return the jobs that are complete when the step ends."""
         completing: list[Job] | None = None
         group = self.group
-        fruitful = self.ticks
-        if fruitful:
+        fruitful = ticks = self.ticks
+        if ticks:
             self.ticks = False
             group.tick += 1
             if group.tick in group.last_ticks:
@@ -142,17 +146,26 @@ class Engine(StepLedger):
         if self.cache is not None:
             self.cache.step_planned(self.chunks)
         self.step += 1
+        self.unended.append((self.too_many_blocks, ticks, NO_JOBS))
         self.fruitless_steps = 0 if fruitful else self.fruitless_steps + 1
         return NO_JOBS if completing is None else completing
 
     def retire(self, completing: Sequence[Job], end_s: float) -> None:
         """End a step at ``end_s``: the jobs it completed leave."""
         cache = self.cache
+        blocks, _, dropped = self.unended.popleft()
+        self.kv.free_blocks += blocks
+        if dropped:
+            completing = sorted([*completing, *dropped], key=rank_of)
         if cache is not None:
             cache.step_ended(completing)
         for job in completing:
             if job.state is JobState.RUNNING:
                 del self.running[job]
+                if job in self.dropped:
+                    self.kv.release(job)
+                    self.record_end(job, RequestState.COMPLETED, end_s)
+                    continue
                 self.done_jobs += 1
                 self.done_tokens += job.generated
                 if job.generated < job.output_tokens:
@@ -160,7 +173,11 @@ class Engine(StepLedger):
                     continue
                 self.kv.release(job)
             elif job.state is JobState.WAITING:  # preempted while its last token was in flight
-                if job.generated < job.output_tokens:  # what was to be handed over is lost
+                if not job.completing:  # which is lost
+                    continue
+                if (
+                    job.generated < job.output_tokens and job not in self.dropped
+                ):  # what was to be handed over is lost
                     if self.withholds:
                         job.generated -= 1
                     else:
@@ -199,7 +216,8 @@ class Engine(StepLedger):
 
         They have the tokens of the steps that ended, and nothing computed. The engine is of no use any more.
         """
-        gone = dict(reversed(self._leaving))  # of a job that was dropped twice the first time counts
+        # Of a job that was dropped twice the first time counts
+        gone = dict(reversed(self._leaving)) | self.dropped
         for job, state in gone.items():
             if job.state in (JobState.RUNNING, JobState.WAITING, JobState.SWAPPED, JobState.RECEIVED):
                 self.end(job, state, now_s)
@@ -236,6 +254,9 @@ class Engine(StepLedger):
 
     def _drop_leavers(self) -> None:
         for job, state in self._leaving:
+            if job.state is JobState.RUNNING and self.drops_with_next_token:
+                self.end_with_next_token(job, state)
+                continue
             if job.state is JobState.RUNNING:
                 self.stop_running(job)
                 self.kv.release(job)

@@ -6,7 +6,7 @@ may do with it is in ``ledger.py``, what the replica does in ``engine.py``.
 
 from bisect import bisect_left, bisect_right
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from simulator.replica.cost import DecodePiece, StepShape
@@ -23,9 +23,10 @@ class EngineState:
 
     __slots__ = (
         "_admissions", "block_size", "cache", "changed", "chunks", "decode_piece", "done_jobs", "done_tokens",
+        "dropped",
         "free_cpu_blocks", "fruitless_steps", "group", "joined", "kv", "limits", "now_s", "on_end", "outside_tokens",
         "partial", "pending", "plans_ahead", "preempted", "price", "queue_key", "records", "running", "shape",
-        "step", "swapped", "ticks", "token_budget", "total_blocks", "waiting",
+        "step", "swapped", "ticks", "token_budget", "too_many_blocks", "total_blocks", "unended", "waiting",
     )  # fmt: skip
 
     def __init__(
@@ -68,6 +69,10 @@ class EngineState:
         self.preempted: list[Job] = []  # in this step, in that order
         self.changed = False  # whether a job was preempted, swapped or failed in this step
         self.joined: list[Job] = []  # running since the last plan, with KV that was computed elsewhere
+        self.too_many_blocks = 0  # that tokens after an answer's last take in this step, until it has ended
+        # Of each step in flight: these, its ticks, and jobs that it completes because they were dropped since
+        self.unended: deque[tuple[int, bool, Sequence[Job]]] = deque()
+        self.dropped: dict[Job, RequestState] = {}  # jobs that end in these states with their next token
         self.ticks = False  # whether the decode group is scheduled in this step
         self.on_end = on_end
         self.price = price or _no_price  # how long a step of some shape would take, s
@@ -168,6 +173,44 @@ class EngineState:
         if self.cache is not None:
             self.cache.seated(job)
 
+    def token_in_flight(self, job: Job) -> bool:
+        """Whether a job that runs gets a token from the step that was planned last, and has not ended."""
+        if not self.unended:
+            return False
+        group = job.group
+        decoded = self.unended[-1][1] and group is not None and job.joined_tick < group.tick
+        return decoded or self.records.prompt_end(job.id, self.step - 1) is not None
+
+    def lose_token(self, job: Job) -> None:
+        """Take back the token that a job, which has just stopped running, was to get from the step in flight."""
+        if not self.unended:
+            return
+        completing, records = job.completing, self.records
+        in_flight = job.id, self.step - 1
+        if not (self.unended[-1][1] and self.group.take_back(job)) and not records.take_back(*in_flight):
+            return
+        job.generated -= 1
+        self.outside_tokens += job.known_tokens if completing else -1
+
+    def end_with_next_token(self, job: Job, state: RequestState) -> None:
+        """Let a running job end in a state with the token that it gets next, which may be in flight."""
+        if job in self.dropped:
+            return
+        self.dropped[job] = state
+        if job.completing:
+            return
+        group = job.group
+        if self.token_in_flight(job):
+            assert group is not None
+            group.leave(job)
+            job.target_tokens = job.generated
+            blocks, ticks, dropped = self.unended[-1]
+            self.unended[-1] = blocks, ticks, [*dropped, job]
+        elif group is None:
+            job.target_tokens = job.generated + 1
+        else:
+            group.retarget(job, job.generated_tokens + 1)
+
     def end(self, job: Job, state: RequestState, time_s: float) -> None:
         """Record the final state of a job that is in no queue any more."""
         self.outside_tokens -= job.known_tokens
@@ -177,6 +220,7 @@ class EngineState:
     def record_end(self, job: Job, state: RequestState, time_s: float) -> None:
         """Record the final state of a job whose tokens are counted nowhere any more."""
         self.fruitless_steps = 0  # steps spent on it were none without an end
+        state = self.dropped.pop(job, state)
         job.move(JobState.ENDED)
         self.records.ended.extend((job.id, state, time_s))
         if self.on_end is not None:

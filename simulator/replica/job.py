@@ -46,7 +46,7 @@ class Job:
     __slots__ = (
         "admission", "allowance_s", "arrival_s", "blocks", "brought", "computed", "curve", "generated", "group", "id",
         "joined_tick", "max_tokens", "output_tokens", "pace_s", "predicted_tokens", "preemptions", "prompt_segments",
-        "prompt_tokens",
+        "prompt_tokens", "rank",
         "replica", "request", "reserved", "state", "target_tokens", "thinking_tokens",
     )  # fmt: skip
 
@@ -96,6 +96,7 @@ class Job:
         self.generated = 0
         self.group: DecodeGroup | None = None
         self.joined_tick = 0
+        self.rank = 0  # in a decode group: of jobs that complete together the smallest goes first
         self.blocks = 0  # KV blocks held; while decoding, those held when decoding began
         self.reserved = False  # the blocks held are enough to the end, none will be asked for
         self.brought = False  # what is computed of it came from elsewhere

@@ -76,8 +76,8 @@ class PrefixCache(KvPool, Protocol):
         """A chunk of a job is scheduled, and has its blocks."""
         ...
 
-    def decoding(self, blocks: int) -> None:
-        """The decode group is scheduled for its next tick, and has taken that many blocks."""
+    def decoding(self, blocks: int, seqs: int) -> None:
+        """So many requests decode in this step, and have taken that many blocks."""
         ...
 
     def decode_refused(self, blocks: int) -> None:

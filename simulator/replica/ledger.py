@@ -6,7 +6,7 @@ full. A verb that makes no sense (a job that is not waiting, more tokens than it
 raises ``ValueError``.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from simulator.replica.cost import StepShape
@@ -27,6 +27,11 @@ class StepLedger(EngineState):
     def seats(self) -> int:
         """How many more jobs may run."""
         return self.limits.max_num_seqs - len(self.running)
+
+    @property
+    def in_flight(self) -> bool:
+        """Whether a step runs right now."""
+        return bool(self.unended)
 
     @property
     def outstanding_tokens(self) -> int:
@@ -65,38 +70,41 @@ class StepLedger(EngineState):
 
     # What a policy may do
 
-    def decode_all(self) -> bool:
-        """Schedule one token for every job in the decode group, or refuse and change nothing."""
+    def decode_all(self, beyond: bool = False) -> bool:
+        """Schedule one token for every job in the decode group, or refuse and change nothing.
+
+        With ``beyond`` also one, which is thrown away, of each job whose last one is in flight: an engine does that
+        if it plans the next step before it has looked for ends. It takes KV until the step has ended.
+        """
         if self.ticks:
             raise ValueError("decode_all() was called twice in one step")
         group = self.group
         size = group.size
-        if size:
-            kv, cache = self.kv, self.cache
-            blocks = group.openers[group.tick % self.block_size]
-            if blocks > kv.free_blocks or size > self.token_budget:
+        ended = [job for job in self.running if job.completing] if beyond else ()
+        if size or ended:
+            kv, cache, seqs = self.kv, self.cache, size + len(ended)
+            too_many = sum(job.computed % self.block_size == 0 for job in ended)
+            blocks = group.openers[group.tick % self.block_size] + too_many
+            if blocks > kv.free_blocks or seqs > self.token_budget:
                 if cache is not None:
                     cache.decode_refused(blocks)
                 return False
             kv.free_blocks -= blocks
+            self.too_many_blocks += too_many
             if cache is not None:
-                cache.decoding(blocks)
-            self.token_budget -= size
+                cache.decoding(blocks, seqs)
+            self.token_budget -= seqs
             shape = self.shape
             shape.decode_seqs += size
             shape.decode_context_tokens += group.context_base + size * group.tick
-            self.ticks = True
+            for job in ended:
+                shape.count(1, job.computed, True, 1)
+            self.ticks = size > 0
         return True
 
-    def decode_beyond_the_end(self) -> None:
-        """Compute a token more, which is thrown away, of each job whose last one is in flight.
-
-        That is what an engine does that plans the next step before it has looked for ends.
-        """
-        for job in self.running:
-            if job.completing:
-                self.token_budget -= 1
-                self.shape.count(1, job.computed, True, 1)
+    def rank_decodes(self, jobs: Sequence[Job]) -> None:
+        """Let those of these jobs that complete with the same step do so in this order; others come after them."""
+        self.group.rank(jobs)
 
     def pad(self, padding: StepShape) -> bool:
         """Compute what no client gets beside what is scheduled, such as the padding of a batch, or refuse."""
@@ -163,14 +171,17 @@ class StepLedger(EngineState):
         self._admissions += 1
         return True
 
-    def preempt(self, job: Job, at_head: bool = True) -> None:
+    def preempt(self, job: Job, at_head: bool = True, keeps_token: bool = True) -> None:
         """Give all of a running job's blocks back and put it at the head (or the end) of the queue.
 
         What it had computed is lost and computed again later; tokens already delivered stay
         delivered. If it was scheduled in this step, its tokens go back to the budget. A job that has
-        grown beyond the whole cache fails (with ``strict_engine`` it is queued all the same).
+        grown beyond the whole cache fails (with ``strict_engine`` it is queued all the same). Unless it
+        ``keeps_token``, that of a step in flight is lost and computed again, too.
         """
         self.stop_running(job)
+        if not keeps_token:
+            self.lose_token(job)
         self.lose_cache(job)
         self.preempted.append(job)
         outgrown = self.blocks_for(job.known_tokens) > self.total_blocks and not job.completing

@@ -141,7 +141,9 @@ class StepLoop(View):
             return False
         if pipelined and steps > 1:
             in_flight[0] = begun_s, NO_JOBS, True
+            engine.unended[0] = 0, True, NO_JOBS
         in_flight.append((end_s, completing, True))
+        engine.unended.append((0, True, NO_JOBS))
         self.busy_until_s = end_s
         if completing and self.effects.load_fell is not None:
             self._load_fell()

@@ -92,6 +92,11 @@ class Ledger(Protocol):
         ...
 
     @property
+    def in_flight(self) -> bool:
+        """Whether a step runs right now."""
+        ...
+
+    @property
     def shape(self) -> StepShape:
         """What is scheduled so far."""
         ...
@@ -173,12 +178,15 @@ class Ledger(Protocol):
         """Return the running job that was admitted last."""
         ...
 
-    def decode_all(self) -> bool:
-        """Schedule one token for every job in the decode group, or refuse and change nothing."""
+    def decode_all(self, beyond: bool = False) -> bool:
+        """Schedule one token for every job in the decode group, or refuse and change nothing.
+
+        With ``beyond`` also one, which no client gets, for all jobs whose last one is in flight.
+        """
         ...
 
-    def decode_beyond_the_end(self) -> None:
-        """Compute a token more, which no client gets, for all jobs whose last one is in flight."""
+    def rank_decodes(self, jobs: Sequence[Job]) -> None:
+        """Let those of these jobs that complete with the same step do so in this order; others come after them."""
         ...
 
     def pad(self, padding: StepShape) -> bool:
@@ -201,8 +209,11 @@ class Ledger(Protocol):
         """
         ...
 
-    def preempt(self, job: Job, at_head: bool = True) -> None:
-        """Give all of a running job's blocks back and put it at the head (or the end) of the queue."""
+    def preempt(self, job: Job, at_head: bool = True, keeps_token: bool = True) -> None:
+        """Give all of a running job's blocks back and put it at the head (or the end) of the queue.
+
+        Unless it ``keeps_token``, that of a step in flight is lost, too.
+        """
         ...
 
     def swap_out(self, job: Job) -> bool:
@@ -246,7 +257,7 @@ class Scheduler(ABC):
         return False
 
     def plans_unseen_ends(self) -> bool:
-        """Whether it says itself, by ``decode_beyond_the_end()``, which steps compute a token too many.
+        """Whether it says itself, by ``decode_all(beyond=True)``, which steps compute a token too many.
 
         Else an engine that plans ahead adds it to the step after each answer's last where that was a stop token.
         """

@@ -25,9 +25,9 @@ class PhasedGroup(DecodeGroup):
         super().__init__(block_size, spans)
         self.phases: list[dict[Job, None]] = [{} for _ in range(block_size)]
 
-    def join(self, job: Job) -> None:
+    def put(self, job: Job) -> None:
         """As the base class; and note the job's phase."""
-        super().join(job)
+        super().put(job)
         if not job.reserved:
             self.phases[(job.joined_tick - job.computed) % self.block_size][job] = None
 
@@ -125,7 +125,7 @@ class PrefixBlocks:
             else:
                 self._register(job, index)
 
-    def decoding(self, blocks: int) -> None:
+    def decoding(self, blocks: int, seqs: int) -> None:
         """Give decoding jobs the blocks they open; register those that they fill."""
         self._open_and_fill(self._group.tick)
 

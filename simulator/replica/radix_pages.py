@@ -26,8 +26,8 @@ class RadixPages:
     """Computed pages in a radix tree; a block is a page (a ``PrefixCache``)."""
 
     __slots__ = (
-        "_chunked", "_computing", "_content", "_contents", "_group", "_nodes", "_partial", "_running", "_taken",
-        "block_size", "free_blocks", "total_blocks", "tree",
+        "_chunked", "_computing", "_content", "_contents", "_decoding", "_extending", "_nodes", "_partial", "_running",
+        "_taken", "block_size", "free_blocks", "total_blocks", "tree",
     )  # fmt: skip
 
     group_type: ClassVar[type[DecodeGroup]] = DecodeGroup
@@ -45,10 +45,12 @@ class RadixPages:
         # Of each step in flight: jobs whose prompts end, their preemptions and tokens
         self._computing: list[list[tuple[Job, int, int]]] = []
         self._taken = 0  # blocks taken by the plan so far
+        self._extending = 0  # tokens that its prompts ask for
+        self._decoding = (0, 0)  # blocks that its decodes ask for: those they need, and one for each
 
     def watch(self, running: Collection[Job], partial: Collection[Job], group: DecodeGroup) -> None:
         """Look at the running jobs, at those of them with tokens to compute, and at those that decode."""
-        self._running, self._partial, self._group = running, partial, group
+        self._running, self._partial = running, partial
 
     # What is found
 
@@ -84,19 +86,22 @@ class RadixPages:
             self._chunked.clear()
 
     def chunk(self, job: Job, first_token: int, tokens: int) -> None:
-        """A chunk is stored when it is computed."""
+        """Note what it asks for: with pages of many tokens one more than it needs. It is stored when it is computed."""
+        self._extending += tokens if self.block_size == 1 else tokens + self.block_size
 
-    def decoding(self, blocks: int) -> None:
+    def decoding(self, blocks: int, seqs: int) -> None:
         """Note what the decoding jobs take."""
         self._taken += blocks
+        self._decoding = blocks, seqs
 
     def decode_refused(self, blocks: int) -> None:
         """Where blocks are missing, all that is evictable goes."""
-        self._make_room(blocks)
+        self._make_room(blocks * self.block_size)
 
     def preempted(self) -> None:
         """What the tree holds of the job stays there, unlocked, unless room is short."""
-        self._make_room(self._blocks_for(ROOM_AFTER_PREEMPTION * self._group.size))
+        going_on = len(self._running) - len(self._partial)
+        self._make_room(ROOM_AFTER_PREEMPTION * going_on)
 
     def seated(self, job: Job) -> None:
         """What came is stored in the tree."""
@@ -104,21 +109,30 @@ class RadixPages:
 
     def step_planned(self, chunks: Collection[Job]) -> None:
         """Make the plan's blocks empty, and note whose prompts the step computes."""
-        if self._taken:
-            if self.tree.evictable > self.free_blocks * self.block_size:
-                self.tree.evict(self._taken * self.block_size)
-            self._taken = 0
+        if self._extending or self._decoding[1]:
+            left = self.free_blocks
+            self.free_blocks += self._taken  # as it was before the plan
+            extended = self._taken - self._decoding[0]
+            self._make_room(self._extending)
+            self.free_blocks -= extended
+            for blocks in self._decoding:
+                self._make_room(blocks * self.block_size)
+            self.free_blocks = left
+            self._taken = self._extending = 0
+            self._decoding = 0, 0
         self._chunked = [job for job in chunks if job in self._partial]
         ending = (job for job in chunks if job not in self._partial)
         self._computing.append([(job, job.preemptions, job.computed_tokens) for job in ending])
 
     def step_ended(self, completing: Sequence[Job]) -> None:
         """Store the prompts that the step computed, and what is complete."""
+        stored = set()
         for job, preemptions, tokens in self._computing.pop(0):
             if job in self._running and job.preemptions == preemptions:
                 self._store(job, tokens)
+                stored.add(job)
         for job in completing:
-            if job in self._running:
+            if job in self._running and job not in stored:
                 self._store(job, job.computed)
 
     def fast_forwarded(self, first_tick: int, steps: int) -> None:
@@ -163,10 +177,10 @@ class RadixPages:
     def _unlock(self, node: Node) -> None:
         self.free_blocks += self.tree.unlock(node) // self.block_size
 
-    def _make_room(self, blocks: int) -> None:
-        """Evict as many blocks as asked for, if fewer are empty."""
-        if self.free_blocks * self.block_size - self.tree.evictable < blocks * self.block_size:
-            self.tree.evict(blocks * self.block_size)
+    def _make_room(self, tokens: int) -> None:
+        """Evict as many tokens as asked for, if fewer are empty."""
+        if self.free_blocks * self.block_size - self.tree.evictable < tokens:
+            self.tree.evict(tokens)
 
     def _blocks_for(self, tokens: int) -> int:
         return -(-tokens // self.block_size)

@@ -94,7 +94,30 @@ class Records:
         parts = [*self._packed[name], np.array(getattr(self, name), kind)]
         return np.concatenate(parts, dtype=wide).reshape(-1, width).T
 
+    def prompt_end(self, request: int, step: int) -> int | None:
+        """Where it is written that a prompt ends in one of the last steps, from ``step`` on; None if it does not."""
+        return _place(self.prompt_ends, request, step)
+
+    def take_back(self, request: int, step: int) -> bool:
+        """Take back that a prompt ends in one of the last steps, and its token; False if it does not."""
+        place = None
+        for rows in (self.withheld, self.prompt_ends):
+            place = _place(rows, request, step)
+            if place is not None:
+                del rows[place : place + 2]
+        return place is not None
+
     @property
     def ends(self) -> int:
         """How many requests have reached a final state."""
         return (sum(map(len, self._packed["ended"])) + len(self.ended)) // len(ENDED_COLUMNS)
+
+
+def _place(rows: list[int], request: int, step: int) -> int | None:
+    """Where the last rows of a request and a step name the request at that step or later."""
+    for place in range(len(rows) - 2, -1, -2):
+        if rows[place + 1] < step:
+            return None
+        if rows[place] == request:
+            return place
+    return None

@@ -64,6 +64,9 @@ class Request(NamedTuple):
     predicted_tokens: Annotated[
         int, Field("what a predictor says of its output, which may be wrong", "tokens")
     ] = 1 << 30
+    limit_tokens: Annotated[
+        int, Field("output tokens that its client allows, if fewer than the workload's max_tokens", "tokens")
+    ] = 1 << 30
     v_s_per_token: Annotated[
         float,
         Field(

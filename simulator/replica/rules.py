@@ -28,5 +28,9 @@ class EngineRules:
             return replace(self, pipeline_depth=1)
         return self
 
+    drops_with_next_token: bool = (
+        False  # a running request whose client has left goes on until its next token is there
+    )
+
 
 DEFAULT_RULES = EngineRules()

@@ -89,6 +89,12 @@ class Workload:
                 f"a request has no field {', '.join(sorted(unknown))}; it has {', '.join(FIELDS)}"
             )
         arrays = {key: np.asarray(column) for key, column in given.items()}
+        limit = arrays.get("limit_tokens")
+        if limit is not None and limit.shape == output.shape and (output > limit).any():
+            i = int(np.argmax(output > limit))
+            raise InputError(
+                f"request {i}: output_tokens is {output[i]}, above its limit_tokens = {limit[i]}"
+            )
         stream = None if output_stream is None else np.asarray(output_stream)
         for key, column in {**arrays, "segments": segments, "output_stream": stream}.items():
             if column is not None and len(column) != n:

@@ -24,7 +24,10 @@ def recording(name):
 
 
 def test_all_recordings_are_here():
-    assert len(FILES) == 175
+    assert len([name for name in NAMES if name.startswith("vllm")]) == 175
+    assert len([name for name in NAMES if name.startswith("sglang")]) == 94
+    manifest = json.loads((conformance.SHIPPED / "manifest.json").read_text(encoding="utf-8"))
+    assert sorted(manifest) == sorted(NAMES)
 
 
 @pytest.mark.parametrize("name", NAMES[:: 3 if few() else 1])
@@ -48,6 +51,25 @@ def test_a_changed_recording_does_not_match(column, change):
     difference = conformance.first_difference(changed)
     assert difference is not None
     assert f"step 200, {column}" in difference
+
+
+@pytest.mark.parametrize(
+    ("column", "change"),
+    [
+        ("sched", lambda value: value[::-1]),
+        ("kind", lambda value: "mixed"),
+        ("preempted", lambda value: [*value, 0]),
+        ("beyond", lambda value: [*value, 0]),
+        ("ratio", lambda value: value + 1e-6),
+        ("free_after_sched", lambda value: value + 1),
+        ("cached", lambda value: value - 1),
+        ("t_sched_ns", lambda value: value + 100),
+    ],
+)
+def test_a_changed_recording_of_sglang_does_not_match(column, change):
+    changed = recording("sglang-0.5.3/kv_growing_overlap")
+    changed["steps"][column][300] = change(changed["steps"][column][300])
+    assert f"step 300, {column}" in str(conformance.first_difference(changed))
 
 
 def test_the_runner_reads_any_folder_and_says_what_it_found(tmp_path, capsys):

@@ -222,3 +222,14 @@ def test_the_last_one_fails_if_it_outgrows_the_cache():
     outcome = serve(Sglang, [0.0, 0.0], [10, 4], [50, 3], limits=Limits(4, 100, 100, 40, 1))
     assert outcome.stalled is None
     assert outcome.tables.requests["state"].tolist() == [RequestState.FAILED, RequestState.COMPLETED]
+
+
+def test_a_batch_that_becomes_the_running_one_is_not_full():
+    """Rule 4: that there was no room is forgotten with the empty batch that it was said of."""
+    server = Server(kv=60)
+    server.arrive(10, 20, 40)
+    server.arrive(10, 20, 40)
+    server.step()
+    assert server.policy._full
+    server.engine.kv.free_blocks += 1000
+    assert server.steps(2) == [({1: 10}, 0), ({}, 2)]
