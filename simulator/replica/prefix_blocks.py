@@ -4,14 +4,20 @@ A full block is known by everything from the sequence's first token to the block
 Blocks are found again when a request is admitted, registered as soon as the tokens that fill them are
 scheduled, and stay findable after they are freed until they are handed out anew, least recently freed
 first. The last token of a request is always computed, so at most all full blocks before it are reused.
+
+All of it is done by runs of blocks (``block_runs.py``): a prompt of thousands of blocks is looked up, registered, freed
+and evicted in a few moves. What happens is what would happen block by block.
 """
 
-from collections import OrderedDict
+from bisect import bisect_right
+from collections import deque
 from collections.abc import Callable, Collection, Sequence
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
+from simulator.replica.block_runs import BlockRun, FreeBlocks, Stretch, Stretches
 from simulator.replica.content import Content
 from simulator.replica.decode_group import DecodeGroup
+from simulator.replica.held_blocks import HeldBlocks, Outline
 from simulator.replica.job import Job
 from simulator.replica.kv import PrefixRule
 
@@ -37,13 +43,21 @@ class PhasedGroup(DecodeGroup):
         super().settle(job)
 
 
+class Hits(NamedTuple):
+    """The longest chain of findable blocks that a waiting job begins with."""
+
+    runs: list[tuple[BlockRun, int, int]]  # and which blocks of each, from the first to the end
+    stretches: list[Stretch]  # that they belong to, and the next one if it is known
+    blocks: int
+    free_blocks: int  # of those
+
+
 class PrefixBlocks:
     """Numbered blocks, so that freed ones can be found again (a ``PrefixCache``)."""
 
     __slots__ = (
-        "_asked", "_blocks", "_cached", "_changes", "_content", "_contents", "_deferred", "_filled", "_fills", "_found",
-        "_free", "_group", "_names", "_partial_first", "_references", "_registered", "_running", "block_size",
-        "free_blocks", "total_blocks",
+        "_asked", "_changes", "_content", "_deferred", "_filled", "_fills", "_found", "_free", "_group", "_held",
+        "_outline", "_running", "_stretches", "block_size", "free_blocks", "total_blocks",
     )  # fmt: skip
 
     group_type: ClassVar[type[DecodeGroup]] = PhasedGroup
@@ -66,20 +80,16 @@ class PrefixBlocks:
         self.total_blocks = self.free_blocks = total_blocks
         self.block_size = block_size
         self._content = content
-        self._contents: dict[Job, Content] = {}
-        self._blocks: dict[Job, list[int]] = {}  # the blocks of each running job, in order
-        self._references = [0] * total_blocks
-        self._free: OrderedDict[int, None] = OrderedDict.fromkeys(range(total_blocks))
-        self._names: dict[tuple[int, tuple[tuple[int, int], ...]], int] = {}  # chained hash -> its number
-        self._cached: dict[int, dict[int, None]] = {}  # name -> blocks that hold it, earliest first
-        self._registered: dict[int, int] = {}  # block -> name
+        self._held: dict[Job, HeldBlocks] = {}  # of each job that has blocks
+        self._stretches = Stretches()
+        self._free = FreeBlocks(total_blocks, self._stretches, nameless_first=partial_first)
         self._deferred = deferred
-        self._partial_first = partial_first
-        self._filled: list[tuple[Job, int, int]] = []  # job, block index, preemptions when it was filled
-        self._fills: list[list[tuple[Job, int, int]]] = []  # the same for the steps in flight
-        self._changes = 0  # to what can be found
-        self._asked: tuple[Job, int] | None = None  # the last look-up, and what it found
-        self._found: list[int] = []
+        self._filled: list[tuple[Job, int, int]] = []  # job, block, preemptions when it was filled
+        self._fills: deque[list[tuple[Job, int, int]]] = deque()  # the same for the steps in flight
+        self._changes = 0  # to what is found, and whether it is free
+        self._asked: tuple[Job, int, int] | None = None  # the last look-up, and what it found
+        self._found = Hits([], [], 0, 0)
+        self._outline: tuple[Job, Outline] | None = None  # of the job that was looked up last
 
     def watch(self, running: Collection[Job], partial: Collection[Job], group: DecodeGroup) -> None:
         """Look at the running jobs, and at those that decode."""
@@ -90,13 +100,12 @@ class PrefixBlocks:
 
     def cached_tokens(self, job: Job) -> int:
         """Return how many known tokens of a waiting job are found."""
-        return len(self._hits(job)) * self.block_size
+        return self._hits(job).blocks * self.block_size
 
     def blocks_to_admit(self, job: Job, tokens: int) -> int:
         """Return how many free blocks the job's first ``tokens`` take, the hits among the free ones included."""
         hits = self._hits(job)
-        unused = sum(not self._references[block] for block in hits)
-        return -(-tokens // self.block_size) - len(hits) + unused
+        return -(-tokens // self.block_size) - hits.blocks + hits.free_blocks
 
     def prefix_ranks(self, rule: PrefixRule, waiting: Sequence[Job]) -> dict[Job, float]:
         """Return nothing: blocks know no order of waiting jobs."""
@@ -105,10 +114,14 @@ class PrefixBlocks:
     def begin(self, job: Job) -> int:
         """Give a waiting job the blocks that are found; return how many tokens they hold."""
         hits = self._hits(job)
-        self._blocks[job] = list(hits)
-        for block in hits:
-            self._hold(block)
-        job.blocks, job.computed = len(hits), len(hits) * self.block_size
+        held = self._held[job] = HeldBlocks(self._outline_of(job), hits.stretches)
+        if hits.stretches:
+            hits.stretches[-1].uses += 1
+        for run, first, end in hits.runs:
+            held.hold(run, first, end, self._free)
+        self.free_blocks -= hits.free_blocks
+        self._changes += 1
+        job.blocks, job.computed = hits.blocks, hits.blocks * self.block_size
         return job.computed
 
     # The moments of a step
@@ -119,15 +132,17 @@ class PrefixBlocks:
     def chunk(self, job: Job, first_token: int, tokens: int) -> None:
         """Register the blocks that a chunk fills."""
         size = self.block_size
-        for index in range(first_token // size, (first_token + tokens) // size):
+        first, end = first_token // size, (first_token + tokens) // size
+        if first < end:
             if tokens == 1 and job.generated:
-                self._fill(job, index)
+                self._fill(job, first)
             else:
-                self._register(job, index)
+                self._register(job, first, end)
 
     def decoding(self, blocks: int, seqs: int) -> None:
         """Give decoding jobs the blocks they open; register those that they fill."""
-        self._open_and_fill(self._group.tick)
+        self._use(blocks)
+        self._fill_at(self._group.tick)
 
     def decode_refused(self, blocks: int) -> None:
         """Nothing can be done."""
@@ -137,8 +152,7 @@ class PrefixBlocks:
 
     def seated(self, job: Job) -> None:
         """The blocks that came full can be found from now on."""
-        for index in range(job.computed // self.block_size):
-            self._register(job, index)
+        self._register(job, 0, job.computed // self.block_size)
 
     def step_planned(self, chunks: Collection[Job]) -> None:
         """What the step fills is registered when it ends."""
@@ -147,21 +161,23 @@ class PrefixBlocks:
 
     def step_ended(self, completing: Sequence[Job]) -> None:
         """Register the blocks that the step's tokens filled."""
-        for job, index, preemptions in self._fills.pop(0):
+        for job, block, preemptions in self._fills.popleft():
             if job in self._running and job.preemptions == preemptions:
-                self._register(job, index)
+                self._register(job, block, block + 1)
 
     def fast_forwarded(self, first_tick: int, steps: int) -> None:
         """Do what planning and ending each of these steps does, in that order."""
+        openers, phases, size = self._group.openers, self._group.phases, self.block_size
+        self._use(sum(openers[tick % size] for tick in range(first_tick, first_tick + steps)))
         for tick in range(first_tick, first_tick + steps):
             if tick > first_tick:
                 self.step_ended(())
-            self._open_and_fill(tick)
+            if phases[(tick + 1) % size]:
+                self._fill_at(tick)
             self.step_planned(())
 
     def forget(self, job: Job) -> None:
-        """A job has left; what it consists of need not be known any more."""
-        self._contents.pop(job, None)
+        """A job has left; nothing is kept of it but its blocks."""
 
     # Blocks
 
@@ -169,94 +185,104 @@ class PrefixBlocks:
         """Give a job blocks; there are as many free."""
         self.free_blocks -= blocks
         job.blocks += blocks
-        self._blocks.setdefault(job, []).extend(self._next_free() for _ in range(blocks))
+        if job not in self._held:
+            self._held[job] = HeldBlocks(None, [])
+        self._use(blocks)
 
     def release(self, job: Job) -> None:
         """Free the job's blocks, the last one first."""
-        unfindable = []
-        for block in reversed(self._blocks.pop(job)):
-            self._references[block] -= 1
-            if self._references[block] == 0:
-                self.free_blocks += 1
-                self._free[block] = None
-                if block not in self._registered:
-                    unfindable.append(block)
-        if self._partial_first:
-            for block in reversed(unfindable):
-                self._free.move_to_end(block, last=False)
+        held = self._held.pop(job)
+        self.free_blocks += held.release(job.blocks, self._free)
+        self._changes += 1
         job.blocks = 0
+        if held.stretches:
+            held.stretches[-1].uses -= 1
+            self._stretches.forget(held.stretches[-1])
 
-    def _open_and_fill(self, tick: int) -> None:
-        """Decoding jobs get the blocks that they open at a tick, and fill others."""
-        group, size = self._group, self.block_size
-        for job in group.phases[tick % size]:
-            self._blocks[job].append(self._next_free())
-        filling = group.phases[(tick + 1) % size]
-        for job in sorted(filling, key=_admission) if len(filling) > 1 else filling:
-            self._fill(job, (job.computed + tick - job.joined_tick) // size)
-
-    def _hold(self, block: int) -> None:
-        if self._references[block] == 0:
-            del self._free[block]
-            self.free_blocks -= 1
-        self._references[block] += 1
-
-    def _next_free(self) -> int:
-        """Hand out the block at the front of the free queue; what it held is forgotten."""
-        block, _ = self._free.popitem(last=False)
-        self._references[block] = 1
-        name = self._registered.pop(block, None)
-        if name is not None:
+    def _use(self, blocks: int) -> None:
+        """Hand out the blocks at the front of the free queue; what they held is forgotten."""
+        if blocks and self._free.use(blocks):
             self._changes += 1
-            holders = self._cached[name]
-            del holders[block]
-            if not holders:
-                del self._cached[name]
-        return block
 
-    def _fill(self, job: Job, index: int) -> None:
+    # What is registered
+
+    def _fill_at(self, tick: int) -> None:
+        """Decoding jobs fill blocks with their tokens of a tick."""
+        filling = self._group.phases[(tick + 1) % self.block_size]
+        for job in sorted(filling, key=_admission) if len(filling) > 1 else filling:
+            self._fill(job, (job.computed + tick - job.joined_tick) // self.block_size)
+
+    def _fill(self, job: Job, block: int) -> None:
         """A generated token fills a block: register it now or, where it is not yet known, at the step's end."""
         if self._deferred:
-            self._filled.append((job, index, job.preemptions))
+            self._filled.append((job, block, job.preemptions))
         else:
-            self._register(job, index)
+            self._register(job, block, block + 1)
 
-    def _register(self, job: Job, index: int) -> None:
-        block = self._blocks[job][index]
-        if block not in self._registered:
-            name = self._name(job, index)
-            self._registered[block] = name
-            self._changes += 1
-            self._cached.setdefault(name, {})[block] = None
+    def _register(self, job: Job, first: int, end: int) -> None:
+        """Make a job's blocks from ``first`` to ``end`` findable, as far as they are not."""
+        held = self._held[job]
+        if held.ends and first < held.ends[-1]:
+            for gap in held.missing(first, end):
+                self._name(job, held, *gap)
+        elif first < end:
+            self._name(job, held, first, end)
 
-    def _name(self, job: Job, index: int) -> int:
-        """The number that stands for everything up to the end of the job's block ``index``."""
-        content = self._contents.get(job)
-        if content is None:
-            content = self._contents[job] = self._content(job)
-        chain, size = content.chain, self.block_size
-        while len(chain) <= index:
-            start = len(chain) * size
-            key = (chain[-1] if chain else -1, content.pieces(start, start + size))
-            chain.append(self._names.setdefault(key, len(self._names)))
-        return chain[index]
+    def _name(self, job: Job, held: HeldBlocks, first: int, end: int) -> None:
+        """Name blocks by the stretches they lie in; they are found from now on."""
+        self._changes += 1
+        if held.outline is None:
+            held.outline = self._outline_of(job)
+        firsts, holds = held.outline
+        stretches, place = held.stretches, bisect_right(firsts, first) - 1
+        while first < end:
+            while len(stretches) <= place:
+                known = len(stretches)
+                before = stretches[-1] if stretches else None
+                stretches.append(self._stretches.follow((before, firsts[known], holds[known])))
+            stop = firsts[place + 1] if place + 1 < len(firsts) else end
+            if stop > end:
+                stop = end
+            held.add(stretches[place], first, stop)
+            first = stop
+            place += 1
 
-    def _hits(self, job: Job) -> list[int]:
-        """The longest chain of findable blocks that a waiting job begins with."""
-        asked = job, self._changes
-        if self._asked == asked:
-            return self._found
-        self._asked, self._found = asked, self._look_up(job)
+    def _outline_of(self, job: Job) -> Outline:
+        """The job's stretches, kept until another job is asked for."""
+        if self._outline is None or self._outline[0] is not job:
+            self._outline = job, self._content(job).stretches(self.block_size)
+        return self._outline[1]
+
+    # What is found
+
+    def _hits(self, job: Job) -> Hits:
+        asked = job, job.known_tokens, self._changes
+        if self._asked != asked:
+            self._asked, self._found = asked, self._look_up(job)
         return self._found
 
-    def _look_up(self, job: Job) -> list[int]:
-        hits: list[int] = []
-        for index in range((job.known_tokens - 1) // self.block_size):
-            holders = self._cached.get(self._name(job, index))
-            if holders is None:
+    def _look_up(self, job: Job) -> Hits:
+        """Follow the job's stretches as far as there are blocks of them, all before its last token at most."""
+        firsts, holds = self._outline_of(job)
+        most = (job.known_tokens - 1) // self.block_size
+        runs: list[tuple[BlockRun, int, int]] = []
+        stretches: list[Stretch] = []
+        stretch: Stretch | None = None
+        block = free_blocks = 0
+        for place, first in enumerate(firsts):
+            if first >= most or first > block:
                 break
-            hits.append(next(iter(holders)))
-        return hits
+            stretch = self._stretches.find((stretch, first, holds[place]))
+            if stretch is None:
+                break
+            stretches.append(stretch)
+            stop = firsts[place + 1] if place + 1 < len(firsts) else most
+            for run, end in stretch.chain(block, min(stop, most)):
+                runs.append((run, block, end))
+                if not run.references:
+                    free_blocks += end - block
+                block = end
+        return Hits(runs, stretches, block, free_blocks)
 
 
 def _admission(job: Job) -> int:

@@ -1,4 +1,4 @@
-"""Steps that are run without asking the policy hand numbered blocks out as planned steps do."""
+"""Steps that are run without asking the policy hand blocks out as planned steps do."""
 
 import numpy as np
 import pytest
@@ -13,6 +13,7 @@ from simulator.cluster.simulate import assemble, play, prefix_hits, unfold
 from simulator.replica.engine import Engine
 from simulator.replica.limits import Limits
 from simulator.workload.workload import Workload
+from tests.plain_prefix_blocks import kept
 
 RULES = {"0.11.0": load_engine("vllm-0.11").engine_rules, "0.24.0": load_engine("vllm-0.24").engine_rules}
 
@@ -55,9 +56,7 @@ def test_fast_forward_keeps_the_cache_as_planning_does(traffic, asynchronous, ve
 
         cluster = assemble(traffic, colocated(policy, Cost(), limits, RoundRobin(), rules=RULES[version]))
         assert play(cluster) == (False, None)
-        kv = cluster.replicas[0].engine.cache
-        kept = list(kv._free), kv._references, kv._registered, kv._cached
-        return unfold(cluster)[0], prefix_hits(cluster), kept
+        return unfold(cluster)[0], prefix_hits(cluster), kept(cluster.replicas[0].engine.cache)
 
     one = served()
     with pytest.MonkeyPatch.context() as patch:
