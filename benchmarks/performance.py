@@ -46,13 +46,14 @@ def machine() -> Found:
 
 
 def works() -> Found:
-    """Measure W1 to W5, and start-up."""
+    """Measure the works, and start-up."""
     rows = []
     for each in WORKS.values():
         found = speed.work(each, 1 if each is W5 else ROUNDS)
         kept = {what: found.run(what) for what in ("wall_s", "cpu_s", "peak_mb")}
         kept |= {what: found.pair(what) for what in ("engine_s", "loop_s", "steps", "iterations")}
         about = {"name": each.name, "what": each.what, "bar_s": each.bar_s, "bar_mb": each.bar_mb}
+        about["worst_ratio"] = speed.WORST_RATIO if each.held_to_loop else None
         rows.append(about | kept | {"ratio": found.ratio, "whole_ratio": found.whole_ratio})
     return {"machine": machine(), "rows": rows, "help_s": speed.start_up(9), "rounds": ROUNDS}
 
