@@ -43,6 +43,9 @@ class PhasedGroup(DecodeGroup):
         super().settle(job)
 
 
+_NOTHING = ()
+
+
 class Hits(NamedTuple):
     """The longest chain of findable blocks that a waiting job begins with."""
 
@@ -85,7 +88,7 @@ class PrefixBlocks:
         self._free = FreeBlocks(total_blocks, self._stretches, nameless_first=partial_first)
         self._deferred = deferred
         self._filled: list[tuple[Job, int, int]] = []  # job, block, preemptions when it was filled
-        self._fills: deque[list[tuple[Job, int, int]]] = deque()  # the same for the steps in flight
+        self._fills: deque[Sequence[tuple[Job, int, int]]] = deque()  # the same for the steps in flight
         self._changes = 0  # to what is found, and whether it is free
         self._asked: tuple[Job, int, int] | None = None  # the last look-up, and what it found
         self._found = Hits([], [], 0, 0)
@@ -167,14 +170,22 @@ class PrefixBlocks:
 
     def fast_forwarded(self, first_tick: int, steps: int) -> None:
         """Do what planning and ending each of these steps does, in that order."""
-        openers, phases, size = self._group.openers, self._group.phases, self.block_size
-        self._use(sum(openers[tick % size] for tick in range(first_tick, first_tick + steps)))
+        openers, phases, size, fills = self._group.openers, self._group.phases, self.block_size, self._fills
+        rounds, rest = divmod(steps, size)
+        opened = sum(openers[tick % size] for tick in range(first_tick, first_tick + rest))
+        self._use(rounds * sum(openers) + opened)
         for tick in range(first_tick, first_tick + steps):
             if tick > first_tick:
-                self.step_ended(())
+                if fills[0]:
+                    self.step_ended(())
+                else:
+                    fills.popleft()
             if phases[(tick + 1) % size]:
                 self._fill_at(tick)
-            self.step_planned(())
+            if self._filled:
+                self.step_planned(())
+            else:
+                fills.append(_NOTHING)
 
     def forget(self, job: Job) -> None:
         """A job has left; nothing is kept of it but its blocks."""
