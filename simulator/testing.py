@@ -120,12 +120,14 @@ class FakeLedger:
         """Note it, if the budget holds it."""
         return self._chunk("swap_in", job, tokens)
 
-    def preempt(self, job: Job, at_head: bool = True, keeps_token: bool = True) -> None:
+    def preempt(
+        self, job: Job, at_head: bool = True, keeps_token: bool = True, for_job: Job | None = None
+    ) -> None:
         """Note it and put the job into the queue."""
         self._leave("preempt", job)
         self.waiting.insert(0 if at_head else len(self.waiting), job)
 
-    def swap_out(self, job: Job) -> bool:
+    def swap_out(self, job: Job, for_job: Job | None = None) -> bool:
         """Note it and let the job be swapped."""
         self._leave("swap_out", job)
         self.swapped[job] = None

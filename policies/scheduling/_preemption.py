@@ -36,13 +36,16 @@ def make_room(step: Ledger, mechanism: Mechanism, rule: VictimRule) -> None:
         give_way(step, choose_victim(step.running, rule), mechanism)
 
 
-def give_way(step: Ledger, job: Job, mechanism: Mechanism) -> None:
-    """Take all KV blocks of a running request; where host memory is full, it computes again."""
+def give_way(step: Ledger, job: Job, mechanism: Mechanism, for_job: Job | None = None) -> None:
+    """Take all KV blocks of a running request; where host memory is full, it computes again.
+
+    ``for_job`` is the request that the policy lets ahead, if it is not one that lacks blocks.
+    """
     swaps = mechanism == "swap" or (mechanism == "cheapest" and swap_s(step, job) < recompute_s(step, job))
     # One that has outgrown the cache could never come back: preempting it ends it.
     fits = step.blocks_for(job.known_tokens) <= step.total_blocks
-    if not (swaps and fits and step.swap_out(job)):
-        step.preempt(job)
+    if not (swaps and fits and step.swap_out(job, for_job)):
+        step.preempt(job, for_job=for_job)
 
 
 def recompute_s(step: Ledger, job: Job) -> float:

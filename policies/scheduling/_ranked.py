@@ -46,9 +46,9 @@ class Ranked(Scheduler):
         """With an empty queue, and none sitting out, all jobs go on."""
         return 0
 
-    def give_way(self, step: Ledger, job: Job) -> None:
-        """Take all blocks of a running job."""
-        step.preempt(job)
+    def give_way(self, step: Ledger, job: Job, for_job: Job | None = None) -> None:
+        """Take all blocks of a running job, to let ``for_job`` ahead or because others lack blocks."""
+        step.preempt(job, for_job=for_job)
 
     def sit_out(self, step: Ledger, starting: list[Job]) -> Collection[Job]:
         """Return who of those who run gets nothing of this step; take out of ``starting`` who does not start.
@@ -129,7 +129,7 @@ class Ranked(Scheduler):
         if lacking_seats > 0 or lacking_blocks > 0:
             return False
         for other in victims:
-            self.give_way(step, other)
+            self.give_way(step, other, job)
         return True
 
     def _hold_worst(self, step: Ledger, starting: list[Job], out: Collection[Job]) -> None:

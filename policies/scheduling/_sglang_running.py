@@ -112,9 +112,9 @@ class RunningBatch:
             self.ratio = min(1.0, tokens / sum(allowed_tokens(step, job) for job in self.jobs))
         return True
 
-    def send_back(self, step: Ledger, job: Job) -> None:
+    def send_back(self, step: Ledger, job: Job, for_job: Job | None = None) -> None:
         """Retract a request to the end of the queue; the token that is in flight is lost."""
-        step.preempt(job, at_head=False, keeps_token=False)
+        step.preempt(job, at_head=False, keeps_token=False, for_job=for_job)
         self.looked_up.pop(job.id, None)
         self._retractions += 1
         self._back[job.id] = step.now_s, self._retractions

@@ -44,7 +44,7 @@ def seat_the_late(step: Ledger, pause_s: float, mechanism: Mechanism, keep_free:
         seats -= 1
     if lacking <= 0 and seats <= 0:
         for job in victims:
-            give_way(step, job, mechanism)
+            give_way(step, job, mechanism, late)
 
 
 def fits_beside(step: Ledger, job: Job, longest_s: float) -> bool:

@@ -73,7 +73,7 @@ class Andes(Scheduler):
         starts = [job for job in chosen if job not in step.running]
         if starts:
             for job in [job for job in step.running if job not in keeps]:
-                give_way(step, job, self.preemption)
+                give_way(step, job, self.preemption, starts[0])
         return starts
 
     def _blocks(self, step: Ledger, job: Job) -> int:

@@ -66,9 +66,9 @@ class Fastserve(Ranked):
         back = [job for job in step.swapped if room is None or step.blocks_for(job.known_tokens) <= room]
         return list(merge(sorted(back, key=self.rank), list(step.waiting), key=self.rank))
 
-    def give_way(self, step: Ledger, job: Job) -> None:
+    def give_way(self, step: Ledger, job: Job, for_job: Job | None = None) -> None:
         """Its KV goes to host memory, where that has room."""
-        give_way(step, job, "swap")
+        give_way(step, job, "swap", for_job)
 
     def would_start(self, step: Ledger, job: Job, starting: list[Job]) -> bool:
         """Whether it would be in the batch."""

@@ -111,7 +111,7 @@ class Smooth(Choosing, Scheduler):
             fits = needed + step.blocks_opening <= step.free_blocks and step.seats > 0
             if not cheap or fits or taken == MOST_AT_ONCE:
                 break
-            step.preempt(self._readers.take_most_ahead(step.group.tick))
+            step.preempt(self._readers.take_most_ahead(step.group.tick), for_job=first)
             taken += 1
         return cheap and first is not None
 

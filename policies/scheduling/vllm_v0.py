@@ -122,8 +122,8 @@ class VllmV0(Scheduler):
             job = queue[turn]
             while step.free_blocks < 1:
                 victim = queue.pop()
-                if not self._swappable(step, victim) or not step.swap_out(victim):
-                    step.preempt(victim)
+                if not self._swappable(step, victim) or not step.swap_out(victim, job):
+                    step.preempt(victim, for_job=job)
                 if victim is job:
                     break
             else:

@@ -154,10 +154,13 @@ class EngineState:
         del self.running[job]
         self.changed = True
 
-    def lose_cache(self, job: Job) -> None:
-        """Give a job's blocks back: what it had computed is computed again later."""
+    def lose_cache(self, job: Job, for_request: int, blocks_lacked: int) -> None:
+        """Give a job's blocks back: what it had computed is computed again later.
+
+        The cause is recorded with it, as ``simulator.replica.shortage`` has it.
+        """
         self.kv.release(job)
-        self.records.preemptions.extend((self.step, job.id, job.computed))
+        self.records.preemptions.extend((self.step, job.id, job.computed, for_request, blocks_lacked))
         job.lose_cache()
         job.preemptions += 1
 

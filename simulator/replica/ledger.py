@@ -14,6 +14,7 @@ from simulator.replica.engine_state import EngineState
 from simulator.replica.job import Job, JobState
 from simulator.replica.kv import PrefixCache, PrefixRule
 from simulator.replica.request import RequestState
+from simulator.replica.shortage import cause
 
 
 class StepLedger(EngineState):
@@ -171,18 +172,22 @@ class StepLedger(EngineState):
         self._admissions += 1
         return True
 
-    def preempt(self, job: Job, at_head: bool = True, keeps_token: bool = True) -> None:
+    def preempt(
+        self, job: Job, at_head: bool = True, keeps_token: bool = True, for_job: Job | None = None
+    ) -> None:
         """Give all of a running job's blocks back and put it at the head (or the end) of the queue.
 
         What it had computed is lost and computed again later; tokens already delivered stay
         delivered. If it was scheduled in this step, its tokens go back to the budget. A job that has
         grown beyond the whole cache fails (with ``strict_engine`` it is queued all the same). Unless it
-        ``keeps_token``, that of a step in flight is lost and computed again, too.
+        ``keeps_token``, that of a step in flight is lost and computed again, too. ``for_job`` is recorded: which
+        request the policy lets ahead, where it is not one that lacks blocks.
         """
+        why = cause(self, for_job)
         self.stop_running(job)
         if not keeps_token:
             self.lose_token(job)
-        self.lose_cache(job)
+        self.lose_cache(job, *why)
         self.preempted.append(job)
         outgrown = self.blocks_for(job.known_tokens) > self.total_blocks and not job.completing
         if outgrown and not self.limits.strict_engine:
@@ -192,11 +197,15 @@ class StepLedger(EngineState):
         if self.cache is not None:
             self.cache.preempted()
 
-    def swap_out(self, job: Job) -> bool:
-        """Move a running job's blocks to host memory, or refuse if that is full or its last token is in flight."""
+    def swap_out(self, job: Job, for_job: Job | None = None) -> bool:
+        """Move a running job's blocks to host memory, or refuse if that is full or its last token is in flight.
+
+        ``for_job`` is recorded, as by ``preempt``.
+        """
         blocks = self.blocks_held(job)
         if blocks > self.free_cpu_blocks or job.completing:
             return False
+        why = cause(self, for_job)
         self.stop_running(job)
         self.kv.release(job)
         job.move(JobState.SWAPPED)
@@ -206,7 +215,7 @@ class StepLedger(EngineState):
         self.swapped[job] = None
         self.preempted.append(job)
         self.shape.swap_out_blocks += blocks
-        self.records.preemptions.extend((self.step, job.id, job.computed))
+        self.records.preemptions.extend((self.step, job.id, job.computed, *why))
         return True
 
     def swap_in(self, job: Job, tokens: int) -> bool:

@@ -209,14 +209,17 @@ class Ledger(Protocol):
         """
         ...
 
-    def preempt(self, job: Job, at_head: bool = True, keeps_token: bool = True) -> None:
+    def preempt(
+        self, job: Job, at_head: bool = True, keeps_token: bool = True, for_job: Job | None = None
+    ) -> None:
         """Give all of a running job's blocks back and put it at the head (or the end) of the queue.
 
-        Unless it ``keeps_token``, that of a step in flight is lost, too.
+        Unless it ``keeps_token``, that of a step in flight is lost, too. ``for_job`` tells readers of the results which
+        request is let ahead; without it, the one that lacks KV blocks.
         """
         ...
 
-    def swap_out(self, job: Job) -> bool:
+    def swap_out(self, job: Job, for_job: Job | None = None) -> bool:
         """Move a running job's blocks to host memory, or refuse if that is full or its last token is in flight."""
         ...
 

@@ -28,7 +28,7 @@ CHUNK_COLUMNS = ("step", "request_id", "tokens", "computed_before")
 SPAN_COLUMNS = ("request_id", "first_tick", "tokens")
 PROMPT_END_COLUMNS = ("request_id", "step")
 WITHHELD_COLUMNS = PROMPT_END_COLUMNS
-PREEMPTION_COLUMNS = ("step", "request_id", "computed_tokens")
+PREEMPTION_COLUMNS = ("step", "request_id", "computed_tokens", "for_request", "blocks_lacked")
 
 
 RUN_COLUMNS = ("first_step", "steps", "start_s", "decode_seqs", "decode_context_tokens", "running")

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from simulator.replica.job import Job, JobState
 from simulator.replica.kv import PrefixCache
 from simulator.replica.request import RequestState
+from simulator.replica.shortage import STUCK
 
 if TYPE_CHECKING:
     from simulator.replica.ledger import StepLedger
@@ -148,14 +149,14 @@ class Transfers:
         engine = self._engine
         if self.received:
             job = self.received.pop()
-            engine.lose_cache(job)
+            engine.lose_cache(job, STUCK, 0)
             engine.enqueue(job, at_head=True)
             return True
         if self.reserved:  # which may bring a change
             return False
         for job in reversed(engine.waiting):
             if job.waits_with_kv:
-                engine.lose_cache(job)
+                engine.lose_cache(job, STUCK, 0)
                 return True
         return False
 
@@ -242,7 +243,7 @@ class Transfers:
         victims = [each for each in engine.running if not each.completing]
         missing = self.blocks_to_receive(job, tokens) - self.reserved.get(job, 0)
         while victims and missing > engine.kv.free_blocks:
-            engine.preempt(victims.pop())
+            engine.preempt(victims.pop(), for_job=job)
 
     def _go_on(self, job: Job, takes_seat: bool) -> None:
         """Let a job whose KV is here take the next seat, or wait in the queue."""

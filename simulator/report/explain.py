@@ -6,12 +6,12 @@ import numpy as np
 
 from simulator.arrays import Columns, Ints
 from simulator.metrics._reader import stalls
+from simulator.replica.shortage import NO_REQUEST, STUCK
 from simulator.report.phases import Histories, Phase
 from simulator.report.text import counted, number
 from simulator.results.result import Result
 
 MOST_NAMED = 5
-_STEPS = 1 << 32  # more than a replica can have
 
 
 def explain(histories: Histories, request: int) -> str:
@@ -91,9 +91,7 @@ def _beside(histories: Histories, request: int, phase: Phase) -> str:
     if not inside:
         return ""
     chunks = [tokens for _, _, tokens in inside]
-    mine = np.array([replica * _STEPS + step for replica, step, _ in inside])
-    beside = np.isin(work["replica"].astype(np.int64) * _STEPS + work["step"], mine)
-    others = int((beside & (work["request_id"] != request) & (work["kind"] == "prefill")).sum())
+    others = sum(histories.prompts_beside(replica, step) - 1 for replica, step, _ in inside)
     sizes = f"{chunks[0]:,} tokens" if len(chunks) == 1 else f"{min(chunks):,} to {max(chunks):,} tokens"
     return (
         f" ({counted(len(chunks), 'chunk')} of {sizes}; beside {counted(others, 'chunk')} of other prompts)"
@@ -101,14 +99,33 @@ def _beside(histories: Histories, request: int, phase: Phase) -> str:
 
 
 def _preempted_for(histories: Histories, request: int, phase: Phase) -> str:
-    """Say at which step of which replica, and with how many of its tokens computed."""
+    """Say at which step of which replica, for which request, and with how many of its tokens computed."""
     work = histories.work
     for row in histories.work_of(request).tolist():
         replica, step = int(work["replica"][row]), int(work["step"][row])
         at_s = float(histories.step_start_s[replica][step])
         if work["kind"][row] == "preempted" and phase.start_s - 1e-9 <= at_s < phase.end_s:
-            return f" at step {step} of replica {replica}, with {int(work['tokens'][row]):,} tokens computed"
+            return (
+                f" at {number(at_s)} s (step {step} of replica {replica}){_caused_by(histories, request, row)};"
+                f" {counted(int(work['tokens'][row]), 'token')} had been computed"
+            )
     return ""
+
+
+def _caused_by(histories: Histories, request: int, row: int) -> str:
+    """Say which request needed the KV blocks of the one preempted, or was let ahead of it."""
+    work = histories.work
+    if "for_request" not in work:  # saved by an earlier version
+        return ""
+    cause, blocks = int(work["for_request"][row]), int(work["blocks_lacked"][row])
+    if cause == STUCK:
+        return ", because requests that waited held all KV blocks and none could go on"
+    if cause == request:
+        return f", because it needed {counted(blocks, 'KV block')} itself and none was left"
+    if blocks:
+        return f" by request {cause}, which needed {counted(blocks, 'KV block')}"
+    policy = f" by the policy {histories.policy(int(work['replica'][row]))}"
+    return policy if cause == NO_REQUEST else f"{policy}, to let request {cause} ahead"
 
 
 def waits(result: Result, request: int) -> Iterator[str]:

@@ -1,12 +1,14 @@
 """What a request did from its arrival to its last token: phases one after another, without gaps."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
 from simulator.arrays import Columns, Floats, Ints
 from simulator.errors import InputError
+from simulator.report.single_tokens import single_decodes
 from simulator.results.result import Result
 
 if TYPE_CHECKING:
@@ -41,7 +43,7 @@ class Histories:
     requests: Columns
     tokens: Columns
     offsets: Ints  # tokens before each request
-    work: Columns
+    work: Columns  # a chunk that gives a running request its next token alone is of the kind "decode"
     work_order: Ints  # rows of ``work`` by request
     work_offsets: Ints
     transfers: Columns
@@ -66,6 +68,8 @@ class Histories:
                 "phases of requests: this run was saved before chunks and preemptions were; run it anew"
             )
         requests, tokens, work = (columns_of(each) for each in (result.requests(), result.tokens(), done))
+        kinds = work["kind"].astype(np.str_)
+        work["kind"] = np.where(single_decodes(requests, tokens, work), "decode", kinds)
         n = len(requests["arrival_s"])
         moved = result.transfers()
         steps = columns_of(result.steps())
@@ -91,6 +95,28 @@ class Histories:
         rows = self.work_order[self.work_offsets[request] : self.work_offsets[request + 1]]
         found: Ints = rows[np.argsort(self._starts(rows), kind="stable")]
         return found
+
+    def prompts_beside(self, replica: int, step: int) -> int:
+        """Return how many chunks of prompts a step computed."""
+        first, last = np.searchsorted(self._prefill_keys, self._key(replica, step) + np.array([0, 1]))
+        return int(last - first)
+
+    def policy(self, replica: int) -> str:
+        """Return the name of a replica's scheduling policy."""
+        names: list[str] = []
+        for pool in self.result.manifest["pools"]:
+            names += [str(pool["scheduling"])] * pool.get("places", pool["replicas"])
+        return names[replica]
+
+    @cached_property
+    def _prefill_keys(self) -> Ints:
+        """The step of each chunk of a prompt as one number, sorted."""
+        rows = self.work["kind"] == "prefill"
+        keys: Ints = np.sort(self._key(self.work["replica"][rows].astype(np.int64), self.work["step"][rows]))
+        return keys
+
+    def _key(self, replica: Any, step: Any) -> Any:
+        return replica * (1 << 32) + step
 
     def _starts(self, rows: Ints) -> Floats:
         where = zip(self.work["replica"][rows].tolist(), self.work["step"][rows].tolist(), strict=True)

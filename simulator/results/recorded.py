@@ -57,10 +57,10 @@ def chunk_columns(records: Records) -> tuple[Ints, Ints, Ints, Ints]:
     return step, request, tokens, before
 
 
-def preemption_columns(records: Records) -> tuple[Ints, Ints, Ints, Ints]:
-    """Return the same of each preemption: its tokens are those that were computed."""
-    step, request, computed = records.rows("preemptions")
-    return step, request, computed, computed
+def preemption_columns(records: Records) -> tuple[Ints, Ints, Ints, Ints, Ints]:
+    """Return step, victim and computed tokens of each preemption, for which request it was, and the blocks lacking."""
+    step, request, computed, for_request, blocks = records.rows("preemptions")
+    return step, request, computed, for_request, blocks
 
 
 def span_rows(records: Records) -> tuple[Ints, Ints, Ints]:
