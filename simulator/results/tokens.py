@@ -38,6 +38,8 @@ class TokenSource(TokenParts, Protocol):
 def joined(source: TokenSource) -> Columns:
     """Return all columns of all tokens at once."""
     pieces = list(source.pieces())
+    if len(pieces) == 1:  # tokens that are all there, which are many to copy
+        return dict(pieces[0])
     return {name: np.concatenate([piece[name] for piece in pieces]) for name in pieces[0]}
 
 
