@@ -181,7 +181,7 @@ def test_the_command_reads_a_folder(tmp_path, capsys):
     [
         (
             ("--as", "cvs", "--out", "x"),
-            "--as cvs: no export; did you mean 'csv'? expected one of aiperf, csv, mooncake, perfetto, prometheus,",
+            "--as cvs: no export; did you mean 'csv'? expected one of aiperf, csv, guidellm, mlflow,",
         ),
         (("--as", "csv", "--out", "t.csv"), "--out t.csv: exists; expected a new path, or --overwrite"),
         (
@@ -210,8 +210,9 @@ def test_what_cannot_be_exported_is_one_sentence(tmp_path, capsys, arguments, sa
 
 
 def test_a_file_without_a_function_is_named(tmp_path, monkeypatch):
+    there = exports.exports()
     (tmp_path / "mine.py").write_text("")
     monkeypatch.setattr(exports, "__path__", [*exports.__path__, str(tmp_path)])
-    assert exports.exports() == ["aiperf", "csv", "mine", "mooncake", "perfetto", "prometheus", "vllm_bench"]
+    assert exports.exports() == [*there[:3], "mine", *there[3:]]
     with pytest.raises(ValueError, match=r"mine\.py: no function export\(result, path\)"):
         exports.export(at(workload={"trace": "azure2023_conv", "limit": 5}), "mine", tmp_path / "x")
