@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from simulator.arrays import Columns, Floats
 from simulator.errors import InputError
 from simulator.metrics._segments import cut
+from simulator.results.sealed import check, digests_of, opened, unsealed
 from simulator.results.step_totals import StepTotals
 from simulator.results.trace_level import kept_tables
 
@@ -60,16 +61,23 @@ def read_folder(folder: Path, most_tokens: int) -> tuple[dict[str, Any], dict[st
     InputError naming the file that is missing or damaged.
     """
     manifest = _read_json(folder / "manifest.json") if (folder / "manifest.json").exists() else {}
-    kept = kept_tables(manifest.get("trace_level", "tokens") if isinstance(manifest, dict) else "tokens")
+    manifest = manifest if isinstance(manifest, dict) else {}
+    kept = kept_tables(str(manifest.get("trace_level", "tokens")))
     optional = [name for name in OPTIONAL if kept and (folder / f"{name}.parquet").exists()]
     tables: dict[str, Any] = {}
     for name in (*kept, *optional):
         path = folder / f"{name}.parquet"
-        if name == "tokens" and _rows(path) > most_tokens:
+        large = name == "tokens" and _rows(path) > most_tokens
+        table = None if large else _read_parquet(path, _READ.get(name, ()))
+        check(path, digests_of(manifest))
+        if table is None:
             tables[name] = SavedTokens(path, tables["requests"]["delivered_tokens"])
         else:
-            tables[name] = _columns(_read_parquet(path, _READ.get(name, ())))
-    manifest = _checked(folder / "manifest.json", kept)
+            tables[name] = _columns(table)
+    manifest = opened(_checked(folder / "manifest.json", kept), folder / "manifest.json")
+    summary = {} if kept else _read_json(folder / "summary.json")
+    if not kept:
+        check(folder / "summary.json", digests_of(manifest))
     if "tokens" in tables:
         delivered = int(tables["requests"]["delivered_tokens"].sum())
         rows = _rows(folder / "tokens.parquet")
@@ -78,7 +86,7 @@ def read_folder(folder: Path, most_tokens: int) -> tuple[dict[str, Any], dict[st
                 f"{folder}/tokens.parquet: {rows:,} tokens found; expected the {delivered:,} that"
                 " requests.parquet has as delivered"
             )
-    return tables, manifest, {} if kept else _read_json(folder / "summary.json")
+    return tables, unsealed(manifest), summary
 
 
 def _read_json(path: Path) -> Any:
@@ -86,7 +94,7 @@ def _read_json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise InputError(f"{path}: not found; expected the folder of a saved result") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: not a readable JSON file ({error})") from error
 
 

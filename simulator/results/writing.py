@@ -5,11 +5,12 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Event
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from simulator.results.arrow import write, write_pieces
 from simulator.results.folders import part_of
 from simulator.results.saved import OPTIONAL
+from simulator.results.sealed import seal
 from simulator.results.tokens import TokenSource
 from simulator.results.trace_level import kept_tables
 
@@ -56,11 +57,13 @@ def write_folder(result: "Result", folder: Path, tokens: TokenSource | None) -> 
                         write(part(f"{name}.parquet"), table)
                 if "steps" in kept:
                     write(part("steps.parquet"), result.steps())
-                for name, content in zip(_SAYING, (result.saved_manifest(), summary), strict=True):
-                    text = json.dumps(content, indent=2) + "\n"
-                    part(f"{name}.json").write_text(text, encoding="utf-8")
+                for name in _SAYING:
+                    part(f"{name}.json")
+                _write_json(part_of(folder / "summary.json"), summary)
                 if tokens is not None:
                     writing.result()
+                others = {path.name: part_of(path) for path in parts if path.name != "manifest.json"}
+                _write_json(part_of(folder / "manifest.json"), seal(result.saved_manifest(), others))
             finally:
                 stop.set()
         for name in _FILES:
@@ -71,3 +74,7 @@ def write_folder(result: "Result", folder: Path, tokens: TokenSource | None) -> 
         for path in parts:
             part_of(path).unlink(missing_ok=True)
         raise
+
+
+def _write_json(path: Path, content: dict[str, Any]) -> None:
+    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")

@@ -9,6 +9,7 @@ import pytest
 
 from simulator.cli import main as cli
 from tests.refusals import GOOD, TRACE, folder, refusal
+from tests.saved_faults import unseal
 
 __all__ = ["folder"]  # the fixture, used by every test here
 
@@ -116,6 +117,7 @@ def test_a_damaged_manifest_is_named(capsys, file, content, message):
 def test_tables_that_do_not_belong_together_are_named(capsys):
     assert cli.main(["run", "s.toml", "--out", "o", "--no-plot"]) == 0
     capsys.readouterr()
+    unseal(Path("o"))
     tokens = pq.read_table("o/tokens.parquet")
     pq.write_table(tokens.slice(0, 3), "o/tokens.parquet")
     assert "tokens.parquet: 3 tokens found; expected the 11 that" in refusal(capsys, "show", "o")

@@ -15,6 +15,7 @@ import pytest
 from simulator.cli import main as cli
 from simulator.scenario.scenario import Scenario, default_scenario
 from tests.commands import servesim
+from tests.saved_faults import unseal
 
 TINY = """
 [workload]
@@ -221,6 +222,7 @@ def test_results_saved_before_there_were_pools_are_still_shown(tmp_path, capsys)
     small = ("--set", "workload.limit=5", "--set", "cluster.replicas=2")
     assert cli.main(["run", "--no-plot", "--out", str(folder), *small]) == 0
     new = capsys.readouterr().out
+    unseal(folder)
     manifest = json.loads((folder / "manifest.json").read_text())
     del manifest["pools"]
     for key in set(manifest["scenario"]["cluster"]) - {"replicas"}:

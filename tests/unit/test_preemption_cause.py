@@ -8,6 +8,7 @@ import pytest
 from simulator import Result, Scenario, run
 from simulator.report.explain import explain, slowest
 from simulator.report.phases import Histories
+from tests.saved_faults import unseal
 from tests.unit.test_phases import CHAT, KINDS, LITTLE
 
 TWO = {"arrivals": "burst", "requests": 2, "prompt_tokens": 100, "output_tokens": 100}
@@ -82,6 +83,7 @@ def test_causes_are_kept_and_runs_without_them_are_read(tmp_path):
     histories.result.save(tmp_path / "r")
     again = Histories.of(Result.load(tmp_path / "r"))
     assert preemptions(again) == preemptions(histories)
+    unseal(tmp_path / "r")
     path = tmp_path / "r" / "work.parquet"
     pq.write_table(pq.read_table(path).drop_columns(["for_request", "blocks_lacked"]), path)
     older = Histories.of(Result.load(tmp_path / "r"))

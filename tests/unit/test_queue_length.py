@@ -5,6 +5,7 @@ import json
 import pytest
 
 from simulator import Result, Scenario, run
+from tests.saved_faults import unseal
 
 
 def overloaded(**run_table):
@@ -29,6 +30,7 @@ def test_the_mean_queue_is_the_sum_of_waits_over_the_busy_time():
 
 def test_a_folder_saved_without_it_has_none(tmp_path):
     run(overloaded(trace_level="summary")).save(tmp_path / "r")
+    unseal(tmp_path / "r")
     path = tmp_path / "r" / "manifest.json"
     manifest = json.loads(path.read_text())
     if "steps" in manifest:

@@ -16,6 +16,7 @@ from simulator.report.plots import overview
 from simulator.results import result, tokens
 from simulator.results.arrow import write_pieces
 from simulator.results.trace_level import LEVELS, kept_tables
+from tests.saved_faults import unseal
 
 FILES = {"tokens": 3, "steps": 2, "requests": 1, "summary": 0}
 BUSY = {
@@ -105,6 +106,7 @@ def test_tokens_written_in_parts_are_the_tokens(monkeypatch, tmp_path, delivery)
 def test_tokens_in_any_row_groups_are_read_part_by_part(monkeypatch, tmp_path):
     at("tokens").save(tmp_path / "o")
     exact = Result.load(tmp_path / "o")
+    unseal(tmp_path / "o")
     path = tmp_path / "o" / "tokens.parquet"
     pq.write_table(exact.tokens(), path, row_group_size=97)
     monkeypatch.setattr(result, "KEPT_TOKENS", -1)

@@ -1,0 +1,58 @@
+"""Whether the files of a saved run are as they were saved: digests that stand in its manifest.
+
+Each file is checked for what reading it needs, but values that cannot be together (a step that is not there, a state
+that no request has) would only be found where they are used. So the manifest has a SHA-256 digest of each other file
+and one of itself. A run that was saved by a version without digests has none to compare.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from simulator.errors import InputError
+
+FILES, ITSELF = "sha256", "manifest_sha256"  # keys of the manifest
+
+
+def seal(manifest: dict[str, Any], files: Mapping[str, Path]) -> dict[str, Any]:
+    """Return the manifest with the digests of these files, by name, and its own."""
+    found = manifest | {FILES: {name: _of_file(path) for name, path in sorted(files.items())}}
+    return found | {ITSELF: _of_values(found)}
+
+
+def opened(manifest: dict[str, Any], path: Path) -> dict[str, Any]:
+    """Return a manifest that is as it was saved; raises InputError, naming ``path``, for one that was changed."""
+    own = manifest.get(ITSELF)
+    if own is not None and own != _of_values({key: each for key, each in manifest.items() if key != ITSELF}):
+        raise InputError(f"{path}: changed since it was saved; expected the manifest of a saved result")
+    return manifest
+
+
+def digests_of(manifest: Mapping[str, Any]) -> dict[str, str]:
+    """Return the digests of the other files by name; none of a run that was saved without."""
+    found = manifest.get(FILES)
+    return found if isinstance(found, dict) else {}
+
+
+def unsealed(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a manifest as it was before it was sealed."""
+    return {key: each for key, each in manifest.items() if key not in (FILES, ITSELF)}
+
+
+def check(path: Path, digests: Mapping[str, str]) -> None:
+    """Raise InputError for a file that is not the one that was saved."""
+    if path.name in digests and _of_file(path) != digests[path.name]:
+        raise InputError(
+            f"{path}: changed since it was saved; expected the file that its manifest.json tells of"
+        )
+
+
+def _of_file(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _of_values(values: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
