@@ -41,6 +41,11 @@ def changed(data: bytes, rng: random.Random) -> bytes:
 
 def is_read_or_refused(path: Path, how: ReadAs) -> bool:
     """Read a file; return whether it was refused, in one sentence that names it. Anything else is raised."""
+    return refusal(path, how) is not None
+
+
+def refusal(path: Path, how: ReadAs) -> str | None:
+    """Read a file; return the sentence that refuses it and names it, or None. Anything else is raised."""
     try:
         trace = Trace(path, how)
         columns, _ = trace.read()
@@ -49,8 +54,8 @@ def is_read_or_refused(path: Path, how: ReadAs) -> bool:
         assert path.name in said or said.startswith("workload."), said
         assert "\n" not in said, said
         assert not re.search(r"\b(KeyError|AttributeError|IndexError|AssertionError|NameError)\b", said), said
-        return True
+        return said
     assert len(columns) > 0
     assert (columns.prompt_tokens >= 1).all()
     assert (columns.output_tokens >= 1).all()
-    return False
+    return None

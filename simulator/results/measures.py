@@ -1,13 +1,17 @@
 """What the metrics made of a run's tokens: what is kept of it where the tokens are not, and got back."""
 
 from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from simulator.arrays import Columns
+from simulator.errors import InputError
 from simulator.metrics import RequestLog, UserModel
 from simulator.metrics._pool import ValuePool, described
 from simulator.metrics._reduce import KeptReadings, reduce
 from simulator.metrics._summary import marked
+
+_PACKAGE = "servesim"
 
 
 def per_request(log: RequestLog, user: UserModel) -> Columns:
@@ -22,6 +26,19 @@ def pooled(log: RequestLog, user: UserModel) -> dict[str, Any]:
     return {each.name: described(each(log, user)) for each in marked() if each.pools}
 
 
+def check_kept(requests: Columns, manifest: Mapping[str, Any]) -> None:
+    """Raise InputError where a run that was saved without its tokens lacks a value that this version makes of them."""
+    lacking = [
+        each.name for each in marked() if each.name not in requests and each.name not in manifest["pooled"]
+    ]
+    if lacking:
+        saved_by = manifest.get("versions", {}).get(_PACKAGE, "an unknown version")
+        raise InputError(
+            f"this run was saved by {_PACKAGE} {saved_by} without {lacking[0]}, which {_PACKAGE} {_own_version()} makes"
+            " of tokens that were not saved; expected a run with trace_level = 'tokens', or run it anew"
+        )
+
+
 def kept(requests: Columns, pools: Mapping[str, Any], user: UserModel) -> KeptReadings:
     """Return both of a run that was saved without its tokens, from its requests' columns and its manifest."""
     found: KeptReadings = {}
@@ -32,3 +49,10 @@ def kept(requests: Columns, pools: Mapping[str, Any], user: UserModel) -> KeptRe
         elif each.name in pools:
             found[key] = ValuePool.of(pools[each.name])
     return found
+
+
+def _own_version() -> str:
+    try:
+        return version(_PACKAGE)
+    except PackageNotFoundError:
+        return "as it is here, which is not installed,"

@@ -33,7 +33,7 @@ from simulator.results.billing import bill, price
 from simulator.results.classes import POOLS, pools_of_classes, with_classes
 from simulator.results.engine_summary import engine_summary, traffic_summary
 from simulator.results.folders import claimed
-from simulator.results.measures import kept, per_request, pooled
+from simulator.results.measures import check_kept, kept, per_request, pooled
 from simulator.results.notebook import ShownResult
 from simulator.results.optional_tables import OptionalTables
 from simulator.results.saved import OPTIONAL, read_folder
@@ -92,8 +92,11 @@ class Result(OptionalTables, ShownResult):
         """
         self._require("requests")
         assert self._requests is not None
-        measured = {} if self.trace_level == "tokens" else per_request(self.measured.all, self.user)
-        return requests_table(self._requests | measured)
+        if (
+            self.trace_level == "tokens" or self._tokens is None
+        ):  # read from a folder, the columns have it all
+            return requests_table(self._requests)
+        return requests_table(self._requests | per_request(self.measured.all, self.user))
 
     def tokens(self) -> "pa.Table":
         """Return one row a token: request_id, token_index (from 1), generated_s, delivered_s, replica, step.
@@ -206,6 +209,8 @@ class Result(OptionalTables, ShownResult):
         return measured(self.log, self.scoring.window)
 
     def _summarise(self, by: Scoring) -> dict[str, Any]:
+        if self._tokens is None and self._requests is not None and "pooled" in self.manifest:
+            check_kept(self._requests, self.manifest)
         own = by.window == self.scoring.window
         metrics = summarise(self.measured if own else measured(self.log, by.window), by.user, by.slo, by.also)
         metrics["window"]["rule"] = by.window.rule

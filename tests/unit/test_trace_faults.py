@@ -6,6 +6,7 @@ import pytest
 
 from simulator.workload.recognise import ReadAs
 from tests.format_faults import FILES, SAMPLES, changed, is_read_or_refused
+from tests.structured_faults import altered
 
 CASES = 40
 
@@ -17,7 +18,7 @@ def test_a_changed_file_is_read_or_refused_in_one_sentence(name, tmp_path):
     refused = 0
     for i in range(CASES):
         path = tmp_path / f"{i}_{name}"
-        path.write_bytes(changed(data, rng))
+        path.write_bytes(altered(data, name, rng) if i % 2 else changed(data, rng))
         plain = is_read_or_refused(path, ReadAs())
         refused += plain
         skipping = is_read_or_refused(path, ReadAs(skip_bad=True, sort=True))
