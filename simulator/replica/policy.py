@@ -164,10 +164,7 @@ class Ledger(Protocol):
         ...
 
     def blocks_to_admit(self, job: Job, tokens: int) -> int:
-        """Return the free blocks that a waiting job takes to hold its first ``tokens``, cached ones included.
-
-        Those that it has brought along it does not take again.
-        """
+        """Return the free blocks that a waiting job takes for its first ``tokens``: cached ones too, brought ones not."""
         ...
 
     def prefix_ranks(self, rule: PrefixRule) -> dict[Job, float]:
@@ -214,8 +211,7 @@ class Ledger(Protocol):
     ) -> None:
         """Give all of a running job's blocks back and put it at the head (or the end) of the queue.
 
-        Unless it ``keeps_token``, that of a step in flight is lost, too. ``for_job`` tells readers of the results which
-        request is let ahead; without it, the one that lacks KV blocks.
+        Unless it ``keeps_token``, that of a step in flight is lost, too. ``for_job``: which request is let ahead.
         """
         ...
 

@@ -94,7 +94,7 @@ class Result(OptionalTables, ShownResult):
         assert self._requests is not None
         if (
             self.trace_level == "tokens" or self._tokens is None
-        ):  # read from a folder, the columns have it all
+        ):  # the columns of a folder have all that was kept
             return requests_table(self._requests)
         return requests_table(self._requests | per_request(self.measured.all, self.user))
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from simulator.errors import InputError
 from simulator.replica.request import RequestState
 from simulator.results.imports._served import ServedRequest, ServedRun, served_run
-from simulator.results.imports._values import seconds, shown, tokens
+from simulator.results.imports._values import seconds, tokens
 
 TOOL = "requests (CSV)"
 _COLUMNS = {
@@ -58,7 +58,7 @@ def _request(where: str, row: dict[str, str], names: dict[str, str | None]) -> S
         except ValueError as error:
             if isinstance(error, InputError):
                 raise
-            raise InputError(f"{where}: {name} is {shown(cell)}; expected a number") from None
+            raise InputError(f"{where}: {name} is {cell[:60]!r}; expected a number") from None
     arrival_s, first_s, last_s = cells["arrival_s"], cells["first_token_s"], cells["last_token_s"]
     if arrival_s is None:
         raise InputError(f"{where}: arrival_s is empty; expected a number of seconds")
@@ -75,5 +75,5 @@ def _request(where: str, row: dict[str, str], names: dict[str, str | None]) -> S
 
 def _state(name: str | None, where: str) -> RequestState:
     if name and name not in _STATES:
-        raise InputError(f"{where}: state is {shown(name)}; expected one of {', '.join(_STATES)}")
+        raise InputError(f"{where}: state is {name[:60]!r}; expected one of {', '.join(_STATES)}")
     return _STATES[name] if name else RequestState.COMPLETED

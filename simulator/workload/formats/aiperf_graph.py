@@ -177,7 +177,10 @@ def _children(line: int, record: TraceRow) -> list[str]:
     """Return all sessions that one starts."""
     found = _names(record.get("pre_session_spawns"))
     try:
-        for i, turn in enumerate(record["turns"]):
+        turns = record.get("turns")
+        if not isinstance(turns, list):
+            raise wrong(turns, "turns", "a list")
+        for i, turn in enumerate(turns):
             if isinstance(turn, dict):
                 found += [child for child, _ in _forks(turn.get("forks"))]
                 found += [child for children, _ in _spawns(turn.get("spawns"), i) for child in children]
