@@ -164,7 +164,7 @@ class Ledger(Protocol):
         ...
 
     def blocks_to_admit(self, job: Job, tokens: int) -> int:
-        """Return the free blocks that a waiting job takes for its first ``tokens``: cached ones too, brought ones not."""
+        """Return the free blocks that a waiting job takes for its first ``tokens``: cached ones too, brought not."""
         ...
 
     def prefix_ranks(self, rule: PrefixRule) -> dict[Job, float]:
