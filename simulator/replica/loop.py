@@ -150,15 +150,18 @@ class StepLoop(View):
         return True
 
     def _watch(self) -> None:
-        """Turn a livelock into an error: steps that go on without a token, and without a request that ends.
+        """End a livelock: steps that go on without a token, and without a request that ends.
 
-        Not while blocks are held for jobs on their way, which will be free some day.
+        Not while blocks are held for jobs on their way, which will be free some day. Jobs that wait with their KV may
+        hold the blocks that a running one lacks, which preempts itself again and again: then one of them gives way.
+        Else it is an error.
         """
-        if (
-            not self._engine.transfers.any
-            and self._engine.fruitless_steps > FRUITLESS_STEPS + self.outstanding_tokens
-        ):
+        engine = self._engine
+        if engine.transfers.any or engine.fruitless_steps <= FRUITLESS_STEPS + self.outstanding_tokens:
+            return
+        if not engine.transfers.restart_last_received():
             raise StallError(self.stall("keeps planning steps that produce no token for"))
+        engine.fruitless_steps = 0
 
     def stall(self, what: str) -> str:
         """One sentence about a replica that makes no progress."""

@@ -1,13 +1,18 @@
 """Blocks that are held for hand-overs: by what is sent early, and by what is not pulled in time."""
 
+from functools import partial
+
 import pytest
 
+from policies.scheduling.vllm_v1 import VllmV1
 from simulator.cluster.deployment import Fault, Faults
 from simulator.replica.limits import Limits
 from simulator.replica.request import RequestState
 from tests.cluster_cases import KV_BYTES
+from tests.engine_cases import RaggedCost
 from tests.small_clusters import (
     ROOMY,
+    apart,
     decoded,
     serve,
     tight,
@@ -74,3 +79,15 @@ def test_a_replica_that_comes_back_has_to_be_connected_anew():
     waits = outcome.tables.transfers["connected_s"] - outcome.tables.transfers["granted_s"]
     assert waits.tolist() == [0.0, 3.0]
     assert outcome.tables.transfers["bytes"][0] == KV_BYTES * 20
+
+
+def test_a_job_that_lacks_what_waiting_jobs_hold_does_not_preempt_itself_for_ever():
+    """It needs eight blocks of one token, of which the two that wait with their KV, for its seat, leave it seven."""
+    quick = RaggedCost()
+    one_seat = Limits(1, 1, 40, 42, 1)
+    policy = partial(VllmV1, engine_version="0.11.0")
+    requests = traffic([0.0] * 3, [2, 14, 20], [7, 2, 2])
+    cluster = apart(policies=(policy, policy), limits=(one_seat, one_seat), costs=(quick, quick))
+    outcome = serve(requests, cluster)
+    assert outcome.stalled is None
+    assert outcome.tables.requests["state"].tolist() == [RequestState.COMPLETED] * 3

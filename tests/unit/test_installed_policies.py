@@ -70,7 +70,7 @@ def test_one_is_used_by_name(install, target):
 
 def test_it_is_listed_with_its_package_and_known_to_editors(install):
     install("lab-policies", {"routing.last": "lab_last:ToTheLast"}, lab_last=ROUTER)
-    (line,) = (line for line in listing("policies").splitlines() if " last " in line)
+    (line,) = (line for line in str(listing("policies")).splitlines() if " last " in line)
     assert line.split() == ["policy.routing", "last", "lab-policies", "1.2", "To", "the", "last", "replica."]
     names = scenario_schema()["$defs"]["Policy"]["properties"]["routing"]["anyOf"][0]["anyOf"][0]["enum"]
     assert "last" in names
@@ -132,7 +132,7 @@ def test_a_shipped_name_stays_the_shipped_policy(install, capsys):
 def test_a_name_without_its_kind_is_told(install, capsys, name):
     install("lab-policies", {name: "lab_last:ToTheLast"}, lab_last=ROUTER)
     said = f"lab-policies 1.2 has an entry point called {name!r} in servesim.policies; expected KIND.NAME"
-    assert said in listing("policies")
+    assert said in str(listing("policies"))
     if name.endswith("last"):
         assert said in refused(capsys, "run", "--set", "policy.routing=last")
 
