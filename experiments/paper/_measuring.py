@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from simulator.arrays import Columns
-from simulator.metrics._log import RequestLog
+from simulator.metrics._log import OF_READERS, RequestLog
 from simulator.metrics._options import Slo, UserModel
 from simulator.metrics._reader import benefit_tokens, idle_latency_s, meets_token_slo
 from simulator.metrics._window import Window
@@ -16,11 +16,7 @@ from simulator.scenario.scenario import Scenario
 if TYPE_CHECKING:
     from simulator.results.result import Result
 
-LOG_COLUMNS = tuple(
-    field.name
-    for field in fields(RequestLog)
-    if field.name not in ("v_s_per_token", "thinking_tokens", "run")
-)
+LOG_COLUMNS = tuple(field.name for field in fields(RequestLog) if field.name not in (*OF_READERS, "run"))
 RunSummary = dict[str, Any]
 
 
