@@ -66,7 +66,7 @@ def ask(tmp_path):
         (["show", ""], {"runs/a-1", "runs/deep/b"}),
         (["explain", "elsewhere/"], {"elsewhere/c"}),
         (["compare", "runs/a-1", ""], {"runs/deep/b", "chat.toml"}),
-        (["export", "runs/a-1", "--as", "v"], {"vllm_bench"}),
+        (["export", "runs/a-1", "--to", "v"], {"vllm_bench"}),
         (["inspect", "x", "--format", "moon"], {"mooncake"}),
         (["profile", "show", "h2"], {"h200-sxm"}),
         (["list", "po"], {"policies"}),

@@ -168,7 +168,7 @@ def test_how_requests_were_sent_is_said_where_it_can_be(tmp_path, workload, sent
 
 def test_the_command_reads_a_folder(tmp_path, capsys):
     at("requests").save(tmp_path / "o")
-    arguments = ("export", tmp_path / "o", "--as", "vllm_bench", "--out", tmp_path / "new" / "b.json")
+    arguments = ("export", tmp_path / "o", "--to", "vllm_bench", "--out", tmp_path / "new" / "b.json")
     servesim(capsys, *arguments, "--set", "percentiles=[75, 99.9]")
     found = json.loads((tmp_path / "new" / "b.json").read_text())
     assert {"p75_ttft_ms", "p99.9_ttft_ms"} < found.keys()
@@ -177,28 +177,38 @@ def test_the_command_reads_a_folder(tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
+    ("name", "file"),
+    [("vllm_bench", "o.vllm_bench.json"), ("aiperf", "o.aiperf.jsonl"), ("csv", "o.csv")],
+)
+def test_without_a_path_it_is_written_beside_the_run(tmp_path, capsys, name, file):
+    at("tokens").save(tmp_path / "o")
+    servesim(capsys, "export", tmp_path / "o", "--to", name)
+    assert (tmp_path / file).exists()
+
+
+@pytest.mark.parametrize(
     ("arguments", "says"),
     [
         (
-            ("--as", "cvs", "--out", "x"),
-            "--as cvs: no export; did you mean 'csv'? expected one of aiperf, csv, guidellm, mlflow,",
+            ("--to", "cvs", "--out", "x"),
+            "--to cvs: no export; did you mean 'csv'? expected one of aiperf, csv, guidellm, mlflow,",
         ),
-        (("--as", "csv", "--out", "t.csv"), "--out t.csv: exists; expected a new path, or --overwrite"),
+        (("--to", "csv", "--out", "t.csv"), "--out t.csv: exists; expected a new path, or --overwrite"),
         (
-            ("--as", "csv", "--out", "x", "--set", "tokens=no"),
+            ("--to", "csv", "--out", "x", "--set", "tokens=no"),
             "--set tokens: csv has no such option; csv has no options",
         ),
         (
-            ("--as", "vllm_bench", "--out", "x", "--set", "percentile=[50]"),
+            ("--to", "vllm_bench", "--out", "x", "--set", "percentile=[50]"),
             "--set percentile: vllm_bench has no such option; did you mean 'percentiles'?",
         ),
         (
-            ("--as", "vllm_bench", "--out", "x", "--set", "percentiles=[101]"),
+            ("--to", "vllm_bench", "--out", "x", "--set", "percentiles=[101]"),
             "percentiles: expected a list of numbers from 0 to 100, got [101]",
         ),
-        (("--as", "csv", "--out", "x"), "no requests in this result, whose run.trace_level is 'summary'"),
+        (("--to", "csv", "--out", "x"), "no requests in this result, whose run.trace_level is 'summary'"),
         (
-            ("--as", "vllm_bench", "--out", "x"),
+            ("--to", "vllm_bench", "--out", "x"),
             "no requests in this result, whose run.trace_level is 'summary'",
         ),
     ],

@@ -36,7 +36,7 @@ def test_what_is_observed_goes_where_a_run_goes(capsys, folder):  # noqa: F811
     np.testing.assert_array_equal(Result.load("r/real").log.delivered_s, Result.load("real").log.delivered_s)
     (scored,) = json.loads(servesim(capsys, "score", "real", *WHOLE, "--json"))
     assert scored["summary"] == Result.load("real").summary()
-    servesim(capsys, "export", "real", "--as", "vllm_bench", "--out", "bench.json")
+    servesim(capsys, "export", "real", "--to", "vllm_bench", "--out", "bench.json")
     (scored,) = json.loads(servesim(capsys, "score", "bench.json", "--json"))
     assert scored["summary"]["latency"] == Result.load("real").summary()["latency"]
     assert "a real server" in servesim(capsys, "list", "runs", ".")

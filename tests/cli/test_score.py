@@ -134,9 +134,9 @@ def test_a_scored_folder_is_read_back_and_shown(capsys, folder):  # noqa: F811
     assert loaded.tokens().column_names == ["request_id", "token_index", "delivered_s"]
     assert loaded.requests()["state"].to_pylist() == ["completed"] * 4
     assert "no steps in this result of a real server: its engine is not known" in refused(loaded.steps)
-    perfetto = ("export", "scored", "--as", "perfetto", "--out", "x.json")
+    perfetto = ("export", "scored", "--to", "perfetto", "--out", "x.json")
     assert "of a real server the steps are not known" in refusal(capsys, *perfetto)
-    servesim(capsys, "export", "scored", "--as", "vllm_bench", "--out", "again.json")
+    servesim(capsys, "export", "scored", "--to", "vllm_bench", "--out", "again.json")
     assert (
         servesim(capsys, "score", "again.json", "--set", "slo.ttft_s=0.06").split("\n", 1)[1]
         == out.split("\n", 1)[1]
@@ -193,7 +193,7 @@ def test_unknown_prompts_and_times_are_not_made_up(capsys, folder):  # noqa: F81
     assert "when requests were sent" in refusal(capsys, "replay", str(sglang))
     servesim(capsys, "score", genai, "--out", "g", "--no-plot")
     assert "does not say how long prompts" in refusal(
-        capsys, "export", "g", "--as", "vllm_bench", "--out", "b.json"
+        capsys, "export", "g", "--to", "vllm_bench", "--out", "b.json"
     )
 
 

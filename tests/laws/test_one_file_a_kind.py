@@ -283,6 +283,6 @@ def test_an_export(add, tmp_path):
         '    path.write_text("".join(f"{end_s / unit_s:.3f}\\n" for end_s in result.log.end_s))\n',
     )
     tree.run()
-    tree("export", "o", "--as", "ends", "--out", "e", unit_s=0.001)
+    tree("export", "o", "--to", "ends", "--out", "e", unit_s=0.001)
     ends = [float(line) for line in (tmp_path / "e").read_text().splitlines()]
     assert ends == pytest.approx([1e3 * end_s for end_s in tree.column("requests", "end_s")], abs=1e-3)

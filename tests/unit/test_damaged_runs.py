@@ -36,7 +36,7 @@ def test_a_damaged_folder_is_read_or_refused_in_one_sentence(saved, tmp_path, ca
             ["show", str(folder)],
             ["explain", str(folder)],
             ["compare", str(folder), str(saved)],
-            ["export", str(folder), "--as", rng.choice(FORMATS), "--out", out],
+            ["export", str(folder), "--to", rng.choice(FORMATS), "--out", out],
         ):
             with warnings.catch_warnings():
                 warnings.simplefilter("error")

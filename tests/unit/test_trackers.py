@@ -177,5 +177,5 @@ def test_without_the_package_the_extra_is_named(name, result, tmp_path, monkeypa
         export(result, name, tmp_path / "x")
     assert not (tmp_path / "x").exists()
     result.save(tmp_path / "r")
-    said = refusal(capsys, "export", str(tmp_path / "r"), "--as", name, "--out", str(tmp_path / "x"))
+    said = refusal(capsys, "export", str(tmp_path / "r"), "--to", name, "--out", str(tmp_path / "x"))
     assert said.endswith(f"expected: pip install 'servesim[{name}]'")

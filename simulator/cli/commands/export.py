@@ -11,7 +11,7 @@ from simulator.cli.output import wrote
 from simulator.errors import InputError
 
 ORDER = 45
-EPILOG = "Example: servesim export runs/a --as vllm_bench --out a.json"
+EPILOG = "Example: servesim export runs/a --to vllm_bench"
 
 
 def export(
@@ -19,13 +19,18 @@ def export(
     name: Annotated[
         str,
         typer.Option(
-            "--as",
+            "--to",
             metavar="NAME",
             help="Format: csv, vllm_bench, ...",
             autocompletion=completion.export_formats,
         ),
     ],
-    out: Annotated[Path, typer.Option(help="What to write: a file, or for csv a folder.")],
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="What to write: a file, or for csv a folder; default: beside the run, as FOLDER.NAME"
+        ),
+    ] = None,
     overrides: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="OPTION=VALUE", help="An option of the format; may be repeated."),
@@ -33,14 +38,16 @@ def export(
     overwrite: Overwrite = False,
 ) -> None:
     """Write a saved run in another format."""
+    from simulator.report.exports import beside
     from simulator.report.exports import export as write
     from simulator.results.result import Result
     from simulator.scenario.toml import apply_override
 
-    if out.exists() and not overwrite:
-        raise InputError(f"--out {out}: exists; expected a new path, or --overwrite")
+    path = beside(folder, name) if out is None else out
+    if path.exists() and not overwrite:
+        raise InputError(f"--out {path}: exists; expected a new path, or --overwrite")
     options: dict[str, object] = {}
     for override in overrides or []:
         apply_override(options, override)
-    write(Result.load(folder), name, out, options)
-    wrote(name, out)
+    write(Result.load(folder), name, path, options)
+    wrote(name, path)

@@ -19,6 +19,8 @@ from simulator.replica.request import RequestState
 from simulator.results.result import Result
 from simulator.results.trace_level import kept_tables
 
+SUFFIX = ".jsonl"
+
 
 def export(result: Result, path: Path) -> None:
     """Write the file.

@@ -37,6 +37,8 @@ _UNKNOWN = {
     "tool_call": ("tokens", "mixed_tokens", "count"),
 }
 
+SUFFIX = ".json"
+
 
 def export(result: Result, path: Path) -> None:
     """Write the file.

@@ -11,6 +11,8 @@ from simulator.results.result import Result
 
 BLOCK_TOKENS = 512  # of one entry of hash_ids
 
+SUFFIX = ".jsonl"
+
 
 def export(result: Result, path: Path) -> None:
     """Write a line a request that arrived, in order of arrival; the first arrives at 0.

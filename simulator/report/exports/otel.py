@@ -23,6 +23,8 @@ from simulator.results.result import Result
 INTERNAL, SERVER, ERROR = 1, 2, 2  # span kinds and a status code of OTLP
 _LATEST_S = 9e9  # 2255; nanoseconds are 64 bits
 
+SUFFIX = ".json"
+
 
 def export(result: Result, path: Path, *, start_unix_s: float = 0.0) -> None:
     """Write the file; the simulation begins ``start_unix_s`` seconds after 1970.

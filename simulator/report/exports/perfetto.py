@@ -19,6 +19,8 @@ from simulator.results.result import Result
 REQUESTS, TRANSFERS = 1_000_000, 1_000_001  # process numbers; replica r is process r + 1
 _COUNTERS = {"KV blocks": "kv_blocks_used", "running": "running", "waiting": "waiting"}
 
+SUFFIX = ".json"
+
 
 def export(result: Result, path: Path, *, start_s: float = 0.0, end_s: float = math.inf) -> None:
     """Write what happened from ``start_s`` to ``end_s``, simulated seconds: lanes of requests that were there then.

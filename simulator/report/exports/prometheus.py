@@ -32,6 +32,8 @@ _LIFE_S = (
 )
 _DIGITS = (1, 2, 5)
 
+SUFFIX = ".prom"
+
 
 def export(result: Result, path: Path, *, openmetrics: bool = False) -> None:
     """Write the text; ``openmetrics`` ends it as that format wants.

@@ -23,6 +23,8 @@ from simulator.results.trace_level import kept_tables
 
 _SHAPED = ("load", "load_points", "spike_factor", "growth", "session_turns")  # keys of a rate that is none
 
+SUFFIX = ".json"
+
 
 def export(result: Result, path: Path, *, percentiles: Sequence[float] = (99,)) -> None:
     """Write the file; ``percentiles`` as ``--metric-percentiles`` there.

@@ -1,6 +1,6 @@
 """A CSV file of requests with the time of their first and last tokens, as scripts of one's own write them.
 
-The columns are those of ``requests.csv`` of ``servesim export --as csv``; ``isl`` and ``osl`` are read too, as in the
+The columns are those of ``requests.csv`` of ``servesim export --to csv``; ``isl`` and ``osl`` are read too, as in the
 benchmarks of LLMServingSim (https://github.com/casys-kaist/LLMServingSim). Seconds on any clock.
 """
 
