@@ -51,6 +51,7 @@ ROOMS = (
     "simulator.observe",
     "simulator.functions",
     "simulator",
+    "simulator.ui",
     "simulator.cli",
     "experiments.validation",
     "experiments.paper",

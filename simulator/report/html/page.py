@@ -43,7 +43,7 @@ def page(document: Mapping[str, Any]) -> str:
 <meta name="color-scheme" content="light dark">
 <title>{title}</title>
 <style>
-{_text("page.css")}</style>
+{styles()}</style>
 </head>
 <body>
 <main id="report"><noscript>This report is drawn by its own scripts: allow them.</noscript></main>
@@ -51,7 +51,7 @@ def page(document: Mapping[str, Any]) -> str:
 <!--
 The charts on this page are drawn by software that is in it:
 
-{_notices()}-->
+{notices()}-->
 <script type="text/plain" id="library">{library()}</script>
 <script type="module">
 {scripts()}
@@ -80,13 +80,18 @@ def scripts() -> str:
     return re.sub(r"^export ", "", joined, flags=re.MULTILINE)
 
 
-def _notices() -> str:
+def notices() -> str:
     """Return the notices that copies of the charts' library have to carry; ECharts itself is under Apache-2.0."""
     told = [_text(f"vendor/{name}").strip() for name in ("NOTICE", *_LICENCES)]
     told.insert(
         1, "Licensed under the Apache License, Version 2.0: http://www.apache.org/licenses/LICENSE-2.0"
     )
     return "".join(f"{each.replace('--', '- -')}\n\n" for each in told)
+
+
+def styles() -> str:
+    """Return the page's styles."""
+    return _text("page.css")
 
 
 def _text(name: str) -> str:
