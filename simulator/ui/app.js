@@ -4,12 +4,18 @@
 const APP = JSON.parse(document.getElementById("form").textContent);
 const TOKEN = new URLSearchParams(location.search).get("token") ?? "";
 const TABS = { run: "Run", compare: "Compare", plan: "Plan", trace: "Trace", paper: "Paper" };
+const HINTS = {
+  run: "Fill in the form and press Run: a few hundred requests take about a second.",
+  compare: "Choose two or more saved runs and press Compare.",
+  plan: "Say a target and press Plan; the traffic is that of the form.",
+  trace: "What is in a file is shown here; it is not kept.",
+};
 const POLL_MS = 200;
-const state = { tab: "run", values: { ...APP.start }, open: [], job: null, plan: { target: "token_slo.attainment >= 0.9", gpus: "h100-80gb-sxm", replicas: "4" } };
+const state = { tab: "run", values: { ...APP.start }, open: { run: [], compare: [], plan: [], paper: [] }, task: null, plan: { target: "token_slo.attainment >= 0.9", gpus: "h100-80gb-sxm", replicas: "4" } };
 const left = el("div", { class: "left" });
 const right = el("div", { class: "right", id: "report", "aria-live": "off" });
 const tabs = el("div", { class: "row", role: "tablist" });
-let following = 0; // number of the report or job that is followed; an older one's answer is dropped
+let following = 0; // number of the report or task that is followed; an older one's answer is dropped
 
 async function ask(path, body, raw) {
   const answer = await fetch(path, {
@@ -26,7 +32,7 @@ async function ask(path, body, raw) {
   } catch {
     throw new Error(text);
   }
-  if (found.error && !answer.ok) throw new Error(found.error);
+  if (found.error && !found.state) throw new Error(found.error);
   return found;
 }
 
@@ -37,7 +43,7 @@ function remember_state() {
 function recall_state() {
   try {
     const kept = JSON.parse(decodeURIComponent(location.hash.slice(1)));
-    if (kept.tab in TABS) Object.assign(state, kept);
+    if (kept.tab in TABS) Object.assign(state, kept, { open: { ...state.open, ...kept.open }, plan: { ...state.plan, ...kept.plan } });
   } catch {
     // an address without a form, or one that was cut off: the form as it begins
   }
@@ -66,7 +72,14 @@ function control(field) {
   return el("input", { ...common, type: "text", inputmode: field.kind === "number" ? "decimal" : "text", placeholder: hint, value, oninput: changed });
 }
 
-const row = (field) => el("div", { class: "field" }, el("label", { for: `field-${field.key}` }, field.key.split(".").slice(1).join(" ").replaceAll("_", " ") || field.key), control(field));
+// A key in words, its unit in brackets: first_token_allowance_s is first token allowance (s).
+function words(key) {
+  const name = key.split(".").slice(key.includes(".") ? 1 : 0).join(" ");
+  if (name === "v_s_per_token") return "V (s a token)";
+  return name.replace(/_s$/, " (s)").replace(/_rps$/, " (requests/s)").replaceAll("_", " ");
+}
+
+const row = (field) => el("div", { class: "field" }, el("label", { for: `field-${field.key}` }, words(field.key)), control(field));
 
 function sections(fields) {
   const found = new Map();
@@ -77,7 +90,7 @@ function sections(fields) {
   return [...found].map(([name, rows]) => el("fieldset", {}, el("legend", {}, name), ...rows));
 }
 
-const button = (text, press, more = {}) => el("button", { type: "button", onclick: () => Promise.resolve(press()).catch(told), ...more }, text);
+const button = (text, press, more = {}) => el("button", { type: "button", onclick: () => new Promise((done) => done(press())).catch(told), ...more }, text);
 
 function form() {
   return [
@@ -95,19 +108,19 @@ async function copy(what) {
   await navigator.clipboard?.writeText(found).catch(() => {}); // else it is there to be selected
 }
 
-async function follow(job) {
+async function follow(task) {
   const mine = ++following;
-  state.job = job.id;
+  state.task = task.id;
   remember_state();
   const bar = el("progress", {});
   const said = el("p", { role: "status" }, "waiting");
-  right.replaceChildren(said, bar, button("Cancel", () => ask(`api/jobs/${job.id}/cancel`, {}), { id: "cancel" }));
-  for (let now = job; mine === following; now = await ask(`api/jobs/${job.id}`)) {
+  right.replaceChildren(said, bar, button("Cancel", () => ask(`api/tasks/${task.id}/cancel`, {}), { id: "cancel" }));
+  for (let now = task; mine === following; now = await ask(`api/tasks/${task.id}`)) {
     if (now.total) [bar.max, bar.value] = [now.total, now.done];
     said.textContent = now.total ? `${now.state}: ${now.done.toLocaleString("en")} of ${now.total.toLocaleString("en")}` : now.state;
-    if (now.state === "done") return ((state.job = null), open([now.run]));
+    if (now.state === "done") return ((state.task = null), open([now.run]));
     if (now.state === "failed" || now.state === "cancelled") {
-      state.job = null;
+      state.task = null;
       remember_state();
       throw new Error(now.error ?? "cancelled; nothing of it was saved");
     }
@@ -117,7 +130,7 @@ async function follow(job) {
 
 async function open(names) {
   const mine = ++following;
-  state.open = names;
+  state.open[state.tab] = names;
   remember_state();
   const found = await ask(`api/report?${names.map((name) => `run=${encodeURIComponent(name)}`).join("&")}`);
   if (mine !== following) return;
@@ -133,9 +146,14 @@ async function list() {
   const several = state.tab === "compare";
   const kinds = several ? ["run"] : state.tab === "plan" ? ["plan"] : ["run", "sweep", "capacity"];
   const rows = runs.filter((each) => kinds.includes(each.kind)).slice(0, 200).map((each) => el("li", {},
-    several ? el("input", { type: "checkbox", value: each.name, "aria-label": each.name, checked: state.open.includes(each.name) }) : null,
+    several ? el("input", { type: "checkbox", value: each.name, "aria-label": each.name, checked: state.open.compare.includes(each.name) }) : null,
     button(each.name, () => open([each.name])), el("small", {}, each.words)));
   place.replaceChildren(el("ul", { class: "saved" }, ...rows), rows.length ? "" : el("p", { class: "note" }, "Nothing is saved yet."));
+}
+
+function compare(names) {
+  if (names.length < 2) throw new Error("Compare: expected two or more runs of the list.");
+  return open(names);
 }
 
 const savedList = (title) => [el("h2", {}, title), el("div", { id: "saved" })];
@@ -178,11 +196,11 @@ const LEFT = {
   run: () => [el("div", { class: "row" }, button("Run", async () => follow(await ask("api/runs", { values: sent() })), { class: "primary", id: "go" })), ...form(), copies(), ...savedList("Saved")],
   compare: () => [
     el("p", { class: "note" }, "Choose runs of the same traffic; the first of the list is the base."),
-    button("Compare", () => open([...left.querySelectorAll("#saved input:checked")].map((each) => each.value)), { class: "primary", id: "go" }), ...savedList("Saved runs"),
+    button("Compare", () => compare([...left.querySelectorAll("#saved input:checked")].map((each) => each.value)), { class: "primary", id: "go" }), ...savedList("Saved runs"),
   ],
   plan: planForm,
   trace: traceForm,
-  paper: () => [el("p", { class: "note" }, "The figures of the paper as servesim reproduces them. For sliders of V, S and alpha open a saved run:"), ...savedList("Saved")],
+  paper: () => [el("p", { class: "note" }, "The figures of the paper as servesim reproduces them. For sliders of V, S and alpha open a saved run."), button("Figures", () => { state.open.paper = []; remember_state(); return paper(); }), ...savedList("Saved")],
 };
 
 function draw() {
@@ -196,15 +214,15 @@ function draw() {
 
 // Shows what belongs to a tab when it is chosen or the page is loaded again.
 async function arrive() {
+  ++following;
+  if (state.task && (state.tab === "run" || state.tab === "plan")) return ask(`api/tasks/${state.task}`).then(follow, () => { state.task = null; return arrive(); });
+  if (state.open[state.tab]?.length) return open(state.open[state.tab]);
   if (state.tab === "paper") return paper();
-  if (state.tab === "trace") return void (++following, right.replaceChildren());
-  if (state.job) return ask(`api/jobs/${state.job}`).then(follow, () => { state.job = null; return arrive(); });
-  if (state.open.length) return open(state.open);
-  right.replaceChildren(el("p", { class: "note" }, "Fill in the form and press Run: a few hundred requests take about a second."));
+  right.replaceChildren(el("p", { class: "note" }, HINTS[state.tab]));
 }
 
 recall_state();
 document.getElementById("app").replaceChildren(el("header", { class: "bar" }, el("strong", {}, "servesim"), tabs), el("main", { class: "sides" }, left, right));
 const charts = library();
 draw();
-arrive().catch((error) => { state.open = []; remember_state(); told(error); });
+arrive().catch((error) => { state.open[state.tab] = []; remember_state(); told(error); });

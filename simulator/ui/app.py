@@ -1,4 +1,4 @@
-"""The app's addresses: the page, the form's scenario, jobs, saved runs, a dropped file, the paper's pictures."""
+"""The app's addresses: the page, the form's scenario, tasks, saved runs, a dropped file, the paper's pictures."""
 
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
@@ -21,8 +21,8 @@ from simulator.report.html.page import in_script
 from simulator.results.folders import runs_root
 from simulator.ui.form import command_of, scenario_of
 from simulator.ui.guard import Guard
-from simulator.ui.jobs import Job, Jobs, search, simulate
 from simulator.ui.page import app_page
+from simulator.ui.tasks import Task, Tasks, search, simulate
 
 MOST_BYTES = 64 * 2**20  # of a dropped file
 _MOST_FORM_BYTES = 2**16
@@ -67,7 +67,7 @@ def make_app(token: str, saved: Saved, *, remote: bool = False) -> ASGIApp:
     @asynccontextmanager
     async def life(app: Starlette) -> AsyncIterator[None]:
         yield
-        await run_in_threadpool(api.jobs.close)
+        await run_in_threadpool(api.tasks.close)
 
     routes = [
         Route("/", api.page),
@@ -75,26 +75,31 @@ def make_app(token: str, saved: Saved, *, remote: bool = False) -> ASGIApp:
         Route("/api/runs", _told(api.runs)),
         Route("/api/runs", _told(api.run), methods=["POST"]),
         Route("/api/plans", _told(api.plan), methods=["POST"]),
-        Route("/api/jobs/{id}", _told(api.job)),
-        Route("/api/jobs/{id}/cancel", _told(api.cancel), methods=["POST"]),
-        Route("/api/report", _told(api.report)),
+        Route("/api/tasks/{id}", _told(api.task)),
+        Route("/api/tasks/{id}/cancel", _told(api.cancel), methods=["POST"]),
+        Route("/api/report", _told(api.report, 404)),
         Route("/api/inspect", _told(api.inspect), methods=["POST"]),
         Route("/api/figures", _told(api.figures)),
-        Route("/api/figure", _told(api.figure)),
+        Route("/api/figure", _told(api.figure, 404)),
     ]
     return Guard(Starlette(routes=routes, lifespan=life), token, remote)
 
 
-def _told(answer: Callable[[Request], Awaitable[Response]]) -> Callable[[Request], Awaitable[Response]]:
-    """Turn what is refused into one sentence."""
+def _told(
+    answer: Callable[[Request], Awaitable[Response]], status: int = 200
+) -> Callable[[Request], Awaitable[Response]]:
+    """Turn what is refused into one sentence.
+
+    To say what is wrong with a form is what it was sent for: browsers call other states than 200 errors of the page.
+    """
 
     async def refusing(request: Request) -> Response:
         try:
             return await answer(request)
         except InputError as error:
-            return JSONResponse({"error": " ".join(str(error).split())}, 400)
+            return JSONResponse({"error": " ".join(str(error).split())}, status)
         except OSError as error:
-            return JSONResponse({"error": f"the disk refused: {error.strerror or error}"}, 400)
+            return JSONResponse({"error": f"the disk refused: {error.strerror or error}"}, status)
 
     return refusing
 
@@ -121,7 +126,7 @@ async def _form(request: Request) -> dict[str, Any]:
 @dataclass(frozen=True)
 class _Api:
     saved: Saved
-    jobs: Jobs = field(default_factory=Jobs)
+    tasks: Tasks = field(default_factory=Tasks)
 
     async def page(self, request: Request) -> Response:
         return HTMLResponse(await run_in_threadpool(app_page))
@@ -138,7 +143,7 @@ class _Api:
 
     async def run(self, request: Request) -> Response:
         scenario = await run_in_threadpool(scenario_of, (await _form(request)).get("values"))
-        return JSONResponse(self.jobs.start(partial(simulate, scenario)).as_dict())
+        return JSONResponse(self.tasks.start(partial(simulate, scenario)).as_dict())
 
     async def plan(self, request: Request) -> Response:
         given = await _form(request)
@@ -148,19 +153,19 @@ class _Api:
         if isinstance(replicas, bool) or not isinstance(replicas, int) or not 1 <= replicas <= _MOST_REPLICAS:
             raise InputError(f"plan: replicas: expected a whole number from 1 to {_MOST_REPLICAS}")
         scenario = await run_in_threadpool(scenario_of, given.get("values"))
-        return JSONResponse(self.jobs.start(partial(search, scenario, target, gpus, replicas)).as_dict())
+        return JSONResponse(self.tasks.start(partial(search, scenario, target, gpus, replicas)).as_dict())
 
-    def _told_of(self, job: Job) -> Response:
-        name = None if job.folder is None else job.folder.relative_to(runs_root()).as_posix()
-        return JSONResponse(job.as_dict() | {"run": name})
+    def _told_of(self, task: Task) -> Response:
+        name = None if task.folder is None else task.folder.relative_to(runs_root()).as_posix()
+        return JSONResponse(task.as_dict() | {"run": name})
 
-    async def job(self, request: Request) -> Response:
-        return self._told_of(self.jobs.get(request.path_params["id"]))
+    async def task(self, request: Request) -> Response:
+        return self._told_of(self.tasks.get(request.path_params["id"]))
 
     async def cancel(self, request: Request) -> Response:
-        job = self.jobs.get(request.path_params["id"])
-        job.asked.set()
-        return self._told_of(job)
+        task = self.tasks.get(request.path_params["id"])
+        task.asked.set()
+        return self._told_of(task)
 
     async def report(self, request: Request) -> Response:
         document = await run_in_threadpool(self._document, request.query_params.getlist("run"))
@@ -196,7 +201,7 @@ def _inspected(content: bytes, suffix: str) -> str:
         path = Path(folder) / f"file{clean}"
         path.write_bytes(content)
         try:
-            return str(inspect(path).document())
+            return str(inspect(path).document()).replace(str(path), path.name)
         except InputError as error:
             raise InputError(str(error).replace(str(path), path.name)) from error
 

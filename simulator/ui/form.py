@@ -18,7 +18,11 @@ USUAL = (
     "workload.arrivals", "workload.rate_rps", "workload.requests", "workload.lengths", "user.preset",
     "user.v_s_per_token", "user.first_token_allowance_s", "user.alpha", "slo.ttft_s", "slo.tpot_s",
 )  # fmt: skip
-START = {"cluster.replicas": "2", "workload.limit": "500"}  # a second's work
+START = {
+    "cluster.replicas": "1",
+    "workload.limit": "500",
+    "workload.rate_scale": "4",
+}  # a second's work, near the knee
 _OF_TRACES = ("workload.trace", "workload.limit", "workload.rate_scale")
 _OF_ARRIVALS = ("workload.rate_rps", "workload.requests", "workload.lengths")
 _LEFT_OUT = ("workload.tokenizer",)  # may ask the network

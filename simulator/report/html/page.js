@@ -9,6 +9,7 @@ import { renderClaims } from "./page_claims.js";
 
 const RENDERERS = { runs: renderRuns, claims: renderClaims };
 const KEPT = "servesim-theme";
+let listening = new AbortController(); // to what changes outside, for the document that is shown
 
 // The library is taken apart while the numbers are computed; charts wait for it.
 export async function start(report) {
@@ -33,6 +34,9 @@ async function library() {
 export async function render(report, place) {
   window.REPORT = report;
   forgetAll();
+  listening.abort();
+  listening = new AbortController();
+  const { signal } = listening;
   const listeners = [];
   const head = header(report, () => {
     listeners.forEach((listener) => listener());
@@ -42,9 +46,9 @@ export async function render(report, place) {
   const view = await (RENDERERS[report.kind] ?? renderStudy)(report, body);
   listeners.push(() => view.changed("theme"));
   place.replaceChildren(head, body, el("footer", { class: "note" }, report.made ?? "Made by servesim."));
-  window.addEventListener("resize", resizeAll);
-  window.addEventListener("beforeprint", drawAll);
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => view.changed("theme"));
+  window.addEventListener("resize", resizeAll, { signal });
+  window.addEventListener("beforeprint", drawAll, { signal });
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => view.changed("theme"), { signal });
 }
 
 function header(report, changed) {

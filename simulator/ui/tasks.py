@@ -1,4 +1,4 @@
-"""What the app computes: jobs in threads, with progress, an end on request, and their results in folders."""
+"""What the app computes: tasks in threads, with progress, an end on request, and their results in folders."""
 
 import secrets
 import sys
@@ -18,15 +18,15 @@ from simulator.ui.form import check_count
 
 AT_ONCE = 2
 MOST_WAITING = 20
-_KEPT = 200  # jobs that are remembered; their results are in folders
+_KEPT = 200  # tasks that are remembered; their results are in folders
 
 
 class CancelledError(Exception):
-    """The job was asked to end."""
+    """The task was asked to end."""
 
 
 @dataclass
-class Job:
+class Task:
     """A run or a plan that was asked for: ``waiting``, ``running``, ``done``, ``failed`` or ``cancelled``.
 
     ``done`` of ``total`` counts requests, or simulations of a plan; ``folder`` is where a finished one is kept.
@@ -57,62 +57,62 @@ class Job:
         }
 
 
-class Jobs:
-    """All jobs of one app, at most two at once, a bounded number in the queue."""
+class Tasks:
+    """All tasks of one app, at most two at once, a bounded number in the queue."""
 
     def __init__(self) -> None:
-        """Begin without jobs."""
-        self._jobs: dict[str, Job] = {}
-        self._pool = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="servesim-job")
+        """Begin without tasks."""
+        self._tasks: dict[str, Task] = {}
+        self._pool = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="servesim-task")
         self._lock = Lock()
 
-    def start(self, work: Callable[[Job], Path]) -> Job:
+    def start(self, work: Callable[[Task], Path]) -> Task:
         """Queue some work, which returns the folder of its result; InputError where the queue is full."""
-        job = Job(secrets.token_hex(8))
+        task = Task(secrets.token_hex(8))
         with self._lock:
-            if sum(each.state in ("waiting", "running") for each in self._jobs.values()) >= MOST_WAITING:
-                raise InputError(f"{MOST_WAITING} jobs are waiting; expected fewer, cancel one or wait")
-            self._jobs[job.id] = job
-            for old in list(self._jobs.values())[:-_KEPT]:
-                del self._jobs[old.id]
-        self._pool.submit(_work, job, work)
-        return job
+            if sum(each.state in ("waiting", "running") for each in self._tasks.values()) >= MOST_WAITING:
+                raise InputError(f"{MOST_WAITING} tasks are waiting; expected fewer, cancel one or wait")
+            self._tasks[task.id] = task
+            for old in list(self._tasks.values())[:-_KEPT]:
+                del self._tasks[old.id]
+        self._pool.submit(_work, task, work)
+        return task
 
-    def get(self, name: str) -> Job:
-        """Return a job; InputError for an unknown one."""
-        job = self._jobs.get(name)
-        if job is None:
-            raise InputError("no such job; expected one that was started since the app was")
-        return job
+    def get(self, name: str) -> Task:
+        """Return a task; InputError for an unknown one."""
+        task = self._tasks.get(name)
+        if task is None:
+            raise InputError("no such task; expected one that was started since the app was")
+        return task
 
     def close(self) -> None:
-        """End all jobs."""
-        for job in self._jobs.values():
-            job.asked.set()
+        """End all tasks."""
+        for task in self._tasks.values():
+            task.asked.set()
         self._pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _work(job: Job, work: Callable[[Job], Path]) -> None:
+def _work(task: Task, work: Callable[[Task], Path]) -> None:
     try:
-        if job.asked.is_set():
+        if task.asked.is_set():
             raise CancelledError
-        job.state = "running"
-        job.folder = work(job)
-        job.state = "done"
+        task.state = "running"
+        task.folder = work(task)
+        task.state = "done"
     except CancelledError:
-        job.state = "cancelled"
+        task.state = "cancelled"
     except (InputError, StallError) as error:
-        job.error, job.state = " ".join(str(error).split()), "failed"
+        task.error, task.state = " ".join(str(error).split()), "failed"
     except MemoryError:
-        job.error, job.state = "not enough memory; expected fewer requests or tokens", "failed"
+        task.error, task.state = "not enough memory; expected fewer requests or tokens", "failed"
     except OSError as error:
-        job.error, job.state = f"the disk refused: {error.strerror or error}", "failed"
+        task.error, task.state = f"the disk refused: {error.strerror or error}", "failed"
     except Exception as error:  # a fault of the simulator: the app lives on, and the terminal has the trace
         traceback.print_exc(file=sys.stderr)
-        job.error, job.state = f"an error in servesim ({type(error).__name__}); see the terminal", "failed"
+        task.error, task.state = f"an error in servesim ({type(error).__name__}); see the terminal", "failed"
 
 
-def simulate(scenario: Scenario, job: Job) -> Path:
+def simulate(scenario: Scenario, task: Task) -> Path:
     """Simulate and save a run; return its folder.
 
     Raises InputError as ``run`` does and for too many requests, CancelledError, after which nothing is kept.
@@ -125,18 +125,18 @@ def simulate(scenario: Scenario, job: Job) -> Path:
         check_count(len(build(scenario.workload, scenario.seed, base).arrival_s))
 
         def on_progress(time_s: float, done: int, total: int) -> None:
-            job.done, job.total = done, total
+            task.done, task.total = done, total
 
-        result = run(scenario, base_dir=base, on_progress=on_progress, should_stop=job.asked.is_set)
-    if job.asked.is_set():
+        result = run(scenario, base_dir=base, on_progress=on_progress, should_stop=task.asked.is_set)
+    if task.asked.is_set():
         raise CancelledError
     with claimed_anew(scenario.name[:80]) as folder:
         result.write(folder)
-    job.done = job.total or job.done
+    task.done = task.total or task.done
     return folder
 
 
-def search(scenario: Scenario, target: str, gpus: str, replicas: int, job: Job) -> Path:
+def search(scenario: Scenario, target: str, gpus: str, replicas: int, task: Task) -> Path:
     """Search for the cheapest cluster of some GPU types that keeps a target; return the folder of the plan.
 
     ``gpus`` are names with commas between, ``replicas`` the most of them. Raises InputError as ``plan`` does, and
@@ -157,7 +157,7 @@ def search(scenario: Scenario, target: str, gpus: str, replicas: int, job: Job) 
             checks=False,
             out=folder,
             jobs=1,
-            on_progress=job.count,
+            on_progress=task.count,
         )
         found.save(folder)
     return folder
