@@ -124,6 +124,10 @@ class UserModel:
             )
         _require_number("user.fatigue", self.fatigue, most=_LARGEST_FACTOR)
         _require_number("user.skim_after_tokens", self.skim_after_tokens)
+        if not isinstance(self.skim_after_tokens, int):
+            raise InputError(
+                f"user.skim_after_tokens must be a whole number; got {self.skim_after_tokens!r}."
+            )
         _require_number("user.skim_speedup", self.skim_speedup, least=1.0, most=_LARGEST_FACTOR)
         _require_number("user.thinking_share", self.thinking_share, most=1.0)
         if self.weight_thinking is not None:
