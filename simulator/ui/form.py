@@ -1,7 +1,9 @@
 """The form: a field for each key of the scenario's schema that has one value, and the scenario that fields name."""
 
+import json
 import re
 import shlex
+import tomllib
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from typing import Any
@@ -126,7 +128,7 @@ def check_count(requests: int | None) -> None:
 def _filled(values: Any) -> dict[str, str]:
     if not isinstance(values, dict):
         raise InputError(f"form: expected keys with their values, got a {type(values).__name__}")
-    known = {each["key"] for each in fields()}
+    known = {each["key"]: each for each in fields()}
     found: dict[str, str] = {}
     for key, value in values.items():
         if key not in known:
@@ -137,8 +139,17 @@ def _filled(values: Any) -> dict[str, str]:
         if key != "name" and _PATH.search(text):
             raise InputError(f"{key}: {text!r} may be a path; expected a name (files are for: servesim run)")
         if text:
-            found[key] = text
+            found[key] = _quoted(text) if known[key]["kind"] in ("name", "text") else text
     return found
+
+
+def _quoted(text: str) -> str:
+    """Return a text so that TOML does not read it as a number or a list; one that is none of these as it is."""
+    try:
+        tomllib.loads(f"value = {text}")
+    except tomllib.TOMLDecodeError:
+        return text
+    return json.dumps(text)
 
 
 def command_of(values: Any) -> str:

@@ -1,5 +1,6 @@
 """The app's server: forms become results or one sentence, tasks end when asked, nothing is told without the token."""
 
+import shlex
 import time
 
 import pytest
@@ -73,7 +74,7 @@ def test_its_numbers_are_those_of_the_command_that_the_form_gives(root, tmp_path
         task = simulated(asking, values)
         ours = asking.get("/api/report", params={"run": task["run"]}).json()
     (tmp_path / "my.toml").write_text(said["toml"])
-    words = said["command"].split()
+    words = shlex.split(said["command"])
     assert words[:2] == ["servesim", "run"]
     assert cli.main([*words[1:], "--no-plot", "--out", str(root / "command")]) == 0
     assert Scenario.from_toml(tmp_path / "my.toml") == default_scenario(words[3::2])
@@ -82,17 +83,18 @@ def test_its_numbers_are_those_of_the_command_that_the_form_gives(root, tmp_path
 
 
 def texts(field):
+    """Mostly what the field is for: one of its choices, a number, a word."""
     odd = st.sampled_from(
         ["", "0", "-1", "1e400", "nan", "none", "true", "../x", "x.py", "[1]", "'", "\u2603"]
     )
-    numbers = st.one_of(st.integers(0, 50).map(str), st.floats(0.01, 20).map("{:.3g}".format))
-    named = st.sampled_from(field["choices"] or ["1"])
-    return st.one_of(named, named, numbers, odd, st.text(max_size=8))
+    whole, share = st.integers(1, 50).map(str), st.floats(0.01, 0.99).map("{:.3g}".format)
+    usual = st.sampled_from(field["choices"]) if field["choices"] else st.one_of(whole, share)
+    return st.one_of(usual, usual, usual, odd, st.text(max_size=8))
 
 
 def forms():
     known = {each["key"]: texts(each) for each in fields() if each["key"] != "workload.limit"}
-    chosen = st.lists(st.sampled_from(sorted(known)), max_size=4, unique=True)
+    chosen = st.lists(st.sampled_from(sorted(known)), max_size=3, unique=True)
     values = chosen.flatmap(lambda keys: st.fixed_dictionaries({key: known[key] for key in keys}))
     return values.flatmap(
         lambda some: st.sampled_from([SMALL, LONG | {"workload.requests": "30"}]).map(
@@ -126,7 +128,8 @@ def test_any_form_gives_a_result_or_one_sentence(root):
             states.append(task.get("state", "refused"))
 
         one()
-    assert {"done", "refused"} <= set(states)
+    assert len(states) >= 100
+    assert min(states.count("done"), states.count("refused")) >= 20, states
 
 
 @pytest.mark.parametrize(
@@ -144,6 +147,15 @@ def test_a_bad_form_is_refused_in_one_sentence(root, values):
             assert set(answer.json()) == {"error"}
             assert is_a_sentence(answer.json()["error"])
     assert not root.exists()
+
+
+def test_a_name_that_looks_like_a_number_is_a_name(root):
+    values = SMALL | {"name": "2026"}
+    with client() as asking:
+        task = simulated(asking, values)
+        words = shlex.split(asking.post("/api/scenario", json={"values": values}).json()["command"])
+    assert task["run"] == "2026-1"
+    assert default_scenario(words[3::2]).name == "2026"
 
 
 def test_a_trace_of_too_many_requests_is_refused_before_it_is_simulated(root, monkeypatch):

@@ -9,7 +9,7 @@ import typer
 
 from simulator.errors import InputError
 
-ORDER = 42
+ORDER = 46
 EPILOG = "Example: servesim ui --port 8400"
 
 
