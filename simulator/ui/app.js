@@ -62,8 +62,11 @@ function control(field) {
   const value = state.values[field.key] ?? "";
   const changed = (event) => {
     state.values[field.key] = event.target.value;
+    if (field.key === "workload.arrivals") {
+      state.values = { ...APP.arrivals, ...state.values }; // a rate, a number and lengths, which arrivals need
+      draw();
+    }
     remember_state();
-    if (field.key === "workload.arrivals") draw();
   };
   const hint = field.default === null ? "unset" : field.default;
   const common = { id, title: `${field.key}: ${field.description}`, onchange: changed };
@@ -99,12 +102,12 @@ function form() {
   ];
 }
 
-const copies = () => el("div", { class: "row" }, button("Copy as TOML", () => copy("toml")), button("Copy as command", () => copy("command")), button("Reset", () => { state.values = { ...APP.start }; draw(); }));
+const copies = () => el("div", { class: "row", id: "copies" }, button("Copy as TOML", () => copy("toml")), button("Copy as command", () => copy("command")), button("Reset", () => { state.values = { ...APP.start }; draw(); }));
 
 async function copy(what) {
   const found = (await ask("api/scenario", { values: sent() }))[what];
   left.querySelector("#copied")?.remove();
-  left.prepend(el("pre", { id: "copied", tabindex: 0 }, found));
+  left.querySelector("#copies").after(el("pre", { id: "copied", tabindex: 0 }, found));
   await navigator.clipboard?.writeText(found).catch(() => {}); // else it is there to be selected
 }
 
@@ -115,6 +118,7 @@ async function follow(task) {
   const bar = el("progress", {});
   const said = el("p", { role: "status" }, "waiting");
   right.replaceChildren(said, bar, button("Cancel", () => ask(`api/tasks/${task.id}/cancel`, {}), { id: "cancel" }));
+  if (matchMedia("(max-width: 860px)").matches) right.scrollIntoView();
   for (let now = task; mine === following; now = await ask(`api/tasks/${task.id}`)) {
     if (now.total) [bar.max, bar.value] = [now.total, now.done];
     said.textContent = now.total ? `${now.state}: ${now.done.toLocaleString("en")} of ${now.total.toLocaleString("en")}` : now.state;

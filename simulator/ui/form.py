@@ -25,6 +25,7 @@ START = {
     "workload.limit": "500",
     "workload.rate_scale": "4",
 }  # a second's work, near the knee
+ARRIVALS = {"workload.rate_rps": "15", "workload.requests": "500", "workload.lengths": "chat_azure2023"}
 _OF_TRACES = ("workload.trace", "workload.limit", "workload.rate_scale")
 _OF_ARRIVALS = ("workload.rate_rps", "workload.requests", "workload.lengths")
 _LEFT_OUT = ("workload.tokenizer",)  # may ask the network

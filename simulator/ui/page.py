@@ -4,7 +4,7 @@ from functools import lru_cache
 from importlib.resources import files
 
 from simulator.report.html.page import in_script, library, notices, scripts, styles
-from simulator.ui.form import MOST_REQUESTS, START, fields
+from simulator.ui.form import ARRIVALS, START, fields
 
 _HERE = files("simulator.ui")
 
@@ -15,7 +15,7 @@ def app_page() -> str:
 
     The app's script stands in a block, so that its names are not those of the report's.
     """
-    form = in_script({"fields": fields(), "start": START, "most_requests": MOST_REQUESTS})
+    form = in_script({"fields": fields(), "start": START, "arrivals": ARRIVALS})
     return f"""<!doctype html>
 <html lang="en">
 <head>

@@ -101,7 +101,9 @@ def test_the_sliders_answer_at_once_and_a_long_run_is_cancelled(page):
     page.evaluate("window.before = document.getElementById('report').innerText")
     page.locator("#report input[type=range]").first.press("End")
     until(page, "document.getElementById('report').innerText !== window.before", seconds=1.5)
-    page.fill("[id='field-workload.limit']", "19000")
+    page.select_option("[id='field-workload.arrivals']", "poisson")  # and what that needs
+    run(page, "orca")
+    page.fill("[id='field-workload.requests']", "19000")
     page.click("#go")
     page.click("#cancel")
     page.wait_for_selector("text=cancelled; nothing of it was saved", timeout=MOST_MS)
