@@ -7,6 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from shutil import rmtree
 from tempfile import TemporaryDirectory
 from threading import Event, Lock
 from typing import Any
@@ -140,7 +141,7 @@ def search(scenario: Scenario, target: str, gpus: str, replicas: int, task: Task
     """Search for the cheapest cluster of some GPU types that keeps a target; return the folder of the plan.
 
     ``gpus`` are names with commas between, ``replicas`` the most of them. Raises InputError as ``plan`` does, and
-    CancelledError, after which the simulations are kept for the next search.
+    CancelledError, after which nothing is kept.
     """
     from simulator.functions.plan import plan
 
@@ -149,15 +150,15 @@ def search(scenario: Scenario, target: str, gpus: str, replicas: int, task: Task
     if names:
         space["gpus"] = names
     with claimed_anew("plan") as folder:
-        found = plan(
-            scenario,
-            [target],
-            space=space,
-            replications=1,
-            checks=False,
-            out=folder,
-            jobs=1,
-            on_progress=task.count,
-        )
-        found.save(folder)
+        try:
+            found = plan(
+                scenario, [target], space=space, replications=1, checks=False, out=folder, jobs=1,
+                on_progress=task.count,
+            )  # fmt: skip
+            found.save(folder)
+        except BaseException:
+            for each in folder.iterdir():
+                if each.is_dir():
+                    rmtree(each)
+            raise
     return folder

@@ -208,6 +208,17 @@ def test_a_plan_is_found_and_kept(root):
         assert is_a_sentence(bad["error"])
 
 
+def test_a_plan_can_be_cancelled_and_leaves_nothing(root):
+    with client() as asking:
+        asked = {"values": LONG | {"workload.requests": "3000"}, "target": "token_slo.attainment >= 0.9",
+                 "gpus": "h100-80gb-sxm, a100-80gb", "replicas": 8}  # fmt: skip
+        task = until(asking, asking.post("/api/plans", json=asked).json(), "running")
+        time.sleep(0.3)  # some simulations
+        asking.post(f"/api/tasks/{task['id']}/cancel")
+        assert until(asking, task, *ENDS)["state"] == "cancelled"
+    assert list(root.iterdir()) == []
+
+
 def test_a_dropped_file_is_inspected_whatever_its_name(root):
     rows = b"arrival_s,prompt_tokens,output_tokens\n0,100,20\n1,200,40\n"
     with client() as asking:
