@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from simulator.replica.cost import DecodePiece, StepShape
 from simulator.replica.decode_group import rank_of
 from simulator.replica.job import Job, JobState
-from simulator.replica.kv import KvPool
+from simulator.replica.kv import KvPool, PrefixCache
 from simulator.replica.ledger import StepLedger
 from simulator.replica.limits import Limits
 from simulator.replica.policy import Scheduler
@@ -33,17 +33,31 @@ class Engine(StepLedger):
         kv: KvPool,
         *,
         whole: bool = False,
+        cache: PrefixCache | None = None,
+        queue_key: Callable[[Job], Any] | None = None,
+        price: Callable[[StepShape], float] | None = None,
+        decode_piece: Callable[[int, int], DecodePiece] | None = None,
+        on_end: Callable[[Job, RequestState, float], None] | None = None,
+        plans_ahead: bool = False,
         on_prompt_done: Callable[[Job], None] | None = None,
         withholds: bool = False,
         drops_with_next_token: bool = False,
-        **parts: Any,
     ) -> None:
         """``whole``: jobs hold the KV blocks for all of their output from the beginning.
 
         ``on_prompt_done`` is told of jobs whose part here is done, the token that they have got here being given
-        where they go on if it ``withholds`` it; ``parts`` as in ``EngineState``.
+        where they go on if it ``withholds`` it; the others are as in ``EngineState``.
         """
-        super().__init__(limits, kv, **parts)
+        super().__init__(
+            limits,
+            kv,
+            cache=cache,
+            queue_key=queue_key,
+            price=price,
+            decode_piece=decode_piece,
+            on_end=on_end,
+            plans_ahead=plans_ahead,
+        )
         self.transfers = Transfers(self, whole=whole)
         self.on_prompt_done = on_prompt_done
         self.withholds = withholds

@@ -33,6 +33,9 @@ class Node:
     def __lt__(self, other: "Node") -> bool:
         return self.used < other.used
 
+    def __hash__(self) -> int:
+        return id(self)  # said, as a compiled class that compares has none otherwise
+
 
 class RadixTree:
     """A tree whose unlocked leaves can be evicted, least recently used first. Sizes are in tokens."""
