@@ -2,6 +2,7 @@
 
 import platform
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 
 
 def versions() -> str:
@@ -13,12 +14,19 @@ def versions() -> str:
     gpus = [f"{each.name} ({each.datasheet.date})" for each in map(load_gpu, list_gpus())]
     return "\n".join(
         [
-            f"servesim {_version('servesim')}, Python {platform.python_version()}, interpreted",
+            f"servesim {_version('servesim')}, Python {platform.python_version()}, {_core()}",
             packages,
             f"engine profiles: {', '.join(engines)}",
             f"GPU profiles: {', '.join(gpus)}",
         ]
     )
+
+
+def _core() -> str:
+    """Say whether the engine's files were compiled."""
+    found = find_spec("simulator.replica.loop")
+    compiled = found is not None and found.origin is not None and not found.origin.endswith(".py")
+    return "compiled core" if compiled else "interpreted"
 
 
 def _version(package: str) -> str:
