@@ -11,14 +11,14 @@ from setuptools import setup
 
 # What runs at each step and each event. A policy stays interpreted: anyone's own file has to work beside it, and a
 # dataclass cannot be compiled over an interpreted base. Requests are not here as their fields are declared by
-# annotations, which compiled classes do not keep.
+# annotations, which compiled classes do not keep; nor limits and rules, which could then not be copied.
 CORE = {
     "hardware_profiles": ["tabulated"],
     "simulator": ["clock"],
     "simulator/replica": [
         "block_runs", "bounds", "content", "cost", "decode_group", "effects", "engine", "engine_state", "fast_forward",
-        "held_blocks", "job", "kv", "ledger", "limits", "loop", "prefix_blocks", "radix_pages", "radix_tree", "records",
-        "replica", "rules", "state", "transfers", "view",
+        "held_blocks", "job", "kv", "ledger", "loop", "prefix_blocks", "radix_pages", "radix_tree", "records",
+        "replica", "state", "transfers", "view",
     ],
     "simulator/cluster": [
         "choice", "cluster", "departures", "early_sends", "faults", "fleet", "fleets", "flow", "hand_off", "intake",
@@ -40,7 +40,9 @@ def extensions() -> list[object]:
 
     missing = [name for name in core() if not Path(name).exists()]
     if missing:
-        raise SystemExit(f"setup.py: {', '.join(missing)}: no such file; expected those that are to be compiled")
+        raise SystemExit(
+            f"setup.py: {', '.join(missing)}: no such file; expected those that are to be compiled"
+        )
     options = ["--strict", "--ignore-missing-imports", "--follow-imports=silent"]
     found: list[object] = mypycify([*core(), *options], opt_level="3", debug_level="0", group_name="servesim")
     return found

@@ -6,7 +6,7 @@ leave and give seat and blocks back.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 from simulator.replica.cost import DecodePiece, StepShape
 from simulator.replica.decode_group import rank_of
@@ -14,9 +14,7 @@ from simulator.replica.job import Job, JobState
 from simulator.replica.kv import KvPool, PrefixCache
 from simulator.replica.ledger import StepLedger
 from simulator.replica.limits import Limits
-from simulator.replica.policy import Scheduler
 from simulator.replica.request import RequestState
-from simulator.replica.rules import EngineRules
 from simulator.replica.transfers import Transfers
 
 NO_JOBS: Sequence[Job] = ()
@@ -49,15 +47,9 @@ class Engine(StepLedger):
         where they go on if it ``withholds`` it; the others are as in ``EngineState``.
         """
         super().__init__(
-            limits,
-            kv,
-            cache=cache,
-            queue_key=queue_key,
-            price=price,
-            decode_piece=decode_piece,
-            on_end=on_end,
+            limits, kv, cache=cache, queue_key=queue_key, price=price, decode_piece=decode_piece, on_end=on_end,
             plans_ahead=plans_ahead,
-        )
+        )  # fmt: skip
         self.transfers = Transfers(self, whole=whole)
         self.on_prompt_done = on_prompt_done
         self.withholds = withholds
@@ -291,21 +283,3 @@ class Engine(StepLedger):
                 self.outside_tokens += job.known_tokens
             self.end(job, state, self.now_s)
         self._leaving.clear()
-
-
-class MakeEngine(Protocol):
-    """Makes the engine that a policy needs."""
-
-    def __call__(
-        self,
-        policy: Scheduler,
-        rules: EngineRules,
-        *,
-        price: Callable[[StepShape], float],
-        decode_piece: Callable[[int, int], DecodePiece] | None,
-        on_end: Callable[[Job, RequestState, float], None] | None,
-        on_prompt_done: Callable[[Job], None],
-        withholds: bool,
-    ) -> Engine:
-        """Return a new engine with nothing in it."""
-        ...

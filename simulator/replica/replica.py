@@ -7,13 +7,13 @@ end; otherwise it is computed when it is looked at (``loop.py``).
 from collections import deque
 from collections.abc import Callable
 from math import inf, nextafter
-from typing import Literal
+from typing import Literal, Protocol
 
 from simulator.clock import Clock
 from simulator.replica.bounds import effect_bound_s, load_bound_s
-from simulator.replica.cost import CostModel
+from simulator.replica.cost import CostModel, DecodePiece, StepShape
 from simulator.replica.effects import NO_EFFECTS, Effects
-from simulator.replica.engine import MakeEngine
+from simulator.replica.engine import Engine
 from simulator.replica.job import Job
 from simulator.replica.loop import StepLoop
 from simulator.replica.policy import Scheduler
@@ -23,6 +23,23 @@ from simulator.replica.rules import DEFAULT_RULES, EngineRules
 from simulator.replica.state import NEXT, ReplicaState
 
 Role = Literal["both", "prefill", "decode"]
+
+
+class MakeEngine(Protocol):
+    """Makes the engine that a policy needs."""
+
+    def __call__(
+        self,
+        policy: Scheduler,
+        rules: EngineRules,
+        *,
+        price: Callable[[StepShape], float],
+        decode_piece: Callable[[int, int], DecodePiece] | None,
+        on_end: Callable[[Job, RequestState, float], None] | None,
+        on_prompt_done: Callable[[Job], None],
+        withholds: bool,
+    ) -> Engine:
+        """Return a new engine with nothing in it."""
 
 
 class Replica(StepLoop):
