@@ -20,6 +20,7 @@ from typing import Annotated, Any
 
 import typer
 
+from simulator.cli.options import AsJson
 from simulator.cli.output import speaking
 from simulator.errors import InputError
 from simulator.in_the_way import InTheWayError, check_packages
@@ -77,16 +78,25 @@ Format = Annotated[
 
 
 def with_output_options(command: Callable[..., Any], tables: bool) -> Callable[..., Any]:
-    """Return a command that has ``--quiet`` besides, which all have, and ``--format`` if it prints tables."""
+    """Return a command that has ``--quiet`` besides, which all have, and ``--format`` if it prints tables.
+
+    Where it has no ``--json`` of its own, that is ``--format json``.
+    """
     signature = inspect.signature(command)
     if "quiet" in signature.parameters:
         return command
     own: dict[str, tuple[Any, Any]] = {"quiet": (Quiet, False)}
     if tables:
         own = {"printed_as": (Format, "plain"), **own}
+    if tables and "as_json" not in signature.parameters:
+        own["tables_as_json"] = (AsJson, False)
 
     @functools.wraps(command)
-    def outspoken(*args: Any, quiet: bool = False, printed_as: Any = "plain", **more: Any) -> Any:
+    def outspoken(
+        *args: Any, quiet: bool = False, printed_as: Any = "plain", tables_as_json: bool = False, **more: Any
+    ) -> Any:
+        if tables_as_json:
+            printed_as = "json"
         if printed_as not in FORMATS:
             raise InputError(f"--format {printed_as}: expected one of {', '.join(FORMATS)}")
         with speaking(quiet, printed_as):

@@ -59,3 +59,10 @@ def test_where_only_first_and_last_tokens_have_times_no_gap_is_said(capsys, fold
         "      1.000 s  until its first token; 0 requests in flight before it, 0 getting tokens",
         "      2.000 s  for the 4 tokens after it",
     ]
+
+
+def test_the_same_as_json(capsys, scored):
+    (found,) = json.loads(servesim(capsys, "explain", "scored", "1", "--json"))
+    assert found["request"] == 1
+    assert found["said"] == servesim(capsys, "explain", "scored", "1").splitlines()
+    assert found["phases"] == []  # of a real server its steps are not known

@@ -145,3 +145,13 @@ def test_the_schema_takes_what_a_scenario_takes():
         ("user", "alpha", "dear"),
     ):
         assert not validator.is_valid({**plain, table: {**plain.get(table, {}), key: value}}), (table, key)
+
+
+def test_every_command_with_tables_has_json(capsys):
+    """One without ``--json`` of its own prints its tables as ``--format json`` does."""
+    for words in (("list", "gpus"), ("profile", "list")):
+        assert call(*words, "--json") == 0
+        as_json = capsys.readouterr().out
+        assert call(*words, "--format", "json") == 0
+        assert as_json == capsys.readouterr().out
+        assert json.loads(as_json)["tables"][0]["rows"]

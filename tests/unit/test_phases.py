@@ -6,7 +6,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from simulator import InputError, Scenario, run
+from simulator import InputError, Result, Scenario, run
 from simulator.cli import main as cli
 from simulator.report.explain import explain, slowest
 from simulator.report.exports import export
@@ -166,6 +166,12 @@ def test_the_command_explains_the_slowest_or_those_asked_for(tmp_path, capsys):
     assert capsys.readouterr().out.count("\nrequest ") == 2
     assert cli.main(["explain", str(folder), "7"]) == 0
     assert capsys.readouterr().out.startswith("request 7: ")
+    assert cli.main(["explain", str(folder), "7", "--json"]) == 0
+    (found,) = json.loads(capsys.readouterr().out)
+    log = Result.load(folder).log
+    lasts_s = [phase["end_s"] - phase["start_s"] for phase in found["phases"]]
+    assert sum(lasts_s) == pytest.approx(log.end_s[7] - log.arrival_s[7], abs=1e-6)
+    assert len(found["said"]) > len(found["phases"])
     assert cli.main(["explain", str(folder), "30"]) == 2
     assert "no request 30; expected a number from 0 to 29" in capsys.readouterr().err
     (folder / "work.parquet").unlink()

@@ -6,7 +6,8 @@ from typing import Annotated
 import typer
 
 from simulator.cli import completion
-from simulator.cli.output import say
+from simulator.cli.options import AsJson
+from simulator.cli.output import print_json, say
 from simulator.errors import InputError
 
 ORDER = 41
@@ -23,6 +24,7 @@ def explain(
         typer.Argument(metavar="[REQUEST ...]", help="Requests by number; default: the slowest."),
     ] = None,
     slowest: Annotated[int, typer.Option(min=1, max=1000, help="How many of the slowest.")] = 3,
+    as_json: AsJson = False,
 ) -> None:
     """Say what requests waited for: a sentence a phase, which add up."""
     from simulator.report.explain import explain as explained
@@ -39,9 +41,18 @@ def explain(
     for request in requests or []:
         if not 0 <= request < count:
             raise InputError(f"explain: no request {request}; expected a number from 0 to {count - 1}")
-    if isinstance(result, MeasuredResult):
-        told = [explain_measured(result, each) for each in requests or slowest_measured(result, slowest)]
+    if histories is None:
+        assert isinstance(result, MeasuredResult)
+        chosen = requests or slowest_measured(result, slowest)
+        told = [explain_measured(result, each) for each in chosen]
     else:
-        assert histories is not None
-        told = [explained(histories, int(each)) for each in requests or the_slowest(histories, slowest)]
-    say(Document([Words(each.splitlines()) for each in told]))
+        chosen = requests or the_slowest(histories, slowest).tolist()
+        told = [explained(histories, each) for each in chosen]
+    if not as_json:
+        say(Document([Words(each.splitlines()) for each in told]))
+        return
+    phases = [[] if histories is None else histories.phases(each) for each in chosen]
+    print_json([
+        {"request": request, "phases": [each._asdict() for each in did], "said": words.splitlines()}
+        for request, did, words in zip(chosen, phases, told, strict=True)
+    ])  # fmt: skip
