@@ -10,6 +10,11 @@ class InputError(ValueError):
     """Something the user gave (file, line, field) is wrong; the sentence says what was expected."""
 
 
+def not_installed(what: str, extra: str) -> InputError:
+    """Return the refusal of what needs a package that comes with an extra; ``what`` ends in the package's name."""
+    return InputError(f"{what} is not installed; expected: pip install 'servesim[{extra}]'")
+
+
 class StallError(RuntimeError):
     """The simulation can make no more progress; the sentence names the policy, the time and the jobs.
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from simulator.cli.saved_runs import MANIFEST, measured_by
+from simulator.cli.saved_runs import MANIFEST, measured_alike
 from simulator.errors import InputError
 
 if TYPE_CHECKING:
@@ -50,7 +50,6 @@ def saved_document(
 
 def _runs(folders: Sequence[Path], overrides: Sequence[str], different_traffic: bool) -> dict[str, Any]:
     from simulator.report.comparison import distinct
-    from simulator.report.same_traffic import saved_traffic_notes
     from simulator.results.result import Result
     from simulator.results.scoring import Scoring
 
@@ -66,12 +65,7 @@ def _runs(folders: Sequence[Path], overrides: Sequence[str], different_traffic: 
         )
     results = [Result.load(each[0]) for each in replications]
     names = distinct([folder.resolve().name for folder in folders])
-    notes = saved_traffic_notes(names, results, different_traffic)
-    base = measured_by(results[0].manifest, overrides)
-    if any(result.scoring != results[0].scoring for result in results) and not overrides:
-        notes.append(
-            f"[user], [slo], [metrics] or run.trim_* differ; all are measured with those of {names[0]}"
-        )
+    base, notes = measured_alike(names, results, overrides, different_traffic)
     scoring = Scoring(base.user, base.slo, base.window, base.metrics.also)
     summaries = None
     if counts != {1}:

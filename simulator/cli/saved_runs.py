@@ -6,20 +6,25 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from simulator.cli.output import print_json, say, warn
 from simulator.errors import InputError
+
+if TYPE_CHECKING:
+    from simulator.results.result import Result
+    from simulator.scenario.scenario import Scenario
 
 MANIFEST, SUMMARY = "manifest.json", "summary.json"
 _DEEPEST = 4  # folders below the root that are looked through
 
 
-def measured_by(manifest: dict[str, Any], overrides: Sequence[str]) -> Any:
+def measured_by(manifest: dict[str, Any], overrides: Sequence[str]) -> "Scenario":
     """Return the scenario sections that say how a saved run is measured, with other values.
 
     Raises InputError for keys that only a new simulation could answer.
     """
+    from simulator.functions.score import check_measures_only
     from simulator.scenario.scenario import Scenario
 
     check_measures_only(overrides)
@@ -27,11 +32,22 @@ def measured_by(manifest: dict[str, Any], overrides: Sequence[str]) -> Any:
     return Scenario(**sections).with_overrides(list(overrides))
 
 
-def check_measures_only(overrides: Sequence[str]) -> None:
-    """Raise InputError for keys that only a new simulation could answer."""
-    from simulator.functions.score import check_measures_only as check
+def measured_alike(
+    names: Sequence[str], results: "Sequence[Result]", overrides: Sequence[str], different_traffic: bool
+) -> "tuple[Scenario, list[str]]":
+    """Return by what saved runs are measured, which is what the first says, and what is not the same in them.
 
-    check(overrides)
+    Raises InputError for other requests, unless ``different_traffic``.
+    """
+    from simulator.report.same_traffic import saved_traffic_notes
+
+    notes = saved_traffic_notes(names, results, different_traffic)
+    base = measured_by(results[0].manifest, overrides)
+    if any(result.scoring != results[0].scoring for result in results) and not overrides:
+        notes.append(
+            f"[user], [slo], [metrics] or run.trim_* differ; all are measured with those of {names[0]}"
+        )
+    return base, notes
 
 
 def compare_saved(
@@ -40,7 +56,6 @@ def compare_saved(
     """Print the table of saved runs, all measured as the first one says."""
     from simulator.report.comparison import common_window, comparison, distinct
     from simulator.report.report import warnings
-    from simulator.report.same_traffic import saved_traffic_notes
     from simulator.report.tables import Document, Words
     from simulator.results.result import Result
     from simulator.scenario.engines import one_line
@@ -49,12 +64,7 @@ def compare_saved(
         raise InputError(f"compare: expected two or more folders of saved runs, got {len(folders)}")
     results = [Result.load(folder) for folder in folders]
     names = distinct([folder.resolve().name for folder in folders])
-    notes = saved_traffic_notes(names, results, different_traffic)
-    base = measured_by(results[0].manifest, overrides)
-    if any(result.scoring != results[0].scoring for result in results) and not overrides:
-        notes.append(
-            f"[user], [slo], [metrics] or run.trim_* differ; all are measured with those of {names[0]}"
-        )
+    base, notes = measured_alike(names, results, overrides, different_traffic)
     window = common_window(results, base.window)
     if window != base.window:
         notes.append(

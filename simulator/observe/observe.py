@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from simulator.errors import InputError
+from simulator.errors import InputError, not_installed
 from simulator.metrics._window import Window
 from simulator.observe.driving import LOOKS_EVERY_S, Drive, OnSent
 from simulator.observe.endpoint import Endpoint
@@ -57,9 +57,7 @@ def observe(
     try:
         import httpx  # noqa: F401
     except ModuleNotFoundError as error:
-        raise InputError(
-            "observe: httpx is not installed; expected: pip install 'servesim[observe]'"
-        ) from error
+        raise not_installed("observe: httpx", "observe") from error
     workload = build(scenario.workload, scenario.seed, base_dir or Path())
     _allow_many_files()
     with _no_old_garbage():

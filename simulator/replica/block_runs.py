@@ -139,10 +139,8 @@ class FreeBlocks:
         near = ends.after if self._nameless_first else ends.before
         if near.stretch is None and near is not ends:
             near.end += blocks
-        elif self._nameless_first:
-            _put_before(near, BlockRun(None, 0, blocks))
         else:
-            _put_before(ends, BlockRun(None, 0, blocks))
+            _put_before(near if self._nameless_first else ends, BlockRun(None, 0, blocks))
 
     def add(self, run: BlockRun) -> None:
         """Free a run of a stretch."""
@@ -151,8 +149,9 @@ class FreeBlocks:
             _put_before(self._ends, run)
 
     def take(self, run: BlockRun) -> None:
-        """Hold a run again."""
-        self._take_out(run)
+        """Take a run out of the queue."""
+        run.before.after, run.after.before = run.after, run.before
+        run.before = run.after = self._ends  # so that it does not keep its old neighbours alive
 
     def use(self, blocks: int) -> bool:
         """Use so many blocks for something else; return whether one of them could have been found until now."""
@@ -165,7 +164,7 @@ class FreeBlocks:
                 run.end -= blocks
                 break
             blocks -= count
-            self._take_out(run)
+            self.take(run)
             if stretch is not None:
                 run.rest = None
                 stretch.runs.remove(run)
@@ -180,10 +179,6 @@ class FreeBlocks:
             found.append(run)
             run = run.after
         return found
-
-    def _take_out(self, run: BlockRun) -> None:
-        run.before.after, run.after.before = run.after, run.before
-        run.before = run.after = self._ends  # so that it does not keep its old neighbours alive
 
 
 def _put_before(place: BlockRun, run: BlockRun) -> None:

@@ -46,6 +46,7 @@ class Engine(StepLedger):
         ``on_prompt_done`` is told of jobs whose part here is done, the token that they have got here being given
         where they go on if it ``withholds`` it; the others are as in ``EngineState``.
         """
+        # Each by its name: mypyc hands no ** on to a base
         super().__init__(
             limits, kv, cache=cache, queue_key=queue_key, price=price, decode_piece=decode_piece, on_end=on_end,
             plans_ahead=plans_ahead,

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-from simulator.errors import InputError
+from simulator.errors import not_installed
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -18,9 +18,7 @@ def as_pandas(table: "pa.Table") -> "pd.DataFrame":
     try:
         import pandas  # noqa: F401  # which pyarrow looks for
     except ImportError as error:
-        raise InputError(
-            "to_pandas: pandas is not installed; expected: pip install 'servesim[pandas]'"
-        ) from error
+        raise not_installed("to_pandas: pandas", "pandas") from error
     frame: pd.DataFrame = table.to_pandas()
     return frame
 
@@ -30,9 +28,7 @@ def as_polars(table: "pa.Table") -> "pl.DataFrame":
     try:
         import polars
     except ImportError as error:
-        raise InputError(
-            "to_polars: polars is not installed; expected: pip install 'servesim[polars]'"
-        ) from error
+        raise not_installed("to_polars: polars", "polars") from error
     frame = polars.from_arrow(table)
     assert isinstance(frame, polars.DataFrame)
     return frame

@@ -3,7 +3,7 @@
 from functools import lru_cache
 from importlib.resources import files
 
-from simulator.report.html.page import in_script, library, notices, scripts, styles
+from simulator.report.html.page import charts, in_script, scripts, styles
 from simulator.ui.form import ARRIVALS, START, fields
 
 _HERE = files("simulator.ui")
@@ -30,12 +30,7 @@ def app_page() -> str:
 <body class="app">
 <div id="app"><noscript>The app is drawn by its own scripts: allow them.</noscript></div>
 <script type="application/json" id="form">{form}</script>
-<!--
-The charts on this page are drawn by software that is in it:
-
-{notices()}-->
-<script type="text/plain" id="library">{library()}</script>
-<script type="module">
+{charts()}<script type="module">
 {scripts()}
 {{
 {_HERE.joinpath("app.js").read_text(encoding="utf-8")}}}

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from simulator.errors import InputError
+from simulator.errors import InputError, not_installed
 
 _FILE = "tokenizer.json"
 
@@ -32,9 +32,7 @@ def load(given: str, base_dir: Path | None = None) -> TokenCounter:
     try:
         from tokenizers import Tokenizer
     except ImportError as error:
-        raise InputError(
-            "workload.tokenizer: the package tokenizers is not installed; expected: pip install 'servesim[tokenizers]'"
-        ) from error
+        raise not_installed("workload.tokenizer: the package tokenizers", "tokenizers") from error
     paths = [folder / Path(given).expanduser() for folder in (base_dir or Path(), Path())]
     path = next((each for each in paths if each.exists()), None)
     if path is not None and path.is_dir():

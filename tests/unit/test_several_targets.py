@@ -11,19 +11,8 @@ from simulator.errors import InputError
 from simulator.studies.capacity.target import parse_targets
 from simulator.studies.plan.goals import parse_goals
 from simulator.studies.targets import conjuncts
+from tests.cli.test_capacity_cli import SCENARIO
 
-SCENARIO = """
-[hardware]
-gpu = "a100-80gb-sxm"
-[engine]
-max_num_seqs = 8
-[workload]
-arrivals = "poisson"
-rate_rps = 10.0
-requests = 150
-prompt_tokens = 200
-output_tokens = 20
-"""
 BOTH = ["ttft_p90<=0.1", "ttft_p50<=0.05"]
 NEVER = "tbt_mean<=1"
 

@@ -2,7 +2,7 @@
 
 from simulator.cli.options import AsJson, Measured, SavedRun
 from simulator.cli.output import print_json, say
-from simulator.cli.saved_runs import check_measures_only, measured_by
+from simulator.cli.saved_runs import measured_by
 
 ORDER = 40
 TABLES = True
@@ -15,6 +15,7 @@ def show(
     as_json: AsJson = False,
 ) -> None:
     """Measure a saved run again, with other user.*, slo.* or metrics.* values."""
+    from simulator.functions.score import check_measures_only
     from simulator.report.report import report
     from simulator.results.result import Result
 

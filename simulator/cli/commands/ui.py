@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from simulator.errors import InputError
+from simulator.errors import not_installed
 
 ORDER = 46
 EPILOG = "Example: servesim ui --port 8400"
@@ -29,9 +29,7 @@ def ui(
     except ModuleNotFoundError as error:
         if error.name is None or error.name.partition(".")[0] not in ("starlette", "uvicorn"):
             raise
-        raise InputError(
-            f"ui: {error.name} is not installed; expected the extra: pip install 'servesim[ui]'"
-        ) from error
+        raise not_installed(f"ui: {error.name}", "ui") from error
     from simulator.cli.report_page import saved_document
     from simulator.cli.saved_runs import saved_runs, saved_studies
     from simulator.ui.app import Saved

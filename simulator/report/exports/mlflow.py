@@ -10,7 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from simulator.errors import InputError
+from simulator.errors import InputError, not_installed
 from simulator.report.exports import _tracked
 from simulator.results.result import Result
 
@@ -63,9 +63,7 @@ def _client(uri: str) -> tuple[Any, Any, Any]:
         from mlflow import entities, exceptions
         from mlflow.tracking import MlflowClient
     except ImportError as error:
-        raise InputError(
-            "mlflow: MLflow is not installed; expected: pip install 'servesim[mlflow]'"
-        ) from error
+        raise not_installed("mlflow: MLflow", "mlflow") from error
     try:
         return MlflowClient(tracking_uri=uri), entities, exceptions
     except exceptions.MlflowException as error:

@@ -6,7 +6,7 @@ It is written to a folder; ``wandb sync FOLDER/wandb/offline-run-*`` sends it. `
 from pathlib import Path
 from typing import Any
 
-from simulator.errors import InputError
+from simulator.errors import InputError, not_installed
 from simulator.report.exports import _tracked
 from simulator.results.result import Result
 
@@ -54,5 +54,5 @@ def _wandb() -> Any:
     try:
         import wandb
     except ImportError as error:
-        raise InputError("wandb: wandb is not installed; expected: pip install 'servesim[wandb]'") from error
+        raise not_installed("wandb: wandb", "wandb") from error
     return wandb

@@ -48,12 +48,7 @@ def page(document: Mapping[str, Any]) -> str:
 <body>
 <main id="report"><noscript>This report is drawn by its own scripts: allow them.</noscript></main>
 <script type="application/json" id="document">{in_script(document)}</script>
-<!--
-The charts on this page are drawn by software that is in it:
-
-{notices()}-->
-<script type="text/plain" id="library">{library()}</script>
-<script type="module">
+{charts()}<script type="module">
 {scripts()}
 start(JSON.parse(document.getElementById("document").textContent));
 </script>
@@ -68,6 +63,16 @@ def in_script(document: Mapping[str, Any]) -> str:
     return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
 
 
+def charts() -> str:
+    """Return the charts' library as an element of the page, after the notices that go with it."""
+    return f"""<!--
+The charts on this page are drawn by software that is in it:
+
+{_notices()}-->
+<script type="text/plain" id="library">{library()}</script>
+"""
+
+
 @lru_cache(maxsize=1)
 def library() -> str:
     """Return the charts' library, deflated; the page takes it apart before it draws."""
@@ -80,7 +85,7 @@ def scripts() -> str:
     return re.sub(r"^export ", "", joined, flags=re.MULTILINE)
 
 
-def notices() -> str:
+def _notices() -> str:
     """Return the notices that copies of the charts' library have to carry; ECharts itself is under Apache-2.0."""
     told = [_text(f"vendor/{name}").strip() for name in ("NOTICE", *_LICENCES)]
     told.insert(

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from simulator.errors import InputError
+from simulator.errors import InputError, not_installed
 from simulator.scenario.scenario import Scenario, default_scenario
 from simulator.scenario.toml import Override, as_toml
 from simulator.studies import study_file
@@ -188,7 +188,7 @@ def on_ray(points: Sequence[Point], address: str) -> Finished:
     try:
         import ray
     except ImportError as error:
-        raise InputError("--ray: Ray is not installed; expected: pip install 'servesim[ray]'") from error
+        raise not_installed("--ray: Ray", "ray") from error
     try:
         ray.init(address=None if address == "local" else address, log_to_driver=False, logging_level="error")
     except (ConnectionError, ValueError) as error:
