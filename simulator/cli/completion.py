@@ -4,7 +4,6 @@ Names that only imports can tell (keys, metrics) are kept in a file of the user'
 from changes: the first TAB takes half a second, those after it a tenth.
 """
 
-import hashlib
 import json
 import os
 import sys
@@ -168,13 +167,15 @@ def _runs_below(folder: Path, depth: int) -> Iterator[Path]:
 
 def _known() -> dict[str, Any]:
     """Return the keys of a scenario with their values, and the names of metrics."""
+    from hashlib import sha256  # no command but this needs it at its start
+
     state = [sys.version]
     for source in _SOURCES:
         for path in sorted((_PACKAGES / source).rglob("*.*")):
             if path.suffix in (".py", ".toml", ".parquet"):
                 about = path.stat()
                 state.append(f"{path} {about.st_mtime_ns} {about.st_size}")
-    digest = hashlib.sha256("\n".join(state).encode()).hexdigest()
+    digest = sha256("\n".join(state).encode()).hexdigest()
     folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "servesim"
     file = folder / "completion.json"
     with suppress(OSError, ValueError, LookupError, TypeError):

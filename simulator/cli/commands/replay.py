@@ -2,7 +2,6 @@
 
 from contextlib import ExitStack
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -46,6 +45,8 @@ def replay(
     as_json: AsJson = False,
 ) -> None:
     """Simulate what a real server was sent; print real beside simulated."""
+    from tempfile import TemporaryDirectory
+
     from simulator.results.folders import claimed
     from simulator.results.imports import read_runs
     from simulator.scenario.scenario import Scenario

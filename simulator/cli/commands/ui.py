@@ -1,6 +1,5 @@
 """``servesim ui``: the app in a browser of this machine."""
 
-import secrets
 import sys
 from contextlib import suppress
 from typing import Annotated
@@ -30,6 +29,8 @@ def ui(
         if error.name is None or error.name.partition(".")[0] not in ("starlette", "uvicorn"):
             raise
         raise not_installed(f"ui: {error.name}", "ui") from error
+    from secrets import token_urlsafe
+
     from simulator.cli.report_page import saved_document
     from simulator.cli.saved_runs import saved_runs, saved_studies
     from simulator.ui.app import Saved
@@ -44,4 +45,4 @@ def ui(
 
     saved = Saved(lambda folders: saved_document(folders, (), False), saved_runs, saved_studies)
     with suppress(KeyboardInterrupt):
-        serve(saved, host, port, secrets.token_urlsafe(24), on_ready, allow_remote=allow_remote)
+        serve(saved, host, port, token_urlsafe(24), on_ready, allow_remote=allow_remote)
