@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from hardware_profiles.from_table import TableOrigin
-from hardware_profiles.huggingface import Quantization
+from hardware_profiles.model import Quantization
 from simulator.errors import InputError
 
 # Names of systems there, of the GPUs that are shipped here.

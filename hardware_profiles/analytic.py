@@ -61,7 +61,7 @@ class AnalyticCost(HardwareCost):
         super().__init__(gpu, model, tensor_parallel, overheads, block_size)
         fit, engine = gpu.kernel_fit, self.overheads
         a = engine.kernel_factor
-        layers, hidden = model.num_hidden_layers, model.hidden_size
+        layers, hidden = model.sublayers / 2, model.hidden_size
         bandwidth = gpu.bandwidth_bytes_per_s
         peak = {None: None, "fp8": gpu.datasheet.peak_fp8_tflops, "nvfp4": gpu.datasheet.peak_fp4_tflops}
         matrix_peak = (peak[model.quantization] or gpu.datasheet.peak_bf16_tflops) * 1e12
@@ -70,10 +70,10 @@ class AnalyticCost(HardwareCost):
 
         self._p = fit.soft_max_exponent
         self._constant_s = a * layers * fit.layer_overhead_us * 1e-6 + engine.step_ms * 1e-3
-        self._s_per_weight_byte = a / (tensor_parallel * fit.linear_bandwidth_efficiency * bandwidth)
+        self._s_per_weight_byte = a / (fit.linear_bandwidth_efficiency * bandwidth)
         self._linear_s_per_token = (
-            a * 2 * model.active_linear_parameters
-            / (tensor_parallel * fit.linear_compute_efficiency * matrix_peak)
+            a * 2 * model.active_parameters_on(tensor_parallel)
+            / (fit.linear_compute_efficiency * matrix_peak)
         )  # fmt: skip
         self._elementwise_s_per_token = (
             a
@@ -85,15 +85,18 @@ class AnalyticCost(HardwareCost):
         )
         self._head_read_s = a * head_bytes / (fit.linear_bandwidth_efficiency * bandwidth)
         self._head_s_per_seq = a * head_flop / (fit.linear_compute_efficiency * gpu.peak_flop_per_s)
+        read_s_per_byte = a / (fit.kv_read_efficiency * bandwidth)
+        # A sequence's recurrent state is read and written once a step.
         self._s_per_seq = (
-            a * layers * fit.sequence_overhead_us_per_layer * 1e-6 + engine.per_sequence_ms * 1e-3
+            a * layers * fit.sequence_overhead_us_per_layer * 1e-6
+            + engine.per_sequence_ms * 1e-3
+            + 2 * read_s_per_byte * model.state_bytes / tensor_parallel
         )
-        self._s_per_pair = (
-            a * 4 * model.num_attention_heads * model.head_dim * layers
-            / (tensor_parallel * fit.prefill_attention_efficiency * gpu.peak_flop_per_s)
-        )  # fmt: skip
+        self._s_per_pair = sum(
+            a * cache.query_heads * cache.flop_per_pair * n for cache, n in model.caches.items()
+        ) / (tensor_parallel * fit.prefill_attention_efficiency * gpu.peak_flop_per_s)
         self._s_per_context_token = a * (
-            model.kv_bytes_per_token / (tensor_parallel * fit.kv_read_efficiency * bandwidth)
+            model.kv_bytes_per_token_on(tensor_parallel) / (fit.kv_read_efficiency * bandwidth)
         )
         self._walk_s = a * layers * fit.prefill_context_ns_per_layer * 1e-9
         self._prefill_s = (
@@ -172,7 +175,7 @@ class AnalyticCost(HardwareCost):
 
     def _token_s(self, tokens: int) -> float:
         """Return the part that depends only on N, the step's constant overheads included."""
-        read_s = self._s_per_weight_byte * self.model.weight_bytes_read(tokens)
+        read_s = self._s_per_weight_byte * self.model.weight_bytes_read(tokens, self.tensor_parallel)
         compute_s = self._linear_s_per_token * tokens
         linear_s: float = (read_s**self._p + compute_s**self._p) ** (1 / self._p)
         return (
@@ -185,4 +188,4 @@ class AnalyticCost(HardwareCost):
             return 0.0
         size = np.array([tokens * model.hidden_size * model.bytes_per_value])
         one_s = float(all_reduce_s(self.gpu, size, self.tensor_parallel)[0])
-        return self.overheads.kernel_factor * 2 * model.num_hidden_layers * one_s
+        return self.overheads.kernel_factor * model.sublayers * one_s

@@ -43,7 +43,9 @@ class HardwareCost(ABC):
         self.overheads = gpu.overheads() if overheads is None else overheads
         # Every GPU moves its share of a block over its own link.
         self.swap_s_per_block = (
-            block_size * model.kv_bytes_per_token / tensor_parallel / (gpu.host_link.bandwidth_gb_per_s * 1e9)
+            block_size
+            * model.kv_bytes_per_token_on(tensor_parallel)
+            / (gpu.host_link.bandwidth_gb_per_s * 1e9)
         )
 
     @abstractmethod
@@ -111,5 +113,7 @@ def packing_loss_factor(gpu: Gpu, model: Model, decodes: NDArray[Any]) -> Floats
     share = np.minimum(1.0, np.asarray(decodes, dtype=np.float64) / SATURATING_DECODES)
     if mixed is None:
         return np.ones_like(share)
-    group = model.num_attention_heads / model.num_key_value_heads
+    group = 1.0  # a latent is not packed by heads
+    if model.caches and not any(cache.latent for cache in model.caches):
+        group = model.num_attention_heads / model.num_key_value_heads
     return np.asarray(1 + (group - 1) * mixed.packing_loss * share**mixed.exponent)

@@ -24,7 +24,8 @@ import numpy as np
 
 from hardware_profiles.files import PACKAGE_DIR
 from hardware_profiles.gpu import Gpu
-from hardware_profiles.model import Model, list_models, load_model
+from hardware_profiles.model import Model
+from hardware_profiles.model_files import list_models, load_model
 from simulator.arrays import Floats
 from simulator.errors import InputError
 

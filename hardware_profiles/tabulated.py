@@ -62,7 +62,7 @@ class TabulatedCost(HardwareCost):
             by_token_s += self._to_s * _at(table.all_reduce, tokens)
         else:
             size = tokens * model.hidden_size * model.bytes_per_value
-            reduces = 2 * model.num_hidden_layers * engine.kernel_factor
+            reduces = model.sublayers * engine.kernel_factor
             by_token_s += reduces * all_reduce_s(gpu, size, tensor_parallel)
         self._token_s = _dense(tokens, by_token_s + engine.step_ms * 1e-3)
         seqs = table.lm_head[:, 0]
