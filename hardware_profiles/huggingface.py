@@ -54,10 +54,8 @@ _TELLING_FIELDS = {
     "audio_config": "a model that takes audio",
 }
 _TEXT_PARTS = ("text_config", "llm_config", "language_config")  # of a wrapper around a language model
-_WRAPPER_TYPES = {
-    "qwen3_vl": "qwen3_vl_text",
-    "gemma3": "gemma3_text",
-}  # text parts without a type of their own
+# What the text part of a wrapper is, where it does not say.
+_WRAPPER_TYPES = {"minimax_m3_vl": "minimax_m3", "gemma3": "gemma3_text", "llava": "llama"}
 # What the names of a wrapper's layers begin with, where that is not "language_model.model."
 _PREFIXES = dict.fromkeys(
     ("qwen3_vl", "qwen3_vl_moe", "qwen3_5", "qwen3_5_moe", "gemma4"), "model.language_model."
@@ -131,7 +129,7 @@ def _text_part(config: Mapping[str, Any], where: str) -> tuple[Mapping[str, Any]
             return inner, _PREFIXES.get(str(config.get("model_type")), "language_model.model.")
         if text:
             raise InputError(f"{where}: '{key}' ({text!r}) must be a table of fields")
-    return config, "model."
+    return config, "backbone." if config.get("model_type") in ("nemotron_h", "mamba2") else "model."
 
 
 def _check_dtype(config: Mapping[str, Any], where: str) -> None:

@@ -14,7 +14,7 @@ class Matrix:
     """Equal matrices of one part of a layer, ``inputs`` x ``outputs`` values each.
 
     ``heads``: the outputs are so many KV heads, and a head that there are too few of is held by several GPUs.
-    ``copied``: every GPU of a tensor-parallel group holds it whole (a router, the projection to a latent).
+    ``copied``: every GPU of a tensor-parallel group holds it whole (the projection to a latent).
     """
 
     module: str  # below the layer, as in the checkpoint: self_attn.q_proj, mlp.experts.*.up_proj
@@ -227,7 +227,7 @@ def experts(
     is projected before and from which it is projected after (Nemotron 3).
     """
     one = mlp(latent or hidden, inner, gated=gated, bias=bias)
-    matrices = [Matrix(f"{module}.{router}", hidden, count, copied=True)]
+    matrices = [Matrix(f"{module}.{router}", hidden, count)]
     matrices += [
         dataclasses.replace(matrix, module=f"{module}.experts.*.{name}", count=count, active=active)
         for matrix, name in zip(one.matrices, names if gated else names[1:], strict=True)
@@ -244,5 +244,5 @@ def experts(
         others += shared.others
         width += shared.width
         if shared_gate:
-            matrices.append(Matrix(f"{module}.shared_expert_gate", hidden, 1, copied=True))
+            matrices.append(Matrix(f"{module}.shared_expert_gate", hidden, 1))
     return LayerPart("experts", tuple(matrices), others, width=width)

@@ -179,6 +179,7 @@ class MiMoFlashConfig(ExpertConfig):
     n_shared_experts: int | None = None
     add_swa_attention_sink_bias: bool = False
     add_full_attention_sink_bias: bool = False
+    attention_chunk_size: int | None = None  # the window once more
 
 
 def _mimo_flash(config: MiMoFlashConfig) -> list[Layer]:
