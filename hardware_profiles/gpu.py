@@ -71,6 +71,9 @@ class MeasuredRange(Profile):
     """The grid that a cost model was measured or scored on; a step beyond it is an extrapolation."""
 
     max_prefill_tokens: int = Field(ge=1)
+    max_prefill_prior_tokens: int | None = Field(
+        default=None, ge=0
+    )  # before a prompt's chunk; None: not said
     max_decode_seqs: int = Field(ge=1)
     min_decode_context_tokens: int = Field(ge=0)
     max_decode_context_tokens: int = Field(ge=1)

@@ -89,6 +89,16 @@ class Model:
         )
 
     @property
+    def attention_layers(self) -> int:
+        """Layers that keep a KV cache."""
+        return sum(count for part, count in self.parts.items() if part.caches)
+
+    @property
+    def state_flop_per_token(self) -> int:
+        """Arithmetic of recurrent states for one token: each value decays, takes in and is read, 2 FLOP each."""
+        return sum(6 * state.values * n for state, n in self.states.items())
+
+    @property
     def num_attention_heads(self) -> int:
         """Query heads of a layer, of the widest one if they differ; 0 without attention."""
         return max((cache.query_heads for cache in self.caches), default=0)

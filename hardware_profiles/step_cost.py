@@ -73,7 +73,8 @@ class HardwareCost(ABC):
         """Return, per step, whether it lies outside ``measured_range``.
 
         ``columns`` holds equally long arrays ``prefill_tokens``, ``decode_seqs`` and
-        ``decode_context_tokens`` (sum over the decoding sequences), one entry a step. Meant for the table of
+        ``decode_context_tokens`` (sum over the decoding sequences), one entry a step, and where it is known
+        ``prefill_prior_tokens``, the most tokens that a chunk of a prompt had before it. Meant for the table of
         steps after a run: weight by the steps' durations for the share of time spent extrapolating.
         """
         seqs = np.asarray(columns["decode_seqs"])
@@ -82,12 +83,15 @@ class HardwareCost(ABC):
         grid = self.measured_range
         if grid is None:
             return np.asarray(seqs + prefill > 0)
-        return np.asarray(
+        outside = (
             (prefill > grid.max_prefill_tokens)
             | (seqs > grid.max_decode_seqs)
             | (context < seqs * grid.min_decode_context_tokens)
             | (context > seqs * grid.max_decode_context_tokens)
         )
+        if grid.max_prefill_prior_tokens is not None and "prefill_prior_tokens" in columns:
+            outside |= np.asarray(columns["prefill_prior_tokens"]) > grid.max_prefill_prior_tokens
+        return np.asarray(outside)
 
 
 def all_reduce_s(gpu: Gpu, size_bytes: NDArray[Any], tensor_parallel: int) -> Floats:

@@ -87,6 +87,7 @@ class TabulatedCost(HardwareCost):
         last_tokens = min(self._chunks[-1], self.table.linear[-1, 0])
         return MeasuredRange(
             max_prefill_tokens=int(last_tokens),
+            max_prefill_prior_tokens=int(self._priors[-1]),
             max_decode_seqs=int(min(self._batches[-1], self.table.lm_head[-1, 0])),
             min_decode_context_tokens=int(self._contexts[0]),
             max_decode_context_tokens=int(self._contexts[-1]),
