@@ -101,7 +101,11 @@ def model_of(config: Mapping[str, Any], name: str, source: str, where: str) -> M
             )
     required = {key for key, field in family.config.model_fields.items() if field.is_required()}
     given = {key: each for key, each in text.items() if each is not None or key in required}
-    values = {"tie_word_embeddings": family.tied} | given | {"where": where, "prefix": prefix}
+    usual = {
+        "tie_word_embeddings": family.tied,
+        "use_sliding_window": not model_type.startswith(("qwen", "mimo")),
+    }
+    values = usual | given | {"where": where, "prefix": prefix}
     parsed = validate(family.config, values, where)
     parsed.check()
     return Model(
@@ -114,6 +118,7 @@ def model_of(config: Mapping[str, Any], name: str, source: str, where: str) -> M
         tie_word_embeddings=parsed.tie_word_embeddings,
         layers=tuple(family.layers(parsed)),
         other_parameters=family.final(parsed),
+        model_max_length=parsed.model_max_length or 0,
         quantization=_quantization({**text, **config}, where),  # a wrapper may say it in either
     )
 

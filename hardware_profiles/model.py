@@ -29,6 +29,7 @@ class Model:
     other_parameters: int  # outside layers, embedding and head: the final norm
     quantization: Quantization | None = None
     kv_bytes_per_value: float = 2.0  # of the KV cache
+    model_max_length: int = 0  # a longer sequence than by its positions that the config allows on demand
 
     @property
     def shape(self) -> tuple[object, ...]:

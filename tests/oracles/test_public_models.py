@@ -53,7 +53,9 @@ def kv_values(config: dict[str, Any]) -> int | None:
     dim = config.get("head_dim") or config.get("attention_head_dim") or config["hidden_size"] // config[
         "num_attention_heads"
     ]  # fmt: skip
-    kinds = config.get("layer_types") or config.get("layers_block_type") or config.get("hybrid_override_pattern")
+    kinds = (
+        config.get("layer_types") or config.get("layers_block_type") or config.get("hybrid_override_pattern")
+    )
     if kinds:
         layers = sum(kind in ("full_attention", "sliding_attention", "attention", "*") for kind in kinds)
     return int(2 * layers * heads * dim)
@@ -95,7 +97,9 @@ def test_kv_bytes_that_take_more_than_a_product() -> None:
 def test_states_do_not_depend_on_the_length() -> None:
     # Qwen3.5-27B: 48 layers of 48 heads with 128 x 128 values of 4 bytes, and 3 inputs of a convolution over 10,240.
     assert plain("Qwen/Qwen3.5-27B").state_bytes == 48 * (48 * 128 * 128 * 4 + 3 * 10_240 * 2)
-    assert plain("nvidia/NVIDIA-Nemotron-3-Nano-30B-A3B-BF16").state_bytes == 23 * (64 * 64 * 128 * 4 + 3 * 6144 * 2)
+    assert plain("nvidia/NVIDIA-Nemotron-3-Nano-30B-A3B-BF16").state_bytes == 23 * (
+        64 * 64 * 128 * 4 + 3 * 6144 * 2
+    )
     assert plain("Qwen/Qwen3-8B").state_bytes == 0
 
 
