@@ -119,8 +119,14 @@ class AnalyticCost(HardwareCost):
 
     @property
     def measured_range(self) -> MeasuredRange | None:
-        """The grid that the coefficients were scored on."""
-        return self.gpu.kernel_fit.measured_range
+        """The grid that the coefficients were scored on; None for layers of kinds that nothing was scored on."""
+        return None if self.unmeasured else self.gpu.kernel_fit.measured_range
+
+    @property
+    def unmeasured(self) -> bool:
+        """Whether the model has layers of which no step was ever measured: latent, sparse or recurrent ones."""
+        caches = self.model.caches
+        return bool(self.model.states) or any(cache.latent or cache.most_keys for cache in caches)
 
     def decode_piece(self, seqs: int, context_tokens: int) -> DecodePiece:
         """Return the line on which steps of so many decodes lie."""

@@ -255,7 +255,7 @@ def resolve_pool(scenario: Scenario, base_dir: Path | None = None) -> ResolvedPo
         max_model_len,
         capacity.num_blocks,
         block_size,
-        num_cpu_blocks=int(engine.swap_space * GIB) // (block_size * capacity.kv_bytes_per_token),
+        num_cpu_blocks=int(engine.swap_space * GIB) // capacity.block_bytes,
         stop_tokens=engine.stop_tokens,
         strict_engine=engine.strict_engine,
         fixed_kv=capacity.fixed_kv,

@@ -189,6 +189,9 @@ def _manifest(
             "cost_model": server.cost.kind,
             "overheads": server.cost.overheads.engine_version,
             "frontend_s": server.cost.overheads.frontend_s,
+            "model_remarks": list(
+                dict.fromkeys(f"{each.model.name}: {what}" for each in pools for what in each.model.remarks)
+            ),
             "overheads_carried_over": [text for each in pools if (text := _carried_over(each)) is not None],
         },
         "pools": [
