@@ -9,7 +9,7 @@ import dataclasses
 from math import inf
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclasses.dataclass(frozen=True)
 class Matrix:
     """Equal matrices of one part of a layer, ``inputs`` x ``outputs`` values each.
 
@@ -48,7 +48,7 @@ class Matrix:
         return self.count * (1 - (1 - self.active / self.count) ** tokens)
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclasses.dataclass(frozen=True)
 class Cache:
     """What one layer keeps of every token of a sequence, and what attending to it takes.
 
@@ -84,7 +84,7 @@ class Cache:
         return self.decode_flop_per_pair != self.flop_per_pair
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclasses.dataclass(frozen=True)
 class RecurrentState:
     """What one layer keeps of a sequence however long it is: a recurrent state, and the inputs of a convolution."""
 
@@ -99,7 +99,7 @@ class RecurrentState:
         return self.values * self.bytes_per_value + self.conv_values * 2
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclasses.dataclass(frozen=True)
 class LayerPart:
     """An attention, a recurrent layer, or an MLP: what adds one time to the residual stream."""
 
@@ -113,7 +113,7 @@ class LayerPart:
     )
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclasses.dataclass(frozen=True)
 class Layer:
     """One layer: its parts in the order in which a token passes them."""
 

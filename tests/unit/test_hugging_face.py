@@ -1,12 +1,15 @@
 """Models from a Hugging Face config: their sizes, and configs that are refused."""
 
 import json
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from hardware_profiles import load_gpu, load_model
+from hardware_profiles import architectures, load_gpu, load_model
+from hardware_profiles.architectures import MODEL_TYPES, family_of
+from hardware_profiles.architectures.config import DecoderConfig
 from simulator.errors import InputError
 from tests.model_configs import LLAMA, write_config
 
@@ -56,6 +59,17 @@ def test_experts_and_quantised_weights_count(tmp_path: Path) -> None:
         saved = plain.linear_parameters * (2 - bytes_per_weight)
         assert plain.weight_bytes - small.weight_bytes == saved
         assert small.kv_bytes_per_token == plain.kv_bytes_per_token
+
+
+def test_every_type_that_is_named_is_described_in_its_file() -> None:
+    for name in MODEL_TYPES:
+        family = family_of(name)
+        assert issubclass(family.config, DecoderConfig)
+    files = {path.stem for path in Path(architectures.__file__).parent.glob("*.py")} - {"__init__", "config"}
+    described = {
+        name for file in files for name in import_module(f"hardware_profiles.architectures.{file}").FAMILIES
+    }
+    assert described == set(MODEL_TYPES)
 
 
 def test_newer_dtype_key_and_unused_window_are_accepted(tmp_path: Path) -> None:
