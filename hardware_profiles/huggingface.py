@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from hardware_profiles.architectures import MODEL_TYPES, family_of
-from hardware_profiles.architectures.config import understood
+from hardware_profiles.architectures.config import TEXT_DEFAULTS, understood
 from hardware_profiles.files import read_text, validate
 from hardware_profiles.model import Model, Quantization
 from simulator.errors import InputError
@@ -106,7 +106,9 @@ def model_of(config: Mapping[str, Any], name: str, source: str, where: str) -> M
             )
     required = {key for key, field in family.config.model_fields.items() if field.is_required()}
     given = {key: each for key, each in text.items() if each is not None or key in required}
-    usual = {
+    wrapped = any(isinstance(config.get(key), dict) for key in _TEXT_PARTS)
+    usual = dict(TEXT_DEFAULTS.get(model_type, {})) if wrapped else {}
+    usual |= {
         "tie_word_embeddings": family.tied,
         "use_sliding_window": not model_type.startswith(("qwen", "mimo")),
     }

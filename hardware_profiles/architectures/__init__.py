@@ -7,13 +7,13 @@ from hardware_profiles.architectures.config import Family
 # Which file describes which types; a file is imported when a model of it is asked for.
 _FILES = {
     "grouped_query": (
-        "llama mistral ministral ministral3 smollm3 granite internlm3 phi3 ernie4_5 seed_oss qwen2 qwen2_vl"
+        "llama mistral ministral ministral3 smollm3 granite internlm2 internlm3 phi3 ernie4_5 seed_oss qwen2 qwen2_vl"
         " qwen2_vl_text qwen2_5_vl qwen2_5_vl_text mimo qwen3 qwen3_vl_text hunyuan_v1_dense gemma gemma2 gemma3_text"
-        " olmo2 olmo3 exaone4 glm glm4 cohere cohere2 starcoder2 stablelm nemotron"
+        " olmo2 olmo3 exaone4 glm glm4 glm4v_text cohere cohere2 starcoder2 stablelm nemotron baichuan gpt_neox phi"
     ),
     "mixtures": (
-        "mixtral qwen2_moe qwen3_moe qwen3_vl_moe_text olmoe granitemoe phimoe glm4_moe minimax_m2 gpt_oss"
-        " llama4_text mimo_v2_flash step3p7"
+        "mixtral qwen2_moe qwen3_moe qwen3_vl_moe_text olmoe granitemoe phimoe glm4_moe glm4v_moe_text minimax_m2"
+        " gpt_oss llama4_text mimo_v2_flash step3p7"
     ),
     "hybrid": "qwen3_next qwen3_5_text qwen3_5_moe_text nemotron_h mamba2 jamba",
     "uneven": "nemotron-nas openelm gemma4_text minimax_m3",

@@ -21,6 +21,8 @@ class Habits:
     norms: int = 2  # of a layer, each as long as the hidden size
     norm_bias: bool = False
     gated: bool = True
+    mlp_bias: bool = False  # whatever the config says
+    head_bias: bool = False
     windowed_every: int = 0  # every n-th layer has full attention, the others the window; 0: all have it
     first_full: bool = False  # the layers before max_window_layers have full attention
 
@@ -77,7 +79,7 @@ def layers_of(habits: Habits):  # type: ignore[no-untyped-def]
                         hidden,
                         config.intermediate_size,
                         gated=habits.gated,
-                        bias=config.mlp_bias or bool(config.use_bias),
+                        bias=config.mlp_bias or bool(config.use_bias) or habits.mlp_bias,
                     ),
                 ),
                 norms,
@@ -90,14 +92,15 @@ def layers_of(habits: Habits):  # type: ignore[no-untyped-def]
 
 def _family(tied: bool = False, **habits: object) -> Family:
     kept = Habits(**habits)  # type: ignore[arg-type]
-    return Family(
-        GroupedQueryConfig,
-        layers_of(kept),
-        (lambda config: 2 * config.hidden_size) if kept.norm_bias else (lambda config: config.hidden_size),
-        tied,
-    )
+
+    def final(config: GroupedQueryConfig) -> int:
+        norm = config.hidden_size * (2 if kept.norm_bias else 1)
+        return norm + (config.vocab_size if kept.head_bias else 0)
+
+    return Family(GroupedQueryConfig, layers_of(kept), final, tied)
 
 
+_BIASED = {"qkv_bias": True, "output_bias": True, "mlp_bias": True, "gated": False, "norm_bias": True}
 _QWEN2 = {"qkv_bias": True, "output_bias": False, "first_full": True}
 FAMILIES = {
     "llama": _family(),
@@ -106,7 +109,11 @@ FAMILIES = {
     "ministral3": _family(),
     "smollm3": _family(tied=True),
     "granite": _family(),
+    "internlm2": _family(),
     "internlm3": _family(),
+    "baichuan": _family(),
+    "gpt_neox": _family(**_BIASED),
+    "phi": _family(**_BIASED, norms=1, head_bias=True),
     "phi3": _family(),
     "ernie4_5": _family(),
     "seed_oss": _family(),
@@ -127,6 +134,7 @@ FAMILIES = {
     "exaone4": _family(head_norms=True, windowed_every=4),
     "glm": _family(output_bias=False),
     "glm4": _family(output_bias=False, norms=4),
+    "glm4v_text": _family(output_bias=False, norms=4),
     "cohere": _family(tied=True, norms=1),
     "cohere2": _family(tied=True, norms=1, windowed_every=4),
     "starcoder2": _family(tied=True, gated=False, norm_bias=True),

@@ -236,6 +236,7 @@ FAMILIES = {
         lambda config: 2 * config.hidden_size + config.vocab_size,  # the head has a bias
     ),
     "glm4_moe": Family(MixtureConfig, _glm4),
+    "glm4v_moe_text": Family(MixtureConfig, _glm4),
     "minimax_m2": Family(
         MixtureConfig,
         lambda config: _layers(config, others=_whole_norms(config), module="block_sparse_moe", names=_WS),
