@@ -30,6 +30,8 @@ _TELLING_FIELDS = {
     "mlp_only_layers": "a mixture of experts in some layers only",
     "moe_latent_size": "experts on a latent",
     "routed_expert_hidden_size": "experts on a latent",
+    "attn_res_block_size": "attention over the layers before",
+    "mla_use_output_gate": "latent attention with a gate",
     "kv_lora_rank": "multi-head latent attention",
     "index_topk": "sparse attention",
     "sparse_attention_config": "sparse attention",

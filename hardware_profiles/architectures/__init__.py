@@ -15,8 +15,10 @@ _FILES = {
         "mixtral qwen2_moe qwen3_moe qwen3_vl_moe_text olmoe granitemoe phimoe glm4_moe glm4v_moe_text minimax_m2"
         " gpt_oss llama4_text mimo_v2_flash step3p7"
     ),
-    "hybrid": "qwen3_next qwen3_5_text qwen3_5_moe_text nemotron_h mamba2 jamba",
+    "hybrid": "qwen3_next qwen3_5_text qwen3_5_moe_text nemotron_h",
+    "mamba": "mamba2 jamba granitemoehybrid",
     "uneven": "nemotron-nas openelm gemma4_text minimax_m3",
+    "kimi_linear": "kimi_linear",
     "latent": "deepseek_v2 deepseek_v3 deepseek_v32 kimi_k2 glm_moe_dsa glm4_moe_lite",
 }
 _FILE_OF = {name: file for file, names in _FILES.items() for name in names.split()}

@@ -1,20 +1,14 @@
 """Decoders whose layers differ in kind: recurrent ones beside attention, and MLPs as layers of their own.
 
-Qwen3-Next and Qwen3.5 (gated delta rule), Nemotron-H, Bamba, Mamba-2 (SSD), Jamba (Mamba-1). Shapes: transformers 4.57,
-``models/{qwen3_next,mamba2,jamba}/modeling_*.py``, and the Nemotron-H repository's ``modeling_nemotron_h.py``.
+Qwen3-Next and Qwen3.5 (gated delta rule), Nemotron-H and Nemotron 3. Shapes: transformers 4.57,
+``models/qwen3_next/modeling_qwen3_next.py``, and the Nemotron-H repository's ``modeling_nemotron_h.py``.
 """
-
-from typing import Any
 
 from pydantic import AliasChoices, Field
 
-from hardware_profiles.architectures.config import DecoderConfig, ExpertConfig, Family
+from hardware_profiles.architectures.config import ExpertConfig, Family
+from hardware_profiles.architectures.mamba import ssd, state_value_bytes
 from hardware_profiles.layers import Layer, LayerPart, Matrix, RecurrentState, attention, experts, mlp
-
-
-def _bytes_of(dtype: str | None) -> int:
-    """Return the bytes of a value of a recurrent state; 2 where the config leaves it to the model's type."""
-    return 4 if dtype == "float32" else 2
 
 
 class DeltaConfig(ExpertConfig):
@@ -51,7 +45,7 @@ def _delta_rule(config: DeltaConfig) -> LayerPart:
     others = convolved * config.linear_conv_kernel_dim + 2 * heads + config.linear_value_head_dim
     state = RecurrentState(
         heads * config.linear_key_head_dim * config.linear_value_head_dim,
-        _bytes_of(config.mamba_ssm_dtype),
+        state_value_bytes(config.mamba_ssm_dtype),
         convolved * (config.linear_conv_kernel_dim - 1),
         heads,
     )
@@ -90,23 +84,6 @@ def _delta(config: DeltaConfig) -> list[Layer]:
         )
         for index, kind in enumerate(kinds)
     ]
-
-
-def ssd(
-    hidden: int, heads: int, head_dim: int, groups: int, state_size: int, kernel: int, *,
-    conv_bias: bool, bias: bool, state_bytes: int, module: str = "mixer",
-) -> LayerPart:  # fmt: skip
-    """Return a Mamba-2 layer (Dao and Gu, arXiv 2405.21060, section 7): a state of ``state_size`` a channel."""
-    inner = heads * head_dim
-    convolved = inner + 2 * groups * state_size
-    matrices = (
-        Matrix(f"{module}.in_proj", hidden, inner + convolved + heads),
-        Matrix(f"{module}.out_proj", inner, hidden),
-    )
-    others = convolved * (kernel + int(conv_bias)) + 3 * heads + inner
-    others += matrices[0].outputs + hidden if bias else 0
-    state = RecurrentState(inner * state_size, state_bytes, convolved * (kernel - 1), heads)
-    return LayerPart("mamba", matrices, others, state=state)
 
 
 class NemotronHConfig(ExpertConfig):
@@ -155,7 +132,7 @@ def _nemotron_h(config: NemotronHConfig) -> list[Layer]:
         "mamba": ssd(
             hidden, config.mamba_num_heads, config.mamba_head_dim, config.n_groups, config.ssm_state_size,
             config.conv_kernel, conv_bias=config.use_conv_bias, bias=config.use_bias,
-            state_bytes=_bytes_of(config.mamba_ssm_cache_dtype),
+            state_bytes=state_value_bytes(config.mamba_ssm_cache_dtype),
         ),
         "mlp": mlp(hidden, config.intermediate_size, gated=False, bias=config.mlp_bias, module="mixer"),
         "attention": attention(
@@ -176,88 +153,9 @@ def _nemotron_h(config: NemotronHConfig) -> list[Layer]:
     return [Layer(config.layer(index), (made[kind],), hidden) for index, kind in enumerate(pattern)]
 
 
-class Mamba2Config(DecoderConfig):
-    """Mamba-2 alone: a state and no KV cache."""
-
-    num_attention_heads: int = Field(default=1, ge=1)
-    intermediate_size: int = Field(default=1, ge=1)
-    max_position_embeddings: int = Field(default=2**20, ge=1)  # a state has no positions
-    state_size: int = Field(ge=1)
-    num_heads: int = Field(ge=1)
-    head_dim: int = Field(ge=1)
-    n_groups: int = Field(ge=1)
-    conv_kernel: int = Field(ge=1)
-    use_bias: bool = False
-    use_conv_bias: bool = True
-
-
-def _mamba2(config: Mamba2Config) -> list[Layer]:
-    part = ssd(
-        config.hidden_size, config.num_heads, config.head_dim, config.n_groups, config.state_size,
-        config.conv_kernel, conv_bias=config.use_conv_bias, bias=config.use_bias, state_bytes=2,
-    )  # fmt: skip
-    return [Layer(config.layer(i), (part,), config.hidden_size) for i in range(config.num_hidden_layers)]
-
-
-class JambaConfig(ExpertConfig):
-    """Jamba: Mamba-1 layers, every eighth is attention, every second has experts."""
-
-    attn_layer_period: int = Field(ge=1)
-    attn_layer_offset: int = Field(ge=0)
-    expert_layer_period: int = Field(ge=1)
-    expert_layer_offset: int = Field(ge=0)
-    mamba_d_state: int = Field(ge=1)
-    mamba_d_conv: int = Field(ge=1)
-    mamba_expand: int = Field(ge=1)
-    mamba_dt_rank: int = Field(ge=1)
-    mamba_conv_bias: bool = True
-    mamba_proj_bias: bool = False
-
-
-def _jamba(config: JambaConfig) -> list[Layer]:
-    hidden, state, rank = config.hidden_size, config.mamba_d_state, config.mamba_dt_rank
-    inner = config.mamba_expand * hidden
-    others = inner * (config.mamba_d_conv + int(config.mamba_conv_bias))  # the convolution
-    others += inner * state + inner + inner + rank + 2 * state  # A, D, the bias of dt, three norms
-    others += 2 * inner + hidden if config.mamba_proj_bias else 0
-    recurrent = LayerPart(
-        "mamba",
-        (
-            Matrix("mamba.in_proj", hidden, 2 * inner),
-            Matrix("mamba.x_proj", inner, rank + 2 * state),
-            Matrix("mamba.dt_proj", rank, inner),
-            Matrix("mamba.out_proj", inner, hidden),
-        ),
-        others,
-        state=RecurrentState(inner * state, 2, inner * (config.mamba_d_conv - 1), inner),
-    )
-    attended = attention(hidden, config.num_attention_heads, config.kv_heads, config.key_dim)
-    dense = mlp(hidden, config.intermediate_size, module="feed_forward")
-    mixture = experts(
-        hidden, config.intermediate_size, *config.routed, module="feed_forward", router="router"
-    )
-
-    def at(index: int, period: int, offset: int, one: Any, other: Any) -> Any:
-        return one if index % period == offset else other
-
-    return [
-        Layer(
-            config.layer(index),
-            (
-                at(index, config.attn_layer_period, config.attn_layer_offset, attended, recurrent),
-                at(index, config.expert_layer_period, config.expert_layer_offset, mixture, dense),
-            ),
-            2 * hidden,
-        )
-        for index in range(config.num_hidden_layers)
-    ]
-
-
 FAMILIES = {
     "qwen3_next": Family(DeltaConfig, _delta),
     "qwen3_5_text": Family(DeltaConfig, _delta),
     "qwen3_5_moe_text": Family(DeltaConfig, _delta),
     "nemotron_h": Family(NemotronHConfig, _nemotron_h),
-    "mamba2": Family(Mamba2Config, _mamba2),
-    "jamba": Family(JambaConfig, _jamba),
 }

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hardware_profiles import AnalyticCost, Model, load_gpu
-from hardware_profiles.architectures.hybrid import ssd
+from hardware_profiles.architectures.mamba import ssd
 from hardware_profiles.layers import Layer, LayerPart, attention, experts, latent_attention, mlp
 from tests.hardware_costs import step
 
