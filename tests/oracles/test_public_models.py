@@ -109,7 +109,7 @@ def test_all_that_is_described_fits_eight_gpus_in_8_bits() -> None:
         try:
             model = plain(name)
         except InputError as error:
-            assert "'model_type' is" in str(error)  # noqa: PT017 (all the others load)
+            assert "not supported yet" in str(error)  # noqa: PT017 (all the others load)
             continue
         config = dict(CONFIGS[name]["config.json"]) | {"quantization_config": {"quant_method": "fp8"}}
         small = model_of(config, name, name, name)
