@@ -168,14 +168,16 @@ def _longest(config: Mapping[str, Any], positions: int, where: str) -> int:
         raise InputError(f"{where}: 'rope_scaling' ({rope!r}) must be a table of fields")
     kind = rope.get("rope_type", rope.get("type", "default"))
     factor = rope.get("factor", 1.0)
-    if not isinstance(factor, int | float) or isinstance(factor, bool) or not factor > 0:
-        raise InputError(f"{where}: key 'rope_scaling.factor': expected a number above 0, got {factor!r}")
+    before = rope.get("original_max_position_embeddings", positions)
+    for key, number in (("factor", factor), ("original_max_position_embeddings", before)):
+        if not isinstance(number, int | float) or isinstance(number, bool) or not 0 < number < 1e12:
+            raise InputError(f"{where}: key 'rope_scaling.{key}': expected a number above 0, got {number!r}")
     if "gemma3" in str(config.get("model_type")):  # counts its positions stretched
         return positions
     if kind in ("linear", "dynamic"):
         return int(positions * factor)
     if kind == "yarn":
-        return int(rope.get("original_max_position_embeddings", positions) * factor)
+        return int(before * factor)
     return positions
 
 

@@ -9,6 +9,11 @@ from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 from hardware_profiles.layers import Layer
 from simulator.errors import InputError
 
+# Fields with an entry for each layer.
+_ONE_A_LAYER = {
+    "attn_type_list", "block_configs", "ffn_multipliers", "hybrid_layer_pattern", "indexer_types", "layer_types",
+    "mlp_layer_types", "moe_layer_freq", "no_rope_layers", "num_kv_heads", "num_query_heads",
+}  # fmt: skip
 # The text part of a wrapper may leave out what its type takes for granted (transformers 4.57, configuration_*.py).
 TEXT_DEFAULTS: Mapping[str, Mapping[str, Any]] = {
     "llama": {
@@ -76,7 +81,11 @@ class DecoderConfig(BaseModel):
         raise InputError(f"{self.where}: '{field}' ({value}) {why}")
 
     def check(self) -> None:
-        """Raise InputError for heads that do not divide."""
+        """Raise InputError for heads that do not divide, and for lists that are not as long as there are layers."""
+        for name in _ONE_A_LAYER & type(self).model_fields.keys():
+            given = getattr(self, name)
+            if isinstance(given, list) and len(given) != self.num_hidden_layers:
+                self.refuse(name, f"{len(given)} entries", f"must have {self.num_hidden_layers}")
         heads = self.num_attention_heads
         if self.num_key_value_heads is not None and heads % self.num_key_value_heads:
             self.refuse(
@@ -104,10 +113,6 @@ class DecoderConfig(BaseModel):
             raise InputError(
                 f"{self.where}: 'layer_types' has '{other}', which is not supported yet in"
                 f" '{self.model_type}'; expected {' or '.join(known)}"
-            )
-        if len(self.layer_types) != self.num_hidden_layers:
-            self.refuse(
-                "layer_types", f"{len(self.layer_types)} entries", f"must have {self.num_hidden_layers}"
             )
         return self.layer_types
 

@@ -27,9 +27,9 @@ class LatentConfig(ExpertConfig):
     moe_layer_freq: int = Field(default=1, ge=1)
     mlp_layer_types: list[str] | None = None
     topk_method: str | None = None
-    index_head_dim: int | None = None
-    index_n_heads: int | None = None
-    index_topk: int | None = None
+    index_head_dim: int | None = Field(default=None, ge=1)
+    index_n_heads: int | None = Field(default=None, ge=1)
+    index_topk: int | None = Field(default=None, ge=1)
     indexer_types: list[str] | None = None
 
     def is_mixture(self, index: int) -> bool:
@@ -46,8 +46,10 @@ class LatentConfig(ExpertConfig):
 def _with_indexer(config: LatentConfig, part: LayerPart) -> LayerPart:
     """Return the attention with what picks the keys that it attends to."""
     width, heads = config.index_head_dim, config.index_n_heads
-    assert width is not None
-    assert heads is not None
+    if not width or not heads:
+        config.refuse(
+            "index_n_heads", heads, "and 'index_head_dim' must be at least 1 where there is 'index_topk'"
+        )
     matrices = (
         Matrix(
             "self_attn.indexer.wq_b", config.q_lora_rank or config.hidden_size, heads * width, copied=True
@@ -66,7 +68,7 @@ def _with_indexer(config: LatentConfig, part: LayerPart) -> LayerPart:
 
 def _layers(config: LatentConfig) -> list[Layer]:
     hidden = config.hidden_size
-    sparse = config.index_topk if config.index_head_dim else None
+    sparse = config.index_topk
     attended = latent_attention(
         hidden,
         config.num_attention_heads,

@@ -29,10 +29,6 @@ class NasConfig(DecoderConfig):
 
 def _nas(config: NasConfig) -> list[Layer]:
     hidden, heads = config.hidden_size, config.num_attention_heads
-    if len(config.block_configs) != config.num_hidden_layers:
-        config.refuse(
-            "block_configs", f"{len(config.block_configs)} entries", f"must have {config.num_hidden_layers}"
-        )
     layers = []
     for index, block in enumerate(config.block_configs):
         attended, ffn = block.get("attention") or {}, block.get("ffn") or {}
@@ -171,6 +167,10 @@ def _minimax3(config: MiniMax3Config) -> list[Layer]:
         caches=(dataclasses.replace(full.caches[0], most_keys=blocks * block), index),
     )
     freq = sparse.get("sparse_attention_freq") or [1] * config.num_hidden_layers
+    if not isinstance(freq, list) or len(freq) != config.num_hidden_layers:
+        config.refuse(
+            "sparse_attention_config.sparse_attention_freq", freq, "must have an entry for each layer"
+        )
     count, active = config.routed
     shared = mlp(
         hidden, config.shared_intermediate_size * (config.n_shared_experts or 1), module="mlp.shared_experts"

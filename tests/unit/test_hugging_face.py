@@ -10,8 +10,20 @@ import pytest
 from hardware_profiles import architectures, load_gpu, load_model
 from hardware_profiles.architectures import MODEL_TYPES, family_of
 from hardware_profiles.architectures.config import DecoderConfig
+from hardware_profiles.huggingface import model_of
 from simulator.errors import InputError
 from tests.model_configs import LLAMA, write_config
+from tests.oracles.test_public_models import CONFIGS, FAMILIES
+
+# One public configuration of each family that has no smaller one.
+PUBLIC = [
+    CONFIGS[name]
+    for name in (
+        "MiniMaxAI/MiniMax-M3", "XiaomiMiMo/MiMo-V2-Flash", "google/gemma-4-26B-A4B", "zai-org/GLM-5.2",
+        "nvidia/Llama-3_3-Nemotron-Super-49B-v1", "nvidia/Nemotron-H-56B-Base-8K", "stepfun-ai/Step-3.7-Flash",
+        "meta-llama/Llama-4-Scout-17B-16E-Instruct", "MiniMaxAI/MiniMax-M2.7",
+    )
+]  # fmt: skip
 
 
 def test_hugging_face_config_equals_the_shipped_shape(tmp_path: Path) -> None:
@@ -107,7 +119,10 @@ def test_newer_dtype_key_and_unused_window_are_accepted(tmp_path: Path) -> None:
         ({"state_size": 16}, "'state_size' shows a state-space model"),
         ({"is_encoder_decoder": True}, "'is_encoder_decoder' shows an encoder-decoder"),
         ({"audio_config": {"depth": 2}}, "'audio_config' shows a model that takes audio"),
-        ({"layer_types": ["full_attention", "linear_attention"]}, "'layer_types' has 'linear_attention'"),
+        (
+            {"layer_types": [*["full_attention"] * 31, "linear_attention"]},
+            "'layer_types' has 'linear_attention'",
+        ),
         ({"layer_types": ["full_attention"]}, r"'layer_types' \(1 entries\) must have 32"),
         ({"text_config": "llama"}, r"'text_config' \('llama'\) must be a table of fields"),
         (
@@ -147,6 +162,25 @@ def test_bad_json(tmp_path: Path, content: bytes, message: str) -> None:
     (tmp_path / "config.json").write_bytes(content)
     with pytest.raises(InputError, match=message):
         load_model("config.json", tmp_path)
+
+
+def test_no_field_of_any_family_breaks_on_a_wrong_value() -> None:
+    tried = refused = 0
+    configs = [case["config"] for case in FAMILIES.values()] + [files["config.json"] for files in PUBLIC]
+    for config in configs:
+        for outer in (config, config.get("text_config")):
+            for field in outer or ():
+                for value in (None, "x", -1, 0, [], {}, [1]):
+                    changed = outer | {field: value}
+                    changed = changed if outer is config else config | {"text_config": changed}
+                    tried += 1
+                    try:
+                        model = model_of(changed, "x", "x", "x")
+                        assert model.parameters > 0
+                    except InputError as error:
+                        refused += 1
+                        assert "\n" not in str(error)  # noqa: PT017 (most are accepted or refused, none breaks)
+    assert tried > refused > 0.3 * tried
 
 
 def test_missing_file_is_named(tmp_path: Path) -> None:
