@@ -31,9 +31,10 @@ def load_model(name_or_path: str, base_dir: Path | None = None) -> Model:
         if not isinstance(config, dict):
             raise InputError(f"{path}: table [config] is missing")
         return model_of(config, name, f"{table.get('source', path)}", str(path))
-    if path.is_dir():
+    folder = path.is_dir()
+    if folder:
         path = path / "config.json"
-    if name_or_path.endswith(".json") or path.is_file():
+    if folder or name_or_path.endswith(".json") or path.is_file():
         name = path.parent.name if path.name == "config.json" else path.stem
         return model_of(read_config(path), name or path.stem, str(path), str(path))
     raise unknown("model", name_or_path, list_models(), "the path of a Hugging Face config.json")

@@ -186,5 +186,7 @@ def test_no_field_of_any_family_breaks_on_a_wrong_value() -> None:
 def test_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"nowhere/config\.json: cannot be read \(No such file"):
         load_model("nowhere/config.json", tmp_path)
+    with pytest.raises(InputError, match=r"config\.json: cannot be read \(No such file"):
+        load_model(str(tmp_path))  # a folder without one
     with pytest.raises(InputError, match=r"nowhere\.toml: cannot be read \(No such file"):
         load_gpu("nowhere.toml", tmp_path)
