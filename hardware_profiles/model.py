@@ -232,6 +232,14 @@ class Model:
         return int(sum(self.cache_bytes(cache) * n for cache, n in self.caches.items() if cache.window))
 
     @property
+    def left_out(self) -> tuple[str, ...]:
+        """What a simulation of it leaves out or counts otherwise than engines do, a clause each."""
+        if not self.caches or not all(cache.window for cache in self.caches):
+            return self.remarks
+        whole = "every layer has a window, and KV blocks are counted as if all tokens were kept"
+        return (*self.remarks, whole)
+
+    @property
     def state_bytes(self) -> int:
         """Bytes that one sequence has however long it is: the states of recurrent layers."""
         return sum(state.bytes * n for state, n in self.states.items())

@@ -190,7 +190,7 @@ def _manifest(
             "overheads": server.cost.overheads.engine_version,
             "frontend_s": server.cost.overheads.frontend_s,
             "model_remarks": list(
-                dict.fromkeys(f"{each.model.name}: {what}" for each in pools for what in each.model.remarks)
+                dict.fromkeys(f"{each.model.name}: {what}" for each in pools for what in each.model.left_out)
             ),
             "overheads_carried_over": [text for each in pools if (text := _carried_over(each)) is not None],
         },

@@ -88,6 +88,7 @@ def test_windows_by_layer(tmp_path: Path) -> None:
         )
 
     assert windowed(model_type="mistral", sliding_window=4096) == 32
+    assert "every layer has a window" in load_model(str(tmp_path)).left_out[0]
     assert windowed(model_type="mistral", sliding_window=131_072) == 0  # as long as the longest request
     assert windowed(model_type="gemma2", sliding_window=4096) == 16
     assert windowed(model_type="gemma3_text", sliding_window=512) == 27
