@@ -115,6 +115,11 @@ def trace_levels(incomplete: str) -> list[str]:
     return [name for name in ("tokens", "steps", "requests", "summary") if name.startswith(incomplete)]
 
 
+def is_asked() -> bool:
+    """Whether a shell asks what it can offer."""
+    return _SHELL in os.environ
+
+
 def join_words() -> None:
     """Undo how bash splits words: ``KEY=VALUE`` reaches a completion as three of them.
 
