@@ -56,7 +56,7 @@ class TabulatedCost(HardwareCost):
         engine = self.overheads
         self._to_s = engine.kernel_factor * 1e-3
         self._prefill_step_s = engine.prefill_step_ms * 1e-3
-        tokens = np.unique(np.concatenate([table.linear[:, 0], table.elementwise[:, 0]]))
+        tokens = _distinct(np.concatenate([table.linear[:, 0], table.elementwise[:, 0]]))
         by_token_s = self._to_s * (_at(table.linear, tokens) + _at(table.elementwise, tokens))
         if len(table.all_reduce):
             by_token_s += self._to_s * _at(table.all_reduce, tokens)
@@ -227,6 +227,12 @@ def _at(points: Floats, x: Floats) -> Floats:
     return np.asarray(np.interp(x, points[:, 0], points[:, 1]))
 
 
+def _distinct(values: Floats) -> Floats:
+    """Return the different values, ascending. (``np.unique`` would import all of ``numpy.ma`` at the first call.)"""
+    ordered = np.sort(values)
+    return ordered[np.r_[True, ordered[1:] != ordered[:-1]]]
+
+
 def _remember(memo: dict[int, PiecewiseLine], key: int, line: PiecewiseLine) -> PiecewiseLine:
     if key <= _MEMO:
         memo[key] = line
@@ -257,7 +263,7 @@ def _line(knots: Floats, y: Floats) -> PiecewiseLine:
 
 def _grid(points: Floats) -> tuple[Floats, Floats, Floats]:
     """Return the two axes and the values of points (x, y, value); gaps in a row are interpolated along it."""
-    xs, ys = np.unique(points[:, 0]), np.unique(points[:, 1])
+    xs, ys = _distinct(points[:, 0]), _distinct(points[:, 1])
     values = np.empty((len(xs), len(ys)))
     for i, x in enumerate(xs):
         row = points[points[:, 0] == x]
