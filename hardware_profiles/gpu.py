@@ -20,7 +20,7 @@ GIB = 2**30
 class Profile(BaseModel):
     """A table of a profile: frozen, strictly typed, unknown keys refused."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False, defer_build=True)
 
 
 class Sourced(Profile):

@@ -40,7 +40,7 @@ _REFUSED_FIELDS = {
 class HfConfig(BaseModel):
     """The fields of ``config.json`` that decide cost and memory; the rest is ignored."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
+    model_config = ConfigDict(frozen=True, extra="ignore", strict=True, defer_build=True)
 
     model_type: str
     hidden_size: int = Field(ge=1)

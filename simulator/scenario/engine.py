@@ -11,7 +11,7 @@ AtLeastOne = Annotated[int, Field(ge=1, le=10**9)]
 class Section(BaseModel):
     """A table of a scenario: frozen, strictly typed, unknown keys refused."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, defer_build=True)
 
 
 class Hardware(Section):

@@ -27,7 +27,7 @@ def _shape(key: str) -> BeforeValidator:
 class TrafficKeys(BaseModel):
     """All of them, each within its own range; which go together is checked where they are used."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, defer_build=True)
 
     trace: Name | None = Field(
         None,
