@@ -4,10 +4,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
-
 from benchmarks import peers
-from simulator.report.style import BLUE, GREY, ORANGE, STYLE, axes, label_panels
+from simulator.report.style import BLUE, GREY, ORANGE, axes, drawing, label_panels, save
 
 _AXES = {
     "requests": "requests (8/s, 1 replica)",
@@ -18,7 +16,7 @@ _AXES = {
 
 def draw(known: Mapping[str, Any], folder: Path) -> None:
     """Draw what was measured: ``growth.png`` and ``peers.png``."""
-    with mpl.rc_context(STYLE):
+    with drawing():
         if "growth" in known:
             _growth(known, folder / "growth.png")
         if "works" in known:
@@ -54,7 +52,7 @@ def _growth(known: Mapping[str, Any], path: Path) -> None:
         ax.set_xlabel(f"{found['points']} points: {found['speed_up']:.2f}x")
         ax.grid(visible=False, axis="x")
     label_panels(grid)
-    figure.savefig(path)
+    save(figure, path)
 
 
 def _peers(known: Mapping[str, Any], path: Path) -> None:
@@ -79,4 +77,4 @@ def _peers(known: Mapping[str, Any], path: Path) -> None:
     ax.set_xlim(1, 4 * max(x for _, x, _ in rows))
     ax.grid(visible=False, axis="y")
     ax.set_xlabel("W1: CPU of the whole process / that of the reference loop")
-    figure.savefig(path)
+    save(figure, path)

@@ -13,6 +13,7 @@ from simulator.metrics._options import UserModel
 from simulator.metrics._reader import idle_latency_s
 from simulator.report.panels import draw_delivery, draw_latencies
 from simulator.report.panels_over_time import draw_goodput, draw_in_flight, draw_load, draw_replicas
+from simulator.report.style import drawing, picture
 from simulator.results.result import Result
 from simulator.results.step_totals import LoadOverTime
 
@@ -53,15 +54,11 @@ def draw(
     replicas, and KV blocks count while their replica is in service. Anything may be empty. A log whose tokens are too
     many to be kept is gone through once, part by part.
     """
-    from matplotlib import rc_context
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     picks = _three_requests(log, user)
-    with rc_context(_STYLE):
-        figure = Figure(figsize=(12, 7.6), dpi=150)
-        FigureCanvasAgg(figure)
-        figure.suptitle(title, fontsize=13, fontweight="bold", x=0.012, y=0.985, ha="left", va="top")
+    with drawing():
+        figure = picture(9.0, 5.7)
+        figure.set_layout_engine("none")
+        figure.suptitle(title, fontsize=11, x=0.012, y=0.985, ha="left", va="top")
         # Fixed margins keep the six panels equally wide, whatever their labels.
         grid = figure.add_gridspec(
             2, 3, left=0.06, right=0.985, bottom=0.075, top=0.86, wspace=0.29, hspace=0.36
@@ -79,25 +76,6 @@ def draw(
             draw_in_flight(figure.add_subplot(grid[1, 1]), log)
         draw_goodput(figure.add_subplot(grid[1, 2]), log, user)
     return figure
-
-
-# The keys are matplotlib's, whose type for them differs from version to version.
-_STYLE: dict[Any, Any] = {
-    "font.size": 10,
-    "axes.titlesize": 11,
-    "axes.titleweight": "bold",
-    "axes.titlelocation": "left",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "grid.color": "#E3E3E3",
-    "grid.linewidth": 0.7,
-    "legend.frameon": False,
-    "legend.fontsize": 9,
-    "lines.linewidth": 1.8,
-    "figure.facecolor": "white",
-}
 
 
 def _draw_load(

@@ -6,7 +6,7 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from simulator.report.style import BLACK, BLUE, GREEN, GREY, RED, STYLE, axes
+from simulator.report.style import BLACK, BLUE, GREEN, GREY, RED, axes, drawing, save
 from simulator.results.folders import whole
 from simulator.results.vocabulary import measure_of
 from simulator.scenario.scenario import Scenario
@@ -136,18 +136,14 @@ def runnable(found: FoundPlan) -> Scenario:
 
 def draw(found: FoundPlan, path: Path) -> None:
     """Write the picture of the fronts."""
-    from matplotlib import rc_context
-
-    with rc_context(STYLE), whole(path) as part:
-        figure(found).savefig(part, format="png")
+    save(figure(found), path)
 
 
 def figure(found: FoundPlan) -> "Figure":
     """Draw price against smooth goodput and against p99 TTFT."""
-    from matplotlib import rc_context
     from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
-    with rc_context(STYLE):
+    with drawing():
         drawn, grid = axes(1, 2, width="text", height_in=2.9)
         left, right = grid[0]
         _panel(found, left, PER_SECOND, at_least=True)

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from simulator.report.style import BLUE, STYLE, axes, colours_of_runs
-from simulator.results.folders import whole
+from simulator.report.style import BLUE, axes, colours_of_runs, drawing, save
 from simulator.stats import Interval
 from simulator.studies.sweep.sweep import Study
 
@@ -28,9 +27,7 @@ CellMeans = Mapping[Cell, Interval]
 
 def draw(study: Study, metrics: Mapping[str, tuple[str, CellMeans]], out: Path) -> list[str]:
     """Draw ``figures`` into PNG files of these names; return the files."""
-    import matplotlib as mpl
-
-    with mpl.rc_context(STYLE):
+    with drawing():
         return [_save(figure, out / f"{name}.png") for name, figure in figures(study, metrics).items()]
 
 
@@ -40,14 +37,12 @@ def figures(study: Study, metrics: Mapping[str, tuple[str, CellMeans]]) -> "dict
     Two numeric axes, or a numeric one and more names than are told apart as lines: heat maps. Otherwise lines over
     the first numeric axis with bands; where nothing is numeric, one picture of dots with bars, ``sweep``.
     """
-    import matplotlib as mpl
-
     metrics = {name: (label, found) for name, (label, found) in metrics.items() if len(found) > 1}
     places = list(dict.fromkeys(place for _, found in metrics.values() for place in found))
     if not places:
         return {}
     numeric = [i for i in range(len(study.shown)) if all(_is_number(place[i]) for place in places)]
-    with mpl.rc_context(STYLE):
+    with drawing():
         if not numeric:
             return {"sweep": _dots(list(metrics.values()), places)}
         map_of = _map_axes(study, numeric, places)
@@ -60,8 +55,7 @@ def figures(study: Study, metrics: Mapping[str, tuple[str, CellMeans]]) -> "dict
 
 
 def _save(figure: "Figure", path: Path) -> str:
-    with whole(path) as part:
-        figure.savefig(part, dpi=150, format="png")
+    save(figure, path)
     return path.name
 
 
