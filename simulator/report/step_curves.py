@@ -84,6 +84,8 @@ def _panel(panel: "Axes", cost: HardwareCost, formula: HardwareCost | None, kind
     panel.set_xlim(x[0], x[-1])
     if last < x[-1]:
         panel.axvspan(last, x[-1], color="#EEEEEE", zorder=0)
+    if kind == "mixed":
+        panel.set_ylim(top=2.2 * panel.get_ylim()[1])  # room for the names above flat curves
     panel.legend(loc="upper left")
 
 

@@ -15,6 +15,7 @@ from simulator.results.folders import whole
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
     from matplotlib.figure import Figure
 
 # Okabe and Ito's palette, which colour-blind readers can tell apart.
@@ -68,9 +69,9 @@ STYLE: dict[Any, Any] = {
     "xtick.labelcolor": INK,
     "ytick.labelcolor": INK,
     "axes.titlesize": 8.5,
-    "axes.titleweight": 600,
+    "axes.titleweight": "bold",
     "figure.titlesize": 10,
-    "figure.titleweight": 600,
+    "figure.titleweight": "bold",
     "axes.labelsize": 8,
     "xtick.labelsize": 7,
     "ytick.labelsize": 7,
@@ -183,6 +184,15 @@ def axes(
         figure = picture(width_in, height_in or 0.7 * width_in / ncols * nrows)
         grid: NDArray[Any] = figure.subplots(nrows, ncols, squeeze=False, **subplots)
     return figure, grid
+
+
+def plain_log_scale(axis: "Axis", subs: Sequence[float] = (1.0,)) -> None:
+    """Write 0.1, 1, 10, 1,000 on a logarithmic axis, at ``subs`` of each decade, and no marks between."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+
+    axis.set_major_locator(LogLocator(subs=tuple(subs)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
+    axis.set_minor_locator(NullLocator())
 
 
 def label_panels(grid: "Sequence[Axes] | NDArray[Any]") -> None:

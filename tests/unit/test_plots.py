@@ -36,7 +36,7 @@ MIXED = RequestLog.from_lists(
 @pytest.mark.parametrize("user", [UserModel(), UserModel(v_s_per_token=0.0, alpha=1.0, origin="first_token")])
 def test_a_png_is_written_for_any_records(log: RequestLog, user: UserModel, tmp_path: Path) -> None:
     path = tmp_path / "overview.png"
-    plots.draw(log, None, np.array([0]), user, "a run").savefig(path)
+    plots.draw(log, None, np.array([0]), user, ("a run", "of the test")).savefig(path)
     data = path.read_bytes()
     assert data.startswith(b"\x89PNG")
     assert int.from_bytes(data[16:20], "big") == 1800

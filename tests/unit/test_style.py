@@ -52,7 +52,6 @@ def test_letters_are_of_the_font_that_ships():
     with style.drawing():
         for weight, file in (
             (400, "Inter-Regular.ttf"),
-            (600, "Inter-SemiBold.ttf"),
             ("bold", "Inter-SemiBold.ttf"),
         ):
             found = font_manager.findfont(

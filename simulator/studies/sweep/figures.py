@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from simulator.report.style import BLUE, axes, colours_of_runs, drawing, save
+from simulator.report.style import BLUE, axes, colours_of_runs, drawing, plain_log_scale, save
 from simulator.stats import Interval
 from simulator.studies.sweep.sweep import Study
 
@@ -141,14 +141,10 @@ def _evenly_by_ratio(xs: Sequence[float]) -> bool:
 
 
 def _log_scale(ax: "Axes", which: Literal["x", "y"], values: Sequence[float]) -> None:
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
-
     axis = ax.xaxis if which == "x" else ax.yaxis
     (ax.set_xscale if which == "x" else ax.set_yscale)("log")
     few = max(values) < 1000 * min(values)
-    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if few else (1.0,)))
-    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axis.set_minor_locator(NullLocator())
+    plain_log_scale(axis, (1.0, 2.0, 5.0) if few else (1.0,))
 
 
 def _heat_map(keys: Sequence[str], found: CellMeans, label: str) -> "Figure":
