@@ -55,7 +55,7 @@ def draw_delivery(axes: "Axes", whole: RequestLog, user: UserModel, request: int
         count = np.arange(len(times_s) + 2)
         count[-1] = len(times_s)
         x = np.concatenate([[0.0], times_s, [last_s]])
-        keep = _thinned(len(x))
+        keep = thinned(len(x))
         axes.step(x[keep], count[keep], where="post", color=colour, label=label)
     axes.set_xlim(0, max(last_s, 1e-3) * 1.02)
     axes.set_ylim(0, max(len(delivered_s), 1) * 1.35)  # room for the names
@@ -81,7 +81,7 @@ def draw_latencies(axes: "Axes", log: RequestLog) -> None:
         ordered_s = np.sort(values_s[~np.isnan(values_s)])
         if len(ordered_s) == 0:
             continue
-        keep = _thinned(len(ordered_s))
+        keep = thinned(len(ordered_s))
         at_most = np.concatenate([[0.0], 100 * (keep + 1) / log.n])
         keep = np.concatenate([[0], keep])  # rise from 0 at the smallest, which may be the only one
         # A log scale has no place for 0, which a single step or a zero cost can give.
@@ -101,7 +101,7 @@ def draw_latencies(axes: "Axes", log: RequestLog) -> None:
     axes.legend(loc="best")
 
 
-def _thinned(points: int) -> Ints:
+def thinned(points: int) -> Ints:
     """Indices of at most _MOST_POINTS evenly spaced points, the first and the last among them."""
     return np.unique(np.linspace(0, points - 1, min(points, _MOST_POINTS)).astype(np.int64))
 

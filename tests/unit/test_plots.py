@@ -86,10 +86,10 @@ def test_waiting_costs_in_the_time_in_which_the_user_waits() -> None:
 
 
 def test_curves_are_thinned_and_keep_their_ends() -> None:
-    kept = panels._thinned(1_000_000)
+    kept = panels.thinned(1_000_000)
     assert len(kept) <= 1500
     assert (kept[0], kept[-1]) == (0, 999_999)
-    assert panels._thinned(3).tolist() == [0, 1, 2]
+    assert panels.thinned(3).tolist() == [0, 1, 2]
 
 
 def test_importing_the_module_does_not_load_matplotlib() -> None:
