@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import peers
-from simulator.report.style import BLUE, GREY, ORANGE, axes, drawing, label_panels, save
+from simulator.report.style import BLUE, GREY, ORANGE, axes, drawing, label_panels, plain_log_scale, save
 
 _AXES = {
     "requests": "requests (8/s, 1 replica)",
@@ -36,6 +36,7 @@ def _growth(known: Mapping[str, Any], path: Path) -> None:
         ax.set_title(f"{each['what']}")
         ax.set_xlabel(_AXES[each["what"]])
         ax.set_xticks([sizes[0], sizes[-1]], [f"{sizes[0]:,}", f"{sizes[-1]:,}"])
+        plain_log_scale(ax.yaxis)
         ax.minorticks_off()
         ax.set_ylim(min(seconds) / 1.5, max(seconds) * 1.5)
     grid[0][0].set_ylabel("CPU, s")
@@ -72,8 +73,12 @@ def _peers(known: Mapping[str, Any], path: Path) -> None:
     bars = ax.barh(
         [name for name, _, _ in rows], [x for _, x, _ in rows], color=[c for _, _, c in rows], height=0.65
     )
+    for bar, (_, _, colour) in zip(bars, rows, strict=True):
+        if colour == GREY:  # quoted, not measured here
+            bar.set(facecolor="white", edgecolor=GREY, hatch="////", linewidth=0.6)
     ax.bar_label(bars, [f" {x:,.0f}x" for _, x, _ in rows], fontsize=7)
     ax.set_xscale("log")
+    plain_log_scale(ax.xaxis)
     ax.set_xlim(1, 4 * max(x for _, x, _ in rows))
     ax.grid(visible=False, axis="y")
     ax.set_xlabel("W1: CPU of the whole process / that of the reference loop")

@@ -58,7 +58,7 @@ def draw_delivery(axes: "Axes", whole: RequestLog, user: UserModel, request: int
         keep = thinned(len(x))
         axes.step(x[keep], count[keep], where="post", color=colour, label=label)
     axes.set_xlim(0, max(last_s, 1e-3) * 1.02)
-    axes.set_ylim(0, max(len(delivered_s), 1) * 1.35)  # room for the names
+    axes.set_ylim(0, max(len(delivered_s), 1) * 1.6)  # room for the names
     idle_s, which = float(idle_latency_s(log, user)[0]), "A median" if name == "median" else "The most idle"
     axes.set_title(f"{which} reader waits {idle_s:.3g} s")
     axes.legend(loc="upper left", borderpad=0.1)
@@ -71,7 +71,8 @@ def draw_latencies(axes: "Axes", log: RequestLog) -> None:
     axes.set_title("Latency")
     axes.set_xlabel("at most (s)")
     axes.set_ylabel("share of arrived requests (%)")
-    axes.set_ylim(0, 103)
+    axes.set_ylim(0, 145)  # room for the names
+    axes.set_yticks([0, 25, 50, 75, 100])
     for values_s, colour, style, label in (
         (log.tpot_s, GREEN, "-.", "TPOT"),
         (log.tbt_max_s, RED, ":", "longest TBT"),
@@ -98,7 +99,7 @@ def draw_latencies(axes: "Axes", log: RequestLog) -> None:
         return
     axes.set_xscale("log")
     plain_log_scale(axes.xaxis)
-    axes.legend(loc="best")
+    axes.legend(loc="upper left", ncols=2, borderpad=0.1)
 
 
 def thinned(points: int) -> Ints:

@@ -40,6 +40,8 @@ def test_all_that_draws_has_its_figures_and_files_from_the_style(path):
     assert not {
         name for name in made if re.search(r"(^|\.)(Figure|rc_context|rc_file|subplots_mosaic)$|^plt\.", name)
     }
+    if path.is_relative_to(ROOT / "simulator") and made & {"axes", "picture"}:
+        assert "drawing" in made, "what is drawn on the figure would look otherwise"
     assert "pyplot" not in path.read_text(encoding="utf-8")
     if any(name.endswith(".savefig") for name in made):
         assert path.relative_to(ROOT).as_posix() in (
