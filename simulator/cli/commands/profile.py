@@ -64,7 +64,7 @@ def show(
     chosen, shape = _load(gpu, model)
     say(profile_text(chosen, shape, tensor_parallel))
     if out is not None:
-        from hardware_profiles.curves import draw
+        from simulator.report.step_curves import draw
 
         draw(chosen, shape, tensor_parallel, _png(out))
         wrote("curves", out)
