@@ -23,8 +23,9 @@ export function controls(view) {
   return row.childElementCount ? row : el("div", { hidden: true });
 }
 
+const ORIGINS = { arrival: "the arrival", first_token: "the first token" };
+
 function readerControls(view) {
-  const first = view.runs.find((run) => run.readers).readers.user;
   const change = (name, value) => {
     view.reader[name] = value;
     view.changed("reader");
@@ -34,7 +35,17 @@ function readerControls(view) {
     change("v", value);
   });
   const s = slider("S", "s for the first", 0, 10, 0.1, view.reader.s, (value) => change("s", value));
-  if (first.origin !== "arrival") s.disable("the clock of these readers begins with the first token");
+  const origin = el("select", { id: "origin" }, ...Object.entries(ORIGINS).map(([value, words]) => el("option", { value }, words)));
+  const clock = () => {
+    origin.value = view.reader.origin;
+    s.disable(view.reader.origin === "arrival" ? null : "the readers' clock begins with the first token");
+  };
+  clock();
+  origin.addEventListener("change", () => {
+    view.reader.origin = origin.value;
+    clock();
+    view.changed("reader");
+  });
   const auto = el("input", { type: "checkbox", id: "alpha-auto" });
   const alpha = slider("alpha", "tokens/s waited", 0, 100, 0.5, view.reader.alpha ?? 1 / view.reader.v, (value) => {
     auto.checked = false;
@@ -47,11 +58,12 @@ function readerControls(view) {
     view.reader = { ...view.own };
     v.show(view.own.v);
     s.show(view.own.s);
+    clock();
     auto.checked = view.own.alpha === null;
     if (view.own.alpha !== null) alpha.show(view.own.alpha);
     view.changed("reader");
   } }, "Reset");
-  return [v.place, s.place, alpha.place, el("label", { class: "auto" }, auto, "alpha = 1/V"), reset];
+  return [v.place, s.place, alpha.place, el("label", { class: "auto" }, auto, "alpha = 1/V"), el("label", { class: "auto" }, "clock from ", origin), reset];
 }
 
 // A range with a number beside it, which takes any value from 0 on.
@@ -75,8 +87,8 @@ function slider(name, unit, min, max, step, value, changed) {
   show(value);
   const place = el("div", { class: "slider" }, el("span", { class: "name" }, name), range, exact, el("small", {}, unit));
   const disable = (why) => {
-    range.disabled = exact.disabled = true;
-    place.title = why;
+    range.disabled = exact.disabled = why !== null;
+    place.title = why ?? "";
   };
   return { place, show, disable, value: () => exact.valueAsNumber };
 }

@@ -1,6 +1,6 @@
 // One request: what was delivered when, what its reader reads, and when there is nothing to read.
 
-import { summed, unpack } from "./page_metrics.js";
+import { sOf, summed, unpack, vOf } from "./page_metrics.js";
 import { el, plural, seconds, section } from "./page_text.js";
 import { chart, lineOption } from "./page_charts.js";
 
@@ -37,8 +37,8 @@ export function position(curve, token, thinking) {
 export function readingOf(times, run, request, reader) {
   const { user } = run;
   const thinking = run.thinking?.[request] ?? 0;
-  const v = run.ownV === null || Number.isNaN(run.ownV[request]) ? reader.v : run.ownV[request];
-  const begins = user.origin === "arrival" ? reader.s : (times[thinking] ?? 0);
+  const v = vOf(run, request, reader);
+  const begins = reader.origin === "arrival" ? sOf(run, request, reader) : (times[thinking] ?? 0);
   let waited = 0;
   const waits = [];
   const read = Array.from(times, (time, i) => {

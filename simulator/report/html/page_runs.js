@@ -17,7 +17,7 @@ export async function renderRuns(report, place) {
     for (const name of ["prompts", "arrivalsS"]) if (run.readers && run.readers[name] === null) run.readers[name] = view.runs[0].readers[name];
   }
   const scored = view.runs.find((run) => run.readers);
-  view.own = scored ? { v: scored.readers.user.v_s, s: scored.readers.user.s_s, alpha: scored.readers.user.alpha } : null;
+  view.own = scored ? { v: scored.readers.user.v_s, s: scored.readers.user.s_s, alpha: scored.readers.user.alpha, origin: scored.readers.user.origin } : null;
   view.reader = view.own && { ...view.own };
   view.shown = () => view.runs.filter((run) => !view.hidden.has(run));
   view.colour = (run) => run.colour[isDark() ? "dark" : "light"];
