@@ -121,7 +121,7 @@ async function follow(task) {
   if (matchMedia("(max-width: 860px)").matches) right.scrollIntoView();
   for (let now = task; mine === following; now = await ask(`api/tasks/${task.id}`)) {
     if (now.total) [bar.max, bar.value] = [now.total, now.done];
-    said.textContent = now.total ? `${now.state}: ${now.done.toLocaleString("en")} of ${now.total.toLocaleString("en")}` : now.state;
+    said.textContent = now.total ? `${now.state}: ${whole(now.done)} of ${whole(now.total)}` : now.state;
     if (now.state === "done") return ((state.task = null), open([now.run]));
     if (now.state === "failed" || now.state === "cancelled") {
       state.task = null;
@@ -139,6 +139,7 @@ async function open(names) {
   const found = await ask(`api/report?${names.map((name) => `run=${encodeURIComponent(name)}`).join("&")}`);
   if (mine !== following) return;
   await Promise.all([charts, render(found, right)]);
+  drawAhead();
   right.dataset.shown = names.join(" ");
   list().catch(() => {});
 }

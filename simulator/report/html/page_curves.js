@@ -1,6 +1,6 @@
 // Curves over readers, and distributions of latencies.
 
-import { number, smoothGoodput } from "./page_metrics.js";
+import { number, smoothGoodput, whole } from "./page_metrics.js";
 import { el, seconds, section } from "./page_text.js";
 import { chart, lineOption } from "./page_charts.js";
 
@@ -19,7 +19,7 @@ export function readerSection(view) {
     return range(0.1, 100, 40).map((alpha) => [alpha, free + alpha * (one - free)]);
   };
   const draw = (label, made, x) => {
-    const place = chart(label, () => lineOption({ lines: made(), x: { log: true, ...x }, y: { scale: true, label: (value) => value.toLocaleString("en") }, at: x.at(), shown: (value) => `${number(value)} tokens/s` }));
+    const place = chart(label, () => lineOption({ lines: made(), x: { log: true, ...x }, y: { scale: true, label: (value) => (Math.abs(value) < 1000 ? String(+value.toPrecision(6)) : whole(value)) }, at: x.at(), shown: (value) => `${number(value)} tokens/s` }));
     view.on(() => place.redraw());
     return place;
   };

@@ -220,10 +220,14 @@ export function number(value, digits = 4) {
   if (value === null || value === undefined || !Number.isFinite(value)) return "-";
   if (value === 0) return "0";
   const places = Math.max(0, digits - 1 - Math.floor(Math.log10(Math.abs(value))));
-  const [whole, part] = fixed(Math.abs(value), Math.min(places, 60)).split(".");
-  const grouped = whole.replace(/\B(?=(\d{3})+$)/g, ",");
-  return (value < 0 ? "-" : "") + grouped + (part ? `.${part}` : "");
+  const [digitsBefore, part] = fixed(Math.abs(value), Math.min(places, 60)).split(".");
+  return (value < 0 ? "-" : "") + grouped(digitsBefore) + (part ? `.${part}` : "");
 }
+
+const grouped = (digits) => digits.replace(/\B(?=(\d{3})+$)/g, ",");
+
+// A count with its thousands apart: toLocaleString costs 50 ms when it is first asked.
+export const whole = (value) => grouped(String(Math.round(value)));
 
 // As Python's formatting: a tie goes to the even digit, where toFixed goes up.
 function fixed(value, places) {

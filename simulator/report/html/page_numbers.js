@@ -1,6 +1,6 @@
 // Tables of runs: all their numbers, their slowest requests, what was simulated.
 
-import { number } from "./page_metrics.js";
+import { number, whole } from "./page_metrics.js";
 import { dot, el, section, unitOf } from "./page_text.js";
 import { table } from "./page_tables.js";
 import { against, certainty, seedMean } from "./page_differences.js";
@@ -52,8 +52,8 @@ export function slowestSection(view) {
     ];
     const cells = (row) => [
       view.goTo ? el("button", { type: "button", class: "link", onclick: () => view.goTo(row.request) }, String(row.request)) : String(row.request),
-      number(row.took_s), number(row.ttft_s), ...(run.scored ? [number(wait(row))] : []), row.prompt.toLocaleString("en"),
-      row.tokens === row.asked ? row.tokens.toLocaleString("en") : `${row.tokens.toLocaleString("en")} of ${row.asked.toLocaleString("en")}`,
+      number(row.took_s), number(row.ttft_s), ...(run.scored ? [number(wait(row))] : []), whole(row.prompt),
+      row.tokens === row.asked ? whole(row.tokens) : `${whole(row.tokens)} of ${whole(row.asked)}`,
       row.explained ? el("details", { class: "wide" }, el("summary", {}, row.why), el("ul", {}, ...row.explained.map((line) => el("li", {}, line)))) : "-",
     ];
     place.replaceChildren(table({ caption: `The slowest requests of ${run.name}`, columns, rows: run.slowest, cells, sorted: 1 }),
