@@ -5,9 +5,10 @@ import { el } from "./page_text.js";
 import { drawAhead, drawAll, drawSeen, forgetAll, redrawAll, resizeAll } from "./page_charts.js";
 import { renderRuns } from "./page_runs.js";
 import { renderStudy } from "./page_studies.js";
+import { renderRates } from "./page_rates.js";
 import { renderClaims } from "./page_claims.js";
 
-const RENDERERS = { runs: renderRuns, claims: renderClaims };
+const RENDERERS = { runs: renderRuns, rates: renderRates, claims: renderClaims };
 const KEPT = "servesim-theme";
 let listening = new AbortController(); // to what changes outside, for the document that is shown
 

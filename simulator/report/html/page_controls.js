@@ -25,7 +25,7 @@ export function controls(view) {
 
 const ORIGINS = { arrival: "the arrival", first_token: "the first token" };
 
-function readerControls(view) {
+export function readerControls(view) {
   const change = (name, value) => {
     view.reader[name] = value;
     view.changed("reader");
