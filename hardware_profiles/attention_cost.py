@@ -37,27 +37,32 @@ class AttentionCost:
         kernel_factor: float,
     ) -> None:
         a = kernel_factor
-        flop_per_s = tensor_parallel * fit.prefill_attention_efficiency * peak_flop_per_s
+        flop_per_s = fit.prefill_attention_efficiency * peak_flop_per_s
 
         def read_s(cache: Cache, n: int) -> float:
             each = int(model.cache_bytes(cache, tensor_parallel) * n)
             return a * (each / (fit.kv_read_efficiency * bandwidth))
 
+        def pair_s(cache: Cache, n: int) -> float:
+            return a * cache.query_heads_on(tensor_parallel) * cache.flop_per_pair * n / flop_per_s
+
         def decode_s(cache: Cache, n: int) -> float:
-            arithmetic_s = a * cache.query_heads * cache.decode_flop_per_pair * n / flop_per_s
-            return max(read_s(cache, n), arithmetic_s)
+            flop = a * cache.query_heads_on(tensor_parallel) * cache.decode_flop_per_pair * n
+            return max(read_s(cache, n), flop / flop_per_s)
 
         full = {cache: n for cache, n in model.caches.items() if cache.reach == inf}
-        pair = sum(a * cache.query_heads * cache.flop_per_pair * n for cache, n in full.items())
-        self.s_per_pair = pair / flop_per_s
+        self.s_per_pair = sum(pair_s(cache, n) for cache, n in full.items())
         self.s_per_context_token = sum(decode_s(cache, n) for cache, n in full.items())
         self.read_s_per_context_token = sum(read_s(cache, n) for cache, n in full.items())
         by_reach: dict[float, tuple[float, float, float]] = {}
         for cache, n in model.caches.items():
             if cache.reach < inf:
                 pairs, reads, decodes = by_reach.get(cache.reach, (0.0, 0.0, 0.0))
-                pairs += a * cache.query_heads * cache.flop_per_pair * n / flop_per_s
-                by_reach[cache.reach] = pairs, reads + read_s(cache, n), decodes + decode_s(cache, n)
+                by_reach[cache.reach] = (
+                    pairs + pair_s(cache, n),
+                    reads + read_s(cache, n),
+                    decodes + decode_s(cache, n),
+                )
         self.limited = bool(by_reach)
         self._by_reach = [(int(reach), *found) for reach, found in sorted(by_reach.items())]
         # Up to the first reach, from it to the second, ...: what all contexts cost a token, and each sequence.

@@ -101,7 +101,11 @@ def model_of(config: Mapping[str, Any], name: str, source: str, where: str) -> M
             )
     required = {key for key, field in family.config.model_fields.items() if field.is_required()}
     given = {key: each for key, each in text.items() if each is not None or key in required}
-    values = {"tie_word_embeddings": family.tied} | given | {"where": where, "prefix": prefix}
+    usual = {
+        "tie_word_embeddings": family.tied,
+        "use_sliding_window": not model_type.startswith(("qwen", "mimo")),
+    }
+    values = usual | given | {"where": where, "prefix": prefix}
     parsed = validate(family.config, values, where)
     parsed.check()
     return Model(
@@ -114,11 +118,12 @@ def model_of(config: Mapping[str, Any], name: str, source: str, where: str) -> M
         tie_word_embeddings=parsed.tie_word_embeddings,
         layers=tuple(family.layers(parsed)),
         other_parameters=family.final(parsed),
-        quantization=_quantization(config, where),
+        model_max_length=parsed.model_max_length or 0,
+        quantization=_quantization({**text, **config}, where),  # a wrapper may say it in either
     )
 
 
-def _text_part(config: Mapping[str, Any], where: str) -> tuple[Mapping[str, Any], str]:
+def _text_part(config: Mapping[str, Any], where: str) -> tuple[dict[str, Any], str]:
     """Return the language model's fields, and what the names of its layers begin with in the checkpoint."""
     for key in _TEXT_PARTS:
         text = config.get(key)
@@ -129,7 +134,7 @@ def _text_part(config: Mapping[str, Any], where: str) -> tuple[Mapping[str, Any]
             return inner, _PREFIXES.get(str(config.get("model_type")), "language_model.model.")
         if text:
             raise InputError(f"{where}: '{key}' ({text!r}) must be a table of fields")
-    return config, "backbone." if config.get("model_type") in ("nemotron_h", "mamba2") else "model."
+    return dict(config), "backbone." if config.get("model_type") in ("nemotron_h", "mamba2") else "model."
 
 
 def _check_dtype(config: Mapping[str, Any], where: str) -> None:

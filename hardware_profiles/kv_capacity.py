@@ -171,17 +171,18 @@ def resolve_max_model_len(model: Model, kv_tokens: int, requested: int | None) -
     """Return the longest sequence (prompt plus output, tokens) that the engine will serve.
 
     Without a request: the model's own limit, cut to the KV cache. Raises InputError if ``requested`` is
-    below 1, above the model's limit, or more than the ``kv_tokens`` of the cache (vLLM refuses to start).
+    below 1, above the model's limit and its config's ``model_max_length``, or more than the ``kv_tokens`` of the cache
+    (vLLM refuses to start).
     """
     limit = model.max_position_embeddings
     if requested is None:
         return min(limit, kv_tokens)
     if requested < 1:
         raise InputError(f"max_model_len must be at least 1, got {requested}")
-    if requested > limit:
+    if requested > max(limit, model.model_max_length):
         raise InputError(
             f"max_model_len = {requested} is more than the {limit} positions of {model.name}"
-            " (max_position_embeddings)"
+            " (max_position_embeddings, with its rope_scaling)"
         )
     if requested > kv_tokens:
         raise InputError(

@@ -63,10 +63,15 @@ class Cache:
     window: int | None = None  # a token is kept until so many have come after it; None: to the end
     most_keys: int | None = None  # as many keys as one query attends to at most (sparse attention)
     byte_values: bool = False  # a value is one byte whatever the type of the KV cache (keys of an indexer)
+    copied: bool = False  # every GPU does all of it (an indexer)
 
     def heads_on(self, tensor_parallel: int) -> int:
         """Return the KV heads on one GPU: max(1, heads / size), as vLLM, SGLang and TensorRT-LLM have it."""
-        return max(1, self.heads // tensor_parallel)
+        return self.heads if self.copied else max(1, self.heads // tensor_parallel)
+
+    def query_heads_on(self, tensor_parallel: int) -> float:
+        """Return the query heads whose attention one GPU computes."""
+        return self.query_heads if self.copied else self.query_heads / tensor_parallel
 
     @property
     def reach(self) -> float:

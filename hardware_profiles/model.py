@@ -29,6 +29,7 @@ class Model:
     other_parameters: int  # outside layers, embedding and head: the final norm
     quantization: Quantization | None = None
     kv_bytes_per_value: float = 2.0  # of the KV cache
+    model_max_length: int = 0  # a longer sequence than by its positions that the config allows on demand
 
     @property
     def shape(self) -> tuple[object, ...]:
@@ -101,12 +102,13 @@ class Model:
     @property
     def num_attention_heads(self) -> int:
         """Query heads of a layer, of the widest one if they differ; 0 without attention."""
-        return max((cache.query_heads for cache in self.caches), default=0)
+        return max((cache.query_heads for cache in self.caches if not cache.copied), default=0)
 
     @property
     def num_key_value_heads(self) -> int:
         """KV heads of that layer; 1 for a latent."""
-        return max(((cache.query_heads, cache.heads) for cache in self.caches), default=(0, 0))[1]
+        found = [(cache.query_heads, cache.heads) for cache in self.caches if not cache.copied]
+        return max(found, default=(0, 0))[1]
 
     @property
     def head_dim(self) -> int:
@@ -120,6 +122,8 @@ class Model:
         """
         for cache in self.caches:
             query, kept = cache.query_heads, cache.heads
+            if cache.copied:
+                continue
             if query % tensor_parallel or (kept % tensor_parallel and tensor_parallel % kept):
                 raise InputError(
                     f"tensor_parallel = {tensor_parallel} must divide the query heads of {self.name} ({query}),"

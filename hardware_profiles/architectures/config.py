@@ -26,11 +26,12 @@ class DecoderConfig(BaseModel):
     intermediate_size: int = Field(ge=1)
     vocab_size: int = Field(ge=1)
     max_position_embeddings: int = Field(ge=1)
+    model_max_length: int | None = Field(default=None, ge=1)
     tie_word_embeddings: bool = False
     attention_bias: bool = False
     mlp_bias: bool = False
     sliding_window: int | None = Field(default=None, ge=1)
-    use_sliding_window: bool | None = None
+    use_sliding_window: bool = True
     max_window_layers: int | None = None
     layer_types: list[str] | None = None
 
@@ -91,7 +92,7 @@ class DecoderConfig(BaseModel):
         """
         kinds = self.kinds(("full_attention", "sliding_attention", "chunked_attention"))
         window = self.sliding_window
-        if window is None or self.use_sliding_window is False or window >= self.max_position_embeddings:
+        if window is None or not self.use_sliding_window or window >= self.max_position_embeddings:
             return [None] * self.num_hidden_layers
         if kinds is None:
             kinds = ["" if usual(i) else "full_attention" for i in range(self.num_hidden_layers)]

@@ -55,7 +55,7 @@ def _with_indexer(config: LatentConfig, part: LayerPart) -> LayerPart:
         Matrix("self_attn.indexer.wk", config.hidden_size, width, copied=True),
         Matrix("self_attn.indexer.weights_proj", config.hidden_size, heads, copied=True),
     )
-    keys = Cache(1, width + _SCALE_BYTES, heads, 2 * width, 2 * width, byte_values=True)
+    keys = Cache(1, width + _SCALE_BYTES, heads, 2 * width, 2 * width, byte_values=True, copied=True)
     return dataclasses.replace(
         part,
         matrices=part.matrices + matrices,

@@ -159,7 +159,7 @@ def _minimax3(config: MiniMax3Config) -> list[Layer]:
         numbers.append(number)
     width, index_heads, blocks, block = numbers
     full = attention(hidden, config.num_attention_heads, config.kv_heads, dim, others=2 * dim)
-    index = Cache(1, width, index_heads, 2 * width, 2 * width)
+    index = Cache(1, width, index_heads, 2 * width, 2 * width, copied=True)
     picked = dataclasses.replace(
         full,
         matrices=(
