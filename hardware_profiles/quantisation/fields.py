@@ -40,9 +40,7 @@ def kv_cache_of(fields: Fields, where: str) -> KvCacheType | None:
     algorithm = fields.get("kv_cache_quant_algo")
     scheme = fields.get("kv_cache_scheme")
     if algorithm is not None or isinstance(scheme, str):
-        key, given = (
-            ("kv_cache_scheme", scheme) if algorithm is None else ("kv_cache_quant_algo", algorithm)
-        )
+        key, given = ("kv_cache_scheme", scheme) if algorithm is None else ("kv_cache_quant_algo", algorithm)
         if given not in _KV_ALGORITHMS:
             refuse(where, key, given, "FP8, INT8 or NVFP4")
         return _KV_ALGORITHMS[given]

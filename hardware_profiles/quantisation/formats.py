@@ -41,13 +41,18 @@ MXFP4 = WeightFormat("mxfp4", 4, "16 bits", 1.0, (32, 1))
 MXFP4_BOTH = dataclasses.replace(MXFP4, activations="fp4")
 MXFP8 = WeightFormat("mxfp8", 8, "fp8", 1.0, (32, 1))
 
+# Normal floats with a 32-bit scale for 64 values (QLoRA, arXiv 2305.14314, section 3).
+NF4 = WeightFormat("int4", 4, "16 bits", 4.0, (64, 1))
+
 
 def fp8_in_blocks(inputs: int, outputs: int) -> WeightFormat:
     """Return FP8 with a 32-bit scale for each block of so many values (DeepSeek-V3, arXiv 2412.19437, 3.3.2)."""
     return WeightFormat("fp8_block", 8, "fp8", 4.0, (inputs, outputs))
 
 
-def whole_numbers(bits: int, group_size: int, *, zero_points: bool, activations: Activations = "16 bits") -> WeightFormat:
+def whole_numbers(
+    bits: int, group_size: int, *, zero_points: bool, activations: Activations = "16 bits"
+) -> WeightFormat:
     """Return integers of so many bits with a 16-bit scale, and maybe a zero point, for ``group_size`` inputs.
 
     ``group_size`` 0 or below: one group an output. GPTQ, AWQ and compressed-tensors store weights so.

@@ -1,13 +1,14 @@
 """GPTQ, AWQ, AutoRound and bitsandbytes: weights alone in few bits, multiplied in 16 bits."""
 
+import dataclasses
 import re
 
 from hardware_profiles.quantisation.fields import Fields, choice, kv_cache_of, refuse, whole_number
-from hardware_profiles.quantisation.formats import SIXTEEN_BITS, WeightFormat, whole_numbers
+from hardware_profiles.quantisation.formats import NF4, SIXTEEN_BITS, WeightFormat, whole_numbers
 from hardware_profiles.quantisation.names import ModuleNames, names_of
 from hardware_profiles.quantisation.scheme import Quantization
 
-Rule = tuple[ModuleNames, WeightFormat]
+_Rule = tuple[ModuleNames, WeightFormat]
 
 _BITS = (2, 3, 4, 8)
 
@@ -19,7 +20,7 @@ def read_gptq(fields: Fields, where: str) -> Quantization:
     """
     choice(fields, "checkpoint_format", where, ("gptq", "gptq_v2", "marlin"), "gptq")
     usual = _grouped(fields, where)
-    rules: list[Rule] = []
+    rules: list[_Rule] = []
     dynamic = fields.get("dynamic") or {}
     if not isinstance(dynamic, dict):
         refuse(where, "dynamic", dynamic, "a table of rules")
@@ -50,9 +51,7 @@ def read_awq(fields: Fields, where: str) -> Quantization:
     size = whole_number({"group_size": fields.get("group_size", fields.get("q_group_size"))}, "group_size",
                         where, 128)  # fmt: skip
     zeros = choice(fields, "zero_point", where, (True, False), True)
-    left = names_of(
-        fields.get("modules_to_not_convert"), f"{where}: 'modules_to_not_convert'", ends=True
-    )
+    left = names_of(fields.get("modules_to_not_convert"), f"{where}: 'modules_to_not_convert'", ends=True)
     usual = whole_numbers(bits, size, zero_points=zeros)
     return Quantization("awq", usual, ((left, SIXTEEN_BITS),), kv_cache=kv_cache_of(fields, where))
 
@@ -63,7 +62,7 @@ def read_auto_round(fields: Fields, where: str) -> Quantization:
     extra = fields.get("extra_config") or {}
     if not isinstance(extra, dict):
         refuse(where, "extra_config", extra, "a table of modules")
-    rules: list[Rule] = []
+    rules: list[_Rule] = []
     head = SIXTEEN_BITS
     for name, other in extra.items():
         inside = f"{where}: 'extra_config.{name}'"
@@ -78,7 +77,7 @@ def read_auto_round(fields: Fields, where: str) -> Quantization:
 
 
 def read_bitsandbytes(fields: Fields, where: str) -> Quantization:
-    """Return what bitsandbytes says: 4 bits with a scale for 64 values (QLoRA, arXiv 2305.14314, section 3), or 8."""
+    """Return what bitsandbytes says: NF4 or FP4, or 8 bits."""
     left = names_of(fields.get("llm_int8_skip_modules"), f"{where}: 'llm_int8_skip_modules'")
     four = choice(fields, "load_in_4bit", where, (False, True), False)
     eight = choice(fields, "load_in_8bit", where, (False, True), False)
@@ -89,8 +88,8 @@ def read_bitsandbytes(fields: Fields, where: str) -> Quantization:
     else:
         choice(fields, "bnb_4bit_quant_type", where, ("nf4", "fp4"), "fp4")
         twice = choice(fields, "bnb_4bit_use_double_quant", where, (False, True), False)
-        # Scales of 32 bits; quantised once more, 8 bits each and 32 for 256 of them.
-        usual = WeightFormat("int4", 4, "16 bits", 1 + 4 / 256 if twice else 4.0, (64, 1))
+        # Scales that are quantised once more: 8 bits each, and 32 bits for 256 of them.
+        usual = dataclasses.replace(NF4, scale_bytes=1 + 4 / 256) if twice else NF4
     rules = ((left, SIXTEEN_BITS),)
     return Quantization("bitsandbytes", usual, rules, kv_cache=kv_cache_of(fields, where))
 

@@ -31,7 +31,9 @@ class ModuleNames:
         name = plain(module)
         parts = name.split(".")
         if self.whole and any(
-            ".".join(parts[i:j]) in self.whole for i in range(len(parts)) for j in range(i + 1, len(parts) + 1)
+            ".".join(parts[i:j]) in self.whole
+            for i in range(len(parts))
+            for j in range(i + 1, len(parts) + 1)
         ):
             return True
         given = module.replace("experts.*", "experts.0")
@@ -77,5 +79,3 @@ def _checked(pattern: str, where: str) -> str:
     except re.error as error:
         raise InputError(f"{where}: 're:{pattern}' is no regular expression ({error})") from None
     return pattern
-
-

@@ -3,7 +3,16 @@
 import dataclasses
 from typing import Literal
 
-from hardware_profiles.quantisation.formats import FP8, NVFP4, SIXTEEN_BITS, WeightFormat
+from hardware_profiles.quantisation.formats import (
+    FP8,
+    MXFP4,
+    NF4,
+    NVFP4,
+    SIXTEEN_BITS,
+    WeightFormat,
+    fp8_in_blocks,
+    whole_numbers,
+)
 from hardware_profiles.quantisation.names import ModuleNames, plain
 
 KvCacheType = Literal["16 bits", "fp8", "int8", "nvfp4"]
@@ -43,5 +52,14 @@ class Quantization:
         return next((found for names, found in self.rules if module in names), self.usual)
 
 
-# What ``hardware.quantization`` may say of a checkpoint, and an engine make of one in 16 bits when it loads it.
-UNIFORM = {"fp8": Quantization("fp8", FP8), "nvfp4": Quantization("nvfp4", NVFP4)}
+# What ``hardware.quantization`` may say of a checkpoint: every matrix of the layers alike.
+UNIFORM = {
+    "fp8": Quantization("fp8", FP8),
+    "fp8_block": Quantization("fp8", fp8_in_blocks(128, 128)),
+    "int8": Quantization("compressed-tensors", whole_numbers(8, 0, zero_points=False, activations="int8")),
+    "int4": Quantization("gptq", whole_numbers(4, 128, zero_points=True)),
+    "mxfp4": Quantization("mxfp4", MXFP4),
+    "nvfp4": Quantization("nvfp4", NVFP4),
+}
+# What an engine makes of a checkpoint in 16 bits when it loads it (vLLM: --quantization).
+ON_LOADING = {"fp8": UNIFORM["fp8"], "bitsandbytes": Quantization("bitsandbytes", NF4)}
