@@ -16,9 +16,9 @@ N = tokens and S = sequences in the step, P = parameters that work on a token, W
 are read, PF and BW = data-sheet peaks; P, W, H, V and KV bytes are one GPU's share. With a mixture of experts
 P counts the active ones and W those that N tokens are expected to reach, E·(1 - (1 - k/E)^N), if each picks k
 of E evenly. 8 and 4 bit weights shorten W; PF is the data sheet's peak for what they are multiplied in, and ηc and ηm
-are times the shares of 16-bit kernels that theirs reach (``matrix_rates``), format by format.
-Layers that differ are priced one by one (``attention_cost`` has windows, latents
-and sparse attention); L counts half a layer for each attention, recurrence and MLP, and the terms of attention count
+are times the shares of 16-bit kernels that theirs reach (``matrix_rates``), format by format;
+quantising the activations is added to what grows with N. Layers that differ are priced one by one
+(``attention_cost`` has windows, latents and sparse attention); L counts half a layer for each attention, recurrence and MLP, and the terms of attention count
 the layers that attend. A recurrent layer reads and writes its state once a sequence and step. m is 1 for a step of
 decodes alone, else ``packing_loss_factor``.
 
@@ -34,7 +34,7 @@ import numpy as np
 
 from hardware_profiles.attention_cost import AttentionCost
 from hardware_profiles.gpu import EngineOverheads, Gpu, MeasuredRange
-from hardware_profiles.matrix_rates import matrix_rate
+from hardware_profiles.matrix_rates import matrix_rate, quantising_bytes
 from hardware_profiles.model import Model
 from hardware_profiles.step_cost import SATURATING_DECODES, HardwareCost, all_reduce_s, packing_loss_factor
 from simulator.replica.cost import DecodePiece, StepShape
@@ -97,6 +97,8 @@ class AnalyticCost(HardwareCost):
             * model.state_flop_per_token
             / (tensor_parallel * fit.prefill_attention_efficiency * gpu.peak_flop_per_s)
         )
+        if model.quantization is not None:
+            self._elementwise_s_per_token += a * quantising_bytes(gpu, model, tensor_parallel) / bandwidth
         self._head_read_s = a * head_bytes / (fit.linear_bandwidth_efficiency * bandwidth)
         self._head_s_per_seq = a * head_flop / (fit.linear_compute_efficiency * gpu.peak_flop_per_s)
         read_s_per_byte = a / (fit.kv_read_efficiency * bandwidth)

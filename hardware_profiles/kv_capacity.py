@@ -19,6 +19,7 @@ import dataclasses
 
 from hardware_profiles.gpu import GIB, Gpu
 from hardware_profiles.model import Model
+from hardware_profiles.quantisation.stored import stored
 from simulator.errors import InputError
 
 _SAMPLER_BYTES_PER_LOGIT = 16
@@ -44,6 +45,7 @@ class KvCapacity:
     block_size: int
     num_blocks: int
     overridden: bool
+    stored: str = ""  # how weights and KV cache are, where they are quantised
     share_of_free: bool = False  # the utilisation is that of what is left beside weights and activations
 
     @property
@@ -83,6 +85,7 @@ class KvCapacity:
         given = " (given by num_gpu_blocks, not by this sum)" if self.overridden else ""
         return [
             *text,
+            *([self.stored] if self.stored else []),
             f"{self.num_blocks:,} blocks of {self.block_size} tokens = {self.tokens:,} tokens"
             f" at {self.kv_bytes_per_token / 1024:g} KiB{given}",
         ]
@@ -135,6 +138,7 @@ def kv_capacity(
         block_size=block_size,
         num_blocks=0,
         overridden=num_gpu_blocks is not None,
+        stored=stored(gpu, model),
         share_of_free=share_of_free,
     )
     # Without a KV cache (recurrent layers only) a block holds no bytes: what is left is not what limits.
