@@ -10,7 +10,8 @@ from hardware_profiles.engine import EngineProfile, engine_of, list_engines, loa
 from hardware_profiles.gpu import Gpu, list_gpus, load_gpu
 from hardware_profiles.kv_capacity import KvCapacity, kv_capacity, resolve_max_model_len
 from hardware_profiles.link import LinkProfile, list_links, load_link
-from hardware_profiles.model import Model, list_models, load_model
+from hardware_profiles.model import Model
+from hardware_profiles.model_files import list_models, load_model
 from hardware_profiles.step_cost import HardwareCost
 from hardware_profiles.tables import find_table, list_tables
 from hardware_profiles.tabulated import TabulatedCost

@@ -15,8 +15,12 @@
 N = tokens and S = sequences in the step, P = parameters that work on a token, W = bytes of the weights that
 are read, PF and BW = data-sheet peaks; P, W, H, V and KV bytes are one GPU's share. With a mixture of experts
 P counts the active ones and W those that N tokens are expected to reach, E·(1 - (1 - k/E)^N), if each picks k
-of E evenly. 8 and 4 bit weights shorten W, and use the data sheet's peak for them where there is one, at the
-efficiencies of 16 bits (not fitted). m is 1 for a step of decodes alone, else ``packing_loss_factor``.
+of E evenly. 8 and 4 bit weights shorten W; PF is the data sheet's peak for what they are multiplied in, and ηc and ηm
+are times the shares of 16-bit kernels that theirs reach (``matrix_rates``), format by format;
+quantising the activations is added to what grows with N. Layers that differ are priced one by one
+(``attention_cost`` has windows, latents and sparse attention); L counts half a layer for each attention, recurrence and MLP, and the terms of attention count
+the layers that attend. A recurrent layer reads and writes its state once a sequence and step. m is 1 for a step of
+decodes alone, else ``packing_loss_factor``.
 
 The soft maximum (p-norm) of compute and memory time was chosen over the hard maximum (errors of 2 to 6 %)
 and the plain sum (3 to 12 %). tB stands for what the tables have on prompts without a past and not on later
@@ -28,7 +32,9 @@ from math import inf
 
 import numpy as np
 
+from hardware_profiles.attention_cost import AttentionCost
 from hardware_profiles.gpu import EngineOverheads, Gpu, MeasuredRange
+from hardware_profiles.matrix_rates import matrix_rate, quantising_bytes
 from hardware_profiles.model import Model
 from hardware_profiles.step_cost import SATURATING_DECODES, HardwareCost, all_reduce_s, packing_loss_factor
 from simulator.replica.cost import DecodePiece, StepShape
@@ -61,20 +67,23 @@ class AnalyticCost(HardwareCost):
         super().__init__(gpu, model, tensor_parallel, overheads, block_size)
         fit, engine = gpu.kernel_fit, self.overheads
         a = engine.kernel_factor
-        layers, hidden = model.num_hidden_layers, model.hidden_size
+        layers, hidden = model.sublayers / 2, model.hidden_size
         bandwidth = gpu.bandwidth_bytes_per_s
-        peak = {None: None, "fp8": gpu.datasheet.peak_fp8_tflops, "nvfp4": gpu.datasheet.peak_fp4_tflops}
-        matrix_peak = (peak[model.quantization] or gpu.datasheet.peak_bf16_tflops) * 1e12
-        head_bytes = hidden * model.vocab_size * model.bytes_per_value / tensor_parallel
+        head_bytes = hidden * model.vocab_size * model.head_bytes_per_value / tensor_parallel
         head_flop = 2 * hidden * model.vocab_size / tensor_parallel
 
         self._p = fit.soft_max_exponent
         self._constant_s = a * layers * fit.layer_overhead_us * 1e-6 + engine.step_ms * 1e-3
-        self._s_per_weight_byte = a / (tensor_parallel * fit.linear_bandwidth_efficiency * bandwidth)
-        self._linear_s_per_token = (
-            a * 2 * model.active_linear_parameters
-            / (tensor_parallel * fit.linear_compute_efficiency * matrix_peak)
+        self._s_per_weight_byte = a / (fit.linear_bandwidth_efficiency * bandwidth)
+        self._linear_s_per_token = sum(
+            a * 2 * values
+            / (fit.linear_compute_efficiency * rate.shares.compute * rate.peak_flop_per_s)
+            for weights, values in model.active_by_format(tensor_parallel).items()
+            for rate in [matrix_rate(gpu, weights)]
         )  # fmt: skip
+        self._reads = model.read_plan(
+            tensor_parallel, lambda weights: 1 / matrix_rate(gpu, weights).shares.bandwidth
+        )
         self._elementwise_s_per_token = (
             a
             * _passes(fit.elementwise_passes, tensor_parallel)
@@ -83,23 +92,33 @@ class AnalyticCost(HardwareCost):
             * model.bytes_per_value
             / bandwidth
         )
+        self._elementwise_s_per_token += (
+            a
+            * model.state_flop_per_token
+            / (tensor_parallel * fit.prefill_attention_efficiency * gpu.peak_flop_per_s)
+        )
+        if model.quantization is not None:
+            self._elementwise_s_per_token += a * quantising_bytes(gpu, model, tensor_parallel) / bandwidth
         self._head_read_s = a * head_bytes / (fit.linear_bandwidth_efficiency * bandwidth)
         self._head_s_per_seq = a * head_flop / (fit.linear_compute_efficiency * gpu.peak_flop_per_s)
+        read_s_per_byte = a / (fit.kv_read_efficiency * bandwidth)
+        # A sequence's recurrent state is read and written once a step.
         self._s_per_seq = (
-            a * layers * fit.sequence_overhead_us_per_layer * 1e-6 + engine.per_sequence_ms * 1e-3
+            a * layers * fit.sequence_overhead_us_per_layer * 1e-6
+            + engine.per_sequence_ms * 1e-3
+            + 2 * read_s_per_byte * model.state_bytes / tensor_parallel
         )
-        self._s_per_pair = (
-            a * 4 * model.num_attention_heads * model.head_dim * layers
-            / (tensor_parallel * fit.prefill_attention_efficiency * gpu.peak_flop_per_s)
-        )  # fmt: skip
-        self._s_per_context_token = a * (
-            model.kv_bytes_per_token / (tensor_parallel * fit.kv_read_efficiency * bandwidth)
-        )
-        self._walk_s = a * layers * fit.prefill_context_ns_per_layer * 1e-9
+        self._attention = AttentionCost(model, tensor_parallel, fit, gpu.peak_flop_per_s, bandwidth, a)
+        self._s_per_pair = self._attention.s_per_pair
+        self._s_per_context_token = self._attention.s_per_context_token
+        self._s_per_key_read = self._attention.read_s_per_context_token
+        self._limited = self._attention.limited
+        attended = model.attention_layers
+        self._walk_s = a * attended * fit.prefill_context_ns_per_layer * 1e-9
         self._prefill_s = (
-            a * layers * fit.prefill_overhead_us_per_layer * 1e-6 + engine.prefill_step_ms * 1e-3
+            a * attended * fit.prefill_overhead_us_per_layer * 1e-6 + engine.prefill_step_ms * 1e-3
         )
-        self._fresh_s = a * layers * fit.fresh_prompt_overhead_us_per_layer * 2e-6
+        self._fresh_s = a * attended * fit.fresh_prompt_overhead_us_per_layer * 2e-6
         self._mixed = packing_loss_factor(gpu, model, np.arange(SATURATING_DECODES + 1)).tolist()
         self._all_reduce_s(1)  # refuses a GPU without one
         self._token_memo: dict[int, float] = {}
@@ -112,7 +131,10 @@ class AnalyticCost(HardwareCost):
 
     def decode_piece(self, seqs: int, context_tokens: int) -> DecodePiece:
         """Return the line on which steps of so many decodes lie."""
-        return 0.0, inf, self._fixed_s(seqs), self._s_per_context_token
+        if not self._limited:
+            return 0.0, inf, self._fixed_s(seqs), self._s_per_context_token
+        low, high, offset, slope = self._attention.decode_piece(seqs, context_tokens)
+        return low, high, self._fixed_s(seqs) + offset, slope
 
     def _fixed_s(self, seqs: int) -> float:
         """Return what a step of so many decodes takes besides reading their contexts."""
@@ -131,11 +153,15 @@ class AnalyticCost(HardwareCost):
         if not shape.prefill_seqs:
             if not seqs:
                 return self.swap_s_per_block * (shape.swap_in_blocks + shape.swap_out_blocks)
-            try:
-                fixed_s = self._decode_memo[seqs]
-            except KeyError:
-                fixed_s = self._fixed_s(seqs)
-            step_s = fixed_s + self._s_per_context_token * shape.decode_context_tokens
+            if self._limited:
+                _, _, fixed_s, slope = self.decode_piece(seqs, shape.decode_context_tokens)
+                step_s = fixed_s + slope * shape.decode_context_tokens
+            else:
+                try:
+                    fixed_s = self._decode_memo[seqs]
+                except KeyError:
+                    fixed_s = self._fixed_s(seqs)
+                step_s = fixed_s + self._s_per_context_token * shape.decode_context_tokens
         else:
             entries, pairs, context = (
                 shape.prefill_seqs, shape.prefill_attention_pairs, shape.prefill_context_tokens
@@ -148,7 +174,15 @@ class AnalyticCost(HardwareCost):
                 if tokens <= _MEMO:
                     self._token_memo[tokens] = token_s
             attention_s = self._s_per_pair * pairs
-            read_s = self._s_per_context_token * context
+            read_s = self._s_per_key_read * context
+            decode_s = self._s_per_context_token * shape.decode_context_tokens
+            if self._limited:
+                limited = self._attention.limited_prefill_s(shape)
+                attention_s += limited[0]
+                read_s += limited[1]
+                if seqs:
+                    _, _, offset, slope = self._attention.decode_piece(seqs, shape.decode_context_tokens)
+                    decode_s = offset + slope * shape.decode_context_tokens
             if read_s > attention_s:
                 attention_s = read_s
             if self._walk_s * context > attention_s:
@@ -164,7 +198,7 @@ class AnalyticCost(HardwareCost):
                 + self._prefill_s
                 + self._fresh_s * entries * pairs / (context * context)
                 + attention_s
-                + self._s_per_context_token * shape.decode_context_tokens * mixed
+                + decode_s * mixed
             )
         if swapped:
             step_s += self.swap_s_per_block * (shape.swap_in_blocks + shape.swap_out_blocks)
@@ -172,7 +206,7 @@ class AnalyticCost(HardwareCost):
 
     def _token_s(self, tokens: int) -> float:
         """Return the part that depends only on N, the step's constant overheads included."""
-        read_s = self._s_per_weight_byte * self.model.weight_bytes_read(tokens)
+        read_s = self._s_per_weight_byte * self._reads.read(tokens)
         compute_s = self._linear_s_per_token * tokens
         linear_s: float = (read_s**self._p + compute_s**self._p) ** (1 / self._p)
         return (
@@ -185,4 +219,4 @@ class AnalyticCost(HardwareCost):
             return 0.0
         size = np.array([tokens * model.hidden_size * model.bytes_per_value])
         one_s = float(all_reduce_s(self.gpu, size, self.tensor_parallel)[0])
-        return self.overheads.kernel_factor * 2 * model.num_hidden_layers * one_s
+        return self.overheads.kernel_factor * model.sublayers * one_s

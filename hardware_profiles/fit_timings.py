@@ -260,8 +260,12 @@ def _fit_error(errors: dict[str, Error], source: str) -> FitError | None:
 def _range(steps: Sequence[TimedStep]) -> MeasuredRange:
     shapes = [step.shape for step in steps]
     contexts = [s.decode_context_tokens / s.decode_seqs for s in shapes if s.decode_seqs] or [1.0]
+    priors = [
+        (s.prefill_context_tokens - s.prefill_tokens) / s.prefill_seqs for s in shapes if s.prefill_seqs
+    ]
     return MeasuredRange(
         max_prefill_tokens=max(1, *(shape.prefill_tokens for shape in shapes)),
+        max_prefill_prior_tokens=int(max(priors, default=0)),
         max_decode_seqs=max(1, *(shape.decode_seqs for shape in shapes)),
         min_decode_context_tokens=int(min(contexts)),
         max_decode_context_tokens=max(1, int(max(contexts))),

@@ -1,70 +1,68 @@
-"""Reading a Hugging Face ``config.json``: the fields that matter, and clear refusal of what is not modelled.
+"""Reading a Hugging Face ``config.json``: a model's layers, and clear refusal of what is not described.
 
-The cost model describes decoders with a gated MLP, or equal ones as experts in every layer, and
-(grouped-query) full attention; weights have 16 bits, or are FP8 or NVFP4. Anything else would be priced
-wrongly without a word, so it is refused by the field that shows it.
+What is priced wrongly without a word does harm, so each family says which fields it understands
+(``architectures/``), and a field that shows something else is refused by its name.
 """
 
+import dataclasses
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field
-
+from hardware_profiles.architectures import MODEL_TYPES, family_of
+from hardware_profiles.architectures.config import understood
 from hardware_profiles.files import read_text, validate
+from hardware_profiles.model import Model
+from hardware_profiles.quantisation.scheme import KV_BYTES_PER_VALUE, Quantization
 from simulator.errors import InputError
 
-Quantization = Literal["fp8", "nvfp4"]
-
-SUPPORTED_MODEL_TYPES = ("llama", "mistral", "mixtral", "phi3", "qwen2", "qwen3", "qwen3_moe")
-
-# A field that is present and set to something (not null, false, 0 or empty) shows the architecture.
-_REFUSED_FIELDS = {
-    "compression_config": "quantised weights",
+# A field that is present and set to something (not null, false, 0 or empty) shows an architecture.
+_TELLING_FIELDS = {
     "is_encoder_decoder": "an encoder-decoder",
+    "num_experts": "a mixture of experts",
+    "num_local_experts": "a mixture of experts",
+    "moe_num_experts": "a mixture of experts",
     "n_routed_experts": "a mixture of routed and shared experts",
+    "n_shared_experts": "a mixture with shared experts",
     "shared_expert_intermediate_size": "a mixture with a shared expert",
+    "shared_intermediate_size": "a mixture with a shared expert",
+    "first_k_dense_replace": "a mixture of experts in some layers only",
+    "moe_layer_freq": "a mixture of experts in some layers only",
     "mlp_only_layers": "a mixture of experts in some layers only",
+    "moe_latent_size": "experts on a latent",
+    "routed_expert_hidden_size": "experts on a latent",
     "kv_lora_rank": "multi-head latent attention",
+    "index_topk": "sparse attention",
+    "sparse_attention_config": "sparse attention",
+    "compress_ratios": "a compressed KV cache",
     "ssm_cfg": "a state-space model",
     "state_size": "a state-space model",
+    "ssm_state_size": "a state-space model",
     "mamba_d_state": "a state-space model",
     "linear_num_key_heads": "linear attention",
-    "vision_config": "a multimodal model",
-    "audio_config": "a multimodal model",
-    "text_config": "a multimodal model",
+    "linear_attn_config": "linear attention",
+    "attn_output_gate": "gated attention",
+    "hybrid_override_pattern": "layers of several kinds",
+    "hybrid_layer_pattern": "layers of several kinds",
+    "layers_block_type": "layers of several kinds",
+    "block_configs": "layers of several shapes",
+    "cross_attention_layers": "cross-attention",
+    "attention_chunk_size": "attention in chunks",
+    "num_kv_shared_layers": "layers that share their KV cache",
+    "hidden_size_per_layer_input": "embeddings of each layer",
+    "attention_k_eq_v": "values that are keys",
+    "enable_moe_block": "experts beside an MLP",
+    "audio_config": "a model that takes audio",
 }
-
-
-class HfConfig(BaseModel):
-    """The fields of ``config.json`` that decide cost and memory; the rest is ignored."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore", strict=True, defer_build=True)
-
-    model_type: str
-    hidden_size: int = Field(ge=1)
-    num_hidden_layers: int = Field(ge=1)
-    num_attention_heads: int = Field(ge=1)
-    num_key_value_heads: int | None = Field(default=None, ge=1)
-    head_dim: int | None = Field(default=None, ge=1)
-    intermediate_size: int = Field(ge=1)
-    vocab_size: int = Field(ge=1)
-    max_position_embeddings: int = Field(ge=1)
-    tie_word_embeddings: bool = False
-    attention_bias: bool = False
-    mlp_bias: bool = False
-    # transformers 5 writes "dtype" where 4 wrote "torch_dtype".
-    torch_dtype: str = Field(default="bfloat16", validation_alias=AliasChoices("torch_dtype", "dtype"))
-    experts: int | None = Field(
-        default=None, ge=1, validation_alias=AliasChoices("num_local_experts", "num_experts")
-    )
-    num_experts_per_tok: int | None = Field(default=None, ge=1)
-    moe_intermediate_size: int | None = Field(default=None, ge=1)
-    decoder_sparse_step: int = 1
-    quantization: Quantization | None = None
-    sliding_window: int | None = None
-    use_sliding_window: bool = True
+_TEXT_PARTS = ("text_config", "llm_config", "language_config")  # of a wrapper around a language model
+# What the text part of a wrapper is, where it does not say.
+_WRAPPER_TYPES = {"minimax_m3_vl": "minimax_m3", "gemma3": "gemma3_text", "llava": "llama"}
+# What the names of a wrapper's layers begin with, where that is not "language_model.model."
+_PREFIXES = dict.fromkeys(
+    ("qwen3_vl", "qwen3_vl_moe", "qwen3_5", "qwen3_5_moe", "gemma4"), "model.language_model."
+)
+_16_BITS = ("bfloat16", "float16", "float32")  # the last is served as 16 bits (vLLM, SGLang, TensorRT-LLM)
 
 
 def read_config(path: Path) -> Mapping[str, Any]:
@@ -80,81 +78,115 @@ def read_config(path: Path) -> Mapping[str, Any]:
     return config
 
 
-def parse_config(config: Mapping[str, Any], where: str) -> HfConfig:
-    """Return the validated fields of ``config``; ``where`` names the file in refusals.
+def model_of(
+    config: Mapping[str, Any], name: str, source: str, where: str, beside: Path | None = None
+) -> Model:
+    """Return the model that a ``config.json`` describes; ``where`` names the file in refusals.
 
-    Raises InputError for an architecture that is not supported yet, a missing or wrong field, and heads
+    ``beside``: the ``hf_quant_config.json`` of the same checkpoint, if it has one.
+
+    Raises InputError for an architecture that is not described, a missing or wrong field, and heads
     that do not divide.
     """
-    for field, what in _REFUSED_FIELDS.items():
-        if config.get(field):
+    text, prefix = _text_part(config, where)
+    model_type = text.get("model_type")
+    if model_type is None:
+        raise InputError(f"{where}: key 'model_type' is missing")
+    if model_type not in MODEL_TYPES:
+        raise InputError(
+            f"{where}: 'model_type' is {model_type!r}, which is not supported yet;"
+            f" expected one of {', '.join(MODEL_TYPES)}"
+        )
+    _check_dtype(text, where)
+    family = family_of(model_type)
+    known = understood(family.config)
+    for field, what in _TELLING_FIELDS.items():
+        if text.get(field) and field not in known:
             raise InputError(
-                f"{where}: '{field}' shows {what}, which is not supported yet;"
-                " expected a decoder with grouped-query attention, dense or with equal experts"
+                f"{where}: '{field}' shows {what}, which is not supported yet in models of type '{model_type}'"
             )
-    kinds = config.get("layer_types") or []
-    other = next((kind for kind in kinds if kind != "full_attention"), None)
-    if other is not None:
-        raise InputError(
-            f"{where}: 'layer_types' has '{other}', which is not supported yet; expected full_attention only"
-        )
-    model_type = config.get("model_type")
-    if isinstance(model_type, str) and model_type not in SUPPORTED_MODEL_TYPES:
-        raise InputError(
-            f"{where}: 'model_type' is '{model_type}', which is not supported yet;"
-            f" expected one of {', '.join(SUPPORTED_MODEL_TYPES)}"
-        )
-    parsed = validate(HfConfig, {**config, "quantization": _quantization(config, where)}, where)
-    _check_shape(parsed, where)
-    return parsed
-
-
-def _quantization(config: Mapping[str, Any], where: str) -> Quantization | None:
-    given = config.get("quantization_config")
-    if not given:
-        return None
-    method = given.get("quant_method") if isinstance(given, dict) else given
-    if method == "fp8":
-        return "fp8"
-    if method == "modelopt" and given.get("quant_algo") in ("FP8", "NVFP4"):
-        return "fp8" if given["quant_algo"] == "FP8" else "nvfp4"
-    raise InputError(
-        f"{where}: 'quantization_config' shows weights quantised by {method!r}, which is not supported yet;"
-        " expected fp8, or modelopt with FP8 or NVFP4"
+    required = {key for key, field in family.config.model_fields.items() if field.is_required()}
+    given = {key: each for key, each in text.items() if each is not None or key in required}
+    usual = {
+        "tie_word_embeddings": family.tied,
+        "use_sliding_window": not model_type.startswith(("qwen", "mimo")),
+    }
+    values = usual | given | {"where": where, "prefix": prefix}
+    parsed = validate(family.config, values, where)
+    parsed.check()
+    quantization = _quantization({**text, **config}, where, beside)  # a wrapper may say it in either
+    return Model(
+        name=name,
+        source=source,
+        model_type=model_type,
+        hidden_size=parsed.hidden_size,
+        vocab_size=parsed.vocab_size,
+        max_position_embeddings=_longest(text, parsed.max_position_embeddings, where),
+        tie_word_embeddings=parsed.tie_word_embeddings,
+        layers=tuple(family.layers(parsed)),
+        other_parameters=family.final(parsed),
+        model_max_length=parsed.model_max_length or 0,
+        quantization=quantization,
+        kv_bytes_per_value=KV_BYTES_PER_VALUE[(quantization and quantization.kv_cache) or "16 bits"],
     )
 
 
-def _check_shape(config: HfConfig, where: str) -> None:
-    heads = config.num_attention_heads
-    if config.num_key_value_heads is not None and heads % config.num_key_value_heads:
+def _text_part(config: Mapping[str, Any], where: str) -> tuple[dict[str, Any], str]:
+    """Return the language model's fields, and what the names of its layers begin with in the checkpoint."""
+    for key in _TEXT_PARTS:
+        text = config.get(key)
+        if isinstance(text, dict) and text:
+            outer = {field: config[field] for field in ("torch_dtype", "dtype", "tie_word_embeddings")
+                     if field in config}  # fmt: skip
+            inner = {"model_type": _WRAPPER_TYPES.get(str(config.get("model_type")))} | outer | text
+            return inner, _PREFIXES.get(str(config.get("model_type")), "language_model.model.")
+        if text:
+            raise InputError(f"{where}: '{key}' ({text!r}) must be a table of fields")
+    return dict(config), "backbone." if config.get("model_type") in ("nemotron_h", "mamba2") else "model."
+
+
+def _check_dtype(config: Mapping[str, Any], where: str) -> None:
+    # transformers 5 writes "dtype" where 4 wrote "torch_dtype".
+    key = "torch_dtype" if config.get("torch_dtype") is not None else "dtype"
+    given = config.get(key)
+    if given is not None and given not in _16_BITS:
         raise InputError(
-            f"{where}: 'num_attention_heads' ({heads}) must be a multiple of"
-            f" 'num_key_value_heads' ({config.num_key_value_heads})"
+            f"{where}: '{key}' is {given!r}, which is not supported yet; expected one of {', '.join(_16_BITS)}"
         )
-    if config.head_dim is None and config.hidden_size % heads:
-        raise InputError(
-            f"{where}: 'hidden_size' ({config.hidden_size}) must be a multiple of"
-            f" 'num_attention_heads' ({heads}) when 'head_dim' is absent"
-        )
-    active = config.num_experts_per_tok
-    if config.experts and (active is None or active > config.experts):
-        raise InputError(
-            f"{where}: 'num_experts_per_tok' ({active}) must be 1 to {config.experts}, the number of experts"
-        )
-    if config.decoder_sparse_step != 1:
-        raise InputError(
-            f"{where}: 'decoder_sparse_step' ({config.decoder_sparse_step}) shows experts in some layers only,"
-            " which is not supported yet; expected 1"
-        )
-    if config.torch_dtype not in ("bfloat16", "float16"):
-        raise InputError(
-            f"{where}: 'torch_dtype' is '{config.torch_dtype}', which is not supported yet;"
-            " expected bfloat16 or float16"
-        )
-    window = config.sliding_window
-    # Qwen configs carry a window with use_sliding_window = false; Mistral's has no switch.
-    if window is not None and config.use_sliding_window and window < config.max_position_embeddings:
-        raise InputError(
-            f"{where}: 'sliding_window' ({window}) limits attention, which is not supported yet;"
-            " expected full attention"
-        )
+
+
+def _longest(config: Mapping[str, Any], positions: int, where: str) -> int:
+    """Return the tokens of the longest sequence: the positions, stretched as vLLM does it (0.11, config/model.py).
+
+    linear and dynamic multiply max_position_embeddings, yarn original_max_position_embeddings; llama3, longrope and
+    su change how positions are rotated, not how many there are.
+    """
+    rope = config.get("rope_scaling") or config.get("rope_parameters") or {}
+    if not isinstance(rope, dict):
+        raise InputError(f"{where}: 'rope_scaling' ({rope!r}) must be a table of fields")
+    kind = rope.get("rope_type", rope.get("type", "default"))
+    factor = rope.get("factor", 1.0)
+    if not isinstance(factor, int | float) or isinstance(factor, bool) or not factor > 0:
+        raise InputError(f"{where}: key 'rope_scaling.factor': expected a number above 0, got {factor!r}")
+    if "gemma3" in str(config.get("model_type")):  # counts its positions stretched
+        return positions
+    if kind in ("linear", "dynamic"):
+        return int(positions * factor)
+    if kind == "yarn":
+        return int(rope.get("original_max_position_embeddings", positions) * factor)
+    return positions
+
+
+def _quantization(config: Mapping[str, Any], where: str, beside: Path | None) -> Quantization | None:
+    given = config.get("quantization_config") or config.get("compression_config")
+    if not given and beside is None:
+        return None
+    from hardware_profiles.quantisation.read import read_beside, read_quantization, with_experts
+
+    found = None if beside is None else read_beside(read_config(beside), str(beside))
+    if given:  # says more, and engines look at it first
+        second, found = found, read_quantization(given, where)
+        if found.kv_cache is None and second is not None:
+            found = dataclasses.replace(found, kv_cache=second.kv_cache)
+    assert found is not None
+    return with_experts(found, config.get("expert_dtype"), where)

@@ -19,6 +19,7 @@ import dataclasses
 
 from hardware_profiles.gpu import GIB, Gpu
 from hardware_profiles.model import Model
+from hardware_profiles.quantisation.stored import stored
 from simulator.errors import InputError
 
 _SAMPLER_BYTES_PER_LOGIT = 16
@@ -44,6 +45,7 @@ class KvCapacity:
     block_size: int
     num_blocks: int
     overridden: bool
+    stored: str = ""  # how weights and KV cache are, where they are quantised
     share_of_free: bool = False  # the utilisation is that of what is left beside weights and activations
 
     @property
@@ -83,6 +85,7 @@ class KvCapacity:
         given = " (given by num_gpu_blocks, not by this sum)" if self.overridden else ""
         return [
             *text,
+            *([self.stored] if self.stored else []),
             f"{self.num_blocks:,} blocks of {self.block_size} tokens = {self.tokens:,} tokens"
             f" at {self.kv_bytes_per_token / 1024:g} KiB{given}",
         ]
@@ -119,11 +122,7 @@ def kv_capacity(
         raise InputError(
             f"gpu_memory_utilization must be above 0 and at most 1, got {gpu_memory_utilization}"
         )
-    if model.num_attention_heads % tensor_parallel or model.num_key_value_heads % tensor_parallel:
-        raise InputError(
-            f"tensor_parallel = {tensor_parallel} must divide the heads of {model.name}"
-            f" ({model.num_attention_heads} query, {model.num_key_value_heads} key-value)"
-        )
+    model.check_heads(tensor_parallel)
     reserve = gpu.memory_reserve
     context_gib = reserve.context_gib + (reserve.tensor_parallel_gib if tensor_parallel > 1 else 0.0)
     capacity = KvCapacity(
@@ -131,17 +130,19 @@ def kv_capacity(
         model_name=model.name,
         memory_bytes=gpu.memory_bytes,
         gpu_memory_utilization=gpu_memory_utilization,
-        weight_bytes=model.weight_bytes // tensor_parallel,
+        weight_bytes=model.weight_bytes_on(tensor_parallel),
         activation_bytes=_activation_bytes(model, tokens, seqs, tensor_parallel),
         context_bytes=int(context_gib * GIB),
         cuda_graph_bytes=int(reserve.cuda_graphs_gib * GIB),
-        kv_bytes_per_token=model.kv_bytes_per_token // tensor_parallel,
+        kv_bytes_per_token=model.kv_bytes_per_token_on(tensor_parallel),
         block_size=block_size,
         num_blocks=0,
         overridden=num_gpu_blocks is not None,
+        stored=stored(gpu, model),
         share_of_free=share_of_free,
     )
-    blocks = capacity.kv_bytes // (block_size * capacity.kv_bytes_per_token)
+    # Without a KV cache (recurrent layers only) a block holds no bytes: what is left is not what limits.
+    blocks = capacity.kv_bytes // max(1, block_size * capacity.kv_bytes_per_token)
     if blocks < 1:
         raise InputError(
             f"model {model.name} does not fit {gpu.name}: weights {capacity.weight_bytes / GIB:.1f} GiB"
@@ -165,8 +166,7 @@ def _positive(name: str, value: int | None, default: int) -> int:
 
 def _activation_bytes(model: Model, tokens: int, seqs: int, tensor_parallel: int) -> int:
     width = model.bytes_per_value
-    inner = 3 * model.intermediate_size * model.experts_per_token
-    layers = tokens * (4 * model.hidden_size + inner // tensor_parallel) * width
+    layers = tokens * (4 * model.hidden_size + model.mlp_width // tensor_parallel) * width
     logits = min(seqs, tokens) * model.vocab_size * _SAMPLER_BYTES_PER_LOGIT
     return max(layers, logits + tokens * model.hidden_size * width)
 
@@ -175,17 +175,18 @@ def resolve_max_model_len(model: Model, kv_tokens: int, requested: int | None) -
     """Return the longest sequence (prompt plus output, tokens) that the engine will serve.
 
     Without a request: the model's own limit, cut to the KV cache. Raises InputError if ``requested`` is
-    below 1, above the model's limit, or more than the ``kv_tokens`` of the cache (vLLM refuses to start).
+    below 1, above the model's limit and its config's ``model_max_length``, or more than the ``kv_tokens`` of the cache
+    (vLLM refuses to start).
     """
     limit = model.max_position_embeddings
     if requested is None:
         return min(limit, kv_tokens)
     if requested < 1:
         raise InputError(f"max_model_len must be at least 1, got {requested}")
-    if requested > limit:
+    if requested > max(limit, model.model_max_length):
         raise InputError(
             f"max_model_len = {requested} is more than the {limit} positions of {model.name}"
-            " (max_position_embeddings)"
+            " (max_position_embeddings, with its rope_scaling)"
         )
     if requested > kv_tokens:
         raise InputError(

@@ -63,7 +63,7 @@ def plan_for(model: Model, tensor_parallel: int, memory_bytes: int | None) -> Me
                     _upto((1, 32, 128, 512), longest), _upto((0, 256, 1024), longest), 16_384)  # fmt: skip
     values = 2 * model.num_key_value_heads * model.head_dim * model.bytes_per_value
     one_layer = max(1, values // tensor_parallel)
-    whole = model.kv_bytes_per_token // tensor_parallel
+    whole = model.kv_bytes_per_token_on(tensor_parallel)
     most = min(int(_LARGEST_ATTENTION * memory_bytes) // one_layer, memory_bytes // whole)
     return MeasurementPlan(
         tokens=(1, 2, 4, 8, 16, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 1536, 2048, 3072, 4096, 8192,
@@ -90,8 +90,12 @@ def tiny_model(folder: Path) -> Path:
 
 def check_model(model: Model, tensor_parallel: int) -> None:
     """Raise InputError for a model whose layers are not timed here."""
-    if model.num_experts > 1 or model.quantization:
-        what = "a mixture of experts" if model.num_experts > 1 else f"in {model.quantization}"
+    what = None if model.is_dense else "made of several kinds of layers"
+    if any(part.kind == "experts" for part in model.parts):
+        what = "a mixture of experts"
+    elif model.quantization:
+        what = f"quantised ({model.quantization.method})"
+    if what is not None:
         raise InputError(f"measure: {model.name} is {what}; expected a dense model with 16-bit weights")
     if tensor_parallel not in (1, 2, 4, 8) or model.num_attention_heads % tensor_parallel:
         raise InputError(f"--tensor-parallel {tensor_parallel}: expected 1, 2, 4 or 8 that divide the heads")
@@ -102,7 +106,7 @@ def measure_rows(model: Model, tensor_parallel: int, timer: Timer, plan: Measure
     layers, hidden, size = model.num_hidden_layers, model.hidden_size, tensor_parallel
     heads, dim = model.num_attention_heads // size, model.head_dim
     kv_heads = max(1, model.num_key_value_heads // size)
-    inner = model.intermediate_size // size
+    inner = model.mlp_width // 3 // size
     matrices = (
         (hidden, (heads + 2 * kv_heads) * dim), (heads * dim, hidden), (hidden, 2 * inner), (inner, hidden),
     )  # fmt: skip

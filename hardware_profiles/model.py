@@ -1,193 +1,257 @@
-"""The shape of a decoder-only transformer, dense or a mixture of experts, and what follows: parameters, bytes.
-
-Shapes come from Hugging Face ``config.json`` fields, either shipped (``models/*.toml``) or by path.
-"""
+"""A decoder as a list of layers, and what follows from it: parameters, bytes, arithmetic, KV cache."""
 
 import dataclasses
-from pathlib import Path
+from collections import Counter
+from collections.abc import Callable
+from functools import cached_property
 
-from hardware_profiles.files import full_name, read_toml, shipped_names, shipped_path, unknown
-from hardware_profiles.huggingface import HfConfig, Quantization, parse_config, read_config
+from hardware_profiles.layers import Cache, Layer, LayerPart, Matrix, RecurrentState
+from hardware_profiles.quantisation.formats import SIXTEEN_BITS, WeightFormat
+from hardware_profiles.quantisation.scheme import Quantization
 from simulator.errors import InputError
 
 
 @dataclasses.dataclass(frozen=True)
-class Model:
-    """A decoder with grouped-query attention and a gated MLP, or several of them as experts.
+class ReadPlan:
+    """What a step reads of the layers' matrices on one GPU: ``fixed`` always, and experts as they are picked."""
 
-    KV cache, embedding and lm_head have 16 bits a value; the layers' matrices have as many unless quantised.
+    fixed: float
+    experts: tuple[
+        tuple[Matrix, float], ...
+    ]  # matrices that count as one, with what each expert has in all layers
+
+    def read(self, tokens: int) -> float:
+        """Return what a step of so many tokens is expected to read, if each picks evenly and by itself."""
+        return self.fixed + sum(size * matrix.read(tokens) for matrix, size in self.experts)
+
+
+@dataclasses.dataclass(frozen=True)
+class Model:
+    """A decoder: an embedding, layers, a final norm and a head.
+
+    Embedding, norms and biases have 16 bits a value; the layers' matrices and the head have as many unless quantised.
     """
 
     name: str
     source: str  # where the shape was read
     model_type: str
     hidden_size: int
-    num_hidden_layers: int
-    num_attention_heads: int
-    num_key_value_heads: int
-    head_dim: int
-    intermediate_size: int
     vocab_size: int
-    max_position_embeddings: int
+    max_position_embeddings: int  # tokens of the longest sequence, stretched by rope_scaling where that does
     tie_word_embeddings: bool
-    torch_dtype: str
-    qkv_bias: bool
-    output_bias: bool
-    mlp_bias: bool
-    qk_norm: bool
-    num_experts: int = 1  # MLPs in a layer; intermediate_size is that of one
-    experts_per_token: int = 1
+    layers: tuple[Layer, ...]
+    other_parameters: int  # outside layers, embedding and head: the final norm
     quantization: Quantization | None = None
+    kv_bytes_per_value: float = 2.0  # of the KV cache
+    model_max_length: int = 0  # a longer sequence than by its positions that the config allows on demand
 
     @property
     def shape(self) -> tuple[object, ...]:
         """All that decides cost and memory: two models of equal shape are one to the simulator."""
-        return tuple(
-            value for key, value in dataclasses.asdict(self).items() if key not in ("name", "source")
-        )
+        fields = [field.name for field in dataclasses.fields(self) if field.name not in ("name", "source")]
+        return tuple(getattr(self, name) for name in fields)
 
     @property
     def bytes_per_value(self) -> int:
-        """Bytes of one weight or one KV value: 2 (bfloat16, float16)."""
+        """Bytes of a value that is not quantised: 2 (bfloat16, float16; float32 is served as bfloat16)."""
         return 2
 
-    @property
-    def _attention_parameters(self) -> int:
-        """Matrices of one layer outside its MLPs: h·(H+2K)·d + H·d·h, and the router if there are experts."""
-        h, d = self.hidden_size, self.head_dim
-        heads, kv_heads = self.num_attention_heads, self.num_key_value_heads
-        router = h * self.num_experts if self.num_experts > 1 else 0
-        return h * (heads + 2 * kv_heads) * d + heads * d * h + router
+    def format_of(self, module: str) -> WeightFormat:
+        """Return how the weights of the module of that name are stored and multiplied."""
+        return SIXTEEN_BITS if self.quantization is None else self.quantization.format_of(module)
 
     @property
-    def _expert_parameters(self) -> int:
-        """Matrices of one gated MLP, 3·h·I."""
-        return 3 * self.hidden_size * self.intermediate_size
+    def head_bytes_per_value(self) -> float:
+        """Bytes of a weight of lm_head; one that is the embedding has 16 bits."""
+        if self.quantization is None or self.tie_word_embeddings:
+            return float(self.bytes_per_value)
+        return self.quantization.head.bytes_per_weight(self.hidden_size, self.vocab_size)
+
+    @property
+    def num_hidden_layers(self) -> int:
+        """Layers, as the checkpoint counts them."""
+        return len(self.layers)
+
+    @property
+    def sublayers(self) -> int:
+        """Parts of all layers: twice the layers, where each is an attention and an MLP."""
+        return sum(self.parts.values())
+
+    @cached_property
+    def parts(self) -> dict[LayerPart, int]:
+        """The different parts of all layers, and how many there are of each."""
+        return Counter(part for layer in self.layers for part in layer.parts)
+
+    @cached_property
+    def caches(self) -> dict[Cache, int]:
+        """What layers keep of each token, and how many layers do."""
+        found: Counter[Cache] = Counter()
+        for part, count in self.parts.items():
+            for cache in part.caches:
+                found[cache] += count
+        return found
+
+    @cached_property
+    def states(self) -> dict[RecurrentState, int]:
+        """What layers keep of a sequence however long it is, and how many layers do."""
+        found: Counter[RecurrentState] = Counter()
+        for part, count in self.parts.items():
+            if part.state is not None:
+                found[part.state] += count
+        return found
+
+    @cached_property
+    def matrices(self) -> dict[tuple[Matrix, WeightFormat], int]:
+        """The different matrices of all layers with the format of their weights, and how many layers have each."""
+        return Counter(
+            (matrix, self.format_of(f"{layer.name}.{matrix.module}"))
+            for layer in self.layers
+            for part in layer.parts
+            for matrix in part.matrices
+        )
+
+    @property
+    def attention_layers(self) -> int:
+        """Layers that keep a KV cache."""
+        return sum(count for part, count in self.parts.items() if part.caches)
+
+    @property
+    def state_flop_per_token(self) -> int:
+        """Arithmetic of recurrent states for one token: each value decays, takes in and is read, 2 FLOP each."""
+        return sum(6 * state.values * n for state, n in self.states.items())
+
+    @property
+    def num_attention_heads(self) -> int:
+        """Query heads of a layer, of the widest one if they differ; 0 without attention."""
+        return max((cache.query_heads for cache in self.caches if not cache.copied), default=0)
+
+    @property
+    def num_key_value_heads(self) -> int:
+        """KV heads of that layer; 1 for a latent."""
+        found = [(cache.query_heads, cache.heads) for cache in self.caches if not cache.copied]
+        return max(found, default=(0, 0))[1]
+
+    @property
+    def head_dim(self) -> int:
+        """Values of a key, where keys and values are equally wide."""
+        return max((cache.values_per_head // 2 for cache in self.caches), default=0)
+
+    def check_heads(self, tensor_parallel: int) -> None:
+        """Raise InputError where ``tensor_parallel`` GPUs cannot divide the heads of some layer.
+
+        Query heads are divided evenly; KV heads are divided, or copied where there are fewer than GPUs.
+        """
+        for cache in self.caches:
+            query, kept = cache.query_heads, cache.heads
+            if cache.copied:
+                continue
+            if query % tensor_parallel or (kept % tensor_parallel and tensor_parallel % kept):
+                raise InputError(
+                    f"tensor_parallel = {tensor_parallel} must divide the query heads of {self.name} ({query}),"
+                    f" and divide its key-value heads ({kept}) or be a multiple of them"
+                )
+        for state in self.states:
+            if state.heads % tensor_parallel:
+                raise InputError(
+                    f"tensor_parallel = {tensor_parallel} must divide the {state.heads} heads of the recurrent"
+                    f" layers of {self.name}"
+                )
+
+    @property
+    def mlp_width(self) -> int:
+        """Values that the widest MLP holds between its matrices for one token: gate, up and their product."""
+        return max((part.width for part in self.parts), default=0)
+
+    @property
+    def is_dense(self) -> bool:
+        """Whether all layers are one: grouped-query attention without a window, and one MLP with a gate."""
+        kinds = [(part.kind, len(part.matrices)) for part in self.parts]
+        return kinds == [("attention", 4), ("mlp", 3)] and all(cache.reach > 1e9 for cache in self.caches)
 
     @property
     def linear_parameters(self) -> int:
         """Parameters of all layers' matrices, every expert included: no lm_head, no embedding."""
-        per_layer = self._attention_parameters + self.num_experts * self._expert_parameters
-        return self.num_hidden_layers * per_layer
+        return sum(matrix.parameters * count for (matrix, _), count in self.matrices.items())
 
     @property
     def active_linear_parameters(self) -> int:
         """Those of them that one token is multiplied with."""
-        per_layer = self._attention_parameters + self.experts_per_token * self._expert_parameters
-        return self.num_hidden_layers * per_layer
-
-    @property
-    def bytes_per_weight(self) -> float:
-        """Bytes of a value of the layers' matrices, scales included (nvfp4: one byte for 16 values)."""
-        return {None: 2.0, "fp8": 1.0, "nvfp4": 0.5625}[self.quantization]
-
-    def weight_bytes_read(self, tokens: int) -> float:
-        """Return the bytes of the layers' matrices that a step of so many tokens is expected to read.
-
-        With experts: those that at least one token picks, if each picks evenly and by itself.
-        """
-        reached = float(self.num_experts)
-        if self.num_experts > 1:
-            reached *= 1 - (1 - self.experts_per_token / self.num_experts) ** tokens
-        per_layer = self._attention_parameters + reached * self._expert_parameters
-        return self.num_hidden_layers * per_layer * self.bytes_per_weight
+        return sum(matrix.active_parameters * count for (matrix, _), count in self.matrices.items())
 
     @property
     def parameters(self) -> int:
         """Every parameter: matrices, biases, norms, embedding and (unless tied) lm_head."""
-        h, d, inner = self.hidden_size, self.head_dim, self.intermediate_size
-        heads, kv_heads = self.num_attention_heads, self.num_key_value_heads
-        per_layer = 2 * h  # the two norms
-        per_layer += (heads + 2 * kv_heads) * d if self.qkv_bias else 0
-        per_layer += h if self.output_bias else 0
-        per_layer += 2 * inner + h if self.mlp_bias else 0
-        per_layer += 2 * d if self.qk_norm else 0
-        embeddings = self.vocab_size * h * (1 if self.tie_word_embeddings else 2)
-        return self.linear_parameters + self.num_hidden_layers * per_layer + embeddings + h
+        others = sum(part.others * count for part, count in self.parts.items())
+        others += sum(layer.norms for layer in self.layers)
+        embeddings = self.vocab_size * self.hidden_size * (1 if self.tie_word_embeddings else 2)
+        return self.linear_parameters + others + embeddings + self.other_parameters
 
     @property
     def weight_bytes(self) -> int:
-        """Bytes of all weights."""
-        others = self.parameters - self.linear_parameters
-        return int(self.linear_parameters * self.bytes_per_weight) + others * self.bytes_per_value
+        """Bytes of all weights, once."""
+        quantised = sum(matrix.bytes(weights) * n for (matrix, weights), n in self.matrices.items())
+        saved = (self.bytes_per_value - self.head_bytes_per_value) * self.hidden_size * self.vocab_size
+        return int(quantised - saved) + (self.parameters - self.linear_parameters) * self.bytes_per_value
+
+    def weight_bytes_on(self, tensor_parallel: int) -> int:
+        """Return the bytes of weights on one of ``tensor_parallel`` GPUs: its share, and what each has whole."""
+        copies = sum(
+            matrix.bytes(weights) * n * (matrix.share(tensor_parallel) - 1 / tensor_parallel)
+            for (matrix, weights), n in self.matrices.items()
+        )
+        return self.weight_bytes // tensor_parallel + int(copies)
+
+    def weight_bytes_read(self, tokens: int, tensor_parallel: int = 1) -> float:
+        """Return the bytes of the layers' matrices that one GPU is expected to read in a step of so many tokens."""
+        return self.read_plan(tensor_parallel).read(tokens)
+
+    def active_parameters_on(self, tensor_parallel: int) -> float:
+        """Return how many values of the layers' matrices one GPU multiplies each token with."""
+        return sum(self.active_by_format(tensor_parallel).values())
+
+    def active_by_format(self, tensor_parallel: int) -> dict[WeightFormat, float]:
+        """Return those values by the format that they are stored in."""
+        found: dict[WeightFormat, float] = {}
+        for (matrix, weights), n in self.matrices.items():
+            values = matrix.active_parameters * matrix.share(tensor_parallel) * n
+            found[weights] = found.get(weights, 0.0) + values
+        return found
+
+    def read_plan(
+        self, tensor_parallel: int, cost: Callable[[WeightFormat], float] = lambda weights: 1.0
+    ) -> ReadPlan:
+        """Return what steps read, in bytes times what one byte of a format costs."""
+        fixed = 0.0
+        picked: dict[tuple[int, int], float] = {}
+        for (matrix, weights), n in self.matrices.items():
+            total = matrix.bytes(weights) * n * matrix.share(tensor_parallel) * cost(weights)
+            key = matrix.count, matrix.active
+            if matrix.count == matrix.active:
+                fixed += total
+            else:
+                picked[key] = picked.get(key, 0.0) + total / matrix.count
+        return ReadPlan(fixed, tuple((Matrix("", 1, 1, *key), size) for key, size in picked.items()))
+
+    def cache_bytes(self, cache: Cache, tensor_parallel: int = 1) -> float:
+        """Return the bytes of one token in one layer on one of ``tensor_parallel`` GPUs."""
+        size = 1.0 if cache.byte_values else self.kv_bytes_per_value
+        return cache.heads_on(tensor_parallel) * cache.values_per_head * size
+
+    def kv_bytes_per_token_on(self, tensor_parallel: int) -> int:
+        """Return the KV-cache bytes of one token on one of ``tensor_parallel`` GPUs, over all layers."""
+        return int(sum(self.cache_bytes(cache, tensor_parallel) * n for cache, n in self.caches.items()))
 
     @property
     def kv_bytes_per_token(self) -> int:
-        """KV-cache bytes of one token over all layers: 2·K·d·L values."""
-        return 2 * self.num_key_value_heads * self.head_dim * self.num_hidden_layers * self.bytes_per_value
+        """KV-cache bytes of one token over all layers, each head once."""
+        return self.kv_bytes_per_token_on(1)
 
+    @property
+    def windowed_kv_bytes_per_token(self) -> int:
+        """Those of them in layers that keep a window of tokens only."""
+        return int(sum(self.cache_bytes(cache) * n for cache, n in self.caches.items() if cache.window))
 
-def list_models() -> list[str]:
-    """Return the names of the shipped models, sorted."""
-    return shipped_names("models")
-
-
-def load_model(name_or_path: str, base_dir: Path | None = None) -> Model:
-    """Return a shipped model, or the one in a Hugging Face ``config.json`` (or its folder).
-
-    A shipped one goes by its name, the beginning of it where no other begins so (``llama-3.1-8b``), or its id on the
-    hub (``meta-llama/Llama-3.1-8B-Instruct``). A relative path is taken from ``base_dir``, or the working folder.
-    Raises InputError for an unknown name (with the nearest one), an unreadable or malformed file (with
-    the key), and an architecture that the cost model does not describe (with the field that shows it).
-    """
-    path = (base_dir or Path()) / name_or_path
-    exact = name_or_path in list_models()  # before a folder of that name
-    name = name_or_path if exact else None if path.exists() else _shipped(name_or_path)
-    if name is not None:
-        path = shipped_path("models", name)
-        table = read_toml(path)
-        config = table.get("config")
-        if not isinstance(config, dict):
-            raise InputError(f"{path}: table [config] is missing")
-        return _model(name, f"{table.get('source', path)}", parse_config(config, str(path)))
-    if path.is_dir():
-        path = path / "config.json"
-    if name_or_path.endswith(".json") or path.is_file():
-        name = path.parent.name if path.name == "config.json" else path.stem
-        return _model(name or path.stem, str(path), parse_config(read_config(path), str(path)))
-    raise unknown("model", name_or_path, list_models(), "the path of a Hugging Face config.json")
-
-
-def _shipped(name: str) -> str | None:
-    """Return the shipped model that is meant by a beginning of its name or an id on the hub; None: there is none.
-
-    A model that was tuned to follow instructions has the layers of the one that it was made from.
-    """
-    found = full_name("model", name, list_models())
-    if found is not None or "/" not in name:
-        return found
-    wanted = name.lower().removesuffix("-instruct")
-    for shipped in list_models():
-        source = str(read_toml(shipped_path("models", shipped)).get("source", ""))
-        hub_id = source.partition(",")[0].removeprefix("huggingface.co/").lower()
-        if hub_id.removesuffix("-instruct") == wanted:
-            return shipped
-    return None
-
-
-def _model(name: str, source: str, config: HfConfig) -> Model:
-    heads = config.num_attention_heads
-    bias = config.attention_bias
-    return Model(
-        name=name,
-        source=source,
-        model_type=config.model_type,
-        hidden_size=config.hidden_size,
-        num_hidden_layers=config.num_hidden_layers,
-        num_attention_heads=heads,
-        num_key_value_heads=config.num_key_value_heads or heads,
-        head_dim=config.head_dim or config.hidden_size // heads,
-        intermediate_size=config.moe_intermediate_size or config.intermediate_size,
-        vocab_size=config.vocab_size,
-        max_position_embeddings=config.max_position_embeddings,
-        tie_word_embeddings=config.tie_word_embeddings,
-        torch_dtype=config.torch_dtype,
-        # Qwen2 always has biases on q, k and v, and its config.json does not say so.
-        qkv_bias=bias or config.model_type == "qwen2",
-        output_bias=bias,
-        mlp_bias=config.mlp_bias,
-        qk_norm=config.model_type in ("qwen3", "qwen3_moe"),
-        num_experts=config.experts or 1,
-        experts_per_token=config.num_experts_per_tok if config.experts and config.num_experts_per_tok else 1,
-        quantization=config.quantization,
-    )
+    @property
+    def state_bytes(self) -> int:
+        """Bytes that one sequence has however long it is: the states of recurrent layers."""
+        return sum(state.bytes * n for state, n in self.states.items())

@@ -43,7 +43,9 @@ class HardwareCost(ABC):
         self.overheads = gpu.overheads() if overheads is None else overheads
         # Every GPU moves its share of a block over its own link.
         self.swap_s_per_block = (
-            block_size * model.kv_bytes_per_token / tensor_parallel / (gpu.host_link.bandwidth_gb_per_s * 1e9)
+            block_size
+            * model.kv_bytes_per_token_on(tensor_parallel)
+            / (gpu.host_link.bandwidth_gb_per_s * 1e9)
         )
 
     @abstractmethod
@@ -71,7 +73,8 @@ class HardwareCost(ABC):
         """Return, per step, whether it lies outside ``measured_range``.
 
         ``columns`` holds equally long arrays ``prefill_tokens``, ``decode_seqs`` and
-        ``decode_context_tokens`` (sum over the decoding sequences), one entry a step. Meant for the table of
+        ``decode_context_tokens`` (sum over the decoding sequences), one entry a step, and where it is known
+        ``prefill_prior_tokens``, the most tokens that a chunk of a prompt had before it. Meant for the table of
         steps after a run: weight by the steps' durations for the share of time spent extrapolating.
         """
         seqs = np.asarray(columns["decode_seqs"])
@@ -80,12 +83,15 @@ class HardwareCost(ABC):
         grid = self.measured_range
         if grid is None:
             return np.asarray(seqs + prefill > 0)
-        return np.asarray(
+        outside = (
             (prefill > grid.max_prefill_tokens)
             | (seqs > grid.max_decode_seqs)
             | (context < seqs * grid.min_decode_context_tokens)
             | (context > seqs * grid.max_decode_context_tokens)
         )
+        if grid.max_prefill_prior_tokens is not None and "prefill_prior_tokens" in columns:
+            outside |= np.asarray(columns["prefill_prior_tokens"]) > grid.max_prefill_prior_tokens
+        return np.asarray(outside)
 
 
 def all_reduce_s(gpu: Gpu, size_bytes: NDArray[Any], tensor_parallel: int) -> Floats:
@@ -111,5 +117,7 @@ def packing_loss_factor(gpu: Gpu, model: Model, decodes: NDArray[Any]) -> Floats
     share = np.minimum(1.0, np.asarray(decodes, dtype=np.float64) / SATURATING_DECODES)
     if mixed is None:
         return np.ones_like(share)
-    group = model.num_attention_heads / model.num_key_value_heads
+    group = 1.0  # a latent is not packed by heads
+    if model.caches and not any(cache.latent for cache in model.caches):
+        group = model.num_attention_heads / model.num_key_value_heads
     return np.asarray(1 + (group - 1) * mixed.packing_loss * share**mixed.exponent)

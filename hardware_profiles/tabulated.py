@@ -28,7 +28,7 @@ import numpy as np
 from hardware_profiles.gpu import EngineOverheads, Gpu, MeasuredRange
 from hardware_profiles.model import Model
 from hardware_profiles.step_cost import HardwareCost, all_reduce_s, packing_loss_factor
-from hardware_profiles.tables import OperatorTable
+from hardware_profiles.tables import TABLES_KV_BYTES, OperatorTable
 from simulator.arrays import Floats
 from simulator.replica.cost import DecodePiece, StepShape
 
@@ -62,7 +62,7 @@ class TabulatedCost(HardwareCost):
             by_token_s += self._to_s * _at(table.all_reduce, tokens)
         else:
             size = tokens * model.hidden_size * model.bytes_per_value
-            reduces = 2 * model.num_hidden_layers * engine.kernel_factor
+            reduces = model.sublayers * engine.kernel_factor
             by_token_s += reduces * all_reduce_s(gpu, size, tensor_parallel)
         self._token_s = _dense(tokens, by_token_s + engine.step_ms * 1e-3)
         seqs = table.lm_head[:, 0]
@@ -70,6 +70,10 @@ class TabulatedCost(HardwareCost):
 
         self._batches, self._contexts, decode_ms = _grid(table.decode)
         self._alone_s = self._to_s * decode_ms
+        if model.kv_bytes_per_value != TABLES_KV_BYTES:
+            # What grows with contexts is the reading of keys and values.
+            least_s = self._alone_s[:, :1]
+            self._alone_s = least_s + (self._alone_s - least_s) * model.kv_bytes_per_value / TABLES_KV_BYTES
         self._beside_s = self._alone_s * self._mixing(decode_ms)
         self._chunks, self._priors, prefill_ms = _grid(table.prefill)
         self._form, self._ratio = _form_and_ratio(self._chunks, self._priors, self._to_s * prefill_ms)
@@ -87,6 +91,7 @@ class TabulatedCost(HardwareCost):
         last_tokens = min(self._chunks[-1], self.table.linear[-1, 0])
         return MeasuredRange(
             max_prefill_tokens=int(last_tokens),
+            max_prefill_prior_tokens=int(self._priors[-1]),
             max_decode_seqs=int(min(self._batches[-1], self.table.lm_head[-1, 0])),
             min_decode_context_tokens=int(self._contexts[0]),
             max_decode_context_tokens=int(self._contexts[-1]),

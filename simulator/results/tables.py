@@ -16,6 +16,7 @@ from simulator.arrays import Columns, Floats, Ints
 from simulator.replica.records import STEP_COLUMNS, Records
 from simulator.replica.request import RequestState
 from simulator.results.recorded import (
+    chunk_columns,
     chunk_rows,
     ended_rows,
     planned_step_rows,
@@ -65,6 +66,20 @@ class Tables:
     def steps_by_replica(self) -> Iterator[tuple[int, Columns]]:
         """Yield each replica that stepped and its steps, made anew where they were not kept."""
         yield from split_by_replica(self.steps) if self.steps else _made_anew(self.incarnations)
+
+    def prefill_prior_tokens(self) -> dict[int, Ints]:
+        """Return, per replica and step, the most tokens that a chunk of a prompt had before it; 0 without a chunk.
+
+        A chunk of one token counts as a decode.
+        """
+        found: dict[int, list[Ints]] = {}
+        for each in self.incarnations:
+            most = np.zeros(steps_ended(each.records), np.int64)
+            step, _, tokens, before = chunk_columns(each.records)
+            prompts = (step < len(most)) & (tokens > 1)
+            np.maximum.at(most, step[prompts], before[prompts])
+            found.setdefault(each.replica, []).append(most)
+        return {replica: np.concatenate(parts) for replica, parts in found.items()}
 
 
 def split_by_replica(steps: Columns) -> Iterator[tuple[int, Columns]]:

@@ -34,6 +34,7 @@ from simulator.scenario.engines import engine_name
 from simulator.scenario.links import hand_off_of, link_of
 from simulator.scenario.policy import IDLE_POLICY, PolicyChoice
 from simulator.scenario.scenario import Scenario
+from simulator.scenario.served_model import served_model
 
 _Part = TypeVar("_Part")
 
@@ -201,9 +202,8 @@ def resolve_pool(scenario: Scenario, base_dir: Path | None = None) -> ResolvedPo
     """
     gpu = _named("hardware.gpu", lambda: load_gpu(scenario.hardware.gpu, base_dir))
     model = _named("hardware.model", lambda: load_model(scenario.hardware.model, base_dir))
-    if scenario.hardware.quantization is not None:
-        model = replace(model, quantization=scenario.hardware.quantization)
     engine = scenario.engine
+    model = served_model(model, scenario.hardware, engine)
     policy: Scheduler = make_policy("scheduling", scenario.policy.scheduling)
     profile = _named("engine.profile", lambda: engine_of(engine.profile, policy, base_dir))
     rules, usual = profile.engine_rules, profile.defaults

@@ -1,7 +1,7 @@
 """``run(scenario)``: the only place that puts the parts together."""
 
 import platform
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -14,6 +14,7 @@ from simulator.errors import InputError, StallError
 from simulator.results.billing import bill
 from simulator.results.result import Result
 from simulator.results.step_totals import StepTotals, add_up, bin_edges
+from simulator.results.tables import Tables
 from simulator.results.trace_level import kept_tables
 from simulator.results.work import work_table
 from simulator.scenario.discover import blamed
@@ -215,7 +216,7 @@ def _manifest(
         "validated": server.gpu.validated,
         **_prefix_cache(outcome),
         "end_of_run_s": outcome.end_s,
-        "extrapolated_share": _extrapolated_share(pools, outcome.tables.steps_by_replica()),
+        "extrapolated_share": _extrapolated_share(pools, outcome.tables),
         "partial": outcome.interrupted,
         "stalled": outcome.stalled,
     }
@@ -230,16 +231,16 @@ def _carried_over(pool: ResolvedPool) -> str | None:
     )
 
 
-def _extrapolated_share(
-    pools: list[ResolvedPool], steps_by_replica: Iterable[tuple[int, dict[str, Any]]]
-) -> float:
+def _extrapolated_share(pools: list[ResolvedPool], tables: Tables) -> float:
     """Share of the busy time that is spent in steps outside of what the cost model was measured on."""
     cost_of = [each.cost for each in pools for _ in range(each.places)]
+    prior_tokens = tables.prefill_prior_tokens()
     busy_s = outside_s = 0.0
-    for replica, steps in steps_by_replica:
+    for replica, steps in tables.steps_by_replica():
         lasted_s = steps["end_s"] - steps["start_s"]
         busy_s += float(lasted_s.sum())
-        outside_s += float(lasted_s[cost_of[replica].outside_measured_range(steps)].sum())
+        columns = {**steps, "prefill_prior_tokens": prior_tokens[replica]}
+        outside_s += float(lasted_s[cost_of[replica].outside_measured_range(columns)].sum())
     return outside_s / busy_s if busy_s else 0.0
 
 

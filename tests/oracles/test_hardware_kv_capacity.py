@@ -111,7 +111,7 @@ def test_a_model_that_does_not_fit_is_refused_with_the_sum() -> None:
         ({"max_num_seqs": 0}, "max_num_seqs must be at least 1, got 0"),
         ({"max_num_batched_tokens": -5}, "max_num_batched_tokens must be at least 1, got -5"),
         ({"num_gpu_blocks": 0}, "num_gpu_blocks must be at least 1, got 0"),
-        ({"tensor_parallel": 3}, r"tensor_parallel = 3 must divide the heads of llama-3.1-8b \(32 query, 8"),
+        ({"tensor_parallel": 3}, r"tensor_parallel = 3 must divide the query heads of llama-3.1-8b \(32\)"),
     ],
 )
 def test_values_out_of_range(settings: dict[str, float], message: str) -> None:

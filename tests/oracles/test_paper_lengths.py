@@ -5,7 +5,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from experiments.paper import _lengths
-from hardware_profiles.model import load_model
+from hardware_profiles.model_files import load_model
 from simulator import Scenario, run
 from simulator.errors import InputError
 from simulator.workload import library

@@ -47,7 +47,7 @@ def test_experts_and_quantised_weights_count(tmp_path: Path) -> None:
         "num_experts_per_tok": 2,
         "moe_intermediate_size": 768,
     }
-    assert load_model(str(write_config(tmp_path, **qwen))).intermediate_size == 768
+    assert load_model(str(write_config(tmp_path, **qwen))).mlp_width == 2 * 3 * 768
     for config, bytes_per_weight in (
         ({"quant_method": "fp8"}, 1.0),
         ({"quant_method": "modelopt", "quant_algo": "NVFP4"}, 0.5625),
@@ -62,39 +62,49 @@ def test_newer_dtype_key_and_unused_window_are_accepted(tmp_path: Path) -> None:
     config = {key: value for key, value in LLAMA.items() if key != "torch_dtype"}
     config |= {"dtype": "float16", "sliding_window": 4096, "use_sliding_window": False, "layer_types": None}
     (tmp_path / "config.json").write_text(json.dumps(config))
-    assert load_model("config.json", tmp_path).torch_dtype == "float16"
+    model = load_model("config.json", tmp_path)
+    assert model.windowed_kv_bytes_per_token == 0
+    assert model.weight_bytes == 2 * model.parameters
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
         (
-            {"quantization_config": {"quant_method": "gptq"}},
-            "'quantization_config' shows weights quantised by 'gptq'",
+            {"quantization_config": {"quant_method": "hqq"}},
+            "'quantization_config' shows weights quantised by 'hqq'",
         ),
         (
             {"quantization_config": {"quant_method": "modelopt", "quant_algo": "W4"}},
-            "quantised by 'modelopt'",
+            "'quant_algo' is 'W4', which is not supported yet",
         ),
-        ({"num_local_experts": 8}, r"'num_experts_per_tok' \(None\) must be 1 to 8"),
-        ({"num_experts": 8, "num_experts_per_tok": 9}, r"'num_experts_per_tok' \(9\) must be 1 to 8"),
+        ({"num_local_experts": 8}, "'num_local_experts' shows a mixture of experts, .* of type 'llama'"),
         (
-            {"num_experts": 8, "num_experts_per_tok": 2, "decoder_sparse_step": 2},
-            r"'decoder_sparse_step' \(2\) shows experts in some layers only",
+            {"model_type": "mixtral", "num_local_experts": 8},
+            r"'num_experts_per_tok' \(None\) must be 1 to 8",
+        ),
+        (
+            {"model_type": "qwen3_moe", "num_experts": 8, "num_experts_per_tok": 9},
+            r"'num_experts_per_tok' \(9\) must be 1 to 8",
         ),
         ({"mlp_only_layers": [0]}, "'mlp_only_layers' shows a mixture of experts in some layers only"),
         ({"n_routed_experts": 64}, "'n_routed_experts' shows a mixture of routed and shared experts"),
         ({"kv_lora_rank": 512}, "'kv_lora_rank' shows multi-head latent attention"),
         ({"state_size": 16}, "'state_size' shows a state-space model"),
         ({"is_encoder_decoder": True}, "'is_encoder_decoder' shows an encoder-decoder"),
-        ({"vision_config": {"depth": 2}}, "'vision_config' shows a multimodal model"),
-        ({"layer_types": ["full_attention", "sliding_attention"]}, "'layer_types' has 'sliding_attention'"),
+        ({"audio_config": {"depth": 2}}, "'audio_config' shows a model that takes audio"),
+        ({"layer_types": ["full_attention", "linear_attention"]}, "'layer_types' has 'linear_attention'"),
+        ({"layer_types": ["full_attention"]}, r"'layer_types' \(1 entries\) must have 32"),
+        ({"text_config": "llama"}, r"'text_config' \('llama'\) must be a table of fields"),
         (
             {"model_type": "mamba"},
             "'model_type' is 'mamba', which is not supported yet; expected one of llama",
         ),
-        ({"torch_dtype": "float32"}, "'torch_dtype' is 'float32', which is not supported yet"),
-        ({"sliding_window": 4096}, r"'sliding_window' \(4096\) limits attention, which is not supported yet"),
+        ({"torch_dtype": "float8"}, "'torch_dtype' is 'float8', which is not supported yet"),
+        (
+            {"rope_scaling": {"type": "yarn", "factor": "4"}},
+            r"'rope_scaling\.factor': expected a number above 0",
+        ),
         ({"num_key_value_heads": 5}, r"'num_attention_heads' \(32\) must be a multiple of"),
         ({"hidden_size": 4100}, r"'hidden_size' \(4100\) must be a multiple of"),
         ({"hidden_size": -1}, "key 'hidden_size': .*greater than or equal to 1, got -1"),
