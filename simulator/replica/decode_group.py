@@ -40,6 +40,22 @@ class DecodeGroup:
         self._joined = 0  # ranks given so far
         self._ends: list[int] = []  # a heap of these tick counts, and of some that are over
 
+    def go_on_from(self, other: "DecodeGroup") -> None:
+        """Be what another group is, with its jobs, which do not know yet."""
+        self.tick, self.size, self.context_base = other.tick, other.size, other.context_base
+        self.openers, self.last_ticks = other.openers, other.last_ticks
+        self._joined, self._ends = other.ranks_given, other.end_ticks
+
+    @property
+    def ranks_given(self) -> int:
+        """How many ranks were given so far."""
+        return self._joined
+
+    @property
+    def end_ticks(self) -> list[int]:
+        """A heap of the ticks after which jobs are complete, and of some that are over."""
+        return self._ends
+
     def context_tokens(self) -> int:
         """Σ computed + 1 over the group: the tokens that its next tick attends to."""
         return self.context_base + self.size * self.tick

@@ -10,6 +10,7 @@ from typing import Any
 
 from simulator.replica.cost import DecodePiece, StepShape
 from simulator.replica.decode_group import rank_of
+from simulator.replica.engine_state import LateCache
 from simulator.replica.job import Job, JobState
 from simulator.replica.kv import KvPool, PrefixCache
 from simulator.replica.ledger import StepLedger
@@ -32,6 +33,7 @@ class Engine(StepLedger):
         *,
         whole: bool = False,
         cache: PrefixCache | None = None,
+        late_cache: LateCache | None = None,
         queue_key: Callable[[Job], Any] | None = None,
         price: Callable[[StepShape], float] | None = None,
         decode_piece: Callable[[int, int], DecodePiece] | None = None,
@@ -48,8 +50,8 @@ class Engine(StepLedger):
         """
         # Each by its name: mypyc hands no ** on to a base
         super().__init__(
-            limits, kv, cache=cache, queue_key=queue_key, price=price, decode_piece=decode_piece, on_end=on_end,
-            plans_ahead=plans_ahead,
+            limits, kv, cache=cache, late_cache=late_cache, queue_key=queue_key, price=price,
+            decode_piece=decode_piece, on_end=on_end, plans_ahead=plans_ahead,
         )  # fmt: skip
         self.transfers = Transfers(self, whole=whole)
         self.on_prompt_done = on_prompt_done

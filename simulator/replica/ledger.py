@@ -158,6 +158,8 @@ class StepLedger(EngineState):
         elif self.cache is None:
             if not self._schedule(job, tokens, reserve_tokens):
                 return False
+            if self.late_cache is not None:  # nothing can be found as yet
+                self.records.looked_up_tokens += job.known_tokens
         elif not self._schedule_after_prefix(self.cache, job, tokens, reserve_tokens):
             return False
         waiting = self.waiting
@@ -183,6 +185,7 @@ class StepLedger(EngineState):
         ``keeps_token``, that of a step in flight is lost and computed again, too. ``for_job`` is recorded: which
         request the policy lets ahead, where it is not one that lacks blocks.
         """
+        self.find_again()
         why = cause(self, for_job)
         self.stop_running(job)
         if not keeps_token:
@@ -205,6 +208,7 @@ class StepLedger(EngineState):
         blocks = self.blocks_held(job)
         if blocks > self.free_cpu_blocks or job.completing:
             return False
+        self.find_again()
         why = cause(self, for_job)
         self.stop_running(job)
         self.kv.release(job)
@@ -270,8 +274,7 @@ class StepLedger(EngineState):
         blocks = cache.blocks_to_admit(job, max(cached + tokens, reserve_tokens))
         if tokens > self.token_budget or blocks > self.kv.free_blocks:
             return False
-        self.records.hit_tokens += cache.begin(job)
-        self.records.looked_up_tokens += job.known_tokens
+        self.records.look_up(job.id, job.known_tokens, cache.begin(job), job.preemptions > 0)
         return self._schedule(job, tokens, reserve_tokens)
 
     def _schedule(self, job: Job, tokens: int, reserve_tokens: int = 0) -> bool:

@@ -34,6 +34,10 @@ class PhasedGroup(DecodeGroup):
     def put(self, job: Job) -> None:
         """As the base class; and note the job's phase."""
         super().put(job)
+        self.note(job)
+
+    def note(self, job: Job) -> None:
+        """Note the phase of a job that is in the group."""
         if not job.reserved:
             self.phases[(job.joined_tick - job.computed) % self.block_size][job] = None
 

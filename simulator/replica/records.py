@@ -28,6 +28,7 @@ CHUNK_COLUMNS = ("step", "request_id", "tokens", "computed_before")
 SPAN_COLUMNS = ("request_id", "first_tick", "tokens")
 PROMPT_END_COLUMNS = ("request_id", "step")
 WITHHELD_COLUMNS = PROMPT_END_COLUMNS
+HIT_COLUMNS = ("request_id", "tokens", "again")
 PREEMPTION_COLUMNS = ("step", "request_id", "computed_tokens", "for_request", "blocks_lacked")
 
 
@@ -45,6 +46,7 @@ _WIDTH = {
     "prompt_ends": (len(PROMPT_END_COLUMNS), np.int32),
     "withheld": (len(WITHHELD_COLUMNS), np.int32),
     "preemptions": (len(PREEMPTION_COLUMNS), np.int32),
+    "hits": (len(HIT_COLUMNS), np.int32),
     "ended": (len(ENDED_COLUMNS), np.float64),
 }
 _MOST_ROWS = 4096  # in a list before it is packed, which leaves the last rows for what looks back
@@ -58,7 +60,7 @@ class Records:
     arrays. Only the end of a list may be looked at or changed; ``rows`` gives all of it.
     """
 
-    __slots__ = (*_WIDTH, "_packed", "hit_tokens", "looked_up_tokens", "in_flight")
+    __slots__ = (*_WIDTH, "_packed", "looked_up_tokens", "looked_up_again_tokens", "in_flight")
 
     def __init__(self) -> None:
         """Start with no rows."""
@@ -71,12 +73,23 @@ class Records:
         self.prompt_ends: list[int] = []  # PROMPT_END_COLUMNS: the token that follows the last known one
         self.withheld: list[int] = []  # of these, those whose token another replica computes and gives
         self.preemptions: list[int] = []  # PREEMPTION_COLUMNS
+        self.hits: list[
+            int
+        ] = []  # HIT_COLUMNS: what an admission found in a prefix cache; again: after a preemption
         self.ended: list[float] = []  # ENDED_COLUMNS: final states
-        self.hit_tokens = self.looked_up_tokens = (
-            0  # known tokens found in a prefix cache at admissions, and sought
-        )
+        self.looked_up_tokens = 0  # known tokens sought in a prefix cache at admissions
+        self.looked_up_again_tokens = 0  # those of admissions after a preemption, which are not in it
         self.in_flight = 0  # steps at the end that had not ended when the simulation did
         self._packed: dict[str, list[NDArray[Any]]] = {name: [] for name in _WIDTH}
+
+    def look_up(self, request: int, known_tokens: int, found_tokens: int, again: bool) -> None:
+        """Note what an admission found in a prefix cache; after a preemption a request finds its own blocks again."""
+        if again:
+            self.looked_up_again_tokens += known_tokens
+        else:
+            self.looked_up_tokens += known_tokens
+        if found_tokens:
+            self.hits.extend((request, found_tokens, again))
 
     def pack(self, most_rows: int = _MOST_ROWS, last_rows: int = _LAST_ROWS) -> None:
         """Make lists of more than ``most_rows`` rows small; the ``last_rows`` of each stay as they are."""

@@ -25,6 +25,7 @@ MEASURES = (
         "engine.prefix_hit_share", "prefix cache hits", "share of looked up", True,
         shown=("compare",),
     ),
+    Measure("engine.prefix_found_again_tokens", "found again after preemptions", "tokens", shown=(), least=0),
 )  # fmt: skip
 
 
@@ -108,4 +109,6 @@ def _prefix_cache(manifest: Mapping[str, Any]) -> dict[str, Any]:
         "prefix_hit_tokens": hit,
         "prefix_looked_up_tokens": looked_up,
         "prefix_hit_share": hit / looked_up if looked_up else None,
+        "prefix_found_again_tokens": counts.get("found_again_tokens", 0),
+        "prefix_looked_up_again_tokens": counts.get("looked_up_again_tokens", 0),
     }

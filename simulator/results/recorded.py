@@ -86,6 +86,12 @@ def preemption_rows(records: Records) -> Ints:
     return request
 
 
+def hit_rows(records: Records) -> tuple[Ints, Ints, Ints]:
+    """Return request and tokens of each admission that found some in a prefix cache, and 1 if after a preemption."""
+    request, tokens, again = records.rows("hits")
+    return request, tokens, again
+
+
 def ended_rows(records: Records) -> tuple[Ints, Ints, Floats]:
     """Return request, state and time of each end."""
     request, state, time_s = records.rows("ended")

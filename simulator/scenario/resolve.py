@@ -34,6 +34,7 @@ from simulator.scenario.engines import engine_name
 from simulator.scenario.links import hand_off_of, link_of
 from simulator.scenario.policy import IDLE_POLICY, PolicyChoice
 from simulator.scenario.scenario import Scenario
+from simulator.scenario.seats import seats_within
 from simulator.scenario.served_model import served_model
 
 _Part = TypeVar("_Part")
@@ -215,6 +216,8 @@ def resolve_pool(scenario: Scenario, base_dir: Path | None = None) -> ResolvedPo
     elif tokens is None:
         longest = engine.max_model_len or model.max_position_embeddings
         tokens = max(LEAST_WHOLE_PROMPT_BUDGET, longest)
+    if seqs > tokens and usual.seats_within_budget:
+        seqs = seats_within(tokens, engine, profile)
     capacity = _named(
         "hardware.model",
         lambda: kv_capacity(

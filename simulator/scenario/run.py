@@ -247,8 +247,7 @@ def _extrapolated_share(pools: list[ResolvedPool], tables: Tables) -> float:
 def _prefix_cache(outcome: Outcome) -> dict[str, Any]:
     if outcome.prefix_hits is None:
         return {}
-    hit_tokens, looked_up_tokens = outcome.prefix_hits
-    return {"prefix_cache": {"hit_tokens": hit_tokens, "looked_up_tokens": looked_up_tokens}}
+    return {"prefix_cache": outcome.prefix_hits._asdict()}
 
 
 def _versions() -> dict[str, str]:

@@ -44,6 +44,10 @@ class TrafficKeys(BaseModel):
         None,
         description="trace: tokens of a block of its hash_ids, as Mooncake's may have any; unset: told by its content",
     )
+    turns: Literal["added", "whole"] | None = Field(
+        None,
+        description="trace: whether prompts are what a session's turns add, or with all before it; unset: by format",
+    )
     tokenizer: Name | None = Field(
         None,
         description="texts: a tokenizer.json, its folder, or a name on the hub; unset: 4 characters are a token",
