@@ -1,7 +1,7 @@
 """The seam between an engine and what it plans: a scheduling policy."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Literal, Self
 
 from simulator.replica.idle_cost import IdleCost
@@ -58,6 +58,20 @@ class Scheduler(ABC):
         None: ``plan`` wants to be asked every time.
         """
         return None
+
+    def goes_on_decoding(self, step: Ledger) -> bool:
+        """Whether ``plan`` would do nothing but ``decode_all()``, now and until a request comes, leaves or is complete.
+
+        Asked before such steps are run without a plan of each, where ``fast_forward_spare_blocks`` allows that.
+        """
+        return True
+
+    def decoded(self, begun_s: float, ends_s: Sequence[float], first_tick: int) -> None:
+        """Hear when steps ended that were run without a plan: ``begun_s`` is the start of the first one.
+
+        ``first_tick`` is how many ticks the decode group had done before them.
+        """
+        return
 
     def queue_key(self) -> Callable[[Job], Any] | None:
         """Return what orders the waiting queue (smallest first); None: first come, first served."""
