@@ -50,7 +50,11 @@ class PrefixCache(KvPool, Protocol):
     """A pool in which requests that begin alike share blocks. The engine tells it of each moment of a step."""
 
     group_type: ClassVar[type[DecodeGroup]]  # of the engine that has it
-    can_fast_forward: ClassVar[bool]  # whether steps in which all decode need not be told one by one
+
+    @property
+    def can_fast_forward(self) -> bool:
+        """Whether steps in which all decode need not be told one by one, from this moment on."""
+        ...
 
     def watch(self, running: Collection[Job], partial: Collection[Job], group: DecodeGroup) -> None:
         """Look at the engine's running jobs, those of them with tokens to compute, and those that decode."""

@@ -81,7 +81,9 @@ class StepLedger(EngineState):
             raise ValueError("decode_all() was called twice in one step")
         group = self.group
         size = group.size
-        ended = [job for job in self.running if job.completing] if beyond else ()
+        ended: list[Job] = []
+        if beyond and len(self.running) > size + len(self.partial):
+            ended = [job for job in self.running if job.group is None and job.completing]
         if size or ended:
             kv, cache, seqs = self.kv, self.cache, size + len(ended)
             too_many = sum(job.computed % self.block_size == 0 for job in ended)

@@ -74,6 +74,10 @@ class Replica(StepLoop):
         self.policy = self._new_policy()
         rules = self._rules.serving(self.policy)
         self._depth, self._spare_blocks = rules.pipeline_depth, self.policy.fast_forward_spare_blocks()
+        made = type(self.policy)
+        self._hears = (
+            made.goes_on_decoding is not Scheduler.goes_on_decoding or made.decoded is not Scheduler.decoded
+        )
         self._engine = self._new_engine(
             self.policy,
             rules,

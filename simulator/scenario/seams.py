@@ -52,7 +52,8 @@ def methods(kind: PolicyKind) -> dict[str, list[str]]:
         for name, member in vars(seam(kind)).items()
         if inspect.isfunction(member) and not name.startswith("_")
     }
-    return dict(sorted(found.items(), key=lambda item: -len(item[1])))
+    abstract: frozenset[str] = getattr(seam(kind), "__abstractmethods__", frozenset())
+    return dict(sorted(found.items(), key=lambda item: (item[0] not in abstract, -len(item[1]))))
 
 
 def check_class(kind: PolicyKind, field: str, file: Path, policy: type[Any]) -> None:
