@@ -170,6 +170,11 @@ class AnalyticCost(HardwareCost):
             step_s += self.swap_s_per_block * (shape.swap_in_blocks + shape.swap_out_blocks)
         return step_s
 
+    def other_kernels_s(self, tokens: int, seqs: int) -> float:
+        """Return the seconds of everything but attention in a step, engine overheads included."""
+        head_s = max(self._head_s_per_seq * seqs, self._head_read_s)
+        return self._token_s(tokens) + head_s + self._s_per_seq * seqs
+
     def _token_s(self, tokens: int) -> float:
         """Return the part that depends only on N, the step's constant overheads included."""
         read_s = self._s_per_weight_byte * self.model.weight_bytes_read(tokens)

@@ -18,11 +18,14 @@ from simulator.replica.cost import StepShape
 from simulator.replica.idle_cost import IdleCost, Origin, Penalty
 from simulator.replica.job import Job
 from simulator.replica.policy import Ledger, Scheduler
+from simulator.replica.speculation import Acceptance, AnswerDraws
 from simulator.results.delivery import Delivery
 
 __all__ = [
     "Abandonment",
+    "Acceptance",
     "Admission",
+    "AnswerDraws",
     "Delivery",
     "Floats",
     "IdleCost",

@@ -29,7 +29,10 @@ from simulator.replica.prefix_blocks import PrefixBlocks
 from simulator.replica.radix_pages import RadixPages
 from simulator.replica.request import FIELDS
 from simulator.replica.rules import EngineRules
+from simulator.replica.speculation import Speculation
+from simulator.replica.speculative_engine import SpeculativeEngine
 from simulator.results.collect import collect, readers_leave_s
+from simulator.results.drafts import drafts_made
 from simulator.results.recorded import ending_rows
 from simulator.results.tables import (
     TIMING,
@@ -59,6 +62,7 @@ class Outcome:
     interrupted: bool = False
     stalled: str | None = None
     prefix_hits: tuple[int, int] | None = None  # as the function of that name
+    drafts: dict[str, Any] | None = None  # as ``drafts_made`` has it
 
 
 def simulate(
@@ -84,7 +88,7 @@ def simulate(
     else:
         interrupted, stalled = play(cluster, on_progress, should_stop)
     tables, end_s = unfold(cluster, keep_steps)
-    return Outcome(tables, end_s, interrupted, stalled, prefix_hits(cluster))
+    return Outcome(tables, end_s, interrupted, stalled, prefix_hits(cluster), _drafts(cluster))
 
 
 def assemble(workload: Workload, deployment: Deployment) -> Cluster:
@@ -119,7 +123,8 @@ def unfold(cluster: Cluster, keep_steps: bool = True) -> tuple[Tables, float]:
         len(rows), refused, records, _patience_ends_s(cluster, rows), deployment.horizon_s
     )
     delay = Delay(cluster.frontend_s, deployment.delivery, rng)
-    tokens = collect(records, [life.replica for life in lives], steps, len(rows), until_s, delay)
+    speculates = any(pool.speculation is not None for pool in deployment.pools)
+    tokens = collect(records, [life.replica for life in lives], steps, len(rows), until_s, delay, speculates)
     arrived: Columns = {
         "arrival_s": cluster.traffic.arrival_s,
         "prompt_tokens": workload.prompt_tokens[rows].astype(np.int64),
@@ -158,8 +163,20 @@ def prefix_hits(cluster: Cluster) -> tuple[int, int] | None:
     return sum(each.hit_tokens for each in lives), sum(each.looked_up_tokens for each in lives)
 
 
+def _drafts(cluster: Cluster) -> dict[str, Any] | None:
+    """What came of drafts; None without speculation."""
+    if all(pool.speculation is None for pool in cluster.deployment.pools):
+        return None
+    return drafts_made(records for each in cluster.replicas for records in (*each.past, each.records))
+
+
 def engine_for(
-    workload: Workload, limits: Limits, policy: Scheduler, rules: EngineRules, **parts: Any
+    workload: Workload,
+    limits: Limits,
+    policy: Scheduler,
+    rules: EngineRules,
+    speculation: Speculation | None = None,
+    **parts: Any,
 ) -> Engine:
     """Return a new engine with the blocks that a policy needs, under an engine's rules; ``parts`` as for ``Engine``."""
     total_blocks, block_size = limits.num_gpu_blocks - rules.null_blocks, limits.block_size
@@ -185,9 +202,9 @@ def engine_for(
         )
     else:
         kv = CountedBlocks(total_blocks, block_size)
-    whole, queue_key = policy.reserves_whole, policy.queue_key()
-    return Engine(
-        limits, kv, cache=cache, queue_key=queue_key, whole=whole, plans_ahead=ahead,
+    make = Engine if speculation is None else partial(SpeculativeEngine, speculation=speculation)
+    return make(
+        limits, kv, cache=cache, queue_key=policy.queue_key(), whole=policy.reserves_whole, plans_ahead=ahead,
         drops_with_next_token=rules.drops_with_next_token, **parts,
     )  # fmt: skip
 

@@ -16,9 +16,10 @@ from simulator.results.result import Result
 from simulator.results.step_totals import StepTotals, add_up, bin_edges
 from simulator.results.trace_level import kept_tables
 from simulator.results.work import work_table
+from simulator.scenario.deploy import deploy
 from simulator.scenario.discover import blamed
 from simulator.scenario.origins import origins
-from simulator.scenario.resolve import ResolvedPool, deploy, resolve_pools
+from simulator.scenario.resolve import ResolvedPool, resolve_pools
 from simulator.scenario.scenario import Scenario
 from simulator.workload import Workload, build
 
@@ -214,6 +215,7 @@ def _manifest(
         "usd_per_gpu_hour_date": min(each.gpu.price.date for each in pools).isoformat(),
         "validated": server.gpu.validated,
         **_prefix_cache(outcome),
+        **_drafts(outcome),
         "end_of_run_s": outcome.end_s,
         "extrapolated_share": _extrapolated_share(pools, outcome.tables.steps_by_replica()),
         "partial": outcome.interrupted,
@@ -248,6 +250,10 @@ def _prefix_cache(outcome: Outcome) -> dict[str, Any]:
         return {}
     hit_tokens, looked_up_tokens = outcome.prefix_hits
     return {"prefix_cache": {"hit_tokens": hit_tokens, "looked_up_tokens": looked_up_tokens}}
+
+
+def _drafts(outcome: Outcome) -> dict[str, Any]:
+    return {} if outcome.drafts is None else {"drafts": outcome.drafts}
 
 
 def _versions() -> dict[str, str]:
