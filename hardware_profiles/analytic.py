@@ -15,12 +15,12 @@
 N = tokens and S = sequences in the step, P = parameters that work on a token, W = bytes of the weights that
 are read, PF and BW = data-sheet peaks; P, W, H, V and KV bytes are one GPU's share. With a mixture of experts
 P counts the active ones and W those that N tokens are expected to reach, E·(1 - (1 - k/E)^N), if each picks k
-of E evenly. 8 and 4 bit weights shorten W; PF is the data sheet's peak for what they are multiplied in, and ηc and ηm
-are times the shares of 16-bit kernels that theirs reach (``matrix_rates``), format by format;
-quantising the activations is added to what grows with N. Layers that differ are priced one by one
-(``attention_cost`` has windows, latents and sparse attention); L counts half a layer for each attention, recurrence and MLP, and the terms of attention count
-the layers that attend. A recurrent layer reads and writes its state once a sequence and step. m is 1 for a step of
-decodes alone, else ``packing_loss_factor``.
+of E evenly. 8 and 4 bit weights shorten W; PF is the data sheet's peak for what they are multiplied in, and ηc and
+ηm are times the shares of 16-bit kernels that theirs reach (``matrix_rates``), format by format; quantising the
+activations is added to what grows with N. Layers that differ are priced one by one (``attention_cost`` has windows,
+latents and sparse attention); L counts half a layer for each attention, recurrence and MLP, and the terms of
+attention count the layers that attend. A recurrent layer reads and writes its state once a sequence and step. m is
+1 for a step of decodes alone, else ``packing_loss_factor``.
 
 The soft maximum (p-norm) of compute and memory time was chosen over the hard maximum (errors of 2 to 6 %)
 and the plain sum (3 to 12 %). tB stands for what the tables have on prompts without a past and not on later
@@ -203,6 +203,11 @@ class AnalyticCost(HardwareCost):
         if swapped:
             step_s += self.swap_s_per_block * (shape.swap_in_blocks + shape.swap_out_blocks)
         return step_s
+
+    def other_kernels_s(self, tokens: int, seqs: int) -> float:
+        """Return the seconds of everything but attention in a step, engine overheads included."""
+        head_s = max(self._head_s_per_seq * seqs, self._head_read_s)
+        return self._token_s(tokens) + head_s + self._s_per_seq * seqs
 
     def _token_s(self, tokens: int) -> float:
         """Return the part that depends only on N, the step's constant overheads included."""

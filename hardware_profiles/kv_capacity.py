@@ -46,6 +46,7 @@ class KvCapacity:
     num_blocks: int
     overridden: bool
     stored: str = ""  # how weights and KV cache are, where they are quantised
+    drafter_bytes: int = 0  # weights of what guesses tokens in speculative decoding
     share_of_free: bool = False  # the utilisation is that of what is left beside weights and activations
 
     @property
@@ -56,7 +57,7 @@ class KvCapacity:
     @property
     def reserve_bytes(self) -> int:
         """Everything in the budget that is neither weights nor KV cache."""
-        return self.activation_bytes + self.context_bytes + self.cuda_graph_bytes
+        return self.activation_bytes + self.context_bytes + self.cuda_graph_bytes + self.drafter_bytes
 
     @property
     def kv_bytes(self) -> int:
@@ -76,6 +77,7 @@ class KvCapacity:
             (f"{self.gpu_name} memory", self.memory_bytes / GIB),
             *([] if free else [(f"usable {share}", self.budget_bytes / GIB)]),
             (f"- weights of {self.model_name}", -self.weight_bytes / GIB),
+            *([("- weights of the drafter", -self.drafter_bytes / GIB)] if self.drafter_bytes else []),
             ("- activation peak", -self.activation_bytes / GIB),
             ("- context and communication", -self.context_bytes / GIB),
             ("- CUDA graphs", -self.cuda_graph_bytes / GIB),
@@ -106,13 +108,16 @@ def kv_capacity(
     tensor_parallel: int = 1,
     num_gpu_blocks: int | None = None,
     share_of_free: bool = False,
+    drafter_bytes: int = 0,
+    drafter_kv_bytes_per_token: int = 0,
 ) -> KvCapacity:
     """Return the KV cache of a replica of ``model`` on ``tensor_parallel`` GPUs, with every term of the sum.
 
     The two limits default to what the engine sets on this GPU. ``num_gpu_blocks`` replaces the computed
     number of blocks (as vLLM's override does) and is marked as such. With ``share_of_free`` the utilisation is
-    a share of what weights and activations leave, as TensorRT-LLM has it. Raises InputError for a value out of
-    range and, with the sum shown, for a model that does not fit.
+    a share of what weights and activations leave, as TensorRT-LLM has it. What a drafter keeps beside the model,
+    in bytes of one GPU, is taken from the same memory. Raises InputError for a value out of range and, with the
+    sum shown, for a model that does not fit.
     """
     tokens = _positive("max_num_batched_tokens", max_num_batched_tokens, gpu.default_max_num_batched_tokens)
     seqs = _positive("max_num_seqs", max_num_seqs, gpu.default_max_num_seqs)
@@ -134,11 +139,12 @@ def kv_capacity(
         activation_bytes=_activation_bytes(model, tokens, seqs, tensor_parallel),
         context_bytes=int(context_gib * GIB),
         cuda_graph_bytes=int(reserve.cuda_graphs_gib * GIB),
-        kv_bytes_per_token=model.kv_bytes_per_token_on(tensor_parallel),
+        kv_bytes_per_token=model.kv_bytes_per_token_on(tensor_parallel) + drafter_kv_bytes_per_token,
         block_size=block_size,
         num_blocks=0,
         overridden=num_gpu_blocks is not None,
         stored=stored(gpu, model),
+        drafter_bytes=drafter_bytes,
         share_of_free=share_of_free,
     )
     # Without a KV cache (recurrent layers only) a block holds no bytes: what is left is not what limits.

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from policies.scheduling._smooth_choice import NEAR_S, Choosing
 from policies.scheduling._smooth_prompts import Prompts
@@ -38,6 +38,7 @@ class Smooth(Choosing, Scheduler):
     far_ahead_s: float = 30.0  # of text from which a reader gives its blocks up for a prompt that waits
     again_weight: float = 2.0  # of what computing again costs, against the waiting that it saves
     keep_free: float = 0.1  # share of blocks left free by preempted requests whose readers can wait
+    lockstep: ClassVar[bool] = True
     _sorted_s: float = field(default=0.0, init=False)  # when the queue was sorted
 
     def __post_init__(self) -> None:

@@ -106,7 +106,7 @@ def figures(incomplete: str) -> list[str]:
 
 def topics(incomplete: str) -> list[str]:
     """Offer what ``servesim list`` lists."""
-    names = ("policies", "engines", "gpus", "models", "links", "workloads", "runs")
+    names = ("policies", "engines", "gpus", "models", "drafters", "links", "workloads", "runs")
     return [name for name in names if name.startswith(incomplete)]
 
 

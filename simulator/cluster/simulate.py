@@ -30,7 +30,10 @@ from simulator.replica.prefix_blocks import PrefixBlocks
 from simulator.replica.radix_pages import RadixPages
 from simulator.replica.request import FIELDS
 from simulator.replica.rules import EngineRules
+from simulator.replica.speculation import Speculation
+from simulator.replica.speculative_engine import SpeculativeEngine
 from simulator.results.collect import collect, readers_leave_s
+from simulator.results.drafts import drafts_made
 from simulator.results.recorded import ending_rows, hit_rows
 from simulator.results.tables import (
     TIMING,
@@ -73,6 +76,7 @@ class Outcome:
     interrupted: bool = False
     stalled: str | None = None
     prefix_hits: PrefixHits | None = None  # as the function of that name
+    drafts: dict[str, Any] | None = None  # as ``drafts_made`` has it
 
 
 def simulate(
@@ -98,7 +102,7 @@ def simulate(
     else:
         interrupted, stalled = play(cluster, on_progress, should_stop)
     tables, end_s = unfold(cluster, keep_steps)
-    return Outcome(tables, end_s, interrupted, stalled, prefix_hits(cluster))
+    return Outcome(tables, end_s, interrupted, stalled, prefix_hits(cluster), _drafts(cluster))
 
 
 def assemble(workload: Workload, deployment: Deployment) -> Cluster:
@@ -139,7 +143,8 @@ def unfold(cluster: Cluster, keep_steps: bool = True) -> tuple[Tables, float]:
         len(rows), refused, records, _patience_ends_s(cluster, rows), deployment.horizon_s
     )
     delay = Delay(cluster.frontend_s, deployment.delivery, rng)
-    tokens = collect(records, [life.replica for life in lives], steps, len(rows), until_s, delay)
+    speculates = any(pool.speculation is not None for pool in deployment.pools)
+    tokens = collect(records, [life.replica for life in lives], steps, len(rows), until_s, delay, speculates)
     arrived: Columns = {
         "arrival_s": cluster.traffic.arrival_s,
         "prompt_tokens": workload.prompt_tokens[rows].astype(np.int64),
@@ -184,6 +189,13 @@ def prefix_hits(cluster: Cluster) -> PrefixHits | None:
     return PrefixHits(found[0], sought[0], found[1], sought[1])
 
 
+def _drafts(cluster: Cluster) -> dict[str, Any] | None:
+    """What came of drafts; None without speculation."""
+    if all(pool.speculation is None for pool in cluster.deployment.pools):
+        return None
+    return drafts_made(records for each in cluster.replicas for records in (*each.past, each.records))
+
+
 def engine_for(
     workload: Workload,
     limits: Limits,
@@ -191,6 +203,7 @@ def engine_for(
     rules: EngineRules,
     *,
     late: bool = False,
+    speculation: Speculation | None = None,
     **parts: Any,
 ) -> Engine:
     """Return a new engine with the blocks that a policy needs, under an engine's rules; ``parts`` as for ``Engine``.
@@ -212,7 +225,7 @@ def engine_for(
     if policy.prefix_cache() == "radix":
         kv = cache = RadixPages(total_blocks, block_size, content)
     elif policy.prefix_cache() == "blocks":
-        kind = LatePrefixBlocks if late else PrefixBlocks
+        kind = LatePrefixBlocks if late and speculation is None else PrefixBlocks
         blocks = kind(
             total_blocks, block_size, content, deferred=ahead, partial_first=rules.partial_blocks_first
         )
@@ -222,11 +235,13 @@ def engine_for(
             kv = cache = blocks
     else:
         kv = CountedBlocks(total_blocks, block_size)
-    whole, queue_key = policy.reserves_whole, policy.queue_key()
-    return Engine(
-        limits, kv, cache=cache, late_cache=late_cache, queue_key=queue_key, whole=whole, plans_ahead=ahead,
-        drops_with_next_token=rules.drops_with_next_token, **parts,
-    )  # fmt: skip
+    usual: dict[str, Any] = {
+        "cache": cache, "queue_key": policy.queue_key(), "whole": policy.reserves_whole, "plans_ahead": ahead,
+        "drops_with_next_token": rules.drops_with_next_token,
+    }  # fmt: skip
+    if speculation is not None:
+        return SpeculativeEngine(limits, kv, speculation, **usual, **parts)
+    return Engine(limits, kv, late_cache=late_cache, **usual, **parts)
 
 
 def play(

@@ -84,6 +84,14 @@ class PrefixCache(KvPool, Protocol):
         """So many requests decode in this step, and have taken that many blocks."""
         ...
 
+    def drafting(self, seqs: int) -> None:
+        """So many requests decode with drafts in this step; they have taken their blocks one by one."""
+        ...
+
+    def grew(self, job: Job, tokens: int) -> None:
+        """So many tokens of a job that decodes with drafts are final, after its computed ones; it has their blocks."""
+        ...
+
     def decode_refused(self, blocks: int) -> None:
         """So many blocks were asked for the decode group, and were not free."""
         ...

@@ -5,12 +5,12 @@ finds them again, as far as they have not been handed out anew: from that moment
 registered by then follows from what has been computed; the blocks that are free hold nothing that a request asks for.
 """
 
-from simulator.replica.decode_group import DecodeGroup
+from simulator.replica.decode_group import DecodeGroup, PhasedGroup
 from simulator.replica.engine_state import EngineState
 from simulator.replica.held_blocks import HeldBlocks
 from simulator.replica.job import Job
 from simulator.replica.kv import CountedBlocks
-from simulator.replica.prefix_blocks import PhasedGroup, PrefixBlocks
+from simulator.replica.prefix_blocks import PrefixBlocks
 
 
 class LatePrefixBlocks(PrefixBlocks):

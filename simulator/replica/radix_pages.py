@@ -98,6 +98,13 @@ class RadixPages:
         self._taken += blocks
         self._decoding = blocks, seqs
 
+    def drafting(self, seqs: int) -> None:
+        """Note how many they are; what they take is noted already."""
+        self._decoding = 0, seqs
+
+    def grew(self, job: Job, tokens: int) -> None:
+        """They are stored when the job is complete."""
+
     def decode_refused(self, blocks: int) -> None:
         """Where blocks are missing, all that is evictable goes."""
         self._make_room(blocks * self.block_size)

@@ -29,6 +29,8 @@ SPAN_COLUMNS = ("request_id", "first_tick", "tokens")
 PROMPT_END_COLUMNS = ("request_id", "step")
 WITHHELD_COLUMNS = PROMPT_END_COLUMNS
 HIT_COLUMNS = ("request_id", "tokens", "again")
+# Of a request that decodes with drafts in a step: how many, how many were right, and the tokens that it got
+DRAFT_COLUMNS = ("request_id", "step", "drafts", "accepted", "tokens")
 PREEMPTION_COLUMNS = ("step", "request_id", "computed_tokens", "for_request", "blocks_lacked")
 
 
@@ -45,6 +47,7 @@ _WIDTH = {
     "spans": (len(SPAN_COLUMNS), np.int32),
     "prompt_ends": (len(PROMPT_END_COLUMNS), np.int32),
     "withheld": (len(WITHHELD_COLUMNS), np.int32),
+    "drafts": (len(DRAFT_COLUMNS), np.int32),
     "preemptions": (len(PREEMPTION_COLUMNS), np.int32),
     "hits": (len(HIT_COLUMNS), np.int32),
     "ended": (len(ENDED_COLUMNS), np.float64),
@@ -72,6 +75,7 @@ class Records:
         self.spans: list[int] = []  # SPAN_COLUMNS: tokens decoded tick after tick
         self.prompt_ends: list[int] = []  # PROMPT_END_COLUMNS: the token that follows the last known one
         self.withheld: list[int] = []  # of these, those whose token another replica computes and gives
+        self.drafts: list[int] = []  # DRAFT_COLUMNS: tokens that came with a step of speculative decoding
         self.preemptions: list[int] = []  # PREEMPTION_COLUMNS
         self.hits: list[
             int
@@ -119,6 +123,16 @@ class Records:
             if place is not None:
                 del rows[place : place + 2]
         return place is not None
+
+    def drafted(self, request: int, step: int) -> int | None:
+        """Where it is written that a request decodes with drafts in one of the last steps, from ``step`` on."""
+        rows, width = self.drafts, len(DRAFT_COLUMNS)
+        for place in range(len(rows) - width, -1, -width):
+            if rows[place + 1] < step:
+                return None
+            if rows[place] == request:
+                return place
+        return None
 
     @property
     def ends(self) -> int:

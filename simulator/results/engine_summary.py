@@ -7,6 +7,7 @@ import numpy as np
 
 from simulator.arrays import Columns
 from simulator.metrics import Measure, RequestLog
+from simulator.results import drafts
 from simulator.results.billing import service_s
 from simulator.results.step_totals import StepTotals
 from simulator.results.transfer_table import hand_over_parts
@@ -26,6 +27,7 @@ MEASURES = (
         shown=("compare",),
     ),
     Measure("engine.prefix_found_again_tokens", "found again after preemptions", "tokens", shown=(), least=0),
+    *drafts.MEASURES,
 )  # fmt: skip
 
 
@@ -64,6 +66,7 @@ def engine_summary(
         "cut_at_max_model_len": int(np.count_nonzero(log.completed & (log.token_counts < log.output_tokens))),
         "extrapolated_share": manifest["extrapolated_share"],
         **_prefix_cache(manifest),
+        **drafts.summary(manifest),
         **_moves(transfers),
     }
 

@@ -21,6 +21,7 @@ from simulator.scenario.cluster import ClusterSpec
 from simulator.scenario.engine import EngineSpec, Hardware, Section, Share
 from simulator.scenario.errors import sentence, unknown_key
 from simulator.scenario.policy import Policy
+from simulator.scenario.speculation import SpeculationSpec
 from simulator.scenario.toml import Override
 from simulator.workload.ranges import Duration, Name
 from simulator.workload.spec import WorkloadSpec
@@ -105,6 +106,7 @@ class Scenario(Section):
     )
     hardware: Hardware = Hardware.model_construct()
     engine: EngineSpec = EngineSpec.model_construct()
+    speculation: SpeculationSpec = SpeculationSpec.model_construct()
     cluster: ClusterSpec = ClusterSpec.model_construct()
     policy: Policy = Field(default_factory=Policy)
     workload: WorkloadSpec = WorkloadSpec.model_construct()

@@ -11,7 +11,15 @@ from typing import Any, Literal
 from simulator.errors import InputError
 
 PolicyKind = Literal[
-    "scheduling", "routing", "admission", "abandonment", "migration", "delivery", "roles", "scaling"
+    "scheduling",
+    "routing",
+    "admission",
+    "abandonment",
+    "migration",
+    "delivery",
+    "roles",
+    "scaling",
+    "acceptance",
 ]
 
 # The class in simulator.policy that a policy of each kind is like
@@ -24,6 +32,7 @@ SEAMS: dict[PolicyKind, str] = {
     "delivery": "Delivery",
     "roles": "Roles",
     "scaling": "Scaler",
+    "acceptance": "Acceptance",
 }
 
 

@@ -6,8 +6,8 @@ import sys
 import pytest
 
 PACKAGES = {
-    "annotated_doc", "annotated_types", "numpy", "pyarrow", "pydantic", "pydantic_core", "shellingham", "simpy", "typer",
-    "typing_extensions", "typing_inspection",
+    "annotated_doc", "annotated_types", "numpy", "pyarrow", "pydantic", "pydantic_core", "shellingham", "simpy",
+    "typer", "typing_extensions", "typing_inspection",
 }  # fmt: skip
 OURS = {"experiments", "hardware_profiles", "policies", "simulator"}
 # Of the standard library and of numpy: what others import who need more than a run does
@@ -81,8 +81,8 @@ def test_the_package_itself_imports_no_other(package):
 def test_models_are_built_for_what_a_scenario_has():
     code = (
         "from simulator.scenario.scenario import default_scenario; default_scenario();"
-        "from simulator.workload import spec, traffic_class, traffic_keys, length_shapes; from simulator.scenario import"
-        " cluster, engine; print([each.__name__ for each in (spec.WorkloadSpec, traffic_class.TrafficClass,"
+        "from simulator.workload import spec, traffic_class, traffic_keys, length_shapes;"
+        "from simulator.scenario import cluster, engine; print([each.__name__ for each in (spec.WorkloadSpec, traffic_class.TrafficClass,"
         " traffic_keys.TrafficKeys, length_shapes.LengthShape, cluster.PoolSpec, cluster.FaultsSpec, engine.EngineSpec)"
         " if each.__pydantic_complete__])"
     )
