@@ -82,7 +82,8 @@ def test_models_are_built_for_what_a_scenario_has():
     code = (
         "from simulator.scenario.scenario import default_scenario; default_scenario();"
         "from simulator.workload import spec, traffic_class, traffic_keys, length_shapes;"
-        "from simulator.scenario import cluster, engine; print([each.__name__ for each in (spec.WorkloadSpec, traffic_class.TrafficClass,"
+        "from simulator.scenario import cluster, engine;"
+        "print([each.__name__ for each in (spec.WorkloadSpec, traffic_class.TrafficClass,"
         " traffic_keys.TrafficKeys, length_shapes.LengthShape, cluster.PoolSpec, cluster.FaultsSpec, engine.EngineSpec)"
         " if each.__pydantic_complete__])"
     )

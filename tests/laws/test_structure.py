@@ -22,10 +22,14 @@ KERNEL = ("simulator/clock.py", "simulator/replica")
 OPTIONS = {
     "block_runs.py",
     "content.py",
+    "draft_group.py",
     "held_blocks.py",
+    "late_prefix_blocks.py",
     "prefix_blocks.py",
     "radix_pages.py",
     "radix_tree.py",
+    "speculation.py",
+    "speculative_engine.py",
     "transfers.py",
 }
 
