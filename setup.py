@@ -16,9 +16,10 @@ CORE = {
     "hardware_profiles": ["tabulated"],
     "simulator": ["clock"],
     "simulator/replica": [
-        "block_runs", "bounds", "content", "cost", "decode_group", "effects", "engine", "engine_state", "fast_forward",
+        "block_runs", "bounds", "content", "cost", "decode_group", "draft_group", "effects", "engine", "engine_state",
+        "fast_forward",
         "held_blocks", "job", "kv", "ledger", "loop", "prefix_blocks", "radix_pages", "radix_tree", "records",
-        "replica", "state", "transfers", "view",
+        "replica", "speculative_engine", "state", "transfers", "view",
     ],
     "simulator/cluster": [
         "choice", "cluster", "departures", "early_sends", "faults", "fleet", "fleets", "flow", "hand_off", "intake",

@@ -4,10 +4,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
-
 from benchmarks import peers
-from simulator.report.style import BLUE, GREY, ORANGE, STYLE, axes, label_panels
+from simulator.report.style import BLUE, GREY, ORANGE, axes, drawing, label_panels, plain_log_scale, save
 
 _AXES = {
     "requests": "requests (8/s, 1 replica)",
@@ -18,7 +16,7 @@ _AXES = {
 
 def draw(known: Mapping[str, Any], folder: Path) -> None:
     """Draw what was measured: ``growth.png`` and ``peers.png``."""
-    with mpl.rc_context(STYLE):
+    with drawing():
         if "growth" in known:
             _growth(known, folder / "growth.png")
         if "works" in known:
@@ -38,6 +36,7 @@ def _growth(known: Mapping[str, Any], path: Path) -> None:
         ax.set_title(f"{each['what']}")
         ax.set_xlabel(_AXES[each["what"]])
         ax.set_xticks([sizes[0], sizes[-1]], [f"{sizes[0]:,}", f"{sizes[-1]:,}"])
+        plain_log_scale(ax.yaxis)
         ax.minorticks_off()
         ax.set_ylim(min(seconds) / 1.5, max(seconds) * 1.5)
     grid[0][0].set_ylabel("CPU, s")
@@ -54,7 +53,7 @@ def _growth(known: Mapping[str, Any], path: Path) -> None:
         ax.set_xlabel(f"{found['points']} points: {found['speed_up']:.2f}x")
         ax.grid(visible=False, axis="x")
     label_panels(grid)
-    figure.savefig(path)
+    save(figure, path)
 
 
 def _peers(known: Mapping[str, Any], path: Path) -> None:
@@ -74,9 +73,13 @@ def _peers(known: Mapping[str, Any], path: Path) -> None:
     bars = ax.barh(
         [name for name, _, _ in rows], [x for _, x, _ in rows], color=[c for _, _, c in rows], height=0.65
     )
+    for bar, (_, _, colour) in zip(bars, rows, strict=True):
+        if colour == GREY:  # quoted, not measured here
+            bar.set(facecolor="white", edgecolor=GREY, hatch="////", linewidth=0.6)
     ax.bar_label(bars, [f" {x:,.0f}x" for _, x, _ in rows], fontsize=7)
     ax.set_xscale("log")
+    plain_log_scale(ax.xaxis)
     ax.set_xlim(1, 4 * max(x for _, x, _ in rows))
     ax.grid(visible=False, axis="y")
     ax.set_xlabel("W1: CPU of the whole process / that of the reference loop")
-    figure.savefig(path)
+    save(figure, path)

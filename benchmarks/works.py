@@ -15,7 +15,8 @@ from benchmarks.reference_pools import disaggregated_loop, least_loaded_loop
 from simulator.cli.main import collect_rarely
 from simulator.cluster.cluster import Cluster
 from simulator.cluster.simulate import assemble, play
-from simulator.scenario.resolve import ResolvedPool, deploy, resolve_pools
+from simulator.scenario.deploy import deploy
+from simulator.scenario.resolve import ResolvedPool, resolve_pools
 from simulator.scenario.scenario import Scenario, default_scenario
 from simulator.workload import Workload, build
 

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib import rc_context
 
 from experiments.paper._timelines import draw_timeline, tokens_of, waits
 from simulator import Scenario, run
@@ -21,7 +20,7 @@ from simulator.arrays import Floats
 from simulator.metrics._log import RequestLog
 from simulator.metrics._options import UserModel
 from simulator.metrics._reader import benefit_tokens, idle_latency_s
-from simulator.report.style import STYLE, axes, label_panels
+from simulator.report.style import axes, drawing, label_panels, save
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -84,7 +83,7 @@ def draw(path: Path) -> None:
     """Simulate both, and draw the request into a PNG file."""
     logs = {scheduler: served(scheduler) for scheduler in SCHEDULERS}
     request = shown(logs)
-    with rc_context(STYLE):
+    with drawing():
         figure, grid = axes(1, 2, width="text", height_in=2.5, sharex=True, sharey=True)
         for panel, (scheduler, log) in zip(grid[0], logs.items(), strict=True):
             draw_timeline(panel, tokens_of(log, request), USER.v_s_per_token, reading=True)
@@ -102,7 +101,7 @@ def draw(path: Path) -> None:
         grid[0, 1].set_ylabel("")
         grid[0, 1].legend(loc="lower right")
         label_panels(grid)
-        figure.savefig(path, dpi=200)
+    save(figure, path)
 
 
 if __name__ == "__main__":

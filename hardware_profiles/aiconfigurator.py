@@ -10,7 +10,6 @@ from collections.abc import Iterable
 from typing import Any
 
 from hardware_profiles.from_table import TableOrigin
-from hardware_profiles.model import Quantization
 from simulator.errors import InputError
 
 # Names of systems there, of the GPUs that are shipped here.
@@ -18,7 +17,7 @@ SYSTEMS = {
     "a100-80gb-sxm": "a100_sxm", "h100-80gb-sxm": "h100_sxm", "h200-sxm": "h200_sxm", "b200-sxm": "b200_sxm",
     "l40s": "l40s", "l4": "l4", "rtx-pro-6000": "rtx_pro_6000_server",
 }  # fmt: skip
-QUANTIZATIONS: dict[str, Quantization] = {"fp8": "fp8", "nvfp4": "nvfp4"}
+QUANTIZATIONS = ("fp8", "nvfp4")
 _TOKENS = (
     1, 2, 4, 8, 12, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384, 448, 512, 640, 768,
     896, 1024, 1280, 1536, 1792, 2048, 2560, 3072, 4096, 6144, 8192, 12288, 16384,

@@ -15,11 +15,12 @@
 N = tokens and S = sequences in the step, P = parameters that work on a token, W = bytes of the weights that
 are read, PF and BW = data-sheet peaks; P, W, H, V and KV bytes are one GPU's share. With a mixture of experts
 P counts the active ones and W those that N tokens are expected to reach, E·(1 - (1 - k/E)^N), if each picks k
-of E evenly. 8 and 4 bit weights shorten W, and use the data sheet's peak for them where there is one, at the
-efficiencies of 16 bits (not fitted). Layers that differ are priced one by one (``attention_cost`` has windows, latents
-and sparse attention); L counts half a layer for each attention, recurrence and MLP, and the terms of attention count
-the layers that attend. A recurrent layer reads and writes its state once a sequence and step. m is 1 for a step of
-decodes alone, else ``packing_loss_factor``.
+of E evenly. 8 and 4 bit weights shorten W; PF is the data sheet's peak for what they are multiplied in, and ηc and
+ηm are times the shares of 16-bit kernels that theirs reach (``matrix_rates``), format by format; quantising the
+activations is added to what grows with N. Layers that differ are priced one by one (``attention_cost`` has windows,
+latents and sparse attention); L counts half a layer for each attention, recurrence and MLP, and the terms of
+attention count the layers that attend. A recurrent layer reads and writes its state once a sequence and step. m is
+1 for a step of decodes alone, else ``packing_loss_factor``.
 
 The soft maximum (p-norm) of compute and memory time was chosen over the hard maximum (errors of 2 to 6 %)
 and the plain sum (3 to 12 %). tB stands for what the tables have on prompts without a past and not on later
@@ -33,6 +34,7 @@ import numpy as np
 
 from hardware_profiles.attention_cost import AttentionCost
 from hardware_profiles.gpu import EngineOverheads, Gpu, MeasuredRange
+from hardware_profiles.matrix_rates import matrix_rate, quantising_bytes
 from hardware_profiles.model import Model
 from hardware_profiles.step_cost import SATURATING_DECODES, HardwareCost, all_reduce_s, packing_loss_factor
 from simulator.replica.cost import DecodePiece, StepShape
@@ -67,18 +69,21 @@ class AnalyticCost(HardwareCost):
         a = engine.kernel_factor
         layers, hidden = model.sublayers / 2, model.hidden_size
         bandwidth = gpu.bandwidth_bytes_per_s
-        peak = {None: None, "fp8": gpu.datasheet.peak_fp8_tflops, "nvfp4": gpu.datasheet.peak_fp4_tflops}
-        matrix_peak = (peak[model.quantization] or gpu.datasheet.peak_bf16_tflops) * 1e12
-        head_bytes = hidden * model.vocab_size * model.bytes_per_value / tensor_parallel
+        head_bytes = hidden * model.vocab_size * model.head_bytes_per_value / tensor_parallel
         head_flop = 2 * hidden * model.vocab_size / tensor_parallel
 
         self._p = fit.soft_max_exponent
         self._constant_s = a * layers * fit.layer_overhead_us * 1e-6 + engine.step_ms * 1e-3
         self._s_per_weight_byte = a / (fit.linear_bandwidth_efficiency * bandwidth)
-        self._linear_s_per_token = (
-            a * 2 * model.active_parameters_on(tensor_parallel)
-            / (fit.linear_compute_efficiency * matrix_peak)
+        self._linear_s_per_token = sum(
+            a * 2 * values
+            / (fit.linear_compute_efficiency * rate.shares.compute * rate.peak_flop_per_s)
+            for weights, values in model.active_by_format(tensor_parallel).items()
+            for rate in [matrix_rate(gpu, weights)]
         )  # fmt: skip
+        self._reads = model.read_plan(
+            tensor_parallel, lambda weights: 1 / matrix_rate(gpu, weights).shares.bandwidth
+        )
         self._elementwise_s_per_token = (
             a
             * _passes(fit.elementwise_passes, tensor_parallel)
@@ -92,6 +97,8 @@ class AnalyticCost(HardwareCost):
             * model.state_flop_per_token
             / (tensor_parallel * fit.prefill_attention_efficiency * gpu.peak_flop_per_s)
         )
+        if model.quantization is not None:
+            self._elementwise_s_per_token += a * quantising_bytes(gpu, model, tensor_parallel) / bandwidth
         self._head_read_s = a * head_bytes / (fit.linear_bandwidth_efficiency * bandwidth)
         self._head_s_per_seq = a * head_flop / (fit.linear_compute_efficiency * gpu.peak_flop_per_s)
         read_s_per_byte = a / (fit.kv_read_efficiency * bandwidth)
@@ -203,9 +210,14 @@ class AnalyticCost(HardwareCost):
             step_s += self.swap_s_per_block * (shape.swap_in_blocks + shape.swap_out_blocks)
         return step_s
 
+    def other_kernels_s(self, tokens: int, seqs: int) -> float:
+        """Return the seconds of everything but attention in a step, engine overheads included."""
+        head_s = max(self._head_s_per_seq * seqs, self._head_read_s)
+        return self._token_s(tokens) + head_s + self._s_per_seq * seqs
+
     def _token_s(self, tokens: int) -> float:
         """Return the part that depends only on N, the step's constant overheads included."""
-        read_s = self._s_per_weight_byte * self.model.weight_bytes_read(tokens, self.tensor_parallel)
+        read_s = self._s_per_weight_byte * self._reads.read(tokens)
         compute_s = self._linear_s_per_token * tokens
         linear_s: float = (read_s**self._p + compute_s**self._p) ** (1 / self._p)
         return (

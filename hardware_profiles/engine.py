@@ -34,6 +34,7 @@ class Defaults(Profile):
     kv_memory: Literal["share of all", "share of free"]  # of what gpu_memory_utilization is a share
     max_num_seqs: int | None = Field(None, ge=1)
     max_num_batched_tokens: int | None = Field(None, ge=1)
+    seats_within_budget: bool = True  # whether it refuses more seats than a step has tokens
 
 
 class Overheads(Profile):

@@ -16,8 +16,9 @@ from hardware_profiles.fit import (
 from hardware_profiles.gpu import FitError, Gpu, OperatorTables
 from hardware_profiles.gpu_file import write_gpu
 from hardware_profiles.model import Model
-from hardware_profiles.tables import make_table, write_table
+from hardware_profiles.tables import make_table, table_stem, write_table
 from hardware_profiles.tabulated import TabulatedCost
+from simulator.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -41,8 +42,10 @@ class NewProfile:
 
 
 def table_name(model: Model, tensor_parallel: int) -> str:
-    """Return the file name under which ``find_table`` looks for the table of a model."""
-    name = f"{model.name}-{model.quantization}" if model.quantization else model.name
+    """Return the file name under which ``find_table`` looks for the table of a model; InputError without one."""
+    name = table_stem(model)
+    if name is None:
+        raise InputError(f"{model.name}: its matrices have several formats; expected one, as a table has")
     return f"{name}.tp{tensor_parallel}.csv.gz"
 
 

@@ -20,7 +20,7 @@ GIB = 2**30
 class Profile(BaseModel):
     """A table of a profile: frozen, strictly typed, unknown keys refused."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False, defer_build=True)
 
 
 class Sourced(Profile):
@@ -35,8 +35,10 @@ class DataSheet(Sourced):
     """Peaks as published (dense, no sparsity) and the memory that CUDA reports on a real card."""
 
     peak_bf16_tflops: float = Field(gt=0)
-    peak_fp8_tflops: float | None = Field(None, gt=0)  # None: 8-bit weights are multiplied in 16 bits
+    # None: weights of that type are unpacked and multiplied in 16 bits
+    peak_fp8_tflops: float | None = Field(None, gt=0)
     peak_fp4_tflops: float | None = Field(None, gt=0)
+    peak_int8_tops: float | None = Field(None, gt=0)
     memory_bandwidth_tb_per_s: float = Field(gt=0)
     memory_total_gib: float = Field(gt=0)
 
@@ -100,6 +102,22 @@ class KernelFit(Sourced):
     elementwise_passes: float = Field(ge=0)  # activations read or written, per token and layer
     error: FitError | None = None
     measured_range: MeasuredRange | None = None
+
+
+class KernelShares(Profile):
+    """What matrix kernels of one format reach, as shares of the efficiencies of the 16-bit kernels of the GPU."""
+
+    compute: float = Field(gt=0, le=1.5)  # with many tokens: of linear_compute_efficiency
+    bandwidth: float = Field(gt=0, le=1.5)  # with few tokens: of linear_bandwidth_efficiency
+
+
+class QuantisedKernels(Sourced):
+    """Measured matrix kernels of quantised weights; formats that are not here have the shares of the nearest."""
+
+    fp8: KernelShares  # a scale a matrix or a channel
+    fp8_block: KernelShares | None = None
+    nvfp4: KernelShares | None = None
+    weight_only: KernelShares | None = None  # unpacked and multiplied in 16 bits
 
 
 class OperatorTables(Sourced):
@@ -203,6 +221,7 @@ class Gpu(Profile):
     host_link: HostLink
     all_reduce: AllReduce | None = None
     mixed_batch: MixedBatch | None = None
+    quantised_kernels: QuantisedKernels | None = None
     operator_tables: OperatorTables | None = None
     path: Path = Field(Path(), exclude=True)  # of the file it was read from
 

@@ -4,6 +4,7 @@ What is priced wrongly without a word does harm, so each family says which field
 (``architectures/``), and a field that shows something else is refused by its name.
 """
 
+import dataclasses
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,7 +13,8 @@ from typing import Any
 from hardware_profiles.architectures import MODEL_TYPES, family_of
 from hardware_profiles.architectures.config import TEXT_DEFAULTS, understood
 from hardware_profiles.files import read_text, validate
-from hardware_profiles.model import Model, Quantization
+from hardware_profiles.model import Model
+from hardware_profiles.quantisation.scheme import KV_BYTES_PER_VALUE, Quantization
 from simulator.errors import InputError
 
 # A field that is present and set to something (not null, false, 0 or empty) shows an architecture.
@@ -83,8 +85,12 @@ def read_config(path: Path) -> Mapping[str, Any]:
     return config
 
 
-def model_of(config: Mapping[str, Any], name: str, source: str, where: str) -> Model:
+def model_of(
+    config: Mapping[str, Any], name: str, source: str, where: str, beside: Path | None = None
+) -> Model:
     """Return the model that a ``config.json`` describes; ``where`` names the file in refusals.
+
+    ``beside``: the ``hf_quant_config.json`` of the same checkpoint, if it has one.
 
     Raises InputError for an architecture that is not described, a missing or wrong field, and heads
     that do not divide.
@@ -117,6 +123,7 @@ def model_of(config: Mapping[str, Any], name: str, source: str, where: str) -> M
     values = usual | given | {"where": where, "prefix": prefix}
     parsed = validate(family.config, values, where)
     parsed.check()
+    quantization = _quantization({**text, **config}, where, beside)  # a wrapper may say it in either
     return Model(
         name=name,
         source=source,
@@ -129,7 +136,8 @@ def model_of(config: Mapping[str, Any], name: str, source: str, where: str) -> M
         other_parameters=family.final(parsed),
         model_max_length=parsed.model_max_length or 0,
         remarks=tuple(what for field, what in _REMARKS.items() if config.get(field) or text.get(field)),
-        quantization=_quantization({**text, **config}, where),  # a wrapper may say it in either
+        quantization=quantization,
+        kv_bytes_per_value=KV_BYTES_PER_VALUE[(quantization and quantization.kv_cache) or "16 bits"],
     )
 
 
@@ -181,18 +189,16 @@ def _longest(config: Mapping[str, Any], positions: int, where: str) -> int:
     return positions
 
 
-def _quantization(config: Mapping[str, Any], where: str) -> Quantization | None:
-    if config.get("compression_config"):
-        raise InputError(f"{where}: 'compression_config' shows quantised weights, which is not supported yet")
-    given = config.get("quantization_config")
-    if not given:
+def _quantization(config: Mapping[str, Any], where: str, beside: Path | None) -> Quantization | None:
+    given = config.get("quantization_config") or config.get("compression_config")
+    if not given and beside is None:
         return None
-    method = given.get("quant_method") if isinstance(given, dict) else given
-    if method == "fp8":
-        return "fp8"
-    if method == "modelopt" and given.get("quant_algo") in ("FP8", "NVFP4"):
-        return "fp8" if given["quant_algo"] == "FP8" else "nvfp4"
-    raise InputError(
-        f"{where}: 'quantization_config' shows weights quantised by {method!r}, which is not supported yet;"
-        " expected fp8, or modelopt with FP8 or NVFP4"
-    )
+    from hardware_profiles.quantisation.read import read_beside, read_quantization, with_experts
+
+    found = None if beside is None else read_beside(read_config(beside), str(beside))
+    if given:  # says more, and engines look at it first
+        second, found = found, read_quantization(given, where)
+        if found.kv_cache is None and second is not None:
+            found = dataclasses.replace(found, kv_cache=second.kv_cache)
+    assert found is not None
+    return with_experts(found, config.get("expert_dtype"), where)

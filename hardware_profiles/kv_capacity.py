@@ -19,6 +19,7 @@ import dataclasses
 
 from hardware_profiles.gpu import GIB, Gpu
 from hardware_profiles.model import Model
+from hardware_profiles.quantisation.stored import stored
 from simulator.errors import InputError
 from simulator.replica.limits import FixedKv
 
@@ -46,6 +47,8 @@ class KvCapacity:
     block_size: int
     num_blocks: int
     overridden: bool
+    stored: str = ""  # how weights and KV cache are, where they are quantised
+    drafter_bytes: int = 0  # weights of what guesses tokens in speculative decoding
     share_of_free: bool = False  # the utilisation is that of what is left beside weights and activations
     growing_bytes_per_token: int = 0  # of kv_bytes_per_token, what is kept to a request's end
     fixed_kv: FixedKv | None = None  # what a running request holds beside that, in blocks
@@ -58,7 +61,7 @@ class KvCapacity:
     @property
     def reserve_bytes(self) -> int:
         """Everything in the budget that is neither weights nor KV cache."""
-        return self.activation_bytes + self.context_bytes + self.cuda_graph_bytes
+        return self.activation_bytes + self.context_bytes + self.cuda_graph_bytes + self.drafter_bytes
 
     @property
     def kv_bytes(self) -> int:
@@ -90,6 +93,7 @@ class KvCapacity:
             (f"{self.gpu_name} memory", self.memory_bytes / GIB),
             *([] if free else [(f"usable {share}", self.budget_bytes / GIB)]),
             (f"- weights of {self.model_name}", -self.weight_bytes / GIB),
+            *([("- weights of the drafter", -self.drafter_bytes / GIB)] if self.drafter_bytes else []),
             ("- activation peak", -self.activation_bytes / GIB),
             ("- context and communication", -self.context_bytes / GIB),
             ("- CUDA graphs", -self.cuda_graph_bytes / GIB),
@@ -97,6 +101,7 @@ class KvCapacity:
         ]
         text = [f"{label:<34}{gib:>9.2f} GiB" for label, gib in rows]
         given = " (given by num_gpu_blocks, not by this sum)" if self.overridden else ""
+        text += [self.stored] if self.stored else []
         blocks = f"{self.num_blocks:,} blocks of {self.block_size} tokens = {self.tokens:,} tokens"
         if self.fixed_kv is None:
             return [*text, f"{blocks} at {self.kv_bytes_per_token / 1024:g} KiB{given}"]
@@ -124,13 +129,16 @@ def kv_capacity(
     tensor_parallel: int = 1,
     num_gpu_blocks: int | None = None,
     share_of_free: bool = False,
+    drafter_bytes: int = 0,
+    drafter_kv_bytes_per_token: int = 0,
 ) -> KvCapacity:
     """Return the KV cache of a replica of ``model`` on ``tensor_parallel`` GPUs, with every term of the sum.
 
     The two limits default to what the engine sets on this GPU. ``num_gpu_blocks`` replaces the computed
     number of blocks (as vLLM's override does) and is marked as such. With ``share_of_free`` the utilisation is
-    a share of what weights and activations leave, as TensorRT-LLM has it. Raises InputError for a value out of
-    range and, with the sum shown, for a model that does not fit.
+    a share of what weights and activations leave, as TensorRT-LLM has it. What a drafter keeps beside the model,
+    in bytes of one GPU, is taken from the same memory. Raises InputError for a value out of range and, with the
+    sum shown, for a model that does not fit.
     """
     tokens = _positive("max_num_batched_tokens", max_num_batched_tokens, gpu.default_max_num_batched_tokens)
     seqs = _positive("max_num_seqs", max_num_seqs, gpu.default_max_num_seqs)
@@ -152,12 +160,14 @@ def kv_capacity(
         activation_bytes=_activation_bytes(model, tokens, seqs, tensor_parallel),
         context_bytes=int(context_gib * GIB),
         cuda_graph_bytes=int(reserve.cuda_graphs_gib * GIB),
-        kv_bytes_per_token=model.kv_bytes_per_token_on(tensor_parallel),
+        kv_bytes_per_token=model.kv_bytes_per_token_on(tensor_parallel) + drafter_kv_bytes_per_token,
         block_size=block_size,
         num_blocks=0,
         overridden=num_gpu_blocks is not None,
+        stored=stored(gpu, model),
+        drafter_bytes=drafter_bytes,
         share_of_free=share_of_free,
-        growing_bytes_per_token=_growing_bytes(model, tensor_parallel),
+        growing_bytes_per_token=_growing_bytes(model, tensor_parallel) + drafter_kv_bytes_per_token,
     )
     capacity = dataclasses.replace(capacity, fixed_kv=_fixed_kv(model, tensor_parallel, capacity))
     blocks = capacity.kv_bytes // capacity.block_bytes

@@ -8,6 +8,8 @@ name that its module has in the checkpoint, because quantisation is written down
 import dataclasses
 from math import inf
 
+from hardware_profiles.quantisation.formats import WeightFormat
+
 
 @dataclasses.dataclass(frozen=True)
 class Matrix:
@@ -34,6 +36,10 @@ class Matrix:
     def active_parameters(self) -> int:
         """Values that one token is multiplied with."""
         return self.inputs * self.outputs * self.active
+
+    def bytes(self, weights: WeightFormat) -> float:
+        """Return the bytes of all of them in a format."""
+        return self.parameters * weights.bytes_per_weight(self.inputs, self.outputs)
 
     def share(self, tensor_parallel: int) -> float:
         """Return the part of them that one of ``tensor_parallel`` GPUs holds: 1 / size, or more where copied."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 
 import numpy as np
 
@@ -117,3 +118,18 @@ def folds(groups: Sequence[object], count: int) -> list[list[int]]:
     count = min(count, len(distinct))
     fold_of = {distinct[which]: place % count for place, which in enumerate(order)}
     return [[i for i, group in enumerate(groups) if fold_of[group] == fold] for fold in range(count)]
+
+
+def non_negative_fit(relative: Floats) -> Floats:
+    """Return x >= 0 with relative @ x nearest to all ones, by least squares: the best of all subsets."""
+    ones, columns = np.ones(len(relative)), range(relative.shape[1])
+    best, best_off = np.zeros(len(columns)), np.inf
+    for size in range(1, len(columns) + 1):
+        for chosen in combinations(columns, size):
+            some, *_ = np.linalg.lstsq(relative[:, chosen], ones)
+            x = np.zeros(len(columns))
+            x[list(chosen)] = some
+            off = float(np.square(relative @ x - 1).sum())
+            if (some >= 0).all() and off < best_off:
+                best, best_off = x, off
+    return best

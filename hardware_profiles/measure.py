@@ -94,7 +94,7 @@ def check_model(model: Model, tensor_parallel: int) -> None:
     if any(part.kind == "experts" for part in model.parts):
         what = "a mixture of experts"
     elif model.quantization:
-        what = f"in {model.quantization}"
+        what = f"quantised ({model.quantization.method})"
     if what is not None:
         raise InputError(f"measure: {model.name} is {what}; expected a dense model with 16-bit weights")
     if tensor_parallel not in (1, 2, 4, 8) or model.num_attention_heads % tensor_parallel:

@@ -2,20 +2,34 @@
 
 import dataclasses
 from collections import Counter
+from collections.abc import Callable
 from functools import cached_property
-from typing import Literal
 
 from hardware_profiles.layers import Cache, Layer, LayerPart, Matrix, RecurrentState
+from hardware_profiles.quantisation.formats import SIXTEEN_BITS, WeightFormat
+from hardware_profiles.quantisation.scheme import Quantization
 from simulator.errors import InputError
 
-Quantization = Literal["fp8", "nvfp4"]
+
+@dataclasses.dataclass(frozen=True)
+class ReadPlan:
+    """What a step reads of the layers' matrices on one GPU: ``fixed`` always, and experts as they are picked."""
+
+    fixed: float
+    experts: tuple[
+        tuple[Matrix, float], ...
+    ]  # matrices that count as one, with what each expert has in all layers
+
+    def read(self, tokens: int) -> float:
+        """Return what a step of so many tokens is expected to read, if each picks evenly and by itself."""
+        return self.fixed + sum(size * matrix.read(tokens) for matrix, size in self.experts)
 
 
 @dataclasses.dataclass(frozen=True)
 class Model:
     """A decoder: an embedding, layers, a final norm and a head.
 
-    Embedding, head, norms and biases have 16 bits a value; the layers' matrices have as many unless quantised.
+    Embedding, norms and biases have 16 bits a value; the layers' matrices and the head have as many unless quantised.
     """
 
     name: str
@@ -47,9 +61,16 @@ class Model:
         """Bytes of a value that is not quantised: 2 (bfloat16, float16; float32 is served as bfloat16)."""
         return 2
 
-    def bytes_of(self, module: str) -> float:
-        """Return the bytes of a weight of the module of that name, scales included (nvfp4: one byte for 16 values)."""
-        return {None: 2.0, "fp8": 1.0, "nvfp4": 0.5625}[self.quantization]
+    def format_of(self, module: str) -> WeightFormat:
+        """Return how the weights of the module of that name are stored and multiplied."""
+        return SIXTEEN_BITS if self.quantization is None else self.quantization.format_of(module)
+
+    @property
+    def head_bytes_per_value(self) -> float:
+        """Bytes of a weight of lm_head; one that is the embedding has 16 bits."""
+        if self.quantization is None or self.tie_word_embeddings:
+            return float(self.bytes_per_value)
+        return self.quantization.head.bytes_per_weight(self.hidden_size, self.vocab_size)
 
     @property
     def num_hidden_layers(self) -> int:
@@ -85,10 +106,10 @@ class Model:
         return found
 
     @cached_property
-    def matrices(self) -> dict[tuple[Matrix, float], int]:
-        """The different matrices of all layers with the bytes of one weight, and how many layers have each."""
+    def matrices(self) -> dict[tuple[Matrix, WeightFormat], int]:
+        """The different matrices of all layers with the format of their weights, and how many layers have each."""
         return Counter(
-            (matrix, self.bytes_of(f"{layer.name}.{matrix.module}"))
+            (matrix, self.format_of(f"{layer.name}.{matrix.module}"))
             for layer in self.layers
             for part in layer.parts
             for matrix in part.matrices
@@ -173,44 +194,48 @@ class Model:
     @property
     def weight_bytes(self) -> int:
         """Bytes of all weights, once."""
-        quantised = sum(matrix.parameters * size * n for (matrix, size), n in self.matrices.items())
-        return int(quantised) + (self.parameters - self.linear_parameters) * self.bytes_per_value
+        quantised = sum(matrix.bytes(weights) * n for (matrix, weights), n in self.matrices.items())
+        saved = (self.bytes_per_value - self.head_bytes_per_value) * self.hidden_size * self.vocab_size
+        return int(quantised - saved) + (self.parameters - self.linear_parameters) * self.bytes_per_value
 
     def weight_bytes_on(self, tensor_parallel: int) -> int:
         """Return the bytes of weights on one of ``tensor_parallel`` GPUs: its share, and what each has whole."""
         copies = sum(
-            matrix.parameters * size * n * (matrix.share(tensor_parallel) - 1 / tensor_parallel)
-            for (matrix, size), n in self.matrices.items()
+            matrix.bytes(weights) * n * (matrix.share(tensor_parallel) - 1 / tensor_parallel)
+            for (matrix, weights), n in self.matrices.items()
         )
         return self.weight_bytes // tensor_parallel + int(copies)
 
     def weight_bytes_read(self, tokens: int, tensor_parallel: int = 1) -> float:
-        """Return the bytes of the layers' matrices that one GPU is expected to read in a step of so many tokens.
-
-        With experts: those that at least one token picks, if each picks evenly and by itself.
-        """
-        fixed, picked = self._read_plan(tensor_parallel)
-        return fixed + sum(size * matrix.read(tokens) for matrix, size in picked)
+        """Return the bytes of the layers' matrices that one GPU is expected to read in a step of so many tokens."""
+        return self.read_plan(tensor_parallel).read(tokens)
 
     def active_parameters_on(self, tensor_parallel: int) -> float:
         """Return how many values of the layers' matrices one GPU multiplies each token with."""
-        return sum(m.active_parameters * m.share(tensor_parallel) * n for (m, _), n in self.matrices.items())
+        return sum(self.active_by_format(tensor_parallel).values())
 
-    def _read_plan(self, tensor_parallel: int) -> tuple[float, list[tuple[Matrix, float]]]:
-        """Return the bytes that every step reads, and the experts' matrices with the bytes of one in all layers."""
-        plans: dict[int, tuple[float, list[tuple[Matrix, float]]]] = self.__dict__.setdefault("_plans", {})
-        if tensor_parallel not in plans:
-            fixed = 0.0
-            picked: Counter[tuple[int, int]] = Counter()
-            for (matrix, size), n in self.matrices.items():
-                total = matrix.parameters * size * n * matrix.share(tensor_parallel)
-                if matrix.count == matrix.active:
-                    fixed += total
-                else:
-                    picked[matrix.count, matrix.active] += total / matrix.count  # type: ignore[assignment]
-            experts = [(Matrix("", 1, 1, *key), float(size)) for key, size in picked.items()]
-            plans[tensor_parallel] = fixed, experts
-        return plans[tensor_parallel]
+    def active_by_format(self, tensor_parallel: int) -> dict[WeightFormat, float]:
+        """Return those values by the format that they are stored in."""
+        found: dict[WeightFormat, float] = {}
+        for (matrix, weights), n in self.matrices.items():
+            values = matrix.active_parameters * matrix.share(tensor_parallel) * n
+            found[weights] = found.get(weights, 0.0) + values
+        return found
+
+    def read_plan(
+        self, tensor_parallel: int, cost: Callable[[WeightFormat], float] = lambda weights: 1.0
+    ) -> ReadPlan:
+        """Return what steps read, in bytes times what one byte of a format costs."""
+        fixed = 0.0
+        picked: dict[tuple[int, int], float] = {}
+        for (matrix, weights), n in self.matrices.items():
+            total = matrix.bytes(weights) * n * matrix.share(tensor_parallel) * cost(weights)
+            key = matrix.count, matrix.active
+            if matrix.count == matrix.active:
+                fixed += total
+            else:
+                picked[key] = picked.get(key, 0.0) + total / matrix.count
+        return ReadPlan(fixed, tuple((Matrix("", 1, 1, *key), size) for key, size in picked.items()))
 
     def cache_bytes(self, cache: Cache, tensor_parallel: int = 1) -> float:
         """Return the bytes of one token in one layer on one of ``tensor_parallel`` GPUs."""

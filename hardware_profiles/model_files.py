@@ -16,6 +16,8 @@ def list_models() -> list[str]:
 def load_model(name_or_path: str, base_dir: Path | None = None) -> Model:
     """Return a shipped model, or the one in a Hugging Face ``config.json`` (or its folder).
 
+    An ``hf_quant_config.json`` beside that file is read with it.
+
     A shipped one goes by its name, the beginning of it where no other begins so (``llama-3.1-8b``), or its id on the
     hub (``meta-llama/Llama-3.1-8B-Instruct``). A relative path is taken from ``base_dir``, or the working folder.
     Raises InputError for an unknown name (with the nearest one), an unreadable or malformed file (with
@@ -36,8 +38,14 @@ def load_model(name_or_path: str, base_dir: Path | None = None) -> Model:
         path = path / "config.json"
     if folder or name_or_path.endswith(".json") or path.is_file():
         name = path.parent.name if path.name == "config.json" else path.stem
-        return model_of(read_config(path), name or path.stem, str(path), str(path))
+        return model_of(read_config(path), name or path.stem, str(path), str(path), _beside(path))
     raise unknown("model", name_or_path, list_models(), "the path of a Hugging Face config.json")
+
+
+def _beside(path: Path) -> Path | None:
+    """Return the ``hf_quant_config.json`` of a checkpoint's ``config.json``, if there is one."""
+    found = path.with_name(path.name.removesuffix("config.json") + "hf_quant_config.json")
+    return found if path.name.endswith("config.json") and found.is_file() else None
 
 
 def _shipped(name: str) -> str | None:

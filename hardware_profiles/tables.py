@@ -26,11 +26,13 @@ from hardware_profiles.files import PACKAGE_DIR
 from hardware_profiles.gpu import Gpu
 from hardware_profiles.model import Model
 from hardware_profiles.model_files import list_models, load_model
+from hardware_profiles.quantisation.formats import SIXTEEN_BITS
 from simulator.arrays import Floats
 from simulator.errors import InputError
 
 COLUMNS = ("part", "new_tokens", "prior_tokens", "sequences", "context_tokens", "ms")
 PARTS = ("linear", "elementwise", "all_reduce", "lm_head", "attention")
+TABLES_KV_BYTES = 2.0  # of a value in the KV cache that attention was measured with
 
 
 @dataclass(frozen=True)
@@ -79,15 +81,33 @@ def find_table(gpu: Gpu, model: Model, tensor_parallel: int) -> OperatorTable | 
 
     A model from elsewhere under a shipped one's name only counts as that model if its shape is the same.
     """
-    plain = replace(model, quantization=None)
+    plain = replace(model, quantization=None, kv_bytes_per_value=TABLES_KV_BYTES)
     if model.name in list_models() and plain.shape != load_model(model.name).shape:
         return None
-    name = f"{model.name}-{model.quantization}" if model.quantization else model.name
+    name = table_stem(model)
+    if name is None:
+        return None
     for folder in _folders(gpu):
         path = folder / f"{name}.tp{tensor_parallel}.csv.gz"
         if path.is_file():
             return read_table(path)
     return None
+
+
+def table_stem(model: Model) -> str | None:
+    """Return what the name of a model's tables begins with; None where its layers' matrices differ in format.
+
+    What makes up less than a hundredth of them (routers) may have 16 bits in any model.
+    """
+    if model.quantization is None:
+        return model.name
+    values: dict[str, int] = {}
+    for (matrix, weights), n in model.matrices.items():
+        values[weights.name] = values.get(weights.name, 0) + matrix.parameters * n
+    formats = [name for name, count in values.items() if count * 100 >= model.linear_parameters]
+    if len(formats) != 1:
+        return None
+    return model.name if formats == [SIXTEEN_BITS.name] else f"{model.name}-{formats[0]}"
 
 
 def _folders(gpu: Gpu) -> list[Path]:

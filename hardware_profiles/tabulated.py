@@ -20,15 +20,15 @@ for N tokens and S sequences in the step. All of it meets the table at the table
 """
 
 from bisect import bisect_right
-from itertools import combinations
 from math import inf
 
 import numpy as np
 
 from hardware_profiles.gpu import EngineOverheads, Gpu, MeasuredRange
+from hardware_profiles.least_squares import non_negative_fit
 from hardware_profiles.model import Model
 from hardware_profiles.step_cost import HardwareCost, all_reduce_s, packing_loss_factor
-from hardware_profiles.tables import OperatorTable
+from hardware_profiles.tables import TABLES_KV_BYTES, OperatorTable
 from simulator.arrays import Floats
 from simulator.replica.cost import DecodePiece, StepShape
 
@@ -56,7 +56,7 @@ class TabulatedCost(HardwareCost):
         engine = self.overheads
         self._to_s = engine.kernel_factor * 1e-3
         self._prefill_step_s = engine.prefill_step_ms * 1e-3
-        tokens = np.unique(np.concatenate([table.linear[:, 0], table.elementwise[:, 0]]))
+        tokens = _distinct(np.concatenate([table.linear[:, 0], table.elementwise[:, 0]]))
         by_token_s = self._to_s * (_at(table.linear, tokens) + _at(table.elementwise, tokens))
         if len(table.all_reduce):
             by_token_s += self._to_s * _at(table.all_reduce, tokens)
@@ -70,6 +70,10 @@ class TabulatedCost(HardwareCost):
 
         self._batches, self._contexts, decode_ms = _grid(table.decode)
         self._alone_s = self._to_s * decode_ms
+        if model.kv_bytes_per_value != TABLES_KV_BYTES:
+            # What grows with contexts is the reading of keys and values.
+            least_s = self._alone_s[:, :1]
+            self._alone_s = least_s + (self._alone_s - least_s) * model.kv_bytes_per_value / TABLES_KV_BYTES
         self._beside_s = self._alone_s * self._mixing(decode_ms)
         self._chunks, self._priors, prefill_ms = _grid(table.prefill)
         self._form, self._ratio = _form_and_ratio(self._chunks, self._priors, self._to_s * prefill_ms)
@@ -228,6 +232,12 @@ def _at(points: Floats, x: Floats) -> Floats:
     return np.asarray(np.interp(x, points[:, 0], points[:, 1]))
 
 
+def _distinct(values: Floats) -> Floats:
+    """Return the different values, ascending. (``np.unique`` would import all of ``numpy.ma`` at the first call.)"""
+    ordered = np.sort(values)
+    return ordered[np.r_[True, ordered[1:] != ordered[:-1]]]
+
+
 def _remember(memo: dict[int, PiecewiseLine], key: int, line: PiecewiseLine) -> PiecewiseLine:
     if key <= _MEMO:
         memo[key] = line
@@ -258,7 +268,7 @@ def _line(knots: Floats, y: Floats) -> PiecewiseLine:
 
 def _grid(points: Floats) -> tuple[Floats, Floats, Floats]:
     """Return the two axes and the values of points (x, y, value); gaps in a row are interpolated along it."""
-    xs, ys = np.unique(points[:, 0]), np.unique(points[:, 1])
+    xs, ys = _distinct(points[:, 0]), _distinct(points[:, 1])
     values = np.empty((len(xs), len(ys)))
     for i, x in enumerate(xs):
         row = points[points[:, 0] == x]
@@ -274,21 +284,6 @@ def _form_and_ratio(
     n, prior = np.meshgrid(chunks, priors, indexing="ij")
     terms = np.stack([np.ones_like(n), n * prior + n * n / 2, n + prior], axis=-1)
     relative = terms / prefill_s[..., None]
-    coefficients = _non_negative_fit(relative.reshape(-1, 3))
+    coefficients = non_negative_fit(relative.reshape(-1, 3))
     constant, per_pair, per_key = coefficients.tolist()
     return (constant, per_pair, per_key), prefill_s / (terms @ coefficients)
-
-
-def _non_negative_fit(relative: Floats) -> Floats:
-    """Return x >= 0 with relative @ x nearest to all ones, by least squares: the best of all subsets."""
-    ones, columns = np.ones(len(relative)), range(relative.shape[1])
-    best, best_off = np.zeros(len(columns)), np.inf
-    for size in range(1, len(columns) + 1):
-        for chosen in combinations(columns, size):
-            some, *_ = np.linalg.lstsq(relative[:, chosen], ones)
-            x = np.zeros(len(columns))
-            x[list(chosen)] = some
-            off = float(np.square(relative @ x - 1).sum())
-            if (some >= 0).all() and off < best_off:
-                best, best_off = x, off
-    return best

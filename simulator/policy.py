@@ -17,12 +17,16 @@ from simulator.cluster.policy import (
 from simulator.replica.cost import StepShape
 from simulator.replica.idle_cost import IdleCost, Origin, Penalty
 from simulator.replica.job import Job
-from simulator.replica.policy import Ledger, Scheduler
+from simulator.replica.ledger_view import Ledger
+from simulator.replica.policy import Scheduler
+from simulator.replica.speculation import Acceptance, AnswerDraws
 from simulator.results.delivery import Delivery
 
 __all__ = [
     "Abandonment",
+    "Acceptance",
     "Admission",
+    "AnswerDraws",
     "Delivery",
     "Floats",
     "IdleCost",

@@ -40,7 +40,11 @@ def members(like):
             node.args.args.pop(0)  # self
             written = f"`{node.name}({ast.unparse(node.args)}) -> {ast.unparse(node.returns)}`"
             default = node.body[-1]
-            other = f"`{ast.unparse(default.value)}`" if isinstance(default, ast.Return) else ""
+            other = (
+                f"`{ast.unparse(default.value or ast.Constant(None))}`"
+                if isinstance(default, ast.Return)
+                else ""
+            )
             yield written, sentence(ast.get_docstring(node)), other
 
 

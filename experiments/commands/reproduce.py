@@ -139,12 +139,11 @@ def _chosen(words: list[str]) -> list[Path]:
 
 
 def _run(path: Path, study: "Study") -> "Verdict":
-    from matplotlib import rc_context
 
-    from experiments.paper._reproduce import STYLE
+    from simulator.report.style import drawing
 
     module = importlib.import_module(f"experiments.paper.{path.stem}")
-    with rc_context(STYLE):
+    with drawing():
         verdict: Verdict = module.run(study)
     return verdict
 

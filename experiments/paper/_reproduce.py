@@ -21,7 +21,7 @@ from simulator.arrays import Columns
 from simulator.cli.terminal import counting
 from simulator.metrics._log import RequestLog
 from simulator.metrics._options import Origin, Slo, UserModel
-from simulator.report.style import COLOURS, STYLE, axes, label_panels
+from simulator.report.style import COLOURS, axes, label_panels
 from simulator.results.folders import whole
 from simulator.scenario.engines import engine_names
 from simulator.scenario.scenario import Scenario
@@ -37,7 +37,6 @@ __all__ = [
     "MATERIAL",
     "ORIGINS",
     "SOME",
-    "STYLE",
     "Reading",
     "RunSummary",
     "Study",
@@ -209,7 +208,7 @@ class Study:
             figure.text(
                 0.998, 0.002, f"engine: {', '.join(self.engines)}", ha="right", va="bottom", fontsize=4.5
             )
-        figure.savefig(self.out / f"{name}.png", dpi=200)
+        figure.savefig(self.out / f"{name}.png")
         figure.savefig(self.out / f"{name}.pdf", metadata={"CreationDate": None})
         self.files += [f"{name}.png", f"{name}.pdf"]
 

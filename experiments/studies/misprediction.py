@@ -14,9 +14,9 @@ import argparse
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from experiments.paper._reproduce import STYLE, Study, axes, close_pools
+from experiments.paper._reproduce import Study, axes, close_pools
 from experiments.paper._scenarios import base_scenario
-from simulator.report.style import BLACK, BLUE, RED
+from simulator.report.style import BLACK, BLUE, RED, drawing
 from simulator.scenario.scenario import Scenario
 from simulator.stats import Interval, interval
 
@@ -92,9 +92,7 @@ def main() -> None:
 
 def draw(study: Study, labels: Sequence[str], saved: Mapping[str, Sequence[Interval]]) -> None:
     """Draw what is saved over the predictors, with the 95 % intervals."""
-    import matplotlib as mpl
-
-    with mpl.rc_context(STYLE):
+    with drawing():
         figure, grid = axes(1, 1)
         ax = grid[0, 0]
         for policy, colour, shift in zip(POLICIES, (BLUE, RED), (-0.1, 0.1), strict=True):

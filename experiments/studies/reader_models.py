@@ -11,13 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib import rc_context
 
 from simulator.metrics import RequestLog, UserModel
 from simulator.metrics._places import is_thinking
 from simulator.metrics._presets import PRESETS
 from simulator.metrics._reader import idle_latency_s, lateness_s, stalls
-from simulator.report.style import BLUE, GREY, ORANGE, RED, STYLE, axes, label_panels
+from simulator.report.style import BLUE, GREY, ORANGE, RED, axes, drawing, label_panels, save
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -59,7 +58,7 @@ def draw(panel: "Axes", name: str, log: RequestLog, user: UserModel) -> None:
 
 def picture(log: RequestLog, models: dict[str, UserModel], path: Path) -> None:
     """Draw one panel a model, all with the same axes, and one legend."""
-    with rc_context(STYLE):
+    with drawing():
         figure, grid = axes(4, 3, width="text", height_in=7.4, sharex=True, sharey=True)
         for panel, (name, user) in zip(grid.flat, models.items(), strict=True):
             draw(panel, name, log, user)
@@ -78,7 +77,7 @@ def picture(log: RequestLog, models: dict[str, UserModel], path: Path) -> None:
         ]
         figure.legend(handles=told, loc="outside upper center", ncols=3)
         path.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path)
+    save(figure, path)
 
 
 def main() -> None:

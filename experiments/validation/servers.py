@@ -23,6 +23,7 @@ from hardware_profiles import (
     step_cost,
 )
 from hardware_profiles.gpu import EngineOverheads
+from hardware_profiles.quantisation.scheme import UNIFORM
 from policies.scheduling.orca import Orca
 from policies.scheduling.sglang import Sglang
 from policies.scheduling.vllm_v1 import VllmV1
@@ -121,7 +122,7 @@ def model_of(deployment: Deployment) -> Model:
     model = load_model(named if named in list_models() else deployment.model)
     kind = Fp8KvModel if deployment.gpu in engine_of(deployment).fp8_kv_on else Model
     fields = {field.name: getattr(model, field.name) for field in dataclasses.fields(model)}
-    return kind(**fields | {"quantization": weights})
+    return kind(**fields | {"quantization": UNIFORM[weights]})
 
 
 def server_of(

@@ -118,12 +118,17 @@ def _gemma4(config: Gemma4Config) -> list[Layer]:
         count, active = config.routed
         norms += 3 * hidden
         others = hidden + count
-        dense = dataclasses.replace(
-            experts(
-                hidden, config.expert_width, count, active, shared=dense, others=others, router="router.proj"
-            ),
-            kind="experts",
+        mixture = experts(
+            hidden, config.expert_width, count, active, shared=dense, others=others, router="router.proj"
         )
+        # Router and experts stand beside the MLP, not in it.
+        beside = tuple(
+            dataclasses.replace(matrix, module=matrix.module.removeprefix("mlp."))
+            if matrix.module.startswith(("mlp.experts", "mlp.router"))
+            else matrix
+            for matrix in mixture.matrices
+        )
+        dense = dataclasses.replace(mixture, matrices=beside)
     kinds = config.kinds(("full_attention", "sliding_attention")) or [
         "full_attention" if (index + 1) % 6 == 0 else "" for index in range(config.num_hidden_layers)
     ]

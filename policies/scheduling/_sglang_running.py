@@ -72,10 +72,13 @@ class RunningBatch:
         """Expect as many tokens as at the start."""
         self.ratio = self._initial_ratio
 
-    def decay_ratio(self) -> None:
-        """Expect a little less, as memory was enough for a decode step."""
-        decay = (self._initial_ratio - self._least_ratio) / DECAY_STEPS
-        self.ratio = max(self.ratio - decay, self._least_ratio)
+    def decay_ratio(self, steps: int = 1) -> None:
+        """Expect a little less, as memory was enough for so many decode steps."""
+        decay, least = (self._initial_ratio - self._least_ratio) / DECAY_STEPS, self._least_ratio
+        for _ in range(steps):
+            if self.ratio == least:
+                break
+            self.ratio = max(self.ratio - decay, least)
 
     def decode(self, step: Ledger, jobs: list[Job]) -> bool:
         """Schedule a token of each job, if the engine finds memory enough; else change nothing.

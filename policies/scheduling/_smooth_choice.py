@@ -1,5 +1,6 @@
 """Prompts, decodes or both: what a step of the policy ``smooth`` does."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import inf
 
@@ -30,9 +31,25 @@ class Choosing:
     _readers: Readers = field(init=False)
     _lone_s: float = field(default=0.0, init=False)  # how long a step of one decode takes
     _start_s: float = field(default=0.0, init=False)  # when the step being planned will start
+    _busy_until_s: float = field(default=0.0, init=False)  # when the step planned last ends
     _credit_s: float = field(default=0.0, init=False)  # of prompts for which readers may be let wait
     _catching_up: bool = field(default=False, init=False)  # whether decodes go on until all are ahead
     _decoded: bool = field(default=False, init=False)  # whether the last step had decodes
+
+    def fast_forward_spare_blocks(self) -> int:
+        """Without prompts, all decode."""
+        return 0
+
+    def goes_on_decoding(self, step: Ledger) -> bool:
+        """Always, once those who have ended are forgotten."""
+        self._readers.drop_leavers(step)
+        return True
+
+    def decoded(self, begun_s: float, ends_s: Sequence[float], first_tick: int) -> None:
+        """Note when whose tokens came."""
+        self._start_s, self._busy_until_s = ends_s[-2] if len(ends_s) > 1 else begun_s, ends_s[-1]
+        self._credit_s, self._decoded = 0.0, True
+        self._readers.tick(ends_s, first_tick)
 
     def _choose(self, step: Ledger, prompts: Prompts) -> tuple[int, bool]:
         """How many tokens of prompts to compute, and whether all decode."""

@@ -1,17 +1,14 @@
 """When the readers of decoding requests run out of text, for the policy ``smooth``."""
 
 from bisect import bisect_left, insort
-from heapq import merge
-from itertools import islice
+from collections.abc import Sequence
 from math import inf
-from operator import itemgetter
 
+from policies.scheduling._smooth_needs import Keyed, by_need, go_on, need_s
 from policies.scheduling._smooth_outputs import Outputs
 from policies.scheduling._smooth_worth import Worth
 from simulator.policy import Job, Ledger
 
-_key = itemgetter(0)
-_Keyed = tuple[float, int, Job]  # a reader: need less its ticks, id, job
 MOST_LOOKED_AT = 32  # readers whose waiting so far is looked at, to know what theirs costs
 
 
@@ -26,7 +23,7 @@ class Readers:
 
     def __init__(self, worth: Worth) -> None:
         self._worth = worth
-        self._by_pace: dict[float, list[_Keyed]] = {}  # sorted
+        self._by_pace: dict[float, list[Keyed]] = {}  # sorted
         self._starts_s: dict[Job, float] = {}  # when the clock of each reader began who had a token
         self._owed_s: dict[Job, float] = {}  # needs of readers whose requests gave up their blocks
         self._tokens: dict[Job, int] = {}  # of readers with a curve: the number of the token that came last
@@ -58,20 +55,21 @@ class Readers:
             self._tokens[job] = number
         insort(self._by_pace.setdefault(pace_s, []), (need_s - pace_s * tick, job.id, job))
 
-    def tick(self, token_s: float, tick: int) -> None:
-        """Give every reader a token at ``token_s``, ``tick`` ticks being done before it.
+    def tick(self, tokens_s: Sequence[float], first_tick: int) -> None:
+        """Give every reader a token at each of these times, ``first_tick`` ticks being done before them.
 
-        A reader who needed it earlier goes on from there.
+        A reader who needed one earlier goes on from there.
         """
         for pace_s, readers in self._by_pace.items():
-            latest = token_s - pace_s * tick
-            late = bisect_left(readers, latest, key=_key)
-            if late:
-                readers[:late] = sorted((latest, number, job) for _, number, job in readers[:late])
-            if self._tokens:
+            latest = [token_s - pace_s * tick for tick, token_s in enumerate(tokens_s, first_tick)]
+            if not self._tokens:
+                go_on(readers, max(latest))
+                continue
+            for tick, token_s in enumerate(tokens_s, first_tick):
+                go_on(readers, latest[tick - first_tick])
                 readers[:] = sorted(self._read_on(*each, token_s, tick) for each in readers)
 
-    def _read_on(self, key: float, number: int, job: Job, token_s: float, tick: int) -> _Keyed:
+    def _read_on(self, key: float, number: int, job: Job, token_s: float, tick: int) -> Keyed:
         """The key of a reader with a curve when its next token is there."""
         if job not in self._tokens:
             return key, number, job
@@ -88,37 +86,38 @@ class Readers:
         """Forget those who have ended; remember how long their outputs were. Take in who came from elsewhere."""
         if not step.joined and sum(map(len, self._by_pace.values())) == step.group.size:
             return
+        group, joined = step.group, step.joined
         for pace_s, readers in list(self._by_pace.items()):
-            self._by_pace[pace_s] = stay = [each for each in readers if _decodes(each[2], step)]
+            stay = [each for each in readers if each[2].group is group and each[2] not in joined]
+            if len(stay) == len(readers):
+                continue
             for _, _, job in readers:
-                if not _decodes(job, step):
+                if job.group is not group or job in joined:
                     self.outputs.add(job.generated_tokens)
                     self._starts_s.pop(job, None)
                     self._tokens.pop(job, None)
-            if not stay:
+            if stay:
+                self._by_pace[pace_s] = stay
+            else:
                 del self._by_pace[pace_s]
         for job in step.joined:
             self.join(job, step.now_s, step.group.tick)
 
     def need_s(self, place: int, tick: int) -> float:
         """When the reader in that place (0 is the first) needs a token; never, if there are not so many."""
-        in_order = (
-            [key + pace_s * tick for key, _, _ in islice(readers, place + 1)]
-            for pace_s, readers in self._by_pace.items()
-        )
-        return next(islice(merge(*in_order), place, None), inf)
+        return need_s(self._by_pace, place, tick)
 
     def needing(self, until_s: float, tick: int) -> tuple[int, float]:
         """How many readers need a token before then, and what a second of waiting costs each, in the mean, tokens."""
         count, cost = 0, 0.0
         for pace_s, readers in self._by_pace.items():
-            here = bisect_left(readers, until_s - pace_s * tick, key=_key)
+            here = bisect_left(readers, until_s - pace_s * tick, key=by_need)
             if here:
                 count += here
                 cost += here * self._mean_slope(readers, here, pace_s, tick)
         return count, cost / count if count else self._worth.slope(0.0, self.quickest_s)
 
-    def _mean_slope(self, readers: list[_Keyed], count: int, pace_s: float, tick: int) -> float:
+    def _mean_slope(self, readers: list[Keyed], count: int, pace_s: float, tick: int) -> float:
         if self._worth.alike:
             return self._worth.slope(0.0, pace_s)
         some = readers[: count : -(-count // MOST_LOOKED_AT)]
@@ -143,8 +142,3 @@ class Readers:
         if not self._by_pace[job.pace_s]:
             del self._by_pace[job.pace_s]
         return job
-
-
-def _decodes(job: Job, step: Ledger) -> bool:
-    going_on = job in step.running and job not in step.partial and not job.completing
-    return going_on and job not in step.joined

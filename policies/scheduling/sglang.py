@@ -4,15 +4,16 @@ import random
 from dataclasses import dataclass, field
 from typing import Literal
 
+from policies.scheduling._sglang_decode import Decoding
 from policies.scheduling._sglang_extend import Added, ExtendBatch
 from policies.scheduling._sglang_order import Rule, sort_waiting
 from policies.scheduling._sglang_priority import make_way
 from policies.scheduling._sglang_running import RunningBatch
-from simulator.policy import Job, Ledger, Scheduler
+from simulator.policy import Ledger, Scheduler
 
 
 @dataclass
-class Sglang(Scheduler):
+class Sglang(Decoding, Scheduler):
     """As long as a waiting prompt is expected to fit to its end, a step extends prompts, and decodes pause.
 
     When KV runs out all the same, the requests with the fewest output tokens are retracted to the end of the queue.
@@ -29,11 +30,6 @@ class Sglang(Scheduler):
     enable_priority_scheduling: bool = False  # the urgent go first, and may retract others to get a seat
     priority_scheduling_preemption_threshold: int = 10  # by how much a priority must differ for that
     ignore_eos: bool = False  # all go on to max_tokens, and without the radix cache admission counts on it
-    _batch: RunningBatch = field(init=False)
-    _extended: list[Job] = field(default_factory=list, init=False)  # the extend batch, until it is merged
-    _full: bool = field(default=False, init=False)  # no extend batch is tried
-    _in_flight: Literal["", "extend", "decode"] = field(default="", init=False)  # what was planned last
-    _mixed: bool = field(default=False, init=False)  # the running batch decodes in this step's extend batch
     _draw: random.Random = field(default_factory=lambda: random.Random(0), init=False)
 
     def __post_init__(self) -> None:
@@ -134,17 +130,3 @@ class Sglang(Scheduler):
             running.filter(step)
             self._extended += running.take_out()
         return bool(batch.jobs)
-
-    def _decode(self, step: Ledger) -> bool:
-        """Decode all jobs, after retracting those without memory; False if no job runs."""
-        batch = self._batch
-        if batch.filter(step) or not batch.jobs:
-            self._full = False
-        if not batch.jobs:
-            return False
-        if self._mixed or batch.decode(step, batch.jobs):
-            batch.decay_ratio()
-            return True
-        retracted = batch.retract(step)
-        self._full = self._full and not retracted
-        return retracted

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from policies.scheduling._smooth_choice import NEAR_S, Choosing
 from policies.scheduling._smooth_prompts import Prompts
@@ -38,7 +38,7 @@ class Smooth(Choosing, Scheduler):
     far_ahead_s: float = 30.0  # of text from which a reader gives its blocks up for a prompt that waits
     again_weight: float = 2.0  # of what computing again costs, against the waiting that it saves
     keep_free: float = 0.1  # share of blocks left free by preempted requests whose readers can wait
-    _busy_until_s: float = field(default=0.0, init=False)  # when the step planned last ends
+    lockstep: ClassVar[bool] = True
     _sorted_s: float = field(default=0.0, init=False)  # when the queue was sorted
 
     def __post_init__(self) -> None:
@@ -132,7 +132,7 @@ class Smooth(Choosing, Scheduler):
             self._credit_s = max(0.0, self._credit_s - step_s + (self._decode_s(step) if step.ticks else 0.0))
         self._decoded = step.ticks
         if step.ticks:
-            self._readers.tick(end_s, group.tick)
+            self._readers.tick((end_s,), group.tick)
         for job in brought:
             self._readers.join(job, end_s, group.tick + step.ticks)
         self._busy_until_s = end_s

@@ -11,7 +11,7 @@ import inspect
 import math
 import os
 import pkgutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
@@ -20,6 +20,7 @@ from typing import Annotated, Any
 
 import typer
 
+from simulator.cli import completion
 from simulator.cli.options import AsJson
 from simulator.cli.output import speaking
 from simulator.errors import InputError
@@ -28,12 +29,13 @@ from simulator.results.folders import ROOT
 
 PACKAGES = ("simulator.cli.commands", "experiments.commands")  # one that is not there has no commands
 INTERRUPTED = 130
+HELP = ("-h", "--help")
 
 
 def call(arguments: Sequence[str]) -> int:
     """Call the command that the arguments name; return its exit code."""
     try:
-        code = build()(args=list(arguments), prog_name="servesim", standalone_mode=False)
+        code = _built_for(arguments)(args=list(arguments), prog_name="servesim", standalone_mode=False)
     except typer.Abort as error:
         raise KeyboardInterrupt from error
     if code == INTERRUPTED:  # typer's way to hand on a Ctrl-C
@@ -41,18 +43,28 @@ def call(arguments: Sequence[str]) -> int:
     return code if isinstance(code, int) else 0  # validate's, where a bar is missed
 
 
-def build() -> typer.Typer:
-    """Return the whole command."""
+def _built_for(arguments: Sequence[str]) -> typer.Typer:
+    """Return as much of the command as these arguments need: options of 20 commands take longer than a help page."""
+    if completion.is_asked():  # whose words are not among the arguments
+        return build()
+    if arguments[0] in HELP and len(arguments) == 1:
+        return build({name: _listed(file) for name, file in commands().items()})
+    files = _files()
+    return build(commands(arguments[0]) if arguments[0] in files else None)
+
+
+def build(files: Mapping[str, ModuleType] | None = None) -> typer.Typer:
+    """Return the whole command, or one that has the commands of these files alone."""
     app = typer.Typer(
         help="Simulate LLM serving: exact token traces, classic metrics and smooth goodput.",
         epilog="Begin with: servesim run   (an hour of real chat traffic on two H100s)",
         add_completion=True,
         rich_markup_mode=None,
         pretty_exceptions_enable=False,
-        context_settings={"help_option_names": ["-h", "--help"]},
+        context_settings={"help_option_names": list(HELP)},
     )
     app.callback(invoke_without_command=True)(_servesim)
-    for name, file in commands().items():
+    for name, file in (commands() if files is None else files).items():
         command, tables = _command(file), getattr(file, "TABLES", False)
         if isinstance(command, typer.Typer):
             for each in command.registered_commands:
@@ -153,15 +165,35 @@ def _below(root: Path) -> Iterator[None]:
             os.environ[ROOT] = before
 
 
-def commands() -> dict[str, ModuleType]:
-    """Return the file of each command by name, in the order of the help."""
-    found = {
-        file.name.replace("_", "-"): import_module(f"{package}.{file.name}")
+def commands(*names: str) -> dict[str, ModuleType]:
+    """Return the file of each command by name, or of those named, in the order of the help."""
+    files = _files()
+    found = {name: import_module(files[name]) for name in names or files}
+    return dict(sorted(found.items(), key=lambda each: (getattr(each[1], "ORDER", math.inf), each[0])))
+
+
+def _files() -> dict[str, str]:
+    """Return the module of each command, which is not imported."""
+    return {
+        file.name.replace("_", "-"): f"{package}.{file.name}"
         for package in PACKAGES
         for file in pkgutil.iter_modules(_folders(package))
         if not file.name.startswith("_")
     }
-    return dict(sorted(found.items(), key=lambda each: (getattr(each[1], "ORDER", math.inf), each[0])))
+
+
+def _listed(file: ModuleType) -> ModuleType:
+    """Return what the list of commands says of a file: its command without options, or without commands of its own."""
+    command, listed = _command(file), ModuleType(file.__name__)
+    if isinstance(command, typer.Typer):
+        vars(listed)["app"] = typer.Typer(help=command.info.help)
+        return listed
+
+    def command_without_options() -> None: ...
+
+    command_without_options.__doc__ = command.__doc__
+    vars(listed)["command"] = command_without_options
+    return listed
 
 
 def _folders(package: str) -> Sequence[str]:

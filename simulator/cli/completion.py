@@ -106,13 +106,18 @@ def figures(incomplete: str) -> list[str]:
 
 def topics(incomplete: str) -> list[str]:
     """Offer what ``servesim list`` lists."""
-    names = ("policies", "engines", "gpus", "models", "links", "workloads", "runs")
+    names = ("policies", "engines", "gpus", "models", "drafters", "links", "workloads", "runs")
     return [name for name in names if name.startswith(incomplete)]
 
 
 def trace_levels(incomplete: str) -> list[str]:
     """Offer what a run can keep."""
     return [name for name in ("tokens", "steps", "requests", "summary") if name.startswith(incomplete)]
+
+
+def is_asked() -> bool:
+    """Whether a shell asks what it can offer."""
+    return _SHELL in os.environ
 
 
 def join_words() -> None:

@@ -75,6 +75,14 @@ def _runs(folders: Sequence[Path], overrides: Sequence[str], different_traffic: 
     return document_of(names, results, scoring, notes, summaries)
 
 
+def saved_rates(folders: Sequence[Path]) -> dict[str, Any]:
+    """Return the document of saved runs at several rates; InputError as ``rates_document``."""
+    from simulator.report.html.rates import rates_document
+    from simulator.results.result import Result
+
+    return rates_document([Result.load(folder) for folder in folders])
+
+
 def _summaries(folders: Sequence[Path], first: "Result", scoring: "Scoring") -> "list[Summary]":
     from simulator.results.result import Result
 

@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from simulator.cli.output import print_json, say, warn
+from simulator.cli.output import print_json, say, warn, wrote
 from simulator.errors import InputError
 
 if TYPE_CHECKING:
@@ -51,9 +51,13 @@ def measured_alike(
 
 
 def compare_saved(
-    folders: Sequence[Path], overrides: Sequence[str], different_traffic: bool, as_json: bool
+    folders: Sequence[Path],
+    overrides: Sequence[str],
+    different_traffic: bool,
+    as_json: bool,
+    plot: Path | None = None,
 ) -> None:
-    """Print the table of saved runs, all measured as the first one says."""
+    """Print the table of saved runs, all measured as the first one says; draw them into ``plot``."""
     from simulator.report.comparison import common_window, comparison, distinct
     from simulator.report.report import warnings
     from simulator.report.tables import Document, Words
@@ -75,6 +79,12 @@ def compare_saved(
         notes += [f"{name}: {text}" for text in warnings(result.manifest, summary)]
     for text in notes:
         warn(text)
+    if plot is not None:
+        from simulator.report.comparison_picture import comparison_figure
+        from simulator.report.style import save
+
+        save(comparison_figure(names, results, [[each] for each in summaries], base.user), plot)
+        wrote("picture", plot)
     if as_json:
         print_json([{"name": name, "summaries": [each]} for name, each in zip(names, summaries, strict=True)])
         return

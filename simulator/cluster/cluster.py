@@ -153,7 +153,7 @@ class Cluster:
                     self.clock,
                     pool.scheduler,
                     SlowableCost(pool.cost, share) if deployment.faults.events or share else pool.cost,
-                    partial(engine, pool.limits),
+                    partial(engine, pool.limits, speculation=pool.speculation),
                     effects,
                     rules=pool.rules,
                     index=len(replicas),

@@ -12,6 +12,7 @@ from simulator.replica.policy import Scheduler
 from simulator.replica.reading import ReadingCurve
 from simulator.replica.replica import Role
 from simulator.replica.rules import DEFAULT_RULES, EngineRules
+from simulator.replica.speculation import Speculation
 from simulator.results.delivery import Delivery
 
 FirstToken = Literal["decode", "prefill"]
@@ -41,6 +42,7 @@ class Pool:
     scaling: Scaling | None = None
     rules: EngineRules = DEFAULT_RULES
     ranks: int = 1  # GPUs of a replica
+    speculation: Speculation | None = None
 
     @property
     def places(self) -> int:
@@ -189,10 +191,11 @@ def colocated(
     *,
     replicas: int = 1,
     rules: EngineRules = DEFAULT_RULES,
+    speculation: Speculation | None = None,
     frontend_s: float = 0.0,
     seed: int = 0,
     horizon_s: float | None = None,
 ) -> Deployment:
     """Return the common case: identical replicas that compute prompts and decode."""
-    pool = Pool(scheduler, cost, limits, replicas, rules=rules)
+    pool = Pool(scheduler, cost, limits, replicas, rules=rules, speculation=speculation)
     return Deployment([pool], router, frontend_s=frontend_s, seed=seed, horizon_s=horizon_s)

@@ -33,9 +33,11 @@ class Played(NamedTuple):
 
 def can_be_split(cluster: Cluster) -> bool:
     """Whether replicas need not know of one another, on a system that can fork."""
+    if not cluster.apart or len(cluster.replicas) < 2:
+        return False
     from multiprocessing import get_all_start_methods
 
-    return cluster.apart and len(cluster.replicas) > 1 and "fork" in get_all_start_methods()
+    return "fork" in get_all_start_methods()
 
 
 def play_split(

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -23,14 +23,18 @@ from simulator.replica.content import Content
 from simulator.replica.engine import Engine
 from simulator.replica.job import Job
 from simulator.replica.kv import CountedBlocks, KvPool, PrefixCache
+from simulator.replica.late_prefix_blocks import LatePrefixBlocks
 from simulator.replica.limits import Limits
 from simulator.replica.policy import Scheduler
 from simulator.replica.prefix_blocks import PrefixBlocks
 from simulator.replica.radix_pages import RadixPages
 from simulator.replica.request import FIELDS
 from simulator.replica.rules import EngineRules
+from simulator.replica.speculation import Speculation
+from simulator.replica.speculative_engine import SpeculativeEngine
 from simulator.results.collect import collect, readers_leave_s
-from simulator.results.recorded import ending_rows
+from simulator.results.drafts import drafts_made
+from simulator.results.recorded import ending_rows, hit_rows
 from simulator.results.tables import (
     TIMING,
     Incarnation,
@@ -50,6 +54,19 @@ WORTH_SPLITTING = 2000  # requests: below that a process takes longer to start t
 SECONDS_BETWEEN_LOOKS = 0.03  # of the person's time, not of the simulation's
 
 
+class PrefixHits(NamedTuple):
+    """Known tokens that admissions sought in prefix caches, and found there.
+
+    Those of requests that were preempted before are apart, as vLLM's ``PrefixCacheStats`` has it: they find their own
+    blocks again, which is no sharing.
+    """
+
+    hit_tokens: int
+    looked_up_tokens: int
+    found_again_tokens: int = 0
+    looked_up_again_tokens: int = 0
+
+
 @dataclass(frozen=True)
 class Outcome:
     """The tables of a simulation, and why it ended early if it did."""
@@ -58,7 +75,8 @@ class Outcome:
     end_s: float  # the last event, or the horizon
     interrupted: bool = False
     stalled: str | None = None
-    prefix_hits: tuple[int, int] | None = None  # as the function of that name
+    prefix_hits: PrefixHits | None = None  # as the function of that name
+    drafts: dict[str, Any] | None = None  # as ``drafts_made`` has it
 
 
 def simulate(
@@ -84,7 +102,7 @@ def simulate(
     else:
         interrupted, stalled = play(cluster, on_progress, should_stop)
     tables, end_s = unfold(cluster, keep_steps)
-    return Outcome(tables, end_s, interrupted, stalled, prefix_hits(cluster))
+    return Outcome(tables, end_s, interrupted, stalled, prefix_hits(cluster), _drafts(cluster))
 
 
 def assemble(workload: Workload, deployment: Deployment) -> Cluster:
@@ -92,7 +110,13 @@ def assemble(workload: Workload, deployment: Deployment) -> Cluster:
     clock = Clock()
     if deployment.horizon_s is not None:
         clock.stop_at(deployment.horizon_s)
-    return Cluster(clock, workload, deployment, partial(engine_for, workload))
+    late = workload.segments is None and _stays(deployment)
+    return Cluster(clock, workload, deployment, partial(engine_for, workload, late=late))
+
+
+def _stays(deployment: Deployment) -> bool:
+    """Whether no request comes back to a replica that it has left, and where it could find what it left there."""
+    return not (deployment.disaggregated or deployment.migrating or deployment.faults.any)
 
 
 def unfold(cluster: Cluster, keep_steps: bool = True) -> tuple[Tables, float]:
@@ -119,7 +143,8 @@ def unfold(cluster: Cluster, keep_steps: bool = True) -> tuple[Tables, float]:
         len(rows), refused, records, _patience_ends_s(cluster, rows), deployment.horizon_s
     )
     delay = Delay(cluster.frontend_s, deployment.delivery, rng)
-    tokens = collect(records, [life.replica for life in lives], steps, len(rows), until_s, delay)
+    speculates = any(pool.speculation is not None for pool in deployment.pools)
+    tokens = collect(records, [life.replica for life in lives], steps, len(rows), until_s, delay, speculates)
     arrived: Columns = {
         "arrival_s": cluster.traffic.arrival_s,
         "prompt_tokens": workload.prompt_tokens[rows].astype(np.int64),
@@ -150,18 +175,41 @@ def _patience_ends_s(cluster: Cluster, rows: Ints) -> Floats | None:
     return np.maximum(leave_s[rows] + (arrival_s - cluster.workload.arrival_s[rows]), arrival_s)
 
 
-def prefix_hits(cluster: Cluster) -> tuple[int, int] | None:
-    """Known tokens found in prefix caches at admissions, and those looked up; None without such a cache."""
+def prefix_hits(cluster: Cluster) -> PrefixHits | None:
+    """Return what was found in prefix caches; None without such a cache."""
     if all(each.policy.prefix_cache() is None for each in cluster.replicas):
         return None
     lives = [records for each in cluster.replicas for records in (*each.past, each.records)]
-    return sum(each.hit_tokens for each in lives), sum(each.looked_up_tokens for each in lives)
+    found = [0, 0]
+    for records in lives:
+        _, tokens, again = hit_rows(records)
+        found[0] += int(tokens[again == 0].sum())
+        found[1] += int(tokens[again == 1].sum())
+    sought = sum(each.looked_up_tokens for each in lives), sum(each.looked_up_again_tokens for each in lives)
+    return PrefixHits(found[0], sought[0], found[1], sought[1])
+
+
+def _drafts(cluster: Cluster) -> dict[str, Any] | None:
+    """What came of drafts; None without speculation."""
+    if all(pool.speculation is None for pool in cluster.deployment.pools):
+        return None
+    return drafts_made(records for each in cluster.replicas for records in (*each.past, each.records))
 
 
 def engine_for(
-    workload: Workload, limits: Limits, policy: Scheduler, rules: EngineRules, **parts: Any
+    workload: Workload,
+    limits: Limits,
+    policy: Scheduler,
+    rules: EngineRules,
+    *,
+    late: bool = False,
+    speculation: Speculation | None = None,
+    **parts: Any,
 ) -> Engine:
-    """Return a new engine with the blocks that a policy needs, under an engine's rules; ``parts`` as for ``Engine``."""
+    """Return a new engine with the blocks that a policy needs, under an engine's rules; ``parts`` as for ``Engine``.
+
+    ``late``: requests can find nothing but their own blocks, after a preemption.
+    """
     total_blocks, block_size = limits.num_gpu_blocks - rules.null_blocks, limits.block_size
     ahead = rules.pipeline_depth > 1
 
@@ -173,23 +221,27 @@ def engine_for(
 
     kv: KvPool
     cache: PrefixCache | None = None
+    late_cache = None
     if policy.prefix_cache() == "radix":
         kv = cache = RadixPages(total_blocks, block_size, content)
     elif policy.prefix_cache() == "blocks":
-        kv = cache = PrefixBlocks(
-            total_blocks,
-            block_size,
-            content,
-            deferred=ahead,
-            partial_first=rules.partial_blocks_first,
+        kind = LatePrefixBlocks if late and speculation is None else PrefixBlocks
+        blocks = kind(
+            total_blocks, block_size, content, deferred=ahead, partial_first=rules.partial_blocks_first
         )
+        if isinstance(blocks, LatePrefixBlocks):
+            kv, late_cache = CountedBlocks(total_blocks, block_size), blocks.begin_in
+        else:
+            kv = cache = blocks
     else:
         kv = CountedBlocks(total_blocks, block_size)
-    whole, queue_key = policy.reserves_whole, policy.queue_key()
-    return Engine(
-        limits, kv, cache=cache, queue_key=queue_key, whole=whole, plans_ahead=ahead,
-        drops_with_next_token=rules.drops_with_next_token, **parts,
-    )  # fmt: skip
+    usual: dict[str, Any] = {
+        "cache": cache, "queue_key": policy.queue_key(), "whole": policy.reserves_whole, "plans_ahead": ahead,
+        "drops_with_next_token": rules.drops_with_next_token,
+    }  # fmt: skip
+    if speculation is not None:
+        return SpeculativeEngine(limits, kv, speculation, **usual, **parts)
+    return Engine(limits, kv, late_cache=late_cache, **usual, **parts)
 
 
 def play(

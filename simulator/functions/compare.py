@@ -17,6 +17,7 @@ from simulator.functions.inputs import (
     read_scenario,
 )
 from simulator.report import comparison as shown
+from simulator.report.comparison_picture import comparison_figure
 from simulator.report.measures import shown as measures
 from simulator.report.report import Summary, warnings
 from simulator.report.same_traffic import traffic_notes
@@ -30,6 +31,7 @@ from simulator.studies.study_file import setting
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    from matplotlib.figure import Figure
 
 Chosen = tuple[Scenario, Path | None]  # with the folder that its paths begin at
 
@@ -69,6 +71,15 @@ class ComparisonResult(FoundTable):
             values = [found.get(key) for _, _, found in rows]
             columns[key] = pa.array([None if each is None else float(each) for each in values], pa.float64())
         return pa.table(columns)
+
+    def figure(self) -> "Figure":
+        """Return the picture of all: what each was worth and how it differs from the first, and latencies.
+
+        Shown in a notebook; ``servesim compare --plot`` writes it.
+        """
+        runs = list(self.summaries.values())
+        reader = next(iter(self.chosen.values()))[0].user
+        return comparison_figure(self.names, [each[0] for each in self.results.values()], runs, reader)
 
     def document(self) -> Document:
         """Return what the command prints."""

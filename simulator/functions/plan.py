@@ -23,6 +23,7 @@ from simulator.scenario.origins import given
 from simulator.scenario.scenario import Scenario
 from simulator.studies.plan import output
 from simulator.studies.plan.launch import launch_lines
+from simulator.studies.plan.picture import figure
 from simulator.studies.plan.plan import FoundPlan, find
 from simulator.studies.plan.prices import name as name_of
 from simulator.studies.plan.report import report
@@ -82,7 +83,7 @@ class PlanResult(FoundTable):
 
     def figure(self) -> "Figure":
         """Return price against smooth goodput and against p99 TTFT."""
-        return output.figure(self.found)
+        return figure(self.found)
 
     def save(self, folder: str | Path) -> list[str]:
         """Write the table, the plan and the picture into a folder, as the command does; return the files' names."""

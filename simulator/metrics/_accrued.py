@@ -112,9 +112,14 @@ def _largest_lateness_by(log: RequestLog, user: Reader, at_s: float) -> Floats:
         return largest_lateness_s(log, user)
     if at_s < log.arrival_s[0]:
         return np.full(log.n, np.nan)
-    late_s = np.where(log.delivered_s <= at_s, lateness_s(log, user), -np.inf)
-    largest_s = row_max(late_s, log.token_offsets)
-    return np.where(np.isneginf(largest_s), np.nan, largest_s)
+    largest_s = largest_lateness_s(log, user).copy()
+    goes_on = np.flatnonzero(log.last_token_s > at_s)  # the few of which not all tokens count
+    offsets = np.concatenate([[0], np.cumsum(log.token_counts[goes_on])])
+    token = np.arange(offsets[-1]) + np.repeat(log.token_offsets[goes_on] - offsets[:-1], np.diff(offsets))
+    late_s = np.where(log.delivered_s[token] <= at_s, lateness_s(log, user)[token], -np.inf)
+    some_s = row_max(late_s, offsets)
+    largest_s[goes_on] = np.where(np.isneginf(some_s), np.nan, some_s)
+    return largest_s
 
 
 def _all_by(log: RequestLog, at_s: float) -> bool:

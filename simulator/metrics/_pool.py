@@ -35,11 +35,14 @@ _FIGURES = ("mean", *(f"p{p}" for p in PERCENTILES), "max")
 class ValuePool:
     """Values whose distribution is written down; added in parts, they give the same as added at once."""
 
-    def __init__(self, exact: bool) -> None:
-        """``exact`` keeps all values; otherwise half a megabyte stands for any number of them."""
+    def __init__(self, exact: bool, room: int = 0) -> None:
+        """``exact`` keeps all values; otherwise half a megabyte stands for any number of them.
+
+        ``room`` is how many values are expected: memory that is asked for at once costs less than twice as much later.
+        """
         self.exact = exact
         self.count = 0
-        self._values: list[Floats] = []
+        self._values: Floats = np.empty(room if exact else 0)  # the first ``count`` are there
         self._sum, self._min, self._max = 0.0, np.inf, -np.inf
         # Buckets from the most negative, over 0 in the middle, to the largest.
         self._buckets = np.zeros(0 if exact else 2 * _BUCKETS + 1, np.int64)
@@ -54,14 +57,18 @@ class ValuePool:
         return pool
 
     def add(self, values: Floats) -> None:
-        """Take in values, which must not be changed afterwards; NaN is none."""
+        """Take in values; NaN is none."""
         if np.isnan(values).any():
             values = values[~np.isnan(values)]
         if not len(values):
             return
-        self.count += len(values)
+        before, self.count = self.count, self.count + len(values)
         if self.exact:
-            self._values.append(values)
+            if self.count > len(self._values):
+                more = np.empty(max(self.count, 2 * before))
+                more[:before] = self._values[:before]
+                self._values = more
+            self._values[before : self.count] = values
             return
         self._sum += float(values.sum())
         self._min, self._max = min(self._min, float(values.min())), max(self._max, float(values.max()))
@@ -82,11 +89,11 @@ class ValuePool:
         """
         if self._figures is None:
             self._figures = self._exact_figures() if self.exact else self._sketched_figures()
-            self._values, self._buckets = [], self._buckets[:0]
+            self._values, self._buckets = self._values[:0].copy(), self._buckets[:0]
         return self._figures
 
     def _exact_figures(self) -> dict[str, float]:
-        values = np.concatenate(self._values)
+        values = self._values[: self.count]
         mean, largest = values.mean(), values.max()
         return _named(mean, *_percentiles(values), largest)
 

@@ -64,10 +64,14 @@ def reduce(log: "RequestLog", functions: Collection[Marked], reading: Reading | 
     keys = {each: (each.name, reading if each.of_user else None) for each in functions}
     missing = [each for each, key in keys.items() if key not in log.kept]
     rows: dict[Marked, list[Floats]] = {each: [] for each in missing if not each.pools}
-    pools = {each: ValuePool(exact=log.keeps_tokens) for each in missing if each.pools}
+    tokens = int(log.token_offsets[-1])
+    pools = {each: ValuePool(log.keeps_tokens, tokens) for each in missing if each.pools}
     for part in log.parts() if missing else ():
         for each in missing:
-            values = each.compute(part, reading) if each.of_user else each.compute(part)
+            if keys[each] in part.kept:  # as another function has asked for it
+                values = part.kept[keys[each]]
+            else:
+                values = each.compute(part, reading) if each.of_user else each.compute(part)
             if each.pools:
                 pools[each].add(values)
             else:

@@ -40,6 +40,22 @@ class DecodeGroup:
         self._joined = 0  # ranks given so far
         self._ends: list[int] = []  # a heap of these tick counts, and of some that are over
 
+    def go_on_from(self, other: "DecodeGroup") -> None:
+        """Be what another group is, with its jobs, which do not know yet."""
+        self.tick, self.size, self.context_base = other.tick, other.size, other.context_base
+        self.openers, self.last_ticks = other.openers, other.last_ticks
+        self._joined, self._ends = other.ranks_given, other.end_ticks
+
+    @property
+    def ranks_given(self) -> int:
+        """How many ranks were given so far."""
+        return self._joined
+
+    @property
+    def end_ticks(self) -> list[int]:
+        """A heap of the ticks after which jobs are complete, and of some that are over."""
+        return self._ends
+
     def context_tokens(self) -> int:
         """Σ computed + 1 over the group: the tokens that its next tick attends to."""
         return self.context_base + self.size * self.tick
@@ -136,3 +152,28 @@ class DecodeGroup:
         if not job.reserved:
             self.openers[shift % self.block_size] -= 1
             job.blocks = -(-job.computed // self.block_size)
+
+
+class PhasedGroup(DecodeGroup):
+    """A decode group that also knows which jobs need a new block at which ticks."""
+
+    __slots__ = ("phases",)
+
+    def __init__(self, block_size: int, spans: list[int]) -> None:
+        super().__init__(block_size, spans)
+        self.phases: list[dict[Job, None]] = [{} for _ in range(block_size)]
+
+    def put(self, job: Job) -> None:
+        """As the base class; and note the job's phase."""
+        super().put(job)
+        self.note(job)
+
+    def note(self, job: Job) -> None:
+        """Note the phase of a job that is in the group."""
+        if not job.reserved:
+            self.phases[(job.joined_tick - job.computed) % self.block_size][job] = None
+
+    def settle(self, job: Job) -> None:
+        """As the base class; and forget the job's phase."""
+        self.phases[(job.joined_tick - job.computed) % self.block_size].pop(job, None)
+        super().settle(job)

@@ -6,10 +6,11 @@ leave and give seat and blocks back.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from simulator.replica.cost import DecodePiece, StepShape
 from simulator.replica.decode_group import rank_of
+from simulator.replica.engine_state import LateCache
 from simulator.replica.job import Job, JobState
 from simulator.replica.kv import KvPool, PrefixCache
 from simulator.replica.ledger import StepLedger
@@ -23,6 +24,8 @@ NO_JOBS: Sequence[Job] = ()
 class Engine(StepLedger):
     """A ledger with everything that only the replica may do."""
 
+    speculates: ClassVar[bool] = False  # whether how many tokens a step gives is known only when it has ended
+
     __slots__ = ("_leaving", "drops_with_next_token", "on_prompt_done", "transfers", "withholds")
 
     def __init__(
@@ -32,6 +35,7 @@ class Engine(StepLedger):
         *,
         whole: bool = False,
         cache: PrefixCache | None = None,
+        late_cache: LateCache | None = None,
         queue_key: Callable[[Job], Any] | None = None,
         price: Callable[[StepShape], float] | None = None,
         decode_piece: Callable[[int, int], DecodePiece] | None = None,
@@ -48,8 +52,8 @@ class Engine(StepLedger):
         """
         # Each by its name: mypyc hands no ** on to a base
         super().__init__(
-            limits, kv, cache=cache, queue_key=queue_key, price=price, decode_piece=decode_piece, on_end=on_end,
-            plans_ahead=plans_ahead,
+            limits, kv, cache=cache, late_cache=late_cache, queue_key=queue_key, price=price,
+            decode_piece=decode_piece, on_end=on_end, plans_ahead=plans_ahead,
         )  # fmt: skip
         self.transfers = Transfers(self, whole=whole)
         self.on_prompt_done = on_prompt_done
@@ -123,13 +127,10 @@ class Engine(StepLedger):
     def advance(self) -> Sequence[Job]:
         """Make the plan final; return the jobs that are complete when the step ends."""
         completing: list[Job] | None = None
-        group = self.group
         fruitful = ticks = self.ticks
         if ticks:
             self.ticks = False
-            group.tick += 1
-            if group.tick in group.last_ticks:
-                completing = group.finished()
+            completing = self.decoded()
         if self.chunks:
             for job, chunk in self.chunks.items():
                 self.records.chunks.extend((self.step, job.id, chunk, job.computed))
@@ -142,7 +143,7 @@ class Engine(StepLedger):
                     self.outside_tokens -= known
                     job.generated += 1
                     if not job.completing:
-                        group.join(job)
+                        self.group.join(job)
                         continue
                     if self.withholds and job.generated < job.output_tokens:
                         self.records.withheld.extend((job.id, self.step))
@@ -156,6 +157,12 @@ class Engine(StepLedger):
         self.unended.append((self.too_many_blocks, ticks, NO_JOBS))
         self.fruitless_steps = 0 if fruitful else self.fruitless_steps + 1
         return NO_JOBS if completing is None else completing
+
+    def decoded(self) -> list[Job] | None:
+        """Give each job that decodes in this step its token; return those that are complete with it."""
+        group = self.group
+        group.tick += 1
+        return group.finished() if group.tick in group.last_ticks else None
 
     def retire(self, completing: Sequence[Job], end_s: float) -> None:
         """End a step at ``end_s``: the jobs it completed leave."""
@@ -244,6 +251,10 @@ class Engine(StepLedger):
         for request in ends[ends[:, 1] >= self.step - steps_in_flight, 0].tolist():
             if request in lost:
                 lost[request] += 1
+        drafts = self.records.rows("drafts").T
+        for request, _, _, _, tokens in drafts[drafts[:, 1] >= self.step - steps_in_flight].tolist():
+            if request in lost:
+                lost[request] += tokens
         for job in jobs:
             job.generated -= lost[job.id]
             job.lose_cache()

@@ -17,6 +17,8 @@ from simulator.replica.limits import Limits
 from simulator.replica.records import Records
 from simulator.replica.request import RequestState
 
+LateCache = Callable[["EngineState"], None]  # puts a prefix cache in the place of the KV pool
+
 
 class EngineState:
     """Queues, KV blocks and records of one engine."""
@@ -24,7 +26,8 @@ class EngineState:
     __slots__ = (
         "_admissions", "block_size", "cache", "changed", "chunks", "decode_piece", "done_jobs", "done_tokens",
         "dropped",
-        "free_cpu_blocks", "fruitless_steps", "group", "joined", "kv", "limits", "now_s", "on_end", "outside_tokens",
+        "free_cpu_blocks", "fruitless_steps", "group", "joined", "kv", "late_cache", "limits", "now_s", "on_end",
+        "outside_tokens",
         "partial", "pending", "plans_ahead", "preempted", "price", "queue_key", "records", "running", "shape",
         "step", "swapped", "ticks", "token_budget", "too_many_blocks", "total_blocks", "unended", "waiting",
     )  # fmt: skip
@@ -35,13 +38,16 @@ class EngineState:
         kv: KvPool,
         *,
         cache: PrefixCache | None = None,
+        late_cache: LateCache | None = None,
         queue_key: Callable[[Job], Any] | None = None,
         price: Callable[[StepShape], float] | None = None,
         decode_piece: Callable[[int, int], DecodePiece] | None = None,
         on_end: Callable[[Job, RequestState, float], None] | None = None,
         plans_ahead: bool = False,
     ) -> None:
-        """``cache`` is ``kv`` where it shares blocks; ``queue_key`` orders the queue, by arrival if None.
+        """``cache`` is ``kv`` where it shares blocks; ``late_cache`` puts one there at the first preemption.
+
+        ``queue_key`` orders the queue, by arrival if None.
 
         With ``plans_ahead`` a step is planned while the one before still runs.
         ``price`` and ``decode_piece`` are those of ``simulator.replica.cost``; ``on_end`` is told of every end.
@@ -50,6 +56,7 @@ class EngineState:
         self.plans_ahead = plans_ahead
         self.kv = kv
         self.cache = cache
+        self.late_cache = late_cache
         self.total_blocks = kv.total_blocks  # that requests can use
         self.block_size = kv.block_size
         self.records = Records()
@@ -124,6 +131,12 @@ class EngineState:
         """Take them back from a job that runs no more."""
         self.kv.free_blocks += job.fixed_blocks
         job.fixed_blocks = 0
+
+    def find_again(self) -> None:
+        """Keep prefixes from now on, if that was left until the first request loses its blocks."""
+        if self.late_cache is not None:
+            begin, self.late_cache = self.late_cache, None
+            begin(self)
 
     def enqueue(self, job: Job, at_head: bool = False) -> None:
         """Put a job into the queue, at its end unless the queue has an order."""

@@ -50,7 +50,11 @@ class PrefixCache(KvPool, Protocol):
     """A pool in which requests that begin alike share blocks. The engine tells it of each moment of a step."""
 
     group_type: ClassVar[type[DecodeGroup]]  # of the engine that has it
-    can_fast_forward: ClassVar[bool]  # whether steps in which all decode need not be told one by one
+
+    @property
+    def can_fast_forward(self) -> bool:
+        """Whether steps in which all decode need not be told one by one, from this moment on."""
+        ...
 
     def watch(self, running: Collection[Job], partial: Collection[Job], group: DecodeGroup) -> None:
         """Look at the engine's running jobs, those of them with tokens to compute, and those that decode."""
@@ -78,6 +82,14 @@ class PrefixCache(KvPool, Protocol):
 
     def decoding(self, blocks: int, seqs: int) -> None:
         """So many requests decode in this step, and have taken that many blocks."""
+        ...
+
+    def drafting(self, seqs: int) -> None:
+        """So many requests decode with drafts in this step; they have taken their blocks one by one."""
+        ...
+
+    def grew(self, job: Job, tokens: int) -> None:
+        """So many tokens of a job that decodes with drafts are final, after its computed ones; it has their blocks."""
         ...
 
     def decode_refused(self, blocks: int) -> None:

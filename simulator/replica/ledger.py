@@ -74,7 +74,9 @@ class StepLedger(EngineState):
             raise ValueError("decode_all() was called twice in one step")
         group = self.group
         size = group.size
-        ended = [job for job in self.running if job.completing] if beyond else ()
+        ended: list[Job] = []
+        if beyond and len(self.running) > size + len(self.partial):
+            ended = [job for job in self.running if job.group is None and job.completing]
         if size or ended:
             kv, cache, seqs = self.kv, self.cache, size + len(ended)
             too_many = sum(job.computed % self.block_size == 0 for job in ended)
@@ -153,8 +155,11 @@ class StepLedger(EngineState):
         if not started:
             self.give_fixed(job)
             return False
-        if job.brought and cache is not None:
-            cache.seated(job)
+        if job.brought:
+            if cache is not None:
+                cache.seated(job)
+        elif self.late_cache is not None:  # nothing can be found as yet
+            self.records.looked_up_tokens += job.known_tokens
         waiting = self.waiting
         if waiting[0] is job:
             waiting.popleft()
@@ -178,6 +183,7 @@ class StepLedger(EngineState):
         ``keeps_token``, that of a step in flight is lost and computed again, too. ``for_job`` is recorded: which
         request the policy lets ahead, where it is not one that lacks blocks.
         """
+        self.find_again()
         why = cause(self, for_job)
         self.stop_running(job)
         if not keeps_token:
@@ -201,6 +207,7 @@ class StepLedger(EngineState):
         blocks = self.blocks_held(job)
         if blocks > self.free_cpu_blocks or job.completing:
             return False
+        self.find_again()
         why = cause(self, for_job)
         self.stop_running(job)
         self.kv.release(job)
@@ -268,8 +275,7 @@ class StepLedger(EngineState):
         blocks = cache.blocks_to_admit(job, max(cached + tokens, reserve_tokens))
         if tokens > self.token_budget or blocks > self.kv.free_blocks:
             return False
-        self.records.hit_tokens += cache.begin(job)
-        self.records.looked_up_tokens += job.known_tokens
+        self.records.look_up(job.id, job.known_tokens, cache.begin(job), job.preemptions > 0)
         return self._schedule(job, tokens, reserve_tokens)
 
     def _schedule(self, job: Job, tokens: int, reserve_tokens: int = 0) -> bool:

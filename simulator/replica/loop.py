@@ -30,6 +30,7 @@ class StepLoop(View):
     _depth: int  # steps planned before the first of them has ended
     _ends_unseen: bool  # whether a step is planned before the stop tokens of the one before are seen
     _spare_blocks: int | None  # what a step that is run without a plan leaves free; None: each is planned
+    _hears: bool  # whether the policy is asked before such steps, and told of them
 
     @abstractmethod
     def _chunks(self, start_s: float, end_s: float) -> None: ...
@@ -82,7 +83,7 @@ class StepLoop(View):
         running, waiting, shape, transfers = engine.running, engine.waiting, engine.shape, engine.transfers
         # Whether it is asked, too, where all that runs is complete when the steps in flight end
         ends_unseen = self._ends_unseen
-        always = self._spare_blocks is None or ends_unseen
+        always = self._spare_blocks is None or ends_unseen or self._hears
         while len(in_flight) < depth and (
             (running and (always or engine.anything_to_compute()))
             or waiting or engine.swapped or transfers.received or transfers.requests
@@ -127,18 +128,24 @@ class StepLoop(View):
             engine.settle_requests()
         if not engine.only_decodes(before):
             return False
+        if self._hears:
+            engine.open(self._now_s)  # what it looks at is as in a plan
+            if not self.policy.goes_on_decoding(engine):
+                return False
         start_s = self.busy_until_s if pipelined else self._now_s
         if before:  # when those complete, their seats and blocks are free
             time_s, most_steps = inf, 1
         else:
             most_steps = MOST_STEPS
-        first_step = engine.step
+        first_step, first_tick = engine.step, engine.group.tick
         begun_s, end_s, completing = fast_forward(
             engine, start_s, time_s, spare_blocks, pipelined, most_steps
         )
         steps = engine.step - first_step
         if not steps:
             return False
+        if self._hears:
+            self.policy.decoded(start_s, engine.records.run_ends[-steps:], first_tick)
         if pipelined and steps > 1:
             in_flight[0] = begun_s, NO_JOBS, True
             engine.unended[0] = 0, True, NO_JOBS

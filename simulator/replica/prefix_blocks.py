@@ -16,32 +16,10 @@ from typing import ClassVar, NamedTuple
 
 from simulator.replica.block_runs import BlockRun, FreeBlocks, Stretch, Stretches
 from simulator.replica.content import Content
-from simulator.replica.decode_group import DecodeGroup
+from simulator.replica.decode_group import DecodeGroup, PhasedGroup
 from simulator.replica.held_blocks import HeldBlocks, Outline
 from simulator.replica.job import Job
 from simulator.replica.kv import PrefixRule
-
-
-class PhasedGroup(DecodeGroup):
-    """A decode group that also knows which jobs need a new block at which ticks."""
-
-    __slots__ = ("phases",)
-
-    def __init__(self, block_size: int, spans: list[int]) -> None:
-        super().__init__(block_size, spans)
-        self.phases: list[dict[Job, None]] = [{} for _ in range(block_size)]
-
-    def put(self, job: Job) -> None:
-        """As the base class; and note the job's phase."""
-        super().put(job)
-        if not job.reserved:
-            self.phases[(job.joined_tick - job.computed) % self.block_size][job] = None
-
-    def settle(self, job: Job) -> None:
-        """As the base class; and forget the job's phase."""
-        self.phases[(job.joined_tick - job.computed) % self.block_size].pop(job, None)
-        super().settle(job)
-
 
 _NOTHING = ()
 
@@ -146,6 +124,15 @@ class PrefixBlocks:
         """Give decoding jobs the blocks they open; register those that they fill."""
         self._use(blocks)
         self._fill_at(self._group.tick)
+
+    def drafting(self, seqs: int) -> None:
+        """Nothing changes: they have taken their blocks, and ``grew`` tells what they fill."""
+
+    def grew(self, job: Job, tokens: int) -> None:
+        """Register the blocks that they fill."""
+        size = self.block_size
+        for block in range(job.computed // size, (job.computed + tokens) // size):
+            self._fill(job, block)
 
     def decode_refused(self, blocks: int) -> None:
         """Nothing can be done."""

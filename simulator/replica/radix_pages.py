@@ -26,12 +26,11 @@ class RadixPages:
     """Computed pages in a radix tree; a block is a page (a ``PrefixCache``)."""
 
     __slots__ = (
-        "_chunked", "_computing", "_content", "_contents", "_decoding", "_extending", "_nodes", "_partial", "_running",
-        "_taken", "block_size", "free_blocks", "total_blocks", "tree",
+        "_chunked", "_computing", "_content", "_contents", "_decoding", "_extending", "_group", "_nodes", "_partial",
+        "_running", "_taken", "block_size", "free_blocks", "total_blocks", "tree",
     )  # fmt: skip
 
     group_type: ClassVar[type[DecodeGroup]] = DecodeGroup
-    can_fast_forward: ClassVar[bool] = False  # a step may have to evict
 
     def __init__(self, total_blocks: int, block_size: int, content: Callable[[Job], Content]) -> None:
         """``content`` returns what a request consists of."""
@@ -48,9 +47,14 @@ class RadixPages:
         self._extending = 0  # tokens that its prompts ask for
         self._decoding = (0, 0)  # blocks that its decodes ask for: those they need, and one for each
 
+    @property
+    def can_fast_forward(self) -> bool:
+        """While no prompt is being computed, whose pages would be stored when a step ends."""
+        return not self._chunked and not any(self._computing)
+
     def watch(self, running: Collection[Job], partial: Collection[Job], group: DecodeGroup) -> None:
         """Look at the running jobs, at those of them with tokens to compute, and at those that decode."""
-        self._running, self._partial = running, partial
+        self._running, self._partial, self._group = running, partial, group
 
     # What is found
 
@@ -94,6 +98,13 @@ class RadixPages:
         self._taken += blocks
         self._decoding = blocks, seqs
 
+    def drafting(self, seqs: int) -> None:
+        """Note how many they are; what they take is noted already."""
+        self._decoding = 0, seqs
+
+    def grew(self, job: Job, tokens: int) -> None:
+        """They are stored when the job is complete."""
+
     def decode_refused(self, blocks: int) -> None:
         """Where blocks are missing, all that is evictable goes."""
         self._make_room(blocks * self.block_size)
@@ -136,8 +147,19 @@ class RadixPages:
                 self._store(job, job.computed)
 
     def fast_forwarded(self, first_tick: int, steps: int) -> None:
-        """Never happens."""
-        raise NotImplementedError
+        """Evict what planning each of these steps does; nothing is stored in them."""
+        openers, size, block_size = self._group.openers, self._group.size, self.block_size
+        left = self.free_blocks
+        if left * block_size - self.tree.evictable < size * block_size:
+            ticks = range(first_tick, first_tick + steps)
+            self.free_blocks += sum(openers[tick % block_size] for tick in ticks)
+            for tick in ticks:
+                blocks = openers[tick % block_size]
+                self._make_room(blocks * block_size)
+                self._make_room(size * block_size)
+                self.free_blocks -= blocks
+        assert self.free_blocks == left
+        self._computing.append([])
 
     def forget(self, job: Job) -> None:
         """A job has left; what it consists of need not be known any more."""

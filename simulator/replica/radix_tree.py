@@ -11,6 +11,9 @@ from heapq import heapify, heappop, heappush
 Runs = tuple[tuple[int, int], ...]
 
 
+MOST_OUT_OF_DATE = 1000  # entries of the heap of leaves, beside twice as many as there are leaves
+
+
 class Node:
     """The tokens at positions ``start`` to ``stop`` of all sequences that go through it."""
 
@@ -46,7 +49,9 @@ class RadixTree:
         self.root = Node(None, 0, ())
         self.tokens = 0  # in the tree
         self.evictable = 0  # those of them in nodes without a lock
-        self._leaves: dict[Node, None] = {}
+        self._leaves: set[Node] = set()
+        # A heap of leaves by their last use: all without a lock are in it. What is out of date goes when it is first
+        self._oldest: list[tuple[int, Node]] = []
         self._uses = 0
 
     def match(self, runs: Runs) -> Node:
@@ -73,8 +78,8 @@ class RadixTree:
         if matched < end:
             leaf = Node(node, matched, cut(runs, matched, end))
             node.children[self._first_page(leaf)] = leaf
-            self._leaves.pop(node, None)
-            self._leaves[leaf] = None
+            self._leaves.discard(node)
+            self._leaves.add(leaf)
             self._use(leaf)
             self.tokens += end - matched
             self.evictable += end - matched
@@ -104,28 +109,39 @@ class RadixTree:
             node.locks -= 1
             if node.locks == 0:
                 self.evictable += node.stop - node.start
+                if node in self._leaves:
+                    self._line_up(node)
             node = node.parent
         return self.evictable - before
 
     def evict(self, tokens: int) -> int:
         """Drop whole leaves until ``tokens`` tokens or all that is evictable are gone; return how many."""
-        queue = [leaf for leaf in self._leaves if leaf.locks == 0]
-        heapify(queue)
+        queue, leaves = self._oldest, self._leaves
         before = self.tokens
         while queue and before - self.tokens < tokens:
-            leaf = heappop(queue)
+            used, leaf = heappop(queue)
+            if used != leaf.used or leaf.locks or leaf not in leaves:
+                continue
             parent = leaf.parent
             assert parent is not None
             del parent.children[self._first_page(leaf)]
-            del self._leaves[leaf]
+            leaves.remove(leaf)
             size = leaf.stop - leaf.start
             self.tokens -= size
             self.evictable -= size
             if not parent.children and parent.parent is not None:
-                self._leaves[parent] = None
+                leaves.add(parent)
                 if parent.locks == 0:
-                    heappush(queue, parent)
+                    self._line_up(parent)
         return before - self.tokens
+
+    def _line_up(self, leaf: Node) -> None:
+        """Have an unlocked leaf in the heap, where it is now."""
+        queue = self._oldest
+        if len(queue) > MOST_OUT_OF_DATE + 2 * len(self._leaves):
+            queue[:] = [(each.used, each) for each in self._leaves if not each.locks and each is not leaf]
+            heapify(queue)
+        heappush(queue, (leaf.used, leaf))
 
     def _split(self, node: Node, position: int) -> Node:
         """Cut a node in two; return the upper part. The lower one stays the same object."""
@@ -142,6 +158,8 @@ class RadixTree:
     def _use(self, node: Node) -> None:
         self._uses += 1
         node.used = self._uses
+        if not node.locks and node in self._leaves:
+            self._line_up(node)
 
     def _first_page(self, node: Node) -> Runs:
         return cut(node.runs, node.start, node.start + self.page_size)

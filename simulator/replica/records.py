@@ -28,6 +28,9 @@ CHUNK_COLUMNS = ("step", "request_id", "tokens", "computed_before")
 SPAN_COLUMNS = ("request_id", "first_tick", "tokens")
 PROMPT_END_COLUMNS = ("request_id", "step")
 WITHHELD_COLUMNS = PROMPT_END_COLUMNS
+HIT_COLUMNS = ("request_id", "tokens", "again")
+# Of a request that decodes with drafts in a step: how many, how many were right, and the tokens that it got
+DRAFT_COLUMNS = ("request_id", "step", "drafts", "accepted", "tokens")
 PREEMPTION_COLUMNS = ("step", "request_id", "computed_tokens", "for_request", "blocks_lacked")
 
 
@@ -44,7 +47,9 @@ _WIDTH = {
     "spans": (len(SPAN_COLUMNS), np.int32),
     "prompt_ends": (len(PROMPT_END_COLUMNS), np.int32),
     "withheld": (len(WITHHELD_COLUMNS), np.int32),
+    "drafts": (len(DRAFT_COLUMNS), np.int32),
     "preemptions": (len(PREEMPTION_COLUMNS), np.int32),
+    "hits": (len(HIT_COLUMNS), np.int32),
     "ended": (len(ENDED_COLUMNS), np.float64),
 }
 _MOST_ROWS = 4096  # in a list before it is packed, which leaves the last rows for what looks back
@@ -58,7 +63,7 @@ class Records:
     arrays. Only the end of a list may be looked at or changed; ``rows`` gives all of it.
     """
 
-    __slots__ = (*_WIDTH, "_packed", "hit_tokens", "looked_up_tokens", "in_flight")
+    __slots__ = (*_WIDTH, "_packed", "looked_up_tokens", "looked_up_again_tokens", "in_flight")
 
     def __init__(self) -> None:
         """Start with no rows."""
@@ -70,13 +75,25 @@ class Records:
         self.spans: list[int] = []  # SPAN_COLUMNS: tokens decoded tick after tick
         self.prompt_ends: list[int] = []  # PROMPT_END_COLUMNS: the token that follows the last known one
         self.withheld: list[int] = []  # of these, those whose token another replica computes and gives
+        self.drafts: list[int] = []  # DRAFT_COLUMNS: tokens that came with a step of speculative decoding
         self.preemptions: list[int] = []  # PREEMPTION_COLUMNS
+        self.hits: list[
+            int
+        ] = []  # HIT_COLUMNS: what an admission found in a prefix cache; again: after a preemption
         self.ended: list[float] = []  # ENDED_COLUMNS: final states
-        self.hit_tokens = self.looked_up_tokens = (
-            0  # known tokens found in a prefix cache at admissions, and sought
-        )
+        self.looked_up_tokens = 0  # known tokens sought in a prefix cache at admissions
+        self.looked_up_again_tokens = 0  # those of admissions after a preemption, which are not in it
         self.in_flight = 0  # steps at the end that had not ended when the simulation did
         self._packed: dict[str, list[NDArray[Any]]] = {name: [] for name in _WIDTH}
+
+    def look_up(self, request: int, known_tokens: int, found_tokens: int, again: bool) -> None:
+        """Note what an admission found in a prefix cache; after a preemption a request finds its own blocks again."""
+        if again:
+            self.looked_up_again_tokens += known_tokens
+        else:
+            self.looked_up_tokens += known_tokens
+        if found_tokens:
+            self.hits.extend((request, found_tokens, again))
 
     def pack(self, most_rows: int = _MOST_ROWS, last_rows: int = _LAST_ROWS) -> None:
         """Make lists of more than ``most_rows`` rows small; the ``last_rows`` of each stay as they are."""
@@ -106,6 +123,16 @@ class Records:
             if place is not None:
                 del rows[place : place + 2]
         return place is not None
+
+    def drafted(self, request: int, step: int) -> int | None:
+        """Where it is written that a request decodes with drafts in one of the last steps, from ``step`` on."""
+        rows, width = self.drafts, len(DRAFT_COLUMNS)
+        for place in range(len(rows) - width, -1, -width):
+            if rows[place + 1] < step:
+                return None
+            if rows[place] == request:
+                return place
+        return None
 
     @property
     def ends(self) -> int:

@@ -74,6 +74,10 @@ class Replica(StepLoop):
         self.policy = self._new_policy()
         rules = self._rules.serving(self.policy)
         self._depth, self._spare_blocks = rules.pipeline_depth, self.policy.fast_forward_spare_blocks()
+        made = type(self.policy)
+        self._hears = (
+            made.goes_on_decoding is not Scheduler.goes_on_decoding or made.decoded is not Scheduler.decoded
+        )
         self._engine = self._new_engine(
             self.policy,
             rules,
@@ -83,8 +87,8 @@ class Replica(StepLoop):
             on_prompt_done=self._prompt_done,
             withholds=self.effects.withholds,
         )
-        stop_tokens = self._engine.limits.stop_tokens
-        self._ends_unseen = self._depth > 1 and stop_tokens and not self.policy.plans_unseen_ends()
+        unseen = self._engine.limits.stop_tokens or self._engine.speculates
+        self._ends_unseen = self._depth > 1 and unseen and not self.policy.plans_unseen_ends()
         self.in_flight = deque()
         self._now_s = 0.0  # when it plans next, or planned last
         self.busy_until_s = 0.0  # when the last planned step ends

@@ -10,7 +10,7 @@ from simulator.replica.effects import Effects
 from simulator.replica.engine import Engine
 from simulator.replica.job import Job
 from simulator.replica.prediction import predicted_tbt_s, predicted_ttft_s
-from simulator.replica.records import RUN_COLUMNS, STEP_COLUMNS, Records
+from simulator.replica.records import DRAFT_COLUMNS, RUN_COLUMNS, STEP_COLUMNS, Records
 from simulator.replica.state import ReplicaState
 
 
@@ -163,6 +163,11 @@ class View(ABC):
             if ends[row + 1] < first:
                 break
             tokens += ends[row] == job.id
+        drafts, width = self._engine.records.drafts, len(DRAFT_COLUMNS)
+        for row in range(len(drafts) - width, -1, -width):
+            if drafts[row + 1] < first:
+                break
+            tokens += drafts[row + width - 1] if drafts[row] == job.id else 0
         if job.group is not None:
             ticks = sum(ticked for _, _, ticked in self.in_flight)
             tokens += min(ticks, self._engine.group.tick - job.joined_tick)

@@ -12,7 +12,7 @@ from simulator.report.tables import Amount, Document, PrintedCell, Table, TableC
 if TYPE_CHECKING:
     from simulator.scenario.discover import PolicyKind
 
-TOPICS = ("policies", "engines", "gpus", "models", "links", "workloads", "runs")
+TOPICS = ("policies", "engines", "gpus", "models", "drafters", "links", "workloads", "runs")
 _KEY = TableColumn("key", left=True, rank=2)  # of the scenario that takes the name
 _NAME = TableColumn("name", left=True)
 _FROM = TableColumn("from", left=True, rank=3)
@@ -32,6 +32,7 @@ def listing(topic: str) -> Document:
         "engines": _engines,
         "gpus": _gpus,
         "models": _models,
+        "drafters": _drafters,
         "links": _links,
         "workloads": _workloads,
     }
@@ -175,6 +176,22 @@ def _models() -> Table:
         for model in models
     ]
     return Table([_KEY, _NAME, TableColumn("parameters", "G"), TableColumn("KV cache", "bytes/token")], rows)
+
+
+def _drafters() -> Table:
+    from hardware_profiles.drafter import list_drafters, load_drafter
+
+    rows: list[list[PrintedCell]] = []
+    for drafter in map(load_drafter, list_drafters()):
+        cost = drafter.cost
+        price = f"{cost.step_ms:g} ms + {cost.pass_ms:g} ms a draft"
+        if cost.share_of_step:
+            price = f"{cost.share_of_step:.2%} of a step"
+        rows.append([
+            "speculation.method", drafter.name, price, drafter.curve or "policy.acceptance", drafter.description
+        ])  # fmt: skip
+    heads = TableColumn("beside its weights", left=True, rank=1), TableColumn("acceptance", left=True)
+    return Table([_KEY, _NAME, *heads, _MEANS], rows)
 
 
 def _links() -> Table:

@@ -9,7 +9,7 @@ from simulator.metrics._log import RequestLog
 from simulator.metrics._options import UserModel
 from simulator.metrics._places import places
 from simulator.metrics._reader import clock_start_s, idle_latency_s, stalls, v_s_per_token
-from simulator.report.style import BLUE, GREEN, GREY, ORANGE, RED
+from simulator.report.style import BLUE, GREEN, GREY, ORANGE, RED, plain_log_scale
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -19,7 +19,7 @@ _MOST_POINTS = 1500  # per curve: more than a screen is wide, so thinning cannot
 
 def draw_delivery(axes: "Axes", whole: RequestLog, user: UserModel, request: int | None, name: str) -> None:
     """Tokens delivered and tokens read against time since arrival, with the user's idle time shaded."""
-    axes.set_title(f"{name.capitalize()} idle latency")
+    axes.set_title("A median reader" if name == "median" else "The most idle reader")
     axes.set_xlabel("time since arrival (s)")
     axes.set_ylabel("tokens")
     if request is None:
@@ -36,27 +36,32 @@ def draw_delivery(axes: "Axes", whole: RequestLog, user: UserModel, request: int
     idle_from_s, idle_to_s = waits.start_s - arrival_s, waits.end_s - arrival_s
     last_s = float(max([log.end_s[0] - arrival_s, *read_s[-1:]]))
 
+    # What is narrower than the eye tells apart would be a pattern of the screen's own.
+    least_s = last_s / 200
+    long = idle_to_s - idle_from_s >= least_s
     axes.broken_barh(
-        np.column_stack([idle_from_s, idle_to_s - idle_from_s]).tolist(),
+        np.column_stack([idle_from_s, idle_to_s - idle_from_s])[long].tolist(),
         (0, 1),
         transform=axes.get_xaxis_transform(),
         facecolor=RED,
         alpha=0.2,
         linewidth=0,
-        label="nothing to read",
+        label=f"nothing to read for {1e3 * least_s:.3g} ms or more",
     )
     for times_s, colour, label in (
         (delivered_s, BLUE, "delivered"),
-        (read_s, ORANGE, f"read by the user, {v_s:g} s a token"),
+        (read_s, ORANGE, "read by the user"),
     ):
         count = np.arange(len(times_s) + 2)
         count[-1] = len(times_s)
         x = np.concatenate([[0.0], times_s, [last_s]])
-        keep = _thinned(len(x))
+        keep = thinned(len(x))
         axes.step(x[keep], count[keep], where="post", color=colour, label=label)
     axes.set_xlim(0, max(last_s, 1e-3) * 1.02)
-    axes.set_ylim(0, max(len(delivered_s), 1) * 1.05)
-    axes.set_title(f"{name.capitalize()} idle latency: {float(idle_latency_s(log, user)[0]):.3g} s")
+    axes.set_ylim(0, max(len(delivered_s), 1) * 1.6)  # room for the names
+    idle_s, which = float(idle_latency_s(log, user)[0]), "A median" if name == "median" else "The most idle"
+    axes.set_title(f"{which} reader waits {idle_s:.3g} s")
+    axes.legend(loc="upper left", borderpad=0.1)
     if not log.completed[0]:
         axes.set_xlabel("time since arrival (s); not completed")
 
@@ -64,18 +69,20 @@ def draw_delivery(axes: "Axes", whole: RequestLog, user: UserModel, request: int
 def draw_latencies(axes: "Axes", log: RequestLog) -> None:
     """The share of arrived requests with at most a latency; requests without one keep it below 100 %."""
     axes.set_title("Latency")
-    axes.set_xlabel("at most (s, log scale)")
+    axes.set_xlabel("at most (s)")
     axes.set_ylabel("share of arrived requests (%)")
-    axes.set_ylim(0, 103)
+    axes.set_ylim(0, 145)  # room for the names
+    axes.set_yticks([0, 25, 50, 75, 100])
     for values_s, colour, style, label in (
         (log.tpot_s, GREEN, "-.", "TPOT"),
+        (log.tbt_max_s, RED, ":", "longest TBT"),
         (log.ttft_s, BLUE, "-", "TTFT"),
         (log.e2e_s, ORANGE, "--", "E2E"),
     ):
         ordered_s = np.sort(values_s[~np.isnan(values_s)])
         if len(ordered_s) == 0:
             continue
-        keep = _thinned(len(ordered_s))
+        keep = thinned(len(ordered_s))
         at_most = np.concatenate([[0.0], 100 * (keep + 1) / log.n])
         keep = np.concatenate([[0], keep])  # rise from 0 at the smallest, which may be the only one
         # A log scale has no place for 0, which a single step or a zero cost can give.
@@ -91,10 +98,11 @@ def draw_latencies(axes: "Axes", log: RequestLog) -> None:
         say(axes, "no tokens delivered")
         return
     axes.set_xscale("log")
-    axes.legend(loc="best")
+    plain_log_scale(axes.xaxis)
+    axes.legend(loc="upper left", ncols=2, borderpad=0.1)
 
 
-def _thinned(points: int) -> Ints:
+def thinned(points: int) -> Ints:
     """Indices of at most _MOST_POINTS evenly spaced points, the first and the last among them."""
     return np.unique(np.linspace(0, points - 1, min(points, _MOST_POINTS)).astype(np.int64))
 

@@ -42,7 +42,7 @@ def draw_load(
     most = 1.0
     for mean, colour, label in ((load.running, BLUE, "running"), (load.waiting, RED, "waiting")):
         most = max(most, float(mean.max()))
-        queue_axes.stairs(mean, load.edges_s, baseline=None, color=colour, linewidth=1.6, label=label)
+        queue_axes.stairs(mean, load.edges_s, baseline=None, color=colour, linewidth=1.2, label=label)
     queue_axes.set_ylim(0, 1.25 * most)
     queue_axes.legend(loc="upper left", ncols=2)
     edges = load.edges_s
@@ -74,7 +74,7 @@ def draw_in_flight(axes: "Axes", log: RequestLog) -> None:
         (streaming, BLUE, "getting tokens"),
         (waiting, RED, "waiting for the first"),
     ):
-        axes.stairs(mean, edges, baseline=None, color=colour, linewidth=1.6, label=label)
+        axes.stairs(mean, edges, baseline=None, color=colour, linewidth=1.2, label=label)
     axes.set_ylim(0, 1.25 * max(1.0, float(waiting.max()), float(streaming.max())))
     axes.legend(loc="upper left", ncols=2)
 
@@ -89,7 +89,7 @@ def draw_replicas(axes: "Axes", log: RequestLog, scaling: Mapping[str, NDArray[A
     paid = mean_over_bins(scaling["billed_from_s"], scaling["released_s"], edges)
     serving = mean_over_bins(scaling["ready_s"], scaling["released_s"], edges)
     axes.stairs(paid, edges, fill=True, color=GREY, alpha=0.3, label="paid for")
-    axes.stairs(serving, edges, baseline=None, color=BLUE, linewidth=1.6, label="in service")
+    axes.stairs(serving, edges, baseline=None, color=BLUE, linewidth=1.2, label="in service")
     axes.set_ylim(0, 1.9 * max(1.0, float(paid.max())))
     axes.legend(loc="upper left", ncols=2, borderpad=0.1)
 
@@ -116,19 +116,21 @@ def draw_goodput(axes: "Axes", log: RequestLog, user: UserModel) -> None:
     prompts = np.histogram(log.first_token_s[served], edges, weights=log.prompt_tokens[served])[0] / width_s
     benefit = user.weight_output * delivered + user.weight_input * prompts - cost
     axes.axhline(0, color=GREY, linewidth=0.9)
-    axes.stairs(delivered, edges, baseline=benefit, fill=True, color=RED, alpha=0.15, label="cost of waiting")
-    axes.stairs(delivered, edges, baseline=None, color=BLUE, linewidth=1.6, label="throughput")
+    axes.yaxis.set_major_formatter("{x:,.0f}")
+    axes.stairs(delivered, edges, baseline=benefit, fill=True, color=RED, alpha=0.18, label="cost of waiting")
+    # Wide and below: where both are equal it still shows on either side of the goodput.
+    axes.stairs(delivered, edges, baseline=None, color=BLUE, linewidth=2.6, alpha=0.45, label="throughput")
     axes.stairs(
         benefit,
         edges,
         baseline=None,
         color=ORANGE,
-        linewidth=1.6,
-        label=f"smooth goodput: {user.f} f, alpha {user.alpha_tokens:g}",
+        linewidth=1.2,
+        label=f"smooth goodput ({user.f} f, alpha {user.alpha_tokens:g})",
     )
     lowest, highest = min(0.0, float(benefit.min())), max(1.0, float(delivered.max()), float(benefit.max()))
-    axes.set_ylim(1.05 * lowest, highest + 0.35 * (highest - lowest))
-    axes.legend(loc="upper left", borderpad=0.1)
+    axes.set_ylim(1.05 * lowest, highest + 0.25 * (highest - lowest))
+    axes.legend(loc="upper left", ncols=3, borderpad=0.1, columnspacing=1.2)
 
 
 def _penalty_over_bins(waits: Stalls, user: UserModel, edges: Floats, alpha: Floats | None = None) -> Floats:

@@ -1,6 +1,6 @@
 """One picture of a run, drawn from its saved records: delivery, latencies, load, and what it was worth."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,8 +11,10 @@ from simulator.arrays import Ints
 from simulator.metrics._log import RequestLog
 from simulator.metrics._options import UserModel
 from simulator.metrics._reader import idle_latency_s
+from simulator.report.headline import Card, cards, draw_headline, title
 from simulator.report.panels import draw_delivery, draw_latencies
 from simulator.report.panels_over_time import draw_goodput, draw_in_flight, draw_load, draw_replicas
+from simulator.report.style import drawing, picture
 from simulator.results.result import Result
 from simulator.results.step_totals import LoadOverTime
 
@@ -31,8 +33,9 @@ def overview(result: Result, path: Path) -> None:
 
 def overview_figure(result: Result) -> "Figure":
     """Return the picture of a run at a glance; raises InputError for a result read from a folder without tokens."""
-    load, title = result.load_over_time(), result.manifest["scenario"]["name"]
-    return draw(result.log, load, result.usable_blocks, result.user, title, result.scaling_columns)
+    summary = result.summary()
+    titled, log, load = title(result.manifest, summary), result.log, result.load_over_time()
+    return draw(log, load, result.usable_blocks, result.user, titled, cards(summary), result.scaling_columns)
 
 
 def draw(
@@ -40,64 +43,38 @@ def draw(
     load: LoadOverTime | None,
     kv_blocks: Ints,
     user: UserModel,
-    title: str,
+    titled: tuple[str, str],
+    numbers: Sequence[Card] = (),
     scaling: Mapping[str, NDArray[Any]] | None = None,
 ) -> "Figure":
-    """Draw the overview of a run, 1800 x 1140 pixels.
+    """Draw the overview of a run, 1800 x 1240 pixels.
 
-    Top: delivery against reading for the requests with the lowest, median and highest idle latency. Bottom:
-    latency distributions, load and KV cache over time, throughput beside smooth goodput over time.
+    Top: title, a line below it, and the few numbers that a run is known by. Then delivery against reading for the
+    requests with the median and the highest idle latency, and latency distributions. Bottom: load and KV cache over
+    time, throughput and smooth goodput over time.
 
     ``kv_blocks`` are those of each replica; without any it is a real server, of which what is in flight is shown.
     With ``scaling`` (columns as ``simulator.cluster.autoscaler`` makes them) there is a strip with the number of
     replicas, and KV blocks count while their replica is in service. Anything may be empty. A log whose tokens are too
     many to be kept is gone through once, part by part.
     """
-    from matplotlib import rc_context
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    picks = _three_requests(log, user)
-    with rc_context(_STYLE):
-        figure = Figure(figsize=(12, 7.6), dpi=150)
-        FigureCanvasAgg(figure)
-        figure.suptitle(title, fontsize=13, fontweight="bold", x=0.012, y=0.985, ha="left", va="top")
-        # Fixed margins keep the six panels equally wide, whatever their labels.
-        grid = figure.add_gridspec(
-            2, 3, left=0.06, right=0.985, bottom=0.075, top=0.86, wspace=0.29, hspace=0.36
-        )
-        for column, name in enumerate(("lowest", "median", "highest")):
-            draw_delivery(figure.add_subplot(grid[0, column]), log, user, picks.get(name), name)
-        keys = max(
-            (axes.get_legend_handles_labels() for axes in figure.axes), key=lambda found: len(found[0])
-        )
-        figure.legend(*keys, loc="upper right", bbox_to_anchor=(0.99, 0.955), ncols=3, borderpad=0)
-        draw_latencies(figure.add_subplot(grid[1, 0]), log)
+    picks = _two_requests(log, user)
+    with drawing():
+        figure = picture(9.0, 6.2)
+        figure.set_layout_engine("none")  # fixed margins keep panels equally wide, whatever their labels
+        draw_headline(figure, titled, list(numbers), top=0.982, left=0.012)
+        margins = {"left": 0.062, "right": 0.988}
+        top = figure.add_gridspec(1, 3, bottom=0.475, top=0.735, wspace=0.27, **margins)
+        for column, name in enumerate(("median", "highest")):
+            draw_delivery(figure.add_subplot(top[0, column]), log, user, picks.get(name), name)
+        draw_latencies(figure.add_subplot(top[0, 2]), log)
+        bottom = figure.add_gridspec(1, 2, bottom=0.075, top=0.365, wspace=0.16, **margins)
         if len(kv_blocks):
-            _draw_load(figure, grid[1, 1], log, load, kv_blocks, scaling)
+            _draw_load(figure, bottom[0, 0], log, load, kv_blocks, scaling)
         else:
-            draw_in_flight(figure.add_subplot(grid[1, 1]), log)
-        draw_goodput(figure.add_subplot(grid[1, 2]), log, user)
+            draw_in_flight(figure.add_subplot(bottom[0, 0]), log)
+        draw_goodput(figure.add_subplot(bottom[0, 1]), log, user)
     return figure
-
-
-# The keys are matplotlib's, whose type for them differs from version to version.
-_STYLE: dict[Any, Any] = {
-    "font.size": 10,
-    "axes.titlesize": 11,
-    "axes.titleweight": "bold",
-    "axes.titlelocation": "left",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "grid.color": "#E3E3E3",
-    "grid.linewidth": 0.7,
-    "legend.frameon": False,
-    "legend.fontsize": 9,
-    "lines.linewidth": 1.8,
-    "figure.facecolor": "white",
-}
 
 
 def _draw_load(
@@ -114,6 +91,7 @@ def _draw_load(
     queue_axes = figure.add_subplot(middle[0])
     kv_axes = figure.add_subplot(middle[1], sharex=queue_axes)
     draw_load(queue_axes, kv_axes, log, load, kv_blocks, scaling)
+    figure.align_ylabels([queue_axes, kv_axes])
     if scaling is not None:
         kv_axes.tick_params(labelbottom=False)
         kv_axes.set_xlabel("")
@@ -121,8 +99,8 @@ def _draw_load(
         draw_replicas(figure.add_subplot(middle[2], sharex=queue_axes), log, scaling)
 
 
-def _three_requests(log: RequestLog, user: UserModel) -> dict[str, int]:
-    """Name the requests to show; fewer than three when fewer arrived."""
+def _two_requests(log: RequestLog, user: UserModel) -> dict[str, int]:
+    """Name the requests to show; fewer than two when fewer arrived."""
     if log.n == 0:
         return {}
     # Among equally idle requests (often many with none) the one of the most usual length is shown.
@@ -130,7 +108,5 @@ def _three_requests(log: RequestLog, user: UserModel) -> dict[str, int]:
     order = np.lexsort((unusual, idle_latency_s(log, user)))
     picks = {"highest": int(order[-1])}
     if log.n > 1:
-        picks["lowest"] = int(order[0])
-    if log.n > 2:
-        picks["median"] = int(order[log.n // 2])
+        picks["median"] = int(order[(log.n - 1) // 2])
     return picks

@@ -117,6 +117,11 @@ def _measured(manifest: Mapping[str, Any], summary: Summary) -> list[str]:
             f"prefix cache hits: {percent(engine['prefix_hit_share'])} of the"
             f" {engine['prefix_looked_up_tokens']:,} known tokens looked up at admissions"
         )
+        if again := engine.get("prefix_looked_up_again_tokens"):
+            lines.append(
+                f"of {again:,} tokens that preempted requests looked up, they found"
+                f" {engine['prefix_found_again_tokens']:,} of their own or shared ones again"
+            )
     lines += paid_replicas(cost.get("replicas", {}))
     if cost["usd_per_million_output_tokens"] is not None:
         lines.append(f"US$ {number(cost['usd'])} at {cost['usd_per_gpu_hour']:g} per GPU hour")

@@ -1,24 +1,31 @@
-"""Colours of all pictures, and how the figures of studies look."""
+"""How all pictures look: colours, fonts, measures; and how they are written."""
 
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from colorsys import hls_to_rgb, rgb_to_hls
+from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from simulator.results.folders import whole
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
     from matplotlib.figure import Figure
 
 # Okabe and Ito's palette, which colour-blind readers can tell apart.
 BLUE, ORANGE, GREEN, RED, PURPLE, SKY, YELLOW, BLACK, GREY = (
     *("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#F0E442", "#000000", "#6E6E6E"),
 )
+INK = "#1F2430"  # of letters
 COLOURS = (BLUE, RED, GREEN, ORANGE, PURPLE, SKY, BLACK, GREY)
-# Each scheduler's colour, the same in every picture and page. The palette goes to those that are compared most.
+# Each policy's colour, the same in every picture and page. The palette goes to the schedulers that are compared most,
+# routers have colours of their own: a scheduler and a router can stand in one picture.
 _OF_POLICY = {
     "vllm_v1": BLUE,
     "sarathi": ORANGE,
@@ -29,27 +36,42 @@ _OF_POLICY = {
     "srpt": "#882255",
     "sjf": "#CC6677",
     "edf": "#117733",
-    "least_slack": "#44AA99",
+    "least_slack": "#7CCBB0",
     "andes": "#AA4499",
     "fastserve": "#999933",
-    "vtc": "#6699CC",
+    "vtc": "#5D3A9B",
     "continuous": "#661100",
     "static": GREY,
-    "round_robin": BLUE,
-    "least_loaded": ORANGE,
-    "power_of_two": GREEN,
-    "random": GREY,
-    "prefix_affinity": RED,
-    "session_affinity": PURPLE,
-    "slo_aware": SKY,
-    "llumnix": "#882255",
+    "round_robin": "#2F4B7C",
+    "least_loaded": "#E0475B",
+    "power_of_two": "#3DAA35",
+    "random": "#9A9A9A",
+    "prefix_affinity": "#C026D3",
+    "session_affinity": "#0B8FA0",
+    "slo_aware": "#C98F54",
+    "llumnix": "#7B4B2A",
 }
+_KINDS = ("scheduling", "routing", "admission", "migration", "scaling", "roles", "delivery", "abandonment")
 COLUMN_IN, TEXT_IN = 3.4, 7.0  # widths of a column and of a page of two, inches
+FONTS = Path(__file__).parent / "fonts"
+FAMILY = ("Inter servesim", "DejaVu Sans")  # the second has the signs that the first has not
 
 # The keys are matplotlib's, whose type for them differs from version to version.
 STYLE: dict[Any, Any] = {
+    "font.family": list(FAMILY),
     "font.size": 8,
-    "axes.titlesize": 8,
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    "axes.titlecolor": INK,
+    "axes.edgecolor": "#8A8F98",
+    "xtick.color": "#8A8F98",
+    "ytick.color": "#8A8F98",
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "axes.titlesize": 8.5,
+    "axes.titleweight": "bold",
+    "figure.titlesize": 10,
+    "figure.titleweight": "bold",
     "axes.labelsize": 8,
     "xtick.labelsize": 7,
     "ytick.labelsize": 7,
@@ -67,7 +89,10 @@ STYLE: dict[Any, Any] = {
     "lines.markersize": 4,
     "figure.constrained_layout.use": True,
     "pdf.fonttype": 42,  # letters stay letters
+    "figure.dpi": 200,
     "savefig.dpi": 200,
+    "savefig.facecolor": "white",
+    "svg.hashsalt": "servesim",  # names in the file follow from what is drawn, not from chance
 }
 
 
@@ -89,7 +114,7 @@ def colours_of_runs(policies: Sequence[Mapping[str, str]]) -> list[str]:
 
     Where there is none they take the palette's colours in their order.
     """
-    for kind in ("scheduling", "routing"):
+    for kind in _KINDS:
         names = [each.get(kind, "") for each in policies]
         colours = [policy_colour(name) for name in names]
         if all(names) and len(set(colours)) == len(names):
@@ -105,6 +130,46 @@ def colour_on_dark(colour: str) -> str:
     return "#" + "".join(f"{each:02X}" for each in found)
 
 
+@contextmanager
+def drawing() -> Iterator[None]:
+    """Everything that is drawn within has the fonts and measures of the project, and leaves no setting behind."""
+    from matplotlib import rc_context
+
+    _add_fonts()
+    with rc_context(STYLE):
+        yield
+
+
+@lru_cache(maxsize=1)
+def _add_fonts() -> None:
+    from matplotlib import font_manager
+
+    for path in sorted(FONTS.glob("*.ttf")):
+        font_manager.fontManager.addfont(path)
+
+
+def picture(width_in: float, height_in: float) -> "Figure":
+    """Return an empty figure of a size in inches, which is drawn and saved in the style wherever that is done."""
+    from simulator.report.picture import Picture
+
+    with drawing():
+        return Picture(figsize=(width_in, height_in))
+
+
+def save(figure: "Figure", path: Path) -> list[str]:
+    """Write a PNG (200 dpi) to ``path`` and an SVG beside it, or the SVG alone where that is asked for.
+
+    Returns the files' names. Equal figures give equal bytes: neither file holds a date. Raises OSError where the disk
+    refuses.
+    """
+    vector = path.with_suffix(".svg")
+    files = {vector: "svg"} if path == vector else {path: "png", vector: "svg"}
+    for file, kind in files.items():
+        with whole(file) as part:
+            figure.savefig(part, format=kind, metadata={"Date": None} if kind == "svg" else None)
+    return [file.name for file in files]
+
+
 def axes(
     nrows: int = 1,
     ncols: int = 1,
@@ -114,14 +179,20 @@ def axes(
     **subplots: Any,
 ) -> "tuple[Figure, NDArray[Any]]":
     """Return a figure as wide as a column or a page, and its axes as an array of two dimensions."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     width_in = {"column": COLUMN_IN, "text": TEXT_IN}[width] if isinstance(width, str) else width
-    figure = Figure(figsize=(width_in, height_in or 0.7 * width_in / ncols * nrows))
-    FigureCanvasAgg(figure)
-    grid: NDArray[Any] = figure.subplots(nrows, ncols, squeeze=False, **subplots)
+    with drawing():
+        figure = picture(width_in, height_in or 0.7 * width_in / ncols * nrows)
+        grid: NDArray[Any] = figure.subplots(nrows, ncols, squeeze=False, **subplots)
     return figure, grid
+
+
+def plain_log_scale(axis: "Axis", subs: Sequence[float] = (1.0,)) -> None:
+    """Write 0.1, 1, 10, 1,000 on a logarithmic axis, at ``subs`` of each decade, and no marks between."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+
+    axis.set_major_locator(LogLocator(subs=tuple(subs)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
+    axis.set_minor_locator(NullLocator())
 
 
 def label_panels(grid: "Sequence[Axes] | NDArray[Any]") -> None:

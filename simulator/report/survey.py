@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from simulator.report.style import BLUE, GREY, ORANGE, STYLE, axes
+from simulator.report.style import BLUE, GREY, ORANGE, axes, drawing, save
 from simulator.report.tables import Document, Table, TableColumn, Words, amount
 from simulator.report.text import number, percent
 from simulator.workload.survey import Survey, rates
@@ -76,18 +76,13 @@ def _others(facts: dict[str, Any]) -> list[str]:
 
 def draw(found: Survey, path: Path) -> None:
     """Draw rates over time, lengths and gaps, and write the PNG to ``path``; raise OSError if that cannot be done."""
-    from matplotlib import rc_context
-
-    with rc_context(STYLE):
-        figure(found).savefig(path, format="png")
+    save(figure(found), path)
 
 
 def figure(found: Survey) -> "Figure":
     """Return the picture of rates over time, lengths and gaps."""
-    from matplotlib import rc_context
-
     columns = found.columns
-    with rc_context(STYLE):
+    with drawing():
         timed = found.timed and len(columns) > 1 and columns.arrival_s[-1] > columns.arrival_s[0]
         drawn, grid = axes(1, 3 if timed else 1, width="text" if timed else "column", height_in=2.2)
         panels = list(grid[0])

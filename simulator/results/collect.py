@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from simulator.arrays import Columns, Floats, Ints
 from simulator.replica.records import Records
 from simulator.replica.request import RequestState
-from simulator.results.recorded import ended_rows, prompt_end_rows, span_rows, steps_ended
+from simulator.results.recorded import draft_columns, ended_rows, prompt_end_rows, span_rows, steps_ended
 from simulator.results.tokens import Delay, TokenSegments, UnfoldedTokens
 
 
@@ -19,16 +19,19 @@ def collect(
     requests: int,
     until_s: Floats | None,
     delay: Delay,
+    speculates: bool = False,
 ) -> UnfoldedTokens:
     """Return the tokens of all incarnations, each of the replica given; ``steps`` are theirs, one after another.
 
     ``until_s`` is up to when a reader takes tokens, f64[requests], inf where there is no limit: what comes later is
-    left out, as from a step in flight with asynchronous scheduling. None: there is no limit for any.
+    left out, as from a step in flight with asynchronous scheduling. None: there is no limit for any. With
+    ``speculates`` it is said of each token whether it came as a draft.
     """
     found: list[tuple[Ints, Ints, Ints, NDArray[np.int32]]] = []
     made = None if until_s is None else np.zeros(requests, np.int64)
     points_s: list[Floats] = []
     points_step: list[NDArray[np.int32]] = []
+    points_draft: list[NDArray[np.int8]] = []
     row = points = 0
     for replica, each in zip(replicas, records, strict=True):
         n_steps = steps_ended(each)
@@ -37,7 +40,15 @@ def collect(
         ticks = np.flatnonzero(steps["ticks"][mine])
         request, tick, tokens = span_rows(each)
         ended, step = prompt_end_rows(each)
-        ended, step = ended[step < n_steps], step[step < n_steps]
+        drafted, its_step, _, accepted, got = draft_columns(each)
+        # Each token of theirs has a point of its own, too; all but those that the target added had been drafts
+        nth = np.arange(int(got.sum())) - np.repeat(np.cumsum(got) - got, got)
+        draft = np.concatenate([np.zeros(len(ended), np.int8), nth < np.repeat(accepted, got)])
+        ended = np.concatenate([ended, np.repeat(drafted, got)])
+        step = np.concatenate([step, np.repeat(its_step, got)])
+        here = step < n_steps
+        ended, step = ended[here], step[here]
+        points_draft += [np.zeros(len(ticks), np.int8), draft[here]]
         tick_s, alone_s = end_s[ticks], end_s[step]
         # The steps in flight when the simulation ended gave no tokens.
         tokens, alone = np.minimum(tokens, len(ticks) - tick), np.ones_like(step)
@@ -67,6 +78,7 @@ def collect(
         delay,
         until_s,
         None if until_s is None else made,
+        np.concatenate(points_draft) if speculates else None,
     )
 
 

@@ -7,6 +7,7 @@ import numpy as np
 
 from simulator.arrays import Columns
 from simulator.metrics import Measure, RequestLog
+from simulator.results import drafts
 from simulator.results.billing import service_s
 from simulator.results.step_totals import StepTotals
 from simulator.results.transfer_table import hand_over_parts
@@ -25,6 +26,8 @@ MEASURES = (
         "engine.prefix_hit_share", "prefix cache hits", "share of looked up", True,
         shown=("compare",),
     ),
+    Measure("engine.prefix_found_again_tokens", "found again after preemptions", "tokens", shown=(), least=0),
+    *drafts.MEASURES,
 )  # fmt: skip
 
 
@@ -63,6 +66,7 @@ def engine_summary(
         "cut_at_max_model_len": int(np.count_nonzero(log.completed & (log.token_counts < log.output_tokens))),
         "extrapolated_share": manifest["extrapolated_share"],
         **_prefix_cache(manifest),
+        **drafts.summary(manifest),
         **_moves(transfers),
     }
 
@@ -108,4 +112,6 @@ def _prefix_cache(manifest: Mapping[str, Any]) -> dict[str, Any]:
         "prefix_hit_tokens": hit,
         "prefix_looked_up_tokens": looked_up,
         "prefix_hit_share": hit / looked_up if looked_up else None,
+        "prefix_found_again_tokens": counts.get("found_again_tokens", 0),
+        "prefix_looked_up_again_tokens": counts.get("looked_up_again_tokens", 0),
     }

@@ -2,7 +2,6 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from html import escape
 from typing import TYPE_CHECKING, Any
 
 from simulator.errors import not_installed
@@ -36,6 +35,8 @@ def as_polars(table: "pa.Table") -> "pl.DataFrame":
 
 def as_html(title: str, rows: Sequence[Sequence[str]], notes: Sequence[str] = ()) -> str:
     """Return a small HTML table, the first row its head, with a title and notes; all text is escaped."""
+    from html import escape
+
     head, *body = [[escape(cell) for cell in row] for row in rows]
     lines = [f"<tr>{''.join(f'<th>{cell}</th>' for cell in head)}</tr>"] if any(head) else []
     lines += [

@@ -80,10 +80,22 @@ def prompt_end_rows(records: Records) -> tuple[Ints, Ints]:
     return request, step
 
 
+def draft_columns(records: Records) -> tuple[Ints, Ints, Ints, Ints, Ints]:
+    """Return request, step, drafts, accepted drafts and tokens of each request in each step with drafts."""
+    request, step, drafts, accepted, tokens = records.rows("drafts")
+    return request, step, drafts, accepted, tokens
+
+
 def preemption_rows(records: Records) -> Ints:
     """Return the request of each preemption."""
     request: Ints = records.rows("preemptions")[PREEMPTION_COLUMNS.index("request_id")]
     return request
+
+
+def hit_rows(records: Records) -> tuple[Ints, Ints, Ints]:
+    """Return request and tokens of each admission that found some in a prefix cache, and 1 if after a preemption."""
+    request, tokens, again = records.rows("hits")
+    return request, tokens, again
 
 
 def ended_rows(records: Records) -> tuple[Ints, Ints, Floats]:

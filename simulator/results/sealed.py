@@ -16,9 +16,9 @@ from simulator.errors import InputError
 FILES, ITSELF = "sha256", "manifest_sha256"  # keys of the manifest
 
 
-def seal(manifest: dict[str, Any], files: Mapping[str, Path]) -> dict[str, Any]:
-    """Return the manifest with the digests of these files, by name, and its own."""
-    found = manifest | {FILES: {name: _of_file(path) for name, path in sorted(files.items())}}
+def seal(manifest: dict[str, Any], digests: Mapping[str, str]) -> dict[str, Any]:
+    """Return the manifest with these digests of files, by name, and its own."""
+    found = manifest | {FILES: dict(sorted(digests.items()))}
     return found | {ITSELF: _of_values(found)}
 
 
@@ -43,13 +43,14 @@ def unsealed(manifest: Mapping[str, Any]) -> dict[str, Any]:
 
 def check(path: Path, digests: Mapping[str, str]) -> None:
     """Raise InputError for a file that is not the one that was saved."""
-    if path.name in digests and _of_file(path) != digests[path.name]:
+    if path.name in digests and digest(path) != digests[path.name]:
         raise InputError(
             f"{path}: changed since it was saved; expected the file that its manifest.json tells of"
         )
 
 
-def _of_file(path: Path) -> str:
+def digest(path: Path) -> str:
+    """Return the digest of a file; raises OSError where it cannot be read."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

@@ -19,6 +19,7 @@ from simulator.results.recorded import (
     chunk_columns,
     chunk_rows,
     ended_rows,
+    hit_rows,
     planned_step_rows,
     preemption_rows,
     run_blocks,
@@ -217,7 +218,19 @@ def request_table(
         "last_token_s": last_token_s,
         "end_s": end_s,
         "preemptions": preemptions,
+        **_found(incarnations, n),
     }
+
+
+def _found(incarnations: Sequence[Incarnation], n: int) -> Columns:
+    """Return what each request found in prefix caches: shared, and again after preemptions; nothing if none did."""
+    rows = [hit_rows(each.records) for each in incarnations]
+    if not any(len(request) for request, _, _ in rows):
+        return {}
+    found = np.zeros((2, n), np.int64)
+    for request, tokens, again in rows:
+        np.add.at(found, (again, request), tokens)
+    return {"cached_tokens": found[0], "found_again_tokens": found[1]}
 
 
 def last_event_s(requests: Columns, steps: Columns) -> float:

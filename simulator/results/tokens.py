@@ -93,14 +93,18 @@ class UnfoldedTokens:
         delay: Delay,
         until_s: Floats | None = None,
         made: Ints | None = None,
+        points_draft: NDArray[np.int8] | None = None,
     ) -> None:
         """``points_s`` and ``points_step`` are time and step number, within its replica, of each point.
+
+        ``points_draft`` says where there is speculation whether a point's token came as a draft, 1 or 0.
 
         ``made`` are the tokens of each request that were computed, if some are not in the segments. What a
         delivery policy would hand over later than ``until_s`` (f64[requests], None: no limit) is left out.
         """
         self._first, self._count, self._replica = segments.first, segments.tokens, segments.replica
         self._points_s, self._points_step, self._delay = points_s, points_step, delay
+        self._points_draft = points_draft
         self._of_request = np.searchsorted(segments.request, np.arange(requests + 1, dtype=np.int32))
         self.offsets = np.concatenate([[0], np.cumsum(segments.tokens, dtype=np.int64)])[self._of_request]
         self.counts = np.diff(self.offsets).astype(np.int32)
@@ -152,13 +156,17 @@ class UnfoldedTokens:
         return self._in_time(part, self._delivered(part, self._generated(part)[0]))
 
     def columns(self, part: int) -> Columns:
-        """Return all columns of a part: request_id, token_index (from 1), the two times, replica, step."""
+        """Return all columns of a part: request_id, token_index (from 1), the two times, replica, step.
+
+        Where there is speculation also whether the token came as a draft, ``draft``.
+        """
         generated_s, point, segments, count = self._generated(part)
         request = np.arange(self.bounds[part], self.bounds[part + 1], dtype=np.int32)
         of_request = self.counts[self.bounds[part] : self.bounds[part + 1]]
         before = (
             self.offsets[self.bounds[part] : self.bounds[part + 1]] - self.offsets[self.bounds[part]]
         ) - 1
+        draft = self._points_draft
         index = np.arange(int(of_request.sum()), dtype=np.int32)
         index -= np.repeat(before.astype(np.int32), of_request)
         return {
@@ -170,6 +178,7 @@ class UnfoldedTokens:
             else self._delivered_s[self._rows(part)],
             "replica": self._in_time(part, np.repeat(self._replica[segments], count)),
             "step": self._in_time(part, self._points_step[point]),
+            **({} if draft is None else {"draft": self._in_time(part, draft[point])}),
         }
 
     def pieces(self) -> Iterator[Columns]:

@@ -2,7 +2,8 @@
 
 import json
 import os
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from threading import Event
 from typing import TYPE_CHECKING, Any
@@ -10,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from simulator.results.arrow import write, write_pieces
 from simulator.results.folders import part_of
 from simulator.results.saved import OPTIONAL
-from simulator.results.sealed import seal
+from simulator.results.sealed import digest, seal
+from simulator.results.shared_jobs import SharedJobs
 from simulator.results.tokens import TokenSource
 from simulator.results.trace_level import kept_tables
 
@@ -34,38 +36,42 @@ def write_folder(result: "Result", folder: Path, tokens: TokenSource | None) -> 
     its summary first, and the new ones get their names, the summary last: at no moment is there a summary beside
     the tables of another run. Raises OSError where the disk refuses; the files before are still there then.
     """
-    kept, stop = kept_tables(result.trace_level), Event()
+    kept, stop, jobs = kept_tables(result.trace_level), Event(), SharedJobs()
     if kept:
         _ = result.log  # before two threads want its tokens
     parts: list[Path] = []
+    digests: dict[str, str] = {}
 
-    def part(name: str) -> Path:
+    def write_part(name: str, write_to: Callable[[Path], None]) -> None:
+        path = part_of(folder / name)
+        write_to(path)
+        digests[name] = digest(path)
+
+    def file(name: str, write_to: Callable[[Path], None]) -> None:
         parts.append(folder / name)
-        return part_of(folder / name)
+        jobs.add(partial(write_part, name, write_to))
 
     try:
-        with ThreadPoolExecutor(1) as other:
-            try:
-                if tokens is not None:
-                    writing = other.submit(write_pieces, part("tokens.parquet"), tokens.pieces(), stop)
-                summary = result.summary()
-                if kept:
-                    write(part("requests.parquet"), result.requests())
-                for name in OPTIONAL if kept else ():
-                    table = getattr(result, name)()
-                    if table is not None:
-                        write(part(f"{name}.parquet"), table)
-                if "steps" in kept:
-                    write(part("steps.parquet"), result.steps())
-                for name in _SAYING:
-                    part(f"{name}.json")
-                _write_json(part_of(folder / "summary.json"), summary)
-                if tokens is not None:
-                    writing.result()
-                others = {path.name: part_of(path) for path in parts if path.name != "manifest.json"}
-                _write_json(part_of(folder / "manifest.json"), seal(result.saved_manifest(), others))
-            finally:
-                stop.set()
+        try:
+            if tokens is not None:
+                file("tokens.parquet", lambda path: write_pieces(path, tokens.pieces(), stop))
+            if "steps" in kept:
+                file("steps.parquet", lambda path: write(path, result.steps()))
+            jobs.start()
+            summary = result.summary()
+            if kept:
+                file("requests.parquet", lambda path: write(path, result.requests()))
+            for name in OPTIONAL if kept else ():
+                table = getattr(result, name)()
+                if table is not None:
+                    file(f"{name}.parquet", partial(write, contents=table))
+            parts += [folder / f"{name}.json" for name in _SAYING]
+            write_part("summary.json", partial(_write_json, content=summary))
+            jobs.finish()
+            _write_json(part_of(folder / "manifest.json"), seal(result.saved_manifest(), digests))
+        finally:
+            stop.set()
+            jobs.give_up()
         for name in _FILES:
             (folder / name).unlink(missing_ok=True)
         for path in parts:

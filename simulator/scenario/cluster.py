@@ -173,11 +173,11 @@ class ClusterSpec(Section):
     replicas: Replicas = Field(1, description="identical engines behind the router")
     prefill: PoolSpec | None = Field(None, description="disaggregated: the engines that compute prompts")
     decode: PoolSpec | None = Field(None, description="disaggregated: those that decode")
-    link: LinkSpec = LinkSpec()
+    link: LinkSpec = LinkSpec.model_construct()
     hand_off: HandOffSpec = Field(default_factory=HandOffSpec)
-    migration: MigrationSpec = MigrationSpec()
-    faults: FaultsSpec = FaultsSpec()
-    scaling: ScalingSpec = ScalingSpec()
+    migration: MigrationSpec = MigrationSpec.model_construct()
+    faults: FaultsSpec = FaultsSpec.model_construct()
+    scaling: ScalingSpec = ScalingSpec.model_construct()
 
     @model_validator(mode="before")
     @classmethod

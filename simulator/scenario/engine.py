@@ -11,7 +11,7 @@ AtLeastOne = Annotated[int, Field(ge=1, le=10**9)]
 class Section(BaseModel):
     """A table of a scenario: frozen, strictly typed, unknown keys refused."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, defer_build=True)
 
 
 class Hardware(Section):
@@ -29,8 +29,10 @@ class Hardware(Section):
         None,
         description="what the engine adds to the kernels, as named in the GPU's profile; unset: by engine.profile",
     )
-    quantization: Literal["fp8", "nvfp4"] | None = Field(
-        None, description="of the layers' matrices; unset: as the model's config says"
+    quantization: Literal["fp8", "fp8_block", "int8", "int4", "mxfp4", "nvfp4"] | None = Field(
+        None,
+        description="of the checkpoint's weights, all matrices of its layers alike; unset: as the model's config"
+        " says, module by module",
     )
 
 
@@ -41,6 +43,24 @@ class EngineSpec(Section):
         "vllm-0.24",
         description="see: servesim list engines; or the path of a profile; native: the one that the policy is"
         " named after",
+    )
+    dtype: Literal["auto", "half", "float16", "bfloat16"] = Field(
+        "auto",
+        description="of what is not quantised; each has 16 bits, and a float32 checkpoint is served so",
+    )
+    quantization: (
+        Literal[
+            "fp8", "fbgemm_fp8", "compressed-tensors", "modelopt", "modelopt_fp4", "gptq", "gptq_marlin", "awq",
+            "awq_marlin", "auto-round", "bitsandbytes", "mxfp4",
+        ]
+        | None
+    ) = Field(
+        None,
+        description="what the engine is told to load: the checkpoint's own method, or fp8 or bitsandbytes made of"
+        " 16-bit weights; unset: as the checkpoint is",
+    )  # fmt: skip
+    kv_cache_dtype: Literal["auto", "float16", "bfloat16", "fp8", "fp8_e4m3", "fp8_e5m2"] = Field(
+        "auto", description="of a value in the KV cache; auto: what the checkpoint asks for, else 16 bits"
     )
     block_size: Annotated[int, Field(ge=1, le=65536)] | None = Field(
         None, description="tokens in a KV block; unset: the engine's default, 16 or SGLang's 1"

@@ -18,6 +18,7 @@ DEFAULT_POLICY: dict[PolicyKind, str] = {
     "delivery": "immediate",
     "roles": "fixed",
     "scaling": "none",
+    "acceptance": "none",
 }
 # The kinds whose default does nothing
 IDLE_POLICY: dict[PolicyKind, str] = {
@@ -89,3 +90,4 @@ class Policy(Section):
     delivery: Annotated[PolicyChoice, choice("delivery")] = _default("delivery")
     roles: Annotated[PolicyChoice, choice("roles")] = _default("roles")
     scaling: Annotated[PolicyChoice, choice("scaling")] = _default("scaling")
+    acceptance: Annotated[PolicyChoice, choice("acceptance")] = _default("acceptance")

@@ -1,6 +1,6 @@
 """From the names in a scenario to the objects that serve: hardware, limits, policies, a deployment."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -14,26 +14,28 @@ from hardware_profiles import (
     engine_of,
     kv_capacity,
     load_gpu,
-    load_link,
     load_model,
     resolve_max_model_len,
     step_cost,
 )
 from hardware_profiles.gpu import GIB
-from simulator.cluster.deployment import Deployment, Fault, Faults, MoveCosts, Pool, Scaling
+from simulator.cluster.deployment import Scaling
 from simulator.errors import InputError
-from simulator.replica.idle_cost import IdleCost
+from simulator.replica.cost import CostModel
 from simulator.replica.limits import Limits
 from simulator.replica.policy import Scheduler
 from simulator.replica.replica import Role
 from simulator.replica.rules import EngineRules
+from simulator.replica.speculation import Speculation
 from simulator.scenario.cluster import Bounds, PoolSpec, ScalingSpec
-from simulator.scenario.discover import PolicyKind, load
+from simulator.scenario.discover import load
 from simulator.scenario.engine import EngineSpec
 from simulator.scenario.engines import engine_name
-from simulator.scenario.links import hand_off_of, link_of
 from simulator.scenario.policy import IDLE_POLICY, PolicyChoice
 from simulator.scenario.scenario import Scenario
+from simulator.scenario.seats import seats_within
+from simulator.scenario.served_model import served_model
+from simulator.scenario.speculation import cost_with_drafts, drafter_of, speculation_of
 
 _Part = TypeVar("_Part")
 
@@ -73,6 +75,8 @@ class ResolvedPool:
     replicas: int = 1
     tensor_parallel_size: int = 1
     scaling: ScalingPlan | None = None
+    speculation: Speculation | None = None
+    cost_with_drafts: CostModel | None = None  # where there is speculation
 
     @property
     def gpus(self) -> int:
@@ -88,6 +92,11 @@ class ResolvedPool:
     def usable_blocks(self) -> int:
         """KV blocks of a replica that requests can use."""
         return self.limits.num_gpu_blocks - self.rules.null_blocks
+
+    @property
+    def most_tokens_a_step(self) -> int:
+        """The most tokens that a step gives a request that decodes."""
+        return 1 if self.speculation is None else self.speculation.most_tokens
 
     @property
     def rules(self) -> EngineRules:
@@ -133,79 +142,18 @@ def _plan(bounds: Bounds, spec: ScalingSpec, model: Model) -> ScalingPlan | None
     return ScalingPlan(bounds.policy, bounds.min_replicas, bounds.max_replicas, spec.provision_s, load_s)
 
 
-def deploy(scenario: Scenario, pools: Sequence[ResolvedPool], base_dir: Path | None = None) -> Deployment:
-    """Put a scenario's pools, policies, links and faults together; InputError for a link that is unknown."""
-    policy, cluster, first = scenario.policy, scenario.cluster, pools[0]
-    profile = _named("cluster.link.kind", lambda: load_link(cluster.link.kind, base_dir))
-    rule, faults = cluster.hand_off, cluster.faults
-    return Deployment(
-        pools=[
-            Pool(
-                _maker(each.scheduling, scenario.user.idle_cost),
-                each.cost,
-                each.limits,
-                each.replicas,
-                each.role,
-                None if each.scaling is None else each.scaling.begin(),
-                each.rules,
-                each.tensor_parallel_size,
-            )
-            for each in pools
-        ],
-        router=make_policy("routing", policy.routing),
-        **{kind: _unless_idle(kind, getattr(policy, kind)) for kind in IDLE_POLICY if kind != "scaling"},
-        link=link_of(
-            cluster.link,
-            profile,
-            first.capacity.kv_bytes_per_token * first.tensor_parallel_size,
-            first.model.num_hidden_layers,
-        ),
-        moves=MoveCosts(cluster.migration.handshake_s, cluster.migration.gpu_share),
-        hand_off=hand_off_of(
-            rule, profile, first.model.num_hidden_layers, make_policy("routing", rule.routing)
-        )
-        if cluster.disaggregated
-        else None,
-        faults=Faults(
-            [Fault(each.kind, each.replica, each.at_s, each.for_s, each.factor) for each in faults.events],
-            float("inf") if faults.mtbf_s is None else faults.mtbf_s,
-            faults.repair_s,
-            faults.retries,
-        ),
-        frontend_s=first.cost.overheads.frontend_s,
-        pace_s=scenario.user.v_s_per_token,
-        allowance_s=scenario.user.first_token_allowance_s,
-        curve=scenario.user.curve,
-        thinking_share=scenario.user.thinking_share,
-        seed=scenario.seed,
-        horizon_s=scenario.run.horizon_s,
-    )
-
-
-def _unless_idle(kind: PolicyKind, choice: PolicyChoice) -> Any:
-    """Return a policy, or None where it is the one that does nothing, so that it need not be asked."""
-    return None if choice.name == IDLE_POLICY[kind] else make_policy(kind, choice)
-
-
-def _maker(choice: PolicyChoice, readers: IdleCost) -> Callable[[], Scheduler]:
-    """Return what makes a policy for each replica, of a file that is looked at once."""
-    policy: type[Scheduler] = load("scheduling", choice.name)
-    return lambda: policy(**choice.params).told(readers)
-
-
 def resolve_pool(scenario: Scenario, base_dir: Path | None = None) -> ResolvedPool:
     """Load the scenario's hardware and work out its limits; no simulation.
 
     Raises InputError for an unknown GPU or model, a model that does not fit, and limits that contradict
     one another.
     """
-    gpu = _named("hardware.gpu", lambda: load_gpu(scenario.hardware.gpu, base_dir))
-    model = _named("hardware.model", lambda: load_model(scenario.hardware.model, base_dir))
-    if scenario.hardware.quantization is not None:
-        model = replace(model, quantization=scenario.hardware.quantization)
+    gpu = named("hardware.gpu", lambda: load_gpu(scenario.hardware.gpu, base_dir))
+    model = named("hardware.model", lambda: load_model(scenario.hardware.model, base_dir))
     engine = scenario.engine
+    model = served_model(model, scenario.hardware, engine)
     policy: Scheduler = make_policy("scheduling", scenario.policy.scheduling)
-    profile = _named("engine.profile", lambda: engine_of(engine.profile, policy, base_dir))
+    profile = named("engine.profile", lambda: engine_of(engine.profile, policy, base_dir))
     rules, usual = profile.engine_rules, profile.defaults
     block_size = engine.block_size or usual.block_size
     seqs = engine.max_num_seqs or usual.max_num_seqs or gpu.default_max_num_seqs
@@ -215,7 +163,20 @@ def resolve_pool(scenario: Scenario, base_dir: Path | None = None) -> ResolvedPo
     elif tokens is None:
         longest = engine.max_model_len or model.max_position_embeddings
         tokens = max(LEAST_WHOLE_PROMPT_BUDGET, longest)
-    capacity = _named(
+    if seqs > tokens and usual.seats_within_budget:
+        seqs = seats_within(tokens, engine, profile)
+    drafter, own = None, None
+    if scenario.speculation.on:
+        if policy.lockstep:
+            raise InputError(
+                f"policy.scheduling: {scenario.policy.scheduling.name} counts on one token a step of each request that"
+                " decodes; expected another policy with speculation"
+            )
+        drafter, own = named(
+            "speculation",
+            lambda: drafter_of(scenario.speculation, model, engine.tensor_parallel_size, base_dir),
+        )
+    capacity = named(
         "hardware.model",
         lambda: kv_capacity(
             gpu,
@@ -227,12 +188,14 @@ def resolve_pool(scenario: Scenario, base_dir: Path | None = None) -> ResolvedPo
             num_gpu_blocks=engine.num_gpu_blocks,
             tensor_parallel=engine.tensor_parallel_size,
             share_of_free=usual.kv_memory == "share of free",
+            drafter_bytes=0 if drafter is None else drafter.weight_bytes,
+            drafter_kv_bytes_per_token=0 if drafter is None else drafter.kv_bytes_per_token,
         ),
     )
     kv_tokens = capacity.longest_request_tokens(
         capacity.num_blocks - rules.null_blocks, engine.max_model_len or model.max_position_embeddings
     )
-    max_model_len = _named(
+    max_model_len = named(
         "engine.max_model_len", lambda: resolve_max_model_len(model, kv_tokens, engine.max_model_len)
     )
     if engine.max_model_len == 1:
@@ -262,10 +225,10 @@ def resolve_pool(scenario: Scenario, base_dir: Path | None = None) -> ResolvedPo
     )
     ahead = rules.serving(policy).pipeline_depth > 1
     hardware, size = scenario.hardware, engine.tensor_parallel_size
-    overheads, measured = _named(
+    overheads, measured = named(
         "hardware.overheads", lambda: profile.overheads_on(gpu, ahead=ahead, named=hardware.overheads)
     )
-    cost = _named(
+    cost = named(
         "hardware.cost_model",
         lambda: step_cost(gpu, model, hardware.cost_model, size, overheads, block_size),
     )
@@ -280,10 +243,14 @@ def resolve_pool(scenario: Scenario, base_dir: Path | None = None) -> ResolvedPo
         measured,
         engine_name(profile, policy),
         tensor_parallel_size=size,
+        speculation=None
+        if drafter is None
+        else speculation_of(scenario.speculation, drafter, scenario.policy.acceptance, scenario.seed),
+        cost_with_drafts=None if drafter is None else cost_with_drafts(cost, drafter, own),
     )
 
 
-def _named(key: str, make: Callable[[], _Part]) -> _Part:
+def named(key: str, make: Callable[[], _Part]) -> _Part:
     """Make a part; an InputError then begins with the scenario's key."""
     try:
         return make()

@@ -17,9 +17,10 @@ from simulator.results.step_totals import StepTotals, add_up, bin_edges
 from simulator.results.tables import Tables
 from simulator.results.trace_level import kept_tables
 from simulator.results.work import work_table
+from simulator.scenario.deploy import deploy
 from simulator.scenario.discover import blamed
 from simulator.scenario.origins import origins
-from simulator.scenario.resolve import ResolvedPool, deploy, resolve_pools
+from simulator.scenario.resolve import ResolvedPool, resolve_pools
 from simulator.scenario.scenario import Scenario
 from simulator.workload import Workload, build
 
@@ -218,6 +219,7 @@ def _manifest(
         "usd_per_gpu_hour_date": min(each.gpu.price.date for each in pools).isoformat(),
         "validated": server.gpu.validated,
         **_prefix_cache(outcome),
+        **_drafts(outcome),
         "end_of_run_s": outcome.end_s,
         "extrapolated_share": _extrapolated_share(pools, outcome.tables),
         "partial": outcome.interrupted,
@@ -250,8 +252,11 @@ def _extrapolated_share(pools: list[ResolvedPool], tables: Tables) -> float:
 def _prefix_cache(outcome: Outcome) -> dict[str, Any]:
     if outcome.prefix_hits is None:
         return {}
-    hit_tokens, looked_up_tokens = outcome.prefix_hits
-    return {"prefix_cache": {"hit_tokens": hit_tokens, "looked_up_tokens": looked_up_tokens}}
+    return {"prefix_cache": outcome.prefix_hits._asdict()}
+
+
+def _drafts(outcome: Outcome) -> dict[str, Any]:
+    return {} if outcome.drafts is None else {"drafts": outcome.drafts}
 
 
 def _versions() -> dict[str, str]:

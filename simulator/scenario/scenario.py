@@ -21,6 +21,7 @@ from simulator.scenario.cluster import ClusterSpec
 from simulator.scenario.engine import EngineSpec, Hardware, Section, Share
 from simulator.scenario.errors import sentence, unknown_key
 from simulator.scenario.policy import Policy
+from simulator.scenario.speculation import SpeculationSpec
 from simulator.scenario.toml import Override
 from simulator.workload.ranges import Duration, Name
 from simulator.workload.spec import WorkloadSpec
@@ -103,15 +104,16 @@ class Scenario(Section):
     seed: Annotated[int, Field(ge=0, lt=2**63)] = Field(
         0, description="one seed, an independent stream of random numbers for each use"
     )
-    hardware: Hardware = Hardware()
-    engine: EngineSpec = EngineSpec()
-    cluster: ClusterSpec = ClusterSpec()
+    hardware: Hardware = Hardware.model_construct()
+    engine: EngineSpec = EngineSpec.model_construct()
+    speculation: SpeculationSpec = SpeculationSpec.model_construct()
+    cluster: ClusterSpec = ClusterSpec.model_construct()
     policy: Policy = Field(default_factory=Policy)
-    workload: WorkloadSpec = WorkloadSpec()
+    workload: WorkloadSpec = WorkloadSpec.model_construct()
     user: Annotated[UserModel, _options("user", UserModel)] = UserModel()
     slo: Annotated[Slo, _options("slo", Slo)] = Slo()
-    metrics: Metrics = Metrics()
-    run: Run = Run()
+    metrics: Metrics = Metrics.model_construct()
+    run: Run = Run.model_construct()
 
     @property
     def window(self) -> Window:
@@ -156,7 +158,7 @@ class Scenario(Section):
         path = Path(path)
         tables = {"name": path.stem, **scenario_toml.read(path)}
         _find_policy_files(tables, path.parent)
-        return cls._checked(tables, overrides, source=f"{path}: ")
+        return cls.from_tables(tables, overrides, source=f"{path}: ")
 
     def with_overrides(self, overrides: Sequence[Override]) -> "Scenario":
         """Return a copy with ``section.key=value`` applied in order; or keys with Python values, as pairs.
@@ -165,7 +167,7 @@ class Scenario(Section):
         ``policy.scheduling.watermark=0.01`` sets one parameter and keeps the policy.
         Raises ``InputError`` as the constructor does.
         """
-        return self._checked(self.to_tables(), overrides, source="")
+        return self.from_tables(self.to_tables(), overrides)
 
     def to_tables(self) -> dict[str, Any]:
         """Return what was set as plain nested tables, without the keys left at their default."""
@@ -180,7 +182,13 @@ class Scenario(Section):
         return scenario_toml.write(self)
 
     @classmethod
-    def _checked(cls, tables: dict[str, Any], overrides: Sequence[Override], source: str) -> "Scenario":
+    def from_tables(
+        cls, tables: dict[str, Any], overrides: Sequence[Override] = (), source: str = ""
+    ) -> "Scenario":
+        """Return the scenario of nested tables as ``with_overrides`` changes them.
+
+        Raises ``InputError`` as the constructor does; ``source`` is what it begins with where no override is at fault.
+        """
         given = tables
         tables = deepcopy(tables)
         for override in sorted(overrides, key=_changes_one_key):
@@ -209,13 +217,12 @@ def default_scenario(overrides: Sequence[Override] = ()) -> Scenario:
     pools = any(
         scenario_toml.key_of(each).startswith(("cluster.prefill", "cluster.decode")) for each in overrides
     )
-    start = Scenario() if pools else Scenario(cluster={"replicas": 2})
-    scenario = start.with_overrides(overrides)
+    scenario = Scenario.from_tables({} if pools else {"cluster": {"replicas": 2}}, overrides)
     if "name" in scenario.model_fields_set:
         return scenario
     traffic = scenario.workload.arrivals or Path(scenario.workload.trace or "").name.split(".")[0]
     name = traffic.replace("_", "-") or "run"
-    return Scenario(name=name, **scenario.to_tables())
+    return scenario.model_copy(update={"name": name})
 
 
 def _changes_one_key(override: Override) -> bool:

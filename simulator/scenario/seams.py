@@ -11,7 +11,15 @@ from typing import Any, Literal
 from simulator.errors import InputError
 
 PolicyKind = Literal[
-    "scheduling", "routing", "admission", "abandonment", "migration", "delivery", "roles", "scaling"
+    "scheduling",
+    "routing",
+    "admission",
+    "abandonment",
+    "migration",
+    "delivery",
+    "roles",
+    "scaling",
+    "acceptance",
 ]
 
 # The class in simulator.policy that a policy of each kind is like
@@ -24,6 +32,7 @@ SEAMS: dict[PolicyKind, str] = {
     "delivery": "Delivery",
     "roles": "Roles",
     "scaling": "Scaler",
+    "acceptance": "Acceptance",
 }
 
 
@@ -52,7 +61,8 @@ def methods(kind: PolicyKind) -> dict[str, list[str]]:
         for name, member in vars(seam(kind)).items()
         if inspect.isfunction(member) and not name.startswith("_")
     }
-    return dict(sorted(found.items(), key=lambda item: -len(item[1])))
+    abstract: frozenset[str] = getattr(seam(kind), "__abstractmethods__", frozenset())
+    return dict(sorted(found.items(), key=lambda item: (item[0] not in abstract, -len(item[1]))))
 
 
 def check_class(kind: PolicyKind, field: str, file: Path, policy: type[Any]) -> None:

@@ -8,10 +8,10 @@ const HINTS = {
   run: "Fill in the form and press Run: a few hundred requests take about a second.",
   compare: "Choose two or more saved runs and press Compare.",
   plan: "Say a target and press Plan; the traffic is that of the form.",
-  trace: "What is in a file is shown here; it is not kept.",
+  trace: "What is in a file is shown here, and can be simulated; the file is forgotten when the app ends.",
 };
 const POLL_MS = 200;
-const state = { tab: "run", values: { ...APP.start }, open: { run: [], compare: [], plan: [], paper: [] }, task: null, plan: { target: "token_slo.attainment >= 0.9", gpus: "h100-80gb-sxm", replicas: "4" } };
+const state = { tab: "run", values: { ...APP.start }, open: { run: [], compare: [], plan: [], trace: [], paper: [] }, task: null, taskTab: "run", plan: { target: "token_slo.attainment >= 0.9", gpus: "h100-80gb-sxm", replicas: "4", seeds: "1", checks: false } };
 const left = el("div", { class: "left" });
 const right = el("div", { class: "right", id: "report", "aria-live": "off" });
 const tabs = el("div", { class: "row", role: "tablist" });
@@ -113,7 +113,7 @@ async function copy(what) {
 
 async function follow(task) {
   const mine = ++following;
-  state.task = task.id;
+  [state.task, state.taskTab] = [task.id, state.tab];
   remember_state();
   const bar = el("progress", {});
   const said = el("p", { role: "status" }, "waiting");
@@ -121,8 +121,8 @@ async function follow(task) {
   if (matchMedia("(max-width: 860px)").matches) right.scrollIntoView();
   for (let now = task; mine === following; now = await ask(`api/tasks/${task.id}`)) {
     if (now.total) [bar.max, bar.value] = [now.total, now.done];
-    said.textContent = now.total ? `${now.state}: ${now.done.toLocaleString("en")} of ${now.total.toLocaleString("en")}` : now.state;
-    if (now.state === "done") return ((state.task = null), open([now.run]));
+    said.textContent = now.total ? `${now.state}: ${whole(now.done)} of ${whole(now.total)}` : now.state;
+    if (now.state === "done") return ((state.task = null), open(now.runs));
     if (now.state === "failed" || now.state === "cancelled") {
       state.task = null;
       remember_state();
@@ -136,9 +136,10 @@ async function open(names) {
   const mine = ++following;
   state.open[state.tab] = names;
   remember_state();
-  const found = await ask(`api/report?${names.map((name) => `run=${encodeURIComponent(name)}`).join("&")}`);
+  const found = await ask(`api/report?${state.tab === "paper" ? "rates&" : ""}${names.map((name) => `run=${encodeURIComponent(name)}`).join("&")}`);
   if (mine !== following) return;
   await Promise.all([charts, render(found, right)]);
+  drawAhead();
   right.dataset.shown = names.join(" ");
   list().catch(() => {});
 }
@@ -151,11 +152,16 @@ async function list() {
   const kinds = several ? ["run"] : state.tab === "plan" ? ["plan"] : ["run", "sweep", "capacity"];
   const rows = runs.filter((each) => kinds.includes(each.kind)).slice(0, 200).map((each) => el("li", {},
     several ? el("input", { type: "checkbox", value: each.name, "aria-label": each.name, checked: state.open.compare.includes(each.name) }) : null,
+    several ? el("input", { type: "radio", name: "base", value: each.name, title: "the base", "aria-label": `${each.name} is the base`, checked: state.open.compare[0] === each.name }) : null,
     button(each.name, () => open([each.name])), el("small", {}, each.words)));
   place.replaceChildren(el("ul", { class: "saved" }, ...rows), rows.length ? "" : el("p", { class: "note" }, "Nothing is saved yet."));
 }
 
-function compare(names) {
+// Opens the runs that are ticked, the base first; a base is compared, ticked or not.
+function compare() {
+  const base = left.querySelector("#saved input[type=radio]:checked")?.value;
+  const ticked = [...left.querySelectorAll("#saved input[type=checkbox]:checked")].map((each) => each.value);
+  const names = base === undefined ? ticked : [base, ...ticked.filter((name) => name !== base)];
   if (names.length < 2) throw new Error("Compare: expected two or more runs of the list.");
   return open(names);
 }
@@ -165,27 +171,37 @@ const savedList = (title) => [el("h2", {}, title), el("div", { id: "saved" })];
 function planForm() {
   const input = (name, label) => el("div", { class: "field" }, el("label", { for: `plan-${name}` }, label),
     el("input", { id: `plan-${name}`, value: state.plan[name], oninput: (event) => { state.plan[name] = event.target.value; remember_state(); } }));
-  const start = async () => follow(await ask("api/plans", { values: sent(), target: state.plan.target, gpus: state.plan.gpus, replicas: Number(state.plan.replicas) }));
+  const checks = el("input", { id: "plan-checks", type: "checkbox", checked: state.plan.checks, onchange: () => { state.plan.checks = checks.checked; remember_state(); } });
+  const start = async () => follow(await ask("api/plans", { values: sent(), target: state.plan.target, gpus: state.plan.gpus, replicas: Number(state.plan.replicas), seeds: Number(state.plan.seeds), checks: state.plan.checks }));
   return [
     el("p", { class: "note" }, "The cheapest cluster that keeps a target for the traffic of the form."),
-    input("target", "target"), input("gpus", "GPUs, by commas"), input("replicas", "replicas, at most"),
+    input("target", "target"), input("gpus", "GPUs, by commas"), input("replicas", "replicas, at most"), input("seeds", "seeds, each has to keep it"),
+    el("label", { class: "auto" }, checks, "also try other traffic and slower steps"),
     button("Plan", start, { class: "primary", id: "go" }), ...form(), ...savedList("Saved plans"),
   ];
 }
 
+// What of the form goes for a file of one's own: all but its traffic.
+const withoutTraffic = () => Object.fromEntries(Object.entries(sent()).filter(([key]) => !key.startsWith("workload.")));
+
 function traceForm() {
+  const simulate = async (file) => follow(await ask("api/runs", { values: withoutTraffic(), file }));
   const read = async (file) => {
     ++following;
     right.replaceChildren(el("p", { role: "status" }, `reading ${file.name}`));
     const found = await ask(`api/inspect?name=${encodeURIComponent(file.name)}`, file, true);
-    right.replaceChildren(el("section", {}, el("h2", {}, file.name), el("pre", { class: "text", tabindex: 0 }, found.text)));
+    state.open.trace = [];
+    remember_state();
+    right.replaceChildren(el("section", {}, el("h2", {}, file.name), el("pre", { class: "text", tabindex: 0 }, found.text),
+      el("p", {}, button("Simulate it", () => simulate(found.file), { class: "primary", id: "go" }), " with the hardware, policies and reader of the form, its requests as they come.")));
   };
   const chosen = el("input", { type: "file", id: "file", "aria-label": "A file of requests", onchange: () => chosen.files[0] && read(chosen.files[0]).catch(told) });
   const dropped = (event) => {
     event.preventDefault();
     if (event.dataTransfer.files[0]) read(event.dataTransfer.files[0]).catch(told);
   };
-  return [el("div", { class: "drop", ondragover: (event) => event.preventDefault(), ondrop: dropped }, el("p", {}, "Drop a file of requests here, or choose one: its format, rates, lengths, and what is odd."), chosen)];
+  return [el("div", { class: "drop", ondragover: (event) => event.preventDefault(), ondrop: dropped }, el("p", {}, "Drop a file of requests here, or choose one: its format, rates, lengths, and what is odd."), chosen),
+    ...sections(APP.fields.filter((field) => field.usual && !field.key.startsWith("workload.")))];
 }
 
 async function paper() {
@@ -199,12 +215,17 @@ async function paper() {
 const LEFT = {
   run: () => [el("div", { class: "row" }, button("Run", async () => follow(await ask("api/runs", { values: sent() })), { class: "primary", id: "go" })), ...form(), copies(), ...savedList("Saved")],
   compare: () => [
-    el("p", { class: "note" }, "Choose runs of the same traffic; the first of the list is the base."),
-    button("Compare", () => compare([...left.querySelectorAll("#saved input:checked")].map((each) => each.value)), { class: "primary", id: "go" }), ...savedList("Saved runs"),
+    el("p", { class: "note" }, "Tick runs of the same traffic, and mark one as the base; without a mark it is the first of the list."),
+    button("Compare", compare, { class: "primary", id: "go" }), ...savedList("Saved runs"),
   ],
   plan: planForm,
   trace: traceForm,
-  paper: () => [el("p", { class: "note" }, "The figures of the paper as servesim reproduces them. For sliders of V, S and alpha open a saved run."), button("Figures", () => { state.open.paper = []; remember_state(); return paper(); }), ...savedList("Saved")],
+  paper: () => [
+    el("p", { class: "note" }, "Figures 6 and 11: smooth goodput over the rate, simulated small and in seconds, with sliders for V, S, alpha and the clock's origin."),
+    button("Simulate", async () => follow(await ask("api/paper", {})), { class: "primary", id: "go" }),
+    el("p", { class: "note" }, "All figures as servesim reproduces them, with the published number of runs:"),
+    button("Figures", () => { state.open.paper = []; remember_state(); return paper(); }),
+  ],
 };
 
 function draw() {
@@ -219,7 +240,7 @@ function draw() {
 // Shows what belongs to a tab when it is chosen or the page is loaded again.
 async function arrive() {
   ++following;
-  if (state.task && (state.tab === "run" || state.tab === "plan")) return ask(`api/tasks/${state.task}`).then(follow, () => { state.task = null; return arrive(); });
+  if (state.task && state.tab === state.taskTab) return ask(`api/tasks/${state.task}`).then(follow, () => { state.task = null; return arrive(); });
   if (state.open[state.tab]?.length) return open(state.open[state.tab]);
   if (state.tab === "paper") return paper();
   right.replaceChildren(el("p", { class: "note" }, HINTS[state.tab]));

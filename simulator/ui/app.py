@@ -6,7 +6,6 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from starlette.applications import Starlette
@@ -19,25 +18,30 @@ from starlette.types import ASGIApp
 from simulator.errors import InputError
 from simulator.report.html.page import in_script
 from simulator.results.folders import runs_root
-from simulator.ui.form import command_of, scenario_of
+from simulator.ui.dropped import DroppedFiles
+from simulator.ui.form import command_of, scenario_of, with_trace
 from simulator.ui.guard import Guard
 from simulator.ui.page import app_page
-from simulator.ui.tasks import Task, Tasks, search, simulate
+from simulator.ui.paper import paper_scenarios
+from simulator.ui.tasks import Task, Tasks, search, simulate, simulate_all
 
 MOST_BYTES = 64 * 2**20  # of a dropped file
 _MOST_FORM_BYTES = 2**16
 _MOST_REPLICAS = 16
+_MOST_SEEDS = 10
 _FIGURES = Path(__file__).parents[2] / "docs" / "paper"  # in a checkout; runs below the root else
 
 
 @dataclass(frozen=True)
 class Saved:
-    """How saved results are read: a document of folders, and the runs and studies below a folder.
+    """How saved results are read: documents of folders, and the runs and studies below a folder.
 
-    ``runs`` yields folder, manifest and summary, ``studies`` folder, kind and answer.
+    ``document`` is of runs of the same traffic or of one study, ``rates`` of runs at several rates. ``runs`` yields
+    folder, manifest and summary, ``studies`` folder, kind and answer.
     """
 
     document: Callable[[Sequence[Path]], dict[str, Any]]
+    rates: Callable[[Sequence[Path]], dict[str, Any]]
     runs: Callable[[Path], Iterator[tuple[Path, dict[str, Any], dict[str, Any]]]]
     studies: Callable[[Path], Iterator[tuple[Path, str, str]]]
 
@@ -68,12 +72,14 @@ def make_app(token: str, saved: Saved, *, remote: bool = False) -> ASGIApp:
     async def life(app: Starlette) -> AsyncIterator[None]:
         yield
         await run_in_threadpool(api.tasks.close)
+        api.dropped.close()
 
     routes = [
         Route("/", api.page),
         Route("/api/scenario", _told(api.scenario), methods=["POST"]),
         Route("/api/runs", _told(api.runs)),
         Route("/api/runs", _told(api.run), methods=["POST"]),
+        Route("/api/paper", _told(api.paper), methods=["POST"]),
         Route("/api/plans", _told(api.plan), methods=["POST"]),
         Route("/api/tasks/{id}", _told(api.task)),
         Route("/api/tasks/{id}/cancel", _told(api.cancel), methods=["POST"]),
@@ -127,6 +133,7 @@ async def _form(request: Request) -> dict[str, Any]:
 class _Api:
     saved: Saved
     tasks: Tasks = field(default_factory=Tasks)
+    dropped: DroppedFiles = field(default_factory=DroppedFiles)
 
     async def page(self, request: Request) -> Response:
         return HTMLResponse(await run_in_threadpool(app_page))
@@ -142,22 +149,33 @@ class _Api:
         return JSONResponse({"runs": rows})
 
     async def run(self, request: Request) -> Response:
-        scenario = await run_in_threadpool(scenario_of, (await _form(request)).get("values"))
-        return JSONResponse(self.tasks.start(partial(simulate, scenario)).as_dict())
+        given = await _form(request)
+        scenario = await run_in_threadpool(scenario_of, given.get("values"))
+        files = None
+        if given.get("file") is not None:
+            path = self.dropped.get(given["file"])
+            scenario, files = with_trace(scenario, path.name), path.parent
+        return JSONResponse(self.tasks.start(partial(simulate, scenario, files=files)).as_dict())
+
+    async def paper(self, request: Request) -> Response:
+        return JSONResponse(self.tasks.start(partial(simulate_all, paper_scenarios())).as_dict())
 
     async def plan(self, request: Request) -> Response:
         given = await _form(request)
         target, gpus, replicas = (given.get(name) for name in ("target", "gpus", "replicas"))
         if not isinstance(target, str) or not isinstance(gpus, str):
             raise InputError("plan: expected a target such as: token_slo.attainment >= 0.9")
-        if isinstance(replicas, bool) or not isinstance(replicas, int) or not 1 <= replicas <= _MOST_REPLICAS:
-            raise InputError(f"plan: replicas: expected a whole number from 1 to {_MOST_REPLICAS}")
+        replicas = _count("replicas", replicas, _MOST_REPLICAS)
+        seeds = _count("seeds", given.get("seeds", 1), _MOST_SEEDS)
+        checks = given.get("checks") is True
         scenario = await run_in_threadpool(scenario_of, given.get("values"))
-        return JSONResponse(self.tasks.start(partial(search, scenario, target, gpus, replicas)).as_dict())
+        return JSONResponse(
+            self.tasks.start(partial(search, scenario, target, gpus, replicas, seeds, checks)).as_dict()
+        )
 
     def _told_of(self, task: Task) -> Response:
-        name = None if task.folder is None else task.folder.relative_to(runs_root()).as_posix()
-        return JSONResponse(task.as_dict() | {"run": name})
+        names = [folder.relative_to(runs_root()).as_posix() for folder in task.folders]
+        return JSONResponse(task.as_dict() | {"run": names[0] if names else None, "runs": names})
 
     async def task(self, request: Request) -> Response:
         return self._told_of(self.tasks.get(request.path_params["id"]))
@@ -168,20 +186,28 @@ class _Api:
         return self._told_of(task)
 
     async def report(self, request: Request) -> Response:
-        document = await run_in_threadpool(self._document, request.query_params.getlist("run"))
+        asked = request.query_params
+        made = self.saved.rates if "rates" in asked else self.saved.document
+        document = await run_in_threadpool(self._document, made, asked.getlist("run"))
         return Response(in_script(document), media_type="application/json")
 
-    def _document(self, names: Sequence[str]) -> dict[str, Any]:
+    def _document(
+        self, made: Callable[[Sequence[Path]], dict[str, Any]], names: Sequence[str]
+    ) -> dict[str, Any]:
         listed = self.saved.listed()
         unknown = next((name for name in names if name not in listed), None)
         if unknown is not None or not names:
             raise InputError(f"{(unknown or '')[:200]!r} is no saved run; expected names of the list")
-        return self.saved.document([listed[name][0] for name in dict.fromkeys(names)])
+        return made([listed[name][0] for name in dict.fromkeys(names)])
 
     async def inspect(self, request: Request) -> Response:
-        suffix = Path(request.query_params.get("name", "")).suffix.lower()[:10]
         content = await _body(request, MOST_BYTES)
-        return JSONResponse({"text": await run_in_threadpool(_inspected, content, suffix)})
+        key, path = await run_in_threadpool(self.dropped.keep, request.query_params.get("name", ""), content)
+        try:
+            return JSONResponse({"text": await run_in_threadpool(_inspected, path), "file": key})
+        except InputError:
+            self.dropped.forget(key)
+            raise
 
     async def figures(self, request: Request) -> Response:
         return JSONResponse({"figures": [*await run_in_threadpool(_pictures)]})
@@ -193,17 +219,19 @@ class _Api:
         return FileResponse(found, media_type="image/png")
 
 
-def _inspected(content: bytes, suffix: str) -> str:
+def _count(name: str, given: Any, most: int) -> int:
+    if isinstance(given, bool) or not isinstance(given, int) or not 1 <= given <= most:
+        raise InputError(f"plan: {name}: expected a whole number from 1 to {most}")
+    return given
+
+
+def _inspected(path: Path) -> str:
     from simulator.functions.inspect import inspect
 
-    clean = "".join(c for c in suffix if c.isalnum() or c == ".")
-    with TemporaryDirectory(prefix="servesim-ui-") as folder:
-        path = Path(folder) / f"file{clean}"
-        path.write_bytes(content)
-        try:
-            return str(inspect(path).document()).replace(str(path), path.name)
-        except InputError as error:
-            raise InputError(str(error).replace(str(path), path.name)) from error
+    try:
+        return str(inspect(path).document()).replace(str(path), path.name)
+    except InputError as error:
+        raise InputError(str(error).replace(str(path), path.name)) from error
 
 
 def _pictures() -> dict[str, Path]:

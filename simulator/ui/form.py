@@ -117,6 +117,12 @@ def scenario_of(values: Any) -> Scenario:
     return scenario
 
 
+def with_trace(scenario: Scenario, name: str) -> Scenario:
+    """Return a scenario with the requests of a dropped file, as they come, in place of its traffic."""
+    values = scenario.model_dump(mode="json", exclude_unset=True)
+    return Scenario(**values | {"workload": {"trace": name, "limit": MOST_REQUESTS}})
+
+
 def check_count(requests: int | None) -> None:
     """Raise InputError for more requests than the app simulates."""
     if requests is not None and requests > MOST_REQUESTS:

@@ -3,7 +3,7 @@
 import secrets
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,14 +30,14 @@ class CancelledError(Exception):
 class Task:
     """A run or a plan that was asked for: ``waiting``, ``running``, ``done``, ``failed`` or ``cancelled``.
 
-    ``done`` of ``total`` counts requests, or simulations of a plan; ``folder`` is where a finished one is kept.
+    ``done`` of ``total`` counts requests, or simulations of a plan; ``folders`` is where what is finished is kept.
     """
 
     id: str
     state: str = "waiting"
     done: int = 0
     total: int | None = None
-    folder: Path | None = None
+    folders: Sequence[Path] = ()
     error: str | None = None
     asked: Event = field(default_factory=Event)
 
@@ -67,8 +67,8 @@ class Tasks:
         self._pool = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="servesim-task")
         self._lock = Lock()
 
-    def start(self, work: Callable[[Task], Path]) -> Task:
-        """Queue some work, which returns the folder of its result; InputError where the queue is full."""
+    def start(self, work: Callable[[Task], Sequence[Path]]) -> Task:
+        """Queue some work, which returns the folders of its results; InputError where the queue is full."""
         task = Task(secrets.token_hex(8))
         with self._lock:
             if sum(each.state in ("waiting", "running") for each in self._tasks.values()) >= MOST_WAITING:
@@ -93,12 +93,12 @@ class Tasks:
         self._pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _work(task: Task, work: Callable[[Task], Path]) -> None:
+def _work(task: Task, work: Callable[[Task], Sequence[Path]]) -> None:
     try:
         if task.asked.is_set():
             raise CancelledError
         task.state = "running"
-        task.folder = work(task)
+        task.folders = work(task)
         task.state = "done"
     except CancelledError:
         task.state = "cancelled"
@@ -113,8 +113,8 @@ def _work(task: Task, work: Callable[[Task], Path]) -> None:
         task.error, task.state = f"an error in servesim ({type(error).__name__}); see the terminal", "failed"
 
 
-def simulate(scenario: Scenario, task: Task) -> Path:
-    """Simulate and save a run; return its folder.
+def simulate(scenario: Scenario, task: Task, files: Path | None = None) -> list[Path]:
+    """Simulate and save a run; return its folder. ``files`` is the folder of a trace that was dropped.
 
     Raises InputError as ``run`` does and for too many requests, CancelledError, after which nothing is kept.
     """
@@ -122,7 +122,7 @@ def simulate(scenario: Scenario, task: Task) -> Path:
     from simulator.workload import build
 
     with TemporaryDirectory(prefix="servesim-ui-") as nowhere:  # names are no files of the working directory
-        base = Path(nowhere)
+        base = files or Path(nowhere)
         check_count(len(build(scenario.workload, scenario.seed, base).arrival_s))
 
         def on_progress(time_s: float, done: int, total: int) -> None:
@@ -134,13 +134,33 @@ def simulate(scenario: Scenario, task: Task) -> Path:
     with claimed_anew(scenario.name[:80]) as folder:
         result.write(folder)
     task.done = task.total or task.done
-    return folder
+    return [folder]
 
 
-def search(scenario: Scenario, target: str, gpus: str, replicas: int, task: Task) -> Path:
+def simulate_all(scenarios: Sequence[Scenario], task: Task) -> list[Path]:
+    """Simulate and save runs one after another; return their folders. Raises as ``run`` does, and CancelledError."""
+    from simulator.scenario.run import run
+
+    results = []
+    task.count(0, len(scenarios))
+    for scenario in scenarios:
+        results.append(run(scenario, should_stop=task.asked.is_set))
+        task.count(len(results), len(scenarios))
+    folders = []
+    for result, scenario in zip(results, scenarios, strict=True):
+        with claimed_anew(scenario.name[:80]) as folder:
+            result.write(folder)
+        folders.append(folder)
+    return folders
+
+
+def search(
+    scenario: Scenario, target: str, gpus: str, replicas: int, seeds: int, checks: bool, task: Task
+) -> list[Path]:
     """Search for the cheapest cluster of some GPU types that keeps a target; return the folder of the plan.
 
-    ``gpus`` are names with commas between, ``replicas`` the most of them. Raises InputError as ``plan`` does, and
+    ``gpus`` are names with commas between, ``replicas`` the most of them; the target is kept with every one of the
+    ``seeds``, and with ``checks`` the plan is tried with other traffic too. Raises InputError as ``plan`` does, and
     CancelledError, after which nothing is kept.
     """
     from simulator.functions.plan import plan
@@ -152,7 +172,7 @@ def search(scenario: Scenario, target: str, gpus: str, replicas: int, task: Task
     with claimed_anew("plan") as folder:
         try:
             found = plan(
-                scenario, [target], space=space, replications=1, checks=False, out=folder, jobs=1,
+                scenario, [target], space=space, replications=seeds, checks=checks, out=folder, jobs=1,
                 on_progress=task.count,
             )  # fmt: skip
             found.save(folder)
@@ -161,4 +181,4 @@ def search(scenario: Scenario, target: str, gpus: str, replicas: int, task: Task
                 if each.is_dir():
                     rmtree(each)
             raise
-    return folder
+    return [folder]

@@ -8,6 +8,7 @@ import numpy as np
 
 from simulator.arrays import Floats, Ints
 from simulator.errors import InputError
+from simulator.workload.block_ids import BlockIds
 from simulator.workload.checks import Where
 from simulator.workload.containers import Batch, Label, Wanted, recoded
 
@@ -18,8 +19,11 @@ if TYPE_CHECKING:
 _BLOCK_BYTES = 2**20
 
 
-def batch(found: "pa.RecordBatch", first_row: int, wanted: Wanted, where: Where) -> Batch:
-    """Return the wanted columns of a record batch; ``where`` names rows of the whole table."""
+def batch(found: "pa.RecordBatch", first_row: int, wanted: Wanted, where: Where, names: BlockIds) -> Batch:
+    """Return the wanted columns of a record batch; ``where`` names rows of the whole table.
+
+    ``names`` numbers entries of lists that an int64 does not hold, and texts.
+    """
 
     def here(row: int) -> str:
         return where(first_row + row)
@@ -29,7 +33,7 @@ def batch(found: "pa.RecordBatch", first_row: int, wanted: Wanted, where: Where)
         found.num_rows,
         {name: _numbers(found.column(name), name, True, here) for name in wanted.required}
         | {name: _numbers(found.column(name), name, False, here) for name in wanted.optional},
-        {name: _lists(found.column(name), name, here) for name in wanted.lists},
+        {name: _lists(found.column(name), name, here, names) for name in wanted.lists},
         {name: _labels(found.column(name)) for name in wanted.labels},
     )
 
@@ -68,7 +72,7 @@ def _numbers(column: "pa.Array", name: str, required: bool, where: Where) -> Flo
     return numbers
 
 
-def _lists(column: "pa.Array", name: str, where: Where) -> tuple[Ints, Ints]:
+def _lists(column: "pa.Array", name: str, where: Where, names: BlockIds) -> tuple[Ints, Ints]:
     import pyarrow as pa
 
     if column.null_count:
@@ -79,6 +83,16 @@ def _lists(column: "pa.Array", name: str, where: Where) -> tuple[Ints, Ints]:
     if values.null_count:
         row = int(np.searchsorted(offsets, _first_null(values), side="right")) - 1
         raise InputError(f"{where(row)}: {name} lacks an entry; expected a list of whole numbers")
+    if pa.types.is_uint64(values.type):
+        return names.of_array(np.from_dlpack(values).astype(np.uint64)), offsets
+    if not pa.types.is_integer(values.type):
+        texts = values.to_pylist()
+        numbers = names.of(texts)
+        if numbers is None:
+            empty = next(i for i, each in enumerate(texts) if not each.strip())
+            row = int(np.searchsorted(offsets, empty, side="right")) - 1
+            raise InputError(f"{where(row)}: {name} holds an empty text; expected ids of blocks")
+        return np.array(numbers, np.int64), offsets
     return np.from_dlpack(values.cast(pa.int64())).astype(np.int64), offsets
 
 

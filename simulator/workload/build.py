@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from simulator.workload import graph, mix, predictors, sources
+from simulator.workload import graph, predictors, sources
 from simulator.workload.spec import WorkloadSpec
 from simulator.workload.workload import Workload
 
@@ -14,6 +14,8 @@ def build(spec: WorkloadSpec, seed: int, base_dir: Path | None = None) -> Worklo
     directory. Raises ``InputError`` for a file that is missing or wrong, or if nothing is left to run.
     """
     if spec.classes is not None:
+        from simulator.workload import mix
+
         name, source, columns, segments = mix.of_classes(spec, seed, base_dir)
     else:
         name, source, columns = sources.traffic_of(spec, seed, base_dir)

@@ -108,10 +108,12 @@ class TrafficColumns:
         """
         prompts = self.prompt_tokens
         pieces = self.hash_ids if self.hash_ids is not None else self.hash_runs
-        if pieces is not None:
-            return segments.Begun(prompts, pieces.streams, pieces.tokens, pieces.offsets)
         begin = None
-        if self.prefix_id is not None and self.prefix_tokens is not None:
+        if pieces is not None:
+            begin = segments.Begun(prompts, pieces.streams, pieces.tokens, pieces.offsets)
+            if self.new_tokens is None:
+                return begin
+        elif self.prefix_id is not None and self.prefix_tokens is not None:
             begin = segments.Begun(prompts, self.prefix_id, self.prefix_tokens, np.arange(len(self) + 1))
         if self.new_tokens is not None and self.session is not None:
             return segments.Repeating(self.session, prompts, self.new_tokens, begin, graph.continued(self))

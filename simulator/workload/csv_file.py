@@ -14,6 +14,7 @@ import numpy as np
 from simulator.arrays import Floats
 from simulator.errors import InputError
 from simulator.workload import arrow_tables
+from simulator.workload.block_ids import BlockIds
 from simulator.workload.containers import Batch, TextFile, Wanted, coded, recoded
 
 if TYPE_CHECKING:
@@ -135,7 +136,7 @@ class CsvFile(TextFile):
 
     def _checked(self, found: "pa.RecordBatch", row: int, wanted: Wanted) -> Batch:
         try:
-            return arrow_tables.batch(found, row, wanted, self.where)
+            return arrow_tables.batch(found, row, wanted, self.where, BlockIds())
         except InputError:
             self._blame(wanted, row)  # the first line that is wrong, whichever of its cells is
             raise

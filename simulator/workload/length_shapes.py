@@ -28,7 +28,7 @@ class LengthShape(BaseModel):
     ``least`` and ``most`` cut what is drawn. Raises InputError, naming the key, for anything else.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, defer_build=True)
 
     mean: Positive | None = None
     cv: Positive | None = None

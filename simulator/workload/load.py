@@ -8,7 +8,7 @@ import numpy as np
 from simulator.arrays import Floats
 from simulator.errors import InputError
 from simulator.rng import stream
-from simulator.workload import arrivals, load_table
+from simulator.workload import arrivals
 from simulator.workload.arrivals import UnitGaps
 from simulator.workload.checks import LATEST_S
 from simulator.workload.envelope import Envelope, Shape, product, repetitions, steps
@@ -137,6 +137,8 @@ def of(spec: WorkloadSpec, seed: int, base_dir: Path | None) -> Load | None:
     if spec.load_points is not None:
         points = np.array(spec.load_points, np.float64)
         return Load(spec, seed, Shape(points[:, 0] * scale, points[:, 1], linear, spec.load_period_s))
+    from simulator.workload import load_table
+
     assert spec.load is not None
     table = load_table.read(spec.load, base_dir)
     if spec.rate_rps is None and not table.are_rates:

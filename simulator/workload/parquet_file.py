@@ -1,10 +1,15 @@
 """Tables in Parquet files."""
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from simulator.errors import InputError
 from simulator.workload.arrow_tables import batch
+from simulator.workload.block_ids import BlockIds
 from simulator.workload.containers import BATCH_ROWS, Batch, Container, Wanted
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 _BUFFER_BYTES = 2**20
 
@@ -24,11 +29,11 @@ class ParquetFile(Container):
 
         self._check_types(wanted)
         names = [*wanted.required, *wanted.optional, *wanted.lists, *wanted.labels]
-        row = 0
+        row, block_ids = 0, BlockIds()
         try:
             for found in self._file.iter_batches(BATCH_ROWS, columns=names, use_threads=False):
                 if found.num_rows:
-                    yield batch(found, row, wanted, self.where)
+                    yield batch(found, row, wanted, self.where, block_ids)
                 row += found.num_rows
         except (pa.ArrowException, OSError) as error:
             raise self.unreadable(error) from error
@@ -63,10 +68,15 @@ class ParquetFile(Container):
         for name in wanted.lists:
             kind = schema.field(name).type
             is_list = types.is_list(kind) or types.is_large_list(kind)
-            if not (is_list and types.is_integer(kind.value_type)):
+            if not (is_list and (types.is_integer(kind.value_type) or _is_text(kind.value_type))):
                 raise InputError(f"{self.path}: column {name} holds {kind}; expected lists of whole numbers")
         for name in wanted.labels:
             kind = schema.field(name).type
-            text = types.is_string(kind) or types.is_large_string(kind)
-            if not (text or types.is_integer(kind) or types.is_null(kind)):
+            if not (_is_text(kind) or types.is_integer(kind) or types.is_null(kind)):
                 raise InputError(f"{self.path}: column {name} holds {kind}; expected whole numbers or texts")
+
+
+def _is_text(kind: "pa.DataType") -> bool:
+    import pyarrow.types as types
+
+    return bool(types.is_string(kind) or types.is_large_string(kind))

@@ -23,6 +23,10 @@ from simulator.workload.rows_file import RowsFile
 from simulator.workload.skipped import Skipped
 from simulator.workload.spec import WorkloadSpec
 
+TURNS_ADD = (
+    "prompts of later turns taken as what each adds to the session (workload.turns = 'whole': as whole)"
+)
+
 
 class _LateColumnError(Exception):
     """A column came up after the first batch: all is to be read again, with it."""
@@ -38,6 +42,7 @@ class Trace:
         self._opened = open_requests(path, "trace", how or ReadAs())
         self._table = self._opened.table
         self.format_name, self._format = self._chosen()
+        self._turns_add = False
         self.rows: int | None = None  # in all, once it is read; None: not known
 
     @property
@@ -45,7 +50,8 @@ class Trace:
         """What is to be said about the rows that were read: what was estimated, what was skipped."""
         skipped, moved = self.skipped, self.out_of_order
         said = [skipped.described(self.named)] if skipped else []
-        return [*self.notes, *([f"{moved:,} rows put in order of arrival"] if moved else []), *said]
+        turns = [TURNS_ADD] if self._turns_add else []
+        return [*self.notes, *turns, *([f"{moved:,} rows put in order of arrival"] if moved else []), *said]
 
     @property
     def notes(self) -> list[str]:
@@ -102,6 +108,7 @@ class Trace:
         whole = fmt.session_id in table.header
         if isinstance(table, RowsFile):
             table.check = self._checks(whole)
+            table.block_ids = fmt.hash_ids
         parts = self._whole(carried) if whole else self._parts(carried)
         for part in parts:
             kept.add_columns(cut.take(part))
@@ -174,6 +181,7 @@ class Trace:
             rows += batch.rows
         if rows:
             columns = found.put_into(parts.columns())
+            self._turns_add = fmt.turns_add and columns.new_tokens is not None
             yield sessions.in_order(columns) if self.timed else columns
 
 

@@ -48,12 +48,15 @@ class ReadAs:
     sort: bool = False
     block_tokens: int | None = None
     tokenizer: TokenCounter | None = None  # of texts, where a file has no counts
+    turns: str | None = None  # "added" or "whole": what prompts of a session's turns are
 
     @classmethod
     def of(cls, spec: "WorkloadSpec", base_dir: Path | None = None) -> "ReadAs":
         """Return what a scenario says."""
         tokenizer = None if spec.tokenizer is None else tokenizers.load(spec.tokenizer, base_dir)
-        return cls(spec.format, spec.columns, spec.skip_bad, spec.sort, spec.block_tokens, tokenizer)
+        return cls(
+            spec.format, spec.columns, spec.skip_bad, spec.sort, spec.block_tokens, tokenizer, spec.turns
+        )
 
 
 @dataclass
@@ -98,8 +101,12 @@ def open_requests(path: Path, what: str, how: ReadAs) -> Opened:
     if fmt is None and how.block_tokens is not None:
         raise InputError(_NO_BLOCKS)
     accepted = {name: each for name, each in tables().items() if how.format in (None, name)}
+    if how.turns is not None:
+        accepted = {name: replace(each, turns_add=how.turns == "added") for name, each in accepted.items()}
     if fmt is not None:
         fmt, said = _with_blocks(fmt, few, how)
+        if how.turns is not None:
+            fmt = replace(fmt, format=replace(fmt.format, turns_add=how.turns == "added"))
         if fmt.apart is not None and len(few) > 1:
             fmt = replace(fmt, begin=fmt.apart, sorts=False, format=replace(fmt.format, arrival_s=None))
         return Opened(_rows(path, found, fmt, how), _with_less(fmt), said)

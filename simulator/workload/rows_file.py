@@ -11,6 +11,7 @@ import numpy as np
 
 from simulator.arrays import Floats, Ints
 from simulator.errors import InputError
+from simulator.workload.block_ids import BlockIds
 from simulator.workload.containers import Batch, Label, TextFile, Wanted, coded
 from simulator.workload.skipped import Skipped
 
@@ -29,6 +30,8 @@ class RowsFile(TextFile):
     unit = "line"  # what its rows are counted in
     skipped: Skipped | None = None
     check: Callable[[Batch], None] = staticmethod(lambda batch: None)
+    block_ids: str | None = None  # the column of lists whose entries are names of blocks, not numbers
+    _names: BlockIds | None = None  # of these
     _begun: tuple[list[Entry], Iterator[Entry]] | None = None  # the first batch, and what yields the others
 
     def where(self, row: int) -> str:
@@ -112,11 +115,20 @@ class RowsFile(TextFile):
         offsets = [0]
         for line, entry in rows:
             ids = entry.get(name, [] if self.lists_may_lack else None)
+            if name == self.block_ids and isinstance(ids, list):
+                ids = self._named(line, name, ids)
             if not isinstance(ids, list) or any(type(x) is not int or abs(x) >= _LARGEST for x in ids):
                 raise self._wrong(line, name, ids, "a list of whole numbers")
             found += ids
             offsets.append(len(found))
         return np.array(found, np.int64), np.array(offsets, np.int64)
+
+    def _named(self, line: int, name: str, ids: list[Any]) -> list[int]:
+        self._names = self._names or BlockIds()
+        found = self._names.of(ids)
+        if found is None:
+            raise self._wrong(line, name, ids, "a list of whole numbers, or of texts")
+        return found
 
     def _labels(self, rows: list[Entry], name: str) -> tuple[Ints, list[Label]]:
         found: list[Label | None] = []

@@ -18,6 +18,7 @@ from simulator.workload.columns import Parts, Pieces, TrafficColumns, compact
 from simulator.workload.containers import Batch, Container, Wanted
 from simulator.workload.formats import TraceFormat
 from simulator.workload.labels import Labels
+from simulator.workload.turns import added
 
 
 class Found:
@@ -83,6 +84,8 @@ class Found:
             new_tokens = _new_tokens(
                 table, str(fmt.new_tokens), numbers[str(fmt.new_tokens)], session, prompt
             )
+        elif fmt.turns_add:
+            new_tokens, prompt = added(columns, session, table.where)
         if fmt.arrival_s is None:
             arrival_s = np.where(first, _offsets_s(table, fmt, numbers, len(prompt)), np.nan)
             counted_from = compact(np.unique(whole, return_inverse=True)[1].reshape(-1))
@@ -94,6 +97,7 @@ class Found:
         return replace(
             columns,
             arrival_s=arrival_s,
+            prompt_tokens=prompt,
             hash_runs=hash_runs,
             session=compact(session),
             think_s=think_s,

@@ -1,24 +1,28 @@
-"""How one kind of traffic becomes columns: a trace cut and stretched, or one drawn from a seed."""
+"""How one kind of traffic becomes columns: a trace cut and stretched, or one drawn from a seed.
+
+A trace needs nothing of what draws arrivals, and synthetic traffic nothing of what reads files: each is imported where
+it is used.
+"""
 
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from simulator.arrays import Floats, Ints
 from simulator.errors import InputError
 from simulator.rng import stream
-from simulator.workload import extras, library, load_keys, reader, sessions
-from simulator.workload import lengths as draw
-from simulator.workload import load as loads
-from simulator.workload.arrivals import unit_gaps
+from simulator.workload import extras, library, load_keys, sessions
 from simulator.workload.columns import TrafficColumns
 from simulator.workload.cut import Cut
 from simulator.workload.length_shapes import LengthShape
 from simulator.workload.quantised import spread, stamps
-from simulator.workload.recognise import ReadAs
 from simulator.workload.spec import WorkloadSpec
+
+if TYPE_CHECKING:
+    from simulator.workload.load import Load
 
 
 def traffic_of(spec: WorkloadSpec, seed: int, base_dir: Path | None) -> tuple[str, list[str], TrafficColumns]:
@@ -36,11 +40,14 @@ def finished(spec: WorkloadSpec, seed: int, columns: TrafficColumns, source: lis
 
 
 def _replay(spec: WorkloadSpec, seed: int, base_dir: Path | None) -> tuple[str, list[str], TrafficColumns]:
+    from simulator.workload import reader
+    from simulator.workload.recognise import ReadAs
+
     trace = str(spec.trace)
     shipped = library.shipped_traces()
     path = shipped.get(trace) or library.find_table("workload.trace", trace, list(shipped), base_dir, True)
     file = reader.Trace(path, ReadAs.of(spec, base_dir))
-    changing = loads.of(spec, seed, base_dir)
+    changing = _load(spec, seed, base_dir)
     _check_times(spec, trace, file.timed, changing)
     columns, cut = file.read(spec)
     cut.check(trace)
@@ -59,6 +66,8 @@ def _replay(spec: WorkloadSpec, seed: int, base_dir: Path | None) -> tuple[str, 
     if file.timed:
         columns = _stretched(spec, trace, columns, source)
     else:
+        from simulator.workload import load as loads
+
         columns = sessions.place(spec, seed, columns, partial(loads.first_n, spec, changing))
         if spec.rate_rps is not None:
             source.append(f"poisson arrivals of {spec.rate_rps:g} sessions/s")
@@ -83,7 +92,15 @@ def _unquantised(spec: WorkloadSpec, seed: int, columns: TrafficColumns, source:
     return replace(columns, arrival_s=arrival_s)
 
 
-def _check_times(spec: WorkloadSpec, trace: str, timed: bool, changing: loads.Load | None) -> None:
+def _load(spec: WorkloadSpec, seed: int, base_dir: Path | None) -> "Load | None":
+    if load_keys.first_given(spec) is None:
+        return None
+    from simulator.workload import load as loads
+
+    return loads.of(spec, seed, base_dir)
+
+
+def _check_times(spec: WorkloadSpec, trace: str, timed: bool, changing: "Load | None") -> None:
     """Refuse keys that change the times of a trace that has none, or that set those of one which has."""
     for key in ("start_s", "end_s", "rate_scale"):
         if not timed and getattr(spec, key) is not None:
@@ -130,8 +147,11 @@ def starts(
     spec: WorkloadSpec, seed: int, base_dir: Path | None, count: int | None
 ) -> tuple[Floats, list[str]]:
     """Return when requests, or sessions, arrive (s), and what that is: so many, or those up to ``duration_s``."""
+    from simulator.workload import load as loads
+    from simulator.workload.arrivals import unit_gaps
+
     assert spec.arrivals is not None
-    changing = loads.of(spec, seed, base_dir)
+    changing = _load(spec, seed, base_dir)
     if spec.arrivals == "burst":
         assert count is not None
         return np.zeros(count), ["burst: all arrive at 0"]
@@ -166,7 +186,7 @@ def filled(
     return TrafficColumns(arrival_s, prompt, output)
 
 
-def _arrivals_described(spec: WorkloadSpec, changing: loads.Load | None) -> str:
+def _arrivals_described(spec: WorkloadSpec, changing: "Load | None") -> str:
     what = "requests/s" if spec.session_turns is None else "sessions/s"
     said = f"{spec.arrivals} arrivals"
     if spec.rate_rps is not None:
@@ -220,6 +240,8 @@ def _lengths(spec: WorkloadSpec, seed: int, n: int, base_dir: Path | None) -> tu
             for what in ("prompt", "output")
         )
         return prompt, output, f"{prompt_is} prompt and {output_is} output tokens each"
+    from simulator.workload import lengths as draw
+
     rng = stream(seed, "lengths")
     tables = library.shipped_quantiles()
     if spec.lengths in tables:
@@ -231,5 +253,8 @@ def _lengths(spec: WorkloadSpec, seed: int, n: int, base_dir: Path | None) -> tu
     path = shipped.get(spec.lengths) or library.find_table(
         "workload.lengths", spec.lengths, [*tables, *shipped], base_dir, True
     )
+    from simulator.workload import reader
+    from simulator.workload.recognise import ReadAs
+
     rows = reader.read_lengths(path, ReadAs.of(spec, base_dir))
     return (*draw.from_rows(rng, *rows, n), f"lengths drawn from rows of {spec.lengths}")

@@ -17,8 +17,8 @@ from simulator.workload.traffic_keys import TrafficKeys
 
 DEFAULT_TRACE = "azure2023_conv"
 _TRACE_ONLY = (
-    "format", "columns", "block_tokens", "skip_bad", "sort", "jitter", "rate_scale", "start_s", "end_s", "limit",
-    "max_prompt_tokens",
+    "format", "columns", "block_tokens", "turns", "skip_bad", "sort", "jitter", "rate_scale", "start_s", "end_s",
+    "limit", "max_prompt_tokens",
 )  # fmt: skip
 _SYNTHETIC_ONLY = (
     "burstiness", "requests", "duration_s", "lengths", "prompt_tokens", "output_tokens", "session_turns",

@@ -1,6 +1,5 @@
 """Counting the tokens of texts with a tokenizer of Hugging Face (the package ``tokenizers``, an extra)."""
 
-import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,6 +42,8 @@ def load(given: str, base_dir: Path | None = None) -> TokenCounter:
         raise InputError(
             f"workload.tokenizer: no file {given!r}; expected a {_FILE}, its folder, or a name on the hub"
         )
+    import logging
+
     try:
         logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # what it warns of is in the error
         found = Tokenizer.from_file(str(path)) if path is not None else Tokenizer.from_pretrained(given)

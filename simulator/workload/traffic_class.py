@@ -24,7 +24,7 @@ _ONE_FOR_ALL = {"priority": "priorities", "tenant": "tenants", "v_s_per_token": 
 class ClassSlo(BaseModel):
     """Bounds of a class's requests in seconds, in place of those of the scenario's ``slo``."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, defer_build=True)
 
     ttft_s: Positive | None = Field(None, description="bound on the time to first token; unset: slo.ttft_s")
     tpot_s: Positive | None = Field(

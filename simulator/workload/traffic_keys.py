@@ -27,7 +27,7 @@ def _shape(key: str) -> BeforeValidator:
 class TrafficKeys(BaseModel):
     """All of them, each within its own range; which go together is checked where they are used."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, defer_build=True)
 
     trace: Name | None = Field(
         None,
@@ -43,6 +43,10 @@ class TrafficKeys(BaseModel):
     block_tokens: Tokens | None = Field(
         None,
         description="trace: tokens of a block of its hash_ids, as Mooncake's may have any; unset: told by its content",
+    )
+    turns: Literal["added", "whole"] | None = Field(
+        None,
+        description="trace: whether prompts are what a session's turns add, or with all before it; unset: by format",
     )
     tokenizer: Name | None = Field(
         None,

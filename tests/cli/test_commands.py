@@ -88,8 +88,19 @@ def test_a_command_is_one_new_file(own_commands, capsys):
 
 def test_a_file_without_a_command_is_named(own_commands, capsys):
     (own_commands / "empty.py").write_text("")
-    assert cli.main(["list", "gpus"]) == 2
-    assert "empty.py: no function empty or command, and no typer app" in capsys.readouterr().err
+    for arguments in (["--help"], ["empty"], ["empty", "--help"]):
+        assert cli.main(arguments) == 2
+        assert "empty.py: no function empty or command, and no typer app" in capsys.readouterr().err
+    assert cli.main(["list", "gpus"]) == 0, "a command needs none of the others"
+
+
+def test_a_command_is_called_without_importing_the_others():
+    code = (
+        "import sys, simulator.cli.main as cli; cli.main(['list', 'links']);"
+        "print([name for name in sys.modules if '.commands.' in name])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "['simulator.cli.commands.list']"
 
 
 def test_without_the_experiments_there_are_still_the_commands(monkeypatch, capsys):

@@ -1,5 +1,12 @@
-"""Every table of every command, at 60, 80 and 120 columns: no line too long, no word broken, nothing lost unsaid."""
+"""Every table of every command, at 60, 80 and 120 columns: no line too long, no word broken, nothing lost unsaid.
 
+What is printed is kept in tests/data/tables/, a file a command with all three widths, to be looked at. After a change
+that is meant, this writes them anew, and git shows what has changed:
+
+    SERVESIM_RENEW=1 .venv/bin/pytest tests/cli/test_tables_fit.py
+"""
+
+import os
 import re
 from pathlib import Path
 
@@ -42,6 +49,9 @@ shapes = ["colocated"]
 replicas = [1, 2]
 settings = {}
 """
+ODD_TRACE = "arrival_s,prompt_tokens,output_tokens\n" + "".join(
+    f"{i + 600 * (i > 150)},{100 + 7 * i},{i % 40}\n" for i in range(200)
+)
 PAIR = "policy.scheduling=vllm_v1,sarathi"
 FOUR = "policy.scheduling=vllm_v1,sarathi,smooth,orca"
 SIX = f"{FOUR},edf,static"
@@ -63,12 +73,14 @@ COMMANDS = {
     "plan": ["plan", "plan.toml", "--out", "p", "--jobs", "1"],
     "score": ["score", "vllm_bench.json", "--out", "r"],
     "replay": ["replay", "vllm_bench.json", "--no-plot"],
-    "inspect": ["inspect", "azure2023_code"],
+    "inspect": ["inspect", "odd.csv"],
     "list runs": ["list", "runs", "."],
     **{f"list {topic}": ["list", topic] for topic in ("policies", "engines", "gpus", "models", "links", "workloads")},
     "profile list": ["profile", "list"],
     "profile show": ["profile", "show", "h100-80gb-sxm"],
 }  # fmt: skip
+SNAPSHOTS = Path(__file__).parent.parent / "data/tables"
+RENEW = "SERVESIM_RENEW" in os.environ
 LEFT_OUT = re.compile(r"left out at \d+ columns: (.*)")
 
 
@@ -81,6 +93,7 @@ def documents(tmp_path_factory):
         patch.chdir(tmp_path_factory.mktemp("printed"))
         Path("study.toml").write_text(STUDY)
         Path("plan.toml").write_text(PLAN)
+        Path("odd.csv").write_text(ODD_TRACE)
         path_of(".", "vllm_bench")
         for name, words in COMMANDS.items():
             printed = found.setdefault(name, [])
@@ -94,8 +107,26 @@ def documents(tmp_path_factory):
     return found
 
 
-def longest(document):
-    return max(len(word) for line in document.render().splitlines() for word in line.split())
+@pytest.mark.parametrize("name", [*COMMANDS, "validate"])
+def test_what_is_printed_is_what_was_looked_at(documents, name):
+    text = "".join(
+        f"{f' {width} columns ':=^{width}}\n\n{document.render(width=width)}\n"
+        for width in WIDTHS
+        for document in documents[name]
+    )
+    path = SNAPSHOTS / f"{name.replace(' ', '_')}.txt"
+    if RENEW:
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    assert text.splitlines() == path.read_text(encoding="utf-8").splitlines(), (
+        "after a change that is meant: see above"
+    )
+
+
+def test_no_snapshot_is_left_over():
+    assert {path.stem for path in SNAPSHOTS.iterdir()} == {
+        each.replace(" ", "_") for each in [*COMMANDS, "validate"]
+    }
 
 
 @pytest.mark.parametrize("width", WIDTHS)

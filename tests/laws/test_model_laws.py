@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from hardware_profiles import AnalyticCost, Model, load_gpu
 from hardware_profiles.architectures.mamba import ssd
 from hardware_profiles.layers import Layer, LayerPart, attention, experts, latent_attention, mlp
+from hardware_profiles.quantisation.scheme import UNIFORM
 from tests.hardware_costs import step
 
 H100 = load_gpu("h100-80gb-sxm")
@@ -79,8 +80,10 @@ def test_everything_adds_up_over_layers(whole: Model, cut: int) -> None:
 @given(models)
 def test_two_bytes_a_parameter_unless_quantised(whole: Model) -> None:
     assert whole.weight_bytes == 2 * whole.parameters
-    small = dataclasses.replace(whole, quantization="fp8")
-    assert whole.weight_bytes - small.weight_bytes == whole.linear_parameters
+    small = dataclasses.replace(whole, quantization=UNIFORM["fp8"])
+    eight = sum(matrix.parameters * n for (matrix, weights), n in small.matrices.items() if weights.bits == 8)
+    assert whole.weight_bytes - small.weight_bytes == eight
+    assert whole.linear_parameters > eight > 0.9 * whole.linear_parameters or eight == whole.linear_parameters
 
 
 @given(models, SIZES)

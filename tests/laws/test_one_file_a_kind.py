@@ -197,6 +197,12 @@ def test_a_policy_of_scaling(add):
     assert sorted(tree.column("scaling", "replica")) == [0, 1, 2]
 
 
+def test_a_policy_of_acceptance(add):
+    tree = add(*policy("acceptance", "def verify(self, answer, generated, wanted):\n    return wanted, 1"))
+    found = tree.run(policy__acceptance="mine", speculation__method="eagle")["engine"]
+    assert found["accepted_length"] == 2
+
+
 def test_a_metric(add):
     tree = add(
         "simulator/metrics/longest_answer.py",

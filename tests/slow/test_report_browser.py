@@ -119,13 +119,22 @@ def cards(page):
         {"alpha": 3.7},
         {"V": 0.2, "S": 0.0, "alpha": 2.5},
         {"V": 0.013, "S": 0.1},
+        {"V": 0.03, "S": 0.0, "origin": "first_token"},
     ],
     ids=str,
 )
 def test_sliders_give_the_numbers_of_the_command_line(browser, pages, capsys, reader):
-    names = {"V": "user.v_s_per_token", "S": "user.first_token_allowance_s", "alpha": "user.alpha"}
+    names = {
+        "V": "user.v_s_per_token",
+        "S": "user.first_token_allowance_s",
+        "alpha": "user.alpha",
+        "origin": "user.origin",
+    }
     with shown(browser, pages / "two.html") as page:
         for name, value in reader.items():
+            if name == "origin":
+                page.select_option("#origin", value)
+                continue
             page.fill(f"input[type=number][aria-label^='{name} exactly']", str(value))
         found = cards(page)
     for run in ("vllm_v1", "sarathi"):

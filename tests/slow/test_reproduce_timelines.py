@@ -4,15 +4,15 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from matplotlib import rc_context
 
 from experiments.paper import fig1_limits, fig2_deadlines, fig10_timeline
 from experiments.paper._protocol import PROTOCOL
-from experiments.paper._reproduce import STYLE, Study
+from experiments.paper._reproduce import Study
 from experiments.paper._timeline_runs import ENGINE, SETTINGS, cells, timeline_run
 from simulator import run
 from simulator.metrics._log import RequestLog
 from simulator.metrics._options import UserModel
+from simulator.report.style import drawing
 
 V_S = PROTOCOL.reader.v_s_per_token
 STEADY = 0.1 * np.arange(1, 61)  # never late at 0.2 s a token
@@ -45,7 +45,7 @@ class Made(Study):
 @pytest.fixture
 def verdict(tmp_path):
     def found(experiment, times):
-        with rc_context(STYLE):
+        with drawing():
             return experiment.run(Made(tmp_path, times))
 
     return found

@@ -28,6 +28,7 @@ from hardware_profiles.fit import (
     steps_of_table,
     with_coefficients,
 )
+from hardware_profiles.quantisation.scheme import UNIFORM
 from tests.hardware_costs import H100, LLAMA, MODELS, step, without_mixing
 
 DATA = Path(__file__).parent.parent / "data" / "profiles"
@@ -112,7 +113,7 @@ def test_every_table_is_met_at_its_points(gpu: Gpu) -> None:
         name, _, bits = model.rpartition("-")
         quantised = bits in ("fp8", "nvfp4")
         plain = load_model(name if quantised else model)
-        shape = dataclasses.replace(plain, quantization=bits) if quantised else plain
+        shape = dataclasses.replace(plain, quantization=UNIFORM[bits]) if quantised else plain
         table = find_table(gpu, shape, size)
         assert table is not None
         cost = TabulatedCost(gpu, shape, table, size, bare(gpu.overheads()))

@@ -97,12 +97,12 @@ def test_newer_dtype_key_and_unused_window_are_accepted(tmp_path: Path) -> None:
     ("changes", "message"),
     [
         (
-            {"quantization_config": {"quant_method": "gptq"}},
-            "'quantization_config' shows weights quantised by 'gptq'",
+            {"quantization_config": {"quant_method": "hqq"}},
+            "'quantization_config' shows weights quantised by 'hqq'",
         ),
         (
             {"quantization_config": {"quant_method": "modelopt", "quant_algo": "W4"}},
-            "quantised by 'modelopt'",
+            "'quant_algo' is 'W4', which is not supported yet",
         ),
         ({"num_local_experts": 8}, "'num_local_experts' shows a mixture of experts, .* of type 'llama'"),
         (

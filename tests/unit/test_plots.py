@@ -36,7 +36,7 @@ MIXED = RequestLog.from_lists(
 @pytest.mark.parametrize("user", [UserModel(), UserModel(v_s_per_token=0.0, alpha=1.0, origin="first_token")])
 def test_a_png_is_written_for_any_records(log: RequestLog, user: UserModel, tmp_path: Path) -> None:
     path = tmp_path / "overview.png"
-    plots.draw(log, None, np.array([0]), user, "a run").savefig(path)
+    plots.draw(log, None, np.array([0]), user, ("a run", "of the test")).savefig(path)
     data = path.read_bytes()
     assert data.startswith(b"\x89PNG")
     assert int.from_bytes(data[16:20], "big") == 1800
@@ -86,10 +86,10 @@ def test_waiting_costs_in_the_time_in_which_the_user_waits() -> None:
 
 
 def test_curves_are_thinned_and_keep_their_ends() -> None:
-    kept = panels._thinned(1_000_000)
+    kept = panels.thinned(1_000_000)
     assert len(kept) <= 1500
     assert (kept[0], kept[-1]) == (0, 999_999)
-    assert panels._thinned(3).tolist() == [0, 1, 2]
+    assert panels.thinned(3).tolist() == [0, 1, 2]
 
 
 def test_importing_the_module_does_not_load_matplotlib() -> None:

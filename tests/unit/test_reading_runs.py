@@ -126,7 +126,7 @@ def test_smooth_keeps_the_need_of_each_reader(user, gaps_s, thinking):
         if i == 0:
             readers.join(job, time_s, 1)
         else:
-            readers.tick(time_s, i)
+            readers.tick((time_s,), i)
         clock_s = 1.0 + user.first_token_allowance_s
         first = i if user.origin == "first_token" and i < thinking else thinking
         if user.origin == "first_token":

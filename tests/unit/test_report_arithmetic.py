@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from simulator.metrics import RequestLog, Slo, UserModel, summarise
-from simulator.metrics._reader import idle_latency_s, v_s_per_token
+from simulator.metrics._reader import clock_start_s, idle_latency_s, v_s_per_token
 from simulator.metrics._window import Window, measured
 from simulator.replica.request import RequestState
 from simulator.report.html.packed import packed, packed_floats
@@ -46,8 +46,11 @@ MODELS = [
 WINDOWS = [Window(), Window("whole"), Window("arrivals", 0.3, 0.2), Window(4.0)]
 
 
-def random_log(seed: int, own_v: bool = False, thinking: bool = False) -> RequestLog:
-    """Sixty requests in twelve seconds: some without a token, dropped, failed or cut off."""
+def random_log(seed: int, own: bool = False, thinking: bool = False) -> RequestLog:
+    """Return a log with, where asked for, readers with a V and an S of their own, and thinking tokens.
+
+    Sixty requests in twelve seconds: some without a token, dropped, failed or cut off.
+    """
     rng = np.random.default_rng(seed)
     n = 60
     arrival_s = np.sort(rng.uniform(0, 12, n))
@@ -72,7 +75,7 @@ def random_log(seed: int, own_v: bool = False, thinking: bool = False) -> Reques
         for start, each, code in zip(arrival_s, times, state, strict=True)
     ]  # fmt: skip
     done = np.array([code == RequestState.COMPLETED for code in state])
-    return RequestLog.from_lists(
+    log = RequestLog.from_lists(
         arrival_s.tolist(),
         [each.tolist() for each in times],
         prompt_tokens=rng.integers(1, 500, n).tolist(),
@@ -81,10 +84,12 @@ def random_log(seed: int, own_v: bool = False, thinking: bool = False) -> Reques
         end_s=end_s,
         end_of_run_s=last_s,
         v_s_per_token=np.where(rng.random(n) < 0.5, np.nan, rng.uniform(0.01, 0.2, n)).tolist()
-        if own_v
+        if own
         else None,
         thinking_tokens=rng.integers(-1, 30, n).tolist() if thinking else None,
     )
+    own_s = np.where(rng.random(n) < 0.5, np.nan, rng.uniform(0, 2, n))
+    return replace(log, first_token_allowance_s=own_s) if own else log
 
 
 def unpack(each: dict) -> np.ndarray:
@@ -112,7 +117,7 @@ def test_doubles_come_back_bit_for_bit_and_what_is_too_large_is_refused():
 
 @pytest.mark.parametrize("keys", MODELS, ids=str)
 def test_the_envelope_of_a_request_has_its_wait_for_every_v(keys):
-    log, user = random_log(1, own_v=True, thinking=True), UserModel(**keys)
+    log, user = random_log(1, own=True, thinking=True), UserModel(**keys)
     found = readers(measured(log, Window()), user)
     hull = found["envelopes"]
     counts, place, time = (unpack(hull[name]) for name in ("counts", "places", "times"))
@@ -123,12 +128,14 @@ def test_the_envelope_of_a_request_has_its_wait_for_every_v(keys):
     for v_s in (0.01, 0.05, 0.3):
         asked = replace(user, v_s_per_token=v_s, alpha=3.0)
         each_v = v_s_per_token(log, asked)
-        allowance = user.first_token_allowance_s if user.origin == "arrival" else 0.0
+        clock_s = clock_start_s(log, user) - log.arrival_s
         waits = []
         for row in range(log.n):
             points = slice(starts[row], starts[row] + counts[row])
             x, t = np.cumsum(place[points]) / hull["scale"], np.cumsum(time[points]) * hull["quantum_s"]
-            waits.append(max(0.0, float((t - each_v[row] * x).max()) - allowance) + each_v[row] * again[row])
+            waits.append(
+                max(0.0, float((t - each_v[row] * x).max()) - clock_s[row]) + each_v[row] * again[row]
+            )
         assert np.abs(waits - idle_latency_s(measured(log, Window()).all, asked)).max() < 1e-8
 
 
@@ -155,17 +162,18 @@ def test_the_page_prints_what_the_command_line_prints_for_any_reader(tmp_path):
     cases = []
     for seed, keys in enumerate(MODELS):
         user, window = UserModel(**keys), WINDOWS[seed % len(WINDOWS)]
-        log = measured(random_log(seed, own_v=seed % 3 == 1, thinking=seed % 4 == 2), window)
-        for v_s, s_s, alpha in (
-            (user.v_s_per_token, user.first_token_allowance_s, user.alpha),
-            (0.031, 0.7, 4.5),
-            (0.17, 0.0, None),
+        log = measured(random_log(seed, own=seed % 3 == 1, thinking=seed % 4 == 2), window)
+        for v_s, s_s, alpha, origin in (
+            (user.v_s_per_token, user.first_token_allowance_s, user.alpha, user.origin),
+            (0.031, 0.7, 4.5, "arrival"),
+            (0.17, 0.0, None, "arrival"),
+            (0.06, 0.0, 2.0, "first_token"),
         ):
-            s_s = 0.0 if user.origin == "first_token" else s_s
-            asked = replace(user, v_s_per_token=v_s, first_token_allowance_s=s_s, alpha=alpha)
+            asked = replace(user, v_s_per_token=v_s, first_token_allowance_s=s_s, alpha=alpha, origin=origin)
             cases.append({
-                "name": f"{keys} {window} V={v_s} S={s_s} alpha={alpha}", "readers": readers(log, user),
-                "reader": {"v": v_s, "s": s_s, "alpha": alpha}, "expected": shown(summarise(log, asked, Slo())),
+                "name": f"{keys} {window} V={v_s} S={s_s} alpha={alpha} {origin}", "readers": readers(log, user),
+                "reader": {"v": v_s, "s": s_s, "alpha": alpha, "origin": origin},
+                "expected": shown(summarise(log, asked, Slo())),
             })  # fmt: skip
     (tmp_path / "cases.json").write_text(json.dumps(cases, allow_nan=False))
     script = tmp_path / "check.mjs"
@@ -192,13 +200,18 @@ console.log(JSON.stringify(found));
 def test_what_is_drawn_as_waiting_adds_up_to_the_idle_latency(tmp_path):
     cases, expected = [], []
     for seed, keys in enumerate(MODELS):
-        user, log = UserModel(**keys), random_log(seed, own_v=True, thinking=seed % 2 == 0)
+        user, log = UserModel(**keys), random_log(seed, own=True, thinking=seed % 2 == 0)
         whole = measured(log, Window())
         idle_s = idle_latency_s(whole.all, user)
         for request in np.flatnonzero(log.completed).tolist()[:8]:
             times = log.delivered_s[log.token_offsets[request] : log.token_offsets[request + 1]]
             since = (times - log.arrival_s[request]).tolist()
-            reader = {"v": user.v_s_per_token, "s": user.first_token_allowance_s, "alpha": None}
+            reader = {
+                "v": user.v_s_per_token,
+                "s": user.first_token_allowance_s,
+                "alpha": None,
+                "origin": user.origin,
+            }
             cases.append(
                 {"readers": readers(whole, user), "request": request, "times": since, "reader": reader}
             )

@@ -89,7 +89,7 @@ def test_a_replica_begins_with_an_empty_cache():
     )  # fmt: skip
     outcome = serve(requests, Deployment([pool], First(), link=link(24)))
     assert [life[0] for life in lives(outcome)] == [0, 1, 0, 1]
-    assert outcome.prefix_hits == (
+    assert outcome.prefix_hits[:2] == (
         2 * 48,
         4 * 64,
     )  # 1 and 2 find it; 3 does not; counts of past replicas stay

@@ -24,6 +24,7 @@ PASSED = {
     "delivery": "deliver(generated_s, starts, rng)",
     "roles": "switch(prefill, decode, now_s)",
     "scaling": "target(pool, now_s)",
+    "acceptance": "verify(answer, generated, wanted)",
 }
 RIGHT = {
     "scheduling": "def plan(self, step): step.decode_all()",
@@ -34,6 +35,7 @@ RIGHT = {
     "delivery": "@staticmethod\n    def deliver(generated_s, starts, rng): return generated_s",
     "roles": "@classmethod\n    def switch(cls, prefill, decode, now_s): return None",
     "scaling": "def target(self, pool, now_s): return 1",
+    "acceptance": "def verify(self, answer, generated, wanted): return wanted, 0",
 }
 
 

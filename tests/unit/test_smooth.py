@@ -94,12 +94,12 @@ def test_who_has_waited_is_owed_the_pace_from_there():
     one, two = (new_job(i, 0.0, 5, 99, 99) for i in range(2))
     readers.join(one, 3.0, 0)  # its first token came three seconds late: the next is needed a pace later
     assert readers.need_s(0, 0) == pytest.approx(3.0 + V_S)
-    readers.tick(3.01, 0)  # it came early
+    readers.tick((3.01,), 0)  # it came early
     assert readers.need_s(0, 1) == pytest.approx(3.0 + 2 * V_S)
     readers.join(two, 3.02, 1)
     assert [readers.need_s(place, 1) for place in (0, 1)] == pytest.approx([3.02 + V_S, 3.1])
     assert readers.need_s(2, 1) == float("inf")
-    readers.tick(4.0, 1)  # late for both: equal from there
+    readers.tick((4.0,), 1)  # late for both: equal from there
     assert [readers.need_s(place, 2) for place in (0, 1)] == pytest.approx([4.0 + V_S] * 2)
     assert readers.needing(4.06, 2) == (2, 1 / V_S)
     assert readers.take_most_ahead(2) in (one, two)

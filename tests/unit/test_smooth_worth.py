@@ -116,7 +116,7 @@ def test_each_reader_has_its_own_pace_and_weight():
     assert readers.needing(1.06, 0) == (1, pytest.approx(20))
     assert readers.needing(2.0, 0) == (2, pytest.approx(15))
     assert readers.most_ahead(0) == (slow, pytest.approx(1.1))
-    readers.tick(1.02, 0)  # both got one in time: the slow one is further ahead still
+    readers.tick((1.02,), 0)  # both got one in time: the slow one is further ahead still
     assert [readers.need_s(place, 1) for place in (0, 1)] == pytest.approx([1.1, 1.2])
 
 

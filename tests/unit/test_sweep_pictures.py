@@ -4,9 +4,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from simulator.cli import main as cli
+from simulator.report import keys
+from simulator.report.keys import key_name
 from simulator.report.measures import shown
 from simulator.report.style import policy_colour
+from simulator.scenario.scenario import Scenario
 from simulator.stats import Interval
+from simulator.studies.study_file import flat
 from simulator.studies.sweep import figures as sweep_figures
 from simulator.studies.sweep import output as sweep_output
 from simulator.studies.sweep.sweep import Study
@@ -30,7 +34,7 @@ def found(study, value=lambda place: 1.0):
 def drawn(monkeypatch):
     """The figures of sweep_figures.draw, not written."""
     kept = []
-    monkeypatch.setattr(sweep_figures, "_save", lambda figure, path: kept.append(figure) or path.name)
+    monkeypatch.setattr(sweep_figures, "_save", lambda figure, path: kept.append(figure) or [path.name])
     return kept
 
 
@@ -40,10 +44,10 @@ RATES = '"workload.rate_rps" = { from = 1.0, to = 4.0, steps = 3 }\n'
 def test_two_numeric_axes_make_a_heat_map_with_every_value_at_its_place(tmp_path, drawn):
     study = study_of(tmp_path, f'{SET}[axes]\n{RATES}"cluster.replicas" = [1, 3]\n')
     values = found(study, value=lambda place: place[0] + 10 * place[1])
-    assert sweep_figures.draw(study, {"m": ("a metric", values)}, tmp_path) == ["m.png"]
+    assert sweep_figures.draw(study, {"m": ("a metric", values)}, tmp_path) == ["sweep.png"]
     ax, bar = drawn[0].axes
     assert ax.images[0].get_array().tolist() == [[11.0, 12.5, 14.0], [31.0, 32.5, 34.0]]
-    assert (ax.get_xlabel(), ax.get_ylabel()) == ("workload.rate_rps", "cluster.replicas")
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("arrival rate (requests/s)", "replicas")
     assert [text.get_text() for text in ax.texts] == ["11", "12.5", "14", "31", "32.5", "34"]
     assert bar.get_ylabel() == "a metric"
 
@@ -109,7 +113,7 @@ def test_more_names_than_lines_make_a_heat_map_in_their_order(tmp_path, drawn):
     sweep_figures.draw(study, {"m": ("a metric", found(study))}, tmp_path)
     ax = drawn[0].axes[0]
     assert [text.get_text() for text in ax.get_yticklabels()] == names[::-1]  # the first at the top
-    assert ax.get_xlabel() == "workload.rate_rps"
+    assert ax.get_xlabel() == "arrival rate (requests/s)"
 
 
 def test_chosen_metrics_are_printed_and_drawn(tmp_path, capsys):
@@ -125,6 +129,7 @@ def test_chosen_metrics_are_printed_and_drawn(tmp_path, capsys):
     assert units.split() == ["US$", "ms"]
     assert [row.split()[0] for row in rows] == ["one", "two", "schedule"]
     assert (out / "sweep.png").stat().st_size > 5000
+    assert (out / "sweep.svg").stat().st_size > 5000
     table = pq.read_table(out / "sweep.parquet")
     assert "schedule" in table["policy.scaling"].to_pylist()[2]  # the parameters too
     usd = table["cost.usd"].to_pylist()
@@ -165,3 +170,39 @@ def test_lines_of_schedulers_have_their_colours(tmp_path, drawn):
     sweep_figures.draw(study, {"m": ("a metric", found(study))}, tmp_path)
     colours = {line.get_label(): line.get_color() for line in drawn[0].axes[0].lines}
     assert colours == {name: policy_colour(name) for name in ("smooth", "orca")}
+
+
+def test_all_metrics_are_on_one_page_with_one_legend(tmp_path, drawn):
+    study = study_of(tmp_path, f'{SET}[axes]\n{RATES}"policy.scheduling" = ["vllm_v1", "orca"]\n')
+    metrics = {name: (f"metric {name}", found(study)) for name in "abcd"}
+    sweep_figures.draw(study, metrics, tmp_path, "What was found")
+    (page,) = drawn
+    assert [panel.get_ylabel() for panel in page.axes if panel.get_visible()] == [
+        f"metric {name}" for name in "abcd"
+    ]
+    (legend,) = page.legends
+    assert legend.get_title().get_text() == "scheduler"
+    assert page.get_suptitle() == "What was found"
+    assert list(sweep_figures.figures(study, metrics)) == list("abcd")
+
+
+@pytest.mark.parametrize(
+    ("key", "name"),
+    [
+        ("workload.rate_scale", "load (times the recorded rate)"),
+        ("cluster.prefill.replicas", "prefill replicas"),
+        ("cluster.link.setup_s", "link setup (s)"),
+        ("workload.think_s", "think (s)"),
+        ("policy.scheduling.chunk_tokens", "scheduling chunk (tokens)"),
+        ("name", "name"),
+    ],
+)
+def test_keys_have_names_in_words(key, name):
+    assert key_name(key) == name
+
+
+def test_keys_with_names_are_there():
+    """A name of a key that no scenario has would never be seen."""
+    tables = {key for key, _ in flat(Scenario().model_dump())}
+    given = {key for key in keys._NAMES if key not in ("cluster.prefill.replicas", "cluster.decode.replicas")}
+    assert given - tables - {key for key in given if key.startswith(("policy.", "user."))} == set()

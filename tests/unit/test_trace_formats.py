@@ -221,7 +221,9 @@ def test_sessions_of_aiperf_may_go_without_times(tmp_path):
     trace = Trace(path)
     assert (trace.format_name, trace.timed) == ("mooncake without times", False)
     traffic = build(WorkloadSpec(trace=str(path), rate_rps=1.0), 0)
-    assert traffic.think_s.tolist()[traffic.prompt_tokens.tolist().index(450)] == 2.0
+    assert (
+        traffic.think_s.tolist()[traffic.prompt_tokens.tolist().index(790)] == 2.0
+    )  # 300 and 40 are sent again
 
 
 def test_a_recording_without_arrivals_has_lengths(tmp_path):

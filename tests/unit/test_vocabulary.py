@@ -35,8 +35,11 @@ def summary():
     }  # fmt: skip
     policy = {"scheduling": {"name": "vllm_v1", "enable_prefix_caching": True}}
     return run(
-        Scenario(workload=traffic, policy=policy, slo=vars(BOUNDS), metrics={"also": on_request()})
-    ).summary()
+        Scenario(
+            workload=traffic, policy=policy, slo=vars(BOUNDS), metrics={"also": on_request()},
+            speculation={"method": "eagle"},
+        )
+    ).summary()  # fmt: skip
 
 
 def test_every_name_is_a_number_of_a_summary(summary):

@@ -28,7 +28,10 @@ def check(
             wrong.append(text if text.startswith(str(path)) else f"{path}: {text}")
             continue
         replicas = sum(pool.replicas for pool in pools)
-        print(f"{path}: can be simulated: {len(workload):,} requests, {replicas:,} replicas")
+        told = dict.fromkeys(pool.capacity.stored for pool in pools if pool.capacity.stored)
+        print(
+            "; ".join([f"{path}: can be simulated: {len(workload):,} requests, {replicas:,} replicas", *told])
+        )
     if len(wrong) == 1:
         raise InputError(wrong[0])
     if wrong:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from simulator.cli import completion
-from simulator.cli.options import AsJson, NoPlot, Overrides, Overwrite, load_scenario
-from simulator.cli.output import print_json, say, warn
+from simulator.cli.options import AsJson, Overrides, Overwrite, load_scenario
+from simulator.cli.output import print_json, say, warn, wrote
 from simulator.cli.report_page import ReportTo, document_of, report_beside, saved_document
 from simulator.cli.saved_runs import compare_saved
 from simulator.cli.saving import simulate_and_save
@@ -25,7 +25,7 @@ EPILOG = """Examples:
 \b
 servesim compare --vary policy.scheduling=vllm_v1,sarathi,smooth
 servesim compare a.toml b.toml --seeds 5
-servesim compare runs/a runs/b --set user.preset=paper_v2
+servesim compare runs/a runs/b --set user.preset=paper_v2 --plot both.png
 """
 
 
@@ -52,7 +52,16 @@ def compare(
     out: Annotated[
         Path | None, typer.Option(help="Folder for the records, one folder a scenario in it.")
     ] = None,
-    no_plot: NoPlot = False,
+    plot: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE.png",
+            help="Draw all into one picture, and an SVG beside it. Default: OUT/compare.png.",
+        ),
+    ] = None,
+    no_plot: Annotated[
+        bool, typer.Option("--no-plot", help="Do not draw compare.png, nor overview.png of each.")
+    ] = False,
     overwrite: Overwrite = False,
     different_traffic: Annotated[
         bool, typer.Option("--different-traffic", help="Compare though the requests are not the same.")
@@ -67,7 +76,7 @@ def compare(
                 "compare: with folders of saved runs, expected nothing else but folders (no scenario files, --vary,"
                 " --seeds or --out)"
             )
-        compare_saved(scenarios, overrides or [], different_traffic, as_json)
+        compare_saved(scenarios, overrides or [], different_traffic, as_json, plot)
         if page is not None:
             report_beside(saved_document(scenarios, overrides or [], different_traffic), page)
         return
@@ -109,6 +118,13 @@ def compare(
             different_traffic=different_traffic,
             on_note=warn,
         )
+    if plot is None and out is not None and not no_plot:
+        plot = out / "compare.png"
+    if plot is not None:
+        from simulator.report.style import save
+
+        save(found.figure(), plot)
+        wrote("picture", plot)
     if page is not None:
         base, runs = chosen[0][0], list(found.summaries.values())
         scoring = Scoring(base.user, base.slo, base.window, base.metrics.also)

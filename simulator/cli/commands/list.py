@@ -17,7 +17,7 @@ def command(
     topic: Annotated[
         str,
         typer.Argument(
-            metavar="policies|engines|gpus|models|links|workloads|runs",
+            metavar="policies|engines|gpus|models|drafters|links|workloads|runs",
             help="What to list.",
             autocompletion=completion.topics,
         ),

@@ -64,7 +64,7 @@ def show(
     chosen, shape = _load(gpu, model)
     say(profile_text(chosen, shape, tensor_parallel))
     if out is not None:
-        from hardware_profiles.curves import draw
+        from simulator.report.step_curves import draw
 
         draw(chosen, shape, tensor_parallel, _png(out))
         wrote("curves", out)
@@ -190,6 +190,7 @@ def from_aiconfigurator(
     from hardware_profiles.aiconfigurator import QUANTIZATIONS, SYSTEMS, read_system
     from hardware_profiles.from_table import write_profile
     from hardware_profiles.gpu_file import check_new
+    from hardware_profiles.quantisation.scheme import UNIFORM
     from simulator.studies.calibration.listing import table_text
 
     check_new(out, overwrite)
@@ -197,7 +198,7 @@ def from_aiconfigurator(
     if quantization is not None:
         if quantization not in QUANTIZATIONS:
             raise InputError(f"--quantization {quantization}: expected fp8 or nvfp4")
-        shape = replace(shape, quantization=QUANTIZATIONS[quantization])
+        shape = replace(shape, quantization=UNIFORM[quantization])
     chosen = system or SYSTEMS.get(base.name)
     if chosen is None:
         raise InputError(f"--system: expected the name that aiconfigurator has for {base.name}")

@@ -31,7 +31,7 @@ def ui(
         raise not_installed(f"ui: {error.name}", "ui") from error
     from secrets import token_urlsafe
 
-    from simulator.cli.report_page import saved_document
+    from simulator.cli.report_page import saved_document, saved_rates
     from simulator.cli.saved_runs import saved_runs, saved_studies
     from simulator.ui.app import Saved
 
@@ -43,6 +43,6 @@ def ui(
 
             webbrowser.open(address)
 
-    saved = Saved(lambda folders: saved_document(folders, (), False), saved_runs, saved_studies)
+    saved = Saved(lambda folders: saved_document(folders, (), False), saved_rates, saved_runs, saved_studies)
     with suppress(KeyboardInterrupt):
         serve(saved, host, port, token_urlsafe(24), on_ready, allow_remote=allow_remote)

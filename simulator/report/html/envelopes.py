@@ -30,6 +30,7 @@ class Points(NamedTuple):
     place: Floats
     time_s: Floats
     counts: Ints  # points of each row
+    first_s: Floats  # when the row's reader gets the first token that is read; NaN: never
 
 
 class Envelopes(NamedTuple):
@@ -38,19 +39,25 @@ class Envelopes(NamedTuple):
     place: Ints
     time: Ints
     counts: Ints
+    first: Ints  # in ``QUANTUM_S``; -1: no token is read
     scale: int
 
     def document(self) -> dict[str, Any]:
         """Return them for JSON: within a row as differences to the point before."""
+        begins = np.cumsum(self.counts) - self.counts
         first = np.zeros(len(self.place), np.bool_)
-        first[(np.cumsum(self.counts) - self.counts)[self.counts > 0]] = True
+        first[begins[self.counts > 0]] = True
         apart = [np.where(first, each, np.diff(each, prepend=0)) for each in (self.place, self.time)]
+        read = self.first >= 0
+        alike = bool(np.array_equal(self.time[begins[read]], self.first[read]))
         return {
             "quantum_s": QUANTUM_S,
             "scale": self.scale,
             "counts": packed(self.counts),
             "places": packed(apart[0]),
             "times": packed(apart[1]),
+            "unread": packed(np.flatnonzero(~read)),
+            "first": None if alike else packed(self.first),  # None: that of the row's first point
         }
 
 
@@ -66,8 +73,7 @@ def scale_of(log: RequestLog, user: UserModel) -> int:
 def points_of(log: RequestLog, user: UserModel, at_s: float | None, chosen: Flags) -> Points:
     """Return the points of the chosen requests (bool[n]) as they stood at a time; None: at the end of the run.
 
-    With origin ``arrival`` times count from the arrival without S, otherwise from the first token that is read.
-    ``log`` has its tokens.
+    Times count from the arrival, without S, whatever the readers' origin. ``log`` has its tokens.
     """
     rows = np.flatnonzero(chosen)
     counts = log.token_counts
@@ -75,8 +81,7 @@ def points_of(log: RequestLog, user: UserModel, at_s: float | None, chosen: Flag
         came = np.concatenate([[0], np.cumsum(log.delivered_s <= at_s)])
         counts = came[log.token_offsets[1:]] - came[log.token_offsets[:-1]]
     clock_s = log.arrival_s
-    if user.origin == "first_token":
-        clock_s = np.where(counts > thinking_tokens(log, user), first_read_s(log, user), log.arrival_s)
+    first_s = np.where(counts > thinking_tokens(log, user), first_read_s(log, user) - clock_s, np.nan)
     waits_on = user.unserved == "wait_to_end"
     if at_s is None:
         until_s = np.maximum(log.end_s, log.end_of_run_s) if waits_on else log.end_s
@@ -95,16 +100,21 @@ def points_of(log: RequestLog, user: UserModel, at_s: float | None, chosen: Flag
     last = (begins + mine)[owed]
     place[last] = next_place(log, user, counts)[rows][owed]
     time_s[last] = (until_s - clock_s)[rows][owed]
-    return Points(place, time_s, each)
+    return Points(place, time_s, each, first_s[rows])
 
 
 def envelopes(parts: Iterable[Points], scale: int) -> Envelopes:
     """Return the upper hulls of points that come some rows at a time, with places in parts of 1/``scale``."""
-    hulls = [_hulls(each, scale) for each in parts]
-    place, time, counts = (
-        np.concatenate([np.empty(0, np.int64), *(hull[i] for hull in hulls)]) for i in range(3)
+    hulls = [(*_hulls(each, scale), _quanta(each.first_s)) for each in parts]
+    place, time, counts, first = (
+        np.concatenate([np.empty(0, np.int64), *(hull[i] for hull in hulls)]) for i in range(4)
     )
-    return Envelopes(place, time, counts, scale)
+    return Envelopes(place, time, counts, first, scale)
+
+
+def _quanta(times_s: Floats) -> Ints:
+    quanta: Ints = np.rint(np.nan_to_num(times_s, nan=-1.0) / QUANTUM_S).astype(np.int64)
+    return np.where(np.isnan(times_s), -1, quanta)
 
 
 def _hulls(points: Points, scale: int) -> tuple[Ints, Ints, Ints]:

@@ -2,12 +2,13 @@
 
 import { inflate } from "./page_metrics.js";
 import { el } from "./page_text.js";
-import { drawAll, drawSeen, forgetAll, redrawAll, resizeAll } from "./page_charts.js";
+import { drawAhead, drawAll, drawSeen, forgetAll, redrawAll, resizeAll } from "./page_charts.js";
 import { renderRuns } from "./page_runs.js";
 import { renderStudy } from "./page_studies.js";
+import { renderRates } from "./page_rates.js";
 import { renderClaims } from "./page_claims.js";
 
-const RENDERERS = { runs: renderRuns, claims: renderClaims };
+const RENDERERS = { runs: renderRuns, rates: renderRates, claims: renderClaims };
 const KEPT = "servesim-theme";
 let listening = new AbortController(); // to what changes outside, for the document that is shown
 
@@ -17,6 +18,7 @@ export async function start(report) {
   try {
     await Promise.all([library(), render(report, place)]);
     place.dataset.ready = "true";
+    setTimeout(drawAhead);
   } catch (error) {
     place.append(el("p", { class: "warnings" }, `This page cannot be drawn here: ${error.message}. It needs a browser of 2023 or later.`));
     throw error;

@@ -14,7 +14,8 @@ from simulator.results.folders import whole
 
 SCRIPTS = (
     "page_metrics.js", "page_text.js", "page_charts.js", "page_tables.js", "page_delivery.js", "page_time.js",
-    "page_runs.js", "page_studies.js", "page_claims.js", "page.js",
+    "page_differences.js", "page_answer.js", "page_controls.js", "page_curves.js", "page_numbers.js", "page_runs.js",
+    "page_rates.js", "page_studies.js", "page_claims.js", "page.js",
 )  # fmt: skip
 _LICENCES = ("LICENSE-zrender", "LICENSE-d3", "LICENSE-tslib")  # of what ECharts is made with
 _HERE = files("simulator.report.html")

@@ -19,9 +19,7 @@ export function chart(label, option, { height = 260, group = null } = {}) {
   const place = el("div", { class: "chart", role: "img", "aria-label": label, style: { height: `${height}px` } });
   const own = { place, drawn: null, seen: false };
   charts.add(own);
-  watcher ??= new IntersectionObserver((seen) => {
-    for (const each of seen) if (each.isIntersecting) [...charts].find((one) => one.place === each.target)?.see();
-  }, { rootMargin: "300px" });
+  watcher ??= watch("0px");
   own.see = () => {
     own.seen = true;
     if (globalThis.echarts) own.show();
@@ -38,6 +36,17 @@ export function chart(label, option, { height = 260, group = null } = {}) {
   watcher.observe(place);
   place.redraw = () => own.drawn?.setOption(option(), { replaceMerge: ["series"] });
   return place;
+}
+
+const watch = (rootMargin) => new IntersectionObserver((seen) => {
+  for (const each of seen) if (each.isIntersecting) [...charts].find((one) => one.place === each.target)?.see();
+}, { rootMargin });
+
+// Draws charts before they come into view; at first only those in view, so that the page is there sooner.
+export function drawAhead() {
+  watcher?.disconnect();
+  watcher = watch("300px");
+  for (const each of charts) if (!each.drawn) watcher.observe(each.place);
 }
 
 // What has come into view before the library was there.

@@ -1,6 +1,6 @@
 // One request: what was delivered when, what its reader reads, and when there is nothing to read.
 
-import { summed, unpack } from "./page_metrics.js";
+import { sOf, summed, unpack, vOf, whole } from "./page_metrics.js";
 import { el, plural, seconds, section } from "./page_text.js";
 import { chart, lineOption } from "./page_charts.js";
 
@@ -37,8 +37,8 @@ export function position(curve, token, thinking) {
 export function readingOf(times, run, request, reader) {
   const { user } = run;
   const thinking = run.thinking?.[request] ?? 0;
-  const v = run.ownV === null || Number.isNaN(run.ownV[request]) ? reader.v : run.ownV[request];
-  const begins = user.origin === "arrival" ? reader.s : (times[thinking] ?? 0);
+  const v = vOf(run, request, reader);
+  const begins = reader.origin === "arrival" ? sOf(run, request, reader) : (times[thinking] ?? 0);
   let waited = 0;
   const waits = [];
   const read = Array.from(times, (time, i) => {
@@ -92,7 +92,7 @@ export function deliverySection(view) {
       ...runs().flatMap((run) => [view.runs.length > 1 ? `${run.name}: ` : "", "its reader waits ", el("strong", { "data-wait": run.name }, seconds(run.scored.idle[request])), ". "]));
     note.textContent = runs().every((run) => run.deliveries.of(request))
       ? "Solid: delivered. Dashed: read. Shaded: the reader has nothing to read (with one run shown)."
-      : `Of this request the page has the deliveries that can decide its reader's wait, for any V, and not all tokens; it has all of ${first.deliveries.count.toLocaleString("en")} of ${(last + 1).toLocaleString("en")} requests. The wait is exact.`;
+      : `Of this request the page has the deliveries that can decide its reader's wait, for any V, and not all tokens; it has all of ${whole(first.deliveries.count)} of ${whole(last + 1)} requests. The wait is exact.`;
     place.redraw();
   };
   view.goTo = (next) => {

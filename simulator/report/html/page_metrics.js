@@ -1,6 +1,7 @@
-// The arithmetic of the page: how long readers wait, and what the requests of a run are worth, for any V, S and alpha.
+// The arithmetic of the page: how long readers wait, and what the requests of a run are worth, for any V, S, alpha and origin.
 // It is that of simulator/metrics/_reader.py and _accrued.py, on the upper envelopes that
-// simulator/report/html/envelopes.py makes of the deliveries: l = max over points of (time - S - V * place), at least 0.
+// simulator/report/html/envelopes.py makes of the deliveries: l = max over points of (time - S - V * place), at least 0; with origin first_token, the time of
+// the first token that is read stands for S.
 
 export const ON_TIME_WITHIN_S = 1e-9; // sums of float seconds carry rounding; a token this little late is on time
 const LARGEST_EXPONENT = 600; // simulator/replica/idle_cost.py
@@ -45,6 +46,9 @@ export async function unpackReaders(packed) {
     }
     begins[row + 1] = at;
   }
+  // When each row's reader gets the first token that is read, in quanta; 0 where none is: its clock is the arrival's.
+  const first = envelopes.first === null ? Float64Array.from(counts, (_, row) => times[begins[row]]) : await unpack(envelopes.first);
+  for (const row of await unpack(envelopes.unread)) first[row] = 0;
   const again = new Float64Array(packed.requests);
   const [againRows, againPlaces] = [await unpack(packed.again.rows), await unpack(packed.again.places)];
   againRows.forEach((request, i) => (again[request] = againPlaces[i]));
@@ -61,10 +65,12 @@ export async function unpackReaders(packed) {
     begins,
     places: places.map((each) => each / envelopes.scale),
     timesS: times.map((each) => each * envelopes.quantum_s),
+    firstS: first.map((each) => each * envelopes.quantum_s),
     end: await cut(packed.end),
     start: await cut(packed.start),
     again,
     incomplete: new Set(await unpack(packed.incomplete)),
+    ownS: await own(packed.own_s_s),
     ownV: await own(packed.own_v_s),
     thinking: await own(packed.thinking),
     tokens: await unpack(packed.tokens),
@@ -75,26 +81,27 @@ export async function unpackReaders(packed) {
   };
 }
 
-// The seconds that the reader of a request takes for a token.
-const vOf = (run, request, reader) =>
+// The seconds that the reader of a request takes for a token, and those it gives the first.
+export const sOf = (run, request, reader) => (run.ownS === null || Number.isNaN(run.ownS[request]) ? reader.s : run.ownS[request]);
+export const vOf = (run, request, reader) =>
   run.ownV === null || Number.isNaN(run.ownV[request]) ? reader.v : run.ownV[request];
 
-// The wait that the points of a row give; S counts from the arrival only.
-export function waitOfRow(run, row, v, s) {
+// The wait that the points of a request's row give; S counts from the arrival only.
+export function waitOfRow(run, row, request, v, reader) {
   let most = -Infinity;
   for (let i = run.begins[row]; i < run.begins[row + 1]; i++) {
     const late = run.timesS[i] - v * run.places[i];
     if (late > most) most = late;
   }
-  return Math.max(0, most - (run.user.origin === "arrival" ? s : 0));
+  return Math.max(0, most - (reader.origin === "arrival" ? sOf(run, request, reader) : run.firstS[row]));
 }
 
-// The idle latency of each request of the run in seconds, at its end; `reader` has v, s and alpha (null: 1/V).
+// The idle latency of each request of the run in seconds, at its end; `reader` has v, s, alpha (null: 1/V) and origin.
 export function idleLatency(run, reader) {
   const idle = new Float64Array(run.requests);
   for (let request = 0; request < run.requests; request++) {
     const v = vOf(run, request, reader);
-    idle[request] = waitOfRow(run, request, v, reader.s) + v * run.again[request];
+    idle[request] = waitOfRow(run, request, request, v, reader) + v * run.again[request];
   }
   return idle;
 }
@@ -119,7 +126,7 @@ function accruedPenalty(run, reader, idle, cut) {
     let wait = idle[request];
     if (row !== request) {
       const v = vOf(run, request, reader);
-      wait = waitOfRow(run, row, v, reader.s) + (cut.left.has(request) ? v * run.again[request] : 0);
+      wait = waitOfRow(run, row, request, v, reader) + (cut.left.has(request) ? v * run.again[request] : 0);
     }
     sum += penalty(run, request, wait, reader);
   }
@@ -213,10 +220,14 @@ export function number(value, digits = 4) {
   if (value === null || value === undefined || !Number.isFinite(value)) return "-";
   if (value === 0) return "0";
   const places = Math.max(0, digits - 1 - Math.floor(Math.log10(Math.abs(value))));
-  const [whole, part] = fixed(Math.abs(value), Math.min(places, 60)).split(".");
-  const grouped = whole.replace(/\B(?=(\d{3})+$)/g, ",");
-  return (value < 0 ? "-" : "") + grouped + (part ? `.${part}` : "");
+  const [digitsBefore, part] = fixed(Math.abs(value), Math.min(places, 60)).split(".");
+  return (value < 0 ? "-" : "") + grouped(digitsBefore) + (part ? `.${part}` : "");
 }
+
+const grouped = (digits) => digits.replace(/\B(?=(\d{3})+$)/g, ",");
+
+// A count with its thousands apart: toLocaleString costs 50 ms when it is first asked.
+export const whole = (value) => grouped(String(Math.round(value)));
 
 // As Python's formatting: a tie goes to the even digit, where toFixed goes up.
 function fixed(value, places) {

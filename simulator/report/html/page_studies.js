@@ -1,6 +1,6 @@
 // A sweep or a plan: what depends on what, which points are not beaten, and all of them in a table.
 
-import { number } from "./page_metrics.js";
+import { number, whole } from "./page_metrics.js";
 import { dot, el, section, unitOf, withUnit } from "./page_text.js";
 import { chart, isDark, lineOption, pointsOption } from "./page_charts.js";
 import { table } from "./page_tables.js";
@@ -225,5 +225,5 @@ function candidates(view) {
     caption: "Candidates", columns, rows: shown(), sorted: 1, descending: false,
     cells: (row) => [row.name, ...some.map((each) => number(scaled(each, view.value(row, each.key)))), row.state, el("div", { class: "wide" }, row.reason ?? "")],
   });
-  return section("candidates", "Candidates", null, el("label", { class: "auto" }, all, `also the ${(view.rows.length - simulated.length).toLocaleString("en")} that were not simulated whole`), made);
+  return section("candidates", "Candidates", null, el("label", { class: "auto" }, all, `also the ${whole(view.rows.length - simulated.length)} that were not simulated whole`), made);
 }

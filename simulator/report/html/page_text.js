@@ -1,6 +1,6 @@
 // Elements and words of the page. Text only ever goes in as text, so a name cannot become markup.
 
-import { number, percent } from "./page_metrics.js";
+import { number, percent, whole } from "./page_metrics.js";
 
 export function el(tag, attributes = {}, ...children) {
   const made = document.createElement(tag);
@@ -51,7 +51,7 @@ export function change(measure, base, value, difference) {
 export const seconds = (value) =>
   value === null || value === undefined ? "-" : value !== 0 && Math.abs(value) < 1 ? `${number(1000 * value, 3)} ms` : `${number(value, 3)} s`;
 
-export const plural = (count, noun) => `${count.toLocaleString("en")} ${noun}${count === 1 ? "" : "s"}`;
+export const plural = (count, noun) => `${whole(count)} ${noun}${count === 1 ? "" : "s"}`;
 
 // A section with its heading, and what stands beside it.
 export function section(id, title, note, ...children) {

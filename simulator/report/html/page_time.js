@@ -1,6 +1,6 @@
 // What ran, waited and filled the memory over time, and the KV caches that moved.
 
-import { number } from "./page_metrics.js";
+import { number, whole } from "./page_metrics.js";
 import { el, plural, section } from "./page_text.js";
 import { chart, lineOption, plainNumber, theme } from "./page_charts.js";
 
@@ -64,7 +64,7 @@ export function lanesSection(view) {
     };
     const place = chart(`KV caches that moved in ${run.name}`, option, { height: 110 + 26 * lanes.length, group: "time" });
     view.on((what) => what === "theme" && place.redraw());
-    const shown = moved.start_s.length < moved.count ? `the ${plural(moved.start_s.length, "transfer")} that took longest, of ${moved.count.toLocaleString("en")}` : plural(moved.count, "transfer");
+    const shown = moved.start_s.length < moved.count ? `the ${plural(moved.start_s.length, "transfer")} that took longest, of ${whole(moved.count)}` : plural(moved.count, "transfer");
     const lost = moved.arrived.filter((each) => !each).length;
     const longest = Math.max(...moved.took_s);
     return el("figure", {}, el("figcaption", {}, `${run.name}: ${kinds.map((kind) => KINDS[kind] ?? kind).join(" and ")} (${shown}), from replica → to replica; the longest took ${number(1000 * longest, 3)} ms${lost ? `; ${plural(lost, "one")} shown did not arrive` : ""}`), place);

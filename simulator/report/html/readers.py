@@ -1,4 +1,4 @@
-"""All that the page needs to score a run for another V, S and alpha, and to look up requests."""
+"""All that the page needs to score a run for another V, S, alpha and origin, and to look up requests."""
 
 import math
 from collections.abc import Iterator
@@ -29,8 +29,8 @@ def readers(measured: RequestLog, user: UserModel) -> dict[str, Any]:
     end = _Cut(log, user, log.end_of_run_s)
     scale = scale_of(log, user)
     rows = [envelopes(_points(log, user, cut), scale) for cut in (None, end, start)]
-    place, time, counts = (np.concatenate([each[i] for each in rows]) for i in range(3))
-    joined = Envelopes(place, time, counts, scale)
+    place, time, counts, first_read = (np.concatenate([each[i] for each in rows]) for i in range(4))
+    joined = Envelopes(place, time, counts, first_read, scale)
     nothing = np.zeros(log.n)
     worth = worth_tokens(log, user, tokens_by_window_end(log), nothing)
     worth -= worth_tokens(log, user, tokens_before_window(log), nothing)
@@ -58,6 +58,9 @@ def readers(measured: RequestLog, user: UserModel) -> dict[str, Any]:
         "start": start.document(log.n + len(end.rows)),
         "again": {"rows": packed(np.flatnonzero(again)), "places": packed_floats(again[again > 0])},
         "incomplete": packed(np.flatnonzero(~log.completed)),
+        "own_s_s": None
+        if log.first_token_allowance_s is None
+        else packed_floats(log.first_token_allowance_s),
         "own_v_s": None if log.v_s_per_token is None else packed_floats(log.v_s_per_token),
         "thinking": None if is_steady(log, user) else packed(thinking_tokens(log, user)),
         "tokens": packed(log.token_counts),

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from simulator.report.measures import in_printed_unit, printed_unit
-from simulator.report.style import STYLE
+from simulator.report.style import save
 from simulator.report.tables import Amount, Document, Facts, PrintedCell, Table, TableColumn, amount, count
 from simulator.report.text import number
 from simulator.results.folders import whole
@@ -45,7 +45,6 @@ def write(outcome: CapacityOutcome, out: Path) -> None:
     """Write the files named in ``FILES``."""
     import pyarrow.csv
     import pyarrow.parquet as pq
-    from matplotlib import rc_context
 
     table = simulations(outcome)
     with whole(out / "capacity.parquet") as part:
@@ -54,16 +53,12 @@ def write(outcome: CapacityOutcome, out: Path) -> None:
         pyarrow.csv.write_csv(table, part)
     with whole(out / "answer.json") as part:
         part.write_text(json.dumps(outcome.as_json(), indent=2) + "\n", encoding="utf-8")
-    with rc_context(STYLE), whole(out / "capacity.png") as part:
-        draw(outcome).savefig(part, format="png")
+    save(figure(outcome), out / "capacity.png")
 
 
 def figure(outcome: CapacityOutcome) -> "Figure":
     """Return the picture of the target's metric and smooth goodput over the rate."""
-    from matplotlib import rc_context
-
-    with rc_context(STYLE):
-        return draw(outcome)
+    return draw(outcome)
 
 
 def report(outcome: CapacityOutcome) -> Document:

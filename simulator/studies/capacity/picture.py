@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from simulator.report.style import BLUE, GREEN, GREY, RED, axes
+from simulator.report.style import BLUE, GREEN, GREY, RED, axes, drawing
 from simulator.results.vocabulary import measure_of
 from simulator.stats import interval
 from simulator.studies.capacity.book import Ask
@@ -18,18 +18,23 @@ if TYPE_CHECKING:
 
 def draw(outcome: CapacityOutcome) -> "Figure":
     """Draw the target's metric and smooth goodput over the rate, with 95 % intervals and the answer."""
+    with drawing():
+        return _drawn(outcome)
+
+
+def _drawn(outcome: CapacityOutcome) -> "Figure":
     both = outcome.target.key != SMOOTH
     figure, grid = axes(1 + both, 1, width=5.2, height_in=4.6 if both else 3.0, sharex=True)
     answer, top, bottom = outcome.answer, grid[0, 0], grid[-1, 0]
     if both:
         values = {ask: seen.value for ask, seen in answer.runs.items()}
         _panel(outcome, top, values, outcome.target.key)
-        top.set_ylabel(outcome.target.name)
+        top.set_ylabel(measure_of(outcome.target.key).axis)
         bound = outcome.target.bound
         if bound is not None:
             top.axhline(bound.value, color=GREY, linestyle="--", linewidth=0.9)
             top.annotate(
-                outcome.target.text, (1, bound.value), (-4, 3), ha="right", color=GREY, fontsize=7,
+                _words(outcome), (1, bound.value), (-4, 3), ha="right", color=GREY, fontsize=7,
                 xycoords=("axes fraction", "data"), textcoords="offset points",
             )  # fmt: skip
             _frame(top, outcome, bound.value)
@@ -45,6 +50,7 @@ def draw(outcome: CapacityOutcome) -> "Figure":
     if max(rates) > 20 * min(rates):
         bottom.set_xscale("log")
     _let_the_best_be_seen(bottom, [value for value in smooth.values() if math.isfinite(value)])
+    bottom.yaxis.set_major_formatter("{x:,.0f}")
     top.set_title(_title(outcome))
     handles, labels = bottom.get_legend_handles_labels()
     unique = dict(zip(labels, handles, strict=True))
@@ -55,6 +61,14 @@ def draw(outcome: CapacityOutcome) -> "Figure":
 def _panel(outcome: CapacityOutcome, panel: "Axes", values: Mapping[Ask, float], key: str) -> None:
     answer = outcome.answer
     shown = {each.rate for each in answer.shown}
+    joined: dict[float, list[float]] = {}  # by rate, faint behind the marks
+    for ask, value in values.items():
+        if math.isfinite(value):
+            joined.setdefault(ask.rate, []).append(value)
+    at = sorted(joined)
+    panel.plot(
+        at, [interval(joined[rate]).mean for rate in at], color=GREY, linewidth=0.7, alpha=0.5, zorder=1
+    )
     for rate in sorted({ask.rate for ask in values}):
         here = [ask for ask in outcome.asks(rate) if math.isfinite(values[ask])]
         if not here:
@@ -103,6 +117,13 @@ def _frame(panel: "Axes", outcome: CapacityOutcome, bound: float) -> None:
 def _title(outcome: CapacityOutcome) -> str:
     answer = outcome.answer
     if answer.rate is None:
-        return f"{outcome.target.text}: not found between the rates tried"
+        return f"{_words(outcome)}: not found between the rates tried"
     ends = "" if answer.low is None or answer.high is None else f" [{answer.low:.4g}, {answer.high:.4g}]"
-    return f"{outcome.target.text}: {answer.rate:.4g}{ends} {outcome.of}/s"
+    return f"{_words(outcome)}: {answer.rate:.4g}{ends} {outcome.of}/s"
+
+
+def _words(outcome: CapacityOutcome) -> str:
+    """Return the target with its metric in words."""
+    target = outcome.target
+    bound = target.text.removeprefix(target.name)
+    return target.text if bound == target.text else f"{measure_of(target.key).label} {bound[:2]} {bound[2:]}"

@@ -86,4 +86,5 @@ def _alone_s(pool: ResolvedPool, traffic: Requests) -> float:
 def _seat_s(pool: ResolvedPool) -> float:
     """Return the least seconds that a token of an answer takes: a seat for a step, also where its prompt is cached."""
     shortest_s = pool.cost.step_s(StepShape(decode_seqs=1, decode_context_tokens=1))
+    shortest_s /= pool.most_tokens_a_step
     return shortest_s / min(pool.limits.max_num_seqs, pool.limits.max_num_batched_tokens)

@@ -134,7 +134,7 @@ class _Alone:
             last.cost.step_s(StepShape(decode_seqs=1, decode_context_tokens=int(size))) for size in sizes
         ])  # fmt: skip
         self.ttft_s = TRUST * (prompt_s + frontend_s)[place]
-        self.step_s = TRUST * step_s[place]
+        self.step_s = TRUST * step_s[place] / last.most_tokens_a_step
 
 
 def _prompt_s(cost: HardwareCost, tokens: int, budget: int) -> float:
@@ -157,7 +157,7 @@ def _steps(
     For each number of decodes they go up to the most prompt tokens that its free seats can take, ``longest`` each:
     tokens are cheapest by the many.
     """
-    limits = server.limits
+    limits, each = server.limits, server.most_tokens_a_step
     budget, memory = limits.max_num_batched_tokens, server.usable_blocks * limits.block_size
     most = min(limits.max_num_seqs, budget, memory)
     grid = _grid(min(budget, limits.max_num_seqs * longest), 12, 8) if prefill else [0]
@@ -173,7 +173,7 @@ def _steps(
                 if tokens + decodes == 0:
                     continue
                 seqs = min(max(1, round(tokens / prompt)), seats) if tokens else 0
-                rows.append((tokens, decodes, context))
+                rows.append((tokens, decodes * each, context * each))
                 seconds.append(server.cost.step_s(StepShape(
                     prefill_tokens=tokens, prefill_seqs=seqs, prefill_attention_pairs=tokens * pairs,
                     prefill_context_tokens=tokens, decode_seqs=decodes, decode_context_tokens=context,
@@ -230,7 +230,8 @@ def _prices(pool: ResolvedPool, scenario: Scenario, traffic: Requests, decodes: 
             return None
     key = (
         pool.gpu.name, pool.gpu.path, pool.model.shape, pool.tensor_parallel_size, pool.cost.kind,
-        pool.cost.overheads.engine_version, vars(pool.limits).values(), pool.usable_blocks, prefill, decode,
+        pool.cost.overheads.engine_version, pool.most_tokens_a_step, vars(pool.limits).values(), pool.usable_blocks,
+        prefill, decode,
     )  # fmt: skip
     known = traffic.prices.get(str(key))
     if not isinstance(known, Prices):

@@ -6,7 +6,7 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from simulator.report.style import BLACK, BLUE, GREEN, GREY, RED, STYLE, axes
+from simulator.report.style import save
 from simulator.results.folders import whole
 from simulator.results.vocabulary import measure_of
 from simulator.scenario.scenario import Scenario
@@ -14,17 +14,15 @@ from simulator.stats import interval
 from simulator.studies.plan.by_gpu import by_gpu
 from simulator.studies.plan.goals import PER_SECOND, TTFT_P99
 from simulator.studies.plan.launch import launch_lines
+from simulator.studies.plan.picture import figure
 from simulator.studies.plan.plan import FoundPlan, Place
 from simulator.studies.plan.prices import name
 from simulator.studies.plan.report import groups
 
 if TYPE_CHECKING:
     import pyarrow as pa
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 FILES = ("candidates.parquet", "candidates.csv", "plan.json", "plan.toml", "front.png")
-LOWEST_SHOWN = 0.25  # of the largest smooth goodput, below 0
 _PATHS = (
     "workload.trace", "workload.lengths", "workload.load",
     "hardware.gpu", "hardware.model", "cluster.prefill.gpu", "cluster.decode.gpu",
@@ -136,76 +134,7 @@ def runnable(found: FoundPlan) -> Scenario:
 
 def draw(found: FoundPlan, path: Path) -> None:
     """Write the picture of the fronts."""
-    from matplotlib import rc_context
-
-    with rc_context(STYLE), whole(path) as part:
-        figure(found).savefig(part, format="png")
-
-
-def figure(found: FoundPlan) -> "Figure":
-    """Draw price against smooth goodput and against p99 TTFT."""
-    from matplotlib import rc_context
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
-
-    with rc_context(STYLE):
-        drawn, grid = axes(1, 2, width="text", height_in=2.9)
-        left, right = grid[0]
-        _panel(found, left, PER_SECOND, at_least=True)
-        left.set_ylabel(measure_of(PER_SECOND).axis)
-        _panel(found, right, TTFT_P99, at_least=False)
-        right.set_ylabel(measure_of(TTFT_P99).axis)
-        right.set_yscale("log")
-        right.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        right.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-        right.yaxis.set_minor_locator(NullLocator())
-        for goal in found.plan.goals:
-            for ax, metric in ((left, PER_SECOND), (right, TTFT_P99)):
-                if goal.metric == metric:
-                    ax.axhline(
-                        goal.bound, color=BLACK, linewidth=0.8, linestyle=":", label=f"target {goal.bound:g}"
-                    )
-        handles, labels = right.get_legend_handles_labels()
-        drawn.legend(handles, labels, loc="outside lower center", ncols=len(labels))
-    return drawn
-
-
-def _panel(found: FoundPlan, ax: "Axes", metric: str, *, at_least: bool) -> None:
-    places = [place for place in found.simulated_whole() if found.value(place, metric) is not None]
-
-    def at(chosen: list[Place]) -> tuple[list[float], list[float]]:
-        values = [found.value(place, metric) or math.nan for place in chosen]
-        return [place[0].usd_per_hour(place[1]) for place in chosen], values
-
-    keeping = [place for place in places if found.runs.outcomes[place[0].number, place[1]].keeps]
-    missing = [place for place in places if place not in keeping]
-    front = found.front(metric, at_least=at_least)
-    ax.plot(*at(front), color=GREY, linewidth=0.9, drawstyle="steps-post", label="Pareto front", zorder=1)
-    ax.scatter(*at(missing), color=RED, marker="x", s=18, linewidths=0.9, label="misses the target", zorder=2)
-    ax.scatter(*at(keeping), color=BLUE, s=16, label="keeps the target", zorder=3)
-    for place, colour, label in (
-        (found.runner_up, GREEN, "runner-up"),
-        (found.best, BLACK, "the plan" if found.keeps else "nearest"),
-    ):
-        if place is not None:
-            ax.scatter(
-                *at([place]),
-                facecolors="none",
-                edgecolors=colour,
-                s=70,
-                linewidths=1.2,
-                label=label,
-                zorder=4,
-            )
-    ax.set_xlabel("price (US$/hour)")
-    values = [found.value(place, metric) or 0.0 for place in places]
-    if (
-        at_least and min(values) < -LOWEST_SHOWN * max(values) < 0
-    ):  # what is far below 0 says no more than that
-        ax.set_ylim(-LOWEST_SHOWN * max(values), 1.1 * max(values))
-        ax.text(
-            0.98, 0.02, f"lower values, to {min(values):,.0f}, are not shown",
-            transform=ax.transAxes, ha="right", va="bottom", fontsize=6, color=GREY,
-        )  # fmt: skip
+    save(figure(found), path)
 
 
 def _place(found: FoundPlan, place: Place | None) -> dict[str, Any] | None:

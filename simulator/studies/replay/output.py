@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from simulator.report.exports.vllm_bench import export
-from simulator.report.style import BLUE, GREY, RED, STYLE, axes, label_panels
+from simulator.report.style import BLUE, GREY, RED, axes, drawing, label_panels, save
 from simulator.report.tables import (
     Document,
     Facts,
@@ -105,8 +105,7 @@ def write(replayed: Replayed, folder: Path, *, plot: bool) -> None:
     with whole(folder / TABLE) as part:
         _write_table(replayed, part)
     if plot:
-        with whole(folder / PICTURE) as part:
-            _draw(replayed, part)
+        _draw(replayed, folder / PICTURE)
 
 
 def _write_table(replayed: Replayed, path: Path) -> None:
@@ -129,9 +128,7 @@ def _write_table(replayed: Replayed, path: Path) -> None:
 
 
 def _draw(replayed: Replayed, path: Path) -> None:
-    from matplotlib import rc_context
-
-    with rc_context(STYLE):
+    with drawing():
         figure, grid = axes(2, 2, width="text", height_in=5.6)
         panels = grid.ravel()
         for panel, kind in zip(panels, KINDS, strict=False):
@@ -159,7 +156,7 @@ def _draw(replayed: Replayed, path: Path) -> None:
         last.set_ylabel("TTFT (s)")
         last.legend(loc="best")
         label_panels(panels)
-        figure.savefig(path, format="png")
+    save(figure, path)
 
 
 def _off(real: float | None, simulated: float | None) -> str:

@@ -1,4 +1,4 @@
-"""A sweep's pictures: lines with bands, heat maps, or dots with bars where nothing is a number."""
+"""A sweep's page: lines with bands, heat maps, or dots with bars where nothing is a number."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from simulator.report.style import BLUE, STYLE, axes, colours_of_runs
-from simulator.results.folders import whole
+from simulator.report.keys import key_name
+from simulator.report.style import BLUE, axes, colours_of_runs, drawing, plain_log_scale, save
 from simulator.stats import Interval
 from simulator.studies.sweep.sweep import Study
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MOST_LINES = 8
-MOST_TICKS = 12
+MOST_TICKS, FEW_TICKS = 12, 6
 MOST_MARKED = 80  # cells of a heat map with their numbers in them
 WIDE = 30.0  # from this ratio of largest to smallest on, a scale is logarithmic
 _PANELS = 3  # beside one another
@@ -26,43 +26,48 @@ Cell = tuple[Any, ...]
 CellMeans = Mapping[Cell, Interval]
 
 
-def draw(study: Study, metrics: Mapping[str, tuple[str, CellMeans]], out: Path) -> list[str]:
-    """Draw ``figures`` into PNG files of these names; return the files."""
-    import matplotlib as mpl
+def draw(study: Study, metrics: Mapping[str, tuple[str, CellMeans]], out: Path, title: str = "") -> list[str]:
+    """Draw all metrics on one page, ``sweep.png`` with an SVG beside it; return the files, none without a picture."""
+    drawn = page(study, metrics, title)
+    return [] if drawn is None else _save(drawn, out / "sweep.png")
 
-    with mpl.rc_context(STYLE):
-        return [_save(figure, out / f"{name}.png") for name, figure in figures(study, metrics).items()]
+
+def page(study: Study, metrics: Mapping[str, tuple[str, CellMeans]], title: str = "") -> "Figure | None":
+    """Return one figure with a panel for each metric (by name: label, values at places); None if none has two places.
+
+    Two numeric axes, or a numeric one and more names than are told apart as lines: heat maps. Otherwise lines over
+    the first numeric axis with bands; where nothing is numeric, dots with bars.
+    """
+    shown = [(label, found) for label, found in metrics.values() if len(found) > 1]
+    places = list(dict.fromkeys(place for _, found in shown for place in found))
+    if not places:
+        return None
+    numeric = [i for i in range(len(study.shown)) if all(_is_number(place[i]) for place in places)]
+    with drawing():
+        if not numeric:
+            drawn = _dots(shown, places)
+        elif (map_of := _map_axes(study, numeric, places)) is None:
+            drawn = _lines(study, numeric[0], shown)
+        else:
+            keys = [study.shown[i] for i in map_of]
+            drawn = _heat_maps(keys, [(label, _at(found, map_of)) for label, found in shown])
+        if title:
+            drawn.suptitle(title, x=0.01, ha="left")
+    return drawn
 
 
 def figures(study: Study, metrics: Mapping[str, tuple[str, CellMeans]]) -> "dict[str, Figure]":
-    """Return a picture of each metric (by name: label, values at places).
-
-    Two numeric axes, or a numeric one and more names than are told apart as lines: heat maps. Otherwise lines over
-    the first numeric axis with bands; where nothing is numeric, one picture of dots with bars, ``sweep``.
-    """
-    import matplotlib as mpl
-
-    metrics = {name: (label, found) for name, (label, found) in metrics.items() if len(found) > 1}
-    places = list(dict.fromkeys(place for _, found in metrics.values() for place in found))
-    if not places:
-        return {}
-    numeric = [i for i in range(len(study.shown)) if all(_is_number(place[i]) for place in places)]
-    with mpl.rc_context(STYLE):
-        if not numeric:
-            return {"sweep": _dots(list(metrics.values()), places)}
-        map_of = _map_axes(study, numeric, places)
-        return {
-            name: _lines(study, numeric[0], found, label)
-            if map_of is None
-            else _heat_map([study.shown[i] for i in map_of], _at(found, map_of), label)
-            for name, (label, found) in metrics.items()
-        }
+    """Return a picture of each metric by its name, drawn as on the page; of dots there is the page alone, ``sweep``."""
+    places = [place for _, found in metrics.values() for place in found]
+    if places and not any(all(_is_number(place[i]) for place in places) for i in range(len(study.shown))):
+        whole_page = page(study, metrics)
+        return {} if whole_page is None else {"sweep": whole_page}
+    found = {name: page(study, {name: each}) for name, each in metrics.items()}
+    return {name: drawn for name, drawn in found.items() if drawn is not None}
 
 
-def _save(figure: "Figure", path: Path) -> str:
-    with whole(path) as part:
-        figure.savefig(part, dpi=150, format="png")
-    return path.name
+def _save(figure: "Figure", path: Path) -> list[str]:
+    return save(figure, path)
 
 
 def _is_number(value: Any) -> bool:
@@ -92,42 +97,66 @@ def _at(found: CellMeans, keys: Sequence[int]) -> dict[Cell, Interval]:
     return {tuple(place[i] for i in keys): value for place, value in found.items()}
 
 
-def _lines(study: Study, x: int, found: CellMeans, label: str) -> "Figure":
+def _panels(
+    count: int, width_in: float, height_in: float, beside_in: float = 0.0
+) -> "tuple[Figure, list[Axes]]":
+    """Return a figure with so many panels of a size, and ``beside_in`` for what stands on the right of all."""
+    columns = min(_PANELS, count)
+    rows = math.ceil(count / columns)
+    figure, grid = axes(rows, columns, width=columns * width_in + beside_in, height_in=rows * height_in + 0.3)
+    for spare in grid.flat[count:]:
+        spare.set_visible(False)
+    return figure, list(grid.flat[:count])
+
+
+def _lines(study: Study, x: int, metrics: Sequence[tuple[str, CellMeans]]) -> "Figure":
     shown = study.shown
     with_x = next(dimension for dimension in study.dimensions if shown[x] in dimension)
     others = [i for i, key in enumerate(shown) if key not in with_x]
-    lines: dict[Cell, list[tuple[float, Interval]]] = {}
-    for place, value in found.items():
-        lines.setdefault(tuple(place[i] for i in others), []).append((place[x], value))
-    figure, grid = axes(1, 1, width=6.8 if len(lines) > 1 else 5.0, height_in=3.4)
-    ax = grid[0, 0]
     kinds = [shown[i].removeprefix("policy.") for i in others]
-    colours = colours_of_runs([dict(zip(kinds, map(str, rest), strict=True)) for rest in lines])
-    for i, (rest, points) in enumerate(list(lines.items())[:MOST_LINES]):
-        points.sort(key=lambda pair: pair[0])
-        at, means = [x for x, _ in points], [value.mean for _, value in points]
-        colour = colours[i % len(colours)]
-        ax.plot(at, means, "o-", color=colour, label=", ".join(map(_text, rest)) or None)
-        if all(math.isfinite(value.low) for _, value in points):
-            low, high = [value.low for _, value in points], [value.high for _, value in points]
-            ax.fill_between(at, low, high, color=colour, alpha=0.18, linewidth=0)
-    xs = sorted({place[x] for place in found})
-    if _evenly_by_ratio(xs):
-        _log_scale(ax, "x", xs)
-        if len(xs) <= MOST_TICKS:
+    names = list(dict.fromkeys(tuple(place[i] for i in others) for _, found in metrics for place in found))
+    colours = colours_of_runs([dict(zip(kinds, map(str, rest), strict=True)) for rest in names])
+    wide, beside_in = (5.0, 1.8) if len(metrics) == 1 else (3.0, 1.6)
+    figure, panels = _panels(
+        len(metrics), wide, 3.2 if len(metrics) == 1 else 2.3, beside_in * (len(names) > 1)
+    )
+    for ax, (label, found) in zip(panels, metrics, strict=True):
+        for rest, colour in list(zip(names, colours, strict=True))[:MOST_LINES]:
+            points = [
+                (place[x], value) for place, value in found.items() if tuple(place[i] for i in others) == rest
+            ]
+            _line(ax, sorted(points, key=lambda pair: pair[0]), colour, ", ".join(map(_text, rest)))
+        xs = sorted({place[x] for place in found})
+        if _evenly_by_ratio(xs):
+            _log_scale(ax, "x", xs)
+            if len(xs) <= MOST_TICKS:
+                ax.set_xticks(xs, [_text(each) for each in xs])
+        elif len(xs) <= FEW_TICKS:
             ax.set_xticks(xs, [_text(each) for each in xs])
-    means = [value.mean for value in found.values()]
-    if _wide(means):
-        _log_scale(ax, "y", means)
-        ax.set_ylim(bottom=min(means) / 2)  # a band may reach down to 0 and below
-    ax.set_xlabel(shown[x])
-    ax.set_ylabel(label)
-    if len(lines) > 1:
-        title = ", ".join(shown[i].removeprefix("policy.") for i in others)
-        if len(lines) > MOST_LINES:
-            title += f"\n(and {len(lines) - MOST_LINES} more in the table)"
-        figure.legend(loc="outside right upper", title=title, alignment="left")
+        means = [value.mean for value in found.values()]
+        if _wide(means):
+            _log_scale(ax, "y", means)
+            ax.set_ylim(bottom=min(means) / 2)  # a band may reach down to 0 and below
+        elif max(map(abs, means)) >= 1000:
+            ax.yaxis.set_major_formatter("{x:,.0f}")
+        ax.set_xlabel(key_name(shown[x]))
+        ax.set_ylabel(label)
+    if len(names) > 1:
+        title = ", ".join(key_name(shown[i]) for i in others)
+        if len(names) > MOST_LINES:
+            title += f"\n(and {len(names) - MOST_LINES} more in the table)"
+        handles = panels[0].get_legend_handles_labels()
+        figure.legend(*handles, loc="outside right upper", title=title, alignment="left")
     return figure
+
+
+def _line(ax: "Axes", points: Sequence[tuple[float, Interval]], colour: str, name: str) -> None:
+    """Draw means over a number, and bands where there are intervals."""
+    at, means = [x for x, _ in points], [value.mean for _, value in points]
+    ax.plot(at, means, "o-", color=colour, label=name or None)
+    if all(math.isfinite(value.low) for _, value in points):
+        low, high = [value.low for _, value in points], [value.high for _, value in points]
+        ax.fill_between(at, low, high, color=colour, alpha=0.18, linewidth=0)
 
 
 def _text(value: Any) -> str:
@@ -147,25 +176,31 @@ def _evenly_by_ratio(xs: Sequence[float]) -> bool:
 
 
 def _log_scale(ax: "Axes", which: Literal["x", "y"], values: Sequence[float]) -> None:
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
-
     axis = ax.xaxis if which == "x" else ax.yaxis
     (ax.set_xscale if which == "x" else ax.set_yscale)("log")
     few = max(values) < 1000 * min(values)
-    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if few else (1.0,)))
-    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axis.set_minor_locator(NullLocator())
+    plain_log_scale(axis, (1.0, 2.0, 5.0) if few else (1.0,))
 
 
-def _heat_map(keys: Sequence[str], found: CellMeans, label: str) -> "Figure":
+def _heat_maps(keys: Sequence[str], metrics: Sequence[tuple[str, CellMeans]]) -> "Figure":
+    xs, ys = (_in_order({place[i]: None for _, found in metrics for place in found}) for i in (0, 1))
+    longest = max(len(_text(y)) for y in ys)
+    width_in = max(5.0 if len(metrics) == 1 else 3.4, 0.55 * len(xs) + 1.8 + 0.06 * longest)
+    height_in = max(3.2 if len(metrics) == 1 else 2.5, 0.28 * len(ys) + 0.9)
+    figure, panels = _panels(len(metrics), width_in, height_in)
+    for ax, (label, found) in zip(panels, metrics, strict=True):
+        _heat_map(figure, ax, (xs, ys), found, label)
+        ax.set_xlabel(key_name(keys[0]))
+        ax.set_ylabel("" if keys[1] == "name" else key_name(keys[1]))
+    return figure
+
+
+def _heat_map(
+    figure: "Figure", ax: "Axes", marks_of: tuple[list[Any], list[Any]], found: CellMeans, label: str
+) -> None:
     from matplotlib.colors import LogNorm
 
-    xs, ys = (_in_order({place[i]: None for place in found}) for i in (0, 1))
-    longest = max(len(_text(y)) for y in ys)
-    figure, grid = axes(
-        1, 1, width=max(5.0, 0.55 * len(xs) + 1.8 + 0.06 * longest), height_in=max(3.2, 0.28 * len(ys) + 0.9)
-    )
-    ax = grid[0, 0]
+    xs, ys = marks_of
     values = np.full((len(ys), len(xs)), np.nan)
     for (x, y), value in found.items():
         values[ys.index(y), xs.index(x)] = value.mean
@@ -177,7 +212,7 @@ def _heat_map(keys: Sequence[str], found: CellMeans, label: str) -> "Figure":
         ticks(range(0, len(marks), every), [_text(mark) for mark in marks[::every]])
     if values.size <= MOST_MARKED:
         for (row, column), value in np.ndenumerate(values):
-            shade = float(image.norm(value)) if math.isfinite(value) else 1.0
+            shade = float(np.asarray(image.norm(value))) if math.isfinite(value) else 1.0
             text = f"{value:.3g}" if abs(value) < 1000 else f"{value:,.0f}"
             if math.isfinite(value):
                 ax.text(
@@ -189,10 +224,11 @@ def _heat_map(keys: Sequence[str], found: CellMeans, label: str) -> "Figure":
                     fontsize=6,
                     color="white" if shade < 0.5 else "black",
                 )
-    ax.set_xlabel(keys[0])
-    ax.set_ylabel("" if keys[1] == "name" else keys[1])
-    figure.colorbar(image, label=label)
-    return figure
+    bar = figure.colorbar(image, ax=ax, label=label)
+    if wide:
+        plain_log_scale(bar.ax.yaxis)
+    elif np.nanmax(np.abs(values)) >= 1000:
+        bar.ax.yaxis.set_major_formatter("{x:,.0f}")
 
 
 def _in_order(marks: Mapping[Any, None]) -> list[Any]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from simulator.metrics import Measure
+from simulator.report.keys import key_name
 from simulator.report.measures import family, in_printed_unit, printed_unit, shown
 from simulator.report.tables import Amount, Document, PrintedCell, Table, TableColumn, Words, amount
 from simulator.report.text import number
@@ -94,7 +95,27 @@ def write(study: Study, results: Results, out: Path) -> list[str]:
         writer = csv.writer(file)
         writer.writerow(rows.column_names)
         writer.writerows(zip(*(rows[name].to_pylist() for name in rows.column_names), strict=True))
-    return ["sweep.parquet", "sweep.csv", *sweep_figures.draw(study, drawn(study, results), out)]
+    return [
+        "sweep.parquet",
+        "sweep.csv",
+        *sweep_figures.draw(study, drawn(study, results), out, headline(study, results)),
+    ]
+
+
+def headline(study: Study, results: Results) -> str:
+    """Say in which place the first metric is best."""
+    first = measure_of(next(iter(metrics(study))))
+    means = {place: value.mean for place, value in by_point(study, results, first.key).items()}
+    if not means:
+        return study.name
+    best = (max if first.higher_is_better else min)(means, key=lambda place: means[place])
+    named = zip(study.shown, best, strict=True)
+    at = ", ".join(
+        str(value) if key == "name" else f"{key_name(key).partition(' (')[0]} {value}" for key, value in named
+    )
+    which = "most" if first.higher_is_better else "least"
+    shown = number(in_printed_unit(first, means[best]))
+    return f"{study.name}: {which} {first.label}, {shown} {printed_unit(first)}, at {at}"
 
 
 def drawn(study: Study, results: Results) -> dict[str, tuple[str, sweep_figures.CellMeans]]:

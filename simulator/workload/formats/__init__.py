@@ -69,6 +69,9 @@ class TraceFormat:
         None  # from the end of the session's request before to this one; empty: at its arrival
     )
     new_tokens: str | None = None  # the prompt's last ones; before them comes all of the session so far
+    turns_add: bool = (
+        False  # whether a session's prompts are what each turn adds to the turns and answers before
+    )
     hash_runs: str | None = None  # a list [id, n, id, n, ...]: ids, id + 1, ... of the prompt's full blocks,
     run_block_tokens: int = 64  # as hash_ids, but local to the session
     node: str | None = None  # a number of its own for each request of a graph of agents

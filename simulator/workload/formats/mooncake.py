@@ -1,7 +1,8 @@
 """The traces of kvcache-ai/Mooncake, those with sessions as AIPerf extends them, and with agents as Dynamo does.
 
 JSON lines with times in milliseconds and prefix blocks; a session's later turns have a delay, no timestamp. AIPerf
-may give the text of a prompt instead of its length.
+may give the text of a prompt instead of its length. ``input_length`` of a session's turn is what it adds: the client
+sends earlier turns and answers with it (AIPerf, docs/benchmark-modes/trace-replay.md: sessions accumulate).
 """
 
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ FORMAT = TraceFormat(
     ticks_per_s=1000.0,
     session_id="session_id",
     think_s="delay",
+    turns_add=True,
 )
 _TEXTS = ("text_input", "messages", "payload")
 _WAITS = ("delay", "tool_wait_ms")  # one after the other

@@ -1,0 +1,1 @@
+"""How many drafts of speculative decoding are right."""

@@ -1,0 +1,46 @@
+"""Steps of SGLang that decode."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from policies.scheduling._sglang_running import RunningBatch
+from simulator.policy import Job, Ledger
+
+
+@dataclass
+class Decoding:
+    """The part of ``sglang`` that decodes."""
+
+    _batch: RunningBatch = field(init=False)
+    _extended: list[Job] = field(default_factory=list, init=False)  # the extend batch, until it is merged
+    _full: bool = field(default=False, init=False)  # no extend batch is tried
+    _in_flight: Literal["", "extend", "decode"] = field(default="", init=False)  # what was planned last
+    _mixed: bool = field(default=False, init=False)  # the running batch decodes in this step's extend batch
+
+    def fast_forward_spare_blocks(self) -> int:
+        """Memory is looked at when it runs out."""
+        return 0
+
+    def goes_on_decoding(self, step: Ledger) -> bool:
+        """After a step that decoded, until the end of a request is seen, which it is a step late."""
+        decoded = self._in_flight == "decode" and not (self._extended or step.joined)
+        return decoded and len(self._batch.jobs) == step.group.size
+
+    def decoded(self, begun_s: float, ends_s: Sequence[float], first_tick: int) -> None:
+        """Expect a little less with each step."""
+        self._batch.decay_ratio(len(ends_s))
+
+    def _decode(self, step: Ledger) -> bool:
+        """Decode all jobs, after retracting those without memory; False if no job runs."""
+        batch = self._batch
+        if batch.filter(step) or not batch.jobs:
+            self._full = False
+        if not batch.jobs:
+            return False
+        if self._mixed or batch.decode(step, batch.jobs):
+            batch.decay_ratio()
+            return True
+        retracted = batch.retract(step)
+        self._full = self._full and not retracted
+        return retracted

@@ -1,0 +1,76 @@
+"""Speculative decoding as an engine is told of it: how many drafts a request gets, and how many turn out right.
+
+A drafter guesses the next k tokens of an answer, and one step of the target model computes them all. Those up to the
+first wrong guess are accepted, and one token more comes with them from the target model itself (Leviathan et al.,
+arXiv 2211.17192, algorithm 1), so that a step gives a request 1 to k + 1 tokens.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+MOST_DRAFTS = 32  # that vLLM's rejection sampler takes
+
+
+class AnswerDraws:
+    """The random numbers of one answer: whether a draft is right depends on what it is a draft of, not on when."""
+
+    __slots__ = ("draws", "own")
+
+    def __init__(self, seed: int, number: int, tokens: int) -> None:
+        """Draw for the request that arrived as the ``number``-th, whose answer has so many tokens."""
+        rng = np.random.Generator(np.random.Philox(key=np.array([seed, number], np.uint64)))
+        self.own = float(rng.random())  # of the request as a whole, in [0, 1)
+        self.draws: list[float] = rng.random(
+            tokens + MOST_DRAFTS
+        ).tolist()  # of each token of the answer, in [0, 1)
+
+
+class Acceptance(ABC):
+    """Says how many drafts are right: one file, one method."""
+
+    @abstractmethod
+    def verify(self, answer: AnswerDraws, generated: int, wanted: int) -> tuple[int, int]:
+        """Return how many drafts there are, of up to ``wanted``, and how many of these the model accepts.
+
+        Equal arguments give equal numbers. ``answer.draws[generated + j]`` belongs to draft j of those that follow so
+        many generated tokens, from 0.
+        """
+
+
+@dataclass(frozen=True)
+class Speculation:
+    """What an engine does about drafts; the names are vLLM's."""
+
+    acceptance: Acceptance
+    num_speculative_tokens: int  # k, where the next says nothing
+    # (decoding requests up to which, k): what is below no bound gets no drafts; empty: k whatever the batch
+    by_batch_size: Sequence[tuple[int, int]] = ()
+    lookahead: bool = True  # the drafter writes KV of its own: blocks for k tokens more are held
+    seed: int = 0
+    answers: dict[int, AnswerDraws] = field(default_factory=dict, compare=False, repr=False)
+
+    @property
+    def most_tokens(self) -> int:
+        """The most tokens that a step gives a request."""
+        if self.by_batch_size:
+            return 1 + max(drafts for _, drafts in self.by_batch_size)
+        return 1 + self.num_speculative_tokens
+
+    def tokens(self, decoding: int) -> int:
+        """Return how many drafts each of so many decoding requests gets."""
+        if not self.by_batch_size:
+            return self.num_speculative_tokens
+        for most, drafts in self.by_batch_size:
+            if decoding <= most:
+                return drafts
+        return 0
+
+    def answer(self, number: int, tokens: int) -> AnswerDraws:
+        """Return the random numbers of a request's answer, drawn when they are first asked for."""
+        found = self.answers.get(number)
+        if found is None:
+            found = self.answers[number] = AnswerDraws(self.seed, number, tokens)
+        return found

@@ -1,0 +1,78 @@
+"""From what a scenario comes down to, to the deployment that is simulated: pools, policies, links, faults."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from hardware_profiles import load_link
+from simulator.cluster.deployment import Deployment, Fault, Faults, MoveCosts, Pool
+from simulator.replica.idle_cost import IdleCost
+from simulator.replica.policy import Scheduler
+from simulator.scenario.discover import PolicyKind, load
+from simulator.scenario.links import hand_off_of, link_of
+from simulator.scenario.policy import IDLE_POLICY, PolicyChoice
+from simulator.scenario.resolve import ResolvedPool, make_policy, named
+from simulator.scenario.scenario import Scenario
+
+OF_A_POOL = ("scaling", "acceptance")  # policies that are a pool's, not the cluster's
+
+
+def deploy(scenario: Scenario, pools: Sequence[ResolvedPool], base_dir: Path | None = None) -> Deployment:
+    """Put a scenario's pools, policies, links and faults together; InputError for a link that is unknown."""
+    policy, cluster, first = scenario.policy, scenario.cluster, pools[0]
+    profile = named("cluster.link.kind", lambda: load_link(cluster.link.kind, base_dir))
+    rule, faults = cluster.hand_off, cluster.faults
+    return Deployment(
+        pools=[
+            Pool(
+                _maker(each.scheduling, scenario.user.idle_cost),
+                each.cost_with_drafts or each.cost,
+                each.limits,
+                each.replicas,
+                each.role,
+                None if each.scaling is None else each.scaling.begin(),
+                each.rules,
+                each.tensor_parallel_size,
+                each.speculation,
+            )
+            for each in pools
+        ],
+        router=make_policy("routing", policy.routing),
+        **{kind: _unless_idle(kind, getattr(policy, kind)) for kind in IDLE_POLICY if kind not in OF_A_POOL},
+        link=link_of(
+            cluster.link,
+            profile,
+            first.capacity.kv_bytes_per_token * first.tensor_parallel_size,
+            first.model.num_hidden_layers,
+        ),
+        moves=MoveCosts(cluster.migration.handshake_s, cluster.migration.gpu_share),
+        hand_off=hand_off_of(
+            rule, profile, first.model.num_hidden_layers, make_policy("routing", rule.routing)
+        )
+        if cluster.disaggregated
+        else None,
+        faults=Faults(
+            [Fault(each.kind, each.replica, each.at_s, each.for_s, each.factor) for each in faults.events],
+            float("inf") if faults.mtbf_s is None else faults.mtbf_s,
+            faults.repair_s,
+            faults.retries,
+        ),
+        frontend_s=first.cost.overheads.frontend_s,
+        pace_s=scenario.user.v_s_per_token,
+        allowance_s=scenario.user.first_token_allowance_s,
+        curve=scenario.user.curve,
+        thinking_share=scenario.user.thinking_share,
+        seed=scenario.seed,
+        horizon_s=scenario.run.horizon_s,
+    )
+
+
+def _unless_idle(kind: PolicyKind, choice: PolicyChoice) -> Any:
+    """Return a policy, or None where it is the one that does nothing, so that it need not be asked."""
+    return None if choice.name == IDLE_POLICY[kind] else make_policy(kind, choice)
+
+
+def _maker(choice: PolicyChoice, readers: IdleCost) -> Callable[[], Scheduler]:
+    """Return what makes a policy for each replica, of a file that is looked at once."""
+    policy: type[Scheduler] = load("scheduling", choice.name)
+    return lambda: policy(**choice.params).told(readers)
