@@ -6,8 +6,8 @@ import sys
 import pytest
 
 PACKAGES = {
-    "annotated_doc", "annotated_types", "numpy", "pyarrow", "pydantic", "pydantic_core", "shellingham", "simpy", "typer",
-    "typing_extensions", "typing_inspection",
+    "annotated_doc", "annotated_types", "numpy", "pyarrow", "pydantic", "pydantic_core", "shellingham", "simpy",
+    "typer", "typing_extensions", "typing_inspection",
 }  # fmt: skip
 OURS = {"experiments", "hardware_profiles", "policies", "simulator"}
 # Of the standard library and of numpy: what others import who need more than a run does
