@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from simulator.arrays import Flags, Floats, Ints
 from simulator.metrics._reduce import KeptReadings, per_request, pooled
-from simulator.metrics._segments import cut, row_max, row_quantile
+from simulator.metrics._segments import cut, ordered_rows, row_quantile
 from simulator.replica.request import RequestState
 
 OF_READERS = ("v_s_per_token", "thinking_tokens", "first_token_allowance_s")  # columns that may be absent
@@ -222,6 +222,11 @@ class RequestLog:
         within[self.token_offsets[:-1][self.token_counts > 0]] = False  # a first token ends no gap
         return np.diff(self.delivered_s)[within[1:]]
 
+    @cached_property
+    def ordered_gaps_s(self) -> Floats:
+        """As ``gaps_s``, but those of each request in ascending order."""
+        return ordered_rows(self.gaps_s, self.gap_offsets)
+
     @property
     def tbt_p99_s(self) -> Floats:
         """The 99th percentile of each request's own gaps, f64[n]; NaN below two tokens."""
@@ -241,13 +246,13 @@ class RequestLog:
 @per_request
 def tbt_p99_s(log: RequestLog) -> Floats:
     """Return the 99th percentile of each request's own gaps, f64[n]; NaN below two tokens."""
-    return row_quantile(log.gaps_s, log.gap_offsets, 0.99)
+    return row_quantile(log.ordered_gaps_s, log.gap_offsets, 0.99)
 
 
 @per_request
 def tbt_max_s(log: RequestLog) -> Floats:
     """Return the largest of each request's own gaps, f64[n]; NaN below two tokens."""
-    return row_max(log.gaps_s, log.gap_offsets)
+    return row_quantile(log.ordered_gaps_s, log.gap_offsets, 1.0)
 
 
 @pooled

@@ -49,12 +49,17 @@ def row_sum(values: NDArray[Any], offsets: Ints) -> Floats:
     return sums
 
 
-def row_quantile(values: Floats, offsets: Ints, quantile: float) -> Floats:
-    """Return a quantile (0..1, interpolated as in np.percentile) of each row; NaN for an empty row."""
-    result = np.full(len(offsets) - 1, np.nan)
+def ordered_rows(values: Floats, offsets: Ints) -> Floats:
+    """Return the values with each row in ascending order."""
     ordered = values.copy()
     for row in _longer_rows(ordered, offsets):
         row.sort()
+    return ordered
+
+
+def row_quantile(ordered: Floats, offsets: Ints, quantile: float) -> Floats:
+    """Return a quantile (0..1, interpolated as in np.percentile) of each ordered row; NaN for an empty row."""
+    result = np.full(len(offsets) - 1, np.nan)
     filled = np.flatnonzero(offsets[1:] > offsets[:-1])
     last = (offsets[1:] - offsets[:-1])[filled] - 1
     position = last * quantile

@@ -83,9 +83,9 @@ def test_models_are_built_for_what_a_scenario_has():
         "from simulator.scenario.scenario import default_scenario; default_scenario();"
         "from simulator.workload import spec, traffic_class, traffic_keys, length_shapes;"
         "from simulator.scenario import cluster, engine;"
-        "print([each.__name__ for each in (spec.WorkloadSpec, traffic_class.TrafficClass,"
-        " traffic_keys.TrafficKeys, length_shapes.LengthShape, cluster.PoolSpec, cluster.FaultsSpec, engine.EngineSpec)"
-        " if each.__pydantic_complete__])"
+        "models = spec.WorkloadSpec, traffic_class.TrafficClass, traffic_keys.TrafficKeys, length_shapes.LengthShape,"
+        " cluster.PoolSpec, cluster.FaultsSpec, engine.EngineSpec;"
+        "print([each.__name__ for each in models if each.__pydantic_complete__])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]", "each is a part of Scenario, whose schema has it"

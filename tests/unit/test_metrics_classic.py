@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 import simulator.metrics
 from simulator.errors import InputError
 from simulator.metrics import RequestLog, Slo, UserModel, stability, summarise
-from simulator.metrics._segments import row_max, row_quantile, running_max
+from simulator.metrics._segments import ordered_rows, row_max, row_quantile, running_max
 from simulator.metrics._summary import metric_names, on_request
 from simulator.replica.request import RequestState
 from tests.unit.test_metrics_reader import logs, tokens_of
@@ -190,7 +190,7 @@ def test_rows_end_to_end_equal_rows_one_by_one(rows: list[list[float]], quantile
     values = np.array([value for row in rows for value in row], dtype=float)
     offsets = np.cumsum([0, *map(len, rows)])
     largest = row_max(values, offsets)
-    quantiles = row_quantile(values, offsets, quantile)
+    quantiles = row_quantile(ordered_rows(values, offsets), offsets, quantile)
     running = np.split(running_max(values, offsets), offsets[1:-1])
     for r, row in enumerate(rows):
         if row:
