@@ -16,7 +16,7 @@ from pathlib import Path
 
 from experiments.paper._reproduce import Study, axes, close_pools
 from experiments.paper._scenarios import base_scenario
-from simulator.report.style import BLACK, BLUE, RED, drawing
+from simulator.report.style import BLACK, drawing, policy_colour
 from simulator.scenario.scenario import Scenario
 from simulator.stats import Interval, interval
 
@@ -93,18 +93,21 @@ def main() -> None:
 def draw(study: Study, labels: Sequence[str], saved: Mapping[str, Sequence[Interval]]) -> None:
     """Draw what is saved over the predictors, with the 95 % intervals."""
     with drawing():
-        figure, grid = axes(1, 1)
+        figure, grid = axes(1, 1, width=5.0, height_in=2.8)
         ax = grid[0, 0]
-        for policy, colour, shift in zip(POLICIES, (BLUE, RED), (-0.1, 0.1), strict=True):
+        for policy, shift in zip(POLICIES, (-0.13, 0.13), strict=True):
             means = [100 * each.mean for each in saved[policy]]
             spread = [[100 * (each.mean - each.low) for each in saved[policy]],
                       [100 * (each.high - each.mean) for each in saved[policy]]]  # fmt: skip
             places = [i + shift for i in range(len(labels))]
-            ax.errorbar(places, means, yerr=spread, fmt="o", color=colour, label=policy, capsize=2)
-        ax.axhline(0, color=BLACK, linewidth=0.6)
-        ax.set_xticks(range(len(labels)), labels, rotation=40, ha="right")
-        ax.set_ylabel("mean E2E saved (%)")
-        ax.legend()
+            ax.errorbar(
+                means, places, xerr=spread, fmt="o", color=policy_colour(policy), label=policy, capsize=2
+            )
+        ax.axvline(0, color=BLACK, linewidth=0.6)
+        ax.set_yticks(range(len(labels)), labels)
+        ax.set_ylim(len(labels) - 0.5, -0.5)
+        ax.set_xlabel("mean E2E saved against first come first served (%)")
+        ax.legend(loc="best")
         study.save(figure, "misprediction")
 
 

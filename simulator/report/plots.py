@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
     from matplotlib.gridspec import SubplotSpec
 
 
-def overview(result: Result, path: Path) -> None:
-    """Draw a run at a glance, and write the PNG to ``path``.
+def overview(result: Result, path: Path, kind: Literal["png", "svg"] = "png") -> None:
+    """Draw a run at a glance, and write a PNG or an SVG to ``path``.
 
     Raises InputError for a result read from a folder without tokens, OSError when the file cannot be written.
     """
-    overview_figure(result).savefig(path, format="png", facecolor="white")
+    overview_figure(result).savefig(path, format=kind, metadata={"Date": None} if kind == "svg" else None)
 
 
 def overview_figure(result: Result) -> "Figure":

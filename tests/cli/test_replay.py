@@ -35,7 +35,7 @@ def test_a_replay_leaves_a_table_a_picture_and_what_profile_fit_reads(capsys, fo
     assert "4 simulated at the times at which they were sent; 1 that did not complete are left out" in out
     assert "l4, llama-3.1-8b, vllm_v1" in out
     assert sorted(path.name for path in Path("r").iterdir()) == [
-        "measured.json", "real", "replay.png", "requests.csv", "simulated", "traffic.csv",
+        "measured.json", "real", "replay.png", "replay.svg", "requests.csv", "simulated", "traffic.csv",
     ]  # fmt: skip
     header, first, *rest = Path("r/requests.csv").read_text().splitlines()
     assert header.split(",")[:6] == ["request", "arrival_s", "prompt_tokens", "output_tokens", "real_ttft_s",

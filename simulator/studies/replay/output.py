@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from simulator.report.exports.vllm_bench import export
-from simulator.report.style import BLUE, GREY, RED, axes, drawing, label_panels, save
+from simulator.report.style import BLUE, GREY, RED, axes, drawing, label_panels, plain_log_scale, save
 from simulator.report.tables import (
     Document,
     Facts,
@@ -23,6 +23,7 @@ from simulator.results.folders import whole
 from simulator.studies.replay.replay import KINDS, Replayed
 
 TABLE, PICTURE, BENCH, TRAFFIC = "requests.csv", "replay.png", "measured.json", "traffic.csv"
+_FEW_FOLD = 30  # from there on the decades are marks enough
 _LABELS = {"ttft_s": "TTFT", "tpot_s": "TPOT", "e2e_s": "E2E"}
 
 
@@ -144,6 +145,8 @@ def _draw(replayed: Replayed, path: Path) -> None:
             panel.plot(ends, ends, color=GREY, linewidth=0.8)
             panel.plot(real_s[both], simulated_s[both], ".", color=BLUE, alpha=0.5, markersize=3)
             panel.set(xscale="log", yscale="log", xlim=ends, ylim=ends)
+            for axis in (panel.xaxis, panel.yaxis):
+                plain_log_scale(axis, (1, 2, 3, 5) if ends[1] < _FEW_FOLD * ends[0] else (1,))
         last, arrival_s = panels[-1], replayed.real.log.arrival_s[replayed.rows]
         for each_s, colour, label in zip(
             replayed.latencies_s("ttft_s"), (RED, BLUE), ("real", "simulated"), strict=True
