@@ -7,7 +7,7 @@ once in chunks of 512 tokens, ShareGPT's lengths and Poisson arrivals; load 1 is
 
 from simulator.scenario.scenario import Scenario
 
-ARRIVALS_S = 20.0
+ARRIVALS_S = 40.0
 LOADS = (0.26, 0.46, 0.67, 0.98, 1.4)
 LOAD_1_RPS = 28.5
 _COMMON = {

@@ -61,7 +61,7 @@ function rateCurves(view, servers, rates, at, colour) {
   fill();
   return section("rates", "Over the rate", "Computed here from what decides each reader's wait.", legend, el("div", { class: "pair" },
     draw("Smooth goodput, tokens/s", lines(SMOOTH, 1), { scale: true }, (value) => `${number(value)} tokens/s`),
-    draw("Answers without a wait, % of arrived", lines(ATTAINED, 100), { min: 0, max: 100 }, (value) => `${number(value, 3)} %`)));
+    draw("Answers without a wait, % of arrived", lines(ATTAINED, 100), { min: 0, max: 100, interval: 25 }, (value) => `${number(value, 3)} %`)));
 }
 
 function rateNumbers(view, servers, rates, at) {
