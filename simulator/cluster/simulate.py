@@ -4,6 +4,7 @@ This is the level below a scenario: every part is an object that the caller made
 cost model or policy of its own starts here.
 """
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -112,7 +113,10 @@ def assemble(workload: Workload, deployment: Deployment) -> Cluster:
 
 def _stays(deployment: Deployment) -> bool:
     """Whether no request comes back to a replica that it has left, and where it could find what it left there."""
-    return not (deployment.disaggregated or deployment.migrating or deployment.faults.any)
+    hand_off = deployment.hand_off
+    ends = hand_off is None or (hand_off.when_full == "wait" and hand_off.hold_s == math.inf)
+    moves = deployment.migrating or deployment.faults.any or deployment.switching
+    return ends and not moves and not (deployment.disaggregated and deployment.scaled)
 
 
 def unfold(cluster: Cluster, keep_steps: bool = True) -> tuple[Tables, float]:

@@ -159,7 +159,7 @@ class StepLedger(EngineState):
             if not self._schedule(job, tokens, reserve_tokens):
                 return False
             if self.late_cache is not None:  # nothing can be found as yet
-                self.records.looked_up_tokens += job.known_tokens
+                self.records.look_up(job.id, job.known_tokens, 0, job.preemptions > 0)
         elif not self._schedule_after_prefix(self.cache, job, tokens, reserve_tokens):
             return False
         waiting = self.waiting

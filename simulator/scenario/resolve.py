@@ -30,7 +30,7 @@ from simulator.replica.rules import EngineRules
 from simulator.scenario.cluster import Bounds, PoolSpec, ScalingSpec
 from simulator.scenario.discover import PolicyKind, load
 from simulator.scenario.engine import EngineSpec
-from simulator.scenario.engines import engine_name
+from simulator.scenario.engines import engine_name, kept_free, named_after
 from simulator.scenario.links import hand_off_of, link_of
 from simulator.scenario.policy import IDLE_POLICY, PolicyChoice
 from simulator.scenario.scenario import Scenario
@@ -70,6 +70,9 @@ class ResolvedPool:
     profile: EngineProfile
     measured: bool  # whether the overheads were fitted to this engine
     engine_name: str  # with what this policy makes of it
+    unmeasured: (
+        str  # what is known of overheads that were never fitted, of the engine that the policy is named after
+    )
     role: Role = "both"
     replicas: int = 1
     tensor_parallel_size: int = 1
@@ -207,7 +210,7 @@ def resolve_pool(scenario: Scenario, base_dir: Path | None = None) -> ResolvedPo
     engine = scenario.engine
     policy: Scheduler = make_policy("scheduling", scenario.policy.scheduling)
     profile = _named("engine.profile", lambda: engine_of(engine.profile, policy, base_dir))
-    rules, usual = profile.engine_rules, profile.defaults
+    rules, usual, named = profile.engine_rules, profile.defaults, named_after(policy, profile)
     block_size = engine.block_size or usual.block_size
     seqs = engine.max_num_seqs or usual.max_num_seqs or gpu.default_max_num_seqs
     tokens = engine.max_num_batched_tokens
@@ -230,6 +233,7 @@ def resolve_pool(scenario: Scenario, base_dir: Path | None = None) -> ResolvedPo
             num_gpu_blocks=engine.num_gpu_blocks,
             tensor_parallel=engine.tensor_parallel_size,
             share_of_free=usual.kv_memory == "share of free",
+            **kept_free(engine, named),
         ),
     )
     kv_tokens = (capacity.num_blocks - rules.null_blocks) * block_size
@@ -279,6 +283,7 @@ def resolve_pool(scenario: Scenario, base_dir: Path | None = None) -> ResolvedPo
         profile,
         measured,
         engine_name(profile, policy),
+        "" if measured and named is profile else named.overheads.unmeasured,
         tensor_parallel_size=size,
     )
 
