@@ -2,7 +2,8 @@
 
 from collections import OrderedDict
 
-from simulator.replica.prefix_blocks import PhasedGroup, PrefixBlocks
+from simulator.replica.phased_group import PhasedGroup
+from simulator.replica.prefix_blocks import PrefixBlocks
 
 
 class PlainPrefixBlocks:

@@ -10,7 +10,8 @@ from simulator.replica.engine import Engine
 from simulator.replica.held_blocks import HeldBlocks
 from simulator.replica.job import Job
 from simulator.replica.kv import CountedBlocks
-from simulator.replica.prefix_blocks import PhasedGroup, PrefixBlocks
+from simulator.replica.phased_group import PhasedGroup
+from simulator.replica.prefix_blocks import PrefixBlocks
 
 
 class LatePrefixBlocks(PrefixBlocks):

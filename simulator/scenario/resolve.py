@@ -219,8 +219,7 @@ def resolve_pool(scenario: Scenario, base_dir: Path | None = None) -> ResolvedPo
     elif tokens is None:
         longest = engine.max_model_len or model.max_position_embeddings
         tokens = max(LEAST_WHOLE_PROMPT_BUDGET, longest)
-    if seqs > tokens and usual.seats_within_budget:
-        seqs = seats_within(tokens, engine, profile)
+    seqs = seats_within(seqs, tokens, engine, profile)
     capacity = _named(
         "hardware.model",
         lambda: kv_capacity(

@@ -17,10 +17,10 @@ from simulator.workload.traffic_class import TrafficClass
 from simulator.workload.traffic_keys import TrafficKeys
 
 DEFAULT_TRACE = "azure2023_conv"
-# No load generator ramps up unless told: vLLM's benchmark has no such option for its clients, GuideLLM's
-# ConcurrentStrategy.startup_duration is 0, AIPerf sends a burst without --concurrency-ramp-duration. But a process sends
-# one request after another from its event loop, and several serve many clients. How long one takes of it, and how many
-# clients it has, are assumptions.
+# No load generator ramps up unless told: vLLM's benchmark has no such option for its clients, in GuideLLM
+# ConcurrentStrategy.startup_duration is 0, AIPerf sends a burst without --concurrency-ramp-duration. But a process
+# sends one request after another from its event loop, and several serve many clients. How long one takes of it, and how
+# many clients it has, are assumptions.
 SEND_GAP_S, CLIENTS_OF_A_PROCESS = 0.005, 64
 _TRACE_ONLY = (
     "format", "columns", "block_tokens", "turns", "skip_bad", "sort", "jitter", "rate_scale", "start_s", "end_s",

@@ -23,6 +23,8 @@ OPTIONS = {
     "block_runs.py",
     "content.py",
     "held_blocks.py",
+    "late_prefix_blocks.py",
+    "phased_group.py",
     "prefix_blocks.py",
     "radix_pages.py",
     "radix_tree.py",
