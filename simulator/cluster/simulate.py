@@ -4,7 +4,6 @@ This is the level below a scenario: every part is an object that the caller made
 cost model or policy of its own starts here.
 """
 
-import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -114,7 +113,7 @@ def assemble(workload: Workload, deployment: Deployment) -> Cluster:
 def _stays(deployment: Deployment) -> bool:
     """Whether no request comes back to a replica that it has left, and where it could find what it left there."""
     hand_off = deployment.hand_off
-    ends = hand_off is None or (hand_off.when_full == "wait" and hand_off.hold_s == math.inf)
+    ends = hand_off is None or (hand_off.when_full == "wait" and hand_off.when_expired == "fail")
     moves = deployment.migrating or deployment.faults.any or deployment.switching
     return ends and not moves and not (deployment.disaggregated and deployment.scaled)
 
