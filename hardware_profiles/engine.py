@@ -34,6 +34,12 @@ class Defaults(Profile):
     kv_memory: Literal["share of all", "share of free"]  # of what gpu_memory_utilization is a share
     max_num_seqs: int | None = Field(None, ge=1)
     max_num_batched_tokens: int | None = Field(None, ge=1)
+    sampler: Literal["pytorch", "flashinfer"] = (
+        "flashinfer"  # which says how much memory a step's sampling takes
+    )
+    cuda_graphs_gib: float = Field(
+        0.0, ge=0
+    )  # of CUDA graphs, where the engine subtracts what it thinks they take
     seats_within_budget: bool = True  # whether it refuses more seats than a step has tokens
 
 
@@ -42,6 +48,7 @@ class Overheads(Profile):
 
     fitted: list[str]
     note: str = ""
+    unmeasured: str = ""  # what is known of them where none were fitted
 
 
 class ChosenOverheads(NamedTuple):

@@ -7,15 +7,19 @@ dummy sampling of ``max_num_seqs`` sequences; here it is the larger of
 
     layers   T · (4·h + 3·I/tp) · 2 bytes     hidden states and residual in and out, gate and up
                                               projections and their product, all alive in the MLP
-    sampler  S · V · 16 bytes + T · h · 2     float32 logits, their sorted copy and the sort's int64
-                                              indices, while the step's hidden states are kept
+    sampler  S · V · b bytes + T · h · 2      float32 logits and what sampling makes of them, while the
+                                              step's hidden states are kept
 
-with T tokens and S = min(max_num_seqs, T) sequences. Against sizes printed by vLLM 0.15.1 on H100 the
+with T tokens, S = min(max_num_seqs, T) sequences, and b by sampler: 40 with PyTorch's, which sorts the logits
+(peaks that V0 printed give 38.6, 39.2, 39.9 and 41: an A10G with Qwen2.5-1.5B; vllm-project/vllm#13882, #10511),
+16 with FlashInfer's, which does not (flashinfer-ai/flashinfer#1180 measures 1.5 GiB of pool between the two). What
+CUDA graphs take is subtracted where the engine does that. Against sizes printed by vLLM 0.15.1 on H100 the
 formula is within 0.5 % (Llama-2-7B, CodeLlama-34B TP2, Llama-2-70B TP4). For llama-3.1-8b and
 qwen-2.5-14b it gives 443k and 225k tokens with the H100 defaults (8192 tokens, 1024 sequences).
 """
 
 import dataclasses
+from typing import Literal
 
 from hardware_profiles.gpu import GIB, Gpu
 from hardware_profiles.model import Model
@@ -23,7 +27,8 @@ from hardware_profiles.quantisation.stored import stored
 from simulator.errors import InputError
 from simulator.replica.limits import FixedKv
 
-_SAMPLER_BYTES_PER_LOGIT = 16
+Sampler = Literal["pytorch", "flashinfer"]
+SAMPLER_BYTES_PER_LOGIT: dict[Sampler, int] = {"pytorch": 40, "flashinfer": 16}
 _STATE_BLOCK_BYTES = 4096  # of a block where requests hold a state and no growing KV cache
 
 
@@ -131,14 +136,16 @@ def kv_capacity(
     share_of_free: bool = False,
     drafter_bytes: int = 0,
     drafter_kv_bytes_per_token: int = 0,
+    sampler: Sampler = "flashinfer",
+    cuda_graphs_gib: float | None = None,
 ) -> KvCapacity:
     """Return the KV cache of a replica of ``model`` on ``tensor_parallel`` GPUs, with every term of the sum.
 
     The two limits default to what the engine sets on this GPU. ``num_gpu_blocks`` replaces the computed
     number of blocks (as vLLM's override does) and is marked as such. With ``share_of_free`` the utilisation is
-    a share of what weights and activations leave, as TensorRT-LLM has it. What a drafter keeps beside the model,
-    in bytes of one GPU, is taken from the same memory. Raises InputError for a value out of range and, with the
-    sum shown, for a model that does not fit.
+    a share of what weights and activations leave, as TensorRT-LLM has it. ``cuda_graphs_gib`` replaces what the GPU's
+    profile has. What a drafter keeps beside the model, in bytes of one GPU, is taken from the same memory. Raises
+    InputError for a value out of range and, with the sum shown, for a model that does not fit.
     """
     tokens = _positive("max_num_batched_tokens", max_num_batched_tokens, gpu.default_max_num_batched_tokens)
     seqs = _positive("max_num_seqs", max_num_seqs, gpu.default_max_num_seqs)
@@ -157,9 +164,9 @@ def kv_capacity(
         memory_bytes=gpu.memory_bytes,
         gpu_memory_utilization=gpu_memory_utilization,
         weight_bytes=model.weight_bytes_on(tensor_parallel),
-        activation_bytes=_activation_bytes(model, tokens, seqs, tensor_parallel),
+        activation_bytes=_activation_bytes(model, tokens, seqs, tensor_parallel, sampler),
         context_bytes=int(context_gib * GIB),
-        cuda_graph_bytes=int(reserve.cuda_graphs_gib * GIB),
+        cuda_graph_bytes=int((reserve.cuda_graphs_gib if cuda_graphs_gib is None else cuda_graphs_gib) * GIB),
         kv_bytes_per_token=model.kv_bytes_per_token_on(tensor_parallel) + drafter_kv_bytes_per_token,
         block_size=block_size,
         num_blocks=0,
@@ -215,10 +222,10 @@ def _positive(name: str, value: int | None, default: int) -> int:
     return chosen
 
 
-def _activation_bytes(model: Model, tokens: int, seqs: int, tensor_parallel: int) -> int:
+def _activation_bytes(model: Model, tokens: int, seqs: int, tensor_parallel: int, sampler: Sampler) -> int:
     width = model.bytes_per_value
     layers = tokens * (4 * model.hidden_size + model.mlp_width // tensor_parallel) * width
-    logits = min(seqs, tokens) * model.vocab_size * _SAMPLER_BYTES_PER_LOGIT
+    logits = min(seqs, tokens) * model.vocab_size * SAMPLER_BYTES_PER_LOGIT[sampler]
     return max(layers, logits + tokens * model.hidden_size * width)
 
 

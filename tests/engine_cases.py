@@ -81,8 +81,8 @@ VARIANTS = {
         {"engine_version": "0.11.0", "enable_chunked_prefill": False},
         {"policy": "priority"},
         {"policy": "priority", "async_scheduling": False, "scheduler_reserve_full_isl": False},
-        {"enable_prefix_caching": True},
-        {"enable_prefix_caching": True, "async_scheduling": False, "policy": "priority"},
+        {"enable_prefix_caching": False},
+        {"enable_prefix_caching": False, "async_scheduling": False, "policy": "priority"},
         {"long_prefill_token_threshold": 7, "watermark": 0.1},
     ],
     "vllm_v0": [

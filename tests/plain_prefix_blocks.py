@@ -2,7 +2,7 @@
 
 from collections import OrderedDict
 
-from simulator.replica.decode_group import PhasedGroup
+from simulator.replica.phased_group import PhasedGroup
 from simulator.replica.prefix_blocks import PrefixBlocks
 
 

@@ -6,6 +6,8 @@ from typing import Any, Literal, NamedTuple
 from simulator.scenario.scenario import Scenario
 
 TrafficKind = Literal["chat", "long", "azure"]
+# What is kept free of a GPU's memory: the same for all policies, and as when the pages were made.
+MEMORY: dict[str, Any] = {"sampler": "flashinfer", "cuda_graphs_gib": 0.0}
 SHORT_REQUESTS = 1000  # up to so many requests, ten stretches of the Azure trace do not overlap; else five
 
 
@@ -42,7 +44,19 @@ def base_scenario(
             table[section] = {"name": below} if isinstance(below, str) else dict(below)
             table = table[section]
         table[last] = value
-    return Scenario(**tables)
+    policy = tables.get("policy", {})
+    scheduling = without_prefix_cache(policy.get("scheduling", "vllm_v1"))
+    engine = {**MEMORY, **tables.get("engine", {})}
+    return Scenario(**{**tables, "engine": engine, "policy": {**policy, "scheduling": scheduling}})
+
+
+def without_prefix_cache(scheduling: str | Mapping[str, Any]) -> dict[str, Any]:
+    """Return a scheduling policy that keeps no prefixes, where it could: the pages' traffic shares none.
+
+    A preempted request then computes all of its prompt again, under every policy of a comparison alike.
+    """
+    table = {"name": scheduling} if isinstance(scheduling, str) else dict(scheduling)
+    return {"enable_prefix_caching": False, **table} if table.get("name") == "vllm_v1" else table
 
 
 class Setting(NamedTuple):

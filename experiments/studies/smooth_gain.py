@@ -25,6 +25,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
 
+from experiments.paper._scenarios import MEMORY, without_prefix_cache
 from experiments.studies._smooth_sets import OWN_RATES, SCORINGS, PointSet, load_set
 from experiments.studies.goodput_bound import bound
 from simulator.errors import StallError
@@ -66,8 +67,8 @@ class Served(NamedTuple):
         return Scenario(
             seed=traffic.seed,
             hardware={"gpu": gpu, "model": model},
-            engine={"profile": ENGINE},
-            policy={"scheduling": VARIANTS.get(policy, {"name": policy})},
+            engine={"profile": ENGINE, **MEMORY},
+            policy={"scheduling": without_prefix_cache(VARIANTS.get(policy, {"name": policy}))},
             workload=workload,
             user=SCORINGS[scoring],
         )

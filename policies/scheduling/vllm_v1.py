@@ -20,7 +20,7 @@ class VllmV1(Scheduler):
     async_scheduling: bool | None = None  # off: plan each step with the results of the one before
     policy: Literal["fcfs", "priority"] = "fcfs"
     enable_chunked_prefill: bool = True  # off: a prompt waits until it fits a step's budget whole
-    enable_prefix_caching: bool = False  # reuse the KV blocks of equal beginnings
+    enable_prefix_caching: bool = True  # reuse the KV blocks of equal beginnings; V1's default
     long_prefill_token_threshold: int = 0  # longest chunk of one prompt in a step; 0: no limit
     scheduler_reserve_full_isl: bool | None = None  # admit only what fits whole; None: as the version
     watermark: float = 0.0  # share of KV blocks kept free when admitting beside running requests

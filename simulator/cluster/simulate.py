@@ -116,7 +116,10 @@ def assemble(workload: Workload, deployment: Deployment) -> Cluster:
 
 def _stays(deployment: Deployment) -> bool:
     """Whether no request comes back to a replica that it has left, and where it could find what it left there."""
-    return not (deployment.disaggregated or deployment.migrating or deployment.faults.any)
+    hand_off = deployment.hand_off
+    ends = hand_off is None or (hand_off.when_full == "wait" and hand_off.when_expired == "fail")
+    moves = deployment.migrating or deployment.faults.any or deployment.switching
+    return ends and not moves and not (deployment.disaggregated and deployment.scaled)
 
 
 def unfold(cluster: Cluster, keep_steps: bool = True) -> tuple[Tables, float]:

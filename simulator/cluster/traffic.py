@@ -1,5 +1,6 @@
 """How requests arrive: at their times, or when a client has the answer that it waited for."""
 
+import math
 from array import array
 from collections.abc import Callable, Iterable, Iterator
 from itertools import count, repeat
@@ -33,6 +34,7 @@ class Traffic:
         self.closed = (
             workload.concurrency is not None or workload.think_s is not None or workload.waits_for is not None
         )
+        self._sent_s = -math.inf  # when a client sent the last request
         self._deliver_to = deliver
         self._requests = _requests(workload)
         self._graph = None if workload.waits_for is None else AgentGraph(workload)
@@ -42,8 +44,8 @@ class Traffic:
         """Let requests arrive wherever ``deliver`` brings them."""
         if self.concurrency is not None:
             self._requests = iter(self._first_turns())
-            for _ in range(self.concurrency):
-                self._next_client(0.0)
+            for client in range(self.concurrency):
+                self._next_client(self.workload.ramp_s * client / self.concurrency)
         else:
             self.clock.process(self._arrive(self._first_turns()))
 
@@ -122,8 +124,12 @@ class Traffic:
 
     def _next_client(self, arrival_s: float) -> None:
         request = next(self._requests, None)
-        if request is not None:
-            self._arrive_at(request, arrival_s)
+        if request is None:
+            return
+        gap_s = self.workload.send_gap_s
+        if gap_s:  # one process sends for all clients
+            arrival_s = self._sent_s = max(arrival_s, self._sent_s + gap_s)
+        self._arrive_at(request, arrival_s)
 
     def _arrive_at(self, request: Request, arrival_s: float) -> None:
         self.clock.at(arrival_s).callbacks.append(lambda _: self._deliver(request, arrival_s))

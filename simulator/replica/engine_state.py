@@ -17,7 +17,7 @@ from simulator.replica.limits import Limits
 from simulator.replica.records import Records
 from simulator.replica.request import RequestState
 
-LateCache = Callable[["EngineState"], None]  # puts a prefix cache in the place of the KV pool
+LateCache = Callable[[Any], None]  # puts a prefix cache in the place of an engine's KV pool
 
 
 class EngineState:

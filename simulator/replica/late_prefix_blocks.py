@@ -5,11 +5,12 @@ finds them again, as far as they have not been handed out anew: from that moment
 registered by then follows from what has been computed; the blocks that are free hold nothing that a request asks for.
 """
 
-from simulator.replica.decode_group import DecodeGroup, PhasedGroup
-from simulator.replica.engine_state import EngineState
+from simulator.replica.decode_group import DecodeGroup
+from simulator.replica.engine import Engine
 from simulator.replica.held_blocks import HeldBlocks
 from simulator.replica.job import Job
 from simulator.replica.kv import CountedBlocks
+from simulator.replica.phased_group import PhasedGroup
 from simulator.replica.prefix_blocks import PrefixBlocks
 
 
@@ -18,7 +19,7 @@ class LatePrefixBlocks(PrefixBlocks):
 
     __slots__ = ()
 
-    def begin_in(self, engine: EngineState) -> None:
+    def begin_in(self, engine: Engine) -> None:
         """Take over an engine's pool: do what would have been done from its first step on."""
         counted = engine.kv
         assert isinstance(counted, CountedBlocks)
@@ -30,9 +31,15 @@ class LatePrefixBlocks(PrefixBlocks):
         self._fills.extend([] for _ in engine.unended)
         for job in engine.running:
             self._take_over(job, engine)
+        transfers = engine.transfers
+        brought = [job for job in engine.waiting if job.blocks]
+        for job in [*transfers.sending, *transfers.reserved, *transfers.received, *brought]:
+            self._held[job] = HeldBlocks(None, [])
+        for job in transfers.sending:
+            self._register(job, 0, job.computed // self.block_size)
         engine.kv = engine.cache = self
 
-    def _take_over(self, job: Job, engine: EngineState) -> None:
+    def _take_over(self, job: Job, engine: Engine) -> None:
         """Register the full blocks of a running job, but for those that the steps in flight fill."""
         self._held[job] = HeldBlocks(None, [])
         tokens, chunk = job.computed_tokens, engine.chunks.get(job, 0)
@@ -47,7 +54,7 @@ class LatePrefixBlocks(PrefixBlocks):
             self._fill(job, tokens // self.block_size)
 
 
-def _decoded_last(job: Job, engine: EngineState) -> bool:
+def _decoded_last(job: Job, engine: Engine) -> bool:
     """Whether the token that a job computed last is a generated one, of the step in flight."""
     if not engine.unended:
         return False
@@ -71,7 +78,7 @@ def _decoded_last(job: Job, engine: EngineState) -> bool:
     return False
 
 
-def _phased(group: DecodeGroup, engine: EngineState) -> PhasedGroup:
+def _phased(group: DecodeGroup, engine: Engine) -> PhasedGroup:
     """Return the same group as one that knows which jobs need a block when."""
     phased = PhasedGroup(group.block_size, group.spans)
     phased.go_on_from(group)

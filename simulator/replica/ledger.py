@@ -159,7 +159,7 @@ class StepLedger(EngineState):
             if cache is not None:
                 cache.seated(job)
         elif self.late_cache is not None:  # nothing can be found as yet
-            self.records.looked_up_tokens += job.known_tokens
+            self.records.look_up(job.id, job.known_tokens, 0, job.preemptions > 0)
         waiting = self.waiting
         if waiting[0] is job:
             waiting.popleft()

@@ -16,10 +16,11 @@ from typing import ClassVar, NamedTuple
 
 from simulator.replica.block_runs import BlockRun, FreeBlocks, Stretch, Stretches
 from simulator.replica.content import Content
-from simulator.replica.decode_group import DecodeGroup, PhasedGroup
+from simulator.replica.decode_group import DecodeGroup
 from simulator.replica.held_blocks import HeldBlocks, Outline
 from simulator.replica.job import Job
 from simulator.replica.kv import PrefixRule
+from simulator.replica.phased_group import PhasedGroup
 
 _NOTHING = ()
 

@@ -12,4 +12,9 @@ def engine_lines(manifest: Mapping[str, Any]) -> list[str]:
     names = dict.fromkeys(pool.get("engine", engine["profile"]) for pool in manifest["pools"])
     text = f"{' and '.join(names)} ({engine['description']})"
     note = engine["overheads_note"] if engine["overheads_measured"] else "its own were never measured"
-    return [text, f"overheads: {engine['overheads']}{f' ({note})' if note else ''}"]
+    remarks = dict.fromkeys(
+        f"{pool['scheduling']} stands for an engine whose own overheads were never measured; {known}"
+        for pool in manifest["pools"]
+        if (known := pool.get("unmeasured_overheads"))
+    )
+    return [text, f"overheads: {engine['overheads']}{f' ({note})' if note else ''}", *remarks]

@@ -59,6 +59,7 @@ def _facts(manifest: Mapping[str, Any], summary: Summary) -> list[PrintedPart]:
             [
                 *workload["source"].split("; "),
                 f"{counted(requests, 'request')} over {number(span_s, 5)} s{rate}",
+                *_unused(manifest),
                 f"{traffic['prompt_tokens']:,} prompt and {traffic['output_tokens']:,} output tokens",
             ],
         ),
@@ -76,6 +77,17 @@ def _facts(manifest: Mapping[str, Any], summary: Summary) -> list[PrintedPart]:
         *reader(summary),
     ]
     return [Facts([*made, *block("Hardware", [*machines(manifest), *manifest["hardware"]])])]
+
+
+def _unused(manifest: Mapping[str, Any]) -> list[str]:
+    """Say that what prompts have in common saves nothing, where the traffic says it and no policy keeps prefixes."""
+    if not manifest["workload"].get("shares_prompts") or "prefix_cache" in manifest:
+        return []
+    names = " and ".join(dict.fromkeys(pool["scheduling"] for pool in manifest["pools"]))
+    remedy = ", as its enable_prefix_caching is off" if names == "vllm_v1" else ""
+    return [
+        f"prompts begin alike, which goes unused: {names} keeps no prefixes{remedy}; all of them are computed"
+    ]
 
 
 def reader(summary: Summary) -> list[tuple[str, str]]:

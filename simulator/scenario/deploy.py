@@ -11,7 +11,7 @@ from simulator.replica.policy import Scheduler
 from simulator.scenario.discover import PolicyKind, load
 from simulator.scenario.links import hand_off_of, link_of
 from simulator.scenario.policy import IDLE_POLICY, PolicyChoice
-from simulator.scenario.resolve import ResolvedPool, make_policy, named
+from simulator.scenario.resolve import ResolvedPool, make_policy, under_key
 from simulator.scenario.scenario import Scenario
 
 OF_A_POOL = ("scaling", "acceptance")  # policies that are a pool's, not the cluster's
@@ -20,7 +20,7 @@ OF_A_POOL = ("scaling", "acceptance")  # policies that are a pool's, not the clu
 def deploy(scenario: Scenario, pools: Sequence[ResolvedPool], base_dir: Path | None = None) -> Deployment:
     """Put a scenario's pools, policies, links and faults together; InputError for a link that is unknown."""
     policy, cluster, first = scenario.policy, scenario.cluster, pools[0]
-    profile = named("cluster.link.kind", lambda: load_link(cluster.link.kind, base_dir))
+    profile = under_key("cluster.link.kind", lambda: load_link(cluster.link.kind, base_dir))
     rule, faults = cluster.hand_off, cluster.faults
     return Deployment(
         pools=[

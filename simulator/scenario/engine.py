@@ -69,6 +69,14 @@ class EngineSpec(Section):
         0.9,
         description="share of the GPU's memory that the engine may use; TensorRT-LLM: of what the weights leave",
     )
+    sampler: Literal["pytorch", "flashinfer"] | None = Field(
+        None,
+        description="whose working memory is kept free; unset: that of the vLLM that the policy is named after, or"
+        " of the engine",
+    )
+    cuda_graphs_gib: Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)] | None = Field(
+        None, description="GiB kept free for CUDA graphs; unset: the engine's, 0.4 for vLLM from 0.21 on"
+    )
     max_num_seqs: AtLeastOne | None = Field(
         None, description="requests running at once; unset: the engine's default, vLLM's for the GPU"
     )

@@ -30,7 +30,7 @@ from simulator.replica.speculation import Speculation
 from simulator.scenario.cluster import Bounds, PoolSpec, ScalingSpec
 from simulator.scenario.discover import load
 from simulator.scenario.engine import EngineSpec
-from simulator.scenario.engines import engine_name
+from simulator.scenario.engines import engine_name, kept_free, named_after
 from simulator.scenario.policy import IDLE_POLICY, PolicyChoice
 from simulator.scenario.scenario import Scenario
 from simulator.scenario.seats import seats_within
@@ -71,6 +71,9 @@ class ResolvedPool:
     profile: EngineProfile
     measured: bool  # whether the overheads were fitted to this engine
     engine_name: str  # with what this policy makes of it
+    unmeasured: (
+        str  # what is known of overheads that were never fitted, of the engine that the policy is named after
+    )
     role: Role = "both"
     replicas: int = 1
     tensor_parallel_size: int = 1
@@ -148,13 +151,13 @@ def resolve_pool(scenario: Scenario, base_dir: Path | None = None) -> ResolvedPo
     Raises InputError for an unknown GPU or model, a model that does not fit, and limits that contradict
     one another.
     """
-    gpu = named("hardware.gpu", lambda: load_gpu(scenario.hardware.gpu, base_dir))
-    model = named("hardware.model", lambda: load_model(scenario.hardware.model, base_dir))
+    gpu = under_key("hardware.gpu", lambda: load_gpu(scenario.hardware.gpu, base_dir))
+    model = under_key("hardware.model", lambda: load_model(scenario.hardware.model, base_dir))
     engine = scenario.engine
     model = served_model(model, scenario.hardware, engine)
     policy: Scheduler = make_policy("scheduling", scenario.policy.scheduling)
-    profile = named("engine.profile", lambda: engine_of(engine.profile, policy, base_dir))
-    rules, usual = profile.engine_rules, profile.defaults
+    profile = under_key("engine.profile", lambda: engine_of(engine.profile, policy, base_dir))
+    rules, usual, named = profile.engine_rules, profile.defaults, named_after(policy, profile)
     block_size = engine.block_size or usual.block_size
     seqs = engine.max_num_seqs or usual.max_num_seqs or gpu.default_max_num_seqs
     tokens = engine.max_num_batched_tokens
@@ -163,8 +166,7 @@ def resolve_pool(scenario: Scenario, base_dir: Path | None = None) -> ResolvedPo
     elif tokens is None:
         longest = engine.max_model_len or model.max_position_embeddings
         tokens = max(LEAST_WHOLE_PROMPT_BUDGET, longest)
-    if seqs > tokens and usual.seats_within_budget:
-        seqs = seats_within(tokens, engine, profile)
+    seqs = seats_within(seqs, tokens, engine, profile)
     drafter, own = None, None
     if scenario.speculation.on:
         if policy.lockstep:
@@ -172,11 +174,11 @@ def resolve_pool(scenario: Scenario, base_dir: Path | None = None) -> ResolvedPo
                 f"policy.scheduling: {scenario.policy.scheduling.name} counts on one token a step of each request that"
                 " decodes; expected another policy with speculation"
             )
-        drafter, own = named(
+        drafter, own = under_key(
             "speculation",
             lambda: drafter_of(scenario.speculation, model, engine.tensor_parallel_size, base_dir),
         )
-    capacity = named(
+    capacity = under_key(
         "hardware.model",
         lambda: kv_capacity(
             gpu,
@@ -190,12 +192,13 @@ def resolve_pool(scenario: Scenario, base_dir: Path | None = None) -> ResolvedPo
             share_of_free=usual.kv_memory == "share of free",
             drafter_bytes=0 if drafter is None else drafter.weight_bytes,
             drafter_kv_bytes_per_token=0 if drafter is None else drafter.kv_bytes_per_token,
+            **kept_free(engine, named),
         ),
     )
     kv_tokens = capacity.longest_request_tokens(
         capacity.num_blocks - rules.null_blocks, engine.max_model_len or model.max_position_embeddings
     )
-    max_model_len = named(
+    max_model_len = under_key(
         "engine.max_model_len", lambda: resolve_max_model_len(model, kv_tokens, engine.max_model_len)
     )
     if engine.max_model_len == 1:
@@ -225,10 +228,10 @@ def resolve_pool(scenario: Scenario, base_dir: Path | None = None) -> ResolvedPo
     )
     ahead = rules.serving(policy).pipeline_depth > 1
     hardware, size = scenario.hardware, engine.tensor_parallel_size
-    overheads, measured = named(
+    overheads, measured = under_key(
         "hardware.overheads", lambda: profile.overheads_on(gpu, ahead=ahead, named=hardware.overheads)
     )
-    cost = named(
+    cost = under_key(
         "hardware.cost_model",
         lambda: step_cost(gpu, model, hardware.cost_model, size, overheads, block_size),
     )
@@ -242,6 +245,7 @@ def resolve_pool(scenario: Scenario, base_dir: Path | None = None) -> ResolvedPo
         profile,
         measured,
         engine_name(profile, policy),
+        "" if measured and named is profile else named.overheads.unmeasured,
         tensor_parallel_size=size,
         speculation=None
         if drafter is None
@@ -250,7 +254,7 @@ def resolve_pool(scenario: Scenario, base_dir: Path | None = None) -> ResolvedPo
     )
 
 
-def named(key: str, make: Callable[[], _Part]) -> _Part:
+def under_key(key: str, make: Callable[[], _Part]) -> _Part:
     """Make a part; an InputError then begins with the scenario's key."""
     try:
         return make()

@@ -172,6 +172,7 @@ def _manifest(
             "source": workload.source,
             "requests": len(workload),
             "max_tokens": workload.max_tokens,
+            "shares_prompts": workload.segments is not None,
         },
         "hardware": server.capacity.lines(),
         "engine": {
@@ -208,6 +209,7 @@ def _manifest(
                 "tensor_parallel_size": each.tensor_parallel_size,
                 "engine": each.engine_name,
                 "scheduling": str(each.scheduling.name),
+                **({"unmeasured_overheads": each.unmeasured} if each.unmeasured else {}),
                 "usable_blocks": each.usable_blocks,
                 "max_num_seqs": each.limits.max_num_seqs,
                 "max_num_batched_tokens": each.limits.max_num_batched_tokens,

@@ -5,12 +5,14 @@ from simulator.errors import InputError
 from simulator.scenario.engine import EngineSpec
 
 
-def seats_within(tokens: int, engine: EngineSpec, profile: EngineProfile) -> int:
-    """Return as many seats as a step has tokens: a default is cut, what the user set is refused.
+def seats_within(seqs: int, tokens: int, engine: EngineSpec, profile: EngineProfile) -> int:
+    """Return no more seats than a step has tokens: a default is cut, what the user set is refused.
 
     Source: vLLM, ``SchedulerConfig`` (config/scheduler.py) for the refusal, of V0 and V1 alike;
     ``EngineArgs._set_default_max_num_seqs_and_batched_tokens_args`` (engine/arg_utils.py) for the cut.
     """
+    if seqs <= tokens or not profile.defaults.seats_within_budget:
+        return seqs
     if engine.max_num_seqs is None:
         return tokens
     given = "" if engine.max_num_batched_tokens else ", the engine's default"

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from simulator.workload import graph, predictors, sources
-from simulator.workload.spec import WorkloadSpec
+from simulator.workload.spec import CLIENTS_OF_A_PROCESS, SEND_GAP_S, WorkloadSpec
 from simulator.workload.workload import Workload
 
 
@@ -26,7 +26,8 @@ def build(spec: WorkloadSpec, seed: int, base_dir: Path | None = None) -> Worklo
     if predicted is not None:
         source.append(predictors.described(spec))
     if spec.concurrency is not None:
-        source.append(f"sent by {spec.concurrency:,} clients, one after another")
+        ramp = f", which start over {spec.ramp_s:g} s" if spec.ramp_s else ""
+        source.append(f"sent by {spec.concurrency:,} clients, one after another{ramp}")
     return Workload(
         name,
         columns.arrival_s,
@@ -37,6 +38,8 @@ def build(spec: WorkloadSpec, seed: int, base_dir: Path | None = None) -> Worklo
         optional=columns.carried,
         leave_s=columns.leave_s(),
         concurrency=spec.concurrency,
+        ramp_s=spec.ramp_s or 0.0,
+        send_gap_s=_send_gap_s(spec),
         segments=segments,
         output_stream=None if segments is None else columns.output_stream(),
         predicted_tokens=predicted,
@@ -44,3 +47,11 @@ def build(spec: WorkloadSpec, seed: int, base_dir: Path | None = None) -> Worklo
         think_s=columns.think_s,
         waits_for=graph.waited_for(columns),
     )
+
+
+def _send_gap_s(spec: WorkloadSpec) -> float:
+    """Return the least time between two requests of all clients: as many processes send for them as they need."""
+    if spec.send_gap_s is not None:
+        return spec.send_gap_s
+    processes = -(-(spec.concurrency or 1) // CLIENTS_OF_A_PROCESS)
+    return SEND_GAP_S / processes

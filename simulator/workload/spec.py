@@ -9,6 +9,7 @@ from simulator.workload import extra_keys, load_keys, traffic_class
 from simulator.workload.ranges import (
     Count,
     Name,
+    Seconds,
     Sigma,
     Tokens,
 )
@@ -16,6 +17,11 @@ from simulator.workload.traffic_class import TrafficClass
 from simulator.workload.traffic_keys import TrafficKeys
 
 DEFAULT_TRACE = "azure2023_conv"
+# No load generator ramps up unless told: vLLM's benchmark has no such option for its clients, in GuideLLM
+# ConcurrentStrategy.startup_duration is 0, AIPerf sends a burst without --concurrency-ramp-duration. But a process
+# sends one request after another from its event loop, and several serve many clients. How long one takes of it, and how
+# many clients it has, are assumptions.
+SEND_GAP_S, CLIENTS_OF_A_PROCESS = 0.005, 64
 _TRACE_ONLY = (
     "format", "columns", "block_tokens", "turns", "skip_bad", "sort", "jitter", "rate_scale", "start_s", "end_s",
     "limit", "max_prompt_tokens",
@@ -43,6 +49,14 @@ class WorkloadSpec(TrafficKeys):
     concurrency: Count | None = Field(
         None,
         description="closed loop: so many clients send one request after another; trace or burst, no arrival times",
+    )
+    ramp_s: Seconds | None = Field(
+        None,
+        description="closed loop: seconds over which the clients start, evenly; unset: 0, as load generators do",
+    )
+    send_gap_s: Seconds | None = Field(
+        None,
+        description="closed loop: least time between two requests; unset: 0.005 for each 64 clients, a process",
     )
     predictor: Literal["none", "perfect", "lognormal", "bucketed"] = Field(
         "none",
@@ -171,6 +185,11 @@ class WorkloadSpec(TrafficKeys):
         if self.arrivals is not None and self.max_think_s is not None and self.session_turns is None:
             raise InputError("workload.session_turns: missing; expected beside workload.max_think_s")
         if self.concurrency is None:
+            for key in ("ramp_s", "send_gap_s"):
+                if getattr(self, key) is not None:
+                    raise InputError(
+                        f"workload.{key}: only for clients that wait for answers; expected workload.concurrency"
+                    )
             return
         if self.arrivals not in (None, "burst"):
             raise InputError(

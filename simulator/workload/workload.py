@@ -39,6 +39,9 @@ class Workload:
     # Closed loop: so many clients, each sending its next request when it has the answer to the one before;
     # arrival_s then counts for nothing. None: open loop.
     concurrency: int | None
+    # Of these clients: seconds over which they start, evenly; and the least time between two of their requests, s.
+    ramp_s: float
+    send_gap_s: float
     # What prompts consist of, as (stream, tokens) one after another, and the stream of each answer: two
     # tokens are the same if stream and position are. None: no two requests have anything in common.
     segments: Sequence[Sequence[tuple[int, int]]] | None
@@ -57,6 +60,8 @@ class Workload:
         max_tokens: int,
         source: str,
         concurrency: int | None = None,
+        ramp_s: float = 0.0,
+        send_gap_s: float = 0.0,
         segments: Sequence[Sequence[tuple[int, int]]] | None = None,
         output_stream: ArrayLike | None = None,
         optional: Mapping[str, ArrayLike | None] | None = None,
@@ -112,6 +117,8 @@ class Workload:
             max_tokens=max_tokens,
             source=source,
             concurrency=concurrency,
+            ramp_s=ramp_s,
+            send_gap_s=send_gap_s,
             segments=segments,
             output_stream=stream,
             waits_for=None if waits_for is None else _earlier(*waits_for, n),

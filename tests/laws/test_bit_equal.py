@@ -42,6 +42,7 @@ def scenarios(draw):
     options = {}
     budget = draw(st.integers(2 * longest, 6 * longest))
     if policy == "vllm_v1":
+        options["enable_prefix_caching"] = False  # the plain stepper keeps none
         options["enable_chunked_prefill"] = draw(st.booleans())
         options["scheduler_reserve_full_isl"] = draw(st.booleans())
         options["watermark"] = draw(st.sampled_from([0.0, 0.1]))

@@ -9,7 +9,7 @@ from hardware_profiles import load_engine
 from policies.routing.round_robin import RoundRobin
 from policies.scheduling.vllm_v1 import VllmV1
 from simulator.cluster import simulate
-from simulator.cluster.deployment import colocated
+from simulator.cluster.deployment import Deployment, HandOff, Link, Pool, colocated
 from simulator.cluster.simulate import assemble, play, prefix_hits, unfold
 from simulator.replica.kv import CountedBlocks
 from simulator.replica.limits import Limits
@@ -51,10 +51,14 @@ def strangers(draw):
     )
 
 
-def served(traffic, policy, limits, version, replicas):
-    cluster = assemble(
-        traffic, colocated(policy, Cost(), limits, RoundRobin(), replicas=replicas, rules=RULES[version])
-    )
+def served(traffic, policy, limits, version, replicas, apart=None):
+    rules = RULES[version]
+    deployment = colocated(policy, Cost(), limits, RoundRobin(), replicas=replicas, rules=rules)
+    if apart is not None:
+        pools = [Pool(policy, Cost(), limits, replicas, role, rules=rules) for role in ("prefill", "decode")]
+        hand_off = HandOff(RoundRobin(), early=apart[0], layers=apart[1], first_token=apart[2])
+        deployment = Deployment(pools, RoundRobin(), link=Link(2e6), hand_off=hand_off)
+    cluster = assemble(traffic, deployment)
     ended = play(cluster)
     kinds = {type(each.engine.kv) for each in cluster.replicas}
     preempted = [len(each.engine.records.preemptions) > 0 for each in cluster.replicas]
@@ -65,10 +69,11 @@ def served(traffic, policy, limits, version, replicas):
 @settings(max_examples=examples(150), deadline=None)
 @given(
     strangers(), st.booleans(), st.sampled_from(["0.11.0", "0.24.0"]), st.sampled_from(["fcfs", "priority"]),
+    st.none() | st.tuples(st.booleans(), st.sampled_from([0, 2]), st.sampled_from(["decode", "prefill"])),
     st.integers(1, 5), st.integers(0, 4), st.sampled_from([6, 16]), st.sampled_from([0, 5]), st.integers(1, 2),
 )  # fmt: skip
 def test_it_changes_nothing_when_it_begins(
-    traffic, asynchronous, version, order, block_size, spare, budget, threshold, replicas
+    traffic, asynchronous, version, order, apart, block_size, spare, budget, threshold, replicas
 ):
     longest = int((traffic.prompt_tokens + traffic.output_tokens).max())
     limits = Limits(4, budget, longest + 1, -(-longest // block_size) + 1 + spare, block_size)
@@ -82,12 +87,13 @@ def test_it_changes_nothing_when_it_begins(
             long_prefill_token_threshold=threshold,
         )
 
-    one = served(traffic, policy, limits, version, replicas)
+    one = served(traffic, policy, limits, version, replicas, apart)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(simulate, "_stays", lambda deployment: False)
-        two = served(traffic, policy, limits, version, replicas)
+        two = served(traffic, policy, limits, version, replicas, apart)
     assert two[2] == {PrefixBlocks}
-    assert one[4] == [not each for each in one[3]]  # it has begun exactly where one was preempted
+    if apart is None:
+        assert one[4] == [not each for each in one[3]]  # it has begun exactly where one was preempted
     if not any(one[3]):
         assert one[2] == {CountedBlocks}
     assert one[1] == two[1]

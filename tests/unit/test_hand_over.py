@@ -236,7 +236,8 @@ def test_a_shared_block_at_the_decode_side_is_taken_once():
         [0, 3], [9, 9], [9, 9], segments=[[(7, 8), (1, 1)], [(7, 8), (2, 1)]], output_stream=[11, 12]
     )
     moments, limits = [3.5, 4.5, 5.5], (tight(20), tight(20))
-    apart_ = used_blocks(requests, decoded(limits=limits, speed=1000), 1, moments)
+    own = (lambda: VllmV1(async_scheduling=False, enable_prefix_caching=False),) * 2
+    apart_ = used_blocks(requests, decoded(limits=limits, speed=1000, policies=own), 1, moments)
     shared = used_blocks(
         requests, decoded(limits=limits, speed=1000, policies=(caching, caching)), 1, moments
     )

@@ -200,7 +200,8 @@ def test_a_result_tells_of_priorities_departures_and_hits(tmp_path):
 
 
 def test_without_a_prefix_cache_and_priorities_the_result_says_nothing_of_them():
-    result = run(Scenario(workload={"limit": 20}))
+    off = {"scheduling": {"name": "vllm_v1", "enable_prefix_caching": False}}
+    result = run(Scenario(policy=off, workload={"limit": 20}))
     assert "priority" not in result.requests().column_names
     assert "prefix_cache" not in result.manifest
     assert not [key for key in result.summary()["engine"] if "prefix" in key]

@@ -1,0 +1,92 @@
+"""KV pools that real servers printed when they started, by engine version and sampler."""
+
+import json
+
+import pytest
+
+from hardware_profiles import kv_capacity, load_gpu, load_model
+from simulator import Scenario
+from simulator.scenario.resolve import resolve_pools
+
+QWEN_1_5B = {
+    "model_type": "qwen2", "hidden_size": 1536, "num_hidden_layers": 28, "num_attention_heads": 12,
+    "num_key_value_heads": 2, "intermediate_size": 8960, "vocab_size": 151936, "max_position_embeddings": 32768,
+    "tie_word_embeddings": True,
+}  # fmt: skip
+QWEN_7B = QWEN_1_5B | {
+    "hidden_size": 3584, "num_attention_heads": 28, "num_key_value_heads": 4, "intermediate_size": 18944,
+    "vocab_size": 152064, "tie_word_embeddings": False,
+}  # fmt: skip
+V1_OF_2025 = {"name": "vllm_v1", "engine_version": "0.11.0"}
+LIMITS = {"max_num_seqs": 256, "max_num_batched_tokens": 2048, "max_model_len": 4096}
+
+
+def pool(gpu, model, policy, tmp_path, **engine):
+    if isinstance(model, dict):
+        (tmp_path / "config.json").write_text(json.dumps(model))
+        model = "config.json"
+    scenario = Scenario(
+        hardware={"gpu": gpu, "model": model}, policy={"scheduling": policy}, engine=LIMITS | engine
+    )
+    (found,) = resolve_pools(scenario, tmp_path)
+    return found.capacity
+
+
+@pytest.mark.parametrize(
+    ("gpu", "model", "policy", "engine", "tokens", "within"),
+    [
+        # vLLM 0.8.5 on an L40S, Qwen2.5-7B
+        ("l40s", QWEN_7B, V1_OF_2025, {}, 444_592, 0.03),
+        # vLLM 0.7.2 (V0) on an A10G, Qwen2.5-1.5B
+        ("a10", QWEN_1_5B, "vllm_v0", {"max_num_batched_tokens": 4096}, 581_312, 0.03),
+        # vLLM 0.19.0 on an RTX 4090, Llama-3.1-8B (LLMServingSim 5daddb2, MIT), which subtracts CUDA graphs
+        ("rtx-4090", "llama-3.1-8b", "vllm_v1", {}, 2588 * 16, 0.05),
+        # the same 8B on 80 GB, two public start-up logs
+        ("h100-80gb-sxm", "llama-3.1-8b", "vllm_v1", {"max_num_seqs": 1024, "max_num_batched_tokens": 8192},
+         27_793 * 16, 0.03),
+        ("a100-80gb-sxm", "llama-3.1-8b", V1_OF_2025, {}, 27_853 * 16, 0.03),
+    ],
+)  # fmt: skip
+def test_pools_that_start_up_logs_print(gpu, model, policy, engine, tokens, within, tmp_path):
+    assert pool(gpu, model, policy, tmp_path, **engine).tokens == pytest.approx(tokens, rel=within)
+
+
+def test_the_peak_that_v0_printed_is_the_sampler_s(tmp_path):
+    found = pool("a10", QWEN_1_5B, "vllm_v0", tmp_path, max_num_batched_tokens=4096)
+    assert found.activation_bytes / 2**30 == pytest.approx(1.40, abs=0.07)
+
+
+def test_what_flashinfer_saves_of_a_small_pool():
+    gpu, model = load_gpu("l4"), load_model("llama-3.1-8b")
+    limits = {"max_num_seqs": 256, "max_num_batched_tokens": 2048}
+    one, other = (
+        kv_capacity(gpu, model, sampler=name, **limits).kv_bytes for name in ("pytorch", "flashinfer")
+    )
+    assert other - one == 256 * 128256 * 24
+
+
+def test_the_keys_of_a_scenario_go_before_the_engine_s(tmp_path):
+    usual = pool("l40s", QWEN_7B, "vllm_v1", tmp_path)
+    without = pool("l40s", QWEN_7B, "vllm_v1", tmp_path, cuda_graphs_gib=0.0)
+    assert without.kv_bytes - usual.kv_bytes == int(0.4 * 2**30)
+    old = pool("l40s", QWEN_7B, "vllm_v1", tmp_path, cuda_graphs_gib=0.0, sampler="pytorch")
+    assert old.kv_bytes == pool("l40s", QWEN_7B, V1_OF_2025, tmp_path).kv_bytes
+    on_own = pool("l40s", QWEN_7B, "vllm_v0", tmp_path, profile="vllm-0.5", max_num_batched_tokens=4096)
+    on_one = pool("l40s", QWEN_7B, "vllm_v0", tmp_path, max_num_batched_tokens=4096)
+    assert on_own.kv_bytes == on_one.kv_bytes
+
+
+@pytest.mark.parametrize("profile", ["native", "vllm-0.24", "vllm-0.12"])
+def test_a_run_of_the_old_engine_says_that_its_overheads_were_never_measured(profile):
+    from simulator import run
+    from simulator.report.report import report
+
+    result = run(
+        Scenario(
+            engine={"profile": profile},
+            policy={"scheduling": "vllm_v0"},
+            workload={"arrivals": "burst", "requests": 1, "prompt_tokens": 9, "output_tokens": 2},
+        )
+    )
+    text = " ".join(map(str, report(result.manifest, result.summary()).parts))
+    assert "vllm_v0 stands for an engine whose own overheads were never measured; real servers" in text
