@@ -18,9 +18,9 @@ P counts the active ones and W those that N tokens are expected to reach, E·(1 
 of E evenly. 8 and 4 bit weights shorten W; PF is the data sheet's peak for what they are multiplied in, and ηc and ηm
 are times the shares of 16-bit kernels that theirs reach (``matrix_rates``), format by format;
 quantising the activations is added to what grows with N. Layers that differ are priced one by one
-(``attention_cost`` has windows, latents and sparse attention); L counts half a layer for each attention, recurrence and MLP, and the terms of attention count
-the layers that attend. A recurrent layer reads and writes its state once a sequence and step. m is 1 for a step of
-decodes alone, else ``packing_loss_factor``.
+(``attention_cost`` has windows, latents and sparse attention); L counts half a layer for each attention, recurrence and
+MLP, and the terms of attention count the layers that attend. A recurrent layer reads and writes its state once a
+sequence and step. m is 1 for a step of decodes alone, else ``packing_loss_factor``.
 
 The soft maximum (p-norm) of compute and memory time was chosen over the hard maximum (errors of 2 to 6 %)
 and the plain sum (3 to 12 %). tB stands for what the tables have on prompts without a past and not on later
@@ -126,8 +126,14 @@ class AnalyticCost(HardwareCost):
 
     @property
     def measured_range(self) -> MeasuredRange | None:
-        """The grid that the coefficients were scored on."""
-        return self.gpu.kernel_fit.measured_range
+        """The grid that the coefficients were scored on; None for layers of kinds that nothing was scored on."""
+        return None if self.unmeasured else self.gpu.kernel_fit.measured_range
+
+    @property
+    def unmeasured(self) -> bool:
+        """Whether the model has layers of which no step was ever measured: latent, sparse or recurrent ones."""
+        caches = self.model.caches
+        return bool(self.model.states) or any(cache.latent or cache.most_keys for cache in caches)
 
     def decode_piece(self, seqs: int, context_tokens: int) -> DecodePiece:
         """Return the line on which steps of so many decodes lie."""

@@ -55,6 +55,11 @@ _TELLING_FIELDS = {
     "enable_moe_block": "experts beside an MLP",
     "audio_config": "a model that takes audio",
 }
+# What does not change the layers, but the time or the memory.
+_REMARKS = {
+    "vision_config": "the vision part is left out, its weights and its time",
+    "dual_chunk_attention_config": "'dual_chunk_attention_config': attention is priced in full, not sparse",
+}
 _TEXT_PARTS = ("text_config", "llm_config", "language_config")  # of a wrapper around a language model
 # What the text part of a wrapper is, where it does not say.
 _WRAPPER_TYPES = {"minimax_m3_vl": "minimax_m3", "gemma3": "gemma3_text", "llava": "llama"}
@@ -126,6 +131,7 @@ def model_of(
         layers=tuple(family.layers(parsed)),
         other_parameters=family.final(parsed),
         model_max_length=parsed.model_max_length or 0,
+        remarks=tuple(what for field, what in _REMARKS.items() if config.get(field) or text.get(field)),
         quantization=quantization,
         kv_bytes_per_value=KV_BYTES_PER_VALUE[(quantization and quantization.kv_cache) or "16 bits"],
     )

@@ -21,8 +21,10 @@ from hardware_profiles.gpu import GIB, Gpu
 from hardware_profiles.model import Model
 from hardware_profiles.quantisation.stored import stored
 from simulator.errors import InputError
+from simulator.replica.limits import FixedKv
 
 _SAMPLER_BYTES_PER_LOGIT = 16
+_STATE_BLOCK_BYTES = 4096  # of a block where requests hold a state and no growing KV cache
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,6 +49,8 @@ class KvCapacity:
     overridden: bool
     stored: str = ""  # how weights and KV cache are, where they are quantised
     share_of_free: bool = False  # the utilisation is that of what is left beside weights and activations
+    growing_bytes_per_token: int = 0  # of kv_bytes_per_token, what is kept to a request's end
+    fixed_kv: FixedKv | None = None  # what a running request holds beside that, in blocks
 
     @property
     def budget_bytes(self) -> int:
@@ -65,9 +69,21 @@ class KvCapacity:
         return int(free * self.gpu_memory_utilization) if self.share_of_free else free
 
     @property
+    def block_bytes(self) -> int:
+        """Bytes of one block: of its tokens, what is kept to a request's end."""
+        return self.block_size * self.growing_bytes_per_token or _STATE_BLOCK_BYTES
+
+    @property
     def tokens(self) -> int:
         """Tokens in all blocks."""
         return self.num_blocks * self.block_size
+
+    def longest_request_tokens(self, usable_blocks: int, most_tokens: int) -> int:
+        """Return the tokens of the longest request that fits so many blocks, what it holds beside them included."""
+        if self.fixed_kv is None:
+            return usable_blocks * self.block_size
+        beside = self.fixed_kv.blocks(min(most_tokens, usable_blocks * self.block_size), self.block_size)
+        return max(0, usable_blocks - beside) * self.block_size
 
     def lines(self) -> list[str]:
         """Return the sum as aligned lines of text, for a printout."""
@@ -83,12 +99,18 @@ class KvCapacity:
         ]
         text = [f"{label:<34}{gib:>9.2f} GiB" for label, gib in rows]
         given = " (given by num_gpu_blocks, not by this sum)" if self.overridden else ""
-        return [
-            *text,
-            *([self.stored] if self.stored else []),
-            f"{self.num_blocks:,} blocks of {self.block_size} tokens = {self.tokens:,} tokens"
-            f" at {self.kv_bytes_per_token / 1024:g} KiB{given}",
-        ]
+        if self.stored:
+            text.append(self.stored)
+        blocks = f"{self.num_blocks:,} blocks of {self.block_size} tokens = {self.tokens:,} tokens"
+        if self.fixed_kv is None:
+            return [*text, f"{blocks} at {self.kv_bytes_per_token / 1024:g} KiB{given}"]
+        held = self.fixed_kv.blocks(10**9, self.block_size)
+        text.append(f"{blocks} at {self.growing_bytes_per_token / 1024:g} KiB{given}")
+        text.append(
+            f"and {held:,} blocks ({held * self.block_bytes / 2**20:.1f} MiB) a request for windows and states,"
+            " fewer if it is short"
+        )
+        return text
 
     def explain(self) -> str:
         """Return ``lines()`` as one string."""
@@ -140,9 +162,10 @@ def kv_capacity(
         overridden=num_gpu_blocks is not None,
         stored=stored(gpu, model),
         share_of_free=share_of_free,
+        growing_bytes_per_token=_growing_bytes(model, tensor_parallel),
     )
-    # Without a KV cache (recurrent layers only) a block holds no bytes: what is left is not what limits.
-    blocks = capacity.kv_bytes // max(1, block_size * capacity.kv_bytes_per_token)
+    capacity = dataclasses.replace(capacity, fixed_kv=_fixed_kv(model, tensor_parallel, capacity))
+    blocks = capacity.kv_bytes // capacity.block_bytes
     if blocks < 1:
         raise InputError(
             f"model {model.name} does not fit {gpu.name}: weights {capacity.weight_bytes / GIB:.1f} GiB"
@@ -155,6 +178,29 @@ def kv_capacity(
             )
         )
     return dataclasses.replace(capacity, num_blocks=_positive("num_gpu_blocks", num_gpu_blocks, blocks))
+
+
+def _growing_bytes(model: Model, tensor_parallel: int) -> int:
+    """Return the KV bytes of a token that are kept to the end; all of them where every layer has a window.
+
+    With a window in every layer nothing would grow, and blocks would count nothing: such models (Mistral-7B-v0.1)
+    are counted as if they kept everything.
+    """
+    grows = {cache: n for cache, n in model.caches.items() if not cache.window} or model.caches
+    return int(sum(model.cache_bytes(cache, tensor_parallel) * n for cache, n in grows.items()))
+
+
+def _fixed_kv(model: Model, tensor_parallel: int, capacity: KvCapacity) -> FixedKv | None:
+    """Return what a running request holds beside its growing blocks, in these; None: nothing."""
+    shares: dict[int, float] = {}
+    if any(not cache.window for cache in model.caches):
+        for cache, n in model.caches.items():
+            if cache.window:
+                each = model.cache_bytes(cache, tensor_parallel) * n * capacity.block_size
+                shares[cache.window] = shares.get(cache.window, 0.0) + each / capacity.block_bytes
+    state = model.state_bytes / tensor_parallel / capacity.block_bytes
+    windows = tuple(sorted(shares.items()))
+    return FixedKv(state, windows) if windows or state else None
 
 
 def _positive(name: str, value: int | None, default: int) -> int:

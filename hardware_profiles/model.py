@@ -44,11 +44,16 @@ class Model:
     quantization: Quantization | None = None
     kv_bytes_per_value: float = 2.0  # of the KV cache
     model_max_length: int = 0  # a longer sequence than by its positions that the config allows on demand
+    remarks: tuple[str, ...] = ()  # what its config says and a simulation leaves out, a clause each
 
     @property
     def shape(self) -> tuple[object, ...]:
         """All that decides cost and memory: two models of equal shape are one to the simulator."""
-        fields = [field.name for field in dataclasses.fields(self) if field.name not in ("name", "source")]
+        fields = [
+            field.name
+            for field in dataclasses.fields(self)
+            if field.name not in ("name", "source", "remarks")
+        ]
         return tuple(getattr(self, name) for name in fields)
 
     @property

@@ -169,6 +169,7 @@ class Engine(StepLedger):
         for job in completing:
             if job.state is JobState.RUNNING:
                 del self.running[job]
+                self.give_fixed(job)
                 if job in self.dropped:
                     self.kv.release(job)
                     self.record_end(job, RequestState.COMPLETED, end_s)

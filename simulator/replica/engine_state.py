@@ -86,6 +86,16 @@ class EngineState:
         self.done_jobs = self.done_tokens = 0  # whose part here was completed, and their output tokens
 
     @property
+    def seats(self) -> int:
+        """How many more jobs may run."""
+        return self.limits.max_num_seqs - len(self.running)
+
+    @property
+    def in_flight(self) -> bool:
+        """Whether a step runs right now."""
+        return bool(self.unended)
+
+    @property
     def free_blocks(self) -> int:
         """KV blocks that are free."""
         return self.kv.free_blocks
@@ -99,6 +109,21 @@ class EngineState:
         if job.group is None or job.reserved:
             return job.blocks
         return self.blocks_for(job.computed_tokens + self.ticks)
+
+    def fixed_blocks(self, job: Job) -> int:
+        """KV blocks that a job will hold while it runs beside those that its tokens fill."""
+        fixed = self.limits.fixed_kv
+        return 0 if fixed is None else fixed.blocks(job.prompt_tokens + job.max_tokens, self.block_size)
+
+    def take_fixed(self, job: Job) -> None:
+        """Let a job that begins to run hold them."""
+        job.fixed_blocks = self.fixed_blocks(job)
+        self.kv.free_blocks -= job.fixed_blocks
+
+    def give_fixed(self, job: Job) -> None:
+        """Take them back from a job that runs no more."""
+        self.kv.free_blocks += job.fixed_blocks
+        job.fixed_blocks = 0
 
     def enqueue(self, job: Job, at_head: bool = False) -> None:
         """Put a job into the queue, at its end unless the queue has an order."""
@@ -152,6 +177,7 @@ class EngineState:
                 self.shape.count(tokens, job.computed, job.decodes, -1)
                 self.token_budget += tokens
         del self.running[job]
+        self.give_fixed(job)
         self.changed = True
 
     def lose_cache(self, job: Job, for_request: int, blocks_lacked: int) -> None:
@@ -168,6 +194,7 @@ class EngineState:
         """Let a job decode whose KV came from elsewhere."""
         job.move(JobState.RUNNING)
         self.running[job] = None
+        self.take_fixed(job)  # where none is free the next plan preempts
         job.admission = self._admissions
         self._admissions += 1
         self.outside_tokens -= job.known_tokens

@@ -44,7 +44,8 @@ class Job:
     """
 
     __slots__ = (
-        "admission", "allowance_s", "arrival_s", "blocks", "brought", "computed", "curve", "generated", "group", "id",
+        "admission", "allowance_s", "arrival_s", "blocks", "brought", "computed", "curve", "fixed_blocks", "generated",
+        "group", "id",
         "joined_tick", "max_tokens", "output_tokens", "pace_s", "predicted_tokens", "preemptions", "prompt_segments",
         "prompt_tokens", "rank",
         "replica", "request", "reserved", "state", "target_tokens", "thinking_tokens",
@@ -98,6 +99,7 @@ class Job:
         self.joined_tick = 0
         self.rank = 0  # in a decode group: of jobs that complete together the smallest goes first
         self.blocks = 0  # KV blocks held; while decoding, those held when decoding began
+        self.fixed_blocks = 0  # held beside them while it runs, whatever its length
         self.reserved = False  # the blocks held are enough to the end, none will be asked for
         self.brought = False  # what is computed of it came from elsewhere
 
@@ -181,7 +183,7 @@ class Job:
 
     def lose_cache(self) -> None:
         """Have nothing computed, and hold nothing."""
-        self.computed = self.blocks = 0
+        self.computed = self.blocks = self.fixed_blocks = 0
         self.reserved = self.brought = False
 
     def __repr__(self) -> str:

@@ -25,16 +25,6 @@ class StepLedger(EngineState):
     # What a policy may ask
 
     @property
-    def seats(self) -> int:
-        """How many more jobs may run."""
-        return self.limits.max_num_seqs - len(self.running)
-
-    @property
-    def in_flight(self) -> bool:
-        """Whether a step runs right now."""
-        return bool(self.unended)
-
-    @property
     def outstanding_tokens(self) -> int:
         """Known tokens of all unfinished jobs: queued, being computed and in the cache."""
         return self.outside_tokens + self.group.context_tokens()
@@ -57,9 +47,12 @@ class StepLedger(EngineState):
 
     def blocks_to_admit(self, job: Job, tokens: int) -> int:
         """Free blocks that a waiting job takes to hold its first ``tokens`` tokens, cached ones included."""
+        fixed = self.fixed_blocks(job)
         if job.waits_with_kv:
-            return max(0, self.blocks_for(tokens) - job.blocks)
-        return self.blocks_for(tokens) if self.cache is None else self.cache.blocks_to_admit(job, tokens)
+            return max(0, self.blocks_for(tokens) - job.blocks) + fixed
+        return fixed + (
+            self.blocks_for(tokens) if self.cache is None else self.cache.blocks_to_admit(job, tokens)
+        )
 
     def prefix_ranks(self, rule: PrefixRule) -> dict[Job, float]:
         """Where waiting jobs stand by what a radix tree holds of them, SGLang's two ways; smallest first."""
@@ -150,16 +143,18 @@ class StepLedger(EngineState):
             raise ValueError(f"{job} is not waiting but {job.state.name.lower()}")
         if self.seats <= 0 or job.completing:  # preempted in this step, with its last token in flight
             return False
-        if job.brought:
-            if not self._schedule(job, min(tokens, job.remaining_tokens), reserve_tokens):
-                return False
-            if self.cache is not None:
-                self.cache.seated(job)
-        elif self.cache is None:
-            if not self._schedule(job, tokens, reserve_tokens):
-                return False
-        elif not self._schedule_after_prefix(self.cache, job, tokens, reserve_tokens):
+        cache = self.cache
+        self.take_fixed(job)
+        if job.brought or cache is None:
+            most = min(tokens, job.remaining_tokens) if job.brought else tokens
+            started = self._schedule(job, most, reserve_tokens)
+        else:
+            started = self._schedule_after_prefix(cache, job, tokens, reserve_tokens)
+        if not started:
+            self.give_fixed(job)
             return False
+        if job.brought and cache is not None:
+            cache.seated(job)
         waiting = self.waiting
         if waiting[0] is job:
             waiting.popleft()
@@ -189,7 +184,8 @@ class StepLedger(EngineState):
             self.lose_token(job)
         self.lose_cache(job, *why)
         self.preempted.append(job)
-        outgrown = self.blocks_for(job.known_tokens) > self.total_blocks and not job.completing
+        needed = self.blocks_for(job.known_tokens) + self.fixed_blocks(job)
+        outgrown = needed > self.total_blocks and not job.completing
         if outgrown and not self.limits.strict_engine:
             self.end(job, RequestState.FAILED, self.now_s)
         else:
@@ -223,10 +219,12 @@ class StepLedger(EngineState):
         blocks = job.blocks
         if job not in self.swapped:
             raise ValueError(f"{job} is not swapped out")
-        if self.seats <= 0 or blocks > self.kv.free_blocks:
+        if self.seats <= 0 or blocks + self.fixed_blocks(job) > self.kv.free_blocks:
             return False
         self.kv.free_blocks -= blocks
+        self.take_fixed(job)
         if not self._schedule(job, tokens):
+            self.give_fixed(job)
             self.kv.free_blocks += blocks
             return False
         del self.swapped[job]

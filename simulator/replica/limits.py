@@ -1,6 +1,28 @@
 """The limits of one engine instance."""
 
 from dataclasses import dataclass
+from math import ceil
+
+
+@dataclass(frozen=True)
+class FixedKv:
+    """KV that a running request holds beside the blocks that grow with it: recurrent states, and layers with a window.
+
+    In KV blocks, which need not be whole. A windowed layer keeps the window's tokens in whole blocks, the one that is
+    being filled included (vLLM's SlidingWindowManager); a request that is shorter than that keeps fewer.
+    """
+
+    state_blocks: float  # of the recurrent states of one request
+    windows: tuple[
+        tuple[int, float], ...
+    ] = ()  # tokens, and blocks that a block of tokens takes in such layers
+
+    def blocks(self, tokens: int, block_size: int) -> int:
+        """Return the blocks of a request that will have so many tokens at most."""
+        held = self.state_blocks
+        for window, share in self.windows:
+            held += share * min(-(-tokens // block_size), -(-(window - 1) // block_size) + 1)
+        return ceil(held)
 
 
 @dataclass(frozen=True)
@@ -15,3 +37,4 @@ class Limits:
     num_cpu_blocks: int = 0  # KV blocks of host memory to swap to
     stop_tokens: bool = False  # answers below max_tokens end by one, else at a length that the engine knows
     strict_engine: bool = False  # do what the engine does even where it hangs; else fail such requests
+    fixed_kv: FixedKv | None = None  # of each running request, beside the blocks that its tokens fill

@@ -177,6 +177,7 @@ def _engine_warnings(manifest: Mapping[str, Any], engine: Mapping[str, Any]) -> 
             f"extrapolated: {percent(engine['extrapolated_share'])} of the busy time was spent in steps outside"
             " the range that the hardware profile was measured in"
         )
+    found += manifest["engine"].get("model_remarks", [])
     found += [
         f"overheads carried over: {text}"
         for text in dict.fromkeys(manifest["engine"].get("overheads_carried_over", []))

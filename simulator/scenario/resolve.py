@@ -229,7 +229,9 @@ def resolve_pool(scenario: Scenario, base_dir: Path | None = None) -> ResolvedPo
             share_of_free=usual.kv_memory == "share of free",
         ),
     )
-    kv_tokens = (capacity.num_blocks - rules.null_blocks) * block_size
+    kv_tokens = capacity.longest_request_tokens(
+        capacity.num_blocks - rules.null_blocks, engine.max_model_len or model.max_position_embeddings
+    )
     max_model_len = _named(
         "engine.max_model_len", lambda: resolve_max_model_len(model, kv_tokens, engine.max_model_len)
     )
@@ -253,9 +255,10 @@ def resolve_pool(scenario: Scenario, base_dir: Path | None = None) -> ResolvedPo
         max_model_len,
         capacity.num_blocks,
         block_size,
-        num_cpu_blocks=int(engine.swap_space * GIB) // (block_size * capacity.kv_bytes_per_token),
+        num_cpu_blocks=int(engine.swap_space * GIB) // capacity.block_bytes,
         stop_tokens=engine.stop_tokens,
         strict_engine=engine.strict_engine,
+        fixed_kv=capacity.fixed_kv,
     )
     ahead = rules.serving(policy).pipeline_depth > 1
     hardware, size = scenario.hardware, engine.tensor_parallel_size

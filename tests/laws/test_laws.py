@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from simulator.policy import Ledger, Scheduler
-from simulator.replica.limits import Limits
+from simulator.replica.limits import FixedKv, Limits
 from simulator.replica.request import RequestState
 from simulator.testing import new_engine, new_job
 from tests.engine_cases import CHOICES, ENGINES, EvenCost, play, scenarios, serve
@@ -137,7 +137,9 @@ class Chaos(Scheduler):
             step.admit(step.waiting[0], 1)
 
     def check(self, step: Ledger) -> None:
-        assert 0 <= step.free_blocks == step.total_blocks - sum(step.blocks_held(job) for job in step.running)
+        held = sum(step.blocks_held(job) + job.fixed_blocks for job in step.running)
+        assert 0 <= step.free_blocks == step.total_blocks - held
+        assert all(not job.fixed_blocks for job in step.waiting)
         assert step.token_budget >= 0
         assert step.seats >= 0
         assert step.outstanding_tokens == sum(job.known_tokens for job in [*step.waiting, *step.running])
@@ -154,7 +156,8 @@ class Chaos(Scheduler):
 def test_no_sequence_of_verbs_corrupts_the_ledger(data):
     n = data.draw(st.integers(1, 6))
     lengths = st.lists(st.integers(1, 9), min_size=n, max_size=n)
-    ledger = new_engine(Limits(3, 12, 64, 14, 2))
+    fixed = data.draw(st.sampled_from([None, FixedKv(0.5), FixedKv(1.2, ((4, 0.5),))]))
+    ledger = new_engine(Limits(3, 12, 64, 14, 2, fixed_kv=fixed))
     policy = Chaos(data.draw)
     for i, (prompt, output) in enumerate(zip(data.draw(lengths), data.draw(lengths), strict=True)):
         ledger.submit(new_job(i, 0.0, prompt, output, 9))
