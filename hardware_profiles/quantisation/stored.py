@@ -42,4 +42,4 @@ def estimated(gpu: Gpu, model: Model, cost_kind: str) -> str | None:
         parts.append(
             f"attention to {_KV_NAMES[model.kv_bytes_per_value]} a value by that to 16, as fewer bytes"
         )
-    return f"not measured on {gpu.name}, estimated: {'; '.join(parts)}" if parts else None
+    return f"priced without a measurement on {gpu.name}: {'; '.join(parts)}" if parts else None

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from hardware_profiles.quantisation.stored import estimated
 from simulator.cluster.simulate import Outcome, simulate
 from simulator.errors import InputError, StallError
 from simulator.results.billing import bill
@@ -191,9 +192,7 @@ def _manifest(
             "cost_model": server.cost.kind,
             "overheads": server.cost.overheads.engine_version,
             "frontend_s": server.cost.overheads.frontend_s,
-            "model_remarks": list(
-                dict.fromkeys(f"{each.model.name}: {what}" for each in pools for what in each.model.left_out)
-            ),
+            "model_remarks": _model_remarks(pools),
             "overheads_carried_over": [text for each in pools if (text := _carried_over(each)) is not None],
         },
         "pools": [
@@ -227,6 +226,15 @@ def _manifest(
         "partial": outcome.interrupted,
         "stalled": outcome.stalled,
     }
+
+
+def _model_remarks(pools: list[ResolvedPool]) -> list[str]:
+    """Return what a simulation leaves out of the pools' models, or prices by other types than theirs."""
+    found = []
+    for each in pools:
+        estimate = estimated(each.gpu, each.model, each.cost.kind)
+        found += [f"{each.model.name}: {what}" for what in (*each.model.remarks, estimate) if what]
+    return list(dict.fromkeys(found))
 
 
 def _carried_over(pool: ResolvedPool) -> str | None:
