@@ -105,10 +105,9 @@ def engine_of(deployment: Deployment) -> Engine:
 class Fp8KvModel(Model):
     """A model that is served with 8 bits a KV value."""
 
-    @property
-    def kv_bytes_per_token(self) -> int:
-        """KV-cache bytes of one token over all layers."""
-        return super().kv_bytes_per_token // 2
+    def kv_bytes_per_token_on(self, tensor_parallel: int) -> int:
+        """KV-cache bytes of one token on each of so many GPUs."""
+        return super().kv_bytes_per_token_on(tensor_parallel) // 2
 
 
 def model_of(deployment: Deployment) -> Model:

@@ -64,7 +64,7 @@ def _steps_to_completion(engine: Engine, fits: bool) -> int:
     ``fits``: or until KV blocks run out.
     """
     group = engine.group
-    if not group.size or engine.decode_piece is None:
+    if not group.size or engine.decode_piece is None or engine.speculates:
         return 0
     steps = group.next_end() - group.tick
     return min(steps, engine.block_size * (engine.free_blocks // group.size)) if fits else steps

@@ -51,7 +51,12 @@ def test_values_of_any_kind(tmp_path, capsys):
         == 0
     )
     assert capsys.readouterr().out.splitlines()[0].split() == ["4", "64", "diff"]
-    assert sorted(path.name for path in (tmp_path / "o").iterdir()) == ["4", "64"]
+    assert sorted(path.name for path in (tmp_path / "o").iterdir()) == [
+        "4",
+        "64",
+        "compare.png",
+        "compare.svg",
+    ]
 
 
 RANDOM = [
