@@ -152,6 +152,11 @@ class Deployment:
         return self.migration is not None and self.migration.interval_s < math.inf
 
     @property
+    def speculating(self) -> bool:
+        """Whether any pool decodes with drafts."""
+        return any(pool.speculation is not None for pool in self.pools)
+
+    @property
     def changing(self) -> bool:
         """Whether replicas may come and go."""
         return self.faults.any or self.scaled

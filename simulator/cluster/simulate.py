@@ -146,8 +146,9 @@ def unfold(cluster: Cluster, keep_steps: bool = True) -> tuple[Tables, float]:
         len(rows), refused, records, _patience_ends_s(cluster, rows), deployment.horizon_s
     )
     delay = Delay(cluster.frontend_s, deployment.delivery, rng)
-    speculates = any(pool.speculation is not None for pool in deployment.pools)
-    tokens = collect(records, [life.replica for life in lives], steps, len(rows), until_s, delay, speculates)
+    tokens = collect(
+        records, [life.replica for life in lives], steps, len(rows), until_s, delay, deployment.speculating
+    )
     arrived: Columns = {
         "arrival_s": cluster.traffic.arrival_s,
         "prompt_tokens": workload.prompt_tokens[rows].astype(np.int64),
@@ -194,7 +195,7 @@ def prefix_hits(cluster: Cluster) -> PrefixHits | None:
 
 def _drafts(cluster: Cluster) -> dict[str, Any] | None:
     """What came of drafts; None without speculation."""
-    if all(pool.speculation is None for pool in cluster.deployment.pools):
+    if not cluster.deployment.speculating:
         return None
     return drafts_made(records for each in cluster.replicas for records in (*each.past, each.records))
 
@@ -228,8 +229,8 @@ def engine_for(
     if policy.prefix_cache() == "radix":
         kv = cache = RadixPages(total_blocks, block_size, content)
     elif policy.prefix_cache() == "blocks":
-        kind = LatePrefixBlocks if late and speculation is None else PrefixBlocks
-        blocks = kind(
+        pool = LatePrefixBlocks if late and speculation is None else PrefixBlocks
+        blocks = pool(
             total_blocks, block_size, content, deferred=ahead, partial_first=rules.partial_blocks_first
         )
         if isinstance(blocks, LatePrefixBlocks):
@@ -238,13 +239,14 @@ def engine_for(
             kv = cache = blocks
     else:
         kv = CountedBlocks(total_blocks, block_size)
-    usual: dict[str, Any] = {
-        "cache": cache, "queue_key": policy.queue_key(), "whole": policy.reserves_whole, "plans_ahead": ahead,
-        "drops_with_next_token": rules.drops_with_next_token,
-    }  # fmt: skip
-    if speculation is not None:
-        return SpeculativeEngine(limits, kv, speculation, **usual, **parts)
-    return Engine(limits, kv, late_cache=late_cache, **usual, **parts)
+    kind = Engine if speculation is None else SpeculativeEngine
+    engine = kind(
+        limits, kv, cache=cache, late_cache=late_cache, queue_key=policy.queue_key(), whole=policy.reserves_whole,
+        plans_ahead=ahead, drops_with_next_token=rules.drops_with_next_token, **parts,
+    )  # fmt: skip
+    if isinstance(engine, SpeculativeEngine) and speculation is not None:
+        engine.speculate(speculation)
+    return engine
 
 
 def play(

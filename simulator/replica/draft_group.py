@@ -9,15 +9,11 @@ from simulator.replica.job import Job
 class DraftGroup(DecodeGroup):
     """The decode group of an engine that speculates. It never ticks: what its jobs have is written into them.
 
-    ``context_base`` is Σ (computed + 1) over the jobs; ``job.blocks`` is at any time what a job holds.
+    ``context_base`` is Σ (computed + 1) over the jobs; ``job.blocks`` is at any time what a job holds;
+    ``spans`` stays empty.
     """
 
-    __slots__ = ("jobs",)
-
-    def __init__(self, block_size: int, spans: list[int]) -> None:
-        """``spans`` stays empty: no job gets a token at each tick."""
-        super().__init__(block_size, spans)
-        self.jobs: dict[Job, None] = {}
+    __slots__ = ()
 
     def put(self, job: Job) -> None:
         """Add a job that has its rank."""
@@ -25,11 +21,9 @@ class DraftGroup(DecodeGroup):
         job.joined_tick = 0
         self.size += 1
         self.context_base += job.computed + 1
-        self.jobs[job] = None
 
     def leave(self, job: Job) -> None:
         """Take out a job."""
-        del self.jobs[job]
         self.size -= 1
         self.context_base -= job.computed + 1
         job.group = None
@@ -37,12 +31,6 @@ class DraftGroup(DecodeGroup):
     def retarget(self, job: Job, target_tokens: int) -> None:
         """Let a job be complete after another number of tokens, more than it has."""
         job.target_tokens = target_tokens
-
-    def rank(self, jobs: Sequence[Job]) -> None:
-        """Let those of these jobs that complete with the same step do so in this order, after all others."""
-        for job in jobs:
-            self._joined += 1
-            job.rank = self._joined
 
     def grow(self, tokens_of: Sequence[tuple[Job, int]]) -> list[Job]:
         """Give jobs tokens; take out and return those that are complete, in order of their ranks."""

@@ -105,11 +105,20 @@ class Engine(StepLedger):
         Until the step in flight has ended the engine cannot know. Unlike vLLM's, the token takes no KV block.
         """
         for job in self.running:
-            if job.completing and job.output_tokens < job.max_tokens and job.generated >= job.output_tokens:
+            if not job.completing or job.generated < job.output_tokens:
+                continue
+            tokens = self.unseen_tokens(job)
+            if tokens:
                 if self.token_budget <= 0:
                     break
-                self.token_budget -= 1
+                tokens = min(tokens, self.token_budget)
+                self.token_budget -= tokens
                 self.shape.count(1, job.computed, True, 1)
+                self.shape.draft_tokens += tokens - 1
+
+    def unseen_tokens(self, job: Job) -> int:
+        """Return how many tokens of a job are computed that its last one in flight has made useless."""
+        return int(job.output_tokens < job.max_tokens)
 
     def settle_requests(self) -> None:
         """Grant requests for blocks where nothing else is to be done before the next plan, which may not be needed."""

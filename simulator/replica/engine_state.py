@@ -176,9 +176,7 @@ class EngineState:
             raise ValueError(f"{job} is not running")
         if job.group is not None:
             if self.ticks:
-                self.token_budget += 1
-                self.shape.decode_seqs -= 1
-                self.shape.decode_context_tokens -= job.computed_tokens + 1
+                self.unschedule_decode(job)
             blocks = self.blocks_held(job)
             self.group.leave(job)
             job.blocks = blocks
@@ -192,6 +190,11 @@ class EngineState:
         del self.running[job]
         self.give_fixed(job)
         self.changed = True
+
+    def unschedule_decode(self, job: Job) -> None:
+        """Take a job that decodes out of this step, whose decodes are scheduled."""
+        self.token_budget += 1
+        self.shape.count(1, job.computed_tokens, True, -1)
 
     def lose_cache(self, job: Job, for_request: int, blocks_lacked: int) -> None:
         """Give a job's blocks back: what it had computed is computed again later.

@@ -126,13 +126,7 @@ class Records:
 
     def drafted(self, request: int, step: int) -> int | None:
         """Where it is written that a request decodes with drafts in one of the last steps, from ``step`` on."""
-        rows, width = self.drafts, len(DRAFT_COLUMNS)
-        for place in range(len(rows) - width, -1, -width):
-            if rows[place + 1] < step:
-                return None
-            if rows[place] == request:
-                return place
-        return None
+        return _place(self.drafts, request, step, len(DRAFT_COLUMNS))
 
     @property
     def ends(self) -> int:
@@ -140,9 +134,9 @@ class Records:
         return (sum(map(len, self._packed["ended"])) + len(self.ended)) // len(ENDED_COLUMNS)
 
 
-def _place(rows: list[int], request: int, step: int) -> int | None:
-    """Where the last rows of a request and a step name the request at that step or later."""
-    for place in range(len(rows) - 2, -1, -2):
+def _place(rows: list[int], request: int, step: int, width: int = len(PROMPT_END_COLUMNS)) -> int | None:
+    """Where the last rows, which begin with a request and a step, name the request at that step or later."""
+    for place in range(len(rows) - width, -1, -width):
         if rows[place + 1] < step:
             return None
         if rows[place] == request:

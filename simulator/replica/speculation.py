@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from simulator.replica.job import Job
+
 MOST_DRAFTS = 32  # that vLLM's rejection sampler takes
 
 
@@ -68,9 +70,16 @@ class Speculation:
                 return drafts
         return 0
 
-    def answer(self, number: int, tokens: int) -> AnswerDraws:
-        """Return the random numbers of a request's answer, drawn when they are first asked for."""
-        found = self.answers.get(number)
-        if found is None:
-            found = self.answers[number] = AnswerDraws(self.seed, number, tokens)
-        return found
+    def verify(self, job: Job, wanted: int) -> tuple[int, int]:
+        """Return how many drafts of a job there are, of up to ``wanted``, and how many of these are accepted.
+
+        Raises ValueError for an acceptance that accepts more than there are.
+        """
+        answer = self.answers.get(job.id)
+        if answer is None:
+            answer = self.answers[job.id] = AnswerDraws(self.seed, job.id, job.output_tokens)
+        drafts, accepted = self.acceptance.verify(answer, job.generated, wanted)
+        drafts = min(drafts, wanted)
+        if not 0 <= accepted <= drafts:
+            raise ValueError(f"verify() accepted {accepted} of {drafts} drafts")
+        return drafts, accepted

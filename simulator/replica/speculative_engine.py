@@ -7,18 +7,24 @@ plans ahead counts all drafts in flight as accepted, which costs blocks, and pla
 it cannot be certain to have finished. A prompt carries no drafts, nor does what is computed again after a preemption.
 """
 
-from collections.abc import Callable, Sequence
-from typing import Any, ClassVar
+from collections.abc import Sequence
+from typing import ClassVar, NamedTuple
 
-from simulator.replica.cost import DecodePiece, StepShape
 from simulator.replica.draft_group import DraftGroup
 from simulator.replica.engine import Engine
 from simulator.replica.job import Job
-from simulator.replica.kv import KvPool, PrefixCache
-from simulator.replica.limits import Limits
 from simulator.replica.records import DRAFT_COLUMNS
 from simulator.replica.request import RequestState
 from simulator.replica.speculation import Speculation
+
+
+class Drafted(NamedTuple):
+    """What a job that decodes computes in a step beside its next token, and what comes of it."""
+
+    job: Job
+    drafts: int
+    accepted: int  # of them, which nothing but the end of the step tells
+    blocks: int  # that it takes
 
 
 class SpeculativeEngine(Engine):
@@ -28,33 +34,12 @@ class SpeculativeEngine(Engine):
 
     __slots__ = ("_decoding", "_drafting", "_rejected", "_uncertain", "speculation")
 
-    def __init__(
-        self,
-        limits: Limits,
-        kv: KvPool,
-        speculation: Speculation,
-        *,
-        whole: bool = False,
-        cache: PrefixCache | None = None,
-        queue_key: Callable[[Job], Any] | None = None,
-        price: Callable[[StepShape], float] | None = None,
-        decode_piece: Callable[[int, int], DecodePiece] | None = None,
-        on_end: Callable[[Job, RequestState, float], None] | None = None,
-        plans_ahead: bool = False,
-        on_prompt_done: Callable[[Job], None] | None = None,
-        withholds: bool = False,
-        drops_with_next_token: bool = False,
-    ) -> None:
-        """As ``Engine``; ``decode_piece`` is not used, since no two steps of decodes cost alike."""
-        super().__init__(
-            limits, kv, whole=whole, cache=cache, queue_key=queue_key, price=price, decode_piece=None, on_end=on_end,
-            plans_ahead=plans_ahead, on_prompt_done=on_prompt_done, withholds=withholds,
-            drops_with_next_token=drops_with_next_token,
-        )  # fmt: skip
+    def speculate(self, speculation: Speculation) -> None:
+        """Be told what to do about drafts, before anything else is done."""
         self.speculation = speculation
-        self._drafting = DraftGroup(kv.block_size, self.records.spans)
+        self._drafting = DraftGroup(self.block_size, self.records.spans)
         self.group = self._drafting
-        self._decoding: list[tuple[Job, int]] = []  # jobs that decode in this step, and their drafts
+        self._decoding: list[Drafted] = []  # in this step
         self._rejected: dict[Job, int] = {}  # drafts in flight that will turn out wrong
         self._uncertain: dict[Job, int] = {}  # whose last tokens are in flight, more than one; their drafts
 
@@ -63,14 +48,14 @@ class SpeculativeEngine(Engine):
     @property
     def blocks_opening(self) -> int:
         """KV blocks that the next token of every decoding job needs, its drafts included."""
-        return sum(blocks for _, _, blocks in self._wanted())
+        return sum(each.blocks for each in self._wanted())
 
     def blocks_held(self, job: Job) -> int:
         """KV blocks that a job holds now, those of this step included."""
         return job.blocks
 
-    def _wanted(self) -> list[tuple[Job, int, int]]:
-        """Return the jobs that can decode in this step, in order of admission; drafts and new blocks of each."""
+    def _wanted(self) -> list[Drafted]:
+        """Return what each job that can decode in this step computes, in order of admission."""
         speculation, limits, size = self.speculation, self.limits, self.block_size
         most = speculation.tokens(self._drafting.size)
         budget, found = self.token_budget, []
@@ -79,17 +64,16 @@ class SpeculativeEngine(Engine):
                 continue
             if budget <= 0:
                 break
-            drafts = min(most, budget - 1, limits.max_model_len - 1 - job.computed - 1)
+            drafts, accepted = min(most, budget - 1, limits.max_model_len - 1 - job.computed - 1), 0
             if drafts > 0:
-                answer = speculation.answer(job.id, job.output_tokens)
-                drafts = min(speculation.acceptance.verify(answer, job.generated, drafts)[0], drafts)
+                drafts, accepted = speculation.verify(job, drafts)
             drafts = max(drafts, 0)
             budget -= 1 + drafts
             tokens = job.computed + self._rejected.get(job, 0) + 1 + drafts
             if speculation.lookahead:
                 tokens += most
             blocks = -(-min(tokens, limits.max_model_len) // size) - job.blocks
-            found.append((job, drafts, 0 if job.reserved or blocks < 0 else blocks))
+            found.append(Drafted(job, drafts, accepted, 0 if job.reserved or blocks < 0 else blocks))
         return found
 
     # What a policy may do
@@ -108,7 +92,7 @@ class SpeculativeEngine(Engine):
         self.token_budget -= len(ended)
         wanted = self._wanted()
         too_many = sum(job.computed % self.block_size == 0 for job in ended)
-        blocks = sum(more for _, _, more in wanted) + too_many
+        blocks = sum(each.blocks for each in wanted) + too_many
         if blocks > self.kv.free_blocks:
             self.token_budget += len(ended)
             if self.cache is not None:
@@ -119,51 +103,35 @@ class SpeculativeEngine(Engine):
         self.too_many_blocks += too_many
         for job in ended:
             shape.count(1, job.computed, True, 1)
-        for job, drafts, more in wanted:
-            if more:
-                self.kv.take(job, more)
-            self.token_budget -= 1 + drafts
-            shape.count(1, job.computed, True, 1)
-            shape.draft_tokens += drafts
-            self._decoding.append((job, drafts))
+        for each in wanted:
+            if each.blocks:
+                self.kv.take(each.job, each.blocks)
+            self.token_budget -= 1 + each.drafts
+            shape.count(1, each.job.computed, True, 1)
+            shape.draft_tokens += each.drafts
+        self._decoding = wanted
         if self.cache is not None:
             self.cache.drafting(len(wanted))
         self.ticks = bool(wanted)
         return True
 
-    def decode_unseen_ends(self) -> None:
-        """Compute once more each job that is complete with the step in flight, where nothing but its tokens tells.
+    def unseen_tokens(self, job: Job) -> int:
+        """Return how many tokens of a job are computed that its last ones in flight have made useless.
 
-        Those are the ones that got more than one token, or a stop token, with it.
+        Those are one and its drafts, where it got more than one token, or a stop token, with the step in flight.
         """
-        stop_tokens = self.limits.stop_tokens
-        for job in self.running:
-            if not job.completing or job.generated < job.output_tokens:
-                continue
-            if job in self._uncertain or (stop_tokens and job.output_tokens < job.max_tokens):
-                if self.token_budget <= 0:
-                    break
-                drafts = min(self._uncertain.get(job, 0), self.token_budget - 1)
-                self.token_budget -= 1 + drafts
-                self.shape.count(1, job.computed, True, 1)
-                self.shape.draft_tokens += drafts
+        if job in self._uncertain:
+            return 1 + self._uncertain[job]
+        return int(self.limits.stop_tokens and job.output_tokens < job.max_tokens)
 
-    def stop_running(self, job: Job) -> None:
-        """Take a job off the running ones, and out of this step if it is in it; keep its blocks."""
-        if job.group is None or job not in self.running:
-            super().stop_running(job)
-            return
-        for place, (other, drafts) in enumerate(self._decoding):
-            if other is job:
-                del self._decoding[place]
-                self.token_budget += 1 + drafts
-                self.shape.count(1, job.computed, True, -1)
-                self.shape.draft_tokens -= drafts
-                break
-        self._drafting.leave(job)
-        self.outside_tokens += job.known_tokens
-        del self.running[job]
-        self.changed = True
+    def unschedule_decode(self, job: Job) -> None:
+        """Take a job that decodes, and its drafts, out of this step; one that the budget left out is not in it."""
+        mine = next((each for each in self._decoding if each.job is job), None)
+        if mine is not None:
+            self._decoding.remove(mine)
+            self.token_budget += 1 + mine.drafts
+            self.shape.count(1, job.computed, True, -1)
+            self.shape.draft_tokens -= mine.drafts
 
     # What the replica does
 
@@ -179,17 +147,11 @@ class SpeculativeEngine(Engine):
 
     def decoded(self) -> list[Job] | None:
         """Give the jobs that decode in this step their tokens; return those that are complete with it."""
-        acceptance, records, cache = self.speculation.acceptance, self.records, self.cache
-        grown, ahead = [], self.plans_ahead
+        records, cache, ahead = self.records, self.cache, self.plans_ahead
+        grown = []
         self._rejected.clear()
         self._uncertain.clear()
-        for job, drafts in self._decoding:
-            accepted = 0
-            if drafts:
-                answer = self.speculation.answer(job.id, job.output_tokens)
-                _, accepted = acceptance.verify(answer, job.generated, drafts)
-                if not 0 <= accepted <= drafts:
-                    raise ValueError(f"verify() accepted {accepted} of {drafts} drafts")
+        for job, drafts, accepted, _ in self._decoding:
             left = job.target_tokens - job.generated
             tokens = min(1 + accepted, left)
             records.drafts.extend((job.id, self.step, drafts, accepted, tokens))
@@ -200,7 +162,7 @@ class SpeculativeEngine(Engine):
             if ahead and 1 < tokens == left:
                 self._uncertain[job] = drafts
             grown.append((job, tokens))
-        self._decoding.clear()
+        self._decoding = []
         return self._drafting.grow(grown) or None
 
     def record_end(self, job: Job, state: RequestState, time_s: float) -> None:

@@ -20,6 +20,7 @@ from tests.cluster_cases import deployments, play
 from tests.engine_cases import CHOICES
 from tests.examples import examples
 from tests.laws.test_cluster_laws import check
+from tests.laws.test_fixed_kv import KINDS
 
 FREE = [choice for choice in CHOICES if not load("scheduling", choice[0]).lockstep]
 
@@ -58,6 +59,22 @@ def test_nothing_is_lost(mode, data):
     cluster, outcome = play(traffic, deployment)
     check(traffic, deployment, cluster, outcome)
     check_drafts(outcome, deployment)
+
+
+@settings(max_examples=examples(60), deadline=None)
+@given(data=st.data(), fixed=KINDS)
+def test_nothing_is_lost_with_windows_and_states(data, fixed):
+    traffic, deployment = data.draw(deployments(tuple(FREE), ("plain", "tight")))
+    pools = []
+    for pool in deployment.pools:
+        room = fixed.blocks(pool.limits.max_model_len, pool.limits.block_size)
+        limits = dataclasses.replace(
+            pool.limits, fixed_kv=fixed, num_gpu_blocks=pool.limits.num_gpu_blocks + room
+        )
+        pools.append(dataclasses.replace(pool, limits=limits))
+    deployment = speculating(dataclasses.replace(deployment, pools=pools), data.draw(speculations()))
+    cluster, outcome = play(traffic, deployment)
+    check(traffic, deployment, cluster, outcome)
 
 
 def check_drafts(outcome, deployment):
