@@ -233,7 +233,7 @@ def _model_remarks(pools: list[ResolvedPool]) -> list[str]:
     found = []
     for each in pools:
         estimate = estimated(each.gpu, each.model, each.cost.kind)
-        found += [f"{each.model.name}: {what}" for what in (*each.model.remarks, estimate) if what]
+        found += [f"{each.model.name}: {what}" for what in (*each.model.left_out, estimate) if what]
     return list(dict.fromkeys(found))
 
 

@@ -6,7 +6,9 @@ from typing import Any
 import pytest
 
 from hardware_profiles import kv_capacity, load_gpu, load_model, resolve_max_model_len
+from simulator import Scenario, run
 from simulator.errors import InputError
+from simulator.report.report import warnings
 from tests.model_configs import write_config
 
 H200 = load_gpu("h200-sxm")
@@ -101,3 +103,10 @@ def test_windows_by_layer(tmp_path: Path) -> None:
     )  # off unless switched on
     kinds = ["sliding_attention"] * 30 + ["full_attention"] * 2
     assert windowed(model_type="qwen3", sliding_window=4096, use_sliding_window=True, layer_types=kinds) == 30
+
+
+def test_a_run_says_what_it_leaves_out_of_its_model(tmp_path: Path) -> None:
+    path = write_config(tmp_path, model_type="mistral", sliding_window=4096)
+    traffic = {"arrivals": "burst", "requests": 2, "prompt_tokens": 5, "output_tokens": 5}
+    result = run(Scenario(hardware={"model": str(path)}, workload=traffic))
+    assert any("every layer has a window" in text for text in warnings(result.manifest, result.summary()))
