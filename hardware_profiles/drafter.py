@@ -70,7 +70,7 @@ def drafter_on(
     """Return a drafter: layers of the target's kind (EAGLE, MTP), a model of its ``own``, or nothing (n-gram)."""
     if own is not None:
         return Drafter(
-            profile, own.weight_bytes // tensor_parallel, own.kv_bytes_per_token // tensor_parallel
+            profile, own.weight_bytes_on(tensor_parallel), own.kv_bytes_per_token_on(tensor_parallel)
         )
     if not profile.layers:
         return Drafter(profile)
@@ -87,7 +87,7 @@ def drafter_on(
     return Drafter(
         profile,
         int(kept * value / tensor_parallel),
-        int(share * target.kv_bytes_per_token / tensor_parallel),
+        int(share * target.kv_bytes_per_token_on(tensor_parallel)),
         read * value / tensor_parallel,
         2 * read / tensor_parallel,
     )
