@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.special import betaincinv
 
 from simulator.policy import AnswerDraws
 
@@ -53,6 +52,8 @@ def spread(chances: Sequence[float], deviation: float) -> list[list[float]]:
     weight = mean * (1 - mean) / deviation**2 - 1
     if weight <= 0:
         raise ValueError(f"spread: expected less than {np.sqrt(mean * (1 - mean)):.3g}, got {deviation:g}")
+    from scipy.special import betaincinv  # takes longer to import than many a run, and few have a spread
+
     quantiles = (np.arange(GRID) + 0.5) / GRID
     wrong = betaincinv((1 - mean) * weight, mean * weight, quantiles) / (1 - mean)
     wanted, low, high = mean_tokens(chances), 0.0, 4.0
