@@ -82,7 +82,7 @@ class PlanResult(FoundTable):
         return output.summary(self.found)
 
     def figure(self) -> "Figure":
-        """Return price against smooth goodput and against p99 TTFT."""
+        """Return price against smooth goodput, the candidates that count by name."""
         return figure(self.found)
 
     def save(self, folder: str | Path) -> list[str]:

@@ -11,9 +11,9 @@ from simulator.metrics import Measure, RequestLog, UserModel
 from simulator.metrics._measure import SHARE_OF
 from simulator.metrics._reader import idle_latency_s
 from simulator.report.headline import draw_headline, machines_of, rate_of
-from simulator.report.measures import in_printed_unit, printed_unit
+from simulator.report.measures import drawn_unit, in_drawn_unit
 from simulator.report.panels import thinned
-from simulator.report.style import GREY, colours_of_runs, drawing, picture, plain_log_scale
+from simulator.report.style import GREY, INK, colours_of_runs, drawing, picture, plain_log_scale
 from simulator.report.text import number
 from simulator.results.result import Result
 from simulator.results.vocabulary import measure_of
@@ -145,11 +145,10 @@ def _draw_bars(
 ) -> None:
     for column, key in enumerate(_BARS):
         measure, panel = measure_of(key), figure.add_subplot(grid[0, column])
-        share = measure.unit.startswith(SHARE_OF)
-        unit = f"% of {measure.unit.removeprefix(SHARE_OF)}" if share else printed_unit(measure)
+        digits = 3 if measure.unit.startswith(SHARE_OF) else 4
 
-        def shown(value: float, measure: Measure = measure, share: bool = share) -> float:
-            return 100 * value if share else in_printed_unit(measure, value) or 0.0
+        def shown(value: float, measure: Measure = measure) -> float:
+            return in_drawn_unit(measure, value) or 0.0
 
         ends = [0.0]
         for row, (runs, colour) in enumerate(zip(summaries, colours, strict=True)):
@@ -161,12 +160,12 @@ def _draw_bars(
             bars = None
             if math.isfinite(over.half) and over.half > 0:
                 bars = [[mean - shown(over.low)], [shown(over.high) - mean]]
-            panel.barh([row], [mean], xerr=bars, color=colour, height=0.72, ecolor="#1F2430", capsize=2)
+            panel.barh([row], [mean], xerr=bars, color=colour, height=0.72, ecolor=INK, capsize=2)
             change = _change(measure, runs, summaries[0]) if row else ""
             change = "±" if change == NOT_SHOWN else change
             at = max(mean, shown(over.high) if bars else mean, 0.0)
             panel.annotate(
-                f"{number(mean, 4 if not share else 3)}  {change}".rstrip(),
+                f"{number(mean, digits)}  {change}".rstrip(),
                 (at, row),
                 (3, 0),
                 textcoords="offset points",
@@ -176,7 +175,7 @@ def _draw_bars(
             ends += [at, mean]
         panel.set_xlim(min(0.0, *ends) * 1.05, max(max(ends), 1e-9) * 1.75)
         panel.set_ylim(len(names) - 0.45, -0.55)
-        panel.set_title(f"{measure.label} ({unit})", fontsize=8)
+        panel.set_title(f"{measure.label} ({drawn_unit(measure)})", fontsize=8)
         panel.annotate(
             "more is better" if measure.higher_is_better else "less is better", (0, 0), (0, -4), va="top",
             xycoords="axes fraction", textcoords="offset points", fontsize=6.5, color=GREY,

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from simulator.metrics._measure import SHARE_OF
 from simulator.report.measured import measured_title
-from simulator.report.measures import in_printed_unit, printed_unit
+from simulator.report.measures import drawn_unit, in_drawn_unit
 from simulator.report.style import GREY, INK
 from simulator.report.text import number
 from simulator.results.vocabulary import measure_of
@@ -37,16 +37,9 @@ def cards(summary: Mapping[str, Any]) -> list[Card]:
     found = []
     for key in _CARDS:
         measure = measure_of(key)
-        value = measure.of(summary)
-        if measure.unit.startswith(SHARE_OF):
-            percent = None if value is None else 100 * value
-            found.append(
-                Card(measure.label, number(percent, 3), f"% of {measure.unit.removeprefix(SHARE_OF)}")
-            )
-        else:
-            found.append(
-                Card(measure.label, number(in_printed_unit(measure, value), 4), printed_unit(measure))
-            )
+        digits = 3 if measure.unit.startswith(SHARE_OF) else 4
+        value = number(in_drawn_unit(measure, measure.of(summary)), digits)
+        found.append(Card(measure.label, value, drawn_unit(measure)))
     return found
 
 

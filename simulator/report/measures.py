@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from simulator.metrics import Measure
-from simulator.metrics._measure import ShownIn
+from simulator.metrics._measure import SHARE_OF, ShownIn
 from simulator.results.vocabulary import vocabulary
 
 _OWN = ""  # where metrics of one's own stand
@@ -37,6 +37,19 @@ def printed_name(measure: Measure) -> str:
 def in_printed_unit(measure: Measure, value: float | None) -> float | None:
     """Return a value in the unit that it is printed in."""
     return value if value is None or measure.unit != "s" else 1e3 * value
+
+
+def drawn_unit(measure: Measure) -> str:
+    """Return the unit that a measure has in pictures: as printed, and shares in %, ``% of arrived``."""
+    share = measure.unit.startswith(SHARE_OF)
+    return f"% of {measure.unit.removeprefix(SHARE_OF)}" if share else printed_unit(measure)
+
+
+def in_drawn_unit(measure: Measure, value: float | None) -> float | None:
+    """Return a value in the unit that it has in pictures."""
+    if value is not None and measure.unit.startswith(SHARE_OF):
+        return 100 * value
+    return in_printed_unit(measure, value)
 
 
 def rows_of_latencies() -> dict[str, str]:
