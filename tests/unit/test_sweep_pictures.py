@@ -34,7 +34,7 @@ def found(study, value=lambda place: 1.0):
 def drawn(monkeypatch):
     """The figures of sweep_figures.draw, not written."""
     kept = []
-    monkeypatch.setattr(sweep_figures, "_save", lambda figure, path: kept.append(figure) or [path.name])
+    monkeypatch.setattr(sweep_figures, "save", lambda figure, path: kept.append(figure) or [path.name])
     return kept
 
 

@@ -29,7 +29,7 @@ CellMeans = Mapping[Cell, Interval]
 def draw(study: Study, metrics: Mapping[str, tuple[str, CellMeans]], out: Path, title: str = "") -> list[str]:
     """Draw all metrics on one page, ``sweep.png`` with an SVG beside it; return the files, none without a picture."""
     drawn = page(study, metrics, title)
-    return [] if drawn is None else _save(drawn, out / "sweep.png")
+    return [] if drawn is None else save(drawn, out / "sweep.png")
 
 
 def page(study: Study, metrics: Mapping[str, tuple[str, CellMeans]], title: str = "") -> "Figure | None":
@@ -66,10 +66,6 @@ def figures(study: Study, metrics: Mapping[str, tuple[str, CellMeans]]) -> "dict
     return {name: drawn for name, drawn in found.items() if drawn is not None}
 
 
-def _save(figure: "Figure", path: Path) -> list[str]:
-    return save(figure, path)
-
-
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
@@ -98,12 +94,19 @@ def _at(found: CellMeans, keys: Sequence[int]) -> dict[Cell, Interval]:
 
 
 def _panels(
-    count: int, width_in: float, height_in: float, beside_in: float = 0.0
+    count: int,
+    width_in: float,
+    height_in: float,
+    beside_in: float = 0.0,
+    above_in: float = 0.3,
+    **subplots: Any,
 ) -> "tuple[Figure, list[Axes]]":
-    """Return a figure with so many panels of a size, and ``beside_in`` for what stands on the right of all."""
+    """Return a figure with so many panels of a size, and room for what stands beside and above all of them."""
     columns = min(_PANELS, count)
     rows = math.ceil(count / columns)
-    figure, grid = axes(rows, columns, width=columns * width_in + beside_in, height_in=rows * height_in + 0.3)
+    figure, grid = axes(
+        rows, columns, width=columns * width_in + beside_in, height_in=rows * height_in + above_in, **subplots
+    )
     for spare in grid.flat[count:]:
         spare.set_visible(False)
     return figure, list(grid.flat[:count])
@@ -237,12 +240,8 @@ def _in_order(marks: Mapping[Any, None]) -> list[Any]:
 
 
 def _dots(metrics: Sequence[tuple[str, CellMeans]], places: Sequence[Cell]) -> "Figure":
-    columns = min(_PANELS, len(metrics))
-    rows = math.ceil(len(metrics) / columns)
-    figure, grid = axes(
-        rows, columns, width=1.8 + 2.0 * columns, height_in=rows * (0.22 * len(places) + 0.6), sharey=True
-    )
-    for panel, (label, found) in zip(grid.flat, metrics, strict=False):
+    figure, panels = _panels(len(metrics), 2.0, 0.22 * len(places) + 0.6, 1.8, 0.0, sharey=True)
+    for panel, (label, found) in zip(panels, metrics, strict=True):
         for row, place in enumerate(places):
             if (value := found.get(place)) is None:
                 continue
@@ -253,8 +252,6 @@ def _dots(metrics: Sequence[tuple[str, CellMeans]], places: Sequence[Cell]) -> "
         if _wide([value.mean for value in found.values()]):
             _log_scale(panel, "x", [value.mean for value in found.values()])
         panel.set_title(label)
-    for panel in grid.flat[len(metrics) :]:
-        panel.set_visible(False)
-    grid[0, 0].set_yticks(range(len(places)), [", ".join(map(_text, place)) for place in places])
-    grid[0, 0].set_ylim(len(places) - 0.5, -0.5)
+    panels[0].set_yticks(range(len(places)), [", ".join(map(_text, place)) for place in places])
+    panels[0].set_ylim(len(places) - 0.5, -0.5)
     return figure
