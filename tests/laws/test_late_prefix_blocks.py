@@ -5,7 +5,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hardware_profiles import load_engine
 from policies.routing.round_robin import RoundRobin
 from policies.scheduling.vllm_v1 import VllmV1
 from simulator.cluster import simulate
@@ -16,13 +15,7 @@ from simulator.replica.limits import Limits
 from simulator.replica.prefix_blocks import PrefixBlocks
 from simulator.workload.workload import Workload
 from tests.examples import examples
-
-RULES = {"0.11.0": load_engine("vllm-0.11").engine_rules, "0.24.0": load_engine("vllm-0.24").engine_rules}
-
-
-class Cost:
-    def step_s(self, shape):
-        return 0.1 + 0.01 * shape.prefill_tokens + 1e-3 * shape.decode_context_tokens
+from tests.laws.test_fast_forward_with_prefixes import RULES, Cost
 
 
 @st.composite
