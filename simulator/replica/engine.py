@@ -99,27 +99,6 @@ class Engine(StepLedger):
                 self._drop_leavers()
             self.transfers.settle()
 
-    def decode_unseen_ends(self) -> None:
-        """Compute a token more of each answer whose last one is in flight and is a stop token; no client gets it.
-
-        Until the step in flight has ended the engine cannot know. Unlike vLLM's, the token takes no KV block.
-        """
-        for job in self.running:
-            if not job.completing or job.generated < job.output_tokens:
-                continue
-            tokens = self.unseen_tokens(job)
-            if tokens:
-                if self.token_budget <= 0:
-                    break
-                tokens = min(tokens, self.token_budget)
-                self.token_budget -= tokens
-                self.shape.count(1, job.computed, True, 1)
-                self.shape.draft_tokens += tokens - 1
-
-    def unseen_tokens(self, job: Job) -> int:
-        """Return how many tokens of a job are computed that its last one in flight has made useless."""
-        return int(job.output_tokens < job.max_tokens)
-
     def settle_requests(self) -> None:
         """Grant requests for blocks where nothing else is to be done before the next plan, which may not be needed."""
         if not self._leaving:

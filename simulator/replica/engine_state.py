@@ -25,11 +25,10 @@ class EngineState:
 
     __slots__ = (
         "_admissions", "block_size", "cache", "changed", "chunks", "decode_piece", "done_jobs", "done_tokens",
-        "dropped",
-        "free_cpu_blocks", "fruitless_steps", "group", "joined", "kv", "late_cache", "limits", "now_s", "on_end",
-        "outside_tokens",
-        "partial", "pending", "plans_ahead", "preempted", "price", "queue_key", "records", "running", "shape",
-        "step", "swapped", "ticks", "token_budget", "too_many_blocks", "total_blocks", "unended", "waiting",
+        "dropped", "free_cpu_blocks", "fruitless_steps", "group", "joined", "kv", "late_cache", "limits", "now_s",
+        "on_end", "outside_tokens", "partial", "pending", "plans_ahead", "preempted", "price", "queue_key", "records",
+        "running", "shape", "step", "swapped", "ticks", "token_budget", "too_many_blocks", "total_blocks", "unended",
+        "waiting",
     )  # fmt: skip
 
     def __init__(
@@ -48,7 +47,6 @@ class EngineState:
         """``cache`` is ``kv`` where it shares blocks; ``late_cache`` puts one there at the first preemption.
 
         ``queue_key`` orders the queue, by arrival if None.
-
         With ``plans_ahead`` a step is planned while the one before still runs.
         ``price`` and ``decode_piece`` are those of ``simulator.replica.cost``; ``on_end`` is told of every end.
         """
@@ -195,6 +193,23 @@ class EngineState:
         """Take a job that decodes out of this step, whose decodes are scheduled."""
         self.token_budget += 1
         self.shape.count(1, job.computed_tokens, True, -1)
+
+    def decode_unseen_ends(self) -> None:
+        """Compute a token more of each answer whose last one is in flight and is a stop token; no client gets it.
+
+        Until the step in flight has ended the engine cannot know. Unlike vLLM's, the token takes no KV block.
+        """
+        for job in self.running:
+            ended = job.completing and job.generated >= job.output_tokens
+            tokens = min(self.unseen_tokens(job), self.token_budget) if ended else 0
+            if tokens > 0:
+                self.token_budget -= tokens
+                self.shape.count(1, job.computed, True, 1)
+                self.shape.draft_tokens += tokens - 1
+
+    def unseen_tokens(self, job: Job) -> int:
+        """Return how many tokens of a job are computed that its last one in flight has made useless."""
+        return int(job.output_tokens < job.max_tokens)
 
     def lose_cache(self, job: Job, for_request: int, blocks_lacked: int) -> None:
         """Give a job's blocks back: what it had computed is computed again later.
