@@ -245,3 +245,23 @@ def test_wheel_holds_the_listed_packages_and_their_data(tmp_path):
     modules = {path.relative_to(ROOT).as_posix() for path in FILES}
     assert modules <= set(names)
     assert any(name.endswith("licenses/LICENSE") for name in names)
+
+
+def test_what_is_built_on_a_compiled_class_is_compiled():
+    """Interpreted classes cannot inherit from those of the compiled core (``setup.py``)."""
+    core = next(
+        ast.literal_eval(node.value)
+        for node in ast.parse((ROOT / "setup.py").read_text()).body
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "CORE"
+    )
+    compiled = {f"{folder}/{name}.py" for folder, names in core.items() for name in names}
+    classes = {
+        node.name
+        for name in compiled
+        for node in ast.parse((ROOT / name).read_text()).body
+        if isinstance(node, ast.ClassDef)
+    }
+    for path in (ROOT / "simulator").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ClassDef) and classes & {ast.unparse(base) for base in node.bases}:
+                assert path.relative_to(ROOT).as_posix() in compiled, (path, node.name)
