@@ -15,7 +15,8 @@ from hardware_profiles.quantisation.stored import estimated, stored
 from simulator import Scenario, run
 from simulator.cli import main as cli
 from simulator.errors import InputError
-from simulator.scenario.resolve import deploy, resolve_pools
+from simulator.scenario.deploy import deploy
+from simulator.scenario.resolve import resolve_pools
 from tests.hardware_costs import step
 
 H100, H200, A100, L40S, B200 = (
@@ -31,8 +32,11 @@ def pools(**sections: Any) -> Any:
 
 
 def test_a_kv_cache_of_eight_bits_holds_twice_and_moves_half() -> None:
-    plain, (usual,) = pools()
-    small, (eight,) = pools(engine={"kv_cache_dtype": "fp8"})
+    graphs = {
+        "cuda_graphs_gib": 0.0
+    }  # 443,000 tokens in 16 bits are without what vLLM subtracts from 0.21 on
+    plain, (usual,) = pools(engine=graphs)
+    small, (eight,) = pools(engine={"kv_cache_dtype": "fp8", **graphs})
     assert (usual.capacity.kv_bytes_per_token, eight.capacity.kv_bytes_per_token) == (131_072, 65_536)
     assert eight.capacity.tokens == pytest.approx(2 * usual.capacity.tokens, abs=32)
     assert eight.capacity.tokens == pytest.approx(885_000, rel=0.005)
