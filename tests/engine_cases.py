@@ -129,6 +129,12 @@ VARIANTS |= {
         {"batch_size": 2, "starvation_steps": 3, "starvation_s": 0.1},
         {"batch_size": 1, "proactive": False},
     ],
+    "smooth": [
+        {"async_scheduling": False},
+        {"f": "quadratic"},
+        {"f": "step", "origin": "first_token"},
+        {"f": "hinge", "f_scale_s": 0.5},
+    ],
     "andes": [{"interval": 1}, {"preemption": "recompute", "max_preemptions": 3, "interval": 2}],
 }
 CHOICES = [(name, options) for name in SCHEDULING for options in ({}, *VARIANTS.get(name, ()))]

@@ -23,9 +23,16 @@ class Decoding:
         return 0
 
     def goes_on_decoding(self, step: Ledger) -> bool:
-        """After a step that decoded, until the end of a request is seen, which it is a step late."""
-        decoded = self._in_flight == "decode" and not (self._extended or step.joined)
-        return decoded and len(self._batch.jobs) == step.group.size
+        """After a step that decoded; not where requests end with it, which it sees a step late."""
+        if (
+            self._in_flight != "decode"
+            or self._extended
+            or step.joined
+            or len(step.running) != step.group.size
+        ):
+            return False
+        self._full = not self._batch.filter(step) and self._full
+        return True
 
     def decoded(self, begun_s: float, ends_s: Sequence[float], first_tick: int) -> None:
         """Expect a little less with each step."""

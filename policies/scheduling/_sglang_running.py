@@ -87,7 +87,7 @@ class RunningBatch:
         the pages of a token later.
         """
         page = step.block_size
-        if page > 1 and step.plans_ahead and self._unseen_from:
+        if page > 1 and step.plans_ahead and self._unseen_from and len(jobs) > step.free_blocks:
             seen = {job: self._seen(step, place) for place, job in enumerate(self.jobs)}
             if sum((job.prompt_tokens + seen[job]) % page == 0 for job in jobs) > step.free_blocks:
                 return False

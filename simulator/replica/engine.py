@@ -212,6 +212,8 @@ class Engine(StepLedger):
         size = self.group.size
         if self.swapped or self.pending or not 0 < size == len(self.running) - len(completing):
             return False
+        if self.unended and self.unended[-1][0]:  # blocks that are free when that step has ended
+            return False
         return self.cache is None or self.cache.can_fast_forward
 
     def crash(self, now_s: float, ticks_in_flight: int, steps_in_flight: int) -> list[Job]:

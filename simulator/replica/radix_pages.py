@@ -26,8 +26,8 @@ class RadixPages:
     """Computed pages in a radix tree; a block is a page (a ``PrefixCache``)."""
 
     __slots__ = (
-        "_chunked", "_computing", "_content", "_contents", "_decoding", "_extending", "_group", "_nodes", "_partial",
-        "_running", "_taken", "block_size", "free_blocks", "total_blocks", "tree",
+        "_asked", "_chunked", "_computing", "_content", "_contents", "_decoding", "_extending", "_found", "_group",
+        "_nodes", "_partial", "_running", "_taken", "block_size", "free_blocks", "total_blocks", "tree",
     )  # fmt: skip
 
     group_type: ClassVar[type[DecodeGroup]] = DecodeGroup
@@ -43,6 +43,10 @@ class RadixPages:
         self._chunked: list[Job] = []  # had a chunk of their prompt, not the last, in the step planned last
         # Of each step in flight: jobs whose prompts end, their preemptions and tokens
         self._computing: list[list[tuple[Job, int, int]]] = []
+        self._found = self.tree.root
+        self._asked: tuple[Job, int, int] | None = (
+            None  # what was looked up last, after how many uses of the tree
+        )
         self._taken = 0  # blocks taken by the plan so far
         self._extending = 0  # tokens that its prompts ask for
         self._decoding = (0, 0)  # blocks that its decodes ask for: those they need, and one for each
@@ -224,7 +228,12 @@ class RadixPages:
         return tuple(runs)
 
     def _match(self, job: Job) -> Node:
-        return self.tree.match(self._runs(job, job.known_tokens - 1))
+        """What is found of a job; a second look in a row counts as no other use, which changes no order."""
+        tokens = job.known_tokens - 1
+        if self._asked != (job, tokens, self.tree.uses):
+            self._found = self.tree.match(self._runs(job, tokens))
+            self._asked = job, tokens, self.tree.uses
+        return self._found
 
     def _longest_prefix_first(self, waiting: Sequence[Job]) -> dict[Job, float]:
         """By cached tokens; of those that begin alike and find little, all but one wait for it to be cached."""

@@ -52,7 +52,7 @@ class RadixTree:
         self._leaves: set[Node] = set()
         # A heap of leaves by their last use: all without a lock are in it. What is out of date goes when it is first
         self._oldest: list[tuple[int, Node]] = []
-        self._uses = 0
+        self.uses = 0  # and evictions: what is found stays the same while the number does
 
     def match(self, runs: Runs) -> Node:
         """Return the node at which the longest stored beginning of ``runs`` ends, split off if need be.
@@ -126,6 +126,7 @@ class RadixTree:
             assert parent is not None
             del parent.children[self._first_page(leaf)]
             leaves.remove(leaf)
+            self.uses += 1
             size = leaf.stop - leaf.start
             self.tokens -= size
             self.evictable -= size
@@ -156,8 +157,8 @@ class RadixTree:
         return upper
 
     def _use(self, node: Node) -> None:
-        self._uses += 1
-        node.used = self._uses
+        self.uses += 1
+        node.used = self.uses
         if not node.locks and node in self._leaves:
             self._line_up(node)
 
