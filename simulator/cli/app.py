@@ -20,7 +20,7 @@ from typing import Annotated, Any
 
 import typer
 
-from simulator.cli.options import AsJson
+from simulator.cli.options import AsJson, with_values
 from simulator.cli.output import speaking
 from simulator.errors import InputError
 from simulator.in_the_way import InTheWayError, check_packages
@@ -33,7 +33,7 @@ INTERRUPTED = 130
 def call(arguments: Sequence[str]) -> int:
     """Call the command that the arguments name; return its exit code."""
     try:
-        code = build()(args=list(arguments), prog_name="servesim", standalone_mode=False)
+        code = build()(args=with_values(arguments), prog_name="servesim", standalone_mode=False)
     except typer.Abort as error:
         raise KeyboardInterrupt from error
     if code == INTERRUPTED:  # typer's way to hand on a Ctrl-C
