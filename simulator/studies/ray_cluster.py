@@ -5,6 +5,7 @@ machine on which other code would simulate is refused, as its results would be k
 """
 
 import itertools
+import logging
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
@@ -17,6 +18,12 @@ _Key = TypeVar("_Key")
 _Found = TypeVar("_Found")
 
 ANY = "any"  # the cluster that there is; none: one of this machine's cores
+# Ray tells its makers nothing of a study, and its own processes write to its log files and not here.
+_QUIET = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_BACKEND_LOG_LEVEL": "error",
+}
 OWN_VARIABLES = "SERVESIM_"  # what the names of environment variables begin with that decide something here
 
 
@@ -28,10 +35,8 @@ class RayCluster:
 
         Raises InputError where Ray is not installed, or no cluster is there.
         """
-        os.environ.setdefault(
-            "RAY_USAGE_STATS_ENABLED", "0"
-        )  # tells its makers nothing of the user's studies
-        os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # what it warns about otherwise
+        for name, value in _QUIET.items():
+            os.environ.setdefault(name, value)
         try:
             import ray
         except ImportError as error:
@@ -41,7 +46,7 @@ class RayCluster:
         if self._joined_here:
             place = None if address == ANY else address
             try:
-                ray.init(address=place, log_to_driver=False, logging_level="error")
+                ray.init(address=place, log_to_driver=False, logging_level=logging.ERROR)
             except (ConnectionError, ValueError, RuntimeError) as error:
                 raise InputError(
                     f"--ray {address}: no Ray cluster there; expected an address, auto or local, or --ray alone for"

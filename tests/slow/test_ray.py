@@ -136,7 +136,7 @@ def test_a_ctrl_c_ends_it_and_the_same_command_goes_on(tmp_path, address):
     assert len(list(points.glob("[!.]*.json"))) == 8
 
 
-def test_capacity_and_plan_on_two_nodes_find_the_same(tmp_path, address):
+def test_a_capacity_on_two_nodes_is_the_same(tmp_path, address):
     shared = [
         "--set",
         "workload.requests=150",
