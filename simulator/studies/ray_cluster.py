@@ -18,11 +18,10 @@ _Key = TypeVar("_Key")
 _Found = TypeVar("_Found")
 
 ANY = "any"  # the cluster that there is; none: one of this machine's cores
-# Ray tells its makers nothing of a study, and its own processes write to its log files and not here.
+# Ray tells its makers nothing of a study, and does not warn of a change to come.
 _QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-    "RAY_BACKEND_LOG_LEVEL": "error",
 }
 OWN_VARIABLES = "SERVESIM_"  # what the names of environment variables begin with that decide something here
 
