@@ -1,13 +1,18 @@
 """What pyproject.toml cannot say: with ``SERVESIM_COMPILE=1`` the core is built by mypyc from the same files.
 
 Without it nothing is built, and no compiler is needed. ``make fast`` builds in place, ``make pure`` takes it away; a
-compiled wheel is ``SERVESIM_COMPILE=1 pip wheel --no-build-isolation --no-deps .`` where setuptools and mypy are.
+compiled wheel is ``SERVESIM_COMPILE=1 pip wheel --no-deps .``.
 """
 
 import os
+import sys
 from pathlib import Path
 
 from setuptools import setup
+
+COMPILED = os.environ.get("SERVESIM_COMPILE") == "1"
+# mypyc, and the packages whose types it reads.
+COMPILER = ["mypy>=1.10", "pydantic>=2.6", "numpy>=1.26", "simpy>=4.1"]
 
 # What runs at each step and each event. A policy stays interpreted: anyone's own file has to work beside it, and a
 # dataclass cannot be compiled over an interpreted base. Requests are not here as their fields are declared by
@@ -35,9 +40,14 @@ def core() -> list[str]:
 
 def extensions() -> list[object]:
     """Return what is to be built: nothing, unless it is asked for."""
-    if os.environ.get("SERVESIM_COMPILE") != "1":
+    if not COMPILED:
         return []
-    from mypyc.build import mypycify
+    try:
+        from mypyc.build import mypycify
+    except ImportError:
+        if "egg_info" in sys.argv:  # pip asks what the build needs before it installs that
+            return []
+        raise
 
     missing = [name for name in core() if not Path(name).exists()]
     if missing:
@@ -49,4 +59,4 @@ def extensions() -> list[object]:
     return found
 
 
-setup(ext_modules=extensions())
+setup(ext_modules=extensions(), setup_requires=COMPILER if COMPILED else [])

@@ -24,6 +24,7 @@ from simulator.studies.capacity.book import Answer, SearchPlan
 from simulator.studies.capacity.scenario import CapacityRuns, ScaledTraffic
 from simulator.studies.capacity.search import highest_rate
 from simulator.studies.capacity.target import parse_target
+from simulator.studies.workers import Workers
 
 TARGETS = (
     "smooth",
@@ -91,7 +92,7 @@ def search(
         scaled.start, 100, 200, 0.25, most_simulations=most_simulations, looks=(4, 6),
         most_rate=scaled.most_rate,
     )  # fmt: skip
-    runs = CapacityRuns(scaled, wanted, folder, 1, lambda done: None)
+    runs = CapacityRuns(scaled, wanted, folder, Workers(), lambda done: None)
     answer = best_rate(runs, plan) if wanted.bound is None else highest_rate(runs, wanted.bound, plan)
     return answer, scaled
 

@@ -21,7 +21,7 @@ from simulator.studies.plan.plan import FoundPlan, find, judge_lines
 from simulator.studies.plan.runs import CandidateRuns
 from simulator.studies.plan.space import Line, PlanFile
 from simulator.studies.points import Kept
-from simulator.studies.processes import close_pools
+from simulator.studies.workers import Workers
 
 MOST_OVER, MOST_SHARE, MOST_S = 0.03, 0.15, 300.0
 
@@ -78,12 +78,12 @@ class Compared:
     found_name: str
 
 
-def compare(plan: PlanFile, folder: Path, jobs: int) -> Compared:
+def compare(plan: PlanFile, folder: Path, workers: Workers) -> Compared:
     """Search a space in both ways, in folders of their own."""
     begun_s = time.monotonic()
-    found = find(plan, folder / "search", jobs, robustness=False)
+    found = find(plan, folder / "search", workers, robustness=False)
     search_s = time.monotonic() - begun_s
-    runs = CandidateRuns(plan, Kept(folder / "exhaustive"), jobs)
+    runs = CandidateRuns(plan, Kept(folder / "exhaustive"), workers)
     judgements = judge_lines(plan, runs)
     unfit = {number for number, known in judgements.items() if known.refused and known.kind == "fit"}
     fitting = [line for line in plan.lines if line.number not in unfit]
@@ -128,8 +128,8 @@ def _wrongly_refused(found: FoundPlan, keeping: Sequence[tuple[Line, int]]) -> l
 
 
 def main(arguments: Sequence[str] = ()) -> int:
+    workers, missed = Workers(os.cpu_count() or 1), 0
     requests = 3000 if "--full" in arguments else 800
-    missed = 0
     for title, text in CASES.items():
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "plan.toml"
@@ -137,7 +137,7 @@ def main(arguments: Sequence[str] = ()) -> int:
                 text.replace("{requests}", str(requests)).replace("{fewer}", str(requests // 2)),
                 encoding="utf-8",
             )
-            got = compare(PlanFile.from_toml(path), Path(folder), os.cpu_count() or 1)
+            got = compare(PlanFile.from_toml(path), Path(folder), workers)
         print(
             f"{title}: {got.candidates} candidates, {got.simulated} simulations exhaustively\n"
             f"  cheapest: {got.best_name}\n  found:    {got.found_name}, in {got.search_s:.0f} s\n"
@@ -163,7 +163,7 @@ def main(arguments: Sequence[str] = ()) -> int:
             print(f"{'ok    ' if figure <= limit else 'MISSED'}  {what}: {figure:.0f} {unit} (bar {limit:g})")
         for name in got.wrongly_refused[:5]:
             print(f"        {name}")
-    close_pools()
+    workers.close()
     return 1 if missed else 0
 
 

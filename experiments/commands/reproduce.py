@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from simulator.cli import completion
+from simulator.cli.options import Jobs, OnRay, chosen_workers
 from simulator.cli.output import remark, say, wrote
 from simulator.cli.report_page import ReportTo, report_beside
 from simulator.errors import InputError
@@ -39,9 +40,8 @@ def reproduce(
     out: Annotated[
         Path | None, typer.Option(help="Folder for figures, data and verdicts. Default: runs/reproduce.")
     ] = None,
-    jobs: Annotated[
-        int | None, typer.Option(min=1, help="Simulations at once. Default: one a processor core.")
-    ] = None,
+    jobs: Jobs = None,
+    ray: OnRay = None,
     protocol: Annotated[
         Path | None,
         typer.Option(metavar="FILE.toml", help="A changed copy of experiments/paper/protocol.toml."),
@@ -58,16 +58,16 @@ def reproduce(
         os.environ["SERVESIM_PROTOCOL"] = str(
             protocol.resolve()
         )  # before it is read, here and in other processes
-    from experiments.paper._reproduce import Study, close_pools
-    from simulator.cli.terminal import cores
+    from experiments.paper._reproduce import Study
     from simulator.report.tables import Document, Words
     from simulator.results.folders import folder_named
 
     out = out if out is not None else folder_named("reproduce")
+    workers = chosen_workers(jobs, ray)
     try:
         for path in _chosen(claims or ["all"]):
             remark(f"{claim_id(path)}: {_title(path)}")
-            study = Study(out / path.stem, quick=quick, jobs=jobs or cores())
+            study = Study(out / path.stem, quick=quick, workers=workers)
             verdict = _run(path, study)
             _keep(study, verdict)
             write_results(out)
@@ -75,7 +75,7 @@ def reproduce(
             say(Document([Words([told])]), kept=out)
             sys.stdout.flush()
     finally:
-        close_pools()
+        workers.close()
     wrote("results", out / "results.md", f", figures: {out / 'paper.md'}")
     if page is not None:
         from experiments.paper._page import claims_document

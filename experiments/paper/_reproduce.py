@@ -8,7 +8,7 @@ import csv
 import hashlib
 import inspect
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
@@ -25,7 +25,8 @@ from simulator.report.style import COLOURS, axes, label_panels
 from simulator.results.folders import whole
 from simulator.scenario.engines import engine_names
 from simulator.scenario.scenario import Scenario
-from simulator.studies.processes import close_pools, code_digest, pool_of
+from simulator.studies.processes import code_digest
+from simulator.studies.workers import ALONE, Workers
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -41,9 +42,9 @@ __all__ = [
     "RunSummary",
     "Study",
     "Verdict",
+    "Workers",
     "axes",
     "check",
-    "close_pools",
     "label_panels",
     "main",
 ]
@@ -83,11 +84,11 @@ def check(holds: bool, what: str) -> None:
 class Study:
     """What an experiment gets: its folder, its seeds, cached simulations, and where figures go."""
 
-    def __init__(self, out: Path, quick: bool = False, jobs: int = 1) -> None:
+    def __init__(self, out: Path, quick: bool = False, workers: Workers = ALONE) -> None:
         """``out`` is the folder of this experiment and is made; the cache is beside it, shared by all."""
         self.out = out
         self.quick = quick
-        self.jobs = jobs  # simulations at once
+        self.workers = workers  # that simulate
         self.files: list[str] = []  # what was written into ``out``, in order
         self.engines: dict[str, None] = {}  # on which it was simulated, in order
         out.mkdir(parents=True, exist_ok=True)
@@ -156,8 +157,9 @@ class Study:
         missing = {
             path: scenario for path, scenario in zip(paths, scenarios, strict=True) if not path.exists()
         }
+        asked = {path: (scenario, (measure, what)) for path, scenario in missing.items()}
         with counting(label, len(missing)) as on_done:
-            for done, (path, found) in enumerate(self._done(missing, measured_by, (measure, what)), 1):
+            for done, (path, found) in enumerate(self.workers.done(measured_by, asked, _POOL_FROM), 1):
                 with whole(path) as part:
                     part.write_text(json.dumps(found), encoding="utf-8")
                 on_done(done, len(missing))
@@ -186,8 +188,9 @@ class Study:
         self.engines |= dict.fromkeys(map(engine_names, scenarios))
         paths = {self._kept(scenario, sorted(columns), "npz"): scenario for scenario in scenarios}
         missing = {path: scenario for path, scenario in paths.items() if not path.exists()}
+        asked = {path: (scenario, columns) for path, scenario in missing.items()}
         with counting(label, len(missing)) as on_done:
-            for done, (path, found) in enumerate(self._done(missing, columns_of, columns), 1):
+            for done, (path, found) in enumerate(self.workers.done(columns_of, asked, _POOL_FROM), 1):
                 with whole(path) as part:
                     np.savez_compressed(part, **found)  # type: ignore[arg-type]
                 if len(missing) > 1:
@@ -225,25 +228,6 @@ class Study:
         content = [code_digest(), scenario.model_dump(mode="json"), reading]
         text = json.dumps(content, sort_keys=True, default=vars)
         return self.out.parent / "cache" / f"{hashlib.sha256(text.encode()).hexdigest()[:32]}.{kind}"
-
-    def _done(
-        self, missing: Mapping[_Key, Scenario], work: Callable[[Scenario, Any], _Found], what: Any
-    ) -> Iterator[tuple[_Key, _Found]]:
-        """Do ``work(scenario, what)`` for every scenario, several at once; yield each as it is done."""
-        if self.jobs == 1 or len(missing) < _POOL_FROM:
-            for key, scenario in missing.items():
-                yield key, work(scenario, what)
-            return
-        from concurrent.futures import as_completed
-
-        pool = pool_of(self.jobs)
-        futures = {pool.submit(work, scenario, what): key for key, scenario in missing.items()}
-        try:
-            for future in as_completed(futures):
-                yield futures[future], future.result()
-        finally:
-            for future in futures:
-                future.cancel()
 
 
 def main(run: Callable[[Study], Verdict]) -> None:

@@ -14,7 +14,7 @@ import argparse
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from experiments.paper._reproduce import Study, axes, close_pools
+from experiments.paper._reproduce import Study, Workers, axes
 from experiments.paper._scenarios import base_scenario
 from simulator.report.style import BLACK, drawing, policy_colour
 from simulator.scenario.scenario import Scenario
@@ -70,7 +70,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--out", type=Path, default=Path("runs/misprediction"))
     given = parser.parse_args()
-    study = Study(given.out / "misprediction", given.quick, jobs=2)
+    study = Study(given.out / "misprediction", given.quick, Workers(jobs=2))
     saved = {
         policy: [saved_share(study, policy, predictor) for _, predictor in PREDICTORS] for policy in POLICIES
     }
@@ -87,7 +87,7 @@ def main() -> None:
             columns[f"{policy}_saved_{name}"] = [getattr(each, name) for each in saved[policy]]
     study.table("misprediction", columns)
     draw(study, labels, saved)
-    close_pools()
+    study.workers.close()
 
 
 def draw(study: Study, labels: Sequence[str], saved: Mapping[str, Sequence[Interval]]) -> None:

@@ -21,7 +21,7 @@ from typing import Annotated, Any
 import typer
 
 from simulator.cli import completion
-from simulator.cli.options import AsJson
+from simulator.cli.options import AsJson, with_values
 from simulator.cli.output import speaking
 from simulator.errors import InputError
 from simulator.in_the_way import InTheWayError, check_packages
@@ -35,7 +35,7 @@ HELP = ("-h", "--help")
 def call(arguments: Sequence[str]) -> int:
     """Call the command that the arguments name; return its exit code."""
     try:
-        code = _built_for(arguments)(args=list(arguments), prog_name="servesim", standalone_mode=False)
+        code = _built_for(arguments)(args=with_values(arguments), prog_name="servesim", standalone_mode=False)
     except typer.Abort as error:
         raise KeyboardInterrupt from error
     if code == INTERRUPTED:  # typer's way to hand on a Ctrl-C

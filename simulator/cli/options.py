@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from simulator.cli import completion
+from simulator.errors import InputError
 
 if TYPE_CHECKING:
     from simulator.scenario.scenario import Scenario
+    from simulator.studies.workers import Workers
 
 Overrides = Annotated[
     list[str] | None,
@@ -38,10 +40,46 @@ Measured = Annotated[
         autocompletion=completion.measuring,
     ),
 ]
+Jobs = Annotated[int | None, typer.Option(min=1, help="Simulations at once. Default: one a processor core.")]
+OnRay = Annotated[
+    str | None,
+    typer.Option(
+        metavar="[ADDRESS]",
+        help="Simulate on a Ray cluster: its address, auto (the one that this machine belongs to) or local (one of"
+        " this machine's cores). Without a value: auto where there is one, else local.",
+    ),
+]
 SavedRun = Annotated[Path, typer.Argument(help="Folder of a saved run.", autocompletion=completion.runs)]
 NoPlot = Annotated[bool, typer.Option("--no-plot", help="Do not draw overview.png.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON in place of words and tables.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Write into a folder that is not empty.")]
+
+
+# Options whose value may be left out, and what they mean then, which typer has no way to say.
+WITHOUT_A_VALUE = {"--ray": "any"}
+
+
+def with_values(arguments: Sequence[str]) -> list[str]:
+    """Return arguments with the values of options that may be left out: those at the end, or before an option."""
+    found = list(arguments)
+    for i, argument in enumerate(found):
+        if argument == "--":
+            break
+        if argument in WITHOUT_A_VALUE and (i + 1 == len(found) or found[i + 1].startswith("-")):
+            found[i] = f"{argument}={WITHOUT_A_VALUE[argument]}"
+    return found
+
+
+def chosen_workers(jobs: int | None, ray: str | None) -> "Workers":
+    """Return what simulates; raises InputError for processes beside a Ray cluster."""
+    from simulator.functions.machine import cores
+    from simulator.studies.workers import Workers
+
+    if jobs is not None and ray is not None:
+        raise InputError(
+            "--jobs: given together with --ray, which knows its own cores; expected one of the two"
+        )
+    return Workers(jobs or cores(), ray)
 
 
 def load_scenario(path: Path | None, overrides: Sequence[str]) -> "tuple[Scenario, Path | None]":

@@ -11,10 +11,10 @@ from simulator.functions.inputs import (
     ScenarioLike,
     Settings,
     check_count,
-    count_processes,
     folder_for,
     ignore,
     read_scenario,
+    workers_for,
 )
 from simulator.report.tables import Document
 from simulator.report.text import number
@@ -23,6 +23,7 @@ from simulator.studies.capacity import output
 from simulator.studies.capacity.outcome import CapacityOutcome
 from simulator.studies.capacity.several import CapacitySearch, highest_rate_for_all
 from simulator.studies.capacity.target import parse_targets
+from simulator.studies.workers import Workers
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -102,7 +103,7 @@ def find_capacity(
     base_dir: Path | None,
     target: str | Sequence[str],
     folder: Path,
-    jobs: int | None,
+    workers: Workers,
     on_progress: Callable[[int, int], None],
     *,
     within: float = 0.05,
@@ -112,9 +113,7 @@ def find_capacity(
     most_simulations: int = 100,
 ) -> CapacityResult:
     """Search in a folder that keeps what is simulated; arguments as for ``capacity``."""
-    how = CapacitySearch(
-        within, confidence, requests, most_requests, most_simulations, count_processes([scenario], jobs)
-    )
+    how = CapacitySearch(within, confidence, requests, most_requests, most_simulations, workers)
     outcome = highest_rate_for_all(
         scenario, base_dir, parse_targets([target] if isinstance(target, str) else target), folder / "points", how,
         lambda done: on_progress(done, most_simulations),
@@ -134,6 +133,7 @@ def capacity(
     most_simulations: int = 100,
     out: str | Path | None = None,
     jobs: int | None = None,
+    ray: str | None = None,
     on_progress: Callable[[int, int], None] = ignore,
 ) -> CapacityResult:
     """Find the highest request rate that keeps a target, or the best one.
@@ -143,7 +143,9 @@ def capacity(
     ``within`` is the wanted half-width of the answer (relative), ``confidence`` that of both its ends. ``requests``
     are those of a run at first, ``most_requests`` at most, ``most_simulations`` all that may be made. With ``out`` they
     are kept in that folder and not made again, but for policies given as classes. ``jobs`` run at once (default: one a
-    core), ``on_progress`` gets simulations done and the most allowed. Raises InputError for a target or traffic that
+    core), or as many as the Ray cluster ``ray`` has cores (an address, any, auto
+    or local).
+    ``on_progress`` gets simulations done and the most allowed. Raises InputError for a target or traffic that
     has no such rate.
     """
     for name, value, least, most in (("within", within, 0.001, 0.5), ("confidence", confidence, 0.5, 0.9999)):
@@ -154,8 +156,9 @@ def capacity(
             raise InputError(f"{name}: expected at least 100, got {count}")
     check_count("most_simulations", most_simulations)
     chosen, base_dir = read_scenario(scenario, settings)
+    workers = workers_for([chosen], jobs, ray)
     with folder_for(out) as folder:
         return find_capacity(
-            chosen, base_dir, target, folder, jobs, on_progress, within=within, confidence=confidence,
+            chosen, base_dir, target, folder, workers, on_progress, within=within, confidence=confidence,
             requests=requests, most_requests=most_requests, most_simulations=most_simulations,
         )  # fmt: skip

@@ -15,6 +15,7 @@ from simulator.scenario.origins import given
 from simulator.scenario.scenario import Scenario, default_scenario
 from simulator.scenario.toml import Override
 from simulator.studies.study_file import flat, is_count, setting
+from simulator.studies.workers import ALONE, Workers
 
 ScenarioLike = Scenario | str | Path | Mapping[str, Any] | None
 Settings = Mapping[str, Any] | None
@@ -75,25 +76,32 @@ def check_count(name: str, value: Any) -> int:
     return int(value)
 
 
-def count_processes(scenarios: Iterable[Scenario], jobs: int | None) -> int:
-    """Return how many simulations to run at once: as given, or one a core.
+def workers_for(scenarios: Iterable[Scenario], jobs: int | None, ray: str | None = None) -> Workers:
+    """Return what simulates: as many processes as given, or one a core, or the Ray cluster at an address.
 
-    A policy whose class other processes cannot import is simulated in this one. Raises InputError if ``jobs`` asks for
-    more.
+    A policy whose class other processes cannot import is simulated in this one. Raises InputError if ``jobs`` or
+    ``ray`` asks for more, and for both at once.
     """
     if jobs is not None:
         check_count("jobs", jobs)
+        if ray is not None:
+            raise InputError(
+                "jobs: given together with ray, which knows its own cores; expected one of the two"
+            )
+    if ray is not None and not (isinstance(ray, str) and ray):
+        raise InputError(f"ray: expected the address of a cluster, any, auto or local, got {ray!r}")
     for key, _, choice in (each for scenario in scenarios for each in given(scenario)):
         name = choice.name
         if not isinstance(name, GivenPolicy) or name.sendable:
             continue
-        if jobs is not None and jobs > 1:
+        if ray is not None or (jobs is not None and jobs > 1):
+            asked = f"jobs: {jobs}" if ray is None else f"ray: {ray}"
             raise InputError(
-                f"jobs: {jobs} with {key} = {name}, a class that other processes cannot import, as it is made in a"
+                f"{asked} with {key} = {name}, a class that other processes cannot import, as it is made in a"
                 " notebook, in the main program or in a function; expected 1, or the class at the top of a module"
             )
-        return 1
-    return jobs or cores()
+        return ALONE
+    return Workers(jobs or cores(), ray)
 
 
 @contextmanager

@@ -12,10 +12,10 @@ from simulator.functions.inputs import (
     Settings,
     axis,
     check_count,
-    count_processes,
     folder_for,
     ignore,
     read_scenario,
+    workers_for,
 )
 from simulator.report.tables import Document
 from simulator.report.text import number
@@ -28,8 +28,8 @@ from simulator.studies.plan.plan import FoundPlan, find
 from simulator.studies.plan.prices import name as name_of
 from simulator.studies.plan.report import report
 from simulator.studies.plan.space import PlanFile
-from simulator.studies.processes import close_pools
 from simulator.studies.study_file import flat
+from simulator.studies.workers import Workers
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -112,18 +112,17 @@ class PlanResult(FoundTable):
 def find_plan(
     chosen: PlanFile,
     folder: Path,
-    jobs: int | None,
+    workers: Workers,
     on_progress: Callable[[int, int], None],
     *,
     checks: bool,
     each_gpu: bool = False,
 ) -> PlanResult:
     """Search in a folder that keeps what is simulated; with ``checks`` the plan is tried with other traffic too."""
-    processes = count_processes([chosen.base], jobs)
     try:
-        return PlanResult(find(chosen, folder, processes, on_progress, robustness=checks, each_gpu=each_gpu))
+        return PlanResult(find(chosen, folder, workers, on_progress, robustness=checks, each_gpu=each_gpu))
     finally:
-        close_pools()
+        workers.close()
 
 
 def plan(
@@ -138,6 +137,7 @@ def plan(
     name: str = "plan",
     out: str | Path | None = None,
     jobs: int | None = None,
+    ray: str | None = None,
     on_progress: Callable[[int, int], None] = ignore,
 ) -> PlanResult:
     """Find which GPUs, how many, which policy and settings keep a target at the least price.
@@ -146,7 +146,8 @@ def plan(
     a plan file's ``[space]`` has: gpus, tensor_parallel, shapes, replicas, policies, settings. ``scenario`` is the
     traffic and all that the space does not vary. With ``checks`` the plan is also tried with other traffic,
     with ``each_gpu`` the cheapest cluster of every GPU type is searched for. With
-    ``out`` simulations are kept in that folder. ``on_progress`` gets simulations done and known to be needed. Raises
+    ``out`` simulations are kept in that folder. ``jobs`` run at once, or as many as the Ray cluster ``ray`` has cores
+    (an address, any, auto or local). ``on_progress`` gets simulations done and known to be needed. Raises
     InputError, naming the key, for what is wrong; a policy has to be in a file, as the plan is a file to be run.
     """
     given_space = {} if space is None else space
@@ -166,5 +167,6 @@ def plan(
         check_count("replications", replications)
     goals = [target] if isinstance(target, str) else list(target)
     chosen = PlanFile.of(WHERE, name, base, base_dir, goals, varied, replications)
+    workers = workers_for([chosen.base], jobs, ray)
     with folder_for(out) as folder:
-        return find_plan(chosen, folder, jobs, on_progress, checks=checks, each_gpu=each_gpu)
+        return find_plan(chosen, folder, workers, on_progress, checks=checks, each_gpu=each_gpu)

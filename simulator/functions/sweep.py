@@ -1,7 +1,7 @@
 """``servesim.sweep``: every combination of values, simulated on all cores."""
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,10 +11,10 @@ from simulator.functions.inputs import (
     Settings,
     axis,
     check_count,
-    count_processes,
     folder_for,
     ignore,
     read_scenario,
+    workers_for,
 )
 from simulator.report.tables import Document
 from simulator.report.text import number
@@ -23,7 +23,8 @@ from simulator.studies.points import Point
 from simulator.studies.study_file import flat, values
 from simulator.studies.sweep import output
 from simulator.studies.sweep.figures import figures
-from simulator.studies.sweep.sweep import Finished, Study, on_cores, paired_values, run_study
+from simulator.studies.sweep.sweep import Study, paired_values, run_study
+from simulator.studies.workers import Workers
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -82,12 +83,12 @@ class SweepResult(FoundTable):
 def run_sweep(
     study: Study,
     folder: Path,
-    simulate: Callable[[Sequence[Point]], Finished],
+    workers: Workers,
     on_progress: Callable[[int, int], None],
 ) -> SweepResult:
     """Simulate what is missing of a study in a folder; raises InputError for a metric that no summary has."""
     output.metrics(study), output.goals(study)  # checked before anything is simulated
-    return SweepResult(study, run_study(study, folder, simulate, on_progress))
+    return SweepResult(study, run_study(study, folder, workers, on_progress))
 
 
 def sweep(
@@ -102,6 +103,7 @@ def sweep(
     name: str = "sweep",
     out: str | Path | None = None,
     jobs: int | None = None,
+    ray: str | None = None,
     on_progress: Callable[[int, int], None] = ignore,
 ) -> SweepResult:
     """Simulate every combination of the values of some scenario keys.
@@ -110,7 +112,9 @@ def sweep(
     instances. ``paired`` are groups of keys whose values go together. ``settings`` change keys at all points,
     ``replications`` are seeds a point, ``metrics`` what is shown, ``target`` bounds that points keep or miss.
     With ``out`` finished points are kept in that folder
-    and not simulated again, but for policies given as classes. ``jobs`` run at once (default: one a core),
+    and not simulated again, but for policies given as classes. ``jobs`` run at once (default: one a core), or as many
+    as the Ray cluster ``ray`` has cores (an address, any, auto
+    or local).
     ``on_progress`` gets points done and points in all. Raises InputError, naming the key, for what is wrong.
     """
     base, base_dir = read_scenario(scenario, settings)
@@ -125,6 +129,6 @@ def sweep(
         target=[target] if isinstance(target, str) else target,
         base_dir=base_dir,
     )
-    processes = count_processes((point.scenario for point in study.points()), jobs)
+    workers = workers_for((point.scenario for point in study.points()), jobs, ray)
     with folder_for(out) as folder:
-        return run_sweep(study, folder, partial(on_cores, jobs=processes), on_progress)
+        return run_sweep(study, folder, workers, on_progress)

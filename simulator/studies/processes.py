@@ -52,20 +52,14 @@ def close_pools() -> None:
 
 
 def pool_of(jobs: int) -> "ProcessPoolExecutor":
-    """Return processes that simulate, started once."""
+    """Return processes that simulate, started once; Ctrl-C is for this process, which lets them finish."""
     if jobs not in _pools:
-        _pools[jobs] = new_pool(jobs)
+        from concurrent.futures import ProcessPoolExecutor
+
+        _pools[jobs] = pool = ProcessPoolExecutor(jobs, mp_context=_Spawning(), initializer=_begin)
+        with _interrupt_held():
+            pool.submit(os.getpid)  # starts the first of them, the others start when there is work for them
     return _pools[jobs]
-
-
-def new_pool(jobs: int) -> "ProcessPoolExecutor":
-    """Start processes that simulate; Ctrl-C is for this process, which lets them finish."""
-    from concurrent.futures import ProcessPoolExecutor
-
-    pool = ProcessPoolExecutor(jobs, mp_context=_Spawning(), initializer=_begin)
-    with _interrupt_held():
-        pool.submit(os.getpid)  # starts the first of them, the others start when there is work for them
-    return pool
 
 
 class _Process(SpawnProcess):

@@ -238,7 +238,8 @@ def test_wheel_holds_the_listed_packages_and_their_data(tmp_path):
     names = zipfile.ZipFile(wheel).namelist()
     top = {name.split("/")[0] for name in names if ".dist-info" not in name}
     assert top == set(PACKAGES)
-    data = {path.relative_to(ROOT).as_posix() for pattern in ("*.toml", "*.parquet", "*.json", "NOTICE.md")
+    shipped = ("*.toml", "*.parquet", "*.json", "NOTICE.md", "*.css", "*.js", "*.csv", "*.csv.gz", "py.typed")
+    data = {path.relative_to(ROOT).as_posix() for pattern in shipped
             for package in ("simulator", "hardware_profiles", "experiments")
             for path in (ROOT / package).rglob(pattern)}  # fmt: skip
     assert data <= set(names)

@@ -11,6 +11,7 @@ from simulator.studies.capacity.best import best_rate
 from simulator.studies.capacity.book import Answer, SearchPlan
 from simulator.studies.capacity.scenario import CapacityRuns, ScaledTraffic
 from simulator.studies.capacity.target import parse_target
+from simulator.studies.workers import Workers
 
 REQUESTS = 2000
 BEST_LOAD = 0.7  # at which smooth goodput is to be largest
@@ -46,7 +47,7 @@ def found(scenario: Scenario, target: str, folder, start: float, seed: int = 0) 
     wanted = parse_target(target)
     traffic = ScaledTraffic(scenario, None, None, compared=True)
     plan = SearchPlan(start, REQUESTS, 2 * REQUESTS, 0.05, seed=seed, most_rate=traffic.most_rate)
-    answer = best_rate(CapacityRuns(traffic, wanted, folder, 1, lambda done: None), plan)
+    answer = best_rate(CapacityRuns(traffic, wanted, folder, Workers(), lambda done: None), plan)
     for rate in (answer.rate, answer.low, answer.high):
         assert rate is None or rate <= traffic.most_rate
     return answer

@@ -158,7 +158,7 @@ def test_a_sweep_that_loses_or_repeats_misses_its_bar():
 @pytest.mark.skipif(not Path("/proc").exists(), reason="looks for processes in /proc")
 def test_the_processes_of_a_killed_pool_end():
     code = (
-        "import os, sys, time\nfrom simulator.studies.processes import new_pool\npool = new_pool(1)\n"
+        "import os, sys, time\nfrom simulator.studies.processes import pool_of\npool = pool_of(1)\n"
         "print(pool.submit(os.getpid).result(), flush=True)\ntime.sleep(60)\n"
     )
     with subprocess.Popen(

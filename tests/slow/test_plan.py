@@ -21,6 +21,7 @@ from simulator.studies.plan.plan import find, judge_lines
 from simulator.studies.plan.runs import CandidateRuns
 from simulator.studies.plan.space import PlanFile
 from simulator.studies.points import Kept
+from simulator.studies.workers import Workers
 from simulator.workload import build
 
 TRAFFIC = """
@@ -55,7 +56,7 @@ def make(tmp_path):
 def test_the_plan_is_the_cheapest_there_is_and_takes_few_runs(make, tmp_path):
     path = make(rate=40.0, most=24)
     path.write_text(path.read_text().replace(', "1:1"', ""))
-    found = compare(PlanFile.from_toml(path), tmp_path / "out", 1)
+    found = compare(PlanFile.from_toml(path), tmp_path / "out", Workers())
     assert found.candidates == 2 * 24 * 2
     assert found.found_usd == pytest.approx(found.best_usd)
     assert found.runs_share <= 0.15
@@ -66,7 +67,7 @@ def test_the_plan_is_the_cheapest_there_is_and_takes_few_runs(make, tmp_path):
 
 def test_every_candidate_has_a_state_and_the_numbers_add_up(make, tmp_path):
     plan = PlanFile.from_toml(make())
-    found = find(plan, tmp_path / "out", 1, robustness=False)
+    found = find(plan, tmp_path / "out", Workers(), robustness=False)
     states = [row.state for row in found.rows()]
     assert len(states) == plan.size
     assert states.count("chosen") == 1
@@ -81,14 +82,14 @@ def test_every_candidate_has_a_state_and_the_numbers_add_up(make, tmp_path):
 
 def test_the_same_command_goes_on_and_another_target_uses_what_is_there(make, tmp_path, monkeypatch):
     path, out = make(), tmp_path / "out"
-    first = find(PlanFile.from_toml(path), out, 1)
-    again = find(PlanFile.from_toml(path), out, 1)
+    first = find(PlanFile.from_toml(path), out, Workers())
+    again = find(PlanFile.from_toml(path), out, Workers())
     assert first.runs.computed > 0
     assert again.runs.computed == 0
     assert again.best == first.best
     assert again.checks == first.checks
     path = make(TARGET.replace("<= 1.0", "<= 0.9"))
-    other = find(PlanFile.from_toml(path), out, 1)
+    other = find(PlanFile.from_toml(path), out, Workers())
     assert other.runs.computed < first.runs.computed
 
 
@@ -163,7 +164,7 @@ def test_random_traffic_is_simulated_with_several_seeds(tmp_path):
         'requests = 60\nlengths = "chat_azure2023"\n[set.user]\nfirst_token_allowance_s = 1.0\n'
         '[space]\ngpus = ["h100-80gb-sxm"]\ntensor_parallel = [1]\nshapes = ["colocated"]\nreplicas = [1, 2]\n'
     )
-    found = find(PlanFile.from_toml(path), tmp_path / "out", 1)
+    found = find(PlanFile.from_toml(path), tmp_path / "out", Workers())
     outcome = found.runs.outcomes[found.best[0].number, found.best[1]]
     assert found.runs.seeds == [0, 1, 2]
     assert len(outcome.runs) == 3
@@ -173,7 +174,7 @@ def test_random_traffic_is_simulated_with_several_seeds(tmp_path):
 
 def test_more_replicas_never_come_before_fewer_are_known_to_miss(make, tmp_path):
     """Of the chosen line, the next smaller count was simulated, or a bound refuses it."""
-    found = find(PlanFile.from_toml(make(rate=40.0, most=16)), tmp_path / "out", 1, robustness=False)
+    found = find(PlanFile.from_toml(make(rate=40.0, most=16)), tmp_path / "out", Workers(), robustness=False)
     line, count = found.best
     below = [n for n in line.counts if n < count]
     assert below
@@ -207,7 +208,7 @@ def test_ctrl_c_ends_with_130_and_loses_nothing(make, tmp_path):
     done = set((out / "points").glob("[!.]*.json"))
     assert len(done) >= 3
     plan = PlanFile.from_toml(path)
-    found = find(plan, out, 1, robustness=False)
+    found = find(plan, out, Workers(), robustness=False)
     assert found.runs.computed == found.search_simulations - len(done)
 
 
@@ -218,7 +219,7 @@ def test_paths_in_the_plan_do_not_depend_on_where_it_is_read(tmp_path):
         'target = ["latency.ttft_s.p99 <= 1.0"]\n[set]\n"workload.trace" = "mine.csv"\n'
         '[space]\ngpus = ["l40s"]\ntensor_parallel = [1]\nshapes = ["colocated"]\nreplicas = [1]\n'
     )
-    found = find(PlanFile.from_toml(path), tmp_path / "out", 1, robustness=False)
+    found = find(PlanFile.from_toml(path), tmp_path / "out", Workers(), robustness=False)
     assert runnable(found).workload.trace == str(tmp_path / "mine.csv")
 
 
@@ -232,7 +233,7 @@ def test_a_plan_for_a_load_of_ones_own(tmp_path):
         '[space]\ngpus = ["l40s"]\ntensor_parallel = [1]\nshapes = ["colocated"]\nreplicas = [1]\n'
     )
     plan = PlanFile.from_toml(path)
-    found = find(plan, tmp_path / "out", 1, robustness=False)
+    found = find(plan, tmp_path / "out", Workers(), robustness=False)
     assert runnable(found).workload.load == str(tmp_path / "day.csv")
     (more,) = plan_robust._faster(plan.scenario(*found.best), 1.2, found.runs, tmp_path)
     now, then = (build(each.workload, 0, tmp_path).arrival_s for each in (plan.base, more))
@@ -253,13 +254,13 @@ def test_simulations_are_kept_one_by_one(make, tmp_path, monkeypatch):
 
     monkeypatch.setattr(plan_runs, "simulate", stop_after_two)
     with pytest.raises(KeyboardInterrupt):
-        find(plan, tmp_path / "out", 1)
+        find(plan, tmp_path / "out", Workers())
     assert len(list((tmp_path / "out" / "points").glob("*.json"))) == 2
 
 
 def test_judgements_come_without_a_simulation(make, tmp_path, monkeypatch):
     plan = PlanFile.from_toml(make(rate=40.0, most=16))
     monkeypatch.setattr(plan_runs, "simulate", lambda trial: pytest.fail("simulated"))
-    judged = judge_lines(plan, CandidateRuns(plan, Kept(tmp_path / "points"), 1))
+    judged = judge_lines(plan, CandidateRuns(plan, Kept(tmp_path / "points"), Workers()))
     assert all(each.refused is None for each in judged.values())
     assert all(1 <= each.least <= each.estimate for each in judged.values())

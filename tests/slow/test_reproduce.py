@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from experiments.commands import reproduce as reproduce_cli
-from experiments.paper._reproduce import ORIGINS, Study, Verdict, check
+from experiments.paper._reproduce import ORIGINS, Study, Verdict, Workers, check
 from experiments.paper._scenarios import base_scenario
 from simulator import run
 from simulator.cli import main as cli
@@ -109,7 +109,7 @@ def test_an_interrupted_run_keeps_what_is_done(tmp_path, monkeypatch):
 def test_processes_find_what_one_finds(tmp_path):
     scenarios = [tiny(seed) for seed in range(5)]
     one = Study(tmp_path / "one" / "c0").summaries(scenarios)
-    assert Study(tmp_path / "two" / "c0", jobs=2).summaries(scenarios) == one
+    assert Study(tmp_path / "two" / "c0", Workers(jobs=2)).summaries(scenarios) == one
 
 
 def test_what_cannot_fail_stops_the_program_when_it_does():

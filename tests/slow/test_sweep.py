@@ -18,6 +18,7 @@ from simulator.errors import InputError
 from simulator.studies import study_file
 from simulator.studies.sweep import sweep
 from simulator.studies.sweep.sweep import Study
+from simulator.studies.workers import Workers
 
 STUDY = """
 replications = 2
@@ -71,7 +72,7 @@ def test_equal_points_are_refused_as_they_would_count_as_replications(tmp_path, 
     path = tmp_path / "study.toml"
     path.write_text(f'[set]\n"workload.limit" = 5\n[axes]\n{axes.replace("p2c", "power_of_two")}\n')
     with pytest.raises(InputError, match=re.escape(said.replace("p2c", "power_of_two"))):
-        sweep.run_study(Study.from_toml(path), tmp_path / "out", lambda points: iter(()), lambda *_: None)
+        sweep.run_study(Study.from_toml(path), tmp_path / "out", Workers(), lambda *_: None)
     assert not (tmp_path / "out").exists()
 
 

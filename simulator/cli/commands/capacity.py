@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from simulator.cli import completion
-from simulator.cli.options import AsJson, Overrides, load_scenario
+from simulator.cli.options import AsJson, Jobs, OnRay, Overrides, chosen_workers, load_scenario
 from simulator.cli.output import print_json, say, wrote
 from simulator.cli.report_page import ReportTo, report_of_study
 
@@ -59,9 +59,8 @@ def capacity(
         typer.Option(min=100, help="The same, at most. Default: 16 times."),
     ] = None,
     most_simulations: Annotated[int, typer.Option(min=1, max=10_000, help="Simulations, at most.")] = 100,
-    jobs: Annotated[
-        int | None, typer.Option(min=1, help="Simulations at once. Default: one a processor core.")
-    ] = None,
+    jobs: Jobs = None,
+    ray: OnRay = None,
     as_json: AsJson = False,
     page: ReportTo = None,
 ) -> None:
@@ -75,9 +74,10 @@ def capacity(
 
     chosen, base_dir = load_scenario(scenario, overrides or [])
     folder = out if out is not None else folder_named(f"capacity-{chosen.name}")
+    workers = chosen_workers(jobs, ray)
     with counting("simulations", most_simulations) as on_done:
         found = find_capacity(
-            chosen, base_dir, target or ["smooth"], folder, jobs, on_done, within=within, confidence=confidence,
+            chosen, base_dir, target or ["smooth"], folder, workers, on_done, within=within, confidence=confidence,
             requests=requests, most_requests=most_requests, most_simulations=most_simulations,
         )  # fmt: skip
     files = found.save(folder)

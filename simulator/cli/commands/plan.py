@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from simulator.cli.options import AsJson, Targets
+from simulator.cli.options import AsJson, Jobs, OnRay, Targets, chosen_workers
 from simulator.cli.output import print_json, say, warn, wrote
 from simulator.cli.report_page import ReportTo, report_of_study
 
@@ -32,9 +32,8 @@ def plan(
     out: Annotated[
         Path | None, typer.Option(help="Folder for the results. Default: runs/NAME of the plan.")
     ] = None,
-    jobs: Annotated[
-        int | None, typer.Option(min=1, help="Simulations at once. Default: one a processor core.")
-    ] = None,
+    jobs: Jobs = None,
+    ray: OnRay = None,
     target: Targets = None,
     no_checks: Annotated[
         bool, typer.Option("--no-checks", help="Do not try the plan with other traffic and slower steps.")
@@ -59,8 +58,9 @@ def plan(
 
     chosen = PlanFile.from_toml(file, target or ())
     folder = out if out is not None else folder_named(chosen.name)
+    workers = chosen_workers(jobs, ray)
     with counting("simulations") as on_done:
-        answer = find_plan(chosen, folder, jobs, on_done, checks=not no_checks, each_gpu=each_gpu)
+        answer = find_plan(chosen, folder, workers, on_done, checks=not no_checks, each_gpu=each_gpu)
     files, found = answer.save(folder), answer.found
     if as_json:
         print_json(answer.as_dict())

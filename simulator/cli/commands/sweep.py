@@ -1,20 +1,13 @@
 """``servesim sweep``: simulate all points of a study, on all cores or many machines; go on after a stop."""
 
-from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from simulator.cli.options import Targets
+from simulator.cli.options import Jobs, OnRay, Targets, chosen_workers
 from simulator.cli.output import say, warn, wrote
 from simulator.cli.report_page import ReportTo, report_of_study
-from simulator.errors import InputError
-
-if TYPE_CHECKING:
-    from simulator.studies.points import Point
-    from simulator.studies.sweep.sweep import Finished
 
 ORDER = 50
 TABLES = True
@@ -22,7 +15,7 @@ EPILOG = """Examples:
 
 servesim sweep study.toml --out runs/study --jobs 4
 
-servesim sweep study.toml --out runs/study --ray auto   (on a Ray cluster)
+servesim sweep study.toml --out runs/study --ray   (on the Ray cluster that this machine belongs to)
 """
 
 
@@ -31,14 +24,9 @@ def sweep(
     out: Annotated[
         Path | None, typer.Option(help="Folder for the results. Default: runs/NAME of the study.")
     ] = None,
-    jobs: Annotated[
-        int | None, typer.Option(min=1, help="Simulations at once. Default: one a processor core.")
-    ] = None,
+    jobs: Jobs = None,
     target: Targets = None,
-    ray: Annotated[
-        str | None,
-        typer.Option(metavar="ADDRESS", help="Simulate on a Ray cluster: its address, auto or local."),
-    ] = None,
+    ray: OnRay = None,
     page: ReportTo = None,
 ) -> None:
     """Simulate every point of a study; print and save one table, draw what depends on what.
@@ -46,22 +34,16 @@ def sweep(
     What is done is kept in OUT/points: after Ctrl-C, a crash or a change of the axes, the same command
     computes only what is missing. A point that fails is recorded with its error, and the rest goes on.
     """
-    if jobs is not None and ray is not None:
-        raise InputError(
-            "--jobs: given together with --ray, which knows its own cores; expected one of the two"
-        )
-    from simulator.cli.terminal import cores, counting
+    workers = chosen_workers(jobs, ray)
+    from simulator.cli.terminal import counting
     from simulator.functions.sweep import run_sweep
     from simulator.results.folders import folder_named
-    from simulator.studies.sweep.sweep import Study, on_cores, on_ray
+    from simulator.studies.sweep.sweep import Study
 
     chosen = Study.from_toml(study, target or ())
     folder = out if out is not None else folder_named(chosen.name)
-    simulate: Callable[[Sequence[Point]], Finished] = (
-        partial(on_ray, address=ray) if ray is not None else partial(on_cores, jobs=jobs or cores())
-    )
     with counting("points") as on_done:
-        found = run_sweep(chosen, folder, simulate, on_done)
+        found = run_sweep(chosen, folder, workers, on_done)
     files, failed = found.save(folder), found.failed
     say(found.document(), kept=folder)
     for point, error in failed[:5]:

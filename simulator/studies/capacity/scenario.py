@@ -3,8 +3,7 @@
 import hashlib
 import inspect
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import as_completed
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,7 +25,7 @@ from simulator.studies.capacity.measured import (
 from simulator.studies.capacity.roofline import most_rate
 from simulator.studies.capacity.target import Target
 from simulator.studies.points import Kept, Point
-from simulator.studies.processes import pool_of
+from simulator.studies.workers import Workers
 from simulator.workload import build
 from simulator.workload.load_keys import first_given
 
@@ -104,12 +103,17 @@ class ScaledTraffic:
 
 
 class CapacityRuns:
-    """Simulates a scenario at rates, ``jobs`` at once; what is done is kept in a folder and not done again."""
+    """Simulates a scenario at rates, several at once; what is done is kept in a folder and not done again."""
 
     def __init__(
-        self, traffic: ScaledTraffic, target: Target, folder: Path, jobs: int, on_done: Callable[[int], None]
+        self,
+        traffic: ScaledTraffic,
+        target: Target,
+        folder: Path,
+        workers: Workers,
+        on_done: Callable[[int], None],
     ) -> None:
-        self.traffic, self.target, self.jobs, self.on_done = traffic, target, jobs, on_done
+        self.traffic, self.target, self.workers, self.on_done = traffic, target, workers, on_done
         self.kept = Kept(folder)
         self.measure = measure_for_comparison if traffic.compared else measure
         self.found: dict[Ask, Mapping[str, Any]] = {}
@@ -124,20 +128,11 @@ class CapacityRuns:
                 missing.append(ask)
             else:
                 self._take(ask, found)
-        for ask, found in self._simulated({ask: points[ask] for ask in missing}):
+        for ask, found in self.workers.done(self.measure, {ask: (points[ask],) for ask in missing}):
             if "error" not in found:
                 self.kept.put(points[ask], found)
             self._take(ask, found)
         return [self._seen(self.found[ask]) for ask in asks]
-
-    def _simulated(self, points: Mapping[Ask, Point]) -> Iterator[tuple[Ask, dict[str, Any]]]:
-        if self.jobs == 1 or len(points) < 2:
-            for ask, point in points.items():
-                yield ask, self.measure(point)
-            return
-        futures = {pool_of(self.jobs).submit(self.measure, point): ask for ask, point in points.items()}
-        for future in as_completed(futures):
-            yield futures[future], future.result()
 
     def _take(self, ask: Ask, found: Mapping[str, Any]) -> None:
         if "error" in found:

@@ -21,7 +21,7 @@ from simulator.studies.capacity.outcome import CapacityOutcome, FoundNumbers, On
 from simulator.studies.capacity.scenario import CapacityRuns, ScaledTraffic
 from simulator.studies.capacity.search import highest_rate
 from simulator.studies.capacity.target import Target, check_target
-from simulator.studies.processes import close_pools
+from simulator.studies.workers import ALONE, Workers
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class CapacitySearch:
     requests: int | None = None
     most_requests: int | None = None
     most_simulations: int = 100
-    jobs: int = 1
+    workers: Workers = ALONE
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ def highest_rate_for_all(
                 made = len(asked)
                 left = how.most_simulations - made
                 plan = _plan(traffic, how, scenario.seed, len(targets), max(left, 0), most_rate, found)
-                runs = CapacityRuns(traffic, target, folder, how.jobs, partial(_count, on_done, made))
+                runs = CapacityRuns(traffic, target, folder, how.workers, partial(_count, on_done, made))
                 answer = (
                     best_rate(runs, plan) if target.bound is None else highest_rate(runs, target.bound, plan)
                 )
@@ -89,7 +89,7 @@ def highest_rate_for_all(
                     break
             found.append(searched)
     finally:
-        close_pools()
+        how.workers.close()
     return _together(scenario, base_dir, targets, found, how)
 
 

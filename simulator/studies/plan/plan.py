@@ -18,6 +18,7 @@ from simulator.studies.plan.search import Search
 from simulator.studies.plan.space import Line, PlanFile
 from simulator.studies.plan.traffic import Requests, may_be_cached
 from simulator.studies.points import Kept
+from simulator.studies.workers import Workers
 
 Place = tuple[Line, int]  # a line and how many replicas
 
@@ -128,7 +129,7 @@ class FoundPlan:
 def find(
     plan: PlanFile,
     out: Path,
-    jobs: int,
+    workers: Workers,
     on_done: Callable[[int, int], None] = lambda *_: None,
     *,
     robustness: bool = True,
@@ -139,7 +140,7 @@ def find(
     ``on_done`` gets simulations done and simulations known to be needed. Without ``robustness`` the plan is not
     tried with other traffic; with ``each_gpu`` the cheapest candidate of every GPU type is searched for, too.
     """
-    runs = CandidateRuns(plan, Kept(out / "points"), jobs, on_done)
+    runs = CandidateRuns(plan, Kept(out / "points"), workers, on_done)
     judgements = judge_lines(plan, runs)
     search = Search(plan, judgements, runs)
     best = search.best()

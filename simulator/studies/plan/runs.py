@@ -4,8 +4,7 @@ import hashlib
 import json
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import as_completed
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +14,7 @@ from simulator.scenario.scenario import Scenario
 from simulator.studies.plan.goals import Goal, Whole, hopeless, margin
 from simulator.studies.plan.space import Line, PlanFile
 from simulator.studies.points import Kept, Point, numbers_of, simulated
-from simulator.studies.processes import pool_of
+from simulator.studies.workers import Workers
 from simulator.workload import Workload, build
 
 if TYPE_CHECKING:
@@ -85,9 +84,13 @@ class CandidateRuns:
     """Simulates candidates, counts what it costs, and remembers."""
 
     def __init__(
-        self, plan: PlanFile, kept: Kept, jobs: int, on_done: Callable[[int, int], None] = lambda *_: None
+        self,
+        plan: PlanFile,
+        kept: Kept,
+        workers: Workers,
+        on_done: Callable[[int, int], None] = lambda *_: None,
     ) -> None:
-        self.plan, self.kept, self.jobs, self.on_done = plan, kept, jobs, on_done
+        self.plan, self.kept, self.workers, self.on_done = plan, kept, workers, on_done
         base = plan.base
         self._workloads: dict[str, Workload] = {}
         random = plan.replications is None and self.is_random()
@@ -153,7 +156,8 @@ class CandidateRuns:
         missing = [i for i, each in enumerate(found) if each is None]
         self._expected = self.simulations + len(trials)
         self.on_done(self._expected - len(missing), self._expected)
-        for done, (i, result) in enumerate(self._simulated(trials, missing), 1):
+        asked = {i: (trials[i],) for i in missing}
+        for done, (i, result) in enumerate(self.workers.done(simulate, asked), 1):
             self.kept.put(trials[i], result)
             found[i] = result
             self.on_done(self._expected - len(missing) + done, self._expected)
@@ -161,22 +165,6 @@ class CandidateRuns:
         self.computed += len(missing)
         self.whole_runs += sum(trial.part for trial in trials)
         return [each or {} for each in found]
-
-    def _simulated(
-        self, trials: Sequence[Trial], missing: Sequence[int]
-    ) -> Iterator[tuple[int, dict[str, Any]]]:
-        if self.jobs == 1 or len(missing) == 1:
-            for i in missing:
-                yield i, simulate(trials[i])
-            return
-        pool = pool_of(self.jobs)
-        in_flight = {pool.submit(simulate, trials[i]): i for i in missing}
-        try:
-            for future in as_completed(in_flight):
-                yield in_flight[future], future.result()
-        finally:
-            for future in in_flight:
-                future.cancel()
 
     def decide(self, wanted: Iterable[tuple[Line, int, float]]) -> None:
         """Find out which candidates keep the target; each from the given part on, longer while in doubt.

@@ -7,18 +7,18 @@ only what is new.
 
 import itertools
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from simulator.errors import InputError, not_installed
+from simulator.errors import InputError
 from simulator.scenario.scenario import Scenario, default_scenario
 from simulator.scenario.toml import Override, as_toml
 from simulator.studies import study_file
 from simulator.studies.points import Kept, Point, numbers_of, simulated
-from simulator.studies.processes import new_pool
 from simulator.studies.study_file import flat, setting, values
+from simulator.studies.workers import Workers
 
 MOST_POINTS = 1_000_000
 _KEYS = ("name", "base", "replications", "metrics", "target", "set", "axes", "paired")
@@ -157,64 +157,10 @@ def measure(point: Point) -> dict[str, Any]:
     return simulated(point, numbers_of)
 
 
-Finished = Iterator[tuple[Point, dict[str, Any]]]
-
-
-def on_cores(points: Sequence[Point], jobs: int) -> Finished:
-    """Simulate points on this machine, ``jobs`` at once; yield each as it is done."""
-    if jobs == 1 or len(points) == 1:
-        for point in points:
-            yield point, measure(point)
-        return
-    from concurrent.futures import FIRST_COMPLETED, Future, wait
-
-    queue = iter(points)
-    with new_pool(jobs) as pool:
-        in_flight: dict[Future[dict[str, Any]], Point] = {}
-        try:
-            while True:
-                for point in itertools.islice(queue, 2 * jobs - len(in_flight)):
-                    in_flight[pool.submit(measure, point)] = point
-                if not in_flight:
-                    return
-                for future in wait(in_flight, return_when=FIRST_COMPLETED).done:
-                    yield in_flight.pop(future), future.result()
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
-
-
-def on_ray(points: Sequence[Point], address: str) -> Finished:
-    """Simulate points on a Ray cluster (``auto``: the one there is; ``local``: one on this machine)."""
-    try:
-        import ray
-    except ImportError as error:
-        raise not_installed("--ray: Ray", "ray") from error
-    try:
-        ray.init(address=None if address == "local" else address, log_to_driver=False, logging_level="error")
-    except (ConnectionError, ValueError) as error:
-        raise InputError(
-            f"--ray {address}: no Ray cluster there; expected an address, auto or local"
-        ) from error
-    remote = ray.remote(measure)
-    try:
-        queue = iter(points)
-        in_flight: dict[Any, Point] = {}
-        most = 2 * max(1, int(ray.cluster_resources().get("CPU", 1)))
-        while True:
-            for point in itertools.islice(queue, most - len(in_flight)):
-                in_flight[remote.remote(point)] = point
-            if not in_flight:
-                return
-            for done in ray.wait(list(in_flight))[0]:
-                yield in_flight.pop(done), ray.get(done)
-    finally:
-        ray.shutdown()
-
-
 def run_study(
     study: Study,
     out: Path,
-    simulate: Callable[[Sequence[Point]], Finished],
+    workers: Workers,
     on_done: Callable[[int, int], None],
 ) -> list[tuple[Point, dict[str, Any]]]:
     """Simulate what is not in ``out`` yet; return every point with its result, in the study's order.
@@ -224,10 +170,13 @@ def run_study(
     """
     points, kept = study.points_by_digest(), Kept(out / "points")
     results = {digest: kept.get(point) for digest, point in points.items()}
-    missing = [point for digest, point in points.items() if results[digest] is None]
+    missing = {digest: (point,) for digest, point in points.items() if results[digest] is None}
     on_done(len(points) - len(missing), len(points))
-    for done, (point, found) in enumerate(simulate(missing), 1):
-        kept.put(point, found)
-        results[point.digest] = found
-        on_done(len(points) - len(missing) + done, len(points))
+    try:
+        for done, (digest, found) in enumerate(workers.done(measure, missing), 1):
+            kept.put(points[digest], found)
+            results[digest] = found
+            on_done(len(points) - len(missing) + done, len(points))
+    finally:
+        workers.close()
     return [(point, results[digest] or {}) for digest, point in points.items()]
