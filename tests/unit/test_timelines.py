@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from experiments import first_picture
+from experiments import first_picture, load_shapes
 from experiments.paper._timelines import tokens_of, waited_s, waits
 from simulator.metrics._log import RequestLog
 from simulator.metrics._options import UserModel
@@ -50,3 +50,9 @@ def test_the_first_picture_shows_the_longest_wait_of_those_that_both_complete(tm
     assert first_picture.shown(logs) == 2
     first_picture.draw(tmp_path / "picture.png")
     assert (tmp_path / "picture.png").stat().st_size > 10_000
+
+
+def test_the_picture_of_loads_is_drawn_from_what_ships(tmp_path):
+    load_shapes.draw(tmp_path / "picture.png")
+    assert (tmp_path / "picture.png").stat().st_size > 10_000
+    assert (tmp_path / "picture.svg").exists()
