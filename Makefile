@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test fast pure quick check bench performance paper clean
+.PHONY: demo test fast pure quick check bench performance paper site clean
 
 demo: $(VENV)/run.stamp
 	$(BIN)/servesim run experiments/demo.toml --out runs/demo --overwrite
@@ -33,6 +33,11 @@ check: $(VENV)/dev.stamp
 bench: $(VENV)/dev.stamp
 	HYPOTHESIS_PROFILE=random $(BIN)/python -m pytest -n auto -m hypothesis
 	$(BIN)/python -m benchmarks
+
+# The pages of docs/ as a site with search and the Python API, in runs/site. Links that lead nowhere stop it.
+site: $(VENV)/dev.stamp
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo "The site is in runs/site: open index.html"
 
 # What docs/performance.md says, measured in full (some ten minutes on a machine that does nothing else), and written.
 performance: $(VENV)/dev.stamp

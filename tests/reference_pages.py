@@ -1,0 +1,64 @@
+"""The pages made from the code: every scenario key, and every number of a summary.
+
+    python -m tests.reference_pages
+
+writes them anew; ``tests/cli/test_reference_pages.py`` fails while a page says something else.
+"""
+
+import re
+from pathlib import Path
+
+from simulator.results.vocabulary import vocabulary
+from simulator.scenario.scenario import default_scenario
+from simulator.scenario.toml import write
+
+DOCS = Path(__file__).parent.parent / "docs"
+BEGIN, END = "<!-- made by: python -m tests.reference_pages -->\n", "<!-- end -->\n"
+
+
+def keys():
+    """Return a table for each section of the scenario file: key, default, what it means."""
+    found = ["| key | default | what |", "|---|---|---|"]
+    for line in write(default_scenario()).splitlines():
+        if section := re.fullmatch(r"\[(.+)\]", line):
+            found += ["", f"## `[{section[1]}]`", "", "| key | default | what |", "|---|---|---|"]
+        elif key := re.fullmatch(r"(?:# )?(\w+) = ?(.*?)(?:\s+# (.*))?", line):
+            name, default, said = key.groups()
+            said = "by name, or the path of a file" if name == "name" and section_of(found) else said or ""
+            shown = f"`{default.strip()}`" if default.strip() and not line.startswith("#") else "unset"
+            found.append(f"| `{name}` | {shown} | {escaped(said)} |")
+    return "\n".join(found) + "\n"
+
+
+def section_of(lines):
+    """Say whether the section that is being written is one of a policy."""
+    heads = [line for line in lines if line.startswith("## ")]
+    return bool(heads) and ("policy" in heads[-1] or "routing" in heads[-1])
+
+
+def measures():
+    """Return the table of all numbers that have a name: key, what it is called, its unit, which way is better."""
+    found = ["| key | called | unit | better |", "|---|---|---|---|"]
+    for key, each in sorted(vocabulary().items()):
+        better = "" if key.startswith("engine.") else "more" if each.higher_is_better else "less"
+        found.append(f"| `{key}` | {escaped(each.label)} | {escaped(each.unit)} | {better} |")
+    return "\n".join(found) + "\n"
+
+
+def escaped(text):
+    """Return text for a cell of a table."""
+    return text.replace("|", "\\|").replace("<", "&lt;")
+
+
+PAGES = {"keys.md": keys, "tables.md": measures}
+
+
+def on_page(name):
+    """Return what a page has between its marks."""
+    return (DOCS / name).read_text(encoding="utf-8").partition(BEGIN)[2].partition(END)[0]
+
+
+if __name__ == "__main__":
+    for name, made in PAGES.items():
+        text = (DOCS / name).read_text(encoding="utf-8")
+        (DOCS / name).write_text(text.replace(BEGIN + on_page(name), BEGIN + made()), encoding="utf-8")
