@@ -37,7 +37,7 @@ bench: $(VENV)/dev.stamp
 # The pages of docs/ as a site with search and the Python API, in runs/site. Links that lead nowhere stop it.
 site: $(VENV)/dev.stamp
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
-	@echo "The site is in runs/site: open index.html"
+	@echo "The site is in runs/site: open index.html, or with search: $(BIN)/python -m http.server -d runs/site"
 
 # What docs/performance.md says, measured in full (some ten minutes on a machine that does nothing else), and written.
 performance: $(VENV)/dev.stamp

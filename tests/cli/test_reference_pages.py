@@ -78,6 +78,7 @@ def pages_of(entries):
 def test_every_page_has_one_place_in_the_site():
     nav = list(pages_of(yaml.safe_load((ROOT / "mkdocs.yml").read_text("utf-8"))["nav"]))
     beside = ["readme.md", "contributing.md", "changelog.md", "paper/results.md"]
+    beside += [f"tutorials/{path.stem}.md" for path in (DOCS / "tutorials").glob("*.ipynb")]
     assert sorted(nav) == sorted([*(page.name for page in DOCS.glob("*.md")), *beside])
 
 
