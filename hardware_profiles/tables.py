@@ -17,13 +17,13 @@ before ``ms``, which is for all layers of the model on one rank. The parts are
 import csv
 import gzip
 import io
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from hardware_profiles.files import PACKAGE_DIR
+from hardware_profiles.files import PACKAGE_DIR, read_toml, shipped_path
 from hardware_profiles.gpu import Gpu
 from hardware_profiles.model import Model
 from hardware_profiles.model_files import list_models, load_model
@@ -84,19 +84,33 @@ def list_tables(gpu: Gpu) -> list[tuple[str, int]]:
 def find_table(gpu: Gpu, model: Model, tensor_parallel: int) -> OperatorTable | None:
     """Return the table for a GPU, a model and a tensor-parallel size, or None if there is none.
 
-    A model from elsewhere under a shipped one's name only counts as that model if its shape is the same.
+    A table is of a name and a shape: a checkpoint under another name has the table of a shipped model that it equals
+    layer by layer, and one of other layers under a shipped model's name has none.
     """
-    plain = replace(model, quantization=None, kv_bytes_per_value=TABLES_KV_BYTES)
-    if model.name in list_models() and plain.shape != load_model(model.name).shape:
+    measured = {name for name, size in list_tables(gpu) if size == tensor_parallel}
+    stem = table_stem(model)
+    if stem is None:
         return None
-    name = table_stem(model)
+    bits, shipped = stem.removeprefix(model.name), list_models()
+    names = [model.name, *(name for name in shipped if name != model.name)]
+    measured_names = (name for name in names if f"{name}{bits}" in measured)
+    name = next((name for name in measured_names if name not in shipped or _equal(model, name)), None)
     if name is None:
         return None
     for folder in _folders(gpu):
-        path = folder / f"{name}.tp{tensor_parallel}.csv.gz"
+        path = folder / f"{name}{bits}.tp{tensor_parallel}.csv.gz"
         if path.is_file():
             return read_table(path)
     return None
+
+
+def _equal(model: Model, shipped: str) -> bool:
+    """Return whether a model's steps do what those of a shipped one do, but for the bits of weights and KV cache."""
+    config = read_toml(shipped_path("models", shipped))["config"]
+    if (config["hidden_size"], config["num_hidden_layers"]) != (model.hidden_size, len(model.layers)):
+        return False  # without building it
+    other = load_model(shipped)
+    return (model.vocab_size, model.parts) == (other.vocab_size, other.parts)
 
 
 def table_stem(model: Model) -> str | None:
