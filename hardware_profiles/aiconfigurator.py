@@ -2,7 +2,8 @@
 
 It brings 180 MB of measured kernels for vLLM on many GPUs. Matrices, lm_head, all-reduce, decode attention and
 prefill attention without a past were measured, each alone; other kernels are bytes / (0.8 · bandwidth) + 3 µs;
-prefill attention after a past is derived, t(full)·(full² - prior²)/full².
+prefill attention after a past is derived, t(full)·(full² - prior²)/full². Experts were measured with tokens that
+spread over as many of them as they can, which says how many were read.
 """
 
 import logging
@@ -30,9 +31,10 @@ _CHUNKS = (1, 16, 32, 64, 128, 256, 384, 512, 768, 1024, 1536, 2048, 3072, 4096,
 _PRIORS = (0, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768)
 # What it calls the operators, after "context_" or "generation_".
 _PARTS = {
-    "linear": ("qkv_gemm", "proj_gemm", "gate_ffn1_gemm", "ffn2_gemm"),
+    "linear": ("qkv_gemm", "proj_gemm", "gate_ffn1_gemm", "ffn2_gemm", "router_gemm"),
+    "experts": ("moe",),
     "elementwise": ("embedding", "add_norm_1", "add_norm_2", "act_gate"),
-    "all_reduce": ("embedding_ar", "ar_1", "ar_2"),
+    "all_reduce": ("embedding_ar", "ar_1", "ar_2", "moe_pre_dispatch", "moe_post_dispatch"),
     "lm_head": ("logits_gemm",),
     "attention": ("attention",),
 }
@@ -44,12 +46,17 @@ MISSING = (
 
 
 def read_system(
-    system: str, version: str | None, model: str, tensor_parallel: int, quantization: str | None = None
+    system: str,
+    version: str | None,
+    model: str,
+    tensor_parallel: int,
+    quantization: str | None = None,
+    mixture: tuple[int, int] | None = None,
 ) -> tuple[dict[str, Any], TableOrigin]:
     """Return the rows of a table for a Hugging Face model on a system, and where they come from.
 
-    ``version`` is vLLM's, by default the latest there. Raises InputError where the package is missing or has
-    no such data.
+    ``version`` is vLLM's, by default the latest there; ``mixture`` as in ``rows_of``. Raises InputError where the
+    package is missing or has no such data.
     """
     session, version, released = _session(system, version, model, tensor_parallel, quantization)
     origin = TableOrigin(
@@ -60,7 +67,7 @@ def read_system(
         " are too cheap. Kernels beside matrices and attention are bytes / (0.8 x bandwidth) + 3 us each.",
     )
     try:
-        return rows_of(session, tensor_parallel), origin
+        return rows_of(session, tensor_parallel, mixture), origin
     except InputError:
         raise
     except Exception as error:  # its own kinds of refusal are many, and change
@@ -68,8 +75,12 @@ def read_system(
         raise InputError(f"aiconfigurator: {model} on {system}, vLLM {version}: {text}") from error
 
 
-def rows_of(session: Any, tensor_parallel: int) -> dict[str, Any]:
-    """Ask an aiconfigurator session for every row of a table, in ms for all layers."""
+def rows_of(session: Any, tensor_parallel: int, mixture: tuple[int, int] | None = None) -> dict[str, Any]:
+    """Ask an aiconfigurator session for every row of a table, in ms for all layers.
+
+    ``mixture``: the experts of a layer and how many a token picks; None: a dense model. Raises InputError for a model
+    of other operators.
+    """
 
     def prompt(new: int, prior: int = 0) -> dict[str, float]:
         return dict(session.prompt(new, prior))
@@ -80,16 +91,25 @@ def rows_of(session: Any, tensor_parallel: int) -> dict[str, Any]:
     def part(name: str, found: dict[str, float], required: bool = True) -> float:
         own = [ms for key, ms in found.items() if key.split("_", 1)[-1] in _PARTS[name]]
         if required and not own:
+            raise InputError(f"aiconfigurator: no operator of part '{name}' in {', '.join(found)}")
+        other = [key for key, ms in found.items() if key.split("_", 1)[-1] not in known]
+        if other:
             raise InputError(
-                f"aiconfigurator: no operator of part '{name}' in {', '.join(found)}; only dense models can be read"
+                f"aiconfigurator: {', '.join(other)}: not read; expected a model of dense layers or routed experts"
             )
         return float(sum(own))
+
+    known = {"p2p", *(each for operators in _PARTS.values() for each in operators)}  # p2p: of pipeline stages
+    if mixture is None:
+        known -= set(_PARTS["experts"])
 
     rows: dict[str, Any] = {name: [] for name in _PARTS}
     for tokens in _TOKENS:
         found = decode(tokens, 512) if tokens <= _MOST_DECODED_TOGETHER else prompt(tokens)
         rows["linear"].append((tokens, 0, 0, 0, part("linear", found)))
         rows["elementwise"].append((tokens, 0, 0, 0, part("elementwise", found)))
+        if mixture:
+            rows["experts"].append((tokens, min(mixture[0], tokens * mixture[1]), part("experts", found)))
         if tensor_parallel > 1:
             rows["all_reduce"].append((tokens, 0, 0, 0, part("all_reduce", found)))
     rows["lm_head"] = [(0, 0, batch, 0, part("lm_head", decode(batch, 512))) for batch in _SEQUENCES]
@@ -161,7 +181,10 @@ def _session(
             database = get_database(system, "vllm", one, allow_unlisted_version=True)
             if database is None:
                 continue
-            made = get_model(model, ModelConfig(tp_size=size, **quantized), "vllm")
+            shared = ModelConfig(
+                tp_size=size, moe_tp_size=size, moe_ep_size=1, workload_distribution="balanced", **quantized
+            )
+            made = get_model(model, shared, "vllm")
             session = _Session(InferenceSession(made, database, get_backend("vllm")), RuntimeConfig)
             session.decode(1, 512)
         except Exception as error:  # its own kinds of refusal are many, and change

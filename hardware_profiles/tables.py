@@ -2,10 +2,11 @@
 
 One file per GPU, model and tensor-parallel size, ``tables/<gpu>/<model>.tp<n>.csv.gz`` (a quantised model:
 ``<model>-fp8``), with the columns
-``part, new_tokens, prior_tokens, sequences, context_tokens, ms``; ms is for all layers of the model on one
-rank. The parts are
+``part, new_tokens, prior_tokens, sequences, context_tokens, ms``, in tables of models with experts also ``experts``
+before ``ms``, which is for all layers of the model on one rank. The parts are
 
-    linear       the layers' matrices, by the step's tokens (``new_tokens``)
+    linear       the layers' matrices, by the step's tokens (``new_tokens``); no experts where they are a part
+    experts      mixtures of experts, by the same tokens and the different ``experts`` of a layer that they pick
     elementwise  norms, activations, rotary embedding, by the same tokens
     all_reduce   by the same tokens; absent for one GPU, or where it was not measured
     lm_head      with the sampler where that was measured, by ``sequences``
@@ -16,13 +17,13 @@ rank. The parts are
 import csv
 import gzip
 import io
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from hardware_profiles.files import PACKAGE_DIR
+from hardware_profiles.files import PACKAGE_DIR, read_toml, shipped_path
 from hardware_profiles.gpu import Gpu
 from hardware_profiles.model import Model
 from hardware_profiles.model_files import list_models, load_model
@@ -31,7 +32,8 @@ from simulator.arrays import Floats
 from simulator.errors import InputError
 
 COLUMNS = ("part", "new_tokens", "prior_tokens", "sequences", "context_tokens", "ms")
-PARTS = ("linear", "elementwise", "all_reduce", "lm_head", "attention")
+COLUMNS_WITH_EXPERTS = (*COLUMNS[:-1], "experts", "ms")
+PARTS = ("linear", "experts", "elementwise", "all_reduce", "lm_head", "attention")
 TABLES_KV_BYTES = 2.0  # of a value in the KV cache that attention was measured with
 
 
@@ -45,6 +47,9 @@ class OperatorTable:
     all_reduce: Floats
     lm_head: Floats  # rows of sequences, ms
     attention: Floats  # rows of new_tokens, prior_tokens, sequences, context_tokens, ms
+    experts: Floats = field(
+        default_factory=lambda: np.empty((0, 3))
+    )  # rows of tokens, experts, ms; may be empty
 
     @property
     def prefill(self) -> Floats:
@@ -79,19 +84,33 @@ def list_tables(gpu: Gpu) -> list[tuple[str, int]]:
 def find_table(gpu: Gpu, model: Model, tensor_parallel: int) -> OperatorTable | None:
     """Return the table for a GPU, a model and a tensor-parallel size, or None if there is none.
 
-    A model from elsewhere under a shipped one's name only counts as that model if its shape is the same.
+    A table is of a name and a shape: a checkpoint under another name has the table of a shipped model that it equals
+    layer by layer, and one of other layers under a shipped model's name has none.
     """
-    plain = replace(model, quantization=None, kv_bytes_per_value=TABLES_KV_BYTES)
-    if model.name in list_models() and plain.shape != load_model(model.name).shape:
+    measured = {name for name, size in list_tables(gpu) if size == tensor_parallel}
+    stem = table_stem(model)
+    if stem is None:
         return None
-    name = table_stem(model)
+    bits, shipped = stem.removeprefix(model.name), list_models()
+    names = [model.name, *(name for name in shipped if name != model.name)]
+    measured_names = (name for name in names if f"{name}{bits}" in measured)
+    name = next((name for name in measured_names if name not in shipped or _equal(model, name)), None)
     if name is None:
         return None
     for folder in _folders(gpu):
-        path = folder / f"{name}.tp{tensor_parallel}.csv.gz"
+        path = folder / f"{name}{bits}.tp{tensor_parallel}.csv.gz"
         if path.is_file():
             return read_table(path)
     return None
+
+
+def _equal(model: Model, shipped: str) -> bool:
+    """Return whether a model's steps do what those of a shipped one do, but for the bits of weights and KV cache."""
+    config = read_toml(shipped_path("models", shipped))["config"]
+    if (config["hidden_size"], config["num_hidden_layers"]) != (model.hidden_size, len(model.layers)):
+        return False  # without building it
+    other = load_model(shipped)
+    return (model.vocab_size, model.parts) == (other.vocab_size, other.parts)
 
 
 def table_stem(model: Model) -> str | None:
@@ -124,11 +143,16 @@ def read_table(path: Path) -> OperatorTable:
     try:
         with gzip.open(path, "rt", encoding="utf-8", newline="") as file:
             reader = csv.reader(file)
-            if tuple(next(reader, ())) != COLUMNS:
+            header = tuple(next(reader, ()))
+            if header not in (COLUMNS, COLUMNS_WITH_EXPERTS):
                 raise InputError(f"{path}: expected the columns {', '.join(COLUMNS)}")
             for part, *values in reader:
-                new, prior, seqs, context, ms = (float(value) for value in values)
-                rows[part].append([new, prior, seqs, context, ms])
+                new, prior, seqs, context, *experts, ms = (float(value) for value in values)
+                if len(values) != len(header) - 1:
+                    raise ValueError(f"a row has {len(values) + 1} values")
+                rows[part].append(
+                    [new, *experts, ms] if part == "experts" else [new, prior, seqs, context, ms]
+                )
     except (OSError, EOFError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: cannot be read ({error})") from None
     except (KeyError, ValueError) as error:
@@ -139,9 +163,13 @@ def read_table(path: Path) -> OperatorTable:
 def make_table(source: str, rows: dict[str, Any]) -> OperatorTable:
     """Return a table from rows (new_tokens, prior_tokens, sequences, context_tokens, ms) by part.
 
-    Raises InputError for a part without which no step can be priced, and for values that are no times.
+    Rows of the part ``experts`` are (new_tokens, experts, ms). Raises InputError for a part without which no step can
+    be priced, and for values that are no times.
     """
-    parts = {part: np.array(rows.get(part, []), dtype=np.float64).reshape(-1, 5) for part in PARTS}
+    parts = {
+        part: np.array(rows.get(part, []), dtype=np.float64).reshape(-1, 3 if part == "experts" else 5)
+        for part in PARTS
+    }
     for part, values in parts.items():
         if not (np.isfinite(values).all() and (values >= 0).all()):
             raise InputError(f"{source}: part '{part}' has values that are negative or not finite")
@@ -152,6 +180,7 @@ def make_table(source: str, rows: dict[str, Any]) -> OperatorTable:
         all_reduce=_by(parts["all_reduce"], 0),
         lm_head=_by(parts["lm_head"], 2),
         attention=parts["attention"],
+        experts=parts["experts"],
     )
     for part in ("linear", "lm_head", "prefill", "decode"):
         if len(getattr(table, part)) < 2:
@@ -168,9 +197,14 @@ def write_table(path: Path, rows: dict[str, Any]) -> None:
     make_table(str(path), rows)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
+    picked = len(rows.get("experts", []))
+    writer.writerow(COLUMNS_WITH_EXPERTS if picked else COLUMNS)
     for part in PARTS:
         for *counts, ms in rows.get(part, []):
+            if part == "experts":
+                counts[1:] = 0, 0, 0, counts[1]
+            elif picked:
+                counts = [*counts, 0]
             writer.writerow([part, *map(int, counts), f"{ms:.5g}"])
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(gzip.compress(text.getvalue().encode(), 9, mtime=0))

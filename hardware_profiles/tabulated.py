@@ -1,12 +1,13 @@
 """The measured cost model: operator tables interpolated, everything that can be precomputed precomputed.
 
-    step = kernel_factor·( linear(N) + elementwise(N) + all-reduce(N) + lm_head(S) + prefill attention
-                           + decode attention ) + step overhead + per-sequence overhead·S
-           + [prefill]·prefill-step overhead + swapped blocks
+    step = kernel_factor·( linear(N) + experts(N) + elementwise(N) + all-reduce(N) + lm_head(S)
+                           + prefill attention + decode attention ) + step overhead
+           + per-sequence overhead·S + [prefill]·prefill-step overhead + swapped blocks
 
 for N tokens and S sequences in the step. All of it meets the table at the table's points.
 
 * linear, elementwise, all-reduce, lm_head: linear between points; beyond the last, along the last slope.
+* experts: as many different ones as N tokens are expected to pick evenly (``expert_times``).
 * Decode attention of B decodes: bilinear in B and their mean context, that is, for each B a broken line in
   the sum of contexts. Below the least context measured it stays at that; beyond the last point it goes on
   along the last slope. Unequal contexts cost a median 4 % more than their mean says (not modelled).
@@ -24,6 +25,7 @@ from math import inf
 
 import numpy as np
 
+from hardware_profiles.expert_times import expert_ms
 from hardware_profiles.gpu import EngineOverheads, Gpu, MeasuredRange
 from hardware_profiles.least_squares import non_negative_fit
 from hardware_profiles.model import Model
@@ -65,6 +67,9 @@ class TabulatedCost(HardwareCost):
             reduces = model.sublayers * engine.kernel_factor
             by_token_s += reduces * all_reduce_s(gpu, size, tensor_parallel)
         self._token_s = _dense(tokens, by_token_s + engine.step_ms * 1e-3)
+        if len(table.experts):
+            experts_s = self._to_s * expert_ms(model, table.experts, len(self._token_s))
+            self._token_s = (np.array(self._token_s) + experts_s).tolist()
         seqs = table.lm_head[:, 0]
         self._seqs_s = _dense(seqs, self._to_s * table.lm_head[:, 1] + engine.per_sequence_ms * 1e-3 * seqs)
 

@@ -96,6 +96,7 @@ def sets() -> "dict[str, Callable[[bool], Iterable[Score]]]":
         "step-tables": step_tables,
         **{chosen.name: loop(chosen) for chosen in measured.CLOSED_LOOPS},
         "per-request": measured.per_request,
+        "per-request-experts": measured.per_request_experts,
         "open-loop": measured.open_loops,
         "step-cycles": measured.step_cycles,
         "burst": measured.bursts,

@@ -18,6 +18,7 @@ class Deployment:
     engine_version: str
     weights: str = "bf16"
     tensor_parallel: int = 1
+    ranks: int = 1  # data-parallel ones, which divide the experts of all layers among them
 
 
 @dataclass(frozen=True)
@@ -194,8 +195,11 @@ def cycle_bins() -> list[CycleBin]:
     ]
 
 
-def request_rows() -> list[RequestRow]:
-    """Return the 300 requests that vLLM 0.19 served on an RTX PRO 6000 with Llama-3.1-8B, by arrival."""
+def request_rows(run: str) -> list[RequestRow]:
+    """Return the 300 requests of a run of vLLM 0.19 on RTX PRO 6000, by arrival.
+
+    ``run``: ``llama-31-8b``, on one GPU, or ``qwen3-30b-a3b_dp2ep2``, on two.
+    """
     rows = [
         RequestRow(
             prompt_tokens=int(row["isl"]),
@@ -204,7 +208,7 @@ def request_rows() -> list[RequestRow]:
             first_token_s=float(row["first_token_s"]),
             last_token_s=float(row["last_token_s"]),
         )
-        for row in _table("perrequest_rtxpro6000_llama-31-8b.csv")
+        for row in _table(f"perrequest_rtxpro6000_{run}.csv")
     ]
     return sorted(rows, key=lambda each: each.arrival_s)
 

@@ -8,6 +8,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Literal
 
+from experiments.validation.ranks import RanksCost
 from experiments.validation.rows import Deployment
 from hardware_profiles import (
     Gpu,
@@ -132,7 +133,7 @@ def server_of(
     max_num_batched_tokens: int | None = None,
     num_gpu_blocks: int | None = None,
 ) -> Server:
-    """Return the server of a deployment, by default with its engine's own overheads and limits.
+    """Return the server of a deployment, by default with its engine's own overheads and limits (of each rank).
 
     Raises InputError where the profiles do not describe it (model, tensor parallel, overheads).
     """
@@ -141,7 +142,9 @@ def server_of(
     chosen = overheads or overheads_of(gpu, engine)
     seqs = max_num_seqs or engine.max_num_seqs or gpu.default_max_num_seqs
     tokens = max_num_batched_tokens or engine.max_num_batched_tokens or gpu.default_max_num_batched_tokens
+    ranks = deployment.ranks
     blocks = num_gpu_blocks or _blocks(engine, gpu, model, tp, tokens, seqs)
+    seqs, tokens, blocks = seqs * ranks, tokens * ranks, blocks * ranks
     block_size = 16
     if engine.policy == "sglang":
         blocks, block_size = blocks * block_size, 1
@@ -149,7 +152,8 @@ def server_of(
         seqs, tokens, min(model.max_position_embeddings, (blocks - 1) * block_size), blocks, block_size
     )
     rules = native_rules(_scheduler(engine))
-    return Server(_cost(gpu, model, tp, chosen), limits, lambda: _scheduler(engine), chosen.frontend_s, rules)
+    cost = _cost(gpu, model, tp, chosen) if ranks == 1 else RanksCost(gpu, model, ranks, chosen)
+    return Server(cost, limits, lambda: _scheduler(engine), chosen.frontend_s, rules)
 
 
 def _scheduler(engine: Engine) -> Scheduler:

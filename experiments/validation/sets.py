@@ -31,6 +31,7 @@ QUICK_EVERY = 4  # --quick: every so many rows of the large sets
 QUICK_STAGES = 10  # --quick: stages so many times shorter
 
 RTX_PRO_6000 = Deployment("rtx-pro-6000", "llama-3.1-8b", "vllm", "0.19.0")
+TWO_RANKS = Deployment("rtx-pro-6000", "qwen3-30b-a3b", "vllm", "0.19.0", ranks=2)
 
 # Bursts that constants of the A100 were fitted to: what mixed batches lose there (the first), and the kernel
 # factor of TensorRT-LLM (the others).
@@ -167,8 +168,7 @@ def open_loops(quick: bool) -> Iterator[Score]:
                 "TPOT ms": 1e3 * float(served.tpot_s.mean()),
             }
 
-        role: Role = "shown" if row.deployment.model == "mixtral-8x7b" else "scored"
-        for score in _scores("open-loop", row.row, row.deployment, "medium", measured, predict, role):
+        for score in _scores("open-loop", row.row, row.deployment, "medium", measured, predict):
             yield replace(score, role="shown") if score.metric == "TPOT ms" else score
 
 
@@ -195,8 +195,17 @@ def step_cycles(quick: bool) -> Iterator[Score]:
 
 
 def per_request(quick: bool) -> Iterator[Score]:
-    """Three hundred requests replayed at their own times: means and 99th percentiles."""
-    rows = request_rows()
+    """Three hundred requests of Llama-3.1-8B replayed at their own times: means and 99th percentiles."""
+    yield from _replayed("per-request", "llama-31-8b", RTX_PRO_6000)
+
+
+def per_request_experts(quick: bool) -> Iterator[Score]:
+    """The same of Qwen3-30B-A3B on two ranks, each with half of the experts."""
+    yield from _replayed("per-request-experts", "qwen3-30b-a3b_dp2ep2", TWO_RANKS)
+
+
+def _replayed(set_name: str, run: str, deployment: Deployment) -> Iterable[Score]:
+    rows = request_rows(run)
     arrival, first, last, tokens = (
         np.array(column)
         for column in zip(
@@ -206,12 +215,10 @@ def per_request(quick: bool) -> Iterator[Score]:
     measured = _latencies(first - arrival, (last - first) / (tokens - 1), last - arrival)
 
     def predict() -> dict[str, float]:
-        served = protocols.replay(
-            rows, server_of(RTX_PRO_6000, max_num_seqs=128, max_num_batched_tokens=2048)
-        )
+        served = protocols.replay(rows, server_of(deployment, max_num_seqs=128, max_num_batched_tokens=2048))
         return _latencies(served.ttft_s, served.tpot_s, served.e2e_s)
 
-    yield from _scores("per-request", "300 requests", RTX_PRO_6000, "medium", measured, predict)
+    return _scores(set_name, "300 requests", deployment, "medium", measured, predict)
 
 
 def _latencies(ttft_s: Floats, tpot_s: Floats, e2e_s: Floats) -> dict[str, float]:

@@ -14,6 +14,7 @@ from experiments.validation.scores import Bar, Score, judge, summarise
 from experiments.validation.servers import Server, model_of, server_of
 from experiments.validation.step_tables import step_tables
 from hardware_profiles import load_engine, load_gpu
+from hardware_profiles.fit import step_shape
 from policies.scheduling.vllm_v1 import VllmV1
 from simulator.cli.main import main
 from simulator.errors import InputError, StallError
@@ -60,7 +61,8 @@ def test_every_measured_row_is_read():
     assert len(rows.burst_rows()) == 17
     assert len(rows.open_loop_rows()) == 5
     assert len(rows.cycle_bins()) == 27
-    assert len(rows.request_rows()) == 300
+    for run in ("llama-31-8b", "qwen3-30b-a3b_dp2ep2"):
+        assert len(rows.request_rows(run)) == 300
 
 
 def test_rows_are_in_the_units_their_names_say():
@@ -76,7 +78,7 @@ def test_rows_are_in_the_units_their_names_say():
     assert sum(run.stage_rates_rps) * run.stage_duration_s == run.requests
     a_bin = rows.cycle_bins()[0]
     assert 300 < a_bin.decode_context_tokens / a_bin.decode_seqs < 1200  # tokens of context each
-    arrivals = [each.arrival_s for each in rows.request_rows()]
+    arrivals = [each.arrival_s for each in rows.request_rows("llama-31-8b")]
     assert arrivals == sorted(arrivals)
 
 
@@ -231,6 +233,28 @@ def test_tables_are_met_by_the_model_that_reads_them():
     scores = list(step_tables(quick=True))
     read = [each for each in scores if each.metric.endswith("tabulated")]
     assert max(abs(each.error_pct) for each in read) < 0.5
+
+
+def test_two_ranks_read_half_of_the_experts_each_and_wait_for_the_busier_one():
+    one, two = (server_of(replace(sets.TWO_RANKS, ranks=ranks)) for ranks in (1, 2))
+    assert (two.limits.max_num_seqs, two.limits.num_gpu_blocks) == (
+        2 * one.limits.max_num_seqs,
+        2 * one.limits.num_gpu_blocks,
+    )
+    step_ms = {
+        (server, n): 1e3 * server.cost.step_s(step_shape(decodes=n, context_tokens=500))
+        for server in (one, two)
+        for n in (1, 2, 3, 4, 256, 512)
+    }
+    # All experts are read by 256 tokens: half of them a rank, which was 20 of 42 ms in all layers.
+    assert 15 < step_ms[one, 256] - step_ms[two, 256] < 25
+    assert step_ms[two, 512] > step_ms[two, 256]
+    assert step_ms[two, 3] > step_ms[two, 2]
+    alone, beside = (two.cost.step_s(step_shape([(1000, 0)] * n)) for n in (1, 2))
+    assert alone < beside < 1.5 * alone  # the second prompt is the other rank's
+    assert two.cost.step_s(step_shape()) == 0
+    with pytest.raises(InputError, match="no table of experts"):
+        server_of(replace(sets.RTX_PRO_6000, ranks=2))
 
 
 # The command

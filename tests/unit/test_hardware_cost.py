@@ -192,6 +192,13 @@ def test_a_table_is_of_one_shape() -> None:
     assert find_table(H100, other, 1) is None
     assert find_table(H100, dataclasses.replace(LLAMA, quantization=UNIFORM["nvfp4"]), 1) is None
     assert find_table(load_gpu("l4"), LLAMA, 1) is None
+    # Under another name it is the same model, however long its sequences may be, in the bits that were measured.
+    tuned = dataclasses.replace(LLAMA, name="my-tuned-model", max_position_embeddings=4096)
+    assert find_table(H100, tuned, 1).source == find_table(H100, LLAMA, 1).source
+    assert find_table(H100, dataclasses.replace(tuned, vocab_size=32_000), 1) is None
+    eight_bits = dataclasses.replace(load_model("llama-3.1-70b"), name="x", quantization=UNIFORM["fp8"])
+    assert "llama-3.1-70b-fp8.tp2" in find_table(H100, eight_bits, 2).source
+    assert find_table(H100, dataclasses.replace(eight_bits, name="qwen3-8b"), 2) is not None
 
 
 def with_mlp(model: Model, part: LayerPart) -> Model:

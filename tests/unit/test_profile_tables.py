@@ -147,7 +147,7 @@ def test_a_fit_keeps_to_the_folder_of_the_tables_it_is_based_on(capsys):
 
 
 def test_a_model_with_other_operators_is_refused():
-    with pytest.raises(InputError, match=r"no operator of part .linear.*only dense models"):
+    with pytest.raises(InputError, match=r"no operator of part .linear. in "):
         rows_of(FakeSession(matrices=("moe",)), 1)
 
 

@@ -188,6 +188,7 @@ def from_aiconfigurator(
     from dataclasses import replace
 
     from hardware_profiles.aiconfigurator import QUANTIZATIONS, SYSTEMS, read_system
+    from hardware_profiles.expert_times import mixture_of
     from hardware_profiles.from_table import write_profile
     from hardware_profiles.gpu_file import check_new
     from hardware_profiles.quantisation.scheme import UNIFORM
@@ -202,7 +203,7 @@ def from_aiconfigurator(
     chosen = system or SYSTEMS.get(base.name)
     if chosen is None:
         raise InputError(f"--system: expected the name that aiconfigurator has for {base.name}")
-    rows, origin = read_system(chosen, version, hf_model, tensor_parallel, quantization)
+    rows, origin = read_system(chosen, version, hf_model, tensor_parallel, quantization, mixture_of(shape))
     new = write_profile(base, shape, tensor_parallel, rows, out, origin)
     say(table_text(new, origin), kept=out)
     wrote("profile", out, f", table: {new.table}")
