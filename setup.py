@@ -24,7 +24,7 @@ CORE = {
         "block_runs", "bounds", "content", "cost", "decode_group", "draft_group", "effects", "engine", "engine_state",
         "fast_forward", "held_blocks", "job", "kv", "late_prefix_blocks", "ledger", "loop", "phased_group",
         "prefix_blocks", "radix_pages", "radix_tree", "records", "replica", "speculative_engine", "state", "transfers",
-        "view",
+        "tree_engine", "view",
     ],
     "simulator/cluster": [
         "choice", "cluster", "departures", "early_sends", "faults", "fleet", "fleets", "flow", "hand_off", "intake",

@@ -129,12 +129,15 @@ class SpeculativeCost:
         return step_s
 
     def _drafting_s(self, shape: StepShape, seqs: int, step_s: float) -> float:
-        """Return the time of the drafter: the first pass over all tokens of the step, then one a draft."""
+        """Return the time of the drafter: the first pass over all tokens of the step, then one a draft.
+
+        A beam search is as many tokens of each request wide; its KV is read once a pass all the same.
+        """
         drafter, cost = self.drafter, self.drafter.profile.cost
         fixed_s = cost.step_ms * 1e-3 + cost.share_of_step * step_s
         passes = shape.draft_passes
         if self.own is not None:
-            again = StepShape(decode_seqs=seqs, decode_context_tokens=_context(shape))
+            again = StepShape(decode_seqs=seqs * shape.draft_width, decode_context_tokens=_context(shape))
             return fixed_s + _first_s(self.own, shape) + (passes - 1) * self.own.step_s(again)
         if not drafter.read_bytes:
             return fixed_s
@@ -142,7 +145,7 @@ class SpeculativeCost:
         kv_s = self._s_per_kv_byte * drafter.kv_bytes_per_token * _context(shape)
         read_s = self._s_per_byte * drafter.read_bytes
         first_s = max(read_s, self._s_per_flop * drafter.flop_per_token * tokens) + kv_s
-        again_s = max(read_s, self._s_per_flop * drafter.flop_per_token * seqs) + kv_s
+        again_s = max(read_s, self._s_per_flop * drafter.flop_per_token * seqs * shape.draft_width) + kv_s
         return fixed_s + passes * cost.pass_ms * 1e-3 + first_s + (passes - 1) * again_s
 
 

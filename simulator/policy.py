@@ -15,11 +15,12 @@ from simulator.cluster.policy import (
     place_of,
 )
 from simulator.replica.cost import StepShape
+from simulator.replica.draft_trees import DraftTree
 from simulator.replica.idle_cost import IdleCost, Origin, Penalty
 from simulator.replica.job import Job
 from simulator.replica.ledger_view import Ledger
 from simulator.replica.policy import Scheduler
-from simulator.replica.speculation import Acceptance, AnswerDraws
+from simulator.replica.speculation import Acceptance, AnswerDraws, TreeAcceptance
 from simulator.results.delivery import Delivery
 
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
     "Admission",
     "AnswerDraws",
     "Delivery",
+    "DraftTree",
     "Floats",
     "IdleCost",
     "Ints",
@@ -44,6 +46,7 @@ __all__ = [
     "Scaler",
     "Scheduler",
     "StepShape",
+    "TreeAcceptance",
     "check_share",
     "least_loaded",
     "place_of",

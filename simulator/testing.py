@@ -5,6 +5,7 @@ from typing import Any
 
 from simulator.replica.cost import StepShape
 from simulator.replica.decode_group import DecodeGroup
+from simulator.replica.draft_trees import ChooseNodes, DraftTree
 from simulator.replica.engine import Engine
 from simulator.replica.job import Job, JobState
 from simulator.replica.kv import CountedBlocks, PrefixRule
@@ -55,6 +56,8 @@ class FakeLedger:
         self.group, self.shape = DecodeGroup(limits.block_size, []), StepShape()
         self.price: Callable[[StepShape], float] = lambda shape: 0.0
         self.blocks_opening = self.outstanding_tokens = self.uncomputed_tokens = 0
+        self.trees: list[tuple[Job, DraftTree]] = []
+        self.most_drafts = 0
         self.did: list[tuple[str, int, int]] = []  # verb, job, tokens
         for job in running:
             job.state = JobState.RUNNING
@@ -91,6 +94,11 @@ class FakeLedger:
     def decode_all(self, beyond: bool = False) -> bool:
         """Note it."""
         self.did.append(("decode_all", -1, self.group.size))
+        return True
+
+    def decode_trees(self, depth: int, width: int, choose: ChooseNodes) -> bool:
+        """Note how many nodes are chosen of the ``trees``, in all."""
+        self.did.append(("decode_trees", -1, sum(choose(self.trees))))
         return True
 
     def rank_decodes(self, jobs: Sequence[Job]) -> None:

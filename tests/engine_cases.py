@@ -135,6 +135,7 @@ VARIANTS |= {
         {"f": "step", "origin": "first_token"},
         {"f": "hinge", "f_scale_s": 0.5},
     ],
+    "adaserve": [{"verify_tokens": 9, "least_depth": 1}, {"need": "slack", "most_width": 1}],
     "andes": [{"interval": 1}, {"preemption": "recompute", "max_preemptions": 3, "interval": 2}],
 }
 CHOICES = [(name, options) for name in SCHEDULING for options in ({}, *VARIANTS.get(name, ()))]

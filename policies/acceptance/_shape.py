@@ -19,6 +19,11 @@ def run_of(chances: Sequence[float], answer: AnswerDraws, generated: int, drafts
     return drafts
 
 
+def as_deep(chances: Sequence[float], depth: int) -> list[float]:
+    """Return the chances of so many places; the last one goes on."""
+    return [*chances[:depth], *[chances[-1]] * (depth - len(chances))]
+
+
 def check_chance(name: str, value: float) -> None:
     """Raise ValueError unless a parameter is a probability."""
     if not 0 <= value <= 1:

@@ -1,14 +1,15 @@
 """By position: the share of steps in which the first, the second, ... draft is accepted, as vLLM's log has it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-from policies.acceptance._shape import after_each_other, run_of
-from simulator.policy import Acceptance, AnswerDraws
+from policies.acceptance._shape import after_each_other, as_deep, run_of
+from simulator.policy import AnswerDraws, TreeAcceptance
 
 
 @dataclass
-class ByPosition(Acceptance):
+class ByPosition(TreeAcceptance):
     """``shares`` are vLLM's "per-position acceptance rate"; drafts beyond the last have its chance."""
 
     shares: list[float] = field(default_factory=lambda: [0.7, 0.5, 0.35])  # never rising
@@ -23,3 +24,7 @@ class ByPosition(Acceptance):
     def verify(self, answer: AnswerDraws, generated: int, wanted: int) -> tuple[int, int]:
         """Return all that are wanted, and how many are right before the first wrong one."""
         return wanted, run_of(self._chances, answer, generated, wanted)
+
+    def chances(self, answer: AnswerDraws, generated: int, depth: int) -> Sequence[float]:
+        """Return those of the shares; the last goes on."""
+        return as_deep(self._chances, depth)

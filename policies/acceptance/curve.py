@@ -1,17 +1,18 @@
 """A measured curve: the tokens that a step gives by the number of its drafts, for a drafter on some kind of text."""
 
 import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from policies.acceptance._curves import CURVES, MeasuredCurve
 from policies.acceptance._shape import after_each_other, run_of, spread
-from simulator.policy import Acceptance, AnswerDraws
+from simulator.policy import AnswerDraws, TreeAcceptance
 
 MOST_HALVINGS = 60
 
 
 @dataclass
-class Curve(Acceptance):
+class Curve(TreeAcceptance):
     """Drafts are accepted so often that a step gives the measured tokens on the average, for each number of drafts.
 
     What is accepted at each place are the differences of the curve, made to fall, and scaled to its value at k.
@@ -31,6 +32,11 @@ class Curve(Acceptance):
         """Return all that are wanted, and how many are right before the first wrong one."""
         kinds = self._kinds.get(wanted) or self._of(wanted)
         return wanted, run_of(kinds[int(answer.own * len(kinds))], answer, generated, wanted)
+
+    def chances(self, answer: AnswerDraws, generated: int, depth: int) -> Sequence[float]:
+        """Return those of the curve for so many drafts."""
+        kinds = self._kinds.get(depth) or self._of(depth)
+        return kinds[int(answer.own * len(kinds))]
 
     def _of(self, drafts: int) -> list[list[float]]:
         chances = after_each_other(shares(CURVES[self.text], drafts))

@@ -1,13 +1,14 @@
 """Match or no match: an n-gram drafter finds the text again, and then nearly all is right, or it does not."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from policies.acceptance._shape import check_chance, run_of
-from simulator.policy import Acceptance, AnswerDraws
+from policies.acceptance._shape import as_deep, check_chance, run_of
+from simulator.policy import AnswerDraws, TreeAcceptance
 
 
 @dataclass(frozen=True)
-class Match(Acceptance):
+class Match(TreeAcceptance):
     """Whether the last tokens stand earlier in the text is drawn at each step; where they do not, there are no drafts.
 
     Where they do, the first draft is right with a chance of its own, and each one after it with another.
@@ -24,8 +25,14 @@ class Match(Acceptance):
 
     def verify(self, answer: AnswerDraws, generated: int, wanted: int) -> tuple[int, int]:
         """Return all that are wanted or none, and how many are right before the first wrong one."""
-        # The token before those that are guessed has a number that nothing else looks at
-        seen = answer.draws[generated - 1] if generated else answer.own
-        if seen >= self.found:
+        if not self._finds(answer, generated):
             return 0, 0
         return wanted, run_of((self.first, self.rate), answer, generated, wanted)
+
+    def chances(self, answer: AnswerDraws, generated: int, depth: int) -> Sequence[float]:
+        """Return the chances of the drafts where there are any."""
+        return as_deep((self.first, self.rate), depth) if self._finds(answer, generated) else ()
+
+    def _finds(self, answer: AnswerDraws, generated: int) -> bool:
+        # The token before those that are guessed has a number that nothing else looks at
+        return (answer.draws[generated - 1] if generated else answer.own) < self.found

@@ -1,13 +1,15 @@
 """Recorded: accepted drafts of real steps, taken one after another from a place that is drawn for each request."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from simulator.policy import Acceptance, AnswerDraws
+from policies.acceptance._shape import after_each_other, as_deep
+from simulator.policy import AnswerDraws, TreeAcceptance
 
 
 @dataclass
-class Recorded(Acceptance):
+class Recorded(TreeAcceptance):
     """``lengths`` are the drafts accepted in each step, or ``path`` names a file with one number a line.
 
     Which one a step takes depends on the request and on how many tokens it has, so that it is the same under every
@@ -24,12 +26,19 @@ class Recorded(Acceptance):
         self._lengths = self.lengths or _read(Path(self.path).expanduser())
         if any(length < 0 for length in self._lengths):
             raise ValueError("lengths: expected whole numbers >= 0")
+        deep = range(1, max(self._lengths) + 2)
+        shares = [sum(length >= place for length in self._lengths) / len(self._lengths) for place in deep]
+        self._chances = after_each_other(shares)
 
     def verify(self, answer: AnswerDraws, generated: int, wanted: int) -> tuple[int, int]:
         """Return all that are wanted, and how many the recorded step accepted."""
         recorded = self._lengths
         place = int(answer.own * len(recorded)) + generated
         return wanted, min(recorded[place % len(recorded)], wanted)
+
+    def chances(self, answer: AnswerDraws, generated: int, depth: int) -> Sequence[float]:
+        """Return how often each place was accepted once those before it were: trees replay nothing."""
+        return as_deep(self._chances, depth)
 
 
 def _read(path: Path) -> list[int]:

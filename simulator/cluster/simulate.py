@@ -31,7 +31,7 @@ from simulator.replica.radix_pages import RadixPages
 from simulator.replica.request import FIELDS
 from simulator.replica.rules import EngineRules
 from simulator.replica.speculation import Speculation
-from simulator.replica.speculative_engine import SpeculativeEngine
+from simulator.replica.tree_engine import TreeEngine
 from simulator.results.collect import collect, readers_leave_s
 from simulator.results.drafts import drafts_made
 from simulator.results.recorded import ending_rows, hit_rows
@@ -239,12 +239,12 @@ def engine_for(
             kv = cache = blocks
     else:
         kv = CountedBlocks(total_blocks, block_size)
-    kind = Engine if speculation is None else SpeculativeEngine
+    kind = Engine if speculation is None else TreeEngine
     engine = kind(
         limits, kv, cache=cache, late_cache=late_cache, queue_key=policy.queue_key(), whole=policy.reserves_whole,
         plans_ahead=ahead, drops_with_next_token=rules.drops_with_next_token, **parts,
     )  # fmt: skip
-    if isinstance(engine, SpeculativeEngine) and speculation is not None:
+    if isinstance(engine, TreeEngine) and speculation is not None:
         engine.speculate(speculation)
     return engine
 

@@ -15,6 +15,7 @@ class StepShape:
         "decode_seqs",
         "draft_passes",
         "draft_tokens",
+        "draft_width",
         "prefill_attention_pairs",
         "prefill_context_tokens",
         "prefill_seqs",
@@ -42,6 +43,7 @@ class StepShape:
         self.decode_seqs = decode_seqs  # number of decode entries
         self.decode_context_tokens = decode_context_tokens  # Σ context
         self.draft_passes = 0  # of the drafter after it, over all sequences of the step
+        self.draft_width = 1  # tokens of each sequence in all of these passes but the first, which has one
         self.draft_tokens = 0  # computed beside the decodes: guesses of the tokens that follow theirs
         self.swap_in_blocks = swap_in_blocks  # KV blocks moved from host memory before the step
         self.swap_out_blocks = swap_out_blocks  # KV blocks moved to host memory before the step

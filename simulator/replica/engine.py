@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 
 from simulator.replica.cost import DecodePiece, StepShape
 from simulator.replica.decode_group import rank_of
+from simulator.replica.draft_trees import ChooseNodes
 from simulator.replica.engine_state import LateCache
 from simulator.replica.job import Job, JobState
 from simulator.replica.kv import KvPool, PrefixCache
@@ -111,6 +112,15 @@ class Engine(StepLedger):
     def anything_to_compute(self) -> bool:
         """Whether running jobs have tokens to compute, or jobs are to be let in or out."""
         return bool(self.group.size or self.partial or self.pending)
+
+    @property
+    def most_drafts(self) -> int:
+        """How deep the drafts of a job may go: there are none."""
+        return 0
+
+    def decode_trees(self, depth: int, width: int, choose: ChooseNodes) -> bool:
+        """Schedule one token for every job in the decode group, or refuse: there are no drafts to choose from."""
+        return self.decode_all()
 
     def advance(self) -> Sequence[Job]:
         """Make the plan final; return the jobs that are complete when the step ends."""

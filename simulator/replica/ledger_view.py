@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from simulator.replica.cost import StepShape
+from simulator.replica.draft_trees import ChooseNodes
 from simulator.replica.job import Job
 from simulator.replica.kv import PrefixRule
 from simulator.replica.limits import Limits
@@ -177,6 +178,19 @@ class Ledger(Protocol):
         """Schedule one token for every job in the decode group, or refuse and change nothing.
 
         With ``beyond`` also one, which no client gets, for all jobs whose last one is in flight.
+        """
+        ...
+
+    @property
+    def most_drafts(self) -> int:
+        """How many drafts, one after the other, each decoding request may have in this step; 0: no speculation."""
+        ...
+
+    def decode_trees(self, depth: int, width: int, choose: ChooseNodes) -> bool:
+        """Schedule one token for every job in the decode group, and nodes of a tree of drafts, or refuse.
+
+        The drafter searches ``depth`` deep, at most ``most_drafts``, and ``width`` wide; ``choose`` says how many of
+        each tree's nodes are verified, the likeliest first. Without speculation it is ``decode_all``.
         """
         ...
 

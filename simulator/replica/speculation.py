@@ -19,15 +19,24 @@ MOST_DRAFTS = 32  # that vLLM's rejection sampler takes
 class AnswerDraws:
     """The random numbers of one answer: whether a draft is right depends on what it is a draft of, not on when."""
 
-    __slots__ = ("draws", "own")
+    __slots__ = ("_hints", "_key", "draws", "own")
 
     def __init__(self, seed: int, number: int, tokens: int) -> None:
         """Draw for the request that arrived as the ``number``-th, whose answer has so many tokens."""
-        rng = np.random.Generator(np.random.Philox(key=np.array([seed, number], np.uint64)))
+        self._key, self._hints = np.array([seed, number], np.uint64), list[float]()
+        rng = np.random.Generator(np.random.Philox(key=self._key))
         self.own = float(rng.random())  # of the request as a whole, in [0, 1)
         self.draws: list[float] = rng.random(
             tokens + MOST_DRAFTS
         ).tolist()  # of each token of the answer, in [0, 1)
+
+    @property
+    def hints(self) -> list[float]:
+        """As many numbers more, independent of the others: what a drafter senses of whether it is right."""
+        if not self._hints:
+            rng = np.random.Generator(np.random.Philox(key=self._key).jumped())
+            self._hints = rng.random(len(self.draws)).tolist()
+        return self._hints
 
 
 class Acceptance(ABC):
@@ -42,6 +51,18 @@ class Acceptance(ABC):
         """
 
 
+class TreeAcceptance(Acceptance):
+    """One that also says how likely each draft is right, which trees are drawn by."""
+
+    @abstractmethod
+    def chances(self, answer: AnswerDraws, generated: int, depth: int) -> Sequence[float]:
+        """Return the chance, at each of up to ``depth`` places, that the drafter's first guess there is right.
+
+        It is the chance once the guesses before it are right, on the average over what the drafter may sense. The guess
+        at place j, from 0, is right where ``answer.draws[generated + j]`` is below it. Empty: there are no drafts.
+        """
+
+
 @dataclass(frozen=True)
 class Speculation:
     """What an engine does about drafts; the names are vLLM's."""
@@ -52,6 +73,10 @@ class Speculation:
     by_batch_size: Sequence[tuple[int, int]] = ()
     lookahead: bool = True  # the drafter writes KV of its own: blocks for k tokens more are held
     seed: int = 0
+    confidence: float = (
+        0.5  # how well the drafter knows which of its guesses are right, from 0 to 1; for trees
+    )
+    later_guess: float = 0.4  # share of what it misses at a place that its next guess there hits; for trees
     answers: dict[int, AnswerDraws] = field(default_factory=dict, compare=False, repr=False)
 
     @property
@@ -75,11 +100,29 @@ class Speculation:
 
         Raises ValueError for an acceptance that accepts more than there are.
         """
-        answer = self.answers.get(job.id)
-        if answer is None:
-            answer = self.answers[job.id] = AnswerDraws(self.seed, job.id, job.output_tokens)
-        drafts, accepted = self.acceptance.verify(answer, job.generated, wanted)
+        drafts, accepted = self.acceptance.verify(self.answer(job), job.generated, wanted)
         drafts = min(drafts, wanted)
         if not 0 <= accepted <= drafts:
             raise ValueError(f"verify() accepted {accepted} of {drafts} drafts")
         return drafts, accepted
+
+    def answer(self, job: Job) -> AnswerDraws:
+        """Return the random numbers of a job's answer."""
+        answer = self.answers.get(job.id)
+        if answer is None:
+            answer = self.answers[job.id] = AnswerDraws(self.seed, job.id, job.output_tokens)
+        return answer
+
+    def chances(self, answer: AnswerDraws, generated: int, depth: int) -> Sequence[float]:
+        """Return the chance of the first guess at each of up to ``depth`` places, as ``TreeAcceptance`` has it.
+
+        Raises ValueError for an acceptance that says none.
+        """
+        chances = getattr(self.acceptance, "chances", None)
+        if chances is None:
+            raise ValueError(
+                f"{type(self.acceptance).__name__} says nothing of how likely each draft is right, which trees are"
+                " drawn by; expected a method chances(answer, generated, depth) of it"
+            )
+        found: Sequence[float] = chances(answer, generated, depth)
+        return found

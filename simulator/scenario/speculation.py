@@ -38,6 +38,18 @@ class SpeculationSpec(Section):
         [],
         description="instead, pairs [decoding requests up to which, drafts], rising; above the last: none",
     )
+    confidence: float = Field(
+        0.5,
+        ge=0,
+        le=1,
+        description="how well the drafter knows which drafts are right: 0 not at all, 1 exactly; for trees",
+    )
+    later_guess: float = Field(
+        0.4,
+        ge=0,
+        le=1,
+        description="share of what a drafter misses at a place that its next guess there hits; for trees",
+    )
     draft_model: str | None = Field(
         None, description="the small model of method draft_model, as hardware.model"
     )
@@ -126,4 +138,6 @@ def speculation_of(spec: SpeculationSpec, drafter: "Drafter", chosen: PolicyChoi
         spec.num_speculative_tokens_per_batch_size,
         lookahead=drafter.profile.lookahead,
         seed=int(stream(seed, "speculation").integers(2**63)),
+        confidence=spec.confidence,
+        later_guess=spec.later_guess,
     )

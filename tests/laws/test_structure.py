@@ -23,6 +23,7 @@ OPTIONS = {
     "block_runs.py",
     "content.py",
     "draft_group.py",
+    "draft_trees.py",
     "held_blocks.py",
     "late_prefix_blocks.py",
     "phased_group.py",
@@ -32,6 +33,7 @@ OPTIONS = {
     "speculation.py",
     "speculative_engine.py",
     "transfers.py",
+    "tree_engine.py",
 }
 
 # The rooms, lowest first: a room may import itself and those before it. A room is a folder, or a single file.

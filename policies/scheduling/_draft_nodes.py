@@ -1,0 +1,86 @@
+"""Which nodes of drafted trees a step verifies, and how many pay."""
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
+from itertools import accumulate
+
+from simulator.policy import DraftTree, Job, Ledger, StepShape
+
+Offers = Sequence[tuple[Job, DraftTree]]
+# Nodes of a request on the average, of steps whose times are known
+PER_REQUEST = (0, 0.5, 1, 1.5, 2, 2.5, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32, 48, 64, 96)
+ROUNDED_TO = 256  # tokens of context and of prompts that are told apart
+FEW = 32  # decodes that are told apart one by one, more by eights
+
+
+def by_likeliness(offers: Offers) -> list[float]:
+    """Return the nodes of all trees, the likeliest first, as less their chances."""
+    return sorted(each for _, tree in offers for each in tree.unlikeness)
+
+
+def likeliest(offers: Offers, nodes: Sequence[int], left: int) -> list[int]:
+    """Return nodes of each tree: those that it has, and ``left`` more, which are the likeliest of all trees.
+
+    Of equally likely ones those of the first trees are taken.
+    """
+    rest = [each for (_, tree), have in zip(offers, nodes, strict=True) for each in tree.unlikeness[have:]]
+    if len(rest) <= left:
+        return [tree.size for _, tree in offers]
+    if left <= 0:
+        return list(nodes)
+    rest.sort()
+    cut = rest[left - 1]
+    equals, found = left - bisect_left(rest, cut), []
+    for (_, tree), have in zip(offers, nodes, strict=True):
+        below = bisect_left(tree.unlikeness, cut, have)
+        taken = min(bisect_right(tree.unlikeness, cut, below) - below, equals)
+        equals -= taken
+        found.append(below + taken)
+    return found
+
+
+class StepTimes:
+    """How long steps with drafts take, by how many nodes they verify; asked once for steps that are about alike."""
+
+    def __init__(self) -> None:
+        """Know nothing yet."""
+        self._known: dict[tuple[int, ...], list[float]] = {}
+
+    def of(self, step: Ledger, depth: int, width: int, prompts: int) -> list[float]:
+        """Return the seconds that this step's decodes take with ``PER_REQUEST`` nodes each, and so many prompt tokens.
+
+        The search for nodes is in them, as deep and as wide.
+        """
+        count, context = step.group.size, step.group.context_tokens()
+        seqs = count if count <= FEW else count + -count % 8
+        each = context // count
+        key = seqs, each + -each % ROUNDED_TO, prompts + -prompts % ROUNDED_TO, depth, width
+        found = self._known.get(key)
+        if found is None:
+            found = self._known[key] = []
+            for share in PER_REQUEST:
+                shape = StepShape(decode_seqs=seqs, decode_context_tokens=seqs * key[1])
+                shape.draft_passes, shape.draft_width = depth, width
+                shape.draft_tokens = int(share * seqs)
+                if key[2]:
+                    shape.count(key[2], 0, False, 1)
+                found.append(step.price(shape))
+                if share >= depth * width:
+                    break
+        return found
+
+
+def paying(unlikeness: Sequence[float], times_s: Sequence[float], count: int) -> tuple[int, float]:
+    """Return how many of the likeliest nodes bring the most tokens a second, and how long the step takes then.
+
+    A step of ``count`` decodes gives a token of each and as many more as the nodes' chances sum up to (vLLM's adaptive
+    verification chooses so).
+    """
+    gained = list(accumulate(unlikeness, initial=0.0))
+    best = (0.0, 0, times_s[0])
+    for share, step_s in zip(PER_REQUEST, times_s, strict=False):
+        nodes = min(int(share * count), len(unlikeness))
+        best = max(
+            best, ((count - gained[nodes]) / max(step_s, 1e-9), nodes, step_s), key=lambda each: each[0]
+        )
+    return best[1:]

@@ -1,0 +1,94 @@
+"""An engine whose policy chooses the drafts: nodes of a tree for each job, which one step verifies.
+
+Nodes cost token budget and KV blocks as the drafts of a chain do; the longest path of right ones is accepted, and the
+slots of the others are overwritten.
+"""
+
+from simulator.replica.draft_trees import MOST_KEPT, ChooseNodes, DraftTree, TreeDrafter
+from simulator.replica.job import Job
+from simulator.replica.speculation import AnswerDraws, Speculation
+from simulator.replica.speculative_engine import Drafted, SpeculativeEngine
+
+# What is proposed for a job: by which drafter, the tree, its right first guesses, for which answer
+Proposed = tuple[Job, TreeDrafter, DraftTree, int, AnswerDraws]
+
+
+class TreeEngine(SpeculativeEngine):
+    """A speculative engine; its jobs have chains of drafts where the policy asks for no trees."""
+
+    __slots__ = ("_drafters",)
+
+    def speculate(self, speculation: Speculation) -> None:
+        """Be told what to do about drafts, before anything else is done."""
+        super().speculate(speculation)
+        self._drafters: dict[tuple[int, tuple[float, ...]], TreeDrafter] = {}  # by width and chances
+
+    @property
+    def most_drafts(self) -> int:
+        """How deep the drafts of a job may go with as many jobs as decode now."""
+        return self.speculation.tokens(self.group.size)
+
+    def decode_trees(self, depth: int, width: int, choose: ChooseNodes) -> bool:
+        """Schedule a token for every job in the decode group and the nodes chosen of its tree; or refuse.
+
+        The right path of each tree is known at once, but to nothing but the end of the step. Raises ValueError for
+        more nodes than a tree has.
+        """
+        if self.ticks:
+            raise ValueError("decode_trees() was called after decodes were scheduled")
+        size = self.group.size
+        if size > self.token_budget:
+            return False
+        depth, width = min(depth, self.most_drafts), max(width, 1)
+        proposed = [self._propose(job, depth, width) for job in self.running if job.group is not None]
+        nodes = choose([(each[0], each[2]) for each in proposed])
+        longest, block_size = self.limits.max_model_len, self.block_size
+        lookahead = 1 + (depth * width if self.speculation.lookahead else 0)
+        drafted, tokens, blocks = list[Drafted](), size, 0
+        for (job, drafter, tree, rights, answer), count in zip(proposed, nodes, strict=True):
+            if not 0 <= count <= tree.size:
+                raise ValueError(f"{count} nodes chosen of the {tree.size} for {job}")
+            computed, right = job.computed, 0
+            if count:
+                count = min(count, longest - 2 - computed)
+                right = drafter.accepted(tree, count, rights, answer, job.generated)
+            known = computed + count + lookahead
+            more = -(-(known if known < longest else longest) // block_size) - job.blocks
+            more = 0 if more < 0 or job.reserved else more
+            tokens += count
+            blocks += more
+            drafted.append(Drafted(job, count, right, more))
+        if tokens > self.token_budget or blocks > self.kv.free_blocks:
+            if self.cache is not None:
+                self.cache.decode_refused(blocks)
+            return False
+        shape = self.shape
+        shape.decode_seqs += size
+        shape.decode_context_tokens += self.group.context_tokens()
+        shape.draft_tokens += tokens - size
+        shape.draft_passes, shape.draft_width = depth, width
+        self.token_budget -= tokens
+        if blocks:
+            for each in drafted:
+                if each.blocks:
+                    self.kv.take(each.job, each.blocks)
+        self._decoding = drafted
+        if self.cache is not None:
+            self.cache.drafting(size)
+        self.ticks = size > 0
+        return True
+
+    def _propose(self, job: Job, depth: int, width: int) -> Proposed:
+        """Return what a drafter proposes for a job; nothing beyond the longest sequence that the engine takes."""
+        speculation, generated = self.speculation, job.generated
+        answer = speculation.answer(job)
+        depth = min(depth, self.limits.max_model_len - 2 - job.computed)
+        chances = tuple(speculation.chances(answer, generated, depth)) if depth > 0 else ()
+        drafter = self._drafters.get((width, chances))
+        if drafter is None:
+            if len(self._drafters) >= MOST_KEPT:
+                self._drafters.clear()
+            drafter = TreeDrafter(chances, width, speculation.confidence, speculation.later_guess)
+            self._drafters[width, chances] = drafter
+        tree, rights = drafter.propose(answer, generated)
+        return job, drafter, tree, rights, answer
