@@ -41,6 +41,7 @@ _OF_POLICY = {
     "fastserve": "#999933",
     "vtc": "#5D3A9B",
     "continuous": "#661100",
+    "slos_serve": "#2A1FC4",
     "static": GREY,
     "round_robin": "#2F4B7C",
     "least_loaded": "#E0475B",

@@ -1,0 +1,143 @@
+"""What a step computes that may last no longer than a given time, for the policy ``slos_serve``."""
+
+from copy import copy
+from itertools import accumulate
+
+from policies.scheduling._preemption import ongoing
+from policies.scheduling._slos_choice import decoding
+from policies.scheduling._slos_promises import Promises
+from policies.scheduling._slos_weights import most_that
+from simulator.policy import Job, Ledger
+
+SOON = 1e-6  # share of a step by which rounding may make a token seem due after the next one
+
+
+class PacedStep:
+    """A step, filled in order of urgency up to the time when the next promised token is due."""
+
+    def __init__(self, step: Ledger, promises: Promises, start_s: float) -> None:
+        """Find out how long the step may last."""
+        self._step, self._promises, self._start_s = step, promises, start_s
+        self.longest_s = promises.longest_s(step, start_s)
+        self._due = {job: promises.due_s(job) for job in promises.kept}
+        pending = (job for job in promises.kept if not decoding(step, job))
+        self._prompts = sorted(pending, key=lambda job: (self._due[job], job.id))
+        self._done: list[Job] = []  # whose prompts are complete with this step
+
+    def decode(self) -> None:
+        """Have those decode that must, and of the others as many as fit beside all promised prompts.
+
+        Those must whose next token is due before the end of the step after this one.
+        """
+        step, due = self._step, self._due
+        soon_s = self._start_s + self.longest_s + (1 - SOON) * self._promises.step_s
+        decodes = sorted(
+            (job for job in step.running if decoding(step, job)),
+            key=lambda job: (job not in due, due.get(job, 0.0), job.admission),
+        )
+        must = sum(job in due and due[job] < soon_s for job in decodes)
+        count = must + self._beside(decodes, must)
+        for job in decodes[count:]:
+            if job.group is not None:
+                step.hold(job)
+        while not step.decode_all():
+            self._give_way()
+        for job in decodes[:count]:
+            while job in step.partial and job in step.running and not step.prefill(job, 1):
+                self._give_way(job)
+
+    def _beside(self, decodes: list[Job], must: int) -> int:
+        """Return how many decodes fit beside the first ``must`` and all promised prompts; at least one of them all."""
+        step = self._step
+        shape, left = copy(step.shape), step.token_budget - must
+        for job in decodes[:must]:
+            shape.count(1, job.computed_tokens, True, 1)
+        for job in self._prompts:
+            tokens = min(job.remaining_tokens, left)
+            if tokens > 0:
+                shape.count(tokens, job.computed_tokens, False, 1)
+                left -= tokens
+        contexts = [*accumulate((job.known_tokens for job in decodes[must:]), initial=0)]
+
+        def fits(count: int) -> bool:
+            with_them = copy(shape)
+            with_them.decode_seqs += count
+            with_them.decode_context_tokens += contexts[count]
+            return step.price(with_them) <= self.longest_s
+
+        most = min(left, len(decodes) - must)
+        return most_that(fits, most) or int(not must and not self._prompts and most > 0)
+
+    def compute_prompts(self) -> None:
+        """Compute promised prompts in order of their deadlines."""
+        step = self._step
+        for job in self._prompts:
+            running = job in step.running
+            if not running and not self._make_room(job):
+                continue
+            tokens = self._tokens(job)
+            if not tokens:
+                return
+            complete = tokens == job.remaining_tokens
+            if running:
+                while job in step.running and not step.prefill(job, tokens):
+                    self._give_way(job)
+            else:
+                step.admit(job, tokens, job.known_tokens)
+            if complete and job in step.running:
+                self._done.append(job)
+
+    def serve_others(self, keep_free: int) -> None:
+        """Compute other prompts with what is left; beside others one starts only if so many KV blocks stay free."""
+        step, kept = self._step, self._promises.kept
+        for job in ongoing(step):
+            if not job.decodes and job not in kept:
+                tokens = self._tokens(job)
+                if not tokens or not step.prefill(job, tokens):
+                    return
+        for job in [] if step.preempted else [job for job in step.waiting if job not in kept]:
+            tokens = self._tokens(job) if step.seats else 0
+            needed = step.blocks_to_admit(job, job.known_tokens) + (keep_free if step.running else 0)
+            if not tokens or needed > step.free_blocks or not step.admit(job, tokens, job.known_tokens):
+                return
+
+    def end(self) -> float:
+        """Return when the step ends; those whose prompts it completes have their first token then."""
+        step = self._step
+        end_s = self._start_s + step.price(step.shape)
+        for job in self._done:
+            if not job.generated_tokens and job in self._promises.kept:
+                self._promises.kept[job] = end_s
+        return end_s
+
+    def _tokens(self, job: Job) -> int:
+        """Return how many tokens of a prompt the step still holds; a KV block of them if it holds nothing else."""
+        step = self._step
+
+        def fits(tokens: int) -> bool:
+            with_it = copy(step.shape)
+            with_it.count(tokens, job.computed_tokens, False, 1)
+            return step.price(with_it) <= self.longest_s
+
+        most = min(job.remaining_tokens, step.token_budget)
+        idle = not step.shape.prefill_seqs and not step.shape.decode_seqs
+        return most_that(fits, most) or (min(most, step.block_size) if idle else 0)
+
+    def _make_room(self, job: Job) -> bool:
+        """Have others give way until a waiting request has a seat and blocks for its prompt; False if none is left."""
+        step, kept = self._step, self._promises.kept
+        while not step.seats or step.blocks_to_admit(job, job.known_tokens) > step.free_blocks:
+            if all(other in kept or other.completing for other in step.running):
+                return False
+            self._give_way(job)
+        return True
+
+    def _give_way(self, for_job: Job | None = None) -> None:
+        """Preempt the request that started last: one without a promise, else one whose promise is then broken."""
+        step, kept = self._step, self._promises.kept
+        victim = max(
+            step.running,
+            key=lambda job: (not job.completing, job not in kept, job is not for_job, job.admission),
+        )
+        kept.pop(victim, None)
+        step.preempt(victim, for_job=for_job if victim is not for_job else None)

@@ -1,0 +1,83 @@
+"""SLOs-Serve: promise only what can be kept, keep it by deadlines, and serve the others with what is left."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from policies.scheduling._slos_batch import PacedStep
+from policies.scheduling._slos_choice import FAR_S
+from policies.scheduling._slos_promises import Promises
+from simulator.policy import Job, Ledger, Scheduler, StepShape, check_share
+
+MOST_AT_ONCE = 32  # requests that one plan decides on; the next one goes on with the others
+
+
+@dataclass
+class SlosServe(Scheduler):
+    """A request that comes is promised its ``ttft_slo_s`` and ``tpot_slo_s`` if all promises can be kept with it.
+
+    A step lasts no longer than until the next token is due. In it are first the decodes that cannot wait for the step
+    after, then promised prompts in order of their deadlines, then decodes ahead of their bounds. Requests that were
+    declined, or have no bounds, get what is left, and give their KV blocks up to promised ones.
+    Source: Chen et al., "SLOs-Serve", arXiv 2504.08784, admission and batch formation.
+    """
+
+    thinking_tpot_s: float = 0.0  # bound on the time between thinking tokens, s; 0: that of the answer
+    watermark: float = 0.01  # share of KV blocks kept free when starting one that was declined beside others
+    _promises: Promises = field(init=False)
+    _end_s: float = field(default=0.0, init=False)  # when the step that was planned last ends
+    _seen: set[Job] = field(default_factory=set, init=False)  # who has been decided on
+
+    def __post_init__(self) -> None:
+        """Refuse a watermark that would keep the whole cache free; have promised nothing."""
+        check_share("watermark", self.watermark)
+        self._promises = Promises(self.thinking_tpot_s)
+
+    def native_engine(self) -> str:
+        """None was released: a prototype."""
+        return "prototype"
+
+    def fast_forward_spare_blocks(self) -> int:
+        """Where all can decode in time, they do."""
+        return 0
+
+    def goes_on_decoding(self, step: Ledger) -> bool:
+        """Whether all decodes are in time together, however long they become."""
+        self._promises.forget(step)
+        longest_s = self._promises.longest_s(step, max(step.now_s, self._end_s))
+        if longest_s == FAR_S:
+            return True
+        more = sum(job.prompt_tokens + job.max_tokens for job in step.running)
+        return step.price(StepShape(decode_seqs=step.group.size, decode_context_tokens=more)) <= longest_s
+
+    def decoded(self, begun_s: float, ends_s: Sequence[float], first_tick: int) -> None:
+        """Hear when the next step starts."""
+        self._end_s = ends_s[-1]
+
+    def promises(self, step: Ledger, job: Job, at_s: float) -> bool:
+        """Whether a step that starts then would promise a request its bounds beside those who came before it."""
+        new = self._new(step)
+        if len(new) >= MOST_AT_ONCE:
+            return False
+        _, before = self._promises.choice(step, new, at_s)
+        _, chosen = self._promises.choice(step, [*new, job], at_s)
+        return job in chosen and len(chosen) > len(before)
+
+    def plan(self, step: Ledger) -> None:
+        """Decide on who came; then decodes that are due, promised prompts, other decodes, other prompts."""
+        promises, start_s = self._promises, max(step.now_s, self._end_s)
+        new = self._new(step)[:MOST_AT_ONCE]
+        promises.forget(step)
+        if new:
+            promises.promise(step, new, start_s)
+            self._seen.update(new)
+        if len(self._seen) > 2 * (len(step.waiting) + len(step.running)) + MOST_AT_ONCE:
+            self._seen.intersection_update([*step.waiting, *step.running])
+        paced = PacedStep(step, promises, start_s)
+        paced.decode()
+        paced.compute_prompts()
+        paced.serve_others(int(self.watermark * step.total_blocks))
+        self._end_s = paced.end()
+
+    def _new(self, step: Ledger) -> list[Job]:
+        """Return who waits and has not been decided on, in the queue's order."""
+        return [job for job in step.waiting if job not in self._seen]
