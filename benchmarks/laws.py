@@ -3,8 +3,9 @@
     python -m benchmarks.laws
 
 Every scheduling policy, with the variants that the tests know of, in every mode of ``tests/cluster_cases.py``;
-the laws are those of ``tests/test_cluster_laws.py``. Prints the number of cases by mode. Exit status 1 at the
-first case that violates a law, which is printed.
+the laws are those of ``tests/laws/test_cluster_laws.py``. Then as often with speculative decoding, by those of
+``tests/laws/test_speculation_laws.py``, too. Prints the number of cases by mode. Exit status 1 at the first case that
+violates a law, which is printed.
 """
 
 import sys
@@ -13,10 +14,12 @@ from importlib import import_module
 from typing import Any
 
 from hypothesis import HealthCheck, Phase, given, seed, settings
+from hypothesis import strategies as st
 
 # By name, because the tests are not type-checked.
 CASES: Any = import_module("tests.cluster_cases")
 LAWS: Any = import_module("tests.laws.test_cluster_laws")
+DRAFTS: Any = import_module("tests.laws.test_speculation_laws")
 CHOICES: Any = import_module("tests.engine_cases").CHOICES
 
 LEAST_CASES = 2000
@@ -27,8 +30,8 @@ class LawError(Exception):
     """A case in which a law does not hold."""
 
 
-def try_out(choice: tuple[str, dict[str, Any]], mode: str, number: int) -> int:
-    """Check random cases of a policy in a mode; return how many there were."""
+def try_out(choice: tuple[str, dict[str, Any]], mode: str, number: int, drafts: bool) -> int:
+    """Check random cases of a policy in a mode, with drafts or without; return how many there were."""
     tried = 0
 
     @seed(number)
@@ -40,14 +43,17 @@ def try_out(choice: tuple[str, dict[str, Any]], mode: str, number: int) -> int:
         suppress_health_check=list(HealthCheck),
         report_multiple_bugs=False,
     )
-    @given(CASES.deployments([choice], [mode]))
-    def check(case: Any) -> None:
+    @given(CASES.deployments([choice], [mode]), DRAFTS.speculations() if drafts else st.none())
+    def check(case: Any, speculation: Any) -> None:
         nonlocal tried
         tried += 1
         traffic, deployment = case
-        shown = f"{choice} in mode {mode}\n{traffic!r}\n{deployment!r}"  # before policies gather memories
+        shown = f"{choice} in mode {mode}\n{traffic!r}\n{deployment!r}\n{speculation!r}"  # before policies remember
         try:
-            LAWS.check(traffic, deployment, *CASES.play(traffic, deployment))
+            if drafts:
+                DRAFTS.check_with_drafts(traffic, deployment, speculation)
+            else:
+                LAWS.check(traffic, deployment, *CASES.play(traffic, deployment))
         except Exception as error:
             raise LawError(shown) from error
 
@@ -55,22 +61,28 @@ def try_out(choice: tuple[str, dict[str, Any]], mode: str, number: int) -> int:
     return tried
 
 
-def main() -> int:
-    begun_s = time.monotonic()
-    total = 0
-    print(f"{'mode':<16}{'policies':>9}{'cases':>7}")
+def try_all(drafts: bool) -> int:
+    """Check every policy in every mode; print and return the number of cases. Raises LawError."""
+    begun_s, total = time.monotonic(), 0
+    print(f"{'with drafts' if drafts else 'mode':<16}{'policies':>9}{'cases':>7}")
     for row, mode in enumerate(CASES.MODES):
-        counts = []
-        for column, choice in enumerate(CHOICES):
-            try:
-                counts.append(try_out(choice, mode, row * len(CHOICES) + column))
-            except LawError as violation:
-                print(f"a law is violated: {violation.__cause__!r}\n{violation}")
-                return 1
+        counts = [
+            try_out(choice, mode, row * len(CHOICES) + column, drafts)
+            for column, choice in enumerate(CHOICES)
+        ]
         total += sum(counts)
         print(f"{mode:<16}{len(counts):>9}{sum(counts):>7}", flush=True)
     print(f"{'all':<16}{len(CHOICES):>9}{total:>7}  in {time.monotonic() - begun_s:.0f} s")
-    enough = total >= LEAST_CASES
+    return total
+
+
+def main() -> int:
+    try:
+        least = min([try_all(drafts) for drafts in (False, True)])
+    except LawError as violation:
+        print(f"a law is violated: {violation.__cause__!r}\n{violation}")
+        return 1
+    enough = least >= LEAST_CASES
     if not enough:
         print(f"too few: expected at least {LEAST_CASES}")
     return 0 if enough else 1

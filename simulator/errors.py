@@ -3,7 +3,10 @@
 SimPy rebuilds exceptions from ``.args``, so every exception here takes exactly one message argument.
 """
 
-from typing import Any, Self
+from collections.abc import Callable
+from typing import Any, Self, TypeVar
+
+_Part = TypeVar("_Part")
 
 
 class InputError(ValueError):
@@ -13,6 +16,14 @@ class InputError(ValueError):
 def not_installed(what: str, extra: str) -> InputError:
     """Return the refusal of what needs a package that comes with an extra; ``what`` ends in the package's name."""
     return InputError(f"{what} is not installed; expected: pip install 'servesim[{extra}]'")
+
+
+def under_key(key: str, make: Callable[[], _Part]) -> _Part:
+    """Make a part; an InputError then begins with the scenario's key."""
+    try:
+        return make()
+    except InputError as error:
+        raise InputError(f"{key}: {error}") from error
 
 
 class StallError(RuntimeError):

@@ -76,7 +76,9 @@ class Ranked(Scheduler):
         if step.group.size + len(computing) + len(starting) > step.token_budget:
             self._hold_worst(step, starting, out)
             computing = [job for job in step.partial if job not in out]
-        step.decode_all()
+        while not step.decode_all():  # fewer requests may have more drafts each
+            self.give_way(step, max(step.running, key=lambda job: (self.rank(job), job.admission)))
+            computing = [job for job in computing if job in step.partial]
         computing.sort(key=self.rank)
         both = merge(computing, starting, key=self.rank) if self.preemptive else [*computing, *starting]
         for job in both:

@@ -7,7 +7,7 @@ from math import inf
 from policies.scheduling._smooth_prompts import Prompts
 from policies.scheduling._smooth_readers import Readers
 from policies.scheduling._smooth_worth import Worth
-from simulator.policy import Ledger, StepShape
+from simulator.policy import Ledger
 
 NEAR_S = 0.5  # a reader who runs out within this counts as one who waits
 LEAST_CHUNK = 64  # tokens of prompts in a step of which readers are let wait
@@ -53,11 +53,11 @@ class Choosing:
 
     def _choose(self, step: Ledger, prompts: Prompts) -> tuple[int, bool]:
         """How many tokens of prompts to compute, and whether all decode."""
-        size, readers, tick = step.group.size, self._readers, step.group.tick
+        size, readers, tick = step.group.size, self._readers, step.group.rounds
         if not size or not prompts.line:
             self._credit_s = 0.0
             return prompts.offered, size > 0
-        decode_s, pace_s = self._decode_s(step), readers.quickest_s
+        decode_s, pace_s = self._decode_s(step), readers.round_s
         near, each = readers.needing(self._start_s + NEAR_S, tick)
         queue = prompts.cost() / each if each else inf
         claim = self.queue_claim if self._worth.alike else self.convex_claim
@@ -102,7 +102,7 @@ class Choosing:
         than the pace, one reader more makes all others wait longer at every token.
         """
         group, readers = step.group, self._readers
-        decode_s, pace_s = self._decode_s(step), readers.quickest_s
+        decode_s, pace_s = self._decode_s(step), readers.round_s
         if decode_s > self.near_pace * pace_s and readers.outputs.usual_tokens:
             least = min(prompts.offered, max(LEAST_CHUNK, prompts.line[0][0]))
             if queue < self.join_weight * group.size * prompts.price(least, False):
@@ -111,7 +111,7 @@ class Choosing:
         if step.partial or first >= each:
             return False
         context = group.context_tokens() + prompts.line[0][0]
-        more_s = step.price(StepShape(decode_seqs=group.size + 1, decode_context_tokens=context))
+        more_s = step.price(readers.shape(step, group.size + 1, context))
         more = (group.size + 1) * max(0.0, 1 - pace_s / more_s)
         return each * (more - group.size * max(0.0, 1 - pace_s / decode_s)) > first
 
@@ -120,9 +120,9 @@ class Choosing:
     ) -> tuple[int, bool]:
         """The step in which a prompt's token costs least waiting, while all wait.
 
-        One with decodes brings the readers it serves a token, worth a pace, or the round that it saves.
+        One with decodes brings the readers it serves a round, worth its pace, or the round that it saves.
         """
-        worth_s = served * max(self._readers.quickest_s, decode_s)
+        worth_s = served * max(self._readers.round_s, decode_s)
         least, choice = inf, (0, True)
         for decodes in (False, True):
             tokens = prompts.fit(inf, decodes)
@@ -136,4 +136,4 @@ class Choosing:
     def _decode_s(self, step: Ledger) -> float:
         """Seconds of a step in which all jobs decode and nothing else happens."""
         group = step.group
-        return step.price(StepShape(decode_seqs=group.size, decode_context_tokens=group.context_tokens()))
+        return step.price(self._readers.shape(step, group.size, group.context_tokens()))

@@ -1,6 +1,6 @@
 """Readers in the order in which they need their next tokens, for the policy ``smooth``."""
 
-from bisect import bisect_left
+from bisect import bisect_right
 from collections.abc import Mapping
 from heapq import merge
 from itertools import islice
@@ -15,7 +15,7 @@ by_need = itemgetter(0)
 
 def go_on(readers: list[Keyed], latest: float) -> None:
     """Bring those who needed a token earlier up to this need."""
-    late = bisect_left(readers, latest, key=by_need)
+    late = bisect_right(readers, latest, key=by_need)
     if late:
         readers[:late] = sorted((latest, number, job) for _, number, job in readers[:late])
 

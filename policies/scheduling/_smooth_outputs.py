@@ -42,7 +42,7 @@ class Outputs:
         Each goes on as those before it did that were as long; one longer than all of them does not end. ``caution``
         is in standard deviations beyond the mean.
         """
-        tick, running = step.group.tick, len(step.running)
+        tick, running = step.group.rounds, len(step.running)
         if tick >= self._looked_at[0] + EVERY_TOKENS or running > self._looked_at[1]:
             self._looked_at = tick, running
             self._growth = max(self._at(step, look * self.usual_tokens, caution) for look in LOOKS)

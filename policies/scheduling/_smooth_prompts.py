@@ -4,7 +4,7 @@ from bisect import bisect_right
 
 from policies.scheduling._smooth_readers import Readers
 from policies.scheduling._smooth_worth import Worth
-from simulator.policy import Job, Ledger, StepShape
+from simulator.policy import Job, Ledger
 
 # A preempted request is brought back this long before its reader runs out, if blocks are short.
 BACK_BEFORE_S = 1.0
@@ -89,20 +89,15 @@ class Prompts:
             pairs += rest * (prior + 0.5 * rest)
             context += prior + rest
         group = self._step.group
-        return self._step.price(
-            StepShape(
-                prefill_tokens=tokens,
-                prefill_seqs=done + (rest > 0),
-                prefill_attention_pairs=pairs,
-                prefill_context_tokens=context,
-                decode_seqs=group.size if decodes else 0,
-                decode_context_tokens=group.context_tokens() if decodes else 0,
-            )
-        )
+        seqs, decoded = (group.size, group.context_tokens()) if decodes else (0, 0)
+        shape = self._readers.shape(self._step, seqs, decoded)
+        shape.prefill_tokens, shape.prefill_seqs = tokens, done + (rest > 0)
+        shape.prefill_attention_pairs, shape.prefill_context_tokens = pairs, context
+        return self._step.price(shape)
 
     def fit(self, seconds: float, decodes: bool) -> int:
         """How many tokens a step of at most that length can compute, to within 16."""
-        most = min(self.offered, self._step.token_budget - self._step.group.size * decodes)
+        most = min(self.offered, self._step.token_budget - decodes * self._round_tokens())
         if most <= 0 or self.price(most, decodes) <= seconds:
             return max(0, most)
         fits, fits_not = 0, most
@@ -113,6 +108,11 @@ class Prompts:
             else:
                 fits_not = middle
         return fits
+
+    def _round_tokens(self) -> int:
+        """Of the step's budget, what goes to decodes and their drafts."""
+        seqs = self._step.group.size
+        return seqs + self._readers.shape(self._step, seqs, 0).draft_tokens
 
     def compute(self, tokens: int, spare_blocks: float, caution: float) -> list[Job]:
         """Schedule so many tokens; return whose next token that brings.

@@ -3,16 +3,18 @@
 from bisect import bisect_left, insort
 from collections.abc import Sequence
 from math import inf
+from typing import ClassVar
 
+from policies.scheduling._smooth_clocks import Clocks
 from policies.scheduling._smooth_needs import Keyed, by_need, go_on, need_s
 from policies.scheduling._smooth_outputs import Outputs
 from policies.scheduling._smooth_worth import Worth
-from simulator.policy import Job, Ledger
+from simulator.policy import Job, Ledger, StepShape
 
 MOST_LOOKED_AT = 32  # readers whose waiting so far is looked at, to know what theirs costs
 
 
-class Readers:
+class Readers(Clocks):
     """The decode group, in the order in which its readers will have nothing left to read.
 
     A reader who has waited goes on from there: what comes in time by that clock adds nothing to the idle
@@ -21,12 +23,12 @@ class Readers:
     not met, and ordering the group costs a step nothing. With a curve (``ReadingCurve``) they change at each tick.
     """
 
+    lockstep: ClassVar[bool] = True
+
     def __init__(self, worth: Worth) -> None:
-        self._worth = worth
+        super().__init__(worth)
+        self.tokens_each = 1.0  # that a reader gets in a round, where all decode
         self._by_pace: dict[float, list[Keyed]] = {}  # sorted
-        self._starts_s: dict[Job, float] = {}  # when the clock of each reader began who had a token
-        self._owed_s: dict[Job, float] = {}  # needs of readers whose requests gave up their blocks
-        self._tokens: dict[Job, int] = {}  # of readers with a curve: the number of the token that came last
         self.outputs = Outputs()
 
     @property
@@ -34,26 +36,21 @@ class Readers:
         """Seconds between the tokens of the reader who reads fastest."""
         return min(self._by_pace, default=inf)
 
-    def owed_s(self, job: Job) -> float:
-        """When the reader of a preempted request needs its next token."""
-        return self._owed_s.get(job, job.due_s)
+    @property
+    def round_s(self) -> float:
+        """Seconds between the rounds that keep pace with that reader."""
+        return self.quickest_s * self.tokens_each
+
+    def shape(self, step: Ledger, seqs: int, context_tokens: int) -> StepShape:
+        """The shape of a step in which so many requests decode."""
+        return StepShape(decode_seqs=seqs, decode_context_tokens=context_tokens)
 
     def join(self, job: Job, token_s: float, tick: int) -> None:
         """Add a request whose token comes at ``token_s``, when the group has done ``tick`` ticks."""
-        pace_s = job.pace_s
-        if job not in self._starts_s:
-            begins = self._worth.at_first_token and job.generated_tokens <= job.thinking_tokens
-            start_s = token_s if begins else job.arrival_s + job.allowance_s
-            self._starts_s[job] = start_s + self._worth.grace_s
-        number = job.generated_tokens + 1
-        place = job.place_of(number)
-        due_s = self._starts_s[job] + pace_s * place
-        need_s = max(due_s, self._owed_s.pop(job, due_s), token_s) + pace_s * (
-            job.place_of(number + 1) - place
-        )
-        if job.curve is not None:
-            self._tokens[job] = number
-        insort(self._by_pace.setdefault(pace_s, []), (need_s - pace_s * tick, job.id, job))
+        self._insert(job, self._first_key(job, token_s, tick))
+
+    def _insert(self, job: Job, key: float) -> None:
+        insort(self._by_pace.setdefault(job.pace_s, []), (key, job.id, job))
 
     def tick(self, tokens_s: Sequence[float], first_tick: int) -> None:
         """Give every reader a token at each of these times, ``first_tick`` ticks being done before them.
@@ -75,11 +72,8 @@ class Readers:
             return key, number, job
         self._tokens[job] = token = self._tokens[job] + 1
         place = job.place_of(token)
-        if (
-            self._worth.at_first_token and token <= job.thinking_tokens + 1
-        ):  # the clock begins with what is read
-            self._starts_s[job] = token_s + self._worth.grace_s
-            key = self._starts_s[job] + job.pace_s * (place - tick)
+        if self._begins_to_read(job, token):
+            key = self._begin(job, token_s) + job.pace_s * (place - tick)
         return key + job.pace_s * (job.place_of(token + 1) - place - 1), number, job
 
     def drop_leavers(self, step: Ledger) -> None:
@@ -101,7 +95,7 @@ class Readers:
             else:
                 del self._by_pace[pace_s]
         for job in step.joined:
-            self.join(job, step.now_s, step.group.tick)
+            self.join(job, step.now_s, step.group.rounds)
 
     def need_s(self, place: int, tick: int) -> float:
         """When the reader in that place (0 is the first) needs a token; never, if there are not so many."""
@@ -123,7 +117,7 @@ class Readers:
         some = readers[: count : -(-count // MOST_LOOKED_AT)]
         return sum(
             self._worth.slope(
-                key + pace_s * (tick - job.place_of(job.generated_tokens + 1)) - self._starts_s[job], pace_s
+                key + pace_s * (tick - job.place_of(self.number(job) + 1)) - self._starts_s[job], pace_s
             )
             for key, _, job in some
         ) / len(some)

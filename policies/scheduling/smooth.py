@@ -2,9 +2,10 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar, Self
+from typing import Any, Self
 
 from policies.scheduling._smooth_choice import NEAR_S, Choosing
+from policies.scheduling._smooth_drafts import DraftReaders
 from policies.scheduling._smooth_prompts import Prompts
 from policies.scheduling._smooth_readers import Readers
 from policies.scheduling._smooth_worth import Worth
@@ -38,7 +39,6 @@ class Smooth(Choosing, Scheduler):
     far_ahead_s: float = 30.0  # of text from which a reader gives its blocks up for a prompt that waits
     again_weight: float = 2.0  # of what computing again costs, against the waiting that it saves
     keep_free: float = 0.1  # share of blocks left free by preempted requests whose readers can wait
-    lockstep: ClassVar[bool] = True
     _sorted_s: float = field(default=0.0, init=False)  # when the queue was sorted
 
     def __post_init__(self) -> None:
@@ -67,8 +67,10 @@ class Smooth(Choosing, Scheduler):
 
     def plan(self, step: Ledger) -> None:
         """Choose between prompts, decodes and both; then note when whose token comes."""
+        if self._readers.lockstep != step.group.lockstep:
+            self._readers = DraftReaders(self._worth)
         if not self._lone_s:
-            self._lone_s = step.price(StepShape(decode_seqs=1, decode_context_tokens=1))
+            self._lone_s = step.price(self._readers.shape(step, 1, 1))
         self._start_s = max(step.now_s, self._busy_until_s)  # when the step in flight ends
         self._readers.drop_leavers(step)
         if not self._worth.alike and step.waiting and self._start_s > self._sorted_s + SORTED_EVERY_S:
@@ -97,13 +99,14 @@ class Smooth(Choosing, Scheduler):
         """Whether the reader furthest ahead can wait for less than the queue would; it does where blocks are short."""
         first, cheap, taken = prompts.first_waiting(), True, 0
         while cheap and first is not None and step.group.size > 1:
-            near, each = self._readers.needing(self._start_s + NEAR_S, step.group.tick)
-            job, need_s = self._readers.most_ahead(step.group.tick)
+            near, each = self._readers.needing(self._start_s + NEAR_S, step.group.rounds)
+            job, need_s = self._readers.most_ahead(step.group.rounds)
             again = StepShape()
             again.count(job.known_tokens, 0, False, 1)
             saved = self._worth.waiting(first, self._start_s) * (need_s - self._start_s)
             # Of each second a reader needs the share that a round takes of its pace.
-            needing = max(near, step.group.size * min(1.0, self._decode_s(step) / max(job.pace_s, 1e-9)))
+            round_s = max(job.pace_s * self._readers.tokens_each, 1e-9)
+            needing = max(near, step.group.size * min(1.0, self._decode_s(step) / round_s))
             lost = (prompts.cost() + needing * each) * step.price(again)
             far = need_s > self._start_s + self.far_ahead_s
             cheap = far and saved > self.again_weight * lost
@@ -111,17 +114,19 @@ class Smooth(Choosing, Scheduler):
             fits = needed + step.blocks_opening <= step.free_blocks and step.seats > 0
             if not cheap or fits or taken == MOST_AT_ONCE:
                 break
-            step.preempt(self._readers.take_most_ahead(step.group.tick), for_job=first)
+            step.preempt(self._readers.take_most_ahead(step.group.rounds), for_job=first)
             taken += 1
         return cheap and first is not None
 
     def _decode(self, step: Ledger) -> None:
         """All jobs decode, if need be after prompts and readers far ahead gave up their blocks."""
+        if step.group.size > step.token_budget:  # answers that end with the step in flight have it
+            return
         while not step.decode_all():
             if step.partial:
                 step.preempt(next(reversed(step.partial)))
             else:
-                step.preempt(self._readers.take_most_ahead(step.group.tick))
+                step.preempt(self._readers.take_most_ahead(step.group.rounds))
 
     def _note(self, step: Ledger, brought: list[Job]) -> None:
         """Write down when the step ends, and who gets tokens then."""
@@ -132,7 +137,7 @@ class Smooth(Choosing, Scheduler):
             self._credit_s = max(0.0, self._credit_s - step_s + (self._decode_s(step) if step.ticks else 0.0))
         self._decoded = step.ticks
         if step.ticks:
-            self._readers.tick((end_s,), group.tick)
+            self._readers.tick((end_s,), group.rounds)
         for job in brought:
-            self._readers.join(job, end_s, group.tick + step.ticks)
+            self._readers.join(job, end_s, group.rounds + step.ticks)
         self._busy_until_s = end_s

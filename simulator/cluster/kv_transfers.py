@@ -195,6 +195,8 @@ class KvTransfers:
 
     def _write(self, transfer: Transfer, arrived: bool) -> None:
         job = transfer.job
+        # Of one that is called off a step may be in flight, or not, which is planned when it is looked at
+        in_flight = 0 if arrived else transfer.source.undelivered_tokens(job)
         del self.in_flight[job]
         if transfer.over is not None:
             transfer.over(transfer)
@@ -203,7 +205,7 @@ class KvTransfers:
                 job.id, transfer.kind, transfer.source.index, transfer.destination.index, transfer.start_s,
                 transfer.prefill_end_s, transfer.routed_s, transfer.granted_s, transfer.connected_s,
                 self.clock.now, transfer.sent_bytes, transfer.descriptors, transfer.cached_tokens,
-                job.generated_tokens, arrived,
+                job.generated_tokens - in_flight, arrived,
             )
         )  # fmt: skip
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from heapq import heappop, heappush
 from operator import attrgetter
+from typing import ClassVar
 
 from simulator.replica.job import Job
 
@@ -15,6 +16,8 @@ class DecodeGroup:
     Everything a step needs of them is a sum that changes only when a job joins or leaves, so a
     tick costs the same for one job and for a thousand. ``tick`` counts the ticks done.
     """
+
+    lockstep: ClassVar[bool] = True  # whether each of them gets one token a round
 
     __slots__ = (
         "_ends",
@@ -45,6 +48,11 @@ class DecodeGroup:
         self.tick, self.size, self.context_base = other.tick, other.size, other.context_base
         self.openers, self.last_ticks = other.openers, other.last_ticks
         self._joined, self._ends = other.ranks_given, other.end_ticks
+
+    @property
+    def rounds(self) -> int:
+        """In how many steps they have decoded."""
+        return self.tick
 
     @property
     def ranks_given(self) -> int:

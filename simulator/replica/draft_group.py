@@ -1,6 +1,7 @@
 """Jobs that decode with drafts: a step gives each of them its own number of tokens, so they are looped over."""
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 from simulator.replica.decode_group import DecodeGroup, rank_of
 from simulator.replica.job import Job
@@ -13,7 +14,19 @@ class DraftGroup(DecodeGroup):
     ``spans`` stays empty.
     """
 
-    __slots__ = ()
+    lockstep: ClassVar[bool] = False
+
+    __slots__ = ("_rounds",)
+
+    def __init__(self, block_size: int, spans: list[int]) -> None:
+        """``spans`` receives nothing."""
+        super().__init__(block_size, spans)
+        self._rounds = 0
+
+    @property
+    def rounds(self) -> int:
+        """In how many steps they have decoded."""
+        return self._rounds
 
     def put(self, job: Job) -> None:
         """Add a job that has its rank."""
@@ -34,6 +47,7 @@ class DraftGroup(DecodeGroup):
 
     def grow(self, tokens_of: Sequence[tuple[Job, int]]) -> list[Job]:
         """Give jobs tokens; take out and return those that are complete, in order of their ranks."""
+        self._rounds += 1
         complete = []
         for job, tokens in tokens_of:
             job.computed += tokens

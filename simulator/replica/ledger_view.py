@@ -11,7 +11,7 @@ from simulator.replica.limits import Limits
 
 
 class DecodesView(Protocol):
-    """The running jobs that decode together, one token each a step."""
+    """The running jobs that decode together."""
 
     @property
     def size(self) -> int:
@@ -19,8 +19,13 @@ class DecodesView(Protocol):
         ...
 
     @property
-    def tick(self) -> int:
-        """How many tokens each job that was in it from the beginning would have."""
+    def lockstep(self) -> bool:
+        """Whether each of them gets one token a round, and no drafts."""
+        ...
+
+    @property
+    def rounds(self) -> int:
+        """In how many steps they have decoded."""
         ...
 
     def context_tokens(self) -> int:

@@ -12,7 +12,6 @@ from simulator.replica.ledger_view import Ledger
 class Scheduler(ABC):
     """Decides what one replica computes in its next step: subclass it in a file of its own."""
 
-    lockstep: ClassVar[bool] = False  # counts on one token a step of each job that decodes: no speculation
     reserves_whole: ClassVar[bool] = False  # running requests hold the KV blocks for all of their output
 
     def splits_prompts(self) -> bool:

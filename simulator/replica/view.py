@@ -168,7 +168,13 @@ class View(ABC):
             if drafts[row + 1] < first:
                 break
             tokens += drafts[row + width - 1] if drafts[row] == job.id else 0
+        group, ticks = self._engine.group, sum(ticked for _, _, ticked in self.in_flight)
         if job.group is not None:
-            ticks = sum(ticked for _, _, ticked in self.in_flight)
-            tokens += min(ticks, self._engine.group.tick - job.joined_tick)
+            tokens += min(ticks, group.tick - job.joined_tick)
+        spans, ended_ticks = self._engine.records.spans, group.tick - ticks
+        for row in range(len(spans) - 3, -1, -3):  # of those who have left it
+            request, joined, count = spans[row : row + 3]
+            if joined + count <= ended_ticks:
+                break
+            tokens += min(count, joined + count - ended_ticks) if request == job.id else 0
         return tokens

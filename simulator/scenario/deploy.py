@@ -6,12 +6,13 @@ from typing import Any
 
 from hardware_profiles import load_link
 from simulator.cluster.deployment import Deployment, Fault, Faults, MoveCosts, Pool
+from simulator.errors import under_key
 from simulator.replica.idle_cost import IdleCost
 from simulator.replica.policy import Scheduler
 from simulator.scenario.discover import PolicyKind, load
 from simulator.scenario.links import hand_off_of, link_of
 from simulator.scenario.policy import IDLE_POLICY, PolicyChoice
-from simulator.scenario.resolve import ResolvedPool, make_policy, under_key
+from simulator.scenario.resolve import ResolvedPool, make_policy
 from simulator.scenario.scenario import Scenario
 
 OF_A_POOL = ("scaling", "acceptance")  # policies that are a pool's, not the cluster's

@@ -1,9 +1,8 @@
 """From the names in a scenario to the objects that serve: hardware, limits, policies, a deployment."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from hardware_profiles import (
     EngineProfile,
@@ -20,7 +19,7 @@ from hardware_profiles import (
 )
 from hardware_profiles.gpu import GIB
 from simulator.cluster.deployment import Scaling
-from simulator.errors import InputError
+from simulator.errors import InputError, under_key
 from simulator.replica.cost import CostModel
 from simulator.replica.limits import Limits
 from simulator.replica.policy import Scheduler
@@ -36,8 +35,6 @@ from simulator.scenario.scenario import Scenario
 from simulator.scenario.seats import seats_within
 from simulator.scenario.served_model import served_model
 from simulator.scenario.speculation import cost_with_drafts, drafter_of, speculation_of
-
-_Part = TypeVar("_Part")
 
 LEAST_WHOLE_PROMPT_BUDGET = 2048  # vLLM's floor where prompts are not split
 
@@ -169,15 +166,7 @@ def resolve_pool(scenario: Scenario, base_dir: Path | None = None) -> ResolvedPo
     seqs = seats_within(seqs, tokens, engine, profile)
     drafter, own = None, None
     if scenario.speculation.on:
-        if policy.lockstep:
-            raise InputError(
-                f"policy.scheduling: {scenario.policy.scheduling.name} counts on one token a step of each request that"
-                " decodes; expected another policy with speculation"
-            )
-        drafter, own = under_key(
-            "speculation",
-            lambda: drafter_of(scenario.speculation, model, engine.tensor_parallel_size, base_dir),
-        )
+        drafter, own = drafter_of(scenario.speculation, model, engine.tensor_parallel_size, base_dir)
     capacity = under_key(
         "hardware.model",
         lambda: kv_capacity(
@@ -252,14 +241,6 @@ def resolve_pool(scenario: Scenario, base_dir: Path | None = None) -> ResolvedPo
         else speculation_of(scenario.speculation, drafter, scenario.policy.acceptance, scenario.seed),
         cost_with_drafts=None if drafter is None else cost_with_drafts(cost, drafter, own),
     )
-
-
-def under_key(key: str, make: Callable[[], _Part]) -> _Part:
-    """Make a part; an InputError then begins with the scenario's key."""
-    try:
-        return make()
-    except InputError as error:
-        raise InputError(f"{key}: {error}") from error
 
 
 def make_policy(kind: Any, choice: PolicyChoice) -> Any:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Self
 
 from pydantic import Field, model_validator
 
-from simulator.errors import InputError
+from simulator.errors import InputError, under_key
 from simulator.replica.speculation import MOST_DRAFTS, Speculation
 from simulator.rng import stream
 from simulator.scenario.discover import complete, load
@@ -58,10 +58,17 @@ class SpeculationSpec(Section):
     @classmethod
     def _pairs(cls, given: Any) -> Any:
         key = "num_speculative_tokens_per_batch_size"
-        if isinstance(given, dict) and isinstance(given.get(key), list):
-            pairs = [tuple(pair) if isinstance(pair, list) else pair for pair in given[key]]
-            return {**given, key: pairs}
-        return given
+        if not isinstance(given, dict) or key not in given:
+            return given
+        pairs = given[key]
+        if not isinstance(pairs, list) or not all(
+            isinstance(pair, list | tuple) and len(pair) == 2 for pair in pairs
+        ):
+            raise InputError(
+                f"speculation.{key}: expected pairs [requests up to which, drafts] such as [[16, 5], [64, 3]], got"
+                f" {pairs!r:.60}"
+            )
+        return {**given, key: [tuple(pair) for pair in pairs]}
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
@@ -96,14 +103,15 @@ def drafter_of(
     from hardware_profiles import load_model
     from hardware_profiles.drafter import drafter_on, load_drafter
 
-    profile = load_drafter(spec.method, base_dir)
-    if spec.draft_model is None:
+    profile = under_key("speculation.method", lambda: load_drafter(spec.method, base_dir))
+    name = spec.draft_model
+    if name is None:
         return drafter_on(profile, target, tensor_parallel), None
-    own = load_model(spec.draft_model, base_dir)
+    own = under_key("speculation.draft_model", lambda: load_model(name, base_dir))
     if own.vocab_size != target.vocab_size:
         raise InputError(
-            f"{own.name} has {own.vocab_size} tokens in its vocabulary and {target.name} {target.vocab_size};"
-            " expected a model with the same tokens"
+            f"speculation.draft_model: {own.name} has {own.vocab_size} tokens in its vocabulary and {target.name}"
+            f" {target.vocab_size}; expected a model with the same tokens"
         )
     return drafter_on(profile, target, tensor_parallel, own), own
 

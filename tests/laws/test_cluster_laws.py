@@ -33,7 +33,7 @@ def check(traffic, deployment, cluster, outcome):
     horizon_s = deployment.horizon_s or np.inf
     state, n = requests["state"], len(requests["state"])
     rows = np.array(cluster.traffic.rows, int)
-    assert outcome.stalled is None
+    assert outcome.stalled is None, outcome.stalled
 
     # Conservation: each request arrived once, is in one state, and got each token once and in order
     assert len(set(rows.tolist())) == len(rows) == n

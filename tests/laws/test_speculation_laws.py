@@ -15,14 +15,11 @@ from policies.acceptance.rate import Rate
 from policies.acceptance.recorded import Recorded
 from simulator.replica.speculation import Speculation
 from simulator.results.recorded import draft_columns, steps_ended
-from simulator.scenario.discover import load
 from tests.cluster_cases import deployments, play
 from tests.engine_cases import CHOICES
 from tests.examples import examples
 from tests.laws.test_cluster_laws import check
 from tests.laws.test_fixed_kv import KINDS
-
-FREE = [choice for choice in CHOICES if not load("scheduling", choice[0]).lockstep]
 
 ACCEPTANCE = st.one_of(
     st.builds(Rate, st.sampled_from([0.3, 0.8, 1.0])),
@@ -54,7 +51,7 @@ def speculating(deployment, speculation):
 @settings(max_examples=examples(60), deadline=None)
 @given(data=st.data())
 def test_nothing_is_lost(mode, data):
-    traffic, deployment = data.draw(deployments(tuple(FREE), (mode,)))
+    traffic, deployment = data.draw(deployments(tuple(CHOICES), (mode,)))
     deployment = speculating(deployment, data.draw(speculations()))
     cluster, outcome = play(traffic, deployment)
     check(traffic, deployment, cluster, outcome)
@@ -64,7 +61,7 @@ def test_nothing_is_lost(mode, data):
 @settings(max_examples=examples(60), deadline=None)
 @given(data=st.data(), fixed=KINDS)
 def test_nothing_is_lost_with_windows_and_states(data, fixed):
-    traffic, deployment = data.draw(deployments(tuple(FREE), ("plain", "tight")))
+    traffic, deployment = data.draw(deployments(tuple(CHOICES), ("plain", "tight")))
     pools = []
     for pool in deployment.pools:
         room = fixed.blocks(pool.limits.max_model_len, pool.limits.block_size)
@@ -75,6 +72,26 @@ def test_nothing_is_lost_with_windows_and_states(data, fixed):
     deployment = speculating(dataclasses.replace(deployment, pools=pools), data.draw(speculations()))
     cluster, outcome = play(traffic, deployment)
     check(traffic, deployment, cluster, outcome)
+
+
+def check_with_drafts(traffic, deployment, speculation):
+    """Raise AssertionError unless all laws hold with drafts, and without any nothing changes."""
+    plain, drafting = copy.deepcopy(deployment), speculating(copy.deepcopy(deployment), speculation)
+    cluster, outcome = play(traffic, drafting)
+    check(traffic, drafting, cluster, outcome)
+    check_drafts(outcome, drafting)
+    check_no_drafts_change_nothing(traffic, plain)
+
+
+def check_no_drafts_change_nothing(traffic, deployment):
+    """Raise AssertionError unless an engine that gets no drafts does to the bit what one does that may not have any."""
+    never = Speculation(NoneRight(), 0, lookahead=False)
+    both = copy.deepcopy(deployment), speculating(copy.deepcopy(deployment), never)  # routers remember
+    plain, mine = (play(traffic, each)[1].tables for each in both)
+    for table in ("steps", "requests", "tokens", "transfers"):
+        for name, column in getattr(plain, table).items():
+            other = getattr(mine, table)[name]
+            assert name == "ticks" or column.tobytes() == other.tobytes(), (table, name)
 
 
 def check_drafts(outcome, deployment):
@@ -105,20 +122,14 @@ def check_drafts(outcome, deployment):
 @given(data=st.data())
 def test_without_drafts_nothing_changes(data):
     """An engine that may speculate and gets no drafts does to the bit what one does that may not."""
-    traffic, deployment = data.draw(deployments(tuple(FREE)))
-    never = Speculation(NoneRight(), 0, lookahead=False)
-    both = copy.deepcopy(deployment), speculating(copy.deepcopy(deployment), never)  # routers remember
-    plain, mine = (play(traffic, each)[1].tables for each in both)
-    for table in ("steps", "requests", "tokens", "transfers"):
-        for name, column in getattr(plain, table).items():
-            other = getattr(mine, table)[name]
-            assert name == "ticks" or column.tobytes() == other.tobytes(), (table, name)
+    traffic, deployment = data.draw(deployments(tuple(CHOICES)))
+    check_no_drafts_change_nothing(traffic, deployment)
 
 
 @settings(max_examples=examples(40), deadline=None)
 @given(data=st.data())
 def test_equal_inputs_give_equal_bytes(data):
-    traffic, deployment = data.draw(deployments(tuple(FREE), ("plain", "tight")))
+    traffic, deployment = data.draw(deployments(tuple(CHOICES), ("plain", "tight")))
     deployment = speculating(deployment, data.draw(speculations()))
     one, two = (play(traffic, copy.deepcopy(deployment))[1].tables for _ in range(2))
     for table in ("steps", "tokens", "requests"):

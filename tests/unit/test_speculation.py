@@ -17,7 +17,6 @@ from policies.acceptance.match import Match
 from policies.acceptance.rate import Rate
 from policies.acceptance.recorded import Recorded
 from policies.scheduling.vllm_v1 import VllmV1
-from simulator.errors import InputError
 from simulator.replica.cost import StepShape
 from simulator.replica.limits import Limits
 from simulator.replica.speculation import AnswerDraws, Speculation
@@ -252,48 +251,3 @@ def test_a_step_costs_more_with_more_drafts_and_passes(method):
     times_s = [step_s(8 * k, k) for k in range(1, 9)]
     assert times_s == sorted(times_s)
     assert times_s[0] > step_s(0, 0)
-
-
-# What a scenario may say
-
-
-@pytest.mark.parametrize(
-    ("tables", "said"),
-    [
-        ({"speculation": {"method": "eegle"}}, "unknown drafter 'eegle'.*did you mean 'eagle'"),
-        ({"speculation": {"method": "draft_model"}}, "speculation.draft_model"),
-        (
-            {
-                "speculation": {"method": "draft_model", "draft_model": "qwen3-8b"},
-                "policy": {"acceptance": "rate"},
-            },
-            "vocabulary",
-        ),
-        (
-            {"speculation": {"method": "draft_model", "draft_model": "llama-3.1-8b"}},
-            "nothing says how many drafts",
-        ),
-        ({"speculation": {"method": "eagle", "num_speculative_tokens": 40}}, "num_speculative_tokens"),
-        (
-            {"speculation": {"method": "eagle", "num_speculative_tokens_per_batch_size": [[8, 3], [4, 1]]}},
-            "expected rising numbers",
-        ),
-        (
-            {"speculation": {"method": "eagle"}, "policy": {"scheduling": "smooth"}},
-            "smooth counts on one token",
-        ),
-    ],
-)
-def test_wrong_scenarios_are_refused(tables, said):
-    traffic = {"arrivals": "constant", "rate_rps": 1, "requests": 2, "prompt_tokens": 5, "output_tokens": 5}
-    with pytest.raises(InputError, match=said):
-        run(Scenario(workload=traffic, **tables))
-
-
-def test_a_scenario_with_pairs_goes_through_toml(tmp_path):
-    pairs = [[16, 5], [32, 4], [64, 3]]
-    scenario = Scenario(
-        speculation={"method": "eagle3", "num_speculative_tokens_per_batch_size": pairs},
-    )
-    (tmp_path / "s.toml").write_text(scenario.to_toml())
-    assert Scenario.from_toml(tmp_path / "s.toml").speculation == scenario.speculation

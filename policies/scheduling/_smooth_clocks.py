@@ -1,0 +1,47 @@
+"""When the reader of a request began, and how much text it is owed, for the policy ``smooth``."""
+
+from policies.scheduling._smooth_worth import Worth
+from simulator.policy import Job
+
+
+class Clocks:
+    """The clocks of readers: each begins once, and goes on from a token that came late."""
+
+    def __init__(self, worth: Worth) -> None:
+        self._worth = worth
+        self._starts_s: dict[Job, float] = {}  # when the clock of each reader began who had a token
+        self._owed_s: dict[Job, float] = {}  # needs of readers whose requests gave up their blocks
+        self._tokens: dict[Job, int] = {}  # of readers with a curve: the number of the token that came last
+
+    def owed_s(self, job: Job) -> float:
+        """When the reader of a preempted request needs its next token."""
+        return self._owed_s.get(job, job.due_s)
+
+    def number(self, job: Job) -> int:
+        """How many tokens a reader has, or is taken to have."""
+        return job.generated_tokens
+
+    def _first_key(self, job: Job, token_s: float, tick: int) -> float:
+        """What a request is ordered by whose next token comes at ``token_s``."""
+        pace_s, number = job.pace_s, job.generated_tokens + 1
+        if job not in self._starts_s and self._begins_to_read(job, number):
+            self._begin(job, token_s)
+        elif job not in self._starts_s:
+            self._begin(job, job.arrival_s + job.allowance_s)
+        place = job.place_of(number)
+        due_s = self._starts_s[job] + pace_s * place
+        need_s = max(due_s, self._owed_s.pop(job, due_s), token_s) + pace_s * (
+            job.place_of(number + 1) - place
+        )
+        if job.curve is not None:
+            self._tokens[job] = number
+        return need_s - pace_s * tick
+
+    def _begins_to_read(self, job: Job, number: int) -> bool:
+        """Whether the clock of a reader begins with the token of that number, the first that is read."""
+        return self._worth.at_first_token and number <= job.thinking_tokens + 1
+
+    def _begin(self, job: Job, start_s: float) -> float:
+        """Let the clock of a reader begin then, beyond the grace; return when."""
+        self._starts_s[job] = start_s = start_s + self._worth.grace_s
+        return start_s
