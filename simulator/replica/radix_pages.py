@@ -150,18 +150,18 @@ class RadixPages:
             if job in self._running and job not in stored:
                 self._store(job, job.computed)
 
-    def fast_forwarded(self, first_tick: int, steps: int) -> None:
+    def fast_forwarded(self, first_tick: int, steps: int, blocks: int) -> None:
         """Evict what planning each of these steps does; nothing is stored in them."""
         openers, size, block_size = self._group.openers, self._group.size, self.block_size
         left = self.free_blocks
         if left * block_size - self.tree.evictable < size * block_size:
             ticks = range(first_tick, first_tick + steps)
-            self.free_blocks += sum(openers[tick % block_size] for tick in ticks)
+            self.free_blocks += blocks
             for tick in ticks:
-                blocks = openers[tick % block_size]
-                self._make_room(blocks * block_size)
+                opened = openers[tick % block_size]
+                self._make_room(opened * block_size)
                 self._make_room(size * block_size)
-                self.free_blocks -= blocks
+                self.free_blocks -= opened
         assert self.free_blocks == left
         self._computing.append([])
 
