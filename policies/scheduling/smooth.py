@@ -97,16 +97,17 @@ class Smooth(Choosing, Scheduler):
         """Whether the reader furthest ahead can wait for less than the queue would; it does where blocks are short."""
         first, cheap, taken = prompts.first_waiting(), True, 0
         while cheap and first is not None and step.group.size > 1:
-            near, each = self._readers.needing(self._start_s + NEAR_S, step.group.tick)
             job, need_s = self._readers.most_ahead(step.group.tick)
+            if need_s <= self._start_s + self.far_ahead_s:
+                return False
+            near, each = self._readers.needing(self._start_s + NEAR_S, step.group.tick)
             again = StepShape()
             again.count(job.known_tokens, 0, False, 1)
             saved = self._worth.waiting(first, self._start_s) * (need_s - self._start_s)
             # Of each second a reader needs the share that a round takes of its pace.
             needing = max(near, step.group.size * min(1.0, self._decode_s(step) / max(job.pace_s, 1e-9)))
             lost = (prompts.cost() + needing * each) * step.price(again)
-            far = need_s > self._start_s + self.far_ahead_s
-            cheap = far and saved > self.again_weight * lost
+            cheap = saved > self.again_weight * lost
             needed = step.blocks_to_admit(first, first.known_tokens) + self.spare_blocks * len(step.running)
             fits = needed + step.blocks_opening <= step.free_blocks and step.seats > 0
             if not cheap or fits or taken == MOST_AT_ONCE:
