@@ -34,7 +34,7 @@ def _machine(known: Mapping[str, Any]) -> str:
     return (
         f"{about['cpu']}, {about['cores']} cores, {about['system']}; Python {about['python']}, {packages}. The load"
         f" of the machine in the minute before was {about['load']:.1f}. Medians of {known['works']['rounds']} rounds"
-        f" (W5: one); `servesim --help` takes {_bar(known['works']['help_s'], HELP_S, unit=' s')}."
+        f" (W5 and W8: one); `servesim --help` takes {_bar(known['works']['help_s'], HELP_S, unit=' s')}."
     )
 
 

@@ -6,7 +6,7 @@ full. The least loaded replica is found by ``min`` over all of them, at each arr
 """
 
 from collections import deque
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from functools import partial
 from typing import Any
 
@@ -15,23 +15,25 @@ import simpy
 from benchmarks.reference_loop import StepPrice
 
 
-class _Replica:
+class Served:
     """What is brought to a replica, and how it is woken for it."""
 
     def __init__(self, clock: simpy.Environment) -> None:
+        """Have nothing to do."""
         self.clock = clock
         self.waiting: deque[int] = deque()
         self.asleep: simpy.Event | None = None
         self.iterations = 0
-        self.outstanding_tokens = 0
 
     def take(self, request: int, event: simpy.Event | None = None) -> None:
+        """Queue a request."""
         self.waiting.append(request)
         if self.asleep is not None:
             self.asleep.succeed()
             self.asleep = None
 
     def sleep(self) -> simpy.Event:
+        """Return what happens when the next request is brought."""
         self.asleep = self.clock.event()
         return self.asleep
 
@@ -50,7 +52,7 @@ def disaggregated_loop(
 ) -> tuple[float, int]:
     """Compute prompts on one pool, decode on the other, both in turn; return the last event's time, iterations."""
     clock = simpy.Environment()
-    decoders = [_Replica(clock) for _ in range(decode_replicas)]
+    decoders = [Served(clock) for _ in range(decode_replicas)]
     iterations: list[int] = []
     handed = 0
 
@@ -86,7 +88,7 @@ def disaggregated_loop(
                     there.callbacks.append(partial(decoders[handed % decode_replicas].take, request))
                     handed += 1
 
-    def decode(replica: _Replica) -> Generator[simpy.Event, Any, None]:
+    def decode(replica: Served) -> Generator[simpy.Event, Any, None]:
         finishing: dict[int, list[int]] = {}
         waiting, decoding, context, iteration = replica.waiting, 0, 0, 0
         while True:
@@ -129,7 +131,7 @@ def least_loaded_loop(
 ) -> tuple[float, int]:
     """Serve each request on the replica with the fewest outstanding tokens; return as ``reference_loop`` does."""
     clock = simpy.Environment()
-    servers = [_Replica(clock) for _ in range(replicas)]
+    servers = [Served(clock) for _ in range(replicas)]
     loads = [0] * replicas
 
     def arrive() -> Generator[simpy.Event, Any, None]:
@@ -140,56 +142,78 @@ def least_loaded_loop(
             loads[least] += prompt_tokens[request] + output_tokens[request] - 1
             servers[least].take(request)
 
-    def serve(place: int) -> Generator[simpy.Event, Any, None]:
-        replica = servers[place]
-        waiting = replica.waiting
-        finishing: dict[int, list[int]] = {}
-        running = decoding = context = iteration = left = 0
-        half = -1  # the one request whose prompt is half computed
-        while True:
-            if not running and not waiting:
-                replica.iterations = iteration
-                yield replica.sleep()
-                continue
-            budget = max_num_batched_tokens - decoding
-            prefill = 0
-            completed: list[int] = []
-            while budget > 0:
-                if half < 0:
-                    if not waiting or running >= max_num_seqs:
-                        break
-                    half = waiting.popleft()
-                    left = prompt_tokens[half]
-                    running += 1
-                chunk = left if left <= budget else budget
-                left -= chunk
-                budget -= chunk
-                prefill += chunk
-                if left:
-                    break
-                completed.append(half)
-                half = -1
-            yield clock.timeout(step_s(prefill, decoding, context + decoding))
-            iteration += 1
-            context += decoding
-            loads[place] -= prefill + decoding
-            done = finishing.pop(iteration, None)
-            if done:
-                decoding -= len(done)
-                running -= len(done)
-                for request in done:
-                    context -= prompt_tokens[request] + output_tokens[request] - 1
-            for request in completed:
-                more = output_tokens[request] - 1
-                if more:
-                    decoding += 1
-                    context += prompt_tokens[request]
-                    finishing.setdefault(iteration + more, []).append(request)
-                else:
-                    running -= 1
-
     clock.process(arrive())
-    for place in range(replicas):
-        clock.process(serve(place))
+    limits = max_num_seqs, max_num_batched_tokens
+    for place, replica in enumerate(servers):
+        clock.process(
+            serve(replica, place, loads, prompt_tokens, prompt_tokens, output_tokens, step_s, *limits)
+        )
     clock.run()
     return clock.now, sum(each.iterations for each in servers)
+
+
+def serve(
+    replica: Served,
+    place: int,
+    loads: list[int],
+    new_tokens: Sequence[int],
+    prompt_tokens: Sequence[int],
+    output_tokens: Sequence[int],
+    step_s: StepPrice,
+    max_num_seqs: int,
+    max_num_batched_tokens: int,
+    ended: Callable[[int], None] | None = None,
+) -> Generator[simpy.Event, Any, None]:
+    """Serve what is brought to a replica, the ``place``-th, whose outstanding tokens are in ``loads``.
+
+    Of each prompt ``new_tokens`` are computed, and all are attended to; ``ended`` is told of each end.
+    """
+    clock, waiting = replica.clock, replica.waiting
+    finishing: dict[int, list[int]] = {}
+    running = decoding = context = iteration = left = 0
+    half = -1  # the one request whose prompt is half computed
+    while True:
+        if not running and not waiting:
+            replica.iterations = iteration
+            yield replica.sleep()
+            continue
+        budget = max_num_batched_tokens - decoding
+        prefill = 0
+        completed: list[int] = []
+        while budget > 0:
+            if half < 0:
+                if not waiting or running >= max_num_seqs:
+                    break
+                half = waiting.popleft()
+                left = new_tokens[half]
+                running += 1
+            chunk = left if left <= budget else budget
+            left -= chunk
+            budget -= chunk
+            prefill += chunk
+            if left:
+                break
+            completed.append(half)
+            half = -1
+        yield clock.timeout(step_s(prefill, decoding, context + decoding))
+        iteration += 1
+        context += decoding
+        loads[place] -= prefill + decoding
+        done = finishing.pop(iteration, None)
+        if done:
+            decoding -= len(done)
+            running -= len(done)
+            for request in done:
+                context -= prompt_tokens[request] + output_tokens[request] - 1
+                if ended is not None:
+                    ended(request)
+        for request in completed:
+            more = output_tokens[request] - 1
+            if more:
+                decoding += 1
+                context += prompt_tokens[request]
+                finishing.setdefault(iteration + more, []).append(request)
+            else:
+                running -= 1
+                if ended is not None:
+                    ended(request)

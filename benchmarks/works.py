@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from benchmarks.child import Cost, measure
+from benchmarks.reference_clients import sessions_loop
 from benchmarks.reference_loop import reference_loop
 from benchmarks.reference_pools import disaggregated_loop, least_loaded_loop
 from simulator.cli.main import collect_rarely
@@ -41,7 +42,7 @@ class Work:
     settings: tuple[str, ...]
     bar_s: float | None = None  # wall seconds of the whole process
     bar_mb: float | None = None  # peak memory of it
-    loop: Literal["in turn", "apart", "least loaded"] = "in turn"
+    loop: Literal["in turn", "apart", "least loaded", "sessions"] = "in turn"
     held_to_loop: bool = True  # whether the loop does enough for its time to be a measure
 
     def scenario(self) -> Scenario:
@@ -116,7 +117,23 @@ W7B = Work(
     600.0,
     held_to_loop=False,  # which knows no blocks, and has few steps
 )
-WORKS = {each.name: each for each in (W1, W2, W3, W4, W5, W7, W7B)}
+W8 = Work(
+    "W8",
+    "1,000 clients with sessions, 50,000 turns, 8 replicas, session affinity, prefix caching",
+    _trace(
+        "sharegpt_multiturn",
+        "workload.concurrency=1000",
+        "workload.think_s=20",
+        "workload.limit=50000",
+        "workload.max_prompt_tokens=30000",
+        "cluster.replicas=8",
+        "policy.routing=session_affinity",
+    ),
+    8.0,
+    loop="sessions",
+    held_to_loop=False,  # which looks for no blocks
+)
+WORKS = {each.name: each for each in (W1, W2, W3, W4, W5, W7, W7B, W8)}
 
 
 @dataclass(frozen=True)
@@ -161,6 +178,21 @@ def _loop(work: Work, scenario: Scenario, workload: Workload, pools: list[Resolv
             prefill_replicas=pools[0].replicas,
             decode_replicas=pools[1].replicas,
             hand_over_s_per_token=link.kv_bytes_per_token / link.bytes_per_s,
+        )
+    if work.loop == "sessions":
+        assert workload.session is not None
+        assert workload.think_s is not None
+        session, think_s = workload.session.tolist(), workload.think_s.tolist()
+        return lambda: sessions_loop(
+            session,
+            think_s,
+            *lengths,
+            step_s,
+            clients=workload.concurrency or 1,
+            send_gap_s=workload.send_gap_s,
+            max_num_seqs=seqs,
+            max_num_batched_tokens=budget,
+            replicas=pools[0].replicas,
         )
     loop = least_loaded_loop if work.loop == "least loaded" else reference_loop
     return lambda: loop(

@@ -4,6 +4,7 @@ from bisect import insort
 from enum import Enum, auto
 from typing import Literal
 
+from policies.scheduling._sglang_expected import Expected
 from policies.scheduling._sglang_running import LONGEST_EXPECTED, RunningBatch, allowed_tokens
 from simulator.policy import Job, Ledger
 
@@ -37,7 +38,7 @@ class ExtendBatch:
         self.page = step.block_size
         self.jobs: list[Job] = []
         self.looked_up = running.looked_up
-        self.expected = running.expected(step)  # tokens still to come for whom the cache holds already
+        self.expected = Expected(step, running)  # tokens still to come for whom the cache holds already
         self.uncounted = 0  # tokens that the engine counts as used and the ledger shows free
         self.rem_input = max_prefill
         self.rem_chunk = step.token_budget if chunk in (None, "off") else min(int(chunk), step.token_budget)
@@ -56,7 +57,7 @@ class ExtendBatch:
     @property
     def rem_total(self) -> float:
         """Tokens that are free now and not expected to be used by any job."""
-        return self.cur_rem - self.expected
+        return self.cur_rem - self.expected.tokens
 
     @property
     def cur_rem(self) -> int:
@@ -65,7 +66,9 @@ class ExtendBatch:
 
     def go_on(self, job: Job) -> bool:
         """Compute the next chunk of the one prompt that is in flight; False if there is room for none."""
-        chunk = min(job.remaining_tokens, self.rem_chunk, int(self.rem_total))
+        chunk = min(job.remaining_tokens, self.rem_chunk)
+        if not self._surely(chunk):
+            chunk = min(chunk, int(self.rem_total))
         held = self.step.blocks_held(job)
         if chunk <= 0 or not self.step.prefill(job, chunk):
             return False
@@ -91,7 +94,8 @@ class ExtendBatch:
             if tokens >= self.rem_input and self.jobs and self.need(job, extend) < self.rem_total:
                 return Added.STOP
             newly_held = step.blocks_to_admit(job, cached) * page  # found, but evictable until now
-            fits = self.need(job, extend) < self.rem_total - newly_held
+            need = self.need(job, extend)
+            fits = self._surely(need + newly_held) or need < self.rem_total - newly_held
         if not fits and (not alone or step.limits.strict_engine):
             return Added.NO_TOKEN
         chunk = extend if tokens <= self.rem_chunk else self.rem_chunk // page * page
@@ -111,15 +115,19 @@ class ExtendBatch:
         tokens = self.step.blocks_for(chunk) * self.page
         self.jobs.append(job)
         if last:
-            self.expected += min(allowed_tokens(self.step, job), LONGEST_EXPECTED)
+            self.expected.add(min(allowed_tokens(self.step, job), LONGEST_EXPECTED))
         self.uncounted += tokens - blocks * self.page
         self.rem_input -= tokens
         self.rem_chunk -= tokens
 
     def _room(self) -> Added:
-        if self.rem_total <= 0 or self.cur_rem <= 0:
+        if not self._surely(0) and (self.rem_total <= 0 or self.cur_rem <= 0):
             return Added.NO_TOKEN
         return Added.STOP if self.rem_input <= 0 or self.rem_chunk <= 0 else Added.MORE
+
+    def _surely(self, tokens: int) -> bool:
+        """Whether more than so many are free and not expected to be used, whatever is expected of each job."""
+        return tokens + 1 < self.cur_rem - self.expected.most
 
     def _lives_fit(self, lives: list[tuple[int, int]], job: Job, tokens: int) -> bool:
         """Whether the cache would hold out if all jobs went on to the end, in order of tokens to come."""

@@ -21,6 +21,6 @@ def make_way(batch: ExtendBatch, job: Job, running: RunningBatch, threshold: int
     left = min(allowed_tokens(step, job) - job.generated_tokens, LONGEST_EXPECTED)
     for victim in sorted(victims, key=lambda each: (each.priority, running.queued(each)), reverse=True):
         running.send_back(step, victim, job)
-        batch.expected -= left * running.ratio
+        batch.expected.take_off(left * running.ratio)
     running.jobs = [each for each in running.jobs if each not in victims]
     return True

@@ -1,6 +1,6 @@
 """SGLang's running batch: who decodes, how many tokens are still to come, and who gives way."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Literal
 
 from simulator.policy import Job, Ledger
@@ -23,6 +23,7 @@ class RunningBatch:
         self.ratio = self._initial_ratio = min(INITIAL_RATIO * conservativeness, 1.0)
         self._least_ratio = self._initial_ratio * LEAST_SHARE
         self._unseen_from = 0
+        self._most_tokens = 0  # that a request of the batch may have, or may have had
         self.looked_up: dict[
             int, int
         ] = {}  # of requests that wait: tokens to extend when they were looked at last
@@ -39,6 +40,9 @@ class RunningBatch:
         """
         before = len(self.jobs)
         self.jobs += ready
+        for job in ready:
+            if job.max_tokens > self._most_tokens:
+                self._most_tokens = job.max_tokens
         self._unseen_from = {"": len(self.jobs), "extend": before, "decode": 0}[in_flight]
 
     def take_out(self) -> list[Job]:
@@ -52,6 +56,15 @@ class RunningBatch:
         if before != len(step.running) - len(step.partial):
             self.jobs = [job for job in self.jobs if job in step.running]
         return len(self.jobs) < before
+
+    def bring(self, step: Ledger, joined: Sequence[Job]) -> None:
+        """Add those whose KV has come from other replicas, after those who are still there."""
+        self.jobs = [job for job in self.jobs if job in step.running and job not in joined]
+        self.merge([*joined], "")
+
+    def most_expected(self) -> float:
+        """Return what ``expected`` is at most, without looking at each request."""
+        return len(self.jobs) * (min(self._most_tokens, LONGEST_EXPECTED) + 1) * self.ratio
 
     def expected(self, step: Ledger) -> float:
         """Tokens that are expected to come for all requests."""

@@ -29,6 +29,10 @@ class Choosing:
     join_weight: float = 0.5  # a full batch lets a queue in of this, times its readers and seconds of prompt
     _worth: Worth = field(init=False)
     _readers: Readers = field(init=False)
+    _priced: tuple[int, int, int, int] = field(
+        default=(-1, 0, 0, 0), init=False
+    )  # what was priced last, and the price
+    _price_s: float = field(default=0.0, init=False)
     _lone_s: float = field(default=0.0, init=False)  # how long a step of one decode takes
     _start_s: float = field(default=0.0, init=False)  # when the step being planned will start
     _busy_until_s: float = field(default=0.0, init=False)  # when the step planned last ends
@@ -135,5 +139,9 @@ class Choosing:
 
     def _decode_s(self, step: Ledger) -> float:
         """Seconds of a step in which all jobs decode and nothing else happens."""
-        group = step.group
-        return step.price(self._readers.shape(step, group.size, group.context_tokens()))
+        seqs, context = step.group.size, step.group.context_tokens()
+        asked = step.step, seqs, context, step.shape.draft_passes  # a replica may be slower at another step
+        if asked != self._priced:
+            self._priced = asked
+            self._price_s = step.price(self._readers.shape(step, seqs, context))
+        return self._price_s

@@ -1,6 +1,7 @@
 """The prompts that could be computed now, for the policy ``smooth``."""
 
 from bisect import bisect_right
+from math import inf
 
 from policies.scheduling._smooth_readers import Readers
 from policies.scheduling._smooth_worth import Worth
@@ -31,12 +32,8 @@ class Prompts:
             if offered >= step.token_budget:
                 break
             tokens = job.remaining_tokens
-            can_wait = job.generated_tokens and readers.owed_s(job) > start_s + BACK_BEFORE_S
-            if (
-                can_wait
-                and step.running
-                and (seats <= 0 or step.blocks_to_admit(job, job.known_tokens) > room)
-            ):
+            can_wait = job.generated_tokens and step.running and readers.owed_s(job) > start_s + BACK_BEFORE_S
+            if can_wait and (seats <= 0 or step.blocks_to_admit(job, job.known_tokens) > room):
                 away += 1
                 continue
             self.line.append((tokens, True, job))
@@ -51,6 +48,7 @@ class Prompts:
             self._pairs.append(self._pairs[-1] + tokens * (prior + 0.5 * tokens))
             self._context.append(self._context[-1] + prior + tokens)
         self.offered = min(self._tokens[-1], step.token_budget)
+        self._prices: dict[tuple[int, int], float] = {}  # by tokens, and how many decode beside them
 
     def _slope(self, job: Job) -> float:
         return self._worth.waiting(job, self._start_s)
@@ -81,6 +79,10 @@ class Prompts:
 
     def price(self, tokens: int, decodes: bool) -> float:
         """Seconds of a step with so many tokens of prompts, with or without all decodes."""
+        group = self._step.group
+        asked = tokens, group.size * decodes
+        if asked in self._prices:
+            return self._prices[asked]
         done = self.finished_by(tokens)
         pairs, context = self._pairs[done], self._context[done]
         rest = tokens - self._tokens[done]
@@ -88,17 +90,15 @@ class Prompts:
             prior = self.line[done][2].computed_tokens
             pairs += rest * (prior + 0.5 * rest)
             context += prior + rest
-        group = self._step.group
-        seqs, decoded = (group.size, group.context_tokens()) if decodes else (0, 0)
-        shape = self._readers.shape(self._step, seqs, decoded)
+        shape = self._readers.shape(self._step, asked[1], group.context_tokens() * decodes)
         shape.prefill_tokens, shape.prefill_seqs = tokens, done + (rest > 0)
         shape.prefill_attention_pairs, shape.prefill_context_tokens = pairs, context
-        return self._step.price(shape)
+        return self._prices.setdefault(asked, self._step.price(shape))
 
     def fit(self, seconds: float, decodes: bool) -> int:
         """How many tokens a step of at most that length can compute, to within 16."""
         most = min(self.offered, self._step.token_budget - decodes * self._round_tokens())
-        if most <= 0 or self.price(most, decodes) <= seconds:
+        if most <= 0 or seconds == inf or self.price(most, decodes) <= seconds:
             return max(0, most)
         fits, fits_not = 0, most
         while fits_not - fits > 16:

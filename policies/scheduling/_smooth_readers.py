@@ -58,6 +58,8 @@ class Readers(Clocks):
         A reader who needed one earlier goes on from there.
         """
         for pace_s, readers in self._by_pace.items():
+            if readers[0][0] >= tokens_s[-1] - pace_s * first_tick and not self._tokens:
+                continue  # each needs a token later than that
             latest = [token_s - pace_s * tick for tick, token_s in enumerate(tokens_s, first_tick)]
             if not self._tokens:
                 go_on(readers, max(latest))

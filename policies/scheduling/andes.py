@@ -56,12 +56,18 @@ class Andes(Scheduler):
 
     def _choose(self, step: Ledger, keep_free: int) -> list[Job]:
         """Preempt who is to make way; return who is to start, best first."""
-        gain = self._gains(step)
         jobs = [*step.running, *step.swapped, *step.waiting]
+        room = step.total_blocks - keep_free
+        fit = len(jobs) <= step.limits.max_num_seqs and sum([self._blocks(step, job) for job in jobs]) <= room
+        if fit:  # whatever they gain, all are chosen
+            jobs = jobs[len(step.running) :]
+        gain = self._gains(step, jobs)
         jobs.sort(key=lambda job: (-gain[job] / job.known_tokens, job.due_s, job.id))
+        if fit:
+            return jobs
         # Who has been preempted often enough stays, whatever others would gain.
         stays = {job for job in step.running if job.preemptions >= self.max_preemptions}
-        blocks, seats = step.total_blocks - keep_free, step.limits.max_num_seqs - len(stays)
+        blocks, seats = room, step.limits.max_num_seqs - len(stays)
         blocks -= sum(self._blocks(step, job) for job in stays)
         chosen: list[Job] = []
         for job in jobs:
@@ -80,8 +86,8 @@ class Andes(Scheduler):
         """KV blocks that a request holds or would hold, and those until the next choice."""
         return step.blocks_for(job.known_tokens + self.interval)
 
-    def _gains(self, step: Ledger) -> dict[Job, float]:
-        """What every request's QoE would gain by being served from now on."""
+    def _gains(self, step: Ledger, jobs: list[Job]) -> dict[Job, float]:
+        """What each request's QoE would gain by being served from now on."""
         now_s, group, tokens = step.now_s, step.group, step.limits.max_num_batched_tokens
         seqs = max(1, group.size)
         decode = StepShape(decode_seqs=seqs, decode_context_tokens=max(1, group.context_tokens()))
@@ -91,7 +97,6 @@ class Andes(Scheduler):
         s_per_token = step.price(prompt) / tokens
         return {
             job: _gain(job, now_s, self.horizon_s, rate, s_per_token * (job.remaining_tokens - 1))
-            for jobs in (step.running, step.swapped, step.waiting)
             for job in jobs
         }
 

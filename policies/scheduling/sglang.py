@@ -72,8 +72,7 @@ class Sglang(Decoding, Scheduler):
         if len(ready) < len(self._extended):
             self._full = False
         if step.joined:  # from other replicas
-            going_on = (job for job in batch.jobs if job in step.running and job not in step.joined)
-            batch.jobs = [*going_on, *step.joined]
+            batch.bring(step, step.joined)
         if ready and not batch.jobs:
             self._full = False  # the extend batch becomes the running one, and was never full
         batch.merge(ready, self._in_flight if step.in_flight else "")

@@ -99,8 +99,10 @@ class Smooth(Choosing, Scheduler):
         """Whether the reader furthest ahead can wait for less than the queue would; it does where blocks are short."""
         first, cheap, taken = prompts.first_waiting(), True, 0
         while cheap and first is not None and step.group.size > 1:
-            near, each = self._readers.needing(self._start_s + NEAR_S, step.group.rounds)
             job, need_s = self._readers.most_ahead(step.group.rounds)
+            if need_s <= self._start_s + self.far_ahead_s:
+                return False
+            near, each = self._readers.needing(self._start_s + NEAR_S, step.group.rounds)
             again = StepShape()
             again.count(job.known_tokens, 0, False, 1)
             saved = self._worth.waiting(first, self._start_s) * (need_s - self._start_s)
@@ -108,8 +110,7 @@ class Smooth(Choosing, Scheduler):
             round_s = max(job.pace_s * self._readers.tokens_each, 1e-9)
             needing = max(near, step.group.size * min(1.0, self._decode_s(step) / round_s))
             lost = (prompts.cost() + needing * each) * step.price(again)
-            far = need_s > self._start_s + self.far_ahead_s
-            cheap = far and saved > self.again_weight * lost
+            cheap = saved > self.again_weight * lost
             needed = step.blocks_to_admit(first, first.known_tokens) + self.spare_blocks * len(step.running)
             fits = needed + step.blocks_opening <= step.free_blocks and step.seats > 0
             if not cheap or fits or taken == MOST_AT_ONCE:

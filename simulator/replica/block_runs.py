@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from simulator.replica.content import StreamPieces
 
-# The stretch before, the first block, and what the blocks hold (``Content.stretches``).
+# The stretch before, the first block, and what the blocks hold (``Outline``).
 StretchName = tuple["Stretch | None", int, int | StreamPieces]
 
 
@@ -38,7 +38,9 @@ class Stretch:
     def __init__(self, name: StretchName) -> None:
         self.name = name
         self.runs: list[BlockRun] = []  # that hold its blocks, in the order of their registration
-        self.uses = 0  # stretches that follow it, and requests of which it is the last known one
+        self.uses = (
+            0  # stretches that follow it, and requests of which it is the last known one; -1: it is forgotten
+        )
 
     def chain(self, first: int, end: int) -> Iterator[tuple[BlockRun, int]]:
         """The runs that hold its blocks from ``first`` to ``end``, and up to which block, as far as there are some.
@@ -113,6 +115,7 @@ class Stretches:
         """Do not know a stretch any more that has no blocks and no use, nor those before it that were for its sake."""
         while not stretch.runs and not stretch.uses:
             del self._known[stretch.name]
+            stretch.uses = -1
             before = stretch.name[0]
             if before is None:
                 return

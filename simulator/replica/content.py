@@ -11,62 +11,72 @@ StreamPieces = tuple[tuple[int, int], ...]
 class Content:
     """What a request's tokens are: the prompt's segments, then everything generated in one stream."""
 
-    __slots__ = ("_ends", "_streams")
+    __slots__ = ("ends", "output_stream", "prompt_tokens", "segments", "streams")
 
     def __init__(self, segments: Sequence[tuple[int, int]], output_stream: int) -> None:
-        self._streams: list[int] = []  # no two neighbours are equal
-        self._ends: list[int] = []  # where each of them ends; the last one does not
-        end = 0
-        for stream, tokens in segments:
+        """Nothing is worked out until it is asked for: ``read``, or ``go_on_from``."""
+        self.segments = segments
+        self.output_stream = output_stream
+        self.streams: list[int] = []  # no two neighbours are equal
+        self.ends: list[int] = []  # where each of them ends; the last one does not
+        self.prompt_tokens = 0
+
+    def read(self) -> "Content":
+        """Work out what it is, unless that was done; return itself."""
+        if not self.streams:
+            self._read_from(0, 0)
+        return self
+
+    def go_on_from(self, other: "Content") -> bool:
+        """Take over what was worked out of another request whose prompt and answer this prompt repeats.
+
+        Returns False, and does nothing, if it does not repeat them, or if where the answer begins cannot be told.
+        """
+        theirs, stream, segments = other.segments, other.output_stream, self.segments
+        shared, tokens = len(theirs), other.prompt_tokens
+        if shared and theirs[-1][0] == stream:
+            shared -= 1
+            tokens -= theirs[-1][1]
+        if len(segments) <= shared or segments[shared][0] != stream or segments[shared][1] <= 0:
+            return False
+        if tokens != (other.ends[-1] if other.ends else 0) or segments[:shared] != theirs[:shared]:
+            return False
+        end = tokens + segments[shared][1]
+        self.streams, self.ends = other.streams.copy(), [*other.ends, end]
+        self._read_from(shared + 1, end)
+        return True
+
+    def _read_from(self, place: int, end: int) -> None:
+        """Read on with the segment in that place, which begins at position ``end``."""
+        streams, ends = self.streams, self.ends
+        for stream, tokens in self.segments[place:]:
             if tokens:
                 end += tokens
-                if self._streams and self._streams[-1] == stream:
-                    self._ends[-1] = end
+                if streams and streams[-1] == stream:
+                    ends[-1] = end
                 else:
-                    self._streams.append(stream)
-                    self._ends.append(end)
-        if self._streams and self._streams[-1] == output_stream:
-            self._ends.pop()
+                    streams.append(stream)
+                    ends.append(end)
+        self.prompt_tokens = end
+        if streams and streams[-1] == self.output_stream:
+            ends.pop()
         else:
-            self._streams.append(output_stream)
+            streams.append(self.output_stream)
 
     def pieces(self, start: int, end: int) -> StreamPieces:
         """The tokens at positions ``start`` to ``end`` as (stream, tokens)."""
-        first = bisect_right(self._ends, start)
-        if first == len(self._ends) or end <= self._ends[first]:  # all in one stream, as most blocks are
-            return ((self._streams[first], end - start),)
+        if not self.streams:
+            self._read_from(0, 0)
+        streams, ends = self.streams, self.ends
+        first = bisect_right(ends, start)
+        if first == len(ends) or end <= ends[first]:  # all in one stream, as most blocks are
+            return ((streams[first], end - start),)
         found: list[tuple[int, int]] = []
-        for stream, stop in zip(self._streams[first:], [*self._ends[first:], end], strict=True):
+        for place in range(first, len(streams)):
+            stop = ends[place] if place < len(ends) else end
             tokens = min(stop, end) - start
-            found.append((stream, tokens))
+            found.append((streams[place], tokens))
             start += tokens
             if start == end:
                 break
         return tuple(found)
-
-    def stretches(self, block_size: int) -> tuple[list[int], list[int | StreamPieces]]:
-        """Cut the sequence into stretches of neighbouring blocks that hold the same; the last one has no end.
-
-        Returns the first block of each, and what its blocks hold: one stream, or the pieces of a single block in
-        which streams meet. Two sequences have the same first n blocks if the stretches that begin in them are equal.
-        """
-        firsts: list[int] = []
-        held: list[int | StreamPieces] = []
-        block = start = 0  # the next block, and where the stream begins
-        for stream, end in zip(self._streams, self._ends, strict=False):
-            if block * block_size < start and (block + 1) * block_size <= end:
-                firsts.append(block)
-                held.append(self.pieces(block * block_size, (block + 1) * block_size))
-                block += 1
-            if end // block_size > block:
-                firsts.append(block)
-                held.append(stream)
-                block = end // block_size
-            start = end
-        if block * block_size < start:
-            firsts.append(block)
-            held.append(self.pieces(block * block_size, (block + 1) * block_size))
-            block += 1
-        firsts.append(block)
-        held.append(self._streams[-1])
-        return firsts, held

@@ -67,12 +67,13 @@ def fast_forward(
     steps = tick - first_tick
     if not steps:
         return start_s, start_s, NO_JOBS
+    taken = engine.kv.free_blocks - spare_blocks - left
     engine.kv.free_blocks = left + spare_blocks
     records.runs.extend((engine.step, steps, start_s, size, first_context, len(engine.running)))
     engine.fruitless_steps = 0
     engine.step += steps
     if engine.cache is not None:
-        engine.cache.fast_forwarded(first_tick, steps)
+        engine.cache.fast_forwarded(first_tick, steps, taken)
     group.tick = tick
     return begun_s, end_s, group.finished() if tick in group.last_ticks else NO_JOBS
 

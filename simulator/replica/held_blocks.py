@@ -1,12 +1,19 @@
-"""Which findable blocks a request holds, by runs of them."""
+"""Which findable blocks a request holds, or would find, by runs of them."""
 
 from bisect import bisect_right
+from typing import NamedTuple
 
-from simulator.replica.block_runs import BlockRun, FreeBlocks, Stretch, split
-from simulator.replica.content import StreamPieces
+from simulator.replica.block_runs import BlockRun, FreeBlocks, Stretch, Stretches, split
+from simulator.replica.outline import Outline
 
-# As ``Content.stretches`` returns it.
-Outline = tuple[list[int], list[int | StreamPieces]]
+
+class Hits(NamedTuple):
+    """The longest chain of findable blocks that a waiting job begins with."""
+
+    runs: list[tuple[BlockRun, int, int]]  # and which blocks of each, from the first to the end
+    stretches: list[Stretch]  # that they belong to, and the next one if it is known
+    blocks: int
+    free_blocks: int  # of those
 
 
 class HeldBlocks:
@@ -75,6 +82,13 @@ class HeldBlocks:
             if end < before:
                 free.add_nameless(before - end)
             before = run.first
+            if run.end == end:  # nothing came off it
+                run.references -= 1
+                if run.references:
+                    freed -= end - before
+                else:
+                    free.add(run)
+                continue
             parts = [run]
             while parts[-1].end < end:
                 parts.append(_rest(parts[-1]))
@@ -87,6 +101,44 @@ class HeldBlocks:
         if before:
             free.add_nameless(before)
         return freed
+
+
+def look_up(outline: Outline, known_stretches: Stretches, most: int) -> Hits:
+    """Follow a request's stretches as far as there are blocks of them, ``most`` blocks at most."""
+    firsts, holds, known = outline.firsts, outline.holds, outline.stretches
+    runs: list[tuple[BlockRun, int, int]] = []
+    stretches: list[Stretch] = []
+    stretch: Stretch | None = None
+    block = free_blocks = 0
+    for place, first in enumerate(firsts):
+        if first >= most or first > block:
+            break
+        if place < len(known) and known[place].uses >= 0:
+            stretch = known[place]
+        else:
+            stretch = known_stretches.find((stretch, first, holds[place]))
+            if stretch is None:
+                break
+        stretches.append(stretch)
+        stop = firsts[place + 1] if place + 1 < len(firsts) else most
+        if stop > most:
+            stop = most
+        holding = stretch.runs
+        if len(holding) == 1:
+            run = holding[0]
+            if run.first <= block < run.end:
+                end = run.end if run.end < stop else stop
+                runs.append((run, block, end))
+                if not run.references:
+                    free_blocks += end - block
+                block = end
+            continue
+        for run, end in stretch.chain(block, stop):
+            runs.append((run, block, end))
+            if not run.references:
+                free_blocks += end - block
+            block = end
+    return Hits(runs, stretches, block, free_blocks)
 
 
 def _rest(run: BlockRun) -> BlockRun:

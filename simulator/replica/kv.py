@@ -116,8 +116,11 @@ class PrefixCache(KvPool, Protocol):
         """A step ends; what it completed has not left yet."""
         ...
 
-    def fast_forwarded(self, first_tick: int, steps: int) -> None:
-        """The decode group has ticked so many times, from a tick on, in steps of which only the last is in flight."""
+    def fast_forwarded(self, first_tick: int, steps: int, blocks: int) -> None:
+        """The decode group has ticked so many times, from a tick on, in steps of which only the last is in flight.
+
+        They took so many ``blocks``, which are not among the free ones any more.
+        """
         ...
 
     def forget(self, job: Job) -> None:

@@ -12,34 +12,26 @@ and evicted in a few moves. What happens is what would happen block by block.
 from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable, Collection, Sequence
-from typing import ClassVar, NamedTuple
+from typing import ClassVar
 
-from simulator.replica.block_runs import BlockRun, FreeBlocks, Stretch, Stretches
+from simulator.replica.block_runs import FreeBlocks, Stretches
 from simulator.replica.content import Content
 from simulator.replica.decode_group import DecodeGroup
-from simulator.replica.held_blocks import HeldBlocks, Outline
+from simulator.replica.held_blocks import HeldBlocks, Hits, look_up
 from simulator.replica.job import Job
 from simulator.replica.kv import PrefixRule
+from simulator.replica.outline import Outlines
 from simulator.replica.phased_group import PhasedGroup
 
-_NOTHING = ()
-
-
-class Hits(NamedTuple):
-    """The longest chain of findable blocks that a waiting job begins with."""
-
-    runs: list[tuple[BlockRun, int, int]]  # and which blocks of each, from the first to the end
-    stretches: list[Stretch]  # that they belong to, and the next one if it is known
-    blocks: int
-    free_blocks: int  # of those
+_NOTHING: Sequence[tuple[Job, int, int]] = ()
 
 
 class PrefixBlocks:
     """Numbered blocks, so that freed ones can be found again (a ``PrefixCache``)."""
 
     __slots__ = (
-        "_asked", "_changes", "_content", "_deferred", "_filled", "_fills", "_found", "_free", "_group", "_held",
-        "_outline", "_running", "_stretches", "block_size", "free_blocks", "total_blocks",
+        "_asked", "_changes", "_deferred", "_filled", "_fills", "_found", "_free", "_group", "_held", "_outlines",
+        "_running", "_stretches", "block_size", "free_blocks", "total_blocks",
     )  # fmt: skip
 
     group_type: ClassVar[type[DecodeGroup]] = PhasedGroup
@@ -61,7 +53,7 @@ class PrefixBlocks:
         """
         self.total_blocks = self.free_blocks = total_blocks
         self.block_size = block_size
-        self._content = content
+        self._outlines = Outlines(content, block_size)
         self._held: dict[Job, HeldBlocks] = {}  # of each job that has blocks
         self._stretches = Stretches()
         self._free = FreeBlocks(total_blocks, self._stretches, nameless_first=partial_first)
@@ -71,7 +63,6 @@ class PrefixBlocks:
         self._changes = 0  # to what is found, and whether it is free
         self._asked: tuple[Job, int, int] | None = None  # the last look-up, and what it found
         self._found = Hits([], [], 0, 0)
-        self._outline: tuple[Job, Outline] | None = None  # of the job that was looked up last
 
     def watch(self, running: Collection[Job], partial: Collection[Job], group: DecodeGroup) -> None:
         """Look at the running jobs, and at those that decode."""
@@ -96,7 +87,9 @@ class PrefixBlocks:
     def begin(self, job: Job) -> int:
         """Give a waiting job the blocks that are found; return how many tokens they hold."""
         hits = self._hits(job)
-        held = self._held[job] = HeldBlocks(self._outline_of(job), hits.stretches)
+        outline = self._outlines.of(job)
+        outline.stretches = hits.stretches
+        held = self._held[job] = HeldBlocks(outline, hits.stretches)
         if hits.stretches:
             hits.stretches[-1].uses += 1
         for run, first, end in hits.runs:
@@ -147,8 +140,11 @@ class PrefixBlocks:
 
     def step_planned(self, chunks: Collection[Job]) -> None:
         """What the step fills is registered when it ends."""
-        self._fills.append(self._filled)
-        self._filled = []
+        if self._filled:
+            self._fills.append(self._filled)
+            self._filled = []
+        else:
+            self._fills.append(_NOTHING)
 
     def step_ended(self, completing: Sequence[Job]) -> None:
         """Register the blocks that the step's tokens filled."""
@@ -156,24 +152,27 @@ class PrefixBlocks:
             if job in self._running and job.preemptions == preemptions:
                 self._register(job, block, block + 1)
 
-    def fast_forwarded(self, first_tick: int, steps: int) -> None:
+    def fast_forwarded(self, first_tick: int, steps: int, blocks: int) -> None:
         """Do what planning and ending each of these steps does, in that order."""
-        openers, phases, size, fills = self._group.openers, self._group.phases, self.block_size, self._fills
-        rounds, rest = divmod(steps, size)
-        opened = sum(openers[tick % size] for tick in range(first_tick, first_tick + rest))
-        self._use(rounds * sum(openers) + opened)
-        for tick in range(first_tick, first_tick + steps):
-            if tick > first_tick:
-                if fills[0]:
-                    self.step_ended(())
-                else:
-                    fills.popleft()
+        if blocks:
+            self._use(blocks)
+        phases, size, fills = self._group.phases, self.block_size, self._fills
+        last = first_tick + steps
+        ended = last - 1 - len(fills)  # the ticks before it end, as many steps as before stay in flight
+        if ended < first_tick:
+            ended = first_tick
+        for _ in range(min(len(fills), steps - 1)):
+            self.step_ended(())
+        for tick in range(first_tick, ended):
+            filling = phases[(tick + 1) % size]
+            if filling:
+                for job in sorted(filling, key=_admission) if len(filling) > 1 else filling:
+                    block = (job.computed + tick - job.joined_tick) // size
+                    self._register(job, block, block + 1)
+        for tick in range(ended, last):
             if phases[(tick + 1) % size]:
                 self._fill_at(tick)
-            if self._filled:
-                self.step_planned(())
-            else:
-                fills.append(_NOTHING)
+            self.step_planned(())
 
     def forget(self, job: Job) -> None:
         """A job has left; nothing is kept of it but its blocks."""
@@ -221,7 +220,19 @@ class PrefixBlocks:
     def _register(self, job: Job, first: int, end: int) -> None:
         """Make a job's blocks from ``first`` to ``end`` findable, as far as they are not."""
         held = self._held[job]
-        if held.ends and first < held.ends[-1]:
+        ends, outline = held.ends, held.outline
+        if ends and outline is not None:
+            run, stretches = held.runs[-1], held.stretches
+            if (
+                first == ends[-1] == run.end
+                and run.references == 1
+                and len(stretches) == len(outline.firsts)
+                and stretches[-1].runs[-1] is run
+            ):  # one more of its answer, which no other shares
+                run.end = ends[-1] = end
+                self._changes += 1
+                return
+        if ends and first < ends[-1]:
             for gap in held.missing(first, end):
                 self._name(job, held, *gap)
         elif first < end:
@@ -231,8 +242,9 @@ class PrefixBlocks:
         """Name blocks by the stretches they lie in; they are found from now on."""
         self._changes += 1
         if held.outline is None:
-            held.outline = self._outline_of(job)
-        firsts, holds = held.outline
+            held.outline = self._outlines.of(job)
+            held.outline.stretches = held.stretches
+        firsts, holds = held.outline.firsts, held.outline.holds
         stretches, place = held.stretches, bisect_right(firsts, first) - 1
         while first < end:
             while len(stretches) <= place:
@@ -246,42 +258,14 @@ class PrefixBlocks:
             first = stop
             place += 1
 
-    def _outline_of(self, job: Job) -> Outline:
-        """The job's stretches, kept until another job is asked for."""
-        if self._outline is None or self._outline[0] is not job:
-            self._outline = job, self._content(job).stretches(self.block_size)
-        return self._outline[1]
-
     # What is found
 
     def _hits(self, job: Job) -> Hits:
         asked = job, job.known_tokens, self._changes
         if self._asked != asked:
-            self._asked, self._found = asked, self._look_up(job)
+            most = (job.known_tokens - 1) // self.block_size
+            self._asked, self._found = asked, look_up(self._outlines.of(job), self._stretches, most)
         return self._found
-
-    def _look_up(self, job: Job) -> Hits:
-        """Follow the job's stretches as far as there are blocks of them, all before its last token at most."""
-        firsts, holds = self._outline_of(job)
-        most = (job.known_tokens - 1) // self.block_size
-        runs: list[tuple[BlockRun, int, int]] = []
-        stretches: list[Stretch] = []
-        stretch: Stretch | None = None
-        block = free_blocks = 0
-        for place, first in enumerate(firsts):
-            if first >= most or first > block:
-                break
-            stretch = self._stretches.find((stretch, first, holds[place]))
-            if stretch is None:
-                break
-            stretches.append(stretch)
-            stop = firsts[place + 1] if place + 1 < len(firsts) else most
-            for run, end in stretch.chain(block, min(stop, most)):
-                runs.append((run, block, end))
-                if not run.references:
-                    free_blocks += end - block
-                block = end
-        return Hits(runs, stretches, block, free_blocks)
 
 
 def _admission(job: Job) -> int:

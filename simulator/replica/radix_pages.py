@@ -124,25 +124,37 @@ class RadixPages:
 
     def step_planned(self, chunks: Collection[Job]) -> None:
         """Make the plan's blocks empty, and note whose prompts the step computes."""
-        if self._extending or self._decoding[1]:
-            left = self.free_blocks
-            self.free_blocks += self._taken  # as it was before the plan
-            extended = self._taken - self._decoding[0]
-            self._make_room(self._extending)
-            self.free_blocks -= extended
-            for blocks in self._decoding:
-                self._make_room(blocks * self.block_size)
-            self.free_blocks = left
+        opened, seqs = self._decoding
+        if self._extending or seqs:
+            left, size = self.free_blocks, self.block_size
+            empty = left * size - self.tree.evictable
+            # Else what is asked for is empty even when all of the plan has been taken
+            if empty < self._extending or empty < opened * size or empty < seqs * size:
+                self.free_blocks += self._taken  # as it was before the plan
+                extended = self._taken - opened
+                self._make_room(self._extending)
+                self.free_blocks -= extended
+                self._make_room(opened * size)
+                self._make_room(seqs * size)
+                self.free_blocks = left
             self._taken = self._extending = 0
             self._decoding = 0, 0
-        self._chunked = [job for job in chunks if job in self._partial]
-        ending = (job for job in chunks if job not in self._partial)
-        self._computing.append([(job, job.preemptions, job.computed_tokens) for job in ending])
+        ending: list[tuple[Job, int, int]] = []
+        if chunks:
+            self._chunked = [job for job in chunks if job in self._partial]
+            done = (job for job in chunks if job not in self._partial)
+            ending = [(job, job.preemptions, job.computed_tokens) for job in done]
+        elif self._chunked:
+            self._chunked = []
+        self._computing.append(ending)
 
     def step_ended(self, completing: Sequence[Job]) -> None:
         """Store the prompts that the step computed, and what is complete."""
+        ended = self._computing.pop(0)
+        if not ended and not completing:
+            return
         stored = set()
-        for job, preemptions, tokens in self._computing.pop(0):
+        for job, preemptions, tokens in ended:
             if job in self._running and job.preemptions == preemptions:
                 self._store(job, tokens)
                 stored.add(job)
@@ -150,18 +162,18 @@ class RadixPages:
             if job in self._running and job not in stored:
                 self._store(job, job.computed)
 
-    def fast_forwarded(self, first_tick: int, steps: int) -> None:
+    def fast_forwarded(self, first_tick: int, steps: int, blocks: int) -> None:
         """Evict what planning each of these steps does; nothing is stored in them."""
         openers, size, block_size = self._group.openers, self._group.size, self.block_size
         left = self.free_blocks
         if left * block_size - self.tree.evictable < size * block_size:
             ticks = range(first_tick, first_tick + steps)
-            self.free_blocks += sum(openers[tick % block_size] for tick in ticks)
+            self.free_blocks += blocks
             for tick in ticks:
-                blocks = openers[tick % block_size]
-                self._make_room(blocks * block_size)
+                opened = openers[tick % block_size]
+                self._make_room(opened * block_size)
                 self._make_room(size * block_size)
-                self.free_blocks -= blocks
+                self.free_blocks -= opened
         assert self.free_blocks == left
         self._computing.append([])
 

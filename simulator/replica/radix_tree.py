@@ -17,21 +17,17 @@ MOST_OUT_OF_DATE = 1000  # entries of the heap of leaves, beside twice as many a
 class Node:
     """The tokens at positions ``start`` to ``stop`` of all sequences that go through it."""
 
-    __slots__ = ("children", "locks", "parent", "runs", "start", "used")
+    __slots__ = ("children", "locks", "parent", "runs", "start", "stop", "used")
 
     def __init__(self, parent: "Node | None", start: int, runs: Runs) -> None:
         """``start`` is the position of the first token; ``runs`` end where the node does."""
         self.parent = parent
         self.start = start
+        self.stop = runs[-1][1] if runs else 0  # the position behind the last token
         self.runs = runs
         self.children: dict[Runs, Node] = {}  # by their first page
         self.locks = 0  # running requests that go through here
-        self.used = 0  # when it was last used, in uses of the tree
-
-    @property
-    def stop(self) -> int:
-        """The position behind the last token."""
-        return self.runs[-1][1] if self.runs else 0
+        self.used = 0  # when it was last used, in uses of the tree; -1: it was evicted
 
     def __lt__(self, other: "Node") -> bool:
         return self.used < other.used
@@ -49,7 +45,7 @@ class RadixTree:
         self.root = Node(None, 0, ())
         self.tokens = 0  # in the tree
         self.evictable = 0  # those of them in nodes without a lock
-        self._leaves: set[Node] = set()
+        self._leaves = 0  # nodes without children, but for the root
         # A heap of leaves by their last use: all without a lock are in it. What is out of date goes when it is first
         self._oldest: list[tuple[int, Node]] = []
         self.uses = 0  # and evictions: what is found stays the same while the number does
@@ -77,9 +73,9 @@ class RadixTree:
         matched = node.stop
         if matched < end:
             leaf = Node(node, matched, cut(runs, matched, end))
+            if node.children or node.parent is None:
+                self._leaves += 1
             node.children[self._first_page(leaf)] = leaf
-            self._leaves.discard(node)
-            self._leaves.add(leaf)
             self._use(leaf)
             self.tokens += end - matched
             self.evictable += end - matched
@@ -109,38 +105,42 @@ class RadixTree:
             node.locks -= 1
             if node.locks == 0:
                 self.evictable += node.stop - node.start
-                if node in self._leaves:
+                if not node.children:
                     self._line_up(node)
             node = node.parent
         return self.evictable - before
 
     def evict(self, tokens: int) -> int:
         """Drop whole leaves until ``tokens`` tokens or all that is evictable are gone; return how many."""
-        queue, leaves = self._oldest, self._leaves
+        queue = self._oldest
         before = self.tokens
         while queue and before - self.tokens < tokens:
             used, leaf = heappop(queue)
-            if used != leaf.used or leaf.locks or leaf not in leaves:
+            if used != leaf.used or leaf.locks or leaf.children:
                 continue
             parent = leaf.parent
             assert parent is not None
             del parent.children[self._first_page(leaf)]
-            leaves.remove(leaf)
+            leaf.used = -1
             self.uses += 1
             size = leaf.stop - leaf.start
             self.tokens -= size
             self.evictable -= size
-            if not parent.children and parent.parent is not None:
-                leaves.add(parent)
-                if parent.locks == 0:
-                    self._line_up(parent)
+            if parent.children or parent.parent is None:
+                self._leaves -= 1
+            elif parent.locks == 0:
+                self._line_up(parent)
         return before - self.tokens
 
     def _line_up(self, leaf: Node) -> None:
         """Have an unlocked leaf in the heap, where it is now."""
         queue = self._oldest
-        if len(queue) > MOST_OUT_OF_DATE + 2 * len(self._leaves):
-            queue[:] = [(each.used, each) for each in self._leaves if not each.locks and each is not leaf]
+        if len(queue) > MOST_OUT_OF_DATE + 2 * self._leaves:
+            valid = {
+                each: used for used, each in queue if used == each.used and not (each.locks or each.children)
+            }
+            valid.pop(leaf, None)
+            queue[:] = [(used, each) for each, used in valid.items()]
             heapify(queue)
         heappush(queue, (leaf.used, leaf))
 
@@ -159,7 +159,7 @@ class RadixTree:
     def _use(self, node: Node) -> None:
         self.uses += 1
         node.used = self.uses
-        if not node.locks and node in self._leaves:
+        if not node.locks and not node.children:
             self._line_up(node)
 
     def _first_page(self, node: Node) -> Runs:

@@ -26,6 +26,7 @@ OPTIONS = {
     "draft_trees.py",
     "held_blocks.py",
     "late_prefix_blocks.py",
+    "outline.py",
     "phased_group.py",
     "prefix_blocks.py",
     "radix_pages.py",

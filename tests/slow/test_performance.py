@@ -14,6 +14,7 @@ import pytest
 from benchmarks import performance, performance_page, sweeping
 from benchmarks.child import Cost, measure
 from benchmarks.performance_page import PAGE, filled
+from benchmarks.reference_clients import sessions_loop
 from benchmarks.reference_loop import reference_loop
 from benchmarks.reference_pools import disaggregated_loop, least_loaded_loop
 from benchmarks.works import WORKS
@@ -88,6 +89,14 @@ def test_every_token_of_the_disaggregated_loop_is_decoded_once():
         hand_over_s_per_token=1e-5,
     )
     assert np.sum(decoded, axis=0).tolist() == [sum(prompts), sum(outputs) - len(outputs)]
+
+
+def test_clients_wait_for_their_answers_and_find_what_came_before():
+    # 64 tokens and an answer of two: 2 s; 2 s of thought; 4 new tokens: 1 s; then the other session's: 1 s
+    turns = [0, 0, 1], [float("nan"), 2.0, float("nan")], [64, 70, 10], [2, 1, 1], a_second
+    assert sessions_loop(*turns, clients=1, send_gap_s=0.0, replicas=1, **ROOM) == (6.0, 4)
+    # with a client for it, the other session's prompt is computed beside the first one's last token
+    assert sessions_loop(*turns, clients=2, send_gap_s=0.0, replicas=1, **ROOM) == (5.0, 3)
 
 
 def test_a_loop_wants_lists_of_one_length():
