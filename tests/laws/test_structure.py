@@ -38,6 +38,7 @@ OPTIONS = {
 ROOMS = (
     "simulator.in_the_way",
     "simulator.errors",
+    "simulator.blame",
     "simulator.arrays",
     "simulator.rng",
     "simulator.stats",
