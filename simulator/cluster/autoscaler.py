@@ -6,7 +6,6 @@ it finishes what it has, and is released. Each replica stands in a place, whose 
 """
 
 import math
-import operator
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -15,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simulator.clock import Clock
+from simulator.cluster.answers import replicas_wanted
 from simulator.cluster.deployment import Deployment, Scaling
 from simulator.cluster.hand_off import HandOffs
 from simulator.cluster.kv_transfers import KvTransfers
@@ -22,7 +22,6 @@ from simulator.cluster.migrations import Migrations
 from simulator.cluster.policy import PoolView
 from simulator.cluster.ticker import Ticker
 from simulator.cluster.traffic import Traffic
-from simulator.errors import InputError
 from simulator.replica.job import Job
 from simulator.replica.replica import Replica
 from simulator.replica.state import ReplicaState
@@ -83,13 +82,7 @@ class Autoscaler:
         coming = len(self._now) - len(serving) - len(self._draining())
         unplaced = self._unplaced()
         policy = self.scaling.policy
-        wanted = policy.target(PoolView(serving, coming, unplaced), self.clock.now)
-        try:
-            replicas = operator.index(wanted)
-        except TypeError as error:
-            raise InputError(
-                f"policy.scaling: {type(policy).__name__}.target returned {wanted!r}; expected a whole number"
-            ) from error
+        replicas = replicas_wanted(policy, policy.target(PoolView(serving, coming, unplaced), self.clock.now))
         least = max(self.scaling.min_replicas, 1 if unplaced else 0)
         self._aim(max(least, min(replicas, self.scaling.max_replicas)))
         if self._evacuate is not None:

@@ -1,9 +1,11 @@
 """Asking a router, and showing it no more of the replicas than it says that it looks at."""
 
+import numbers
 import random
 from collections.abc import Sequence
 from typing import Any, cast, overload
 
+from simulator.blame import wrong_answer
 from simulator.cluster.policy import ReplicaView, Router
 from simulator.errors import InputError
 from simulator.replica.job import Job
@@ -80,7 +82,5 @@ class Choice:
 
     def _check(self, index: object, count: int) -> None:
         """Raise InputError for an answer that is no number of a replica."""
-        if not hasattr(index, "__index__") or index not in range(count):
-            raise InputError(
-                f"policy.routing: {self._name}.route returned {index!r}; expected a number from 0 to {count - 1}"
-            )
+        if not isinstance(index, numbers.Integral) or isinstance(index, bool) or index not in range(count):
+            raise wrong_answer("routing", self._route, index, f"a number from 0 to {count - 1}")

@@ -6,6 +6,7 @@ from functools import partial
 from itertools import islice
 
 from simulator.clock import Clock
+from simulator.cluster.answers import let_in
 from simulator.cluster.autoscaler import Autoscalers
 from simulator.cluster.choice import Choice
 from simulator.cluster.departures import Departures
@@ -243,11 +244,11 @@ class Cluster:
             return True
         replica = self._choose(job, self.fleets.entrances)
         admission = self.deployment.admission
-        if newly and admission is not None:
-            let_in = admission.admit(job, replica, self.clock.now, self._admission_draw)
-            if not let_in:
-                self._refuse(job, RequestState.REJECTED)
-                return False
+        if (newly and admission is not None) and not let_in(
+            admission, admission.admit(job, replica, self.clock.now, self._admission_draw)
+        ):
+            self._refuse(job, RequestState.REJECTED)
+            return False
         job.target_tokens = job.output_tokens
         if replica.role == "prefill":
             job.target_tokens = min(job.target_tokens, job.generated + 1)
@@ -291,8 +292,7 @@ class Cluster:
     def _reopen(self) -> None:
         """Others take requests than before: find places for those that had none."""
         self.fleets.update()
-        stranded = self._stranded.copy()
-        self._stranded.clear()
+        stranded, self._stranded[:] = self._stranded.copy(), []
         for job in stranded:
             self._place(job)
         if self.hand_offs is not None:

@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable
 
 from simulator.clock import Clock
+from simulator.cluster.answers import leaves_s
 from simulator.cluster.hand_off import HandOffs
 from simulator.cluster.kv_transfers import KvTransfers
 from simulator.cluster.policy import Abandonment
@@ -50,7 +51,7 @@ class Departures:
     def _look_later(self, policy: Abandonment, job: Job) -> None:
         """Look at a request again when the system would drop it."""
         tokens = delivered(job)
-        drop_s = policy.drop_s(job, tokens)
+        drop_s = leaves_s(policy, policy.drop_s(job, tokens))
         if drop_s < math.inf:
 
             def look(_: object) -> None:

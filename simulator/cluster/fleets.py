@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from simulator.cluster.answers import changing
 from simulator.cluster.fleet import Fleet
 from simulator.cluster.policy import Migration, Roles
 from simulator.replica.replica import Replica
@@ -47,7 +48,7 @@ class Fleets:
             chosen = roles.switch(self.entrances, self.decoders, now_s)
             if chosen is None:
                 return
-            replica = next(each for each in self.replicas if each is chosen)
+            replica = changing(roles, chosen, [*self.entrances, *self.decoders])
             side = self.entrances if replica.role == "prefill" else self.decoders
             if len(side) > 1:
                 replica.take_role("decode" if side is self.entrances else "prefill")

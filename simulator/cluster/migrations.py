@@ -6,6 +6,7 @@ Source of the mechanism: Sun et al., "Llumnix", OSDI 2024, section 4.2.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from simulator.cluster.answers import moves_of
 from simulator.cluster.deployment import MoveCosts
 from simulator.cluster.kv_transfers import KvTransfers, Transfer
 from simulator.cluster.policy import Migration, Move
@@ -48,7 +49,7 @@ class Migrations:
         replicas = self.replicas()
         if len(replicas) < 2:
             return
-        for move in self.policy.moves(replicas, now_s):
+        for move in moves_of(self.policy, self.policy.moves(replicas, now_s), replicas):
             self._begin(move, replicas)
 
     def evacuate(self, source: Replica, destinations: Sequence[Replica]) -> None:

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from simulator.arrays import Columns, Floats, Ints
+from simulator.blame import wrong_answer
 from simulator.clock import Clock
 from simulator.cluster.autoscaler import scaling_table
 from simulator.cluster.cluster import Cluster
@@ -241,12 +242,19 @@ def engine_for(
         kv = CountedBlocks(total_blocks, block_size)
     kind = Engine if speculation is None else TreeEngine
     engine = kind(
-        limits, kv, cache=cache, late_cache=late_cache, queue_key=policy.queue_key(), whole=policy.reserves_whole,
+        limits, kv, cache=cache, late_cache=late_cache, queue_key=_key_of(policy), whole=policy.reserves_whole,
         plans_ahead=ahead, drops_with_next_token=rules.drops_with_next_token, **parts,
     )  # fmt: skip
     if isinstance(engine, TreeEngine) and speculation is not None:
         engine.speculate(speculation)
     return engine
+
+
+def _key_of(policy: Scheduler) -> Callable[[Job], Any] | None:
+    key = policy.queue_key()
+    if key is not None and not callable(key):
+        raise wrong_answer("scheduling", policy.queue_key, key, "a function of a job, or None")
+    return key
 
 
 def play(

@@ -14,10 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simulator.arrays import Columns, Flags, Floats, Ints
+from simulator.blame import broken, shown, wrong_answer
 from simulator.errors import InputError
 from simulator.metrics._segments import cut, row_sum
 from simulator.metrics._streamed import TokenParts
 from simulator.results.delivery import Delivery
+
+_ROUNDING_S = 1e-9  # relative too: by so much a time may seem to be before its token
 
 KEPT_TOKENS = 10_000_000  # up to so many, their delivery times are kept, and what is over all tokens is exact
 
@@ -247,22 +250,31 @@ class UnfoldedTokens:
             mine = slice(self.bounds[part], self.bounds[part + 1])
             sent = self._sent[mine]
             starts = (np.cumsum(sent, dtype=np.int64) - sent)[sent > 0]
-            sent_s = np.maximum(
-                _times_s(delay.policy, delay.policy.deliver(sent_s, starts, rng), sent_s), sent_s
-            )
+            sent_s = np.maximum(_times_s(delay.policy, sent_s, starts, rng), sent_s)
         if len(self._rng) == part + 1:
             self._rng.append(rng)
         return sent_s
 
 
-def _times_s(policy: Delivery, given: object, generated_s: Floats) -> Floats:
-    """Return what a delivery policy returned; InputError unless it is a time for each token."""
-    if isinstance(given, np.ndarray) and given.shape == generated_s.shape and given.dtype.kind in "fiu":
-        times_s: Floats = given
-        if not np.isnan(times_s).any():
-            return times_s
-    what = f"an array of shape {given.shape}" if isinstance(given, np.ndarray) else type(given).__name__
-    raise InputError(
-        f"policy.delivery: {type(policy).__name__}.deliver returned {what}; expected an array of"
-        f" {len(generated_s)} numbers, the time of each token"
-    )
+def _times_s(policy: Delivery, generated_s: Floats, starts: Ints, rng: np.random.Generator) -> Floats:
+    """Return what a delivery policy returns; InputError unless it is a time for each, in order, none too early."""
+    try:
+        given: object = policy.deliver(generated_s, starts, rng)
+    except InputError:
+        raise
+    except Exception as error:
+        raise broken("delivery", policy.deliver, error) from error
+    what, expected = shown(given), f"an array of {len(generated_s)} numbers, the time of each token"
+    if isinstance(given, np.ndarray):
+        what = f"an array of shape {given.shape}"
+        if given.shape == generated_s.shape and given.dtype.kind in "fiu":
+            times_s: Floats = given.astype(np.float64, copy=False)
+            if not np.isfinite(times_s).all():
+                what = "a time that is no finite number"
+            elif (times_s < generated_s - _ROUNDING_S * np.maximum(1.0, generated_s)).any():
+                what, expected = "a time before a token was generated", "none earlier than that"
+            elif (np.delete(np.diff(times_s), starts[1:] - 1) < 0).any():
+                what, expected = "times that go back within a request", "its tokens in order"
+            else:
+                return times_s
+    raise wrong_answer("delivery", policy.deliver, given, expected, what)

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from hardware_profiles import load_link
+from simulator.blame import wrong_answer
 from simulator.cluster.deployment import Deployment, Fault, Faults, MoveCosts, Pool
 from simulator.errors import under_key
 from simulator.replica.idle_cost import IdleCost
@@ -81,4 +82,12 @@ def _unless_idle(kind: PolicyKind, choice: PolicyChoice) -> Any:
 def _maker(choice: PolicyChoice, readers: IdleCost) -> Callable[[], Scheduler]:
     """Return what makes a policy for each replica, of a file that is looked at once."""
     policy: type[Scheduler] = load("scheduling", choice.name)
-    return lambda: policy(**choice.params).told(readers)
+
+    def make() -> Scheduler:
+        own = policy(**choice.params)
+        told: object = own.told(readers)
+        if not isinstance(told, Scheduler):
+            raise wrong_answer("scheduling", own.told, told, "the scheduler itself")
+        return told
+
+    return make

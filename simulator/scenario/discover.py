@@ -18,6 +18,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, cast, get_type_hints
 
+from simulator.blame import described
 from simulator.errors import InputError, StallError
 from simulator.scenario.given import GivenPolicy, source_file
 from simulator.scenario.seams import SEAMS, PolicyKind, check_attributes, check_class
@@ -72,8 +73,12 @@ def complete(kind: PolicyKind, name: str, given: dict[str, Any], where: str = ""
             )
     try:
         types = get_type_hints(policy)
-    except NameError as error:  # of a class made inside a function
-        raise InputError(f"{where}: {name}: the type of a parameter cannot be found: {error}") from error
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # a text in place of a type is Python code, which may do anything
+        raise InputError(
+            f"{where}: {name}: the type of a parameter cannot be found: {described(error)}"
+        ) from error
     values: dict[str, Any] = {}
     for key, field in fields.items():
         default = _default(field)
@@ -83,27 +88,44 @@ def complete(kind: PolicyKind, name: str, given: dict[str, Any], where: str = ""
             raise InputError(f"{where}.{key}: missing; {name} needs it")
         else:
             values[key] = default
-    try:
-        made = policy(**values)
-    except (ValueError, TypeError) as error:
-        text = str(error)
-        raise InputError(text if text.startswith(where) else f"{where}: {text}") from error
+    made = _made(kind, name, where, policy, values)
     check_attributes(kind, where, made)
     return values
+
+
+def _made(kind: PolicyKind, name: str, where: str, policy: type[Any], values: dict[str, Any]) -> object:
+    """Return an instance; raise InputError in the words of a shipped policy, of another with file and line."""
+    try:
+        return policy(**values)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        files, text = _files_of(policy), str(error) if isinstance(error, ValueError | TypeError) else ""
+        if not _is_own(kind, name) and text:
+            raise InputError(text if text.startswith(where) else f"{where}: {text}") from error
+        frames = [each for each in traceback.extract_tb(error.__traceback__) if each.filename in files]
+        place = f"{frames[-1].filename}: line {frames[-1].lineno}" if frames else next(iter(files)) or name
+        raise InputError(f"{where}: {place}: {text or described(error)}") from error
+
+
+def _is_own(kind: str, name: str) -> bool:
+    """Whether a policy is none of the shipped ones."""
+    return name not in discover(cast(PolicyKind, kind.split()[0]))
 
 
 @contextmanager
 def blamed(**names: str) -> Iterator[None]:
     """Turn an exception from a policy's own file into an ``InputError`` that names the file and the line.
 
-    ``names`` are the policies in use by kind, or kind and role ("scheduling decode"). Any other exception
-    passes as it is.
+    ``names`` are the policies in use by kind, or kind and role ("scheduling decode"). An exception from elsewhere
+    is laid to the policies in use that are not shipped: what they returned or changed is only noticed later. Where
+    there are none, it passes as it is, as do a Ctrl-C, an InputError and a StallError.
     """
     try:
         yield
-    except (InputError, StallError):
+    except (InputError, StallError, KeyboardInterrupt):
         raise
-    except Exception as error:
+    except BaseException as error:
         origin: BaseException = error
         while origin.__cause__ is not None:  # SimPy raises a copy of what a process raised
             origin = origin.__cause__
@@ -112,10 +134,19 @@ def blamed(**names: str) -> Iterator[None]:
             files = _files_of(load(cast(PolicyKind, kind.split()[0]), name))
             for frame in reversed(frames):
                 if frame.filename in files:
-                    what = f"{type(error).__name__}: {error}"
                     raise InputError(
-                        f"policy.{kind}: {frame.filename}: line {frame.lineno}: {what}"
+                        f"policy.{kind}: {frame.filename}: line {frame.lineno}: {described(error)}"
                     ) from error
+        own = {
+            f"policy.{kind}: {source_file(load(cast(PolicyKind, kind.split()[0]), name)) or name}"
+            for kind, name in names.items()
+            if isinstance(error, Exception) and not isinstance(error, OSError) and _is_own(kind, name)
+        }
+        if own:
+            raise InputError(
+                f"{', '.join(sorted(own))}: the engine cannot go on with what it returned or changed:"
+                f" {described(error)}"
+            ) from error
         raise
 
 
@@ -172,9 +203,12 @@ def _import_path(field: str, path: Path) -> ModuleType:
     try:
         spec.loader.exec_module(module)
     except SyntaxError as error:
-        raise InputError(f"{field}: {path}: line {error.lineno}: not valid Python: {error.msg}") from error
-    except Exception as error:
-        raise InputError(f"{field}: {path}: cannot be imported: {type(error).__name__}: {error}") from error
+        line = "" if error.lineno is None else f"line {error.lineno}: "  # none of a text with NUL
+        raise InputError(f"{field}: {path}: {line}not valid Python: {error.msg}") from error
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # sys.exit() too, which would end the command without a word
+        raise InputError(f"{field}: {path}: cannot be imported: {described(error)}") from error
     return module
 
 

@@ -10,6 +10,7 @@ from functools import lru_cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, get_args
 
+from simulator.blame import described
 from simulator.errors import InputError
 from simulator.scenario.seams import PolicyKind
 
@@ -30,10 +31,12 @@ class Plugin:
         """Import what it points at, a class or a module; raise InputError if that fails."""
         try:
             return self.entry.load()
-        except Exception as error:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
             raise InputError(
                 f"{field}: {self.name!r} of {self.distribution}: {self.entry.value} cannot be imported:"
-                f" {type(error).__name__}: {error}"
+                f" {described(error)}"
             ) from error
 
 

@@ -85,7 +85,8 @@ def ready(scenario: Scenario, base_dir: Path | None = None) -> tuple[Workload, l
     Raises InputError as ``run`` does.
     """
     workload = build(scenario.workload, scenario.seed, base_dir or Path())
-    pools = resolve_pools(scenario, base_dir)
+    with blamed(scheduling=scenario.policy.scheduling.name):  # which is asked how it is to be served
+        pools = resolve_pools(scenario, base_dir)
     _check_lengths(scenario, workload, pools)
     _check_horizon(scenario, workload)
     _check_readers(scenario, workload)

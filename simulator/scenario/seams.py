@@ -4,11 +4,14 @@ The names of methods, arguments and attributes are read from the seams themselve
 """
 
 import inspect
-import math
 from pathlib import Path
 from typing import Any, Literal
 
+from simulator.blame import shown
 from simulator.errors import InputError
+from simulator.workload.checks import LARGEST_INTEGER
+
+SHORTEST_INTERVAL_S = 1e-3  # between two looks of a policy at the cluster
 
 PolicyKind = Literal[
     "scheduling",
@@ -103,12 +106,22 @@ def check_attributes(kind: PolicyKind, field: str, policy: object) -> None:
         if hasattr(like, name):  # which then is a default
             continue
         value = getattr(policy, name, None)
-        if isinstance(value, bool) or not isinstance(value, int | float) or math.isnan(value) or value <= 0:
+        # Anything larger than 0 would do, were it not for the billions of times that a tiny one is asked
+        if isinstance(value, bool) or not isinstance(value, int | float) or not value >= SHORTEST_INTERVAL_S:
+            expected = "a number > 0" if not _is_tiny(value) else f"at least {SHORTEST_INTERVAL_S:g} s"
             raise InputError(
-                f"{field}: {type(policy).__name__}.{name}: expected a number > 0, got {value!r}"
+                f"{field}: {type(policy).__name__}.{name}: expected {expected}, got {shown(value)}"
                 if hasattr(policy, name)
                 else f"{field}: {type(policy).__name__} has no {name}; expected a number > 0"
             )
+        if isinstance(value, int) and value > LARGEST_INTEGER:
+            raise InputError(
+                f"{field}: {type(policy).__name__}.{name}: expected at most {LARGEST_INTEGER:,}, got {shown(value)}"
+            )
+
+
+def _is_tiny(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < SHORTEST_INTERVAL_S
 
 
 def _signature(policy: type[Any], method: str) -> inspect.Signature | None:

@@ -41,6 +41,7 @@ OPTIONS = {
 ROOMS = (
     "simulator.in_the_way",
     "simulator.errors",
+    "simulator.blame",
     "simulator.arrays",
     "simulator.rng",
     "simulator.stats",

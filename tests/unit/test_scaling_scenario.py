@@ -155,7 +155,7 @@ def test_pools_may_have_bounds_and_policies_of_their_own():
         ),
         (
             'policy.scaling = "half.py"\ncluster.scaling.max_replicas = 3',
-            "policy.scaling: Half.target returned 1.5; expected a whole number",
+            "Half.target returned 1.5; expected a whole number",
         ),
         (
             'policy.scaling = "broken.py"\ncluster.scaling.max_replicas = 3',

@@ -116,6 +116,6 @@ def test_how_often_a_policy_is_asked_is_a_number(tmp_path, kind, attributes, sen
 def test_delivery_is_a_time_for_each_token(tmp_path, given):
     file = mine(tmp_path, "delivery", f"def deliver(self, generated_s, starts, rng): return {given}")
     with pytest.raises(
-        InputError, match=r"policy.delivery: Mine.deliver returned .*expected an array of \d+ numb"
+        InputError, match=r"policy.delivery: .*line 6: Mine.deliver returned .*expected an array of \d+ numb"
     ):
         run(Scenario(policy={"delivery": file}, workload={"limit": 20}))
