@@ -16,7 +16,7 @@ from simulator.cluster.policy import (
 )
 from simulator.replica.cost import StepShape
 from simulator.replica.idle_cost import IdleCost, Origin, Penalty
-from simulator.replica.job import Job
+from simulator.replica.job import Job, JobState
 from simulator.replica.ledger_view import Ledger
 from simulator.replica.policy import Scheduler
 from simulator.replica.speculation import Acceptance, AnswerDraws
@@ -32,6 +32,7 @@ __all__ = [
     "IdleCost",
     "Ints",
     "Job",
+    "JobState",
     "Ledger",
     "Migration",
     "Move",
