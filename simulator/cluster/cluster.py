@@ -59,7 +59,7 @@ class Cluster:
         self._admission_draw = draws(deployment.seed, "admission")
         self._stranded: list[Job] = []  # no replica is up that takes requests
         self._ticker = Ticker(clock, self._going_on)
-        self.traffic = Traffic(clock, workload, self._deliver)
+        self.traffic = Traffic(clock, workload, self._deliver, deployment.promised)
         if deployment.disaggregated or deployment.migrating:
             self.kv_transfers = KvTransfers(clock, deployment.link, deployment.ranks, deployment.later)
         if deployment.disaggregated:

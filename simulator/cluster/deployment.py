@@ -1,7 +1,7 @@
 """What is deployed: pools of replicas, the policies above them, links and faults. Objects, not names."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -137,6 +137,8 @@ class Deployment:
     pace_s: float = 0.05  # V: readers take a token every so many seconds,
     allowance_s: float = 0.0  # S: beginning so long after their request's arrival
     curve: ReadingCurve | None = None  # how they go through an answer; None: token by token, steadily
+    # Optional fields of requests that do not say them, such as ``tpot_slo_s``; those that are not here stay NEVER
+    promised: Mapping[str, float] = field(default_factory=dict)
     thinking_share: float = 0.0  # of outputs that is not read, where a request says nothing of it
     seed: int = 0
     horizon_s: float | None = None

@@ -2,7 +2,7 @@
 
 import math
 from array import array
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import count, repeat
 
 import numpy as np
@@ -22,8 +22,13 @@ class Traffic:
     Requests are numbered in the order in which they arrive; ``rows`` are theirs in the workload, so far.
     """
 
-    def __init__(self, clock: Clock, workload: Workload, deliver: Callable[..., None]) -> None:
-        """``deliver(request, number, arrival_s)`` is called when a request arrives."""
+    def __init__(
+        self, clock: Clock, workload: Workload, deliver: Callable[..., None], promised: Mapping[str, float]
+    ) -> None:
+        """``deliver(request, number, arrival_s)`` is called when a request arrives.
+
+        ``promised`` are optional fields of those requests that do not say them.
+        """
         self.clock = clock
         self.rows = array("q")
         self.arrived = 0
@@ -36,7 +41,7 @@ class Traffic:
         )
         self._sent_s = -math.inf  # when a client sent the last request
         self._deliver_to = deliver
-        self._requests = _requests(workload)
+        self._requests = _requests(workload, promised)
         self._graph = None if workload.waits_for is None else AgentGraph(workload)
         self._next_turn: dict[int, Request] = {}  # of each row that a later one of its session waits for
 
@@ -135,8 +140,12 @@ class Traffic:
         self.clock.at(arrival_s).callbacks.append(lambda _: self._deliver(request, arrival_s))
 
 
-def _requests(workload: Workload) -> Iterator[Request]:
-    optional = [(workload.optional.get(name), default) for name, default in DEFAULTS.items()]
+def _requests(workload: Workload, promised: Mapping[str, float]) -> Iterator[Request]:
+    optional = [(workload.optional.get(name), promised.get(name, usual)) for name, usual in DEFAULTS.items()]
+    for place, name in enumerate(DEFAULTS):
+        column, bound_s = optional[place]
+        if column is not None and name in promised:
+            optional[place] = np.where(np.isnan(column), bound_s, column), bound_s
     for first in range(0, len(workload), ROWS_AT_ONCE):
         rows = slice(first, first + ROWS_AT_ONCE)
         yield from map(

@@ -97,6 +97,26 @@ class Request(NamedTuple):
             saved=True,
         ),
     ] = NEVER
+    ttft_slo_s: Annotated[
+        float,
+        Field(
+            "bound on its time to first token, which it was promised; NEVER: that of slo.ttft_s",
+            "seconds",
+            column="ttft_slo_s",
+            absent="a request with the bound of slo.ttft_s",
+            saved=True,
+        ),
+    ] = NEVER
+    tpot_slo_s: Annotated[
+        float,
+        Field(
+            "bound on its mean time per output token, which it was promised; NEVER: that of slo.tpot_s",
+            "seconds",
+            column="tpot_slo_s",
+            absent="a request with the bound of slo.tpot_s",
+            saved=True,
+        ),
+    ] = NEVER
     traffic_class: Annotated[
         int,
         Field("which of workload.classes it is of, from 0 up; -1: none", "whole", least=-1, saved=True),

@@ -61,6 +61,11 @@ def deploy(scenario: Scenario, pools: Sequence[ResolvedPool], base_dir: Path | N
         pace_s=scenario.user.v_s_per_token,
         allowance_s=scenario.user.first_token_allowance_s,
         curve=scenario.user.curve,
+        promised={
+            name: bound_s
+            for name, bound_s in (("ttft_slo_s", scenario.slo.ttft_s), ("tpot_slo_s", scenario.slo.tpot_s))
+            if bound_s is not None
+        },
         thinking_share=scenario.user.thinking_share,
         seed=scenario.seed,
         horizon_s=scenario.run.horizon_s,

@@ -65,7 +65,10 @@ class TrafficClass(TrafficKeys):
     def constants(self) -> dict[str, float]:
         """Return the fields of ``Request`` that are the same for all its requests."""
         names = (*_ONE_FOR_ALL, "first_token_allowance_s")
-        return {name: value for name in names if (value := getattr(self, name)) is not None}
+        found = {name: value for name in names if (value := getattr(self, name)) is not None}
+        slo = self.slo or ClassSlo()
+        bounds = {"ttft_slo_s": slo.ttft_s, "tpot_slo_s": slo.tpot_s}
+        return found | {name: bound_s for name, bound_s in bounds.items() if bound_s is not None}
 
 
 def shares(spec: "WorkloadSpec") -> list[float] | None:
