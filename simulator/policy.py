@@ -17,7 +17,7 @@ from simulator.cluster.policy import (
 from simulator.replica.cost import StepShape
 from simulator.replica.draft_trees import DraftTree
 from simulator.replica.idle_cost import IdleCost, Origin, Penalty
-from simulator.replica.job import Job
+from simulator.replica.job import Job, JobState
 from simulator.replica.ledger_view import Ledger
 from simulator.replica.policy import Scheduler
 from simulator.replica.speculation import Acceptance, AnswerDraws, TreeAcceptance
@@ -34,6 +34,7 @@ __all__ = [
     "IdleCost",
     "Ints",
     "Job",
+    "JobState",
     "Ledger",
     "Migration",
     "Move",

@@ -4,6 +4,7 @@ import random
 from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import NamedTuple, Protocol
 
+from simulator.replica.cost import StepShape
 from simulator.replica.job import Job
 
 
@@ -58,6 +59,11 @@ class ReplicaView(Protocol):
     @property
     def last_step_s(self) -> float:
         """Duration of the step planned last: the time between tokens of jobs that decode; 0 at first."""
+        ...
+
+    @property
+    def price(self) -> Callable[[StepShape], float]:
+        """How long a step of some shape takes there, seconds: what a profile of its engine would say."""
         ...
 
     def cached_tokens(self, job: Job) -> int:

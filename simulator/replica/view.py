@@ -1,11 +1,11 @@
 """A replica as others see it: routers, admission, migration, hand-offs."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from simulator.clock import Clock
 from simulator.replica.bounds import InFlight
-from simulator.replica.cost import CostModel
+from simulator.replica.cost import CostModel, StepShape
 from simulator.replica.effects import Effects
 from simulator.replica.engine import Engine
 from simulator.replica.job import Job
@@ -123,6 +123,11 @@ class View(ABC):
     def block_size(self) -> int:
         """Tokens in a KV block."""
         return self._engine.block_size
+
+    @property
+    def price(self) -> Callable[[StepShape], float]:
+        """How long a step of some shape takes, seconds."""
+        return self.cost.step_s
 
     def cached_tokens(self, job: Job) -> int:
         """Known tokens of a request that the prefix cache holds."""
