@@ -12,7 +12,7 @@ from simulator.errors import InputError
 
 _OWN = ("name", "description", "validated", "operator_tables")  # of the other GPU alone, like the next two
 _OF_ITS_FIT = ("error", "measured_range")
-_OTHER_PEAKS = ("peak_fp8_tflops", "peak_fp4_tflops", "peak_int8_tops")
+_OTHER_PEAKS = ("peak_fp8_tflops", "peak_fp4_tflops", "peak_int8_tops", "compute_capability")
 
 
 def filled_in(given: dict[str, Any], path: Path) -> dict[str, Any]:

@@ -39,6 +39,7 @@ class DataSheet(Sourced):
     peak_fp8_tflops: float | None = Field(None, gt=0)
     peak_fp4_tflops: float | None = Field(None, gt=0)
     peak_int8_tops: float | None = Field(None, gt=0)
+    compute_capability: float | None = Field(None, gt=0)  # as CUDA has it, by which engines choose kernels
     memory_bandwidth_tb_per_s: float = Field(gt=0)
     memory_total_gib: float = Field(gt=0)
 

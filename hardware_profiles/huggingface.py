@@ -85,6 +85,11 @@ def read_config(path: Path) -> Mapping[str, Any]:
     return config
 
 
+# Types of rope_scaling: those that stretch the longest sequence, and those that only rotate otherwise.
+_STRETCHING = ("linear", "dynamic", "ntk", "yarn")
+_ROTATING = ("default", "llama3", "longrope", "su", "mrope", "proportional")
+
+
 def model_of(
     config: Mapping[str, Any], name: str, source: str, where: str, beside: Path | None = None
 ) -> Model:
@@ -168,25 +173,32 @@ def _check_dtype(config: Mapping[str, Any], where: str) -> None:
 def _longest(config: Mapping[str, Any], positions: int, where: str) -> int:
     """Return the tokens of the longest sequence: the positions, stretched as vLLM does it (0.11, config/model.py).
 
-    linear and dynamic multiply max_position_embeddings, yarn original_max_position_embeddings; llama3, longrope and
-    su change how positions are rotated, not how many there are.
+    linear, dynamic and ntk multiply max_position_embeddings, yarn original_max_position_embeddings; the other types
+    change how positions are rotated, not how many there are. transformers 5 has a table for each kind of layer, whose
+    factors are one. Raises InputError for a type that is not known, or one that stretches and does not say how far.
     """
-    rope = config.get("rope_scaling") or config.get("rope_parameters") or {}
-    if not isinstance(rope, dict):
-        raise InputError(f"{where}: 'rope_scaling' ({rope!r}) must be a table of fields")
-    kind = rope.get("rope_type", rope.get("type", "default"))
-    factor = rope.get("factor", 1.0)
-    before = rope.get("original_max_position_embeddings", positions)
-    for key, number in (("factor", factor), ("original_max_position_embeddings", before)):
-        if not isinstance(number, int | float) or isinstance(number, bool) or not 0 < number < 1e12:
-            raise InputError(f"{where}: key 'rope_scaling.{key}': expected a number above 0, got {number!r}")
-    if "gemma3" in str(config.get("model_type")):  # counts its positions stretched
-        return positions
-    if kind in ("linear", "dynamic"):
-        return int(positions * factor)
-    if kind == "yarn":
-        return int(before * factor)
-    return positions
+    key = "rope_scaling" if config.get("rope_scaling") else "rope_parameters"
+    given = config.get(key) or {}
+    if not isinstance(given, dict):
+        raise InputError(f"{where}: '{key}' ({given!r}) must be a table of fields")
+    longest = positions
+    by_layer = [rope for rope in given.values() if isinstance(rope, dict)]
+    for rope in by_layer or [given]:
+        kind = rope.get("rope_type", rope.get("type", "default"))
+        if kind not in _STRETCHING and kind not in _ROTATING:
+            raise InputError(
+                f"{where}: '{key}' is of type {kind!r}, which is not supported yet; expected one of"
+                f" {', '.join((*_STRETCHING, *_ROTATING))}"
+            )
+        factor: Any = rope.get("factor", 1.0 if kind in _ROTATING else None)
+        before: Any = rope.get("original_max_position_embeddings", positions)
+        for name, number in (("factor", factor), ("original_max_position_embeddings", before)):
+            if not isinstance(number, int | float) or isinstance(number, bool) or not 0 < number < 1e12:
+                raise InputError(f"{where}: key '{key}.{name}': expected a number above 0, got {number!r}")
+        if kind in _STRETCHING:
+            longest = int((before if kind == "yarn" else positions) * factor)
+    # Gemma 3 counts its positions stretched.
+    return positions if "gemma3" in str(config.get("model_type")) else longest
 
 
 def _quantization(config: Mapping[str, Any], where: str, beside: Path | None) -> Quantization | None:

@@ -1,6 +1,6 @@
 """How many tokens of KV cache fit: the sum that vLLM does at start-up, done from shapes.
 
-    KV bytes = memory · gpu_memory_utilization - weights - activation peak - context - CUDA graphs
+    KV bytes = memory · gpu_memory_utilization - weights - their padding - activation peak - context - CUDA graphs
 
 vLLM measures the activation peak with a dummy step of ``max_num_batched_tokens`` tokens followed by a
 dummy sampling of ``max_num_seqs`` sequences; here it is the larger of
@@ -23,6 +23,7 @@ from typing import Literal
 
 from hardware_profiles.gpu import GIB, Gpu
 from hardware_profiles.model import Model
+from hardware_profiles.quantisation.padding import padding_bytes
 from hardware_profiles.quantisation.stored import stored
 from simulator.errors import InputError
 from simulator.replica.limits import FixedKv
@@ -53,6 +54,7 @@ class KvCapacity:
     num_blocks: int
     overridden: bool
     stored: str = ""  # how weights and KV cache are, where they are quantised
+    padding_bytes: int = 0  # of the weights, for the kernels that multiply them
     drafter_bytes: int = 0  # weights of what guesses tokens in speculative decoding
     share_of_free: bool = False  # the utilisation is that of what is left beside weights and activations
     growing_bytes_per_token: int = 0  # of kv_bytes_per_token, what is kept to a request's end
@@ -66,7 +68,8 @@ class KvCapacity:
     @property
     def reserve_bytes(self) -> int:
         """Everything in the budget that is neither weights nor KV cache."""
-        return self.activation_bytes + self.context_bytes + self.cuda_graph_bytes + self.drafter_bytes
+        others = self.context_bytes + self.cuda_graph_bytes + self.drafter_bytes + self.padding_bytes
+        return self.activation_bytes + others
 
     @property
     def kv_bytes(self) -> int:
@@ -98,6 +101,7 @@ class KvCapacity:
             (f"{self.gpu_name} memory", self.memory_bytes / GIB),
             *([] if free else [(f"usable {share}", self.budget_bytes / GIB)]),
             (f"- weights of {self.model_name}", -self.weight_bytes / GIB),
+            *([("- their padding", -self.padding_bytes / GIB)] if self.padding_bytes else []),
             *([("- weights of the drafter", -self.drafter_bytes / GIB)] if self.drafter_bytes else []),
             ("- activation peak", -self.activation_bytes / GIB),
             ("- context and communication", -self.context_bytes / GIB),
@@ -172,6 +176,7 @@ def kv_capacity(
         num_blocks=0,
         overridden=num_gpu_blocks is not None,
         stored=stored(gpu, model),
+        padding_bytes=padding_bytes(gpu, model, tensor_parallel),
         drafter_bytes=drafter_bytes,
         share_of_free=share_of_free,
         growing_bytes_per_token=_growing_bytes(model, tensor_parallel) + drafter_kv_bytes_per_token,

@@ -32,6 +32,17 @@ def pool(gpu, model, policy, tmp_path, **engine):
     return found.capacity
 
 
+GPT_OSS_20B = {
+    "model_type": "gpt_oss", "hidden_size": 2880, "num_hidden_layers": 24, "num_attention_heads": 64,
+    "num_key_value_heads": 8, "head_dim": 64, "intermediate_size": 2880, "vocab_size": 201088,
+    "max_position_embeddings": 131072, "num_local_experts": 32, "num_experts_per_tok": 4, "sliding_window": 128,
+    "attention_bias": True, "tie_word_embeddings": False,
+    "layer_types": ["sliding_attention", "full_attention"] * 12,
+    "quantization_config": {"quant_method": "mxfp4", "modules_to_not_convert": [
+        "model.layers.*.self_attn", "model.layers.*.mlp.router", "model.embed_tokens", "lm_head"]},
+}  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("gpu", "model", "policy", "engine", "tokens", "within"),
     [
@@ -90,3 +101,24 @@ def test_a_run_of_the_old_engine_says_that_its_overheads_were_never_measured(pro
     )
     text = " ".join(map(str, report(result.manifest, result.summary()).parts))
     assert "vllm_v0 stands for an engine whose own overheads were never measured; real servers" in text
+
+
+def test_experts_in_mxfp4_are_padded_where_kernels_want_it(tmp_path):
+    longest = 131_072
+    limits = {"max_model_len": longest, "kv_cache_dtype": "fp8", "max_num_batched_tokens": 2048}
+    found = pool("l4", GPT_OSS_20B, V1_OF_2025, tmp_path, **limits)
+    assert found.weight_bytes / 2**30 == pytest.approx(12.8, abs=0.05)
+    # Marlin: 3 matrices x 24 layers x 32 experts of 3072 x 2944 instead of 2880 x 2880, at 4.25 bits
+    assert found.padding_bytes == 3 * 24 * 32 * (3072 * 2944 - 2880 * 2880) * 17 // 32
+    # vLLM printed 2.78 requests of 131,072 tokens; it counts a chunk of 2048 tokens in the windows of each.
+    blocks_of_one = longest // 16 + -(-(127 + 2048) // 16) + 1
+    assert found.num_blocks / blocks_of_one == pytest.approx(2.78, rel=0.07)
+    padding = {
+        gpu: pool(gpu, GPT_OSS_20B, V1_OF_2025, tmp_path, **limits).padding_bytes
+        for gpu in ("h100-80gb-sxm", "b200-sxm", "a100-80gb-sxm", "mi300x")
+    }
+    assert padding["h100-80gb-sxm"] == padding["mi300x"] == 0
+    assert padding["a100-80gb-sxm"] == found.padding_bytes < padding["b200-sxm"]
+    halves = pool("l4", GPT_OSS_20B, V1_OF_2025, tmp_path, **limits, tensor_parallel_size=2)
+    assert halves.padding_bytes == 3 * 24 * 32 * (3072 * 1536 - 2880 * 1440) * 17 // 32
+    assert pool("l4", QWEN_1_5B, V1_OF_2025, tmp_path).padding_bytes == 0

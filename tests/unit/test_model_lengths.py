@@ -27,6 +27,15 @@ H200 = load_gpu("h200-sxm")
         ({"type": "longrope", "factor": 4.0, "long_factor": [1.0]}, 32_768),
         ({"type": "su", "factor": 4.0}, 32_768),
         ({"rope_type": "default", "mrope_section": [24, 20, 20]}, 32_768),
+        ({"type": "mrope", "mrope_section": [16, 24, 24]}, 32_768),
+        (
+            {
+                "full_attention": {"rope_type": "linear", "factor": 8.0},
+                "sliding_attention": {"rope_type": "default"},
+            },
+            262_144,
+        ),
+        ({"full_attention": {"rope_type": "proportional", "partial_rotary_factor": 0.25}}, 32_768),
     ],
 )
 def test_rope_scaling_stretches_the_window_as_vllm_does(
@@ -41,6 +50,24 @@ def test_rope_scaling_stretches_the_window_as_vllm_does(
         assert resolve_max_model_len(model, 10**6, longest) == longest
         with pytest.raises(InputError, match=f"more than the {longest} positions"):
             resolve_max_model_len(model, 10**6, longest + 1)
+
+
+@pytest.mark.parametrize(
+    ("rope", "message"),
+    [
+        (
+            {"rope_type": "magic", "factor": 4.0},
+            "'rope_scaling' is of type 'magic', which is not supported yet",
+        ),
+        ({"rope_type": "yarn"}, r"'rope_scaling\.factor': expected a number above 0, got None"),
+        ({"full_attention": {"type": "linear", "factor": "4"}}, "expected a number above 0, got '4'"),
+    ],
+)
+def test_a_scaling_that_is_not_understood_is_refused(
+    tmp_path: Path, rope: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(InputError, match=message):
+        load_model(str(write_config(tmp_path, rope_scaling=rope)))
 
 
 def test_a_longer_request_may_be_asked_for_where_the_config_allows_it(tmp_path: Path) -> None:
