@@ -15,7 +15,11 @@ FEW = 32  # decodes that are told apart one by one, more by eights
 
 def by_likeliness(offers: Offers) -> list[float]:
     """Return the nodes of all trees, the likeliest first, as less their chances."""
-    return sorted(each for _, tree in offers for each in tree.unlikeness)
+    found: list[float] = []
+    for _, tree in offers:
+        found += tree.unlikeness
+    found.sort()
+    return found
 
 
 def likeliest(offers: Offers, nodes: Sequence[int], left: int) -> list[int]:
@@ -77,10 +81,12 @@ def paying(unlikeness: Sequence[float], times_s: Sequence[float], count: int) ->
     verification chooses so).
     """
     gained = list(accumulate(unlikeness, initial=0.0))
-    best = (0.0, 0, times_s[0])
+    most, best, best_rate, best_s = len(unlikeness), 0, -1.0, 0.0
     for share, step_s in zip(PER_REQUEST, times_s, strict=False):
-        nodes = min(int(share * count), len(unlikeness))
-        best = max(
-            best, ((count - gained[nodes]) / max(step_s, 1e-9), nodes, step_s), key=lambda each: each[0]
-        )
-    return best[1:]
+        nodes = int(share * count)
+        if nodes > most:
+            nodes = most
+        rate = (count - gained[nodes]) / (step_s or 1e-9)
+        if rate > best_rate:
+            best, best_rate, best_s = nodes, rate, step_s
+    return best, best_s

@@ -99,18 +99,18 @@ class TreeDrafter:
         Of right guesses the share ``high`` gets the high number, of wrong ones the share ``low``: what is right is as
         it is without a tree, and what the drafter says of it follows (Bayes' theorem).
         """
-        draws, hints, place = answer.draws, answer.hints, generated
-        sure, bit, wrong_at = 0, 1, -1
-        for chance, low, high in self._places:
+        until, sure, bit, rights = generated + len(self._places), 0, 1, -1
+        draws = answer.draws[generated:until]
+        hints = (answer.hints or answer.draw_hints())[generated:until]
+        for place, (chance, low, high) in enumerate(self._places):
             if draws[place] < chance:
                 if hints[place] < high:
                     sure += bit
             else:
-                if wrong_at < 0:
-                    wrong_at = place
+                if rights < 0:
+                    rights = place
                 if hints[place] < low:
                     sure += bit
-            place += 1
             bit += bit
         tree = self._kept.get(sure)
         if tree is None:
@@ -118,7 +118,7 @@ class TreeDrafter:
                 self._kept.clear()
             each = [(low, high)[sure >> place & 1] for place, (_, low, high) in enumerate(self._places)]
             tree = self._kept[sure] = beam(each, self._width, self._later_guess)
-        return tree, (place if wrong_at < 0 else wrong_at) - generated
+        return tree, len(self._places) if rights < 0 else rights
 
     def accepted(self, tree: DraftTree, nodes: int, rights: int, answer: AnswerDraws, generated: int) -> int:
         """Return the length of the right path within the first ``nodes`` nodes of a tree that was proposed."""
