@@ -22,17 +22,18 @@ def by_likeliness(offers: Offers) -> list[float]:
     return found
 
 
-def likeliest(offers: Offers, nodes: Sequence[int], left: int) -> list[int]:
+def likeliest(offers: Offers, nodes: Sequence[int], left: int, in_order: Sequence[float] = ()) -> list[int]:
     """Return nodes of each tree: those that it has, and ``left`` more, which are the likeliest of all trees.
 
-    Of equally likely ones those of the first trees are taken.
+    Of equally likely ones those of the first trees are taken. ``in_order`` is ``by_likeliness`` where none has any.
     """
-    rest = [each for (_, tree), have in zip(offers, nodes, strict=True) for each in tree.unlikeness[have:]]
+    rest = in_order or sorted(
+        each for (_, tree), have in zip(offers, nodes, strict=True) for each in tree.unlikeness[have:]
+    )
     if len(rest) <= left:
         return [tree.size for _, tree in offers]
     if left <= 0:
         return list(nodes)
-    rest.sort()
     cut = rest[left - 1]
     equals, found = left - bisect_left(rest, cut), []
     for (_, tree), have in zip(offers, nodes, strict=True):

@@ -4,6 +4,8 @@ Nodes cost token budget and KV blocks as the drafts of a chain do; the longest p
 slots of the others are overwritten.
 """
 
+from collections.abc import Sequence
+
 from simulator.replica.draft_trees import MOST_KEPT, ChooseNodes, DraftTree, TreeDrafter
 from simulator.replica.job import Job
 from simulator.replica.speculation import AnswerDraws, Speculation
@@ -84,19 +86,24 @@ class TreeEngine(SpeculativeEngine):
         """Return what is proposed for each job; nothing beyond the longest sequence that the engine takes."""
         speculation, longest, found = self.speculation, self.limits.max_model_len - 2, list[Proposed]()
         answers, drafters, chances_of = speculation.answers, self._drafters, speculation.chances_of
+        last: Sequence[float] = ()
+        drafter = TreeDrafter(last, width, 0.0, 0.0)
         for job in self.running:
             if job.group is None:
                 continue
             answer = answers.get(job.id) or speculation.answer(job)
             room, generated = longest - job.computed, job.generated
             deep = depth if depth < room else room
-            key = (width, *chances_of(answer, generated, deep)) if deep > 0 else (width,)
-            drafter = drafters.get(key)
-            if drafter is None:
-                if len(drafters) >= MOST_KEPT:
-                    drafters.clear()
-                drafter = TreeDrafter(key[1:], width, speculation.confidence, speculation.later_guess)
-                drafters[key] = drafter
+            chances = chances_of(answer, generated, deep) if deep > 0 else ()
+            if chances is not last:  # else as of the job before, which it mostly is
+                last, key = chances, (width, *chances)
+                if key not in drafters:
+                    if len(drafters) >= MOST_KEPT:
+                        drafters.clear()
+                    drafters[key] = TreeDrafter(
+                        chances, width, speculation.confidence, speculation.later_guess
+                    )
+                drafter = drafters[key]
             tree, rights = drafter.propose(answer, generated)
             found.append((job, tree, drafter, rights, answer))
         return found
