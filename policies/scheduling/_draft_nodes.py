@@ -15,20 +15,25 @@ FEW = 32  # decodes that are told apart one by one, more by eights
 
 def by_likeliness(offers: Offers) -> list[float]:
     """Return the nodes of all trees, the likeliest first, as less their chances."""
-    return sorted(each for _, tree in offers for each in tree.unlikeness)
+    found: list[float] = []
+    for _, tree in offers:
+        found += tree.unlikeness
+    found.sort()
+    return found
 
 
-def likeliest(offers: Offers, nodes: Sequence[int], left: int) -> list[int]:
+def likeliest(offers: Offers, nodes: Sequence[int], left: int, in_order: Sequence[float] = ()) -> list[int]:
     """Return nodes of each tree: those that it has, and ``left`` more, which are the likeliest of all trees.
 
-    Of equally likely ones those of the first trees are taken.
+    Of equally likely ones those of the first trees are taken. ``in_order`` is ``by_likeliness`` where none has any.
     """
-    rest = [each for (_, tree), have in zip(offers, nodes, strict=True) for each in tree.unlikeness[have:]]
+    rest = in_order or sorted(
+        each for (_, tree), have in zip(offers, nodes, strict=True) for each in tree.unlikeness[have:]
+    )
     if len(rest) <= left:
         return [tree.size for _, tree in offers]
     if left <= 0:
         return list(nodes)
-    rest.sort()
     cut = rest[left - 1]
     equals, found = left - bisect_left(rest, cut), []
     for (_, tree), have in zip(offers, nodes, strict=True):
@@ -77,10 +82,12 @@ def paying(unlikeness: Sequence[float], times_s: Sequence[float], count: int) ->
     verification chooses so).
     """
     gained = list(accumulate(unlikeness, initial=0.0))
-    best = (0.0, 0, times_s[0])
+    most, best, best_rate, best_s = len(unlikeness), 0, -1.0, 0.0
     for share, step_s in zip(PER_REQUEST, times_s, strict=False):
-        nodes = min(int(share * count), len(unlikeness))
-        best = max(
-            best, ((count - gained[nodes]) / max(step_s, 1e-9), nodes, step_s), key=lambda each: each[0]
-        )
-    return best[1:]
+        nodes = int(share * count)
+        if nodes > most:
+            nodes = most
+        rate = (count - gained[nodes]) / (step_s or 1e-9)
+        if rate > best_rate:
+            best, best_rate, best_s = nodes, rate, step_s
+    return best, best_s

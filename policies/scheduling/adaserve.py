@@ -107,11 +107,13 @@ class Adaserve(Scheduler):
         self._until_s, self._verified = step.now_s + step_s, 1 + left / count
         if left == len(most):
             return [tree.size for _, tree in offers]
+        needs = [self._needed(job) for job, _ in offers]
+        behind = [place for place, need in enumerate(needs) if need > 1]  # their own tokens are not enough
+        if not behind:
+            return likeliest(offers, [0] * count, left, most)
         share = self.most_nodes or int(1.2 * (left + count) / count)
-        nodes, needs = [0] * count, [self._needed(job) for job, _ in offers]
-        for place in sorted(range(count), key=needs.__getitem__, reverse=True):
-            if needs[place] <= 1 or not left:  # its own token is enough, and for all behind it
-                break
+        nodes = [0] * count
+        for place in sorted(behind, key=needs.__getitem__, reverse=True):
             tree = offers[place][1]
             wanted = bisect_left(tree.expected, min(needs[place], self._depth + 1.0))
             nodes[place] = min(wanted, tree.size, share, left)

@@ -14,7 +14,8 @@ from simulator.metrics._reduce import KeptReadings, per_request, pooled
 from simulator.metrics._segments import cut, ordered_rows, row_quantile
 from simulator.replica.request import RequestState
 
-OF_READERS = ("v_s_per_token", "thinking_tokens", "first_token_allowance_s")  # columns that may be absent
+# Columns that may be absent
+OF_READERS = ("v_s_per_token", "thinking_tokens", "first_token_allowance_s", "ttft_slo_s", "tpot_slo_s")
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,6 +44,10 @@ class RequestLog:
         None  # i64[n], of each answer's beginning; -1, and without: as the user model says
     )
     first_token_allowance_s: Floats | None = None  # f64[n], S of each; NaN, and without: the user model's
+    ttft_slo_s: Floats | None = (
+        None  # f64[n], bounds that each was promised; NaN, and without: those of ``Slo``
+    )
+    tpot_slo_s: Floats | None = None
     run: "RequestLog | None" = None  # all requests of the run, over the same window; None: these are all
     trimmed_warmup: int = 0  # requests left out before the first one here
     trimmed_cooldown: int = 0  # requests left out after the last one here

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from simulator.arrays import Flags
+from simulator.arrays import Flags, Floats
 from simulator.metrics._accrued import goodput_per_s
 from simulator.metrics._distribution import share
 from simulator.metrics._log import RequestLog
@@ -34,7 +34,7 @@ def measure(log: RequestLog, user: UserModel, slo: Slo) -> dict[str, Any]:
     float seconds; a latency that it does not have (the gaps of a single token) keeps every bound. Attainment is Eq. 6,
     and so is capacity, what ``servesim capacity --target 'slo>=0.99'`` finds. Goodput, Eq. 7, is the rate of the
     requests that meet all bounds and end in the window, and of their tokens that fall into it, of all requests of the
-    run. Without any bound set, all of it is None.
+    run. A request's own ``ttft_slo_s`` and ``tpot_slo_s`` go before those of ``slo``. Without any bound, all is None.
     """
     met, run = _met_bounds(log, slo), log.all
     measures: dict[str, Any] = {
@@ -52,6 +52,8 @@ def measure(log: RequestLog, user: UserModel, slo: Slo) -> dict[str, Any]:
         "goodput_requests_per_s": None,
         "goodput_tokens_per_s": None,
     }
+    if log.ttft_slo_s is not None or log.tpot_slo_s is not None:
+        measures["bounds_are"] = "those of each request, where it has its own"
     if met:
         good = np.logical_and.reduce(list(met.values()))
         count = int(good.sum())
@@ -67,13 +69,21 @@ def _met_bounds(log: RequestLog, slo: Slo) -> dict[str, Flags]:
     """Which requests keep each bound that is set, bool[n] each."""
     met: dict[str, Flags] = {}
     # NaN, a latency that the request does not have, compares as not above the bound.
-    if slo.ttft_s is not None:
-        met["ttft_s"] = log.completed & ~(log.ttft_s > slo.ttft_s + ON_TIME_WITHIN_S)
-    if slo.tpot_s is not None:
-        met["tpot_s"] = log.completed & ~(log.tpot_s > slo.tpot_s + ON_TIME_WITHIN_S)
+    ttft_s, tpot_s = _bound_s(log.ttft_slo_s, slo.ttft_s), _bound_s(log.tpot_slo_s, slo.tpot_s)
+    if ttft_s is not None:
+        met["ttft_s"] = log.completed & ~(log.ttft_s > ttft_s + ON_TIME_WITHIN_S)
+    if tpot_s is not None:
+        met["tpot_s"] = log.completed & ~(log.tpot_s > tpot_s + ON_TIME_WITHIN_S)
     if slo.tail_tbt_s is not None:
         tail_s = log.tbt_p99_s if slo.tail_tbt == "p99" else log.tbt_max_s
         met["tail_tbt_s"] = log.completed & ~(tail_s > slo.tail_tbt_s + ON_TIME_WITHIN_S)
     if slo.e2e_s is not None:
         met["e2e_s"] = log.completed & ~(log.e2e_s > slo.e2e_s + ON_TIME_WITHIN_S)
     return met
+
+
+def _bound_s(own_s: Floats | None, usual_s: float | None) -> Floats | float | None:
+    """Return the bound of each request, its own before that of all; None where no request has any."""
+    if own_s is None or (usual_s is None and np.isnan(own_s).all()):
+        return usual_s
+    return np.where(np.isnan(own_s), np.inf if usual_s is None else usual_s, own_s)

@@ -20,7 +20,7 @@ class DraftTree:
     Which of them are right only the engine finds out, when it verifies them.
     """
 
-    __slots__ = ("children", "expected", "firsts", "size", "unlikeness")
+    __slots__ = ("children", "expected", "first_later", "firsts", "size", "unlikeness")
 
     def __init__(
         self, unlikeness: Sequence[float], expected: Sequence[float], children: Sequence[Sequence[int]]
@@ -33,6 +33,9 @@ class DraftTree:
         # Of the root and of each node: by rank of the guess, which node it is, from 1; 0: none
         self.children = children
         self.size = len(unlikeness)  # nodes, the root not counted
+        # Of the root and of each node: the likeliest child that is no first guess; beyond the last node: none
+        none = self.size + 1
+        self.first_later = [min((each for each in ranks[1:] if each), default=none) for ranks in children]
         self.firsts: list[int] = []  # the nodes on the path of first guesses
         node = children[0][0]
         while node:
@@ -99,18 +102,18 @@ class TreeDrafter:
         Of right guesses the share ``high`` gets the high number, of wrong ones the share ``low``: what is right is as
         it is without a tree, and what the drafter says of it follows (Bayes' theorem).
         """
-        draws, hints, place = answer.draws, answer.hints, generated
-        sure, bit, wrong_at = 0, 1, -1
-        for chance, low, high in self._places:
+        until, sure, bit, rights = generated + len(self._places), 0, 1, -1
+        draws = answer.draws[generated:until]
+        hints = (answer.hints or answer.draw_hints())[generated:until]
+        for place, (chance, low, high) in enumerate(self._places):
             if draws[place] < chance:
                 if hints[place] < high:
                     sure += bit
             else:
-                if wrong_at < 0:
-                    wrong_at = place
+                if rights < 0:
+                    rights = place
                 if hints[place] < low:
                     sure += bit
-            place += 1
             bit += bit
         tree = self._kept.get(sure)
         if tree is None:
@@ -118,16 +121,16 @@ class TreeDrafter:
                 self._kept.clear()
             each = [(low, high)[sure >> place & 1] for place, (_, low, high) in enumerate(self._places)]
             tree = self._kept[sure] = beam(each, self._width, self._later_guess)
-        return tree, (place if wrong_at < 0 else wrong_at) - generated
+        return tree, len(self._places) if rights < 0 else rights
 
     def accepted(self, tree: DraftTree, nodes: int, rights: int, answer: AnswerDraws, generated: int) -> int:
         """Return the length of the right path within the first ``nodes`` nodes of a tree that was proposed."""
         firsts = tree.firsts
         length = bisect_right(firsts, nodes, 0, min(rights, len(firsts)))
-        if length < rights or length == nodes or self._width == 1:
+        node = firsts[length - 1] if length else 0
+        if length < rights or tree.first_later[node] > nodes:
             return length
         draws, children, places = answer.draws, tree.children, self._places
-        node = firsts[length - 1] if length else 0
         while length < len(places):
             draw, chance, rank = draws[generated + length], places[length][0], 0
             if draw >= chance:  # the first guess is wrong; what follows is uniform in (0, 1]

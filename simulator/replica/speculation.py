@@ -6,7 +6,7 @@ arXiv 2211.17192, algorithm 1), so that a step gives a request 1 to k + 1 tokens
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -19,24 +19,21 @@ MOST_DRAFTS = 32  # that vLLM's rejection sampler takes
 class AnswerDraws:
     """The random numbers of one answer: whether a draft is right depends on what it is a draft of, not on when."""
 
-    __slots__ = ("_hints", "_key", "draws", "own")
+    __slots__ = ("_rng", "draws", "hints", "own")
 
     def __init__(self, seed: int, number: int, tokens: int) -> None:
         """Draw for the request that arrived as the ``number``-th, whose answer has so many tokens."""
-        self._key, self._hints = np.array([seed, number], np.uint64), list[float]()
-        rng = np.random.Generator(np.random.Philox(key=self._key))
+        self._rng = rng = np.random.Generator(np.random.Philox(key=np.array([seed, number], np.uint64)))
         self.own = float(rng.random())  # of the request as a whole, in [0, 1)
         self.draws: list[float] = rng.random(
             tokens + MOST_DRAFTS
         ).tolist()  # of each token of the answer, in [0, 1)
+        self.hints: list[float] = []  # as many more, once they are drawn
 
-    @property
-    def hints(self) -> list[float]:
-        """As many numbers more, independent of the others: what a drafter senses of whether it is right."""
-        if not self._hints:
-            rng = np.random.Generator(np.random.Philox(key=self._key).jumped())
-            self._hints = rng.random(len(self.draws)).tolist()
-        return self._hints
+    def draw_hints(self) -> list[float]:
+        """Draw as many numbers more, independent of the others: what a drafter senses of whether it is right."""
+        self.hints = self._rng.random(len(self.draws)).tolist()
+        return self.hints
 
 
 class Acceptance(ABC):
@@ -113,16 +110,16 @@ class Speculation:
             answer = self.answers[job.id] = AnswerDraws(self.seed, job.id, job.output_tokens)
         return answer
 
-    def chances(self, answer: AnswerDraws, generated: int, depth: int) -> Sequence[float]:
-        """Return the chance of the first guess at each of up to ``depth`` places, as ``TreeAcceptance`` has it.
+    @property
+    def chances_of(self) -> Callable[[AnswerDraws, int, int], Sequence[float]]:
+        """What says the chance of the first guess at each place, as ``TreeAcceptance.chances`` does.
 
         Raises ValueError for an acceptance that says none.
         """
-        chances = getattr(self.acceptance, "chances", None)
-        if chances is None:
+        if not hasattr(self.acceptance, "chances"):
             raise ValueError(
                 f"{type(self.acceptance).__name__} says nothing of how likely each draft is right, which trees are"
                 " drawn by; expected a method chances(answer, generated, depth) of it"
             )
-        found: Sequence[float] = chances(answer, generated, depth)
+        found: Callable[[AnswerDraws, int, int], Sequence[float]] = self.acceptance.chances
         return found

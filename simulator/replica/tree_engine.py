@@ -4,13 +4,15 @@ Nodes cost token budget and KV blocks as the drafts of a chain do; the longest p
 slots of the others are overwritten.
 """
 
+from collections.abc import Sequence
+
 from simulator.replica.draft_trees import MOST_KEPT, ChooseNodes, DraftTree, TreeDrafter
 from simulator.replica.job import Job
 from simulator.replica.speculation import AnswerDraws, Speculation
 from simulator.replica.speculative_engine import Drafted, SpeculativeEngine
 
-# What is proposed for a job: by which drafter, the tree, its right first guesses, for which answer
-Proposed = tuple[Job, TreeDrafter, DraftTree, int, AnswerDraws]
+# What is proposed for a job: its tree, by which drafter, how many first guesses are right, of which answer
+Proposed = tuple[Job, DraftTree, TreeDrafter, int, AnswerDraws]
 
 
 class TreeEngine(SpeculativeEngine):
@@ -21,7 +23,7 @@ class TreeEngine(SpeculativeEngine):
     def speculate(self, speculation: Speculation) -> None:
         """Be told what to do about drafts, before anything else is done."""
         super().speculate(speculation)
-        self._drafters: dict[tuple[int, tuple[float, ...]], TreeDrafter] = {}  # by width and chances
+        self._drafters: dict[tuple[float, ...], TreeDrafter] = {}  # by width and chances
 
     @property
     def most_drafts(self) -> int:
@@ -40,21 +42,23 @@ class TreeEngine(SpeculativeEngine):
         if size > self.token_budget:
             return False
         depth, width = min(depth, self.most_drafts), max(width, 1)
-        proposed = [self._propose(job, depth, width) for job in self.running if job.group is not None]
-        nodes = choose([(each[0], each[2]) for each in proposed])
+        proposed = self._propose(depth, width)
+        nodes = choose([(job, tree) for job, tree, _, _, _ in proposed])
         longest, block_size = self.limits.max_model_len, self.block_size
         lookahead = 1 + (depth * width if self.speculation.lookahead else 0)
         drafted, tokens, blocks = list[Drafted](), size, 0
-        for (job, drafter, tree, rights, answer), count in zip(proposed, nodes, strict=True):
+        for (job, tree, drafter, rights, answer), count in zip(proposed, nodes, strict=True):
             if not 0 <= count <= tree.size:
                 raise ValueError(f"{count} nodes chosen of the {tree.size} for {job}")
             computed, right = job.computed, 0
             if count:
-                count = min(count, longest - 2 - computed)
+                if count > longest - 2 - computed:
+                    count = longest - 2 - computed
                 right = drafter.accepted(tree, count, rights, answer, job.generated)
             known = computed + count + lookahead
             more = -(-(known if known < longest else longest) // block_size) - job.blocks
-            more = 0 if more < 0 or job.reserved else more
+            if more < 0 or job.reserved:
+                more = 0
             tokens += count
             blocks += more
             drafted.append(Drafted(job, count, right, more))
@@ -78,17 +82,28 @@ class TreeEngine(SpeculativeEngine):
         self.ticks = size > 0
         return True
 
-    def _propose(self, job: Job, depth: int, width: int) -> Proposed:
-        """Return what a drafter proposes for a job; nothing beyond the longest sequence that the engine takes."""
-        speculation, generated = self.speculation, job.generated
-        answer = speculation.answer(job)
-        depth = min(depth, self.limits.max_model_len - 2 - job.computed)
-        chances = tuple(speculation.chances(answer, generated, depth)) if depth > 0 else ()
-        drafter = self._drafters.get((width, chances))
-        if drafter is None:
-            if len(self._drafters) >= MOST_KEPT:
-                self._drafters.clear()
-            drafter = TreeDrafter(chances, width, speculation.confidence, speculation.later_guess)
-            self._drafters[width, chances] = drafter
-        tree, rights = drafter.propose(answer, generated)
-        return job, drafter, tree, rights, answer
+    def _propose(self, depth: int, width: int) -> list[Proposed]:
+        """Return what is proposed for each job; nothing beyond the longest sequence that the engine takes."""
+        speculation, longest, found = self.speculation, self.limits.max_model_len - 2, list[Proposed]()
+        answers, drafters, chances_of = speculation.answers, self._drafters, speculation.chances_of
+        last: Sequence[float] = ()
+        drafter = TreeDrafter(last, width, 0.0, 0.0)
+        for job in self.running:
+            if job.group is None:
+                continue
+            answer = answers.get(job.id) or speculation.answer(job)
+            room, generated = longest - job.computed, job.generated
+            deep = depth if depth < room else room
+            chances = chances_of(answer, generated, deep) if deep > 0 else ()
+            if chances is not last:  # else as of the job before, which it mostly is
+                last, key = chances, (width, *chances)
+                if key not in drafters:
+                    if len(drafters) >= MOST_KEPT:
+                        drafters.clear()
+                    drafters[key] = TreeDrafter(
+                        chances, width, speculation.confidence, speculation.later_guess
+                    )
+                drafter = drafters[key]
+            tree, rights = drafter.propose(answer, generated)
+            found.append((job, tree, drafter, rights, answer))
+        return found

@@ -50,3 +50,27 @@ def test_without_a_promise_of_its_own_nothing_is_saved(slo):
     bounds, result = seen(traffic, slo)
     assert "tpot_slo_s" not in result.requests().column_names
     assert [tpot_s == slo.get("tpot_s") for _, tpot_s in bounds] == [bool(slo)] * 3
+
+
+def test_attainment_is_by_what_each_request_was_promised(tmp_path):
+    """Of three equal requests one at a time, two were promised what they get; without bounds of their own, none."""
+    rows = "0,100,50,{}\n9,100,50,{}\n18,100,50,{}\n"
+    (tmp_path / "t.csv").write_text(
+        "arrival_s,prompt_tokens,output_tokens,tpot_slo_s\n" + rows.format(1e-6, 1.0, "")
+    )
+    trace = {"trace": str(tmp_path / "t.csv")}
+    for slo, attained in (({}, 2 / 3), ({"tpot_s": 1e-6}, 1 / 3), ({"tpot_s": 1.0}, 2 / 3)):
+        result = seen(trace, slo)[1]
+        assert result.summary()["slo"]["attainment"] == {"tpot_s": pytest.approx(attained)}
+        result.save(tmp_path / "saved", overwrite=True)
+        again = type(result).load(tmp_path / "saved").summary()["slo"]
+        assert again["attainment_all"] == pytest.approx(attained)
+
+
+def test_classes_without_bounds_are_not_counted_with_those_that_have_some():
+    each = {"share": 0.5, "prompt_tokens": 20, "output_tokens": 30}
+    classes = {"code": {**each, "slo": {"tpot_s": 1e-6}}, "chat": each}
+    traffic = {"arrivals": "constant", "rate_rps": 5, "requests": 20, "classes": classes}
+    found = seen(traffic)[1].summary()
+    assert found["slo"]["attainment_all"] == 0.0
+    assert found["classes"]["chat"]["slo"]["attainment_all"] is None
