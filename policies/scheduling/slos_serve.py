@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Self
 
 from policies.scheduling._slos_batch import PacedStep
-from policies.scheduling._slos_choice import FAR_S
 from policies.scheduling._slos_promises import Promises
 from simulator.policy import Job, Ledger, Scheduler, StepShape, check_share
 
@@ -32,6 +32,11 @@ class SlosServe(Scheduler):
         check_share("watermark", self.watermark)
         self._promises = Promises(self.thinking_tpot_s)
 
+    def told_frontend(self, frontend_s: float) -> Self:
+        """TTFT is measured at the client."""
+        self._promises.frontend_s = frontend_s
+        return self
+
     def native_engine(self) -> str:
         """None was released: a prototype."""
         return "prototype"
@@ -42,10 +47,7 @@ class SlosServe(Scheduler):
 
     def goes_on_decoding(self, step: Ledger) -> bool:
         """Whether all decodes are in time together, however long they become."""
-        self._promises.forget(step)
-        longest_s = self._promises.longest_s(step, max(step.now_s, self._end_s))
-        if longest_s == FAR_S:
-            return True
+        longest_s = self._promises.look(step, max(step.now_s, self._end_s))
         more = sum(job.prompt_tokens + job.max_tokens for job in step.running)
         return step.price(StepShape(decode_seqs=step.group.size, decode_context_tokens=more)) <= longest_s
 
@@ -55,9 +57,12 @@ class SlosServe(Scheduler):
 
     def promises(self, step: Ledger, job: Job, at_s: float) -> bool:
         """Whether a step that starts then would promise a request its bounds beside those who came before it."""
-        new = self._new(step)
+        if not self._promises.asked(job):
+            return True
+        new = [each for each in self._new(step) if self._promises.asked(each)]
         if len(new) >= MOST_AT_ONCE:
             return False
+        self._promises.look(step, at_s)
         _, before = self._promises.choice(step, new, at_s)
         _, chosen = self._promises.choice(step, [*new, job], at_s)
         return job in chosen and len(chosen) > len(before)
@@ -65,17 +70,18 @@ class SlosServe(Scheduler):
     def plan(self, step: Ledger) -> None:
         """Decide on who came; then decodes that are due, promised prompts, other decodes, other prompts."""
         promises, start_s = self._promises, max(step.now_s, self._end_s)
-        new = self._new(step)[:MOST_AT_ONCE]
-        promises.forget(step)
+        new = self._new(step)
+        promises.look(step, start_s)
         if new:
-            promises.promise(step, new, start_s)
-            self._seen.update(new)
+            asked = [job for job in new if promises.asked(job)]
+            promises.promise(step, asked[:MOST_AT_ONCE], start_s)
+            self._seen.update(set(new) - set(asked[MOST_AT_ONCE:]))
         if len(self._seen) > 2 * (len(step.waiting) + len(step.running)) + MOST_AT_ONCE:
             self._seen.intersection_update([*step.waiting, *step.running])
         paced = PacedStep(step, promises, start_s)
         paced.decode()
         paced.compute_prompts()
-        paced.serve_others(int(self.watermark * step.total_blocks))
+        paced.serve_others(self._seen, int(self.watermark * step.total_blocks))
         self._end_s = paced.end()
 
     def _new(self, step: Ledger) -> list[Job]:

@@ -51,6 +51,7 @@ _OF_POLICY = {
     "session_affinity": "#0B8FA0",
     "slo_aware": "#C98F54",
     "llumnix": "#7B4B2A",
+    "next_on_decline": "#2B4118",
 }
 _KINDS = ("scheduling", "routing", "admission", "migration", "scaling", "roles", "delivery", "abandonment")
 COLUMN_IN, TEXT_IN = 3.4, 7.0  # widths of a column and of a page of two, inches
