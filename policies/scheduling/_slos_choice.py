@@ -104,6 +104,6 @@ def _tokens(job: Job) -> int:
 
 
 def _blocks(step: Ledger, job: Job) -> int:
-    """Return the KV blocks that a request holds in the end."""
+    """Return the KV blocks that a request holds in the end, those of drafts and of what the drafter keeps included."""
     fixed = job.fixed_blocks if job in step.running else step.blocks_to_admit(job, 0)
-    return step.blocks_for(_tokens(job)) + fixed
+    return step.blocks_for(_tokens(job) + 2 * step.most_drafts) + fixed

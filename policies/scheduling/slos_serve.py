@@ -22,14 +22,16 @@ class SlosServe(Scheduler):
     """
 
     thinking_tpot_s: float = 0.0  # bound on the time between thinking tokens, s; 0: that of the answer
+    acceptance_rate: float = 0.8  # with which a draft is taken to be right, where there is speculation
     watermark: float = 0.01  # share of KV blocks kept free when starting one that was declined beside others
     _promises: Promises = field(init=False)
     _end_s: float = field(default=0.0, init=False)  # when the step that was planned last ends
     _seen: set[Job] = field(default_factory=set, init=False)  # who has been decided on
 
     def __post_init__(self) -> None:
-        """Refuse a watermark that would keep the whole cache free; have promised nothing."""
+        """Refuse what is no share; have promised nothing."""
         check_share("watermark", self.watermark)
+        check_share("acceptance_rate", self.acceptance_rate)
         self._promises = Promises(self.thinking_tpot_s)
 
     def told_frontend(self, frontend_s: float) -> Self:
@@ -78,7 +80,7 @@ class SlosServe(Scheduler):
             self._seen.update(set(new) - set(asked[MOST_AT_ONCE:]))
         if len(self._seen) > 2 * (len(step.waiting) + len(step.running)) + MOST_AT_ONCE:
             self._seen.intersection_update([*step.waiting, *step.running])
-        paced = PacedStep(step, promises, start_s)
+        paced = PacedStep(step, promises, start_s, self.acceptance_rate)
         paced.decode()
         paced.compute_prompts()
         paced.serve_others(self._seen, int(self.watermark * step.total_blocks))
