@@ -2,8 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from math import isnan
 
-from policies.scheduling._slos_choice import FAR_S, Setting, choice, decoding
+from policies.scheduling._slos_choice import FAR_S, NextToken, choice
 from simulator.policy import Job, Ledger
 
 
@@ -17,8 +18,17 @@ class Promises:
     """
 
     thinking_tpot_s: float = 0.0  # of thinking; 0: as of the answer
+    frontend_s: float = 0.0  # from a token's generation to its client
     step_s: float = FAR_S  # the longest step that lets all of them keep their TPOT
     kept: dict[Job, float] = field(default_factory=dict)  # when each had its first token; before that 0
+    # When the next token is due of those who go on with a token a step, and of the others
+    decodes: dict[Job, float] = field(default_factory=dict)
+    prompts: dict[Job, float] = field(default_factory=dict)
+
+    def asked(self, job: Job) -> bool:
+        """Whether a request has any bound; else there is nothing to promise."""
+        request = job.request
+        return not (isnan(request.ttft_slo_s) and isnan(request.tpot_slo_s))
 
     def tpot_s(self, job: Job) -> float:
         """Return the bound on the time between a request's next tokens; ``FAR_S`` without one."""
@@ -26,35 +36,43 @@ class Promises:
         thinks = self.thinking_tpot_s and job.generated_tokens < job.thinking_tokens
         return min(bound_s, self.thinking_tpot_s) if thinks else bound_s
 
-    def due_s(self, job: Job) -> float:
-        """Return when the next token of a promised request is due."""
-        generated, bound_s = job.generated_tokens, _bound_s(job.request.tpot_slo_s)
+    def due_s(self, job: Job, at_s: float) -> float:
+        """Return when a request is to have its next token; one that comes with some, within its TPOT after ``at_s``."""
+        generated = job.generated_tokens
         if not generated:
-            return job.arrival_s + _bound_s(job.request.ttft_slo_s)
+            return job.arrival_s + _bound_s(job.request.ttft_slo_s) - self.frontend_s
+        if job not in self.kept:
+            return at_s + self.tpot_s(job)
+        bound_s = _bound_s(job.request.tpot_slo_s)
         thought = min(generated, job.thinking_tokens) if self.thinking_tpot_s else 0
         return self.kept[job] + thought * min(bound_s, self.thinking_tpot_s) + (generated - thought) * bound_s
 
-    def _first_due_s(self, job: Job, at_s: float) -> float:
-        """Return when a request that comes is to have its next token; one that brings some, within its TPOT."""
-        if job.generated_tokens:
-            return at_s + self.tpot_s(job)
-        return job.arrival_s + _bound_s(job.request.ttft_slo_s)
+    def look(self, step: Ledger, start_s: float) -> float:
+        """See how far all of them are; return how long a step that starts then may last.
 
-    def forget(self, step: Ledger) -> None:
-        """Drop those who are done or not here any more; once no prompt is left the steps may become longer."""
-        gone = [job for job in self.kept if job.completing or job not in step.running]
-        if gone:
-            waiting = set(step.waiting)
-            for job in gone:
-                if job.completing or job not in waiting:
+        That is until the first token is due of those who decode. Who is done, or not here any more, is dropped. Once
+        no prompt is left the steps may become longer.
+        """
+        self.decodes, self.prompts = {}, {}
+        waiting: set[Job] | None = None
+        for job in [*self.kept]:
+            if job.completing:
+                del self.kept[job]
+            elif job in step.running:
+                (self.decodes if job.decodes else self.prompts)[job] = self.due_s(job, start_s)
+            else:
+                waiting = set(step.waiting) if waiting is None else waiting
+                if job in waiting:
+                    self.prompts[job] = self.due_s(job, start_s)
+                else:
                     del self.kept[job]
-        if all(decoding(step, job) for job in self.kept):
-            self.step_s = min(map(self.tpot_s, self.kept), default=FAR_S)
+        if not self.prompts:
+            self.step_s = min(map(self.tpot_s, self.decodes), default=FAR_S)
+        return self.longest_s(start_s)
 
-    def longest_s(self, step: Ledger, start_s: float) -> float:
-        """Return how long a step that starts then may last: no longer than until a promised token is due."""
-        due_s = min((self.due_s(job) for job in self.kept if decoding(step, job)), default=FAR_S)
-        return min(self.step_s, due_s - start_s)
+    def longest_s(self, start_s: float) -> float:
+        """Return how long a step that starts then may last, as of the last look."""
+        return min(self.step_s, min(self.decodes.values(), default=FAR_S) - start_s)
 
     def promise(self, step: Ledger, new: Sequence[Job], at_s: float) -> None:
         """Decide which of the requests that came are promised their bounds; the others are not."""
@@ -62,20 +80,20 @@ class Promises:
         if chosen:
             self.step_s = step_s
         for job in chosen:
+            self.prompts[job] = due_s = self.due_s(job, at_s)
             self.kept[job] = 0.0
             if job.generated_tokens:
-                self.kept[job] = at_s + self.tpot_s(job) - self.due_s(job)
+                self.kept[job] = due_s - self.due_s(job, at_s)
 
     def choice(self, step: Ledger, new: Sequence[Job], at_s: float) -> tuple[float, list[Job]]:
         """Return the longest step and who of these would be promised their bounds in a step that starts then."""
-        kept = {job: self._setting(job, self.due_s(job), True) for job in self.kept}
-        come = {job: self._setting(job, self._first_due_s(job, at_s), False) for job in new}
-        return choice(step, kept | come, at_s, self.step_s)
-
-    def _setting(self, job: Job, due_s: float, promised: bool) -> Setting:
-        return Setting(due_s, self.tpot_s(job), promised)
+        decodes, prompts, come = (
+            {job: NextToken(self.due_s(job, at_s), self.tpot_s(job)) for job in jobs}
+            for jobs in (self.decodes, self.prompts, new)
+        )
+        return choice(step, decodes, prompts, come, at_s, self.step_s)
 
 
 def _bound_s(bound_s: float) -> float:
     """Return a bound, ``FAR_S`` for none (NaN)."""
-    return bound_s if bound_s == bound_s else FAR_S
+    return FAR_S if isnan(bound_s) else bound_s

@@ -1,6 +1,7 @@
-"""How many tokens of prompts a step holds beside decodes, for the policy ``slos_serve``."""
+"""How many tokens of prompts a step holds, for the policy ``slos_serve``."""
 
 from collections.abc import Callable, Mapping
+from copy import copy
 
 from simulator.policy import Job, Ledger, StepShape
 
@@ -40,3 +41,18 @@ def most_that(fits: Callable[[int], bool], most: int) -> int:
         middle = (enough + too_many) // 2
         enough, too_many = (middle, too_many) if fits(middle) else (enough, middle)
     return enough
+
+
+def tokens_within(step: Ledger, job: Job, longest_s: float) -> int:
+    """Return how many tokens of a prompt a step of that length still holds; a KV block of them if nothing else."""
+    shape, prior = copy(step.shape), job.computed_tokens
+
+    def fits(tokens: int) -> bool:
+        shape.count(tokens, prior, False, 1)
+        lasts_s = step.price(shape)
+        shape.count(tokens, prior, False, -1)
+        return lasts_s <= longest_s
+
+    most = min(job.remaining_tokens, step.token_budget)
+    idle = not step.shape.prefill_seqs and not step.shape.decode_seqs
+    return most_that(fits, most) or (min(most, step.block_size) if idle else 0)

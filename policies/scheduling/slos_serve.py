@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Self
 
 from policies.scheduling._slos_batch import PacedStep
-from policies.scheduling._slos_choice import FAR_S
 from policies.scheduling._slos_promises import Promises
 from simulator.policy import Job, Ledger, Scheduler, StepShape, check_share
 
@@ -22,15 +22,22 @@ class SlosServe(Scheduler):
     """
 
     thinking_tpot_s: float = 0.0  # bound on the time between thinking tokens, s; 0: that of the answer
+    acceptance_rate: float = 0.8  # with which a draft is taken to be right, where there is speculation
     watermark: float = 0.01  # share of KV blocks kept free when starting one that was declined beside others
     _promises: Promises = field(init=False)
     _end_s: float = field(default=0.0, init=False)  # when the step that was planned last ends
     _seen: set[Job] = field(default_factory=set, init=False)  # who has been decided on
 
     def __post_init__(self) -> None:
-        """Refuse a watermark that would keep the whole cache free; have promised nothing."""
+        """Refuse what is no share; have promised nothing."""
         check_share("watermark", self.watermark)
+        check_share("acceptance_rate", self.acceptance_rate)
         self._promises = Promises(self.thinking_tpot_s)
+
+    def told_frontend(self, frontend_s: float) -> Self:
+        """TTFT is measured at the client."""
+        self._promises.frontend_s = frontend_s
+        return self
 
     def native_engine(self) -> str:
         """None was released: a prototype."""
@@ -42,10 +49,7 @@ class SlosServe(Scheduler):
 
     def goes_on_decoding(self, step: Ledger) -> bool:
         """Whether all decodes are in time together, however long they become."""
-        self._promises.forget(step)
-        longest_s = self._promises.longest_s(step, max(step.now_s, self._end_s))
-        if longest_s == FAR_S:
-            return True
+        longest_s = self._promises.look(step, max(step.now_s, self._end_s))
         more = sum(job.prompt_tokens + job.max_tokens for job in step.running)
         return step.price(StepShape(decode_seqs=step.group.size, decode_context_tokens=more)) <= longest_s
 
@@ -55,9 +59,12 @@ class SlosServe(Scheduler):
 
     def promises(self, step: Ledger, job: Job, at_s: float) -> bool:
         """Whether a step that starts then would promise a request its bounds beside those who came before it."""
-        new = self._new(step)
+        if not self._promises.asked(job):
+            return True
+        new = [each for each in self._new(step) if self._promises.asked(each)]
         if len(new) >= MOST_AT_ONCE:
             return False
+        self._promises.look(step, at_s)
         _, before = self._promises.choice(step, new, at_s)
         _, chosen = self._promises.choice(step, [*new, job], at_s)
         return job in chosen and len(chosen) > len(before)
@@ -65,17 +72,18 @@ class SlosServe(Scheduler):
     def plan(self, step: Ledger) -> None:
         """Decide on who came; then decodes that are due, promised prompts, other decodes, other prompts."""
         promises, start_s = self._promises, max(step.now_s, self._end_s)
-        new = self._new(step)[:MOST_AT_ONCE]
-        promises.forget(step)
+        new = self._new(step)
+        promises.look(step, start_s)
         if new:
-            promises.promise(step, new, start_s)
-            self._seen.update(new)
+            asked = [job for job in new if promises.asked(job)]
+            promises.promise(step, asked[:MOST_AT_ONCE], start_s)
+            self._seen.update(set(new) - set(asked[MOST_AT_ONCE:]))
         if len(self._seen) > 2 * (len(step.waiting) + len(step.running)) + MOST_AT_ONCE:
             self._seen.intersection_update([*step.waiting, *step.running])
-        paced = PacedStep(step, promises, start_s)
+        paced = PacedStep(step, promises, start_s, self.acceptance_rate)
         paced.decode()
         paced.compute_prompts()
-        paced.serve_others(int(self.watermark * step.total_blocks))
+        paced.serve_others(self._seen, int(self.watermark * step.total_blocks))
         self._end_s = paced.end()
 
     def _new(self, step: Ledger) -> list[Job]:

@@ -78,6 +78,13 @@ class ReplicaView(Protocol):
         """
         ...
 
+    def promises(self, job: Job) -> bool:
+        """Whether its scheduling policy would promise a request that came now its bounds of TTFT and TPOT.
+
+        A policy that promises nothing declines none: True.
+        """
+        ...
+
     def predicted_tbt_s(self, job: Job) -> float:
         """Seconds between its tokens when a request that came now decodes, with all who are here."""
         ...

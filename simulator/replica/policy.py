@@ -81,6 +81,17 @@ class Scheduler(ABC):
     def plan(self, step: Ledger) -> None:
         """Write the plan of the next step with the ledger's verbs."""
 
+    def promises(self, step: Ledger, job: Job, at_s: float) -> bool:
+        """Whether a request that came now would be promised its bounds in the next step, which starts at ``at_s``.
+
+        Asked by routers; it changes nothing. A policy that promises nothing declines none.
+        """
+        return True
+
+    def told_frontend(self, frontend_s: float) -> Self:
+        """Return itself, told before the first plan how long a token takes from its generation to its client."""
+        return self
+
     def told(self, readers: IdleCost) -> Self:
         """Return itself, told before the first plan what readers' waiting costs; most policies do not look at it."""
         return self

@@ -9,6 +9,7 @@ from simulator.replica.cost import CostModel, StepShape
 from simulator.replica.effects import Effects
 from simulator.replica.engine import Engine
 from simulator.replica.job import Job
+from simulator.replica.policy import Scheduler
 from simulator.replica.prediction import predicted_tbt_s, predicted_ttft_s
 from simulator.replica.records import DRAFT_COLUMNS, RUN_COLUMNS, STEP_COLUMNS, Records
 from simulator.replica.state import ReplicaState
@@ -24,6 +25,7 @@ class View(ABC):
     # end, completed jobs and whether the decode group ticks, of the steps that are planned and have not ended
     in_flight: InFlight
     effects: Effects
+    policy: Scheduler
     _engine: Engine
     _to_plan: bool
     _running: bool
@@ -139,6 +141,12 @@ class View(ABC):
         self.catch_up()
         left_s = max(0.0, self.in_flight[-1][0] - self.clock.now) if self.in_flight else 0.0
         return predicted_ttft_s(self._engine, self.cost, job, left_s)
+
+    def promises(self, job: Job) -> bool:
+        """Whether its policy would promise a job that came now its bounds, in the next step to be planned."""
+        self.catch_up()
+        start_s = self.in_flight[-1][0] if self.in_flight else self.clock.now
+        return self.policy.promises(self._engine, job, start_s)
 
     def predicted_tbt_s(self, job: Job) -> float:
         """Seconds between its tokens when a job that came now decodes, with all who are here."""

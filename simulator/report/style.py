@@ -42,6 +42,7 @@ _OF_POLICY = {
     "vtc": "#5D3A9B",
     "continuous": "#661100",
     "slos_serve": "#2A1FC4",
+    "adaserve": "#8FB51E",
     "static": GREY,
     "round_robin": "#2F4B7C",
     "least_loaded": "#E0475B",
@@ -51,6 +52,8 @@ _OF_POLICY = {
     "session_affinity": "#0B8FA0",
     "slo_aware": "#C98F54",
     "llumnix": "#7B4B2A",
+    "next_on_decline": "#2B4118",
+    "aladdin": "#45C418",
 }
 _KINDS = ("scheduling", "routing", "admission", "migration", "scaling", "roles", "delivery", "abandonment")
 COLUMN_IN, TEXT_IN = 3.4, 7.0  # widths of a column and of a page of two, inches

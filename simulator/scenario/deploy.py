@@ -27,7 +27,7 @@ def deploy(scenario: Scenario, pools: Sequence[ResolvedPool], base_dir: Path | N
     return Deployment(
         pools=[
             Pool(
-                _maker(each.scheduling, scenario.user.idle_cost),
+                _maker(each.scheduling, scenario.user.idle_cost, first.cost.overheads.frontend_s),
                 each.cost_with_drafts or each.cost,
                 each.limits,
                 each.replicas,
@@ -79,15 +79,18 @@ def _unless_idle(kind: PolicyKind, choice: PolicyChoice) -> Any:
     return None if choice.name == IDLE_POLICY[kind] else make_policy(kind, choice)
 
 
-def _maker(choice: PolicyChoice, readers: IdleCost) -> Callable[[], Scheduler]:
+def _maker(choice: PolicyChoice, readers: IdleCost, frontend_s: float) -> Callable[[], Scheduler]:
     """Return what makes a policy for each replica, of a file that is looked at once."""
     policy: type[Scheduler] = load("scheduling", choice.name)
 
     def make() -> Scheduler:
-        own = policy(**choice.params)
-        told: object = own.told(readers)
-        if not isinstance(told, Scheduler):
-            raise wrong_answer("scheduling", own.told, told, "the scheduler itself")
-        return told
+        made = policy(**choice.params)
+        for name, what in (("told", readers), ("told_frontend", frontend_s)):
+            method = getattr(made, name)
+            told: object = method(what)
+            if not isinstance(told, Scheduler):
+                raise wrong_answer("scheduling", method, told, "the scheduler itself")
+            made = told
+        return made
 
     return make

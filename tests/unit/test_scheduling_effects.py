@@ -165,3 +165,13 @@ def test_andes_raises_the_mean_qoe_under_load(short):
         },
     }[short]
     assert mean_qoe(served("andes", **setting)) > 1.1 * mean_qoe(served("continuous", **setting))
+
+
+def test_slos_serve_keeps_its_load_within_bounds_that_others_break():
+    """Chen et al., arXiv 2504.08784: 2.2 times the requests/s of a GPU with their SLOs."""
+    beyond = {"workload": chat(90.0, 800), "slo": {"ttft_s": 0.5, "tpot_s": 0.015}}
+    kept = {
+        name: served(name, **beyond).summary["slo"]["goodput_requests_per_s"]
+        for name in ("vllm_v1", "sarathi", "slos_serve")
+    }
+    assert kept["slos_serve"] > 2.2 * max(kept["vllm_v1"], kept["sarathi"])
