@@ -11,12 +11,26 @@ HALVINGS = 60
 
 
 def run_of(chances: Sequence[float], answer: AnswerDraws, generated: int, drafts: int) -> int:
-    """Return how many of the next drafts are right before the first wrong one; the last of ``chances`` goes on."""
-    draws, known = answer.draws, len(chances)
+    """Return how many of the next drafts are right before the first wrong one; the last of ``chances`` goes on.
+
+    For one answer and number of drafts the chances are the same at each call: all of its runs are found at once.
+    """
+    runs = answer.runs.get(drafts)
+    if runs is None:
+        runs = answer.runs[drafts] = _runs(chances, answer, drafts)
+    return runs[generated]
+
+
+def _runs(chances: Sequence[float], answer: AnswerDraws, drafts: int) -> list[int]:
+    """Return the same by the number of tokens that are there, from 0."""
+    draws, known = np.asarray(answer.draws), len(chances)
+    places = len(draws) - drafts + 1
+    runs, right = np.zeros(places, np.int64), np.ones(places, np.bool_)
     for place in range(drafts):
-        if draws[generated + place] >= chances[place if place < known else known - 1]:
-            return place
-    return drafts
+        right &= draws[place : place + places] < chances[place if place < known else known - 1]
+        runs += right
+    found: list[int] = runs.tolist()
+    return found
 
 
 def as_deep(chances: Sequence[float], depth: int) -> list[float]:

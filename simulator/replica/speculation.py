@@ -19,7 +19,7 @@ MOST_DRAFTS = 32  # that vLLM's rejection sampler takes
 class AnswerDraws:
     """The random numbers of one answer: whether a draft is right depends on what it is a draft of, not on when."""
 
-    __slots__ = ("_hints", "_key", "draws", "own")
+    __slots__ = ("_hints", "_key", "draws", "own", "runs")
 
     def __init__(self, seed: int, number: int, tokens: int) -> None:
         """Draw for the request that arrived as the ``number``-th, whose answer has so many tokens."""
@@ -29,6 +29,7 @@ class AnswerDraws:
         self.draws: list[float] = rng.random(
             tokens + MOST_DRAFTS
         ).tolist()  # of each token of the answer, in [0, 1)
+        self.runs: dict[int, list[int]] = {}  # an acceptance may keep here what follows from them
 
     @property
     def hints(self) -> list[float]:
