@@ -1,6 +1,6 @@
 """What the study of speculation simulates: servers, ways to draft, readers; and what is measured of a run."""
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
@@ -113,3 +113,12 @@ def ratio(a: Numbers, b: Numbers, name: str) -> Interval:
 def worth(found: Numbers, reader: str) -> Floats:
     """Return smooth goodput over the tokens served: what a token is worth to its reader, f64[seeds]; at most 1."""
     return found[f"smooth, {reader}"] / found["tokens_per_s"]
+
+
+def crossing(chances: Sequence[float], gains: Sequence[float]) -> float:
+    """Return the chance at which a gain that rises with it passes 1, linear between those tried; 1: at none."""
+    above = next((i for i, gain in enumerate(gains) if gain >= 1), None)
+    if above is None:
+        return 1.0
+    near = slice(max(above - 1, 0), above + 1)
+    return float(np.interp(1.0, gains[near], chances[near]))

@@ -17,19 +17,17 @@ the mean at 1 request/s and its interval is below 1.1 at 8; partly if one of the
 with n-gram drafts is shown to be lower at 20 clients or at some number up to 80, partly if the gain falls from 1 client
 to 320, else not. Acceptance: agree if the share that has to be right rises from each load to the next. Readers: agree
 if drafts change what a token is worth by less than 1 % for readers of 5 and 20 tokens/s at all rates at which less than
-1 % of it is lost without drafts, and are shown to raise it by more at some rate above. Bursts: agree if the mean of the
-largest TBT is shown to be higher with 7 drafts than without, while the idle latency of a reader of 5 tokens/s is not
-longer by 10 ms, at all loads of the test. Our policy: agree if ``smooth`` with EAGLE-3 is shown to have more smooth goodput than ``vllm_v1``
-with it at the two highest rates, and loses more than 1 % at none.
+1 % of it is lost without drafts, and are shown to raise it by more at some rate above. Bursts: agree if the largest TBT
+is shown to be higher with 7 drafts than without, while the idle latency of a reader of 5 tokens/s is not longer by
+10 ms, at all loads of the test. Our policy: agree if ``smooth`` with EAGLE-3 is shown to have more smooth goodput than
+``vllm_v1`` with it at the two highest rates, and loses more than 1 % at none.
 
 Takes about 2 min (quick) and 12 min (full) on one core.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from itertools import pairwise
 from typing import Any
-
-import numpy as np
 
 from experiments.paper._reproduce import Study, Verdict, axes, label_panels, main
 from experiments.systems._findings import Agreement, Finding, verdict
@@ -44,6 +42,7 @@ from experiments.systems._speculation_runs import (
     Loads,
     Numbers,
     clients,
+    crossing,
     measured,
     ratio,
     scenario,
@@ -203,7 +202,7 @@ def by_acceptance(study: Study) -> tuple[Finding, dict[int, list[Interval]], lis
     gains = {
         rate: [ratio(plain[rate], found[rate, each], "tpot_s") for each in ACCEPTANCE] for rate in SWEPT_RPS
     }
-    ends = [crossing([gain.mean for gain in gains[rate]]) for rate in SWEPT_RPS]
+    ends = [crossing(ACCEPTANCE, [gain.mean for gain in gains[rate]]) for rate in SWEPT_RPS]
     rising = all(later > before for before, later in pairwise(ends))
     said = ", ".join(f"{end:.2f} at {rate} requests/s" for rate, end in zip(SWEPT_RPS, ends, strict=True))
     return (
@@ -214,16 +213,6 @@ def by_acceptance(study: Study) -> tuple[Finding, dict[int, list[Interval]], lis
         ),
         gains,
         ends,
-    )
-
-
-def crossing(gains: Sequence[float]) -> float:
-    """Return the chance at which a gain that rises with it passes 1, linear between those tried; 1: at none."""
-    above = next((i for i, gain in enumerate(gains) if gain >= 1), None)
-    if above is None:
-        return 1.0
-    return float(
-        np.interp(1.0, gains[max(above - 1, 0) : above + 1], ACCEPTANCE[max(above - 1, 0) : above + 1])
     )
 
 
