@@ -4,10 +4,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from simulator.policy import AnswerDraws
+from simulator.policy import AnswerDraws, Floats
 
 GRID = 512  # kinds of requests that a spread is made of
 HALVINGS = 60
+MOST_SCALED = 1e30  # times that guesses are more often wrong than drawn
 
 
 def run_of(chances: Sequence[float], answer: AnswerDraws, generated: int, drafts: int) -> int:
@@ -75,14 +76,29 @@ def spread(chances: Sequence[float], deviation: float) -> list[list[float]]:
 
     quantiles = (np.arange(GRID) + 0.5) / GRID
     wrong = betaincinv((1 - mean) * weight, mean * weight, quantiles) / (1 - mean)
+    wrong_mean = 1 - np.asarray(chances)
+
+    def scaled(factor: float) -> Floats:
+        found: Floats = 1 - np.minimum(1.0, wrong_mean * (wrong * factor)[:, None])
+        return found
+
+    def tokens(factor: float) -> float:
+        return float(1 / (1 / (1 + np.cumprod(scaled(factor), axis=1).sum(axis=1))).mean())
+
     wanted, low, high = mean_tokens(chances), 0.0, 4.0
+    while tokens(high) > wanted:
+        low, high = high, 4.0 * high
+        if high > MOST_SCALED:
+            raise ValueError(
+                f"spread: expected less than {deviation:g}, with which so many requests are always right that a step"
+                f" gives more than the mean of {wanted:.3g} tokens however wrong the others are"
+            )
     for _ in range(HALVINGS):
         factor = 0.5 * (low + high)
-        rows = 1 - np.minimum(1.0, (1 - np.asarray(chances)) * (wrong * factor)[:, None])
-        tokens = 1 + np.cumprod(rows, axis=1).sum(axis=1)
-        if 1 / (1 / tokens).mean() > wanted:
+        if tokens(factor) > wanted:
             low = factor
         else:
             high = factor
+    rows = scaled(factor)
     found: list[list[float]] = rows.tolist()
     return found
