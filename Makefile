@@ -53,6 +53,14 @@ paper: $(VENV)/run.stamp
 	sed -E 's#\]\(([A-Za-z0-9_]+)/#](paper/\1/#g; s#\]\(results.md\)#](paper/results.md)#' runs/reproduce/paper.md > docs/paper.md
 	sed 's#](paper.md)#](../paper.md)#' runs/reproduce/results.md > docs/paper/results.md
 
+# What others built (some fifteen minutes), and docs/systems.md with its pictures anew.
+systems: $(VENV)/run.stamp
+	$(BIN)/servesim reproduce systems --out runs/systems
+	rm -rf docs/systems && mkdir -p docs/systems
+	cd runs/systems && cp -r $$(ls -d */ | grep -v cache) ../../docs/systems
+	rm -f docs/systems/*/verdict.json
+	sed -E 's#\]\(([A-Za-z0-9_]+)/#](systems/\1/#g' runs/systems/systems.md > docs/systems.md
+
 $(VENV)/run.stamp: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --config-settings editable_mode=compat -e .

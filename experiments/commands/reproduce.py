@@ -1,4 +1,4 @@
-"""``servesim reproduce``: redraw the paper's figures and test its claims; write figures, data and verdicts."""
+"""``servesim reproduce``: redraw figures and test claims, the paper's and those of other systems."""
 
 import ast
 import importlib
@@ -6,6 +6,7 @@ import json
 import os
 import re
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 ORDER = 90
 EPILOG = "Example: servesim reproduce fig5 fig6 --quick   (all, quick: about three minutes)"
 EXPERIMENTS = Path(__file__).parent.parent / "paper"
+SYSTEMS = Path(__file__).parent.parent / "systems"
 VERDICT = "verdict.json"
 
 
@@ -31,8 +33,8 @@ def reproduce(
     claims: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[all | fig5 fig6 ...]",
-            help="Which figures and claims; default: all.",
+            metavar="[all | systems | fig5 fig6 ...]",
+            help="Which figures and claims; default: all of the paper's. systems: the studies of other systems.",
             autocompletion=completion.figures,
         ),
     ] = None,
@@ -53,6 +55,7 @@ def reproduce(
     Each gets a folder with its figures (PNG, PDF) and their data (CSV). paper.md shows all figures beside what the
     paper reports, and results.md has all numbers. Simulations are kept in OUT/cache: after Ctrl-C, the same command
     goes on from there. With what it runs is fixed in experiments/paper/protocol.toml; a changed copy turns its knobs.
+    systems, or one by its name, are the studies of what others built: systems.md shows them.
     """
     if protocol is not None:
         os.environ["SERVESIM_PROTOCOL"] = str(
@@ -76,27 +79,33 @@ def reproduce(
             sys.stdout.flush()
     finally:
         workers.close()
-    wrote("results", out / "results.md", f", figures: {out / 'paper.md'}")
+    for page_of, name in ((_sections(out), "paper.md"), (_sections(out, systems()), "systems.md")):
+        if page_of:
+            wrote("results", out / "results.md", f", figures: {out / name}")
     if page is not None:
         from experiments.paper._page import claims_document
 
-        report_beside(claims_document(_sections(out), out), page)
+        report_beside(claims_document([*_sections(out), *_sections(out, systems())], out), page)
 
 
 def write_results(out: Path) -> None:
-    """Write results.md and paper.md from all verdicts in a folder, also those of earlier runs."""
+    """Write results.md, paper.md and systems.md from all verdicts in a folder, also those of earlier runs."""
     from experiments.paper._gallery import gallery, results
+    from experiments.systems._page import systems_page
 
-    found = _sections(out)
-    (out / "results.md").write_text(results(found), encoding="utf-8")
-    (out / "paper.md").write_text(gallery(found), encoding="utf-8")
+    paper, others = _sections(out), _sections(out, systems())
+    (out / "results.md").write_text(results(paper or others), encoding="utf-8")
+    if paper:
+        (out / "paper.md").write_text(gallery(paper), encoding="utf-8")
+    if others:
+        (out / "systems.md").write_text(systems_page(others, out), encoding="utf-8")
 
 
-def _sections(out: Path) -> "list[Section]":
+def _sections(out: Path, paths: Sequence[Path] | None = None) -> "list[Section]":
     from experiments.paper._gallery import Section
 
     found = []
-    for path in experiments():
+    for path in experiments() if paths is None else paths:
         kept = out / path.stem / VERDICT
         if kept.exists():
             verdict = json.loads(kept.read_text(encoding="utf-8"))
@@ -113,8 +122,15 @@ def experiments() -> list[Path]:
     return sorted(files, key=lambda path: (order.get(_word(path), len(order)), path.stem))
 
 
+def systems() -> list[Path]:
+    """Return the files of all studies of other systems, by name."""
+    return sorted(path for path in SYSTEMS.glob("*.py") if not path.name.startswith("_"))
+
+
 def claim_id(path: Path) -> str:
-    """Return what an experiment is called: the first word of its file, as the protocol writes it."""
+    """Return what an experiment is called: a system's file, or the first word, as the protocol writes it."""
+    if path.parent == SYSTEMS:
+        return path.stem
     from experiments.paper._protocol import PROTOCOL
 
     return next((name for name in PROTOCOL.order if name.lower() == _word(path)), _word(path))
@@ -122,27 +138,28 @@ def claim_id(path: Path) -> str:
 
 def _chosen(words: list[str]) -> list[Path]:
     """Find experiments by name (``fig5``) or file (``fig5_classic``); InputError for what there is not."""
-    known = experiments()
+    known, others = experiments(), systems()
     chosen = set()
     for word in words:
         mine = [path for path in known if word.lower() in ("all", path.stem, _word(path))]
+        mine += [path for path in others if word.lower() in ("systems", path.stem)]
         if not mine:
             from simulator.scenario.discover import nearest
 
-            names = list(dict.fromkeys(map(claim_id, known)))
+            names = ["systems", *dict.fromkeys(map(claim_id, [*known, *others]))]
             hint = nearest(word, names)
             raise InputError(
                 f"reproduce: no figure or claim {word!r}; {hint}expected all, or of {', '.join(names)}"
             )
         chosen.update(mine)
-    return [path for path in known if path in chosen]
+    return [path for path in [*known, *others] if path in chosen]
 
 
 def _run(path: Path, study: "Study") -> "Verdict":
 
     from simulator.report.style import drawing
 
-    module = importlib.import_module(f"experiments.paper.{path.stem}")
+    module = importlib.import_module(f"experiments.{path.parent.name}.{path.stem}")
     with drawing():
         verdict: Verdict = module.run(study)
     return verdict

@@ -41,7 +41,7 @@ def results(sections: Sequence[Section]) -> str:
     """Return the table of everything that was measured for the verdicts."""
     lines = [
         "# The paper's figures and claims, tested\n",
-        *_wrapped(
+        *wrapped(
             "Wang et al., arXiv 2410.14257. Each verdict is computed by the test that its file in"
             f" `experiments/paper/` states, {HOW_TESTED} What cannot fail is checked, and said to be. Figures:"
             " [paper.md](paper.md)."
@@ -60,7 +60,7 @@ def gallery(sections: Sequence[Section]) -> str:
     """Return the page with all figures: what the paper reports, what we find, and whether they agree."""
     parts = [
         "# The paper, figure by figure\n",
-        *_wrapped(
+        *wrapped(
             "Wang et al., arXiv 2410.14257v2, redrawn by `servesim reproduce all`: its servers, traffic and user (one"
             " token each 0.2 s, alpha = 2.5, deadlines from the request on), as far as they are known. What is fixed"
             " before the runs: `experiments/paper/protocol.toml`; each verdict's test: its file; all numbers:"
@@ -72,8 +72,8 @@ def gallery(sections: Sequence[Section]) -> str:
     for each in sections:
         parts += ["", f"## {each.heading}", ""]
         source = "Beyond the paper" if each.name.startswith("C") else "The paper"
-        parts += _wrapped(f"**{source}:** {each.verdict['claim']}")
-        parts += ["", *_wrapped(f"**{each.verdict['outcome'].capitalize()}:** {each.found}")]
+        parts += wrapped(f"**{source}:** {each.verdict['claim']}")
+        parts += ["", *wrapped(f"**{each.verdict['outcome'].capitalize()}:** {each.found}")]
         for file in each.verdict["files"]:
             if file.endswith(".png"):
                 parts += ["", f"![{each.title}]({each.folder}/{file})"]
@@ -102,5 +102,6 @@ def _cell(text: str) -> str:
     return text.replace("|", "\\|")
 
 
-def _wrapped(text: str) -> list[str]:
+def wrapped(text: str) -> list[str]:
+    """Return a paragraph's lines."""
     return textwrap.wrap(text, WIDTH, break_long_words=False, break_on_hyphens=False)

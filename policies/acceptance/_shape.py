@@ -4,19 +4,34 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from simulator.policy import AnswerDraws
+from simulator.policy import AnswerDraws, Floats
 
 GRID = 512  # kinds of requests that a spread is made of
 HALVINGS = 60
+MOST_SCALED = 1e30  # times that guesses are more often wrong than drawn
 
 
 def run_of(chances: Sequence[float], answer: AnswerDraws, generated: int, drafts: int) -> int:
-    """Return how many of the next drafts are right before the first wrong one; the last of ``chances`` goes on."""
-    draws, known = answer.draws, len(chances)
+    """Return how many of the next drafts are right before the first wrong one; the last of ``chances`` goes on.
+
+    For one answer and number of drafts the chances are the same at each call: all of its runs are found at once.
+    """
+    runs = answer.runs.get(drafts)
+    if runs is None:
+        runs = answer.runs[drafts] = _runs(chances, answer, drafts)
+    return runs[generated]
+
+
+def _runs(chances: Sequence[float], answer: AnswerDraws, drafts: int) -> list[int]:
+    """Return the same by the number of tokens that are there, from 0."""
+    draws, known = np.asarray(answer.draws), len(chances)
+    places = len(draws) - drafts + 1
+    runs, right = np.zeros(places, np.int64), np.ones(places, np.bool_)
     for place in range(drafts):
-        if draws[generated + place] >= chances[place if place < known else known - 1]:
-            return place
-    return drafts
+        right &= draws[place : place + places] < chances[place if place < known else known - 1]
+        runs += right
+    found: list[int] = runs.tolist()
+    return found
 
 
 def as_deep(chances: Sequence[float], depth: int) -> list[float]:
@@ -61,14 +76,29 @@ def spread(chances: Sequence[float], deviation: float) -> list[list[float]]:
 
     quantiles = (np.arange(GRID) + 0.5) / GRID
     wrong = betaincinv((1 - mean) * weight, mean * weight, quantiles) / (1 - mean)
+    wrong_mean = 1 - np.asarray(chances)
+
+    def scaled(factor: float) -> Floats:
+        found: Floats = 1 - np.minimum(1.0, wrong_mean * (wrong * factor)[:, None])
+        return found
+
+    def tokens(factor: float) -> float:
+        return float(1 / (1 / (1 + np.cumprod(scaled(factor), axis=1).sum(axis=1))).mean())
+
     wanted, low, high = mean_tokens(chances), 0.0, 4.0
+    while tokens(high) > wanted:
+        low, high = high, 4.0 * high
+        if high > MOST_SCALED:
+            raise ValueError(
+                f"spread: expected less than {deviation:g}, with which so many requests are always right that a step"
+                f" gives more than the mean of {wanted:.3g} tokens however wrong the others are"
+            )
     for _ in range(HALVINGS):
         factor = 0.5 * (low + high)
-        rows = 1 - np.minimum(1.0, (1 - np.asarray(chances)) * (wrong * factor)[:, None])
-        tokens = 1 + np.cumprod(rows, axis=1).sum(axis=1)
-        if 1 / (1 / tokens).mean() > wanted:
+        if tokens(factor) > wanted:
             low = factor
         else:
             high = factor
+    rows = scaled(factor)
     found: list[list[float]] = rows.tolist()
     return found

@@ -23,10 +23,11 @@ class Curve(TreeAcceptance):
     _kinds: dict[int, list[list[float]]] = field(init=False, repr=False, default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Refuse a curve that there is not."""
+        """Refuse a curve that there is not, and a spread that no distribution has."""
         if self.text not in CURVES:
             raise ValueError(f"text: no curve {self.text!r}; expected one of {', '.join(CURVES)}")
-        self._of(1)
+        for drafts in sorted(CURVES[self.text].tokens) if self.spread else (1,):
+            self._of(drafts)  # refused now, where it is
 
     def verify(self, answer: AnswerDraws, generated: int, wanted: int) -> tuple[int, int]:
         """Return all that are wanted, and how many are right before the first wrong one."""

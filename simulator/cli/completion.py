@@ -99,9 +99,10 @@ def trace_formats(incomplete: str) -> list[str]:
 
 
 def figures(incomplete: str) -> list[str]:
-    """Offer figures and claims of the paper."""
-    names = (name.partition("_")[0] for name in _files("experiments/paper", "*.py", ""))
-    return [name for name in ("all", *dict.fromkeys(names)) if name.startswith(incomplete)]
+    """Offer figures and claims of the paper, and other systems."""
+    names = [name.partition("_")[0] for name in _files("experiments/paper", "*.py", "")]
+    names += _files("experiments/systems", "*.py", "")
+    return [name for name in ("all", "systems", *dict.fromkeys(names)) if name.startswith(incomplete)]
 
 
 def topics(incomplete: str) -> list[str]:

@@ -19,7 +19,7 @@ MOST_DRAFTS = 32  # that vLLM's rejection sampler takes
 class AnswerDraws:
     """The random numbers of one answer: whether a draft is right depends on what it is a draft of, not on when."""
 
-    __slots__ = ("_rng", "draws", "hints", "own")
+    __slots__ = ("_rng", "draws", "hints", "own", "runs")
 
     def __init__(self, seed: int, number: int, tokens: int) -> None:
         """Draw for the request that arrived as the ``number``-th, whose answer has so many tokens."""
@@ -29,6 +29,7 @@ class AnswerDraws:
             tokens + MOST_DRAFTS
         ).tolist()  # of each token of the answer, in [0, 1)
         self.hints: list[float] = []  # as many more, once they are drawn
+        self.runs: dict[int, list[int]] = {}  # an acceptance may keep here what follows from them
 
     def draw_hints(self) -> list[float]:
         """Draw as many numbers more, independent of the others: what a drafter senses of whether it is right."""

@@ -48,7 +48,7 @@ class SpeculativeEngine(Engine):
     @property
     def blocks_opening(self) -> int:
         """KV blocks that the next token of every decoding job needs, its drafts included."""
-        return sum(each.blocks for each in self._wanted())
+        return sum([each.blocks for each in self._wanted()])
 
     def blocks_held(self, job: Job) -> int:
         """KV blocks that a job holds now, those of this step included."""
@@ -56,24 +56,30 @@ class SpeculativeEngine(Engine):
 
     def _wanted(self) -> list[Drafted]:
         """Return what each job that can decode in this step computes, in order of admission."""
-        speculation, limits, size = self.speculation, self.limits, self.block_size
+        speculation, size, longest = self.speculation, self.block_size, self.limits.max_model_len
+        verify, rejected, budget = speculation.verify, self._rejected, self.token_budget
         most = speculation.tokens(self._drafting.size)
-        budget, found = self.token_budget, []
+        beyond = 1 + most if speculation.lookahead else 1
+        found = []
         for job in self.running:
             if job.group is None:
                 continue
             if budget <= 0:
                 break
-            drafts, accepted = min(most, budget - 1, limits.max_model_len - 1 - job.computed - 1), 0
+            computed, accepted = job.computed, 0
+            drafts = most if budget > most else budget - 1
+            if drafts > longest - 2 - computed:
+                drafts = longest - 2 - computed
             if drafts > 0:
-                drafts, accepted = speculation.verify(job, drafts)
-            drafts = max(drafts, 0)
+                drafts, accepted = verify(job, drafts)
+            else:
+                drafts = 0
             budget -= 1 + drafts
-            tokens = job.computed + self._rejected.get(job, 0) + 1 + drafts
-            if speculation.lookahead:
-                tokens += most
-            blocks = -(-min(tokens, limits.max_model_len) // size) - job.blocks
-            found.append(Drafted(job, drafts, accepted, 0 if job.reserved or blocks < 0 else blocks))
+            tokens = computed + drafts + beyond
+            if job in rejected:
+                tokens += rejected[job]
+            blocks = -(-(tokens if tokens < longest else longest) // size) - job.blocks
+            found.append(Drafted(job, drafts, accepted, 0 if blocks < 0 or job.reserved else blocks))
         return found
 
     # What a policy may do
@@ -92,13 +98,13 @@ class SpeculativeEngine(Engine):
         self.token_budget -= len(ended)
         wanted = self._wanted()
         too_many = sum(job.computed % self.block_size == 0 for job in ended)
-        blocks = sum(each.blocks for each in wanted) + too_many
+        blocks = sum([each.blocks for each in wanted]) + too_many
         if blocks > self.kv.free_blocks:
             self.token_budget += len(ended)
             if self.cache is not None:
                 self.cache.decode_refused(blocks)
             return False
-        shape = self.shape
+        shape, drafts = self.shape, sum([each.drafts for each in wanted])
         self.kv.free_blocks -= too_many
         self.too_many_blocks += too_many
         for job in ended:
@@ -106,9 +112,13 @@ class SpeculativeEngine(Engine):
         for each in wanted:
             if each.blocks:
                 self.kv.take(each.job, each.blocks)
-            self.token_budget -= 1 + each.drafts
-            shape.count(1, each.job.computed, True, 1)
-            shape.draft_tokens += each.drafts
+        self.token_budget -= len(wanted) + drafts
+        shape.draft_tokens += drafts
+        shape.decode_seqs += len(wanted)
+        left_out = len(wanted) < self._drafting.size
+        shape.decode_context_tokens += (
+            sum(each.job.computed + 1 for each in wanted) if left_out else self._drafting.context_base
+        )
         self._decoding = wanted
         if self.cache is not None:
             self.cache.drafting(len(wanted))
@@ -147,20 +157,22 @@ class SpeculativeEngine(Engine):
 
     def decoded(self) -> list[Job] | None:
         """Give the jobs that decode in this step their tokens; return those that are complete with it."""
-        records, cache, ahead = self.records, self.cache, self.plans_ahead
+        rows, step, cache, ahead = self.records.drafts, self.step, self.cache, self.plans_ahead
+        rejected, uncertain, size = self._rejected, self._uncertain, self.block_size
         grown = []
-        self._rejected.clear()
-        self._uncertain.clear()
+        rejected.clear()
+        uncertain.clear()
         for job, drafts, accepted, _ in self._decoding:
             left = job.target_tokens - job.generated
-            tokens = min(1 + accepted, left)
-            records.drafts.extend((job.id, self.step, drafts, accepted, tokens))
-            if cache is not None:
+            tokens = 1 + accepted if accepted < left else left
+            rows += (job.id, step, drafts, accepted, tokens)
+            if cache is not None and job.computed % size + tokens >= size:  # a block is full
                 cache.grew(job, tokens)
-            if ahead and drafts > accepted:
-                self._rejected[job] = drafts - accepted
-            if ahead and 1 < tokens == left:
-                self._uncertain[job] = drafts
+            if ahead:
+                if drafts > accepted:
+                    rejected[job] = drafts - accepted
+                if 1 < tokens == left:
+                    uncertain[job] = drafts
             grown.append((job, tokens))
         self._decoding = []
         return self._drafting.grow(grown) or None

@@ -65,6 +65,7 @@ ROOMS = (
     "experiments.validation",
     "experiments.paper",
     "experiments.studies",
+    "experiments.systems",
     "experiments.commands",
     "experiments",
     "servesim",

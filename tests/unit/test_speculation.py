@@ -68,6 +68,20 @@ def test_a_spread_over_requests_leaves_the_mean_length():
     assert np.std(lengths) > 0.5
 
 
+def test_any_spread_keeps_the_mean_or_is_refused():
+    """A step gives as many tokens on the average over steps, which is harmonic over requests, as without a spread."""
+    rng = np.random.default_rng(4)
+    for _ in range(150):
+        drafts = int(rng.integers(1, 9))
+        chances = _shape.after_each_other(np.sort(rng.random(drafts))[::-1].tolist())
+        largest = np.sqrt(np.mean(chances) * (1 - np.mean(chances)))
+        rows = np.array(_shape.spread(chances, 0.999 * float(rng.random() * largest)))
+        tokens = 1 + np.cumprod(rows, axis=1).sum(axis=1)
+        assert 1 / (1 / tokens).mean() == pytest.approx(_shape.mean_tokens(chances), abs=1e-6)
+    with pytest.raises(ValueError, match=r"spread: expected less than 0.33, with which so many requests"):
+        _shape.spread([0.01] + [0.99] * 7, 0.33)
+
+
 @dataclasses.dataclass
 class OneAnswer:
     """The acceptance of one request's answer."""

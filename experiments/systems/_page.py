@@ -1,0 +1,56 @@
+"""The page of all systems, made from their verdicts, tables and pictures."""
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+
+from experiments.paper._gallery import Section, wrapped
+from experiments.systems._findings import OUTCOMES, TABLE
+
+INTRODUCTION = (
+    "What others built to serve readers better, in the small: what each reports, by its own metric, and the same by"
+    " smooth goodput. Made by `servesim reproduce systems`; each study is one file in `experiments/systems/`, which"
+    " states its question, its servers and its tests. A claim is agreed with, partly or not; what differs is said."
+)
+
+
+def systems_page(sections: Sequence[Section], out: Path) -> str:
+    """Return the page in Markdown; the tables are read from the studies' folders in ``out``."""
+    words = {outcome: word for word, outcome in OUTCOMES.items()}
+    parts = [
+        "# Other systems, by their own metric and by smooth goodput\n",
+        *wrapped(INTRODUCTION),
+        "",
+        "| system | what is asked | verdict | runs |",
+        "|---|---|---|---|",
+    ]
+    parts += [
+        f"| {each.name} | {each.title} | **{words[each.verdict['outcome']]}** | {each.verdict['runs']} |"
+        for each in sections
+    ]
+    for each in sections:
+        files = each.verdict["files"]
+        tables = [name for name in files if name.startswith(TABLE)]
+        parts += ["", f"## {each.title}", "", *wrapped(f"{each.verdict['claim']} {each.found}")]
+        parts += ["", *_table(out / each.folder / f"{TABLE}findings.csv")]
+        for name in files:
+            if name.endswith(".png"):
+                parts += ["", f"![{each.title}]({each.folder}/{name})"]
+            elif name in tables and name != f"{TABLE}findings.csv":
+                parts += ["", *_table(out / each.folder / name)]
+        links = ", ".join(
+            f"[{name}]({each.folder}/{name})"
+            for name in files
+            if not name.endswith(".png") and name not in tables
+        )
+        parts += ["", f"Files: {links}, `experiments/systems/{each.folder}.py` ({each.runs})"]
+    return "\n".join(parts) + "\n"
+
+
+def _table(path: Path) -> list[str]:
+    """Return a table of a study in Markdown."""
+    with path.open(newline="", encoding="utf-8") as file:
+        head, *rows = csv.reader(file)
+    lines = [" | ".join(head), "|".join("---" for _ in head)]
+    lines += [" | ".join(cell.replace("|", "\\|") for cell in row) for row in rows]
+    return [f"| {line} |" if line[0] != "-" else f"|{line}|" for line in lines]

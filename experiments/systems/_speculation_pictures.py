@@ -1,0 +1,99 @@
+"""The pictures of the study of speculation."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from experiments.paper._reproduce import axes, label_panels
+from experiments.systems._speculation_runs import DRAFTERS, PLAIN, READERS, SERVERS, worth
+from simulator.arrays import Floats
+from simulator.report.style import COLOURS
+from simulator.stats import Interval, interval
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+STYLES = (
+    ("-", "o"),
+    ("--", "s"),
+    ("-.", "^"),
+    (":", "D"),
+)  # beside the colours, so that lines differ in grey
+
+
+def line(panel: "Axes", x: Sequence[float], values: Sequence[Interval], label: str, place: int) -> None:
+    """Draw means and their 95 % intervals in the look of that place."""
+    style, marker = STYLES[place]
+    colour = COLOURS[place]
+    panel.plot(
+        x,
+        [each.mean for each in values],
+        color=colour,
+        linestyle=style,
+        marker=marker,
+        markersize=2.5,
+        label=label,
+    )
+    if all(each.known for each in values):
+        panel.fill_between(
+            x,
+            [each.low for each in values],
+            [each.high for each in values],
+            color=colour,
+            alpha=0.15,
+            linewidth=0,
+        )
+
+
+def loads_picture(found: Mapping[tuple[str, float, str], Mapping[str, Floats]]) -> "Figure":
+    """Draw the gain of TPOT by rate and drafter above, and below what a token is worth with and without drafts."""
+    figure, grid = axes(2, len(SERVERS), width="text", height_in=4.4)
+    for column, (server, (_, numbers)) in enumerate(SERVERS.items()):
+        rates = [float(rate) for rate in numbers]
+        top, bottom = grid[:, column]
+        for place, way in enumerate(list(DRAFTERS)[1:]):
+            gains = [
+                interval((found[server, rate, PLAIN]["tpot_s"] / found[server, rate, way]["tpot_s"]).tolist())
+                for rate in rates
+            ]
+            line(top, rates, gains, way, place)
+        for place, reader in enumerate(READERS):
+            for way in (PLAIN, "EAGLE-3"):
+                values = [float(worth(found[server, rate, way], reader).mean()) for rate in rates]
+                drafts = way != PLAIN
+                bottom.plot(
+                    rates, values, color=COLOURS[place], linestyle="-" if drafts else "--",
+                    marker=STYLES[place][1], markersize=2.5, label=f"{reader}, {way}",
+                )  # fmt: skip
+        top.set_ylim(bottom=0)
+        top.axhline(1, color="black", linewidth=0.6)
+        top.set(title=server, ylabel="TPOT without drafts,\ntimes that with" if not column else "")
+        bottom.set(ylim=(-0.55, 1.1), title="What a token is worth to its reader", xlabel="requests/s")
+        bottom.set_ylabel("smooth goodput\nover tokens" if not column else "")
+        for panel in (top, bottom):
+            panel.set(xscale="log", xticks=rates, xticklabels=numbers)
+            panel.minorticks_off()
+    grid[0, 0].legend(loc="lower left")
+    grid[1, 0].legend(loc="lower left", fontsize=6, handlelength=4)
+    label_panels(grid)
+    return figure
+
+
+def bursts_picture(found: Mapping[tuple[int, int], Mapping[str, Floats]]) -> "Figure":
+    """Draw the largest TBT and the waiting of a reader by the number of drafts."""
+    figure, grid = axes(1, 2, width="text", height_in=2.3)
+    rates = list(dict.fromkeys(rate for rate, _ in found))
+    drafts = list(dict.fromkeys(k for _, k in found))
+    shown = (
+        ("max_tbt_s", "Largest TBT of a request", "ms, mean over requests"),
+        ("idle_s, 5 tokens/s", "Waiting of a reader of 5 tokens/s", "idle latency, ms"),
+    )
+    for panel, (name, title, unit) in zip(grid.flat, shown, strict=True):
+        for place, rate in enumerate(rates):
+            values = [interval((1000 * found[rate, k][name]).tolist()) for k in drafts]
+            line(panel, drafts, values, f"{rate} requests/s", place)
+        panel.set(title=title, xlabel="drafts in a step, k", ylabel=unit)
+        panel.set_ylim(bottom=0)
+    grid[0, 0].legend()
+    label_panels(grid)
+    return figure
