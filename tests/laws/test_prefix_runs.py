@@ -35,7 +35,7 @@ CACHING = [("vllm_v1", {"enable_prefix_caching": True, **options}) for options i
 
 @st.composite
 def branching(draw):
-    """Requests whose prompts leave those of others at any place, or go on from their answers; blocks are few or many."""
+    """Requests whose prompts leave those of others anywhere, or go on from their answers; blocks are few or many."""
     n, size = draw(st.integers(2, 30)), draw(st.sampled_from([1, 2, 4, 16]))
     prompts = []
     for row in range(n):
