@@ -8,11 +8,13 @@ from benchmarks import (
     conformance,
     cost,
     coverage,
+    day,
     drafting,
     formats,
     growth,
     laws,
     plan,
+    policies,
     reading,
     speed,
     sweeping,
@@ -21,6 +23,8 @@ from simulator.cli import main as cli
 
 PARTS: dict[str, Callable[[], int]] = {
     "speed": speed.main,
+    "policies": policies.main,
+    "day": lambda: day.main([]),
     "growth": growth.main,
     "sweep": lambda: sweeping.main(sweeping.SMALL),
     "cost": cost.main,

@@ -15,7 +15,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from benchmarks import growth, peers, performance_page, speed, sweeping
+from benchmarks import day, growth, peers, performance_page, policies, speed, sweeping
 from benchmarks.performance_page import FOLDER, Found
 from benchmarks.profile import profile
 from benchmarks.works import W5, W8, WORKS
@@ -70,7 +70,22 @@ def grown() -> Found:
 def swept() -> Found:
     """Measure W6."""
     found = sweeping.sweep(sweeping.FULL)
-    return asdict(found) | {"speed_up": found.speed_up, "bar": sweeping.LEAST_SPEED_UP}
+    return asdict(found) | {
+        "speed_up": found.speed_up,
+        "bar": sweeping.LEAST_SPEED_UP,
+        "bar_s": sweeping.BAR_S,
+    }
+
+
+def under_policies() -> Found:
+    """Measure W9."""
+    return {"rows": [asdict(each) for each in policies.beside(3)], "bar": policies.MOST}
+
+
+def day_played() -> Found:
+    """Measure W10, a tenth of what is asked for first: what a request more costs is between the two."""
+    found = [day.play(day.FULL // 10), day.play(day.FULL)]
+    return {"rows": [asdict(each) for each in found], "bar_us": day.MOST_US}
 
 
 def compared() -> Found:
@@ -88,6 +103,8 @@ def profiled() -> Found:
 
 PARTS: dict[str, Callable[[], Found]] = {
     "works": works,
+    "policies": under_policies,
+    "day": day_played,
     "growth": grown,
     "sweep": swept,
     "peers": compared,

@@ -96,6 +96,30 @@ def _quoted(known: Mapping[str, Any]) -> str:
     return _table("whole process / reference loop, CPU | " + " | ".join(works), rows)
 
 
+def _policies(known: Mapping[str, Any]) -> str:
+    found = known["policies"]
+    rows = [
+        (f"`{each['name']}`", f"{each['cpu_s']:.2f}", _bar(each["ratio"], found["bar"], unit="x"))
+        for each in found["rows"]
+    ]
+    return _table("W2's traffic under | whole process, CPU s | / `vllm_v1`", rows)
+
+
+def _day(known: Mapping[str, Any]) -> str:
+    found = known["day"]
+    rows = [
+        (
+            f"{each['requests']:,}",
+            f"{each['wall_s']:.1f}",
+            f"{each['cpu_s']:.1f}",
+            _bar(each["cpu_s"] / each["requests"] * 1e6, found["bar_us"], ".1f"),
+            f"{each['peak_mb']:.0f}",
+        )
+        for each in found["rows"]
+    ]
+    return _table("requests of the day | wall, s | CPU, s | CPU a request, us | peak, MB", rows)
+
+
 def _growth(known: Mapping[str, Any]) -> str:
     rows = []
     for each in known["growth"]["curves"]:
@@ -119,10 +143,10 @@ def _sweep(known: Mapping[str, Any]) -> str:
     one, two = each["one"]["wall_s"], each["two"]["wall_s"]
     said = f"at least {each['bar']:g}{'' if each['speed_up'] >= each['bar'] else ', **missed**'}"
     return (
-        f"{each['points']} points take {one:.1f} s on one core ({one / each['points']:.2f} s a point) and {two:.1f} s"
-        f" on two: {each['speed_up']:.2f} times as fast (bar: {said}). Killed after {each['killed_at']} points and"
-        f" started again: {each['lost']} lost, {each['repeated']} computed twice, the tables of all three sweeps are"
-        f" {'equal' if each['alike'] else '**not equal**'}."
+        f"{each['points']} points take {one:.1f} s on one core ({one / each['points']:.2f} s a point) and"
+        f" {_bar(two, each['bar_s'], '.1f', ' s')} on two: {each['speed_up']:.2f} times as fast (bar: {said}). Killed"
+        f" after {each['killed_at']} points and started again: {each['lost']} lost, {each['repeated']} computed twice,"
+        f" the tables of all three sweeps are {'equal' if each['alike'] else '**not equal**'}. {each['failed']} failed."
     )
 
 
@@ -155,6 +179,8 @@ BLOCKS: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "works": _works,
     "peers": _peers,
     "quoted": _quoted,
+    "policies": _policies,
+    "day": _day,
     "growth": _growth,
     "sweep": _sweep,
     "profile": _profile,
@@ -199,9 +225,19 @@ def missed(known: Mapping[str, Any]) -> list[str]:
         if each["ratio"] > each["bar"]
     ]
     found += [what for what, value, bar, _ in growth["checks"] if value > bar]
+    if any(each["ratio"] > known["policies"]["bar"] for each in known.get("policies", {}).get("rows", ())):
+        found.append("W9")
+    for each in known.get("day", {}).get("rows", ()):
+        if each["cpu_s"] / each["requests"] * 1e6 > known["day"]["bar_us"]:
+            found.append(f"W10 with {each['requests']:,} requests")
     sweep = known.get("sweep")
     if sweep and (
-        sweep["lost"] or sweep["repeated"] or not sweep["alike"] or sweep["speed_up"] < sweep["bar"]
+        sweep["lost"]
+        or sweep["repeated"]
+        or sweep["failed"]
+        or not sweep["alike"]
+        or sweep["speed_up"] < sweep["bar"]
+        or sweep["two"]["wall_s"] > sweep["bar_s"]
     ):
         found.append("W6")
     return found

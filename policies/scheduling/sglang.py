@@ -9,7 +9,7 @@ from policies.scheduling._sglang_extend import Added, ExtendBatch
 from policies.scheduling._sglang_order import Rule, sort_waiting
 from policies.scheduling._sglang_priority import make_way
 from policies.scheduling._sglang_running import RunningBatch
-from simulator.policy import Ledger, Scheduler
+from simulator.policy import Job, Ledger, Scheduler
 
 
 @dataclass
@@ -68,9 +68,11 @@ class Sglang(Decoding, Scheduler):
     def plan(self, step: Ledger) -> None:
         """Extend if possible, else decode."""
         batch = self._batch
-        ready = [job for job in self._extended if job in step.running and job not in step.partial]
-        if len(ready) < len(self._extended):
-            self._full = False
+        ready: list[Job] = []
+        if self._extended:
+            ready = [job for job in self._extended if job in step.running and job not in step.partial]
+            if len(ready) < len(self._extended):
+                self._full = False
         if step.joined:  # from other replicas
             batch.bring(step, step.joined)
         if ready and not batch.jobs:

@@ -16,7 +16,7 @@ StretchName = tuple["Stretch | None", int, int | StreamPieces]
 class BlockRun:
     """Blocks ``first`` to ``end`` of a stretch that are free, or held by the same requests; or nameless free ones."""
 
-    __slots__ = ("after", "before", "end", "first", "references", "rest", "stretch")
+    __slots__ = ("after", "alone", "before", "end", "first", "references", "rest", "stretch")
 
     before: "BlockRun"  # in the queue of free blocks, where it is in it
     after: "BlockRun"
@@ -27,6 +27,9 @@ class BlockRun:
         self.first = first
         self.end = end
         self.references = references  # requests that hold them
+        # Whether it can be found, and no other run of its stretch has been there beside it: then a look at the run is
+        # enough, without one at the stretch
+        self.alone = False
         self.rest: BlockRun | None = None  # what came off its end last, when others held only what is left
 
 
@@ -77,6 +80,7 @@ def split(run: BlockRun, place: int) -> BlockRun:
     assert run.stretch is not None
     rest = BlockRun(run.stretch, place, run.end, run.references)
     rest.rest, run.rest, run.end = run.rest, rest, place
+    run.alone = False
     runs = run.stretch.runs
     runs.insert(runs.index(run) + 1, rest)
     if not run.references:  # of free blocks the last is used first
@@ -169,7 +173,7 @@ class FreeBlocks:
             blocks -= count
             self.take(run)
             if stretch is not None:
-                run.rest = None
+                run.rest, run.alone = None, False
                 stretch.runs.remove(run)
                 if not stretch.runs:
                     self._stretches.forget(stretch)

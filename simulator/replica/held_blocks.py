@@ -29,6 +29,11 @@ class HeldBlocks:
             int
         ] = []  # up to which block each is held, what came off it (``BlockRun.rest``) included
 
+    def know(self, outline: Outline) -> None:
+        """Know which stretches the job has, and let those who go on from it know what it holds."""
+        self.outline = outline
+        outline.stretches, outline.runs, outline.ends = self.stretches, self.runs, self.ends
+
     def last(self) -> BlockRun:
         """The run of the last findable block; there is one."""
         run, end = self.runs[-1], self.ends[-1]
@@ -45,6 +50,9 @@ class HeldBlocks:
                 last.end = ends[-1] = end
                 return
         run = BlockRun(stretch, first, end, 1)
+        run.alone = not stretch.runs
+        for other in stretch.runs:
+            other.alone = False
         stretch.runs.append(run)
         place = bisect_right(ends, first)
         runs.insert(place, run)
@@ -107,20 +115,33 @@ def look_up(outline: Outline, known_stretches: Stretches, most: int) -> Hits:
     """Follow a request's stretches as far as there are blocks of them, ``most`` blocks at most."""
     firsts, holds, known = outline.firsts, outline.holds, outline.stretches
     runs: list[tuple[BlockRun, int, int]] = []
-    stretches: list[Stretch] = []
-    stretch: Stretch | None = None
-    block = free_blocks = 0
-    for place, first in enumerate(firsts):
+    block = free_blocks = place = 0
+    # As far as the request that this one goes on from has left it: a run for each stretch, and no other
+    last = min(len(known), len(outline.runs), len(firsts) - 1)
+    while place < last:
+        run, end = outline.runs[place], outline.ends[place]
+        if not (run.alone and run.first == block and run.end == end == firsts[place + 1] <= most):
+            break
+        if run.stretch is not known[place]:
+            break
+        runs.append((run, block, end))
+        if not run.references:
+            free_blocks += end - block
+        block = end
+        place += 1
+    stretches = known[:place]
+    stretch = stretches[-1] if stretches else None
+    for nth, first in enumerate(firsts[place:], place):
         if first >= most or first > block:
             break
-        if place < len(known) and known[place].uses >= 0:
-            stretch = known[place]
+        if nth < len(known) and known[nth].uses >= 0:
+            stretch = known[nth]
         else:
-            stretch = known_stretches.find((stretch, first, holds[place]))
+            stretch = known_stretches.find((stretch, first, holds[nth]))
             if stretch is None:
                 break
         stretches.append(stretch)
-        stop = firsts[place + 1] if place + 1 < len(firsts) else most
+        stop = firsts[nth + 1] if nth + 1 < len(firsts) else most
         if stop > most:
             stop = most
         holding = stretch.runs

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from simulator.replica.block_runs import Stretch
+from simulator.replica.block_runs import BlockRun, Stretch
 from simulator.replica.content import Content, StreamPieces
 from simulator.replica.job import Job
 
@@ -16,7 +16,7 @@ class Outline:
     in which streams meet. Two sequences have the same first n blocks if the stretches that begin in them are equal.
     """
 
-    __slots__ = ("content", "cut", "firsts", "holds", "stretches")
+    __slots__ = ("content", "cut", "ends", "firsts", "holds", "runs", "stretches")
 
     def __init__(self, content: Content, block_size: int, before: "Outline | None" = None) -> None:
         """``before`` is that of a request whose prompt and answer this prompt repeats (``Content.go_on_from``)."""
@@ -26,7 +26,10 @@ class Outline:
         self.content = content
         self.firsts: list[int] = []
         self.holds: list[int | StreamPieces] = []
-        self.stretches: list[Stretch] = []  # as far as they were known; each may have been forgotten since
+        # What a request held of it, or one that it goes on from, as far as that was: all may have changed since
+        self.stretches: list[Stretch] = []
+        self.runs: list[BlockRun] = []
+        self.ends: list[int] = []
         block = start = done = 0
         if before is not None:
             block, start, done, kept = before.cut
@@ -58,7 +61,7 @@ class Outline:
                 alike < most and firsts[alike] == before.firsts[alike] and holds[alike] == before.holds[alike]
             ):
                 alike += 1
-            self.stretches = before.stretches[:alike]
+            self.stretches, self.runs, self.ends = before.stretches[:alike], before.runs, before.ends
 
 
 class Outlines:

@@ -87,9 +87,8 @@ class PrefixBlocks:
     def begin(self, job: Job) -> int:
         """Give a waiting job the blocks that are found; return how many tokens they hold."""
         hits = self._hits(job)
-        outline = self._outlines.of(job)
-        outline.stretches = hits.stretches
-        held = self._held[job] = HeldBlocks(outline, hits.stretches)
+        held = self._held[job] = HeldBlocks(None, hits.stretches)
+        held.know(self._outlines.of(job))
         if hits.stretches:
             hits.stretches[-1].uses += 1
         for run, first, end in hits.runs:
@@ -242,9 +241,10 @@ class PrefixBlocks:
         """Name blocks by the stretches they lie in; they are found from now on."""
         self._changes += 1
         if held.outline is None:
-            held.outline = self._outlines.of(job)
-            held.outline.stretches = held.stretches
-        firsts, holds = held.outline.firsts, held.outline.holds
+            held.know(self._outlines.of(job))
+        outline = held.outline
+        assert outline is not None
+        firsts, holds = outline.firsts, outline.holds
         stretches, place = held.stretches, bisect_right(firsts, first) - 1
         while first < end:
             while len(stretches) <= place:

@@ -202,7 +202,7 @@ class RadixPages:
     def _store(self, job: Job, tokens: int) -> None:
         """Hand the whole pages of a job's first ``tokens`` tokens to the tree; where it has them, drop ours."""
         held = self._nodes[job]
-        node, _ = self.tree.insert(self._runs(job, tokens))
+        node, _ = self.tree.insert(self._runs(job, tokens), to_lock=True)
         if node is not held:
             self.free_blocks += (node.stop - held.stop) // self.block_size
             self._lock(node)

@@ -67,8 +67,11 @@ class RadixTree:
             node = child if agreed == child.stop else self._split(child, agreed)
         return node
 
-    def insert(self, runs: Runs) -> tuple[Node, int]:
-        """Store ``runs``; return the node at which it ends and how many tokens were there already."""
+    def insert(self, runs: Runs, *, to_lock: bool = False) -> tuple[Node, int]:
+        """Store ``runs``; return the node at which it ends and how many tokens were there already.
+
+        ``to_lock``: the node will be locked at once, so that it need not line up for eviction.
+        """
         node, end = self.match(runs), self._whole_pages(runs)
         matched = node.stop
         if matched < end:
@@ -76,7 +79,10 @@ class RadixTree:
             if node.children or node.parent is None:
                 self._leaves += 1
             node.children[self._first_page(leaf)] = leaf
-            self._use(leaf)
+            self.uses += 1
+            leaf.used = self.uses
+            if not to_lock:
+                self._line_up(leaf)
             self.tokens += end - matched
             self.evictable += end - matched
             node = leaf

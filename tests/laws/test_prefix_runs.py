@@ -35,12 +35,15 @@ CACHING = [("vllm_v1", {"enable_prefix_caching": True, **options}) for options i
 
 @st.composite
 def branching(draw):
-    """Requests whose prompts leave those of others at any place, on an engine with few blocks or many."""
+    """Requests whose prompts leave those of others anywhere, or go on from their answers; blocks are few or many."""
     n, size = draw(st.integers(2, 30)), draw(st.sampled_from([1, 2, 4, 16]))
     prompts = []
     for row in range(n):
         segments = []
-        if prompts and draw(st.integers(0, 4)):
+        if prompts and draw(st.booleans()):  # the next turn of a session, or one beside it
+            before = draw(st.integers(max(0, row - 4), row - 1))
+            segments = [*prompts[before], (1000 + before, draw(st.sampled_from([1, 3, 8, 16, 40])))]
+        elif prompts and draw(st.integers(0, 4)):
             other = draw(st.sampled_from(prompts))
             segments = list(other[: draw(st.integers(1, len(other)))])
             if draw(st.booleans()):

@@ -155,12 +155,19 @@ def test_an_unknown_part_is_refused(capsys):
 def test_a_sweep_that_loses_or_repeats_misses_its_bar():
     def bars(**changes):
         cost = Cost(2.0, 2.0, 100.0)
-        given = {"killed_at": 10, "lost": 0, "repeated": 0, "alike": True, "orphans": 0} | changes
+        given = {
+            "killed_at": 10,
+            "lost": 0,
+            "repeated": 0,
+            "alike": True,
+            "failed": 0,
+            "orphans": 0,
+        } | changes
         found = sweeping.Swept(points=20, one=cost, two=cost, **given)
         return [measured > bar for _, measured, bar, _ in sweeping.checks(found, bar=False)]
 
     assert not any(bars())
-    for wrong in ({"lost": 1}, {"repeated": 1}, {"alike": False}, {"orphans": 2}):
+    for wrong in ({"lost": 1}, {"repeated": 1}, {"alike": False}, {"failed": 1}, {"orphans": 2}):
         assert sum(bars(**wrong)) == 1
 
 
