@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from simulator.errors import InputError
+from simulator.input_files import parse_toml, read_text
 from simulator.scenario.given import LabelledPolicy, is_given
 from simulator.scenario.toml import UNSET, Override, as_toml
 
@@ -15,9 +16,13 @@ _RANGE = ("from", "to", "steps", "scale")
 def read(path: Path, kind: str, keys: Sequence[str]) -> dict[str, Any]:
     """Read a file of some ``kind`` with the ``keys`` that all such files may have."""
     try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+        tables = parse_toml(read_text(path))
     except FileNotFoundError as error:
         raise InputError(f"{path}: not found; expected a {kind} file (TOML)") from error
+    except OSError as error:
+        raise InputError(
+            f"{path}: cannot be read ({error.strerror}); expected a {kind} file (TOML)"
+        ) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: not a readable TOML file ({error})") from error
     check_keys(path, "", tables, keys)
