@@ -14,8 +14,8 @@ from tests.refusals import folder, refusal
 __all__ = ["folder"]  # the fixture, used by every test here
 
 PATHS = [
-    "../../evil", "/tmp/evil", "..", ".", "../", "a/b", "a\\b", "~", "~/x", "C:evil", ".hidden", "a/../../b", "nul\x00x",
-    "-rf", "   ", "...", "caf\u00e9", "\u202eabc", "a:b", "CON|x", "*?", "$HOME", "`id`", "a\nb",
+    "../../evil", "/tmp/evil", "..", ".", "../", "a/b", "a\\b", "~", "~/x", "C:evil", ".hidden", "a/../../b",
+    "nul\x00x", "-rf", "   ", "...", "caf\u00e9", "\u202eabc", "a:b", "CON|x", "*?", "$HOME", "`id`", "a\nb",
 ]  # fmt: skip
 HEAD = 'base = "s.toml"\n'
 AXES = "[axes]\n"
@@ -114,7 +114,7 @@ def test_a_study_of_which_nothing_can_be_simulated_says_so(capsys):
 
 def test_a_full_disk_names_the_file(tmp_path):
     with (
-        pytest.raises(OSError, match="No space left on device: '.*answer.json'"),
+        pytest.raises(OSError, match=r"No space left on device: '.*answer\.json'"),
         whole(tmp_path / "answer.json"),
     ):
         raise OSError(errno.ENOSPC, "No space left on device")
