@@ -8,6 +8,8 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from simulator.errors import InputError
+from simulator.input_files import parse_toml
+from simulator.input_files import read_text as text_of
 
 PACKAGE_DIR = Path(__file__).parent
 
@@ -78,7 +80,7 @@ def nearest(name: str, names: Sequence[str]) -> str:
 def read_text(path: Path) -> str:
     """Return the text of ``path``; InputError if it cannot be read or is not UTF-8."""
     try:
-        return path.read_text(encoding="utf-8")
+        return text_of(path)
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: expected UTF-8 text, found other bytes at offset {error.start}") from None
     except OSError as error:
@@ -88,7 +90,7 @@ def read_text(path: Path) -> str:
 def read_toml(path: Path) -> dict[str, Any]:
     """Return the table in ``path``; InputError naming the file and line on a syntax error."""
     try:
-        return tomllib.loads(read_text(path))
+        return parse_toml(read_text(path))
     except tomllib.TOMLDecodeError as error:
         raise InputError(f"{path}: not valid TOML ({error})") from None
 

@@ -16,6 +16,7 @@ from hardware_profiles.files import read_text, validate
 from hardware_profiles.model import Model
 from hardware_profiles.quantisation.scheme import KV_BYTES_PER_VALUE, Quantization
 from simulator.errors import InputError
+from simulator.input_files import parse_json
 
 # A field that is present and set to something (not null, false, 0 or empty) shows an architecture.
 _TELLING_FIELDS = {
@@ -74,12 +75,15 @@ _16_BITS = ("bfloat16", "float16", "float32")  # the last is served as 16 bits (
 
 def read_config(path: Path) -> Mapping[str, Any]:
     """Return the object in the JSON file ``path``; InputError with the line if it is not one."""
+    text = read_text(path)
     try:
-        config = json.loads(read_text(path))
+        config = parse_json(text)
     except json.JSONDecodeError as error:
         raise InputError(
             f"{path}, line {error.lineno} column {error.colno}: not valid JSON ({error.msg})"
         ) from None
+    except ValueError as error:
+        raise InputError(f"{path}: not valid JSON ({error})") from None
     if not isinstance(config, dict):
         raise InputError(f"{path}: expected a JSON object with model fields, found {type(config).__name__}")
     return config

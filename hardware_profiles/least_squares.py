@@ -126,7 +126,7 @@ def non_negative_fit(relative: Floats) -> Floats:
     best, best_off = np.zeros(len(columns)), np.inf
     for size in range(1, len(columns) + 1):
         for chosen in combinations(columns, size):
-            some, *_ = np.linalg.lstsq(relative[:, chosen], ones)
+            some, *_ = np.linalg.lstsq(relative[:, chosen], ones, rcond=None)
             x = np.zeros(len(columns))
             x[list(chosen)] = some
             off = float(np.square(relative @ x - 1).sum())

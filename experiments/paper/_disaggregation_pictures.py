@@ -29,7 +29,7 @@ KINDS: tuple[tuple[str, str, str], ...] = (
     ("needless: text in hand, no reader there waited", "#B0B0B0", "////"),
     ("neither", "#FFFFFF", ""),
 )
-TICKS: dict[Trigger, str] = {"none": "no", "TBT": "TBT", "d_i": "$d_i$"}
+TICKS: dict[Trigger, str] = {"none": "no", "TBT": "TBT", "d_i": "dᵢ"}
 HOW: dict[Trigger, tuple[str, str]] = dict(zip(TRIGGERS, zip(COLOURS, "osD", strict=False), strict=False))
 MARKS: dict[Mechanism, tuple[str, str]] = dict(
     zip(MECHANISMS, zip(COLOURS, "osD", strict=False), strict=False)
@@ -109,7 +109,7 @@ def draw_readers(study: Study, found: Found) -> None:
             grid[row, 0].set_ylim(bottom=0)
     label_panels(grid)
     handles, _ = grid[0, 0].get_legend_handles_labels()
-    names = ["no trigger", "chases TBT", "follows $d_i$"]
+    names = ["no trigger", "chases TBT", "follows dᵢ"]
     figure.legend(handles, names, loc="outside upper center", ncols=3)
     study.save(figure, "disaggregation_readers")
     head = ("mechanism", "layout", "trigger", "measure", "mean", "low", "high")
@@ -145,7 +145,7 @@ def draw_cases(study: Study, cases: Sequence[Case]) -> None:
     grid[0, 0].set_ylabel("change of smooth goodput, % of tokens")
     label_panels(grid)
     figure.suptitle(
-        "Chasing TBT less following $d_i$; filled: detrimental moves are shown to be more", fontsize=7
+        "Chasing TBT less following dᵢ; filled: detrimental moves are shown to be more", fontsize=7
     )
     figure.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
     study.save(figure, "disaggregation_cases")

@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from simulator.errors import InputError
+from simulator.input_files import parse_toml, read_text
 from simulator.metrics._options import UserModel
 from simulator.metrics._window import Window
 from simulator.scenario.errors import sentence
@@ -182,7 +183,7 @@ class Protocol(Section):
 def read(path: Path) -> Protocol:
     """Read a protocol; raises InputError naming the file and the key that is wrong."""
     try:
-        return Protocol.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+        return Protocol.model_validate(parse_toml(read_text(path)))
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}); expected a protocol (TOML)") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

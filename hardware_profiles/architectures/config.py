@@ -44,7 +44,7 @@ TEXT_DEFAULTS: Mapping[str, Mapping[str, Any]] = {
 class DecoderConfig(BaseModel):
     """The fields that decide cost and memory; a family adds its own, the rest is ignored."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
+    model_config = ConfigDict(frozen=True, extra="ignore", strict=True, protected_namespaces=())
 
     where: str  # the file, for refusals
     prefix: str  # what the names of a checkpoint's layers begin with

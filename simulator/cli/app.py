@@ -38,6 +38,8 @@ def call(arguments: Sequence[str]) -> int:
         code = _built_for(arguments)(args=with_values(arguments), prog_name="servesim", standalone_mode=False)
     except typer.Abort as error:
         raise KeyboardInterrupt from error
+    except SystemExit as error:  # click's way to say that the reader of a help page has gone
+        raise BrokenPipeError from error
     if code == INTERRUPTED:  # typer's way to hand on a Ctrl-C
         raise KeyboardInterrupt
     return code if isinstance(code, int) else 0  # validate's, where a bar is missed

@@ -1,7 +1,8 @@
 """The process ``servesim``: what the commands (``simulator.cli.app``) raise becomes an exit code and one sentence.
 
 Results go to stdout and are the same for the same scenario; all else goes to stderr. Exit codes: 0 done,
-1 a bar or target is missed, 2 input or disk refuse (one sentence), 3 the policy stalled, 130 interrupted.
+1 a bar or target is missed, 2 input or disk refuse (one sentence), 3 the policy stalled, 130 interrupted (Ctrl-C),
+143 terminated (SIGTERM).
 """
 
 import gc
@@ -10,6 +11,8 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 
+from simulator.cli import interrupts
+from simulator.cli.output import answer, let_go_of, ready_streams, tell
 from simulator.cli.terminal import InterruptedRunError, quiet_interrupt
 from simulator.errors import InputError, StallError
 
@@ -18,42 +21,54 @@ sys.excepthook = quiet_interrupt  # a Ctrl-C may come before main() does
 # Read by packages when they are imported: looking for plugins takes longer than validating, and threads for matrices,
 # of which there are none worth it, take turns on the cores until they fall asleep.
 QUICKER_START = {"PYDANTIC_DISABLE_PLUGINS": "__all__", "OPENBLAS_NUM_THREADS": "1"}
-BAD_INPUT, STALLED, INTERRUPTED = 2, 3, 130
+BAD_INPUT, STALLED = 2, 3
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code; a refusal is one line on stderr, never a traceback."""
     collect_rarely()
+    ready_streams()
     for name, value in QUICKER_START.items():
         os.environ.setdefault(name, value)
-    given = list(sys.argv[1:] if arguments is None else arguments)
+    os.environ["MPLBACKEND"] = "agg"  # files are all that is drawn; another, or a misspelt one, is of no use
+    with interrupts.listening():
+        return _run(list(sys.argv[1:] if arguments is None else arguments))
+
+
+def _run(given: list[str]) -> int:
     try:
         from simulator.cli.app import call
         from simulator.cli.completion import join_words
 
         join_words()
         code = call(given or ["--help"])
-        sys.stdout.flush()
+        answer("")
     except InputError as error:
         return _refuse(str(error), BAD_INPUT)
     except StallError as error:
         return _refuse(str(error), STALLED)
     except InterruptedRunError as error:
-        return _refuse(str(error), INTERRUPTED)
+        return _refuse(str(error), interrupts.exit_code())
     except KeyboardInterrupt:
-        return _refuse("interrupted", INTERRUPTED)
+        return _refuse("interrupted", interrupts.exit_code())
     except BrokenPipeError:
-        _let_go_of_stdout()  # the reader has gone, as in: servesim list workloads | head -1
+        let_go_of(
+            sys.__stdout__ or sys.stdout
+        )  # the reader has gone, as in: servesim list workloads | head -1
         return 0
     except MemoryError:
         return _refuse("not enough memory; expected fewer requests or tokens", BAD_INPUT)
     except OSError as error:
-        _let_go_of_stdout()
+        let_go_of(sys.stdout)
         where = f"{error.filename}: " if error.filename else ""
         return _refuse(f"{where}{error.strerror or error}", BAD_INPUT)
     except Exception as error:
         message = getattr(error, "format_message", None)  # typer's usage errors, whichever click it brings
         if message is None:
+            if (
+                interrupts.were_heard()
+            ):  # in the middle of an import or of a library that makes of it what it likes
+                return _refuse("interrupted", interrupts.exit_code())
             raise
         return _refuse(message().replace("\n", " "), BAD_INPUT)
     return code
@@ -65,16 +80,8 @@ def collect_rarely() -> None:
 
 
 def _refuse(text: str, code: int) -> int:
-    print("servesim: error: " + " ".join(text.split()), file=sys.stderr)
+    tell("servesim: error: " + " ".join(text.split()))
     return code
-
-
-def _let_go_of_stdout() -> None:
-    """Leave nothing unwritten behind that the interpreter would stumble over when it exits."""
-    try:
-        sys.stdout.flush()
-    except OSError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def entry() -> None:

@@ -1,12 +1,12 @@
 """The page of ``servesim report``, and of ``--report`` with other commands."""
 
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from simulator.cli.output import tell
 from simulator.cli.saved_runs import MANIFEST, measured_alike
 from simulator.errors import InputError
 
@@ -134,4 +134,4 @@ def report_beside(document: Mapping[str, Any], path: Path | None) -> None:
     """Write the page of ``--report`` and say where it is."""
     if path is not None:
         write_report(document, path, overwrite=True)
-        print(f"report: {path}", file=sys.stderr)
+        tell(f"report: {path}")

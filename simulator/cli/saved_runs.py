@@ -1,7 +1,6 @@
 """Saved runs from the command line: which there are, and several side by side."""
 
 import csv
-import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from simulator.cli.output import print_json, say, warn, wrote
 from simulator.errors import InputError
+from simulator.input_files import parse_json, read_text
 
 if TYPE_CHECKING:
     from simulator.results.result import Result
@@ -108,9 +108,7 @@ def saved_runs(root: Path) -> Iterator[tuple[Path, dict[str, Any], dict[str, Any
         if len(path.relative_to(root).parts) > _DEEPEST + 1:
             continue
         try:
-            manifest, summary = (
-                json.loads((path.parent / name).read_text(encoding="utf-8")) for name in (MANIFEST, SUMMARY)
-            )
+            manifest, summary = (parse_json(read_text(path.parent / name)) for name in (MANIFEST, SUMMARY))
         except (OSError, ValueError):
             continue
         if isinstance(manifest, dict) and isinstance(summary, dict) and "scenario" in manifest:
@@ -141,7 +139,7 @@ def _of_sweep(folder: Path) -> str:
 
 
 def _of_plan(folder: Path) -> str:
-    found = json.loads((folder / "plan.json").read_text(encoding="utf-8"))
+    found = parse_json(read_text(folder / "plan.json"))
     chosen = found["plan"]
     if chosen is None:
         return "nothing can be simulated"
@@ -150,21 +148,19 @@ def _of_plan(folder: Path) -> str:
 
 
 def _of_capacity(folder: Path) -> str:
-    found = json.loads((folder / "answer.json").read_text(encoding="utf-8"))
+    found = parse_json(read_text(folder / "answer.json"))
     rate = "no rate" if found["rate"] is None else f"{found['rate']:.4g} {found['unit']}"
     return f"{rate} for {found['target']}"
 
 
 def _of_reproduction(folder: Path) -> str:
-    verdicts = [
-        json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*/verdict.json"))
-    ]
+    verdicts = [parse_json(read_text(path)) for path in sorted(folder.glob("*/verdict.json"))]
     counted = Counter(verdict["outcome"] for verdict in verdicts)
     return ", ".join(f"{count} {outcome}" for outcome, count in counted.items())
 
 
 def _of_validation(folder: Path) -> str:
-    bars = json.loads((folder / "results.json").read_text(encoding="utf-8"))["bars"]
+    bars = parse_json(read_text(folder / "results.json"))["bars"]
     return f"{sum(bar['holds'] for bar in bars)} of {len(bars)} accuracy bars hold"
 
 

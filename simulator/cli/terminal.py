@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType, TracebackType
 
+from simulator.cli import interrupts
 from simulator.cli.output import is_quiet
 from simulator.functions.machine import cores as cores
 
@@ -113,19 +114,24 @@ def _bar(title: str, *, steady: bool) -> Iterator[Callable[[int, int, str], None
 
 @contextmanager
 def stop_on_interrupt() -> Iterator[Callable[[], bool]]:
-    """Make the first Ctrl-C a request to stop, which the yielded function reports; the second one kills."""
+    """Make the first Ctrl-C or SIGTERM a request to stop, which the yielded function reports; the next kills."""
     asked = False
 
     def ask(number: int, frame: FrameType | None) -> None:
         nonlocal asked
         asked = True
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        interrupts.heard(number)
+        for each in before:
+            signal.signal(each, interrupts.interrupt)
 
-    before = signal.signal(signal.SIGINT, ask)
+    before = {each: signal.getsignal(each) for each in interrupts.kinds()}
+    for each in before:
+        signal.signal(each, ask)
     try:
         yield lambda: asked
     finally:
-        signal.signal(signal.SIGINT, before)
+        for each, handler in before.items():
+            signal.signal(each, handler)
 
 
 def quiet_interrupt(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:

@@ -116,6 +116,7 @@ def _collect(
 def _work(cluster: Cluster, mine: range, play: Play, pipe: "Connection", stop: Any) -> None:
     """Play some of the replicas and send what came of it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the first process hears it and says what to do
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # one that is stopped has nothing to tell
     try:
         cluster.mine = mine
         interrupted, stalled = play(cluster, lambda now_s, done, _: pipe.send((now_s, done)), stop.is_set)

@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 from simulator.report.tables import Amount, Document, Facts, Form, PrintedCell, Table, TableColumn
+from simulator.report.text import spreadsheet_cell
 
 _LATEX = str.maketrans({
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
@@ -85,9 +86,12 @@ def _csv(document: Document) -> str:
     for i, table in enumerate(document.tables):
         if i:
             written.write("\n")
-        writer.writerow([_heading(each) for each in table.columns])
+        writer.writerow([spreadsheet_cell(_heading(each)) for each in table.columns])
         writer.writerows(
-            [["" if (value := _plain(cell)) is None else value for cell in row] for row in table.rows]
+            [
+                ["" if (value := _plain(cell)) is None else spreadsheet_cell(value) for cell in row]
+                for row in table.rows
+            ]
         )
     return written.getvalue()
 

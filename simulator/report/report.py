@@ -10,6 +10,7 @@ from simulator.report.answer import answer, latencies, others, states
 from simulator.report.classes import by_class
 from simulator.report.cluster import cluster_lines, machines, named, paid_replicas, scaled_pools
 from simulator.report.engines import engine_lines
+from simulator.report.idle_settings import without_effect
 from simulator.report.measured import measured_facts, measured_title
 from simulator.report.scored_by import scored_by
 from simulator.report.tables import Document, Facts, PrintedPart, Words
@@ -171,6 +172,7 @@ def warnings(manifest: Mapping[str, Any], summary: Summary) -> list[str]:
         found.append(f"unstable: {summary['stability']['reason']}")
     if "engine" in summary:
         found += _engine_warnings(manifest, summary["engine"])
+    found += without_effect(manifest)
     for state, what in _WHAT_HAPPENED.items():
         entry = summary["states"][state]
         if entry["count"]:

@@ -82,6 +82,8 @@ STYLE: dict[Any, Any] = {
     "legend.fontsize": 7,
     "legend.frameon": False,
     "axes.titlelocation": "left",
+    "text.parse_math": False,  # a name may have a dollar sign
+    "text.usetex": False,  # whatever the user's own matplotlibrc says
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.grid": True,

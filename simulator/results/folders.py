@@ -38,8 +38,16 @@ def whole(path: Path) -> Iterator[Path]:
     try:
         yield part
         os.replace(part, path)
-    except BaseException:
+    except BaseException as error:
         part.unlink(missing_ok=True)
+        if (
+            isinstance(error, OSError)
+            and error.errno is not None
+            and error.filename in (None, str(part), part)
+        ):
+            raise OSError(
+                error.errno, error.strerror, str(path)
+            ) from error  # a full disk names no file itself
         raise
 
 

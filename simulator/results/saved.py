@@ -1,6 +1,5 @@
 """The folder of a saved result, read back with every damage named."""
 
-import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import fields
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 
 from simulator.arrays import Columns, Floats
 from simulator.errors import InputError
+from simulator.input_files import parse_json, read_text
 from simulator.metrics._segments import cut
 from simulator.results.sealed import check, digests_of, opened, unsealed
 from simulator.results.step_totals import StepTotals
@@ -91,10 +91,12 @@ def read_folder(folder: Path, most_tokens: int) -> tuple[dict[str, Any], dict[st
 
 def _read_json(path: Path) -> Any:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return parse_json(read_text(path))
     except FileNotFoundError as error:
         raise InputError(f"{path}: not found; expected the folder of a saved result") from error
-    except (ValueError, RecursionError) as error:
+    except InputError:
+        raise
+    except (ValueError, OSError) as error:
         raise InputError(f"{path}: not a readable JSON file ({error})") from error
 
 

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal, NamedTuple, Self
 from pydantic import Field, model_validator
 
 from simulator.errors import InputError
-from simulator.scenario.engine import AtLeastOne, Section
+from simulator.scenario.engine import AtLeastOne, Gpus, Section
 from simulator.scenario.policy import IDLE_POLICY, Policy, PolicyChoice, choice
 from simulator.workload.checks import LARGEST_FACTOR
 from simulator.workload.ranges import Duration, Positive, Seconds
@@ -20,7 +20,7 @@ class PoolSpec(Section):
 
     replicas: Replicas = Field(1, description="identical engines in this role")
     gpu: str | None = Field(None, description="unset: as hardware.gpu")
-    tensor_parallel_size: Literal[1, 2, 4, 8] | None = Field(None, description="unset: as in engine")
+    tensor_parallel_size: Gpus | None = Field(None, description="unset: as in engine")
     max_num_seqs: AtLeastOne | None = Field(None, description="unset: as in engine")
     max_num_batched_tokens: AtLeastOne | None = Field(None, description="unset: as in engine")
     num_gpu_blocks: AtLeastOne | None = Field(None, description="unset: as in engine")

@@ -2,9 +2,13 @@
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 Share = Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)]
+# That true is 1 and 2.0 is 2 in Python makes neither a number of GPUs
+Gpus = Annotated[
+    Literal[1, 2, 4, 8], BeforeValidator(lambda given: given if type(given) is int else repr(given))
+]
 AtLeastOne = Annotated[int, Field(ge=1, le=10**9)]
 
 
@@ -88,7 +92,7 @@ class EngineSpec(Section):
     max_model_len: AtLeastOne | None = Field(
         None, description="longest sequence in tokens; unset: the model's own, cut to what the KV cache holds"
     )
-    tensor_parallel_size: Literal[1, 2, 4, 8] = Field(1, description="GPUs that an engine spreads over")
+    tensor_parallel_size: Gpus = Field(1, description="GPUs that an engine spreads over")
     swap_space: Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)] = Field(
         4.0, description="GiB of host memory a GPU, for policies that swap KV blocks out"
     )

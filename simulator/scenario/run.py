@@ -175,6 +175,7 @@ def _manifest(
             "requests": len(workload),
             "max_tokens": workload.max_tokens,
             "shares_prompts": workload.segments is not None,
+            "has_sessions": bool((workload.optional.get("session", np.array([-1])) >= 0).any()),
         },
         "hardware": server.capacity.lines(),
         "engine": {

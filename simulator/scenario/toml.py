@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from simulator.errors import InputError
+from simulator.input_files import DEEPEST, parse_toml, read_text
 from simulator.metrics._presets import beside_preset
 from simulator.scenario import discover
 from simulator.scenario.given import GivenPolicy
@@ -48,12 +49,13 @@ _COMMENTS = {
 def read(path: Path) -> dict[str, Any]:
     """Return the tables of a TOML file; ``InputError`` names the file, and line and column if known."""
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
+        return parse_toml(read_text(path, "utf-8-sig"))
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such file; expected a scenario in TOML") from error
     except tomllib.TOMLDecodeError as error:
-        problem, _, place = str(error).rpartition(" (at ")
-        raise InputError(f"{path}: {place.rstrip(')')}: not valid TOML: {problem}") from error
+        problem, at, place = str(error).rpartition(" (at ")
+        where = f"{place.rstrip(')')}: " if at else ""
+        raise InputError(f"{path}: {where}not valid TOML: {problem if at else error}") from error
     except UnicodeDecodeError as error:
         line = error.object.count(b"\n", 0, error.start) + 1
         raise InputError(f"{path}: line {line}: not UTF-8 text; expected a scenario in TOML") from error
@@ -69,6 +71,10 @@ def key_of(override: Override) -> str:
 def apply_override(tables: dict[str, Any], override: Override) -> None:
     """Set ``section.key=value`` in ``tables``; raise ``InputError`` if it has not that form."""
     path = key_of(override).split(".")
+    if len(path) > DEEPEST:
+        raise InputError(
+            f"--set {'.'.join(path[:3])}...: a key of {len(path):,} parts; expected section.key=value"
+        )
     if (isinstance(override, str) and "=" not in override) or not all(path):
         raise InputError(f"--set {override}: expected section.key=value, such as cluster.replicas=4")
     if path[0] == "policy" and path[2:] == ["name"]:
@@ -175,7 +181,7 @@ def _policy_comment(section: str, key: str, scenario: "Scenario") -> str:
 
 def _value(text: str) -> Any:
     try:
-        parsed = tomllib.loads(f"value = {text}")
+        parsed = parse_toml(f"value = {text}")
     except tomllib.TOMLDecodeError:
         return _number_or_text(text)
     return parsed["value"] if len(parsed) == 1 else text

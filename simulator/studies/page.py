@@ -1,11 +1,11 @@
 """What a sweep, a plan or a search for a rate left in its folder, as the document of a page."""
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from simulator.errors import InputError
+from simulator.input_files import parse_json, read_text
 from simulator.metrics import Measure
 from simulator.report.html.document import FORMAT
 from simulator.report.measures import shown
@@ -44,7 +44,7 @@ def study_document(folder: Path) -> dict[str, Any] | None:
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        found: dict[str, Any] = parse_json(read_text(path))
     except ValueError as error:
         raise InputError(f"{path}: damaged; expected the JSON that servesim wrote") from error
     return found

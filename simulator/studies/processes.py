@@ -108,18 +108,22 @@ def _interrupt_held() -> Iterator[None]:
     if not hasattr(signal, "pthread_sigmask") or threading.current_thread() is not threading.main_thread():
         yield  # Windows, or a thread in which it is never raised
         return
-    handler, held = signal.getsignal(signal.SIGINT), list[tuple[int, FrameType | None]]()
-    if callable(handler):
-        signal.signal(signal.SIGINT, lambda *given: held.append(given))
+    held: list[tuple[int, FrameType | None]] = []
+    handlers = {}
+    for each in (signal.SIGINT, signal.SIGTERM):
+        handler = signal.getsignal(each)
+        if callable(handler):
+            handlers[each.value] = handler
+            signal.signal(each, lambda *given: held.append(given))
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-        if callable(handler):
-            signal.signal(signal.SIGINT, handler)
-            if held:
-                handler(*held[0])
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        if held:
+            handlers[held[0][0]](*held[0])
 
 
 def _begin() -> None:

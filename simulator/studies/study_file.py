@@ -6,18 +6,25 @@ from pathlib import Path
 from typing import Any
 
 from simulator.errors import InputError
+from simulator.input_files import parse_toml, read_text
 from simulator.scenario.given import LabelledPolicy, is_given
 from simulator.scenario.toml import UNSET, Override, as_toml
 
+MOST_STEPS = 100_000  # of a range
+_LARGEST = 1e300
 _RANGE = ("from", "to", "steps", "scale")
 
 
 def read(path: Path, kind: str, keys: Sequence[str]) -> dict[str, Any]:
     """Read a file of some ``kind`` with the ``keys`` that all such files may have."""
     try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+        tables = parse_toml(read_text(path))
     except FileNotFoundError as error:
         raise InputError(f"{path}: not found; expected a {kind} file (TOML)") from error
+    except OSError as error:
+        raise InputError(
+            f"{path}: cannot be read ({error.strerror}); expected a {kind} file (TOML)"
+        ) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: not a readable TOML file ({error})") from error
     check_keys(path, "", tables, keys)
@@ -79,13 +86,14 @@ def values(path: Path, key: str, given: Any) -> list[Any]:
         not isinstance(first, int | float)
         or not isinstance(last, int | float)
         or not isinstance(steps, int)
-        or steps < 2
+        or not (abs(first) <= _LARGEST and abs(last) <= _LARGEST)
+        or not 2 <= steps <= MOST_STEPS
         or given.get("scale") not in (None, "linear", "log")
         or (log and not 0 < first < last)
     ):
         raise InputError(
             f'{path}: {key}: expected a range such as {{from = 1.0, to = 8.0, steps = 4, scale = "log"}}'
-            f" (steps >= 2; log: from > 0 and to > from), got {given}"
+            f" (steps from 2 to {MOST_STEPS:,}; log: from > 0 and to > from), got {given}"
         )
     whole = isinstance(first, int) and isinstance(last, int)
     found: list[float] = []

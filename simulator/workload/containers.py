@@ -9,6 +9,7 @@ import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO, ClassVar, cast
 
@@ -17,6 +18,7 @@ import numpy as np
 from simulator.arrays import Floats, Ints
 from simulator.errors import InputError
 
+LONGEST_LINE = 2**26  # characters; gzip makes of a megabyte more than memory holds
 BATCH_ROWS = 65_536  # held at a time, beside what is kept of them
 
 Label = int | str  # what names a session or a tenant
@@ -98,11 +100,28 @@ class TextFile(Container):
         opener = gzip.open if self.path.name.endswith(".gz") else open
         try:
             with opener(self.path, "rt", encoding="utf-8-sig", newline="") as file:
-                yield from file
+                for line in iter(partial(file.readline, LONGEST_LINE), ""):
+                    if len(line) == LONGEST_LINE and not self._in_pieces(line):
+                        raise InputError(
+                            f"{self.path}: a line of more than {LONGEST_LINE:,} characters found; expected shorter ones"
+                        )
+                    yield line
         except UnicodeDecodeError as error:
             raise self._no_text(error) from error
         except (OSError, EOFError, zlib.error) as error:
             raise self.unreadable(error) from error
+
+    def _in_pieces(self, line: str) -> bool:
+        """Whether a line without end may come in pieces: an array in JSON, whose entries are read one by one.
+
+        So may any JSON that is not packed, as it is no larger than its file.
+        """
+        self._pieces = (
+            getattr(self, "_pieces", False)
+            or line.lstrip()[:1] == "["
+            or (line.lstrip()[:1] == "{" and not self.path.name.endswith(".gz"))
+        )
+        return self._pieces
 
     def _no_text(self, error: UnicodeDecodeError) -> InputError:
         return InputError(f"{self.path}: not UTF-8 text{self._hint()}; expected {self.kind} text")
@@ -152,7 +171,7 @@ def first_line(path: Path) -> str:
     opener = gzip.open if path.name.endswith(".gz") else open
     try:
         with opener(path, "rt", encoding="utf-8-sig", errors="replace") as file:
-            return next((line for line in file if line.strip()), "")
+            return next((line for line in iter(partial(file.readline, LONGEST_LINE), "") if line.strip()), "")
     except (OSError, EOFError, zlib.error):
         return ""
 

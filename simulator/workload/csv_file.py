@@ -1,11 +1,11 @@
 """Tables in CSV files."""
 
-import csv
 import io
 import re
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +16,7 @@ from simulator.errors import InputError
 from simulator.workload import arrow_tables
 from simulator.workload.block_ids import BlockIds
 from simulator.workload.containers import Batch, TextFile, Wanted, coded, recoded
+from simulator.workload.quotes import check_quotes, csv_rows
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -82,13 +83,11 @@ class CsvFile(TextFile):
 
     def _rows(self) -> Iterator[tuple[int, list[str]]]:
         """Yield (line number, cells) of every row that is not blank, the header included."""
-        rows = csv.reader(self._lines())
-        try:
-            for cells in rows:
-                if cells:
-                    yield rows.line_num, cells
-        except csv.Error as error:
-            raise self.unreadable(error) from error
+        for line, cells in csv_rows(self.path, self._lines()):
+            if isinstance(cells, Exception):
+                raise self.unreadable(cells) from cells
+            if cells:
+                yield line, cells
 
     def _in_python(self, wanted: Wanted) -> Iterator[Batch]:
         columns, self.rows = self._cells(wanted)
@@ -130,9 +129,15 @@ class CsvFile(TextFile):
                     }
                     yield replace(batch, labels=labels)
                 row += found.num_rows
+            check_quotes(self.path, self._quotes(), self._lines())
         except (pa.ArrowException, OSError, EOFError) as error:
             self._blame(wanted, row)
             raise self.unreadable(error) from error
+
+    def _quotes(self) -> int:
+        """Return how many quotes there are in the file."""
+        with self._open() as file:
+            return sum(part.count(b'"') for part in iter(partial(file.read, 2**20), b""))
 
     def _checked(self, found: "pa.RecordBatch", row: int, wanted: Wanted) -> Batch:
         try:

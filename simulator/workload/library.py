@@ -7,6 +7,7 @@ from glob import glob
 from pathlib import Path
 
 from simulator.errors import InputError
+from simulator.input_files import check_regular
 
 DATA = Path(__file__).parent / "data"
 SUFFIXES = (".parquet", ".csv", ".csv.gz", ".jsonl", ".jsonl.gz")
@@ -73,6 +74,7 @@ def find_table(field: str, given: str, shipped: list[str], base_dir: Path | None
     if base_dir is not None:
         tried.insert(0, base_dir / tried[0])
     for path in tried:
+        check_regular(path)
         if many and (path.is_dir() or glob(str(path), recursive=True)):
             return path
         if path.is_dir():

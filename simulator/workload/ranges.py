@@ -7,7 +7,8 @@ from pydantic import Field
 from simulator.workload.arrivals import MOST_REQUESTS
 from simulator.workload.checks import LARGEST_FACTOR, LARGEST_INTEGER, LARGEST_TOKENS, LATEST_S
 
-Name = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]+$")]  # printable and not empty
+# Printable and not empty: no control characters, and none that turn the direction of a text
+Name = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]+$")]
 Positive = Annotated[float, Field(gt=0, le=LARGEST_FACTOR, allow_inf_nan=False)]
 Factor = Annotated[float, Field(ge=0, le=LARGEST_FACTOR, allow_inf_nan=False)]
 Seconds = Annotated[float, Field(ge=0, le=LATEST_S, allow_inf_nan=False)]

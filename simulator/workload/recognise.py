@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from simulator.errors import InputError
+from simulator.input_files import check_regular
 from simulator.workload import many_files, mapped_columns, records, servegen_rates
 from simulator.workload import tokenizer as tokenizers
 from simulator.workload.block_size import block_tokens
@@ -77,6 +78,7 @@ class Opened:
 
 def open_requests(path: Path, what: str, how: ReadAs) -> Opened:
     """Open a file of requests; ``what`` it should be is for the ``InputError`` if that cannot be told."""
+    check_regular(path)
     many = many_files.are_many(path)
     path = _beside_header(path)
     if not many and servegen_rates.is_one(path):

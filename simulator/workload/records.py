@@ -13,8 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from simulator.errors import InputError
+from simulator.workload.quotes import csv_rows
 
 _BETWEEN = re.compile(r"[\s,]*")
+_LONGEST_ENTRY = 2**26  # characters
 _CHUNK = 2**20  # characters of a JSON document read at a time
 Opener = Callable[[], Iterator[str]]
 
@@ -62,7 +64,7 @@ def of(path: Path, lines: Opener) -> RecordSource:
             return RecordSource("entry", lambda: _json_document(lines()))
     delimiter = _delimiter(first)
     header = [cell.strip() for cell in next(csv.reader([first], delimiter=delimiter), [])]
-    return RecordSource("line", lambda: _csv(lines(), delimiter), header, (header_line, delimiter))
+    return RecordSource("line", lambda: _csv(path, lines(), delimiter), header, (header_line, delimiter))
 
 
 def _first(lines: Iterator[str]) -> tuple[int, str]:
@@ -120,7 +122,7 @@ def _json_document(lines: Iterator[str]) -> Iterator[ReadRecord]:
         try:
             value, end = decoder.raw_decode(text, at)
         except (ValueError, RecursionError) as error:
-            more = "" if isinstance(error, RecursionError) else next(chunks, "")
+            more = "" if isinstance(error, RecursionError) or len(text) > _LONGEST_ENTRY else next(chunks, "")
             if not more:
                 yield number + 1, BadRecord("not valid JSON; expected an array of objects")
                 return
@@ -150,25 +152,20 @@ def _chunks(lines: Iterator[str]) -> Iterator[str]:
         yield "".join(held)
 
 
-def _csv(lines: Iterator[str], delimiter: str) -> Iterator[ReadRecord]:
-    rows = csv.reader(lines, delimiter=delimiter)
+def _csv(path: Path, lines: Iterator[str], delimiter: str) -> Iterator[ReadRecord]:
     header: list[str] | None = None
-    while True:
-        try:
-            cells = next(rows, None)
-        except csv.Error as error:
-            yield rows.line_num, BadRecord(f"not readable CSV: {error}")
+    for line, cells in csv_rows(path, lines, delimiter):
+        if isinstance(cells, Exception):
+            yield line, BadRecord(f"not readable CSV: {cells}")
             continue
-        if cells is None:
-            return
         if len(cells) < 2 and not "".join(cells).strip():
             continue
         if header is None:
             header = [cell.strip() for cell in cells]
         elif len(cells) != len(header):
-            yield rows.line_num, BadRecord(f"{len(cells)} values found; expected {len(header)}")
+            yield line, BadRecord(f"{len(cells)} values found; expected {len(header)}")
         else:
-            yield rows.line_num, dict(zip(header, cells, strict=True))
+            yield line, dict(zip(header, cells, strict=True))
 
 
 def _parquet(path: Path, batch_rows: int) -> Iterator[ReadRecord]:

@@ -80,7 +80,7 @@ def test_a_stdout_that_takes_nothing_is_one_sentence():
             check=False,
         )
     assert done.returncode == 2
-    assert one_line(done.stderr) == "No space left on device"
+    assert one_line(done.stderr) == "standard output: No space left on device"
 
 
 def test_a_reader_that_leaves_early_is_no_error():

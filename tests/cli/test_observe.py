@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from simulator import Result, Scenario, run
-from simulator.cli import main as cli
+from simulator.cli import interrupts
 from tests.commands import servesim
 from tests.refusals import folder, refusal  # noqa: F401
 from tests.streaming_server import Behaviour, StreamingServer
@@ -94,7 +94,7 @@ def test_ctrl_c_keeps_what_came(folder):  # noqa: F811
             time.sleep(0.02)
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=30)
-    assert process.returncode == cli.INTERRUPTED, err
+    assert process.returncode == interrupts.INTERRUPTED, err
     assert "the records up to there are in o, marked partial" in err
     assert "Traceback" not in err
     assert "partial: the run was interrupted" in out

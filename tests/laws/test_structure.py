@@ -42,6 +42,7 @@ ROOMS = (
     "simulator.in_the_way",
     "simulator.errors",
     "simulator.blame",
+    "simulator.input_files",
     "simulator.arrays",
     "simulator.rng",
     "simulator.stats",

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from simulator.cli import interrupts
 from simulator.cli import main as cli
 from simulator.cli.options import with_values
 from simulator.errors import InputError
@@ -126,7 +127,7 @@ def test_a_ctrl_c_ends_it_and_the_same_command_goes_on(tmp_path, address):
     process.send_signal(signal.SIGINT)
     assert (process.communicate(timeout=60)[1], process.returncode) == (
         "servesim: error: interrupted\n",
-        cli.INTERRUPTED,
+        interrupts.INTERRUPTED,
     )
     done = {path: path.stat().st_mtime_ns for path in points.glob("[!.]*.json")}
     assert 2 <= len(done) < 8

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from simulator.cli.options import Overrides, load_scenario
+from simulator.cli.output import answer, printable
 from simulator.errors import InputError
 
 ORDER = 12
@@ -28,10 +29,9 @@ def check(
             wrong.append(text if text.startswith(str(path)) else f"{path}: {text}")
             continue
         replicas = sum(pool.replicas for pool in pools)
-        told = dict.fromkeys(pool.capacity.stored for pool in pools if pool.capacity.stored)
-        print(
-            "; ".join([f"{path}: can be simulated: {len(workload):,} requests, {replicas:,} replicas", *told])
-        )
+        stored = dict.fromkeys(pool.capacity.stored for pool in pools if pool.capacity.stored)
+        told = [f"{path}: can be simulated: {len(workload):,} requests, {replicas:,} replicas", *stored]
+        answer(printable("; ".join(told)) + "\n")
     if len(wrong) == 1:
         raise InputError(wrong[0])
     if wrong:

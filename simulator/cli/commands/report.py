@@ -1,12 +1,12 @@
 """``servesim report``: saved runs, a sweep or a plan as one page to look at and to hand on."""
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from simulator.cli.options import Overwrite
+from simulator.cli.output import tell
 
 ORDER = 41
 EPILOG = """Examples:
@@ -50,4 +50,4 @@ def report(
     document = saved_document(folders, overrides or [], different_traffic)
     path = out if out is not None else folders[0] / "report.html"
     write_report(document, path, overwrite or out is None)
-    print(f"report: {path}", file=sys.stderr)
+    tell(f"report: {path}")

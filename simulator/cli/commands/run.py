@@ -1,6 +1,5 @@
 """``servesim run``: one scenario, simulated and saved."""
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -8,7 +7,7 @@ import typer
 
 from simulator.cli import completion
 from simulator.cli.options import AsJson, NoPlot, Overrides, Overwrite, load_scenario
-from simulator.cli.output import print_json, say, wrote
+from simulator.cli.output import answer, print_json, say, wrote
 from simulator.cli.report_page import ReportTo, document_of, report_beside
 from simulator.cli.saving import simulate_and_save
 from simulator.cli.terminal import cores
@@ -65,7 +64,7 @@ def run(
     level = [] if trace_level is None else [f"run.trace_level={trace_level}"]
     chosen, base_dir = load_scenario(scenario, [*(overrides or []), *level])
     if print_scenario:
-        sys.stdout.write(chosen.to_toml())
+        answer(chosen.to_toml())
         return
     from simulator.report.report import report
     from simulator.results.folders import claimed, claimed_anew

@@ -8,6 +8,7 @@ import typer
 from simulator.cli.options import Jobs, OnRay, Targets, chosen_workers
 from simulator.cli.output import say, warn, wrote
 from simulator.cli.report_page import ReportTo, report_of_study
+from simulator.errors import InputError
 
 ORDER = 50
 TABLES = True
@@ -53,3 +54,5 @@ def sweep(
         warn(f"{len(failed)} of {len(found.results)} points failed")
     wrote("results", folder, f" ({', '.join(files)})")
     report_of_study(folder, page)
+    if len(failed) == len(found.results):
+        raise InputError(f"{study}: all points failed; expected one that can be simulated: {failed[0][1]}")

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from simulator.report.text import spreadsheet_cell
 from simulator.results.result import Result
 from simulator.results.trace_level import kept_tables
 
@@ -31,7 +32,12 @@ def _plain(table: "pa.Table") -> "pa.Table":
         (each.name, pa.string()) if pa.types.is_dictionary(each.type) else (each.name, each.type)
         for each in table.schema
     ]
-    return table.cast(pa.schema(fields))
+    words = table.cast(pa.schema(fields))
+    for i, each in enumerate(words.schema):
+        if pa.types.is_string(each.type):
+            safe = pa.array([spreadsheet_cell(text) for text in words.column(i).to_pylist()], pa.string())
+            words = words.set_column(i, each, safe)
+    return words
 
 
 def _write(path: Path, tables: "Iterator[pa.Table]") -> None:

@@ -11,6 +11,7 @@ import numpy as np
 
 from simulator.arrays import Floats
 from simulator.errors import InputError
+from simulator.input_files import read_text
 
 _LARGEST = 1e15  # a number of seconds, milliseconds or tokens
 _SMALLEST = 1e-300  # below which more digits say nothing
@@ -23,7 +24,7 @@ def documents(path: Path) -> list[Any]:
     Numbers with more digits than a float has are ``Decimal``. Raises InputError, naming the line, for anything else.
     """
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = read_text(path, "utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: cannot be read ({_why(error)})") from None
     if not text.strip():

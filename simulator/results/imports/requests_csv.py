@@ -8,6 +8,7 @@ import csv
 from pathlib import Path
 
 from simulator.errors import InputError
+from simulator.input_files import check_regular
 from simulator.replica.request import RequestState
 from simulator.results.imports._served import ServedRequest, ServedRun, served_run
 from simulator.results.imports._values import seconds, tokens
@@ -25,6 +26,7 @@ _STATES = {state.name.lower(): state for state in RequestState}
 
 def read_csv(path: Path) -> list[ServedRun]:
     """Return the only run; raises InputError naming the line and the column."""
+    check_regular(path)
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file, strict=True)

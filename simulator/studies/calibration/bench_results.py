@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from simulator.errors import InputError
+from simulator.input_files import parse_json, read_text
 from simulator.workload.workload import Workload
 
 _MOST_FAILED = 0.02  # share of requests: more, and what the others met is not what was sent
@@ -41,10 +42,12 @@ class BenchResult:
 def read_bench(path: Path) -> BenchResult:
     """Return the result in a file; raise InputError, naming the key, for what is not one or cannot be used."""
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = parse_json(read_text(path))
     except json.JSONDecodeError as error:
         raise InputError(f"{path}, line {error.lineno}: not JSON ({error.msg})") from None
-    except (UnicodeDecodeError, OSError, RecursionError) as error:
+    except InputError:
+        raise
+    except (ValueError, OSError) as error:
         raise InputError(f"{path}: cannot be read ({error})") from None
     if not isinstance(found, dict):
         raise InputError(f"{path}: expected a result of vllm bench serve, got {type(found).__name__}")

@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from simulator.report.style import BLUE, GREEN, GREY, RED, axes, drawing
+from simulator.report.style import BLUE, GREEN, GREY, RED, axes, drawing, plain_log_scale
 from simulator.results.vocabulary import measure_of
 from simulator.stats import interval
 from simulator.studies.capacity.book import Ask
@@ -49,6 +49,7 @@ def _drawn(outcome: CapacityOutcome) -> "Figure":
     rates = [ask.rate for ask in answer.runs]
     if max(rates) > 20 * min(rates):
         bottom.set_xscale("log")
+        plain_log_scale(bottom.xaxis)
     _let_the_best_be_seen(bottom, [value for value in smooth.values() if math.isfinite(value)])
     bottom.yaxis.set_major_formatter("{x:,.0f}")
     top.set_title(_title(outcome))
@@ -112,6 +113,7 @@ def _frame(panel: "Axes", outcome: CapacityOutcome, bound: float) -> None:
     values = [seen.value for seen in outcome.answer.runs.values() if math.isfinite(seen.value)]
     if bound > 0 and min(values) > 0 and max(values) > 20 * bound:
         panel.set_yscale("log")
+        plain_log_scale(panel.yaxis)
 
 
 def _title(outcome: CapacityOutcome) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from simulator.report.style import save
+from simulator.report.text import spreadsheet_cell
 from simulator.results.folders import whole
 from simulator.results.vocabulary import measure_of
 from simulator.scenario.scenario import Scenario
@@ -38,8 +39,9 @@ def write(found: FoundPlan, out: Path) -> list[str]:
         pq.write_table(rows, part)
     with whole(out / "candidates.csv") as part, part.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
-        writer.writerow(rows.column_names)
-        writer.writerows(zip(*(rows[key].to_pylist() for key in rows.column_names), strict=True))
+        writer.writerow(map(spreadsheet_cell, rows.column_names))
+        columns = (map(spreadsheet_cell, rows[key].to_pylist()) for key in rows.column_names)
+        writer.writerows(zip(*columns, strict=True))
     with whole(out / "plan.json") as part:
         part.write_text(json.dumps(summary(found), indent=2, allow_nan=False) + "\n", encoding="utf-8")
     names = list(FILES[:3])

@@ -10,7 +10,7 @@ from simulator.metrics import Measure
 from simulator.report.keys import key_name
 from simulator.report.measures import family, in_printed_unit, printed_unit, shown
 from simulator.report.tables import Amount, Document, PrintedCell, Table, TableColumn, Words, amount
-from simulator.report.text import number
+from simulator.report.text import number, spreadsheet_cell
 from simulator.results.folders import whole
 from simulator.results.vocabulary import MADE_BY_RUNS, known, measure_of
 from simulator.scenario.engines import engine_names, one_line
@@ -91,10 +91,11 @@ def write(study: Study, results: Results, out: Path) -> list[str]:
     rows = table(study, results)
     with whole(out / "sweep.parquet") as part:
         pq.write_table(rows, part)
-    with (out / "sweep.csv").open("w", newline="", encoding="utf-8") as file:
+    with whole(out / "sweep.csv") as part, part.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
-        writer.writerow(rows.column_names)
-        writer.writerows(zip(*(rows[name].to_pylist() for name in rows.column_names), strict=True))
+        writer.writerow(map(spreadsheet_cell, rows.column_names))
+        columns = (map(spreadsheet_cell, rows[name].to_pylist()) for name in rows.column_names)
+        writer.writerows(zip(*columns, strict=True))
     return [
         "sweep.parquet",
         "sweep.csv",

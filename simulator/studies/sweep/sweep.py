@@ -14,7 +14,7 @@ from typing import Any
 
 from simulator.errors import InputError
 from simulator.scenario.scenario import Scenario, default_scenario
-from simulator.scenario.toml import Override, as_toml
+from simulator.scenario.toml import Override, as_toml, key_of
 from simulator.studies import study_file
 from simulator.studies.points import Kept, Point, numbers_of, simulated
 from simulator.studies.study_file import flat, setting, values
@@ -48,6 +48,9 @@ class Study:
             raise InputError(f"{self.path}: {doubled} is an axis twice; expected once")
         if not keys:
             raise InputError(f"{self.path}: axes: missing; expected at least one key with its values")
+        both = next((key for key in map(key_of, self.overrides) if key in keys), None)
+        if both is not None:
+            raise InputError(f"{self.path}: {both} is set and an axis; expected one of the two")
         if "seed" in keys and self.replications > 1:
             raise InputError(
                 f"{self.path}: seed is an axis beside replications = {self.replications}, which are seeds too;"

@@ -1,0 +1,53 @@
+"""Ctrl-C and SIGTERM: what is heard of them while a command runs, and the exit code that each ends in."""
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+INTERRUPTED, TERMINATED = 130, 143  # exit codes, 128 and the signal's number, as shells have them
+
+_heard: list[int] = []
+
+
+def exit_code() -> int:
+    """Return the exit code of a command that the signals heard so far have ended."""
+    return TERMINATED if _heard and _heard[0] == signal.SIGTERM else INTERRUPTED
+
+
+def were_heard() -> bool:
+    """Whether the command that runs was asked to end: what fails from then on may fail because of that."""
+    return bool(_heard)
+
+
+def heard(number: int) -> None:
+    """Keep in mind that a signal has come."""
+    _heard.append(number)
+
+
+def interrupt(number: int, frame: FrameType | None) -> None:
+    """Hear a signal, and raise KeyboardInterrupt where the program is."""
+    heard(number)
+    raise KeyboardInterrupt
+
+
+def kinds() -> list[signal.Signals]:
+    """Return the signals that ask a command to end, without those that its parent has it ignore."""
+    both = [signal.SIGINT, signal.SIGTERM]
+    return [each for each in both if signal.getsignal(each) is not signal.SIG_IGN]
+
+
+@contextmanager
+def listening() -> Iterator[None]:
+    """Have both signals raise KeyboardInterrupt in this block, and be remembered; only the main thread hears any."""
+    _heard.clear()
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {each: signal.signal(each, interrupt) for each in kinds()}
+    try:
+        yield
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
