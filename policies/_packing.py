@@ -44,7 +44,7 @@ class PackingBounds:
 
     def __post_init__(self) -> None:
         """Refuse bounds that no request could keep."""
-        if self.context_tokens < 1 or self.atgt_factor <= 1 or not min(self.ttft_s, self.atgt_s) >= 0:
+        if not (self.ttft_s >= 0 and self.atgt_s >= 0 and self.context_tokens >= 1 and self.atgt_factor > 1):
             raise ValueError(
                 "expected ttft_s and atgt_s of 0 or more, context_tokens of 1 or more and atgt_factor above 1; got"
                 f" {self.ttft_s:g}, {self.atgt_s:g}, {self.context_tokens} and {self.atgt_factor:g}"

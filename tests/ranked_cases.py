@@ -1,9 +1,12 @@
 """Small runs of policies that serve by a rank."""
 
 from policies.routing.round_robin import RoundRobin
+from policies.scheduling.autellix import Autellix
 from policies.scheduling.edf import Edf
 from policies.scheduling.fastserve import Fastserve
+from policies.scheduling.jitserve import JitServe
 from policies.scheduling.least_slack import LeastSlack
+from policies.scheduling.ltr import Ltr
 from policies.scheduling.sjf import Sjf
 from policies.scheduling.srpt import Srpt
 from policies.scheduling.vtc import Vtc
@@ -15,7 +18,7 @@ from simulator.workload.workload import Workload
 from tests.engine_cases import EvenCost, native
 
 SECOND = EvenCost(1.0)
-RANKED = [Sjf, Srpt, Edf, LeastSlack, Vtc, Fastserve]
+RANKED = [Sjf, Srpt, Edf, LeastSlack, Vtc, Fastserve, JitServe, Autellix, Ltr]
 
 
 def simulate(policy, arrivals, prompts, outputs, limits, cost=SECOND, **columns):

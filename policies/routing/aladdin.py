@@ -37,7 +37,7 @@ class AladdinPlacement:
     def route(self, job: Job, replicas: Sequence[ReplicaView], draw: random.Random) -> int:
         """Return the index of the fullest replica that takes the request, else of the least full."""
         known = [each.outstanding_tokens for each in replicas]  # asked first: so all are where the clock is
-        self._follow()
+        self._follow(replicas)
         best = least = -1
         fullest, emptiest = -1.0, 0.0
         for index, replica in enumerate(replicas):
@@ -71,17 +71,18 @@ class AladdinPlacement:
         held.final_tokens = max(held.final_tokens, known_tokens)
         return held
 
-    def _follow(self) -> None:
-        """See who has ended, with what error, and who has moved."""
-        for replica, jobs in self._sent.items():
+    def _follow(self, replicas: Sequence[ReplicaView]) -> None:
+        """See who has ended on these, with what error, and who has moved."""
+        for replica in replicas:
+            jobs = self._sent.get(replica, {})
             for job, came in list(jobs.items()):
                 there = job.replica
-                if job.state is JobState.ENDED:
+                if there is replica and job.state is not JobState.ENDED:
+                    jobs[job] = True
+                elif there is replica:
                     del jobs[job]
                     if job.completing:
                         self._errors[replica].append(job.generated_tokens - job.predicted_tokens)
-                elif there is replica:
-                    jobs[job] = True
                 elif there in self._sent:
                     del jobs[job]
                     self._sent[there][job] = True

@@ -117,6 +117,26 @@ class Request(NamedTuple):
             saved=True,
         ),
     ] = NEVER
+    e2e_slo_s: Annotated[
+        float,
+        Field(
+            "bound on the time to its last token, which it was promised; NEVER: that of slo.e2e_s",
+            "seconds",
+            column="e2e_slo_s",
+            absent="a request with the bound of slo.e2e_s",
+            saved=True,
+        ),
+    ] = NEVER
+    task_slo_s: Annotated[
+        float,
+        Field(
+            "from the first arrival of its session until all requests of that are to be done; NEVER: no such promise",
+            "seconds",
+            column="task_slo_s",
+            absent="a request whose session was promised nothing",
+            saved=True,
+        ),
+    ] = NEVER
     traffic_class: Annotated[
         int,
         Field("which of workload.classes it is of, from 0 up; -1: none", "whole", least=-1, saved=True),

@@ -115,6 +115,7 @@ class UnfoldedTokens:
         self._sent = self.counts  # before those that come too late are left out
         self._rng = [delay.rng]  # the delivery policy's as it was before each part, and after the last so far
         self._delivered_s: Floats | None = None
+        self._together_s: Floats | None = None  # of all tokens sent, by a policy that needs them all at once
         self._first_last_s: tuple[Floats, Floats] | None = None
         if delay.policy is not None and until_s is not None:
             self._leave_out_late(until_s)
@@ -239,21 +240,37 @@ class UnfoldedTokens:
         return self._points_s[point], point, segments, count
 
     def _delivered(self, part: int, generated_s: Floats) -> Floats:
-        delay = self._delay
-        sent_s = generated_s + delay.frontend_s if delay.frontend_s else generated_s
-        if delay.policy is None:
-            return sent_s
+        policy = self._delay.policy
+        if policy is None:
+            return self._left_engine(generated_s)
+        mine = slice(self.bounds[part], self.bounds[part + 1])
+        if getattr(policy, "across_requests", False):
+            if self._together_s is None:
+                every_s = np.concatenate([self._generated(each)[0] for each in range(self.parts)])
+                self._together_s = self._handed_over(policy, every_s, self._sent, deepcopy(self._rng[0]))
+            before = np.concatenate([[0], np.cumsum(self._sent, dtype=np.int64)])
+            return self._together_s[before[mine.start] : before[mine.stop]]
         # Whenever and wherever a part is unfolded, it gets the random numbers of the first time.
         rng = deepcopy(self._rng[part])
-        if len(sent_s):
-            assert rng is not None
-            mine = slice(self.bounds[part], self.bounds[part + 1])
-            sent = self._sent[mine]
-            starts = (np.cumsum(sent, dtype=np.int64) - sent)[sent > 0]
-            sent_s = np.maximum(_times_s(delay.policy, sent_s, starts, rng), sent_s)
+        sent_s = self._handed_over(policy, generated_s, self._sent[mine], rng)
         if len(self._rng) == part + 1:
             self._rng.append(rng)
         return sent_s
+
+    def _left_engine(self, generated_s: Floats) -> Floats:
+        frontend_s = self._delay.frontend_s
+        return generated_s + frontend_s if frontend_s else generated_s
+
+    def _handed_over(
+        self, policy: Delivery, generated_s: Floats, counts: NDArray[Any], rng: np.random.Generator | None
+    ) -> Floats:
+        """Return when a policy delivers the tokens of requests with these counts."""
+        sent_s = self._left_engine(generated_s)
+        if not len(sent_s):
+            return sent_s
+        assert rng is not None
+        starts = (np.cumsum(counts, dtype=np.int64) - counts)[counts > 0]
+        return np.maximum(_times_s(policy, sent_s, starts, rng), sent_s)
 
 
 def _times_s(policy: Delivery, generated_s: Floats, starts: Ints, rng: np.random.Generator) -> Floats:

@@ -65,7 +65,11 @@ def deploy(scenario: Scenario, pools: Sequence[ResolvedPool], base_dir: Path | N
         curve=scenario.user.curve,
         promised={
             name: bound_s
-            for name, bound_s in (("ttft_slo_s", scenario.slo.ttft_s), ("tpot_slo_s", scenario.slo.tpot_s))
+            for name, bound_s in (
+                ("ttft_slo_s", scenario.slo.ttft_s),
+                ("tpot_slo_s", scenario.slo.tpot_s),
+                ("e2e_slo_s", scenario.slo.e2e_s),
+            )
             if bound_s is not None
         },
         thinking_share=scenario.user.thinking_share,

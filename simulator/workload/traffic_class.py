@@ -50,6 +50,9 @@ class TrafficClass(TrafficKeys):
     first_token_allowance_s: Seconds | None = Field(
         None, description="S of its readers; unset: user.first_token_allowance_s"
     )
+    task_slo_s: Positive | None = Field(
+        None, description="from a session's first arrival until all its requests are to be done"
+    )
     slo: ClassSlo | None = Field(None, description="bounds of its own")
 
     @model_serializer
@@ -64,10 +67,10 @@ class TrafficClass(TrafficKeys):
 
     def constants(self) -> dict[str, float]:
         """Return the fields of ``Request`` that are the same for all its requests."""
-        names = (*_ONE_FOR_ALL, "first_token_allowance_s")
+        names = (*_ONE_FOR_ALL, "first_token_allowance_s", "task_slo_s")
         found = {name: value for name in names if (value := getattr(self, name)) is not None}
         slo = self.slo or ClassSlo()
-        bounds = {"ttft_slo_s": slo.ttft_s, "tpot_slo_s": slo.tpot_s}
+        bounds = {"ttft_slo_s": slo.ttft_s, "tpot_slo_s": slo.tpot_s, "e2e_slo_s": slo.e2e_s}
         return found | {name: bound_s for name, bound_s in bounds.items() if bound_s is not None}
 
 

@@ -224,7 +224,9 @@ def test_scaling_wants_what_best_fit_opens():
 
 
 @pytest.mark.parametrize("policy", [AladdinPlacement, AladdinScaling])
-@pytest.mark.parametrize("wrong", [{"atgt_factor": 1.0}, {"context_tokens": 0}, {"ttft_s": -1.0}])
+@pytest.mark.parametrize(
+    "wrong", [{"atgt_factor": 1.0}, {"context_tokens": 0}, {"ttft_s": -1.0}, {"atgt_s": float("nan")}]
+)
 def test_bounds_that_no_request_could_keep_are_refused(policy, wrong):
     with pytest.raises(ValueError, match="expected ttft_s and atgt_s of 0 or more"):
         policy(**wrong)

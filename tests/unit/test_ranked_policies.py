@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 
 from policies.scheduling._ranked import Ranked
+from policies.scheduling.autellix import Autellix
 from policies.scheduling.edf import Edf
 from policies.scheduling.fastserve import Fastserve
+from policies.scheduling.jitserve import JitServe
 from policies.scheduling.least_slack import LeastSlack
 from policies.scheduling.sjf import Sjf
 from policies.scheduling.srpt import Srpt
@@ -21,6 +23,8 @@ SMALL_BATCH = [
     partial(Edf, margin_s=0.01),
     partial(LeastSlack, margin_s=0.01),
     partial(Fastserve, batch_size=2, starvation_s=0.2, starvation_steps=7),
+    partial(JitServe, batch_size=2, interval=5, max_swaps=1),
+    partial(Autellix, bin_tokens=7),
 ]
 
 
