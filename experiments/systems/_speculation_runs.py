@@ -1,6 +1,6 @@
 """What the study of speculation simulates: servers, ways to draft, readers; and what is measured of a run."""
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
@@ -96,8 +96,18 @@ def numbers(result: Result, _: Any) -> dict[str, float]:
 
 def measured(study: Study, cases: Mapping[Key, list[Scenario]], label: str) -> dict[Key, Numbers]:
     """Return, of each case, what ``numbers`` has of its scenarios."""
+    return gathered(study, cases, numbers, label)
+
+
+def gathered(
+    study: Study,
+    cases: Mapping[Key, list[Scenario]],
+    looked_at: Callable[[Result, Any], dict[str, float]],
+    label: str,
+) -> dict[Key, Numbers]:
+    """Return, of each case, the numbers that are looked at of its scenarios, f64[scenarios]."""
     flat = [each for scenarios in cases.values() for each in scenarios]
-    rows = iter(study.each(flat, numbers, label=label))
+    rows = iter(study.each(flat, looked_at, label=label))
     found: dict[Key, Numbers] = {}
     for key, scenarios in cases.items():
         mine = [next(rows) for _ in scenarios]
