@@ -148,8 +148,8 @@ def read_table(path: Path) -> OperatorTable:
                 raise InputError(f"{path}: expected the columns {', '.join(COLUMNS)}")
             for part, *values in reader:
                 new, prior, seqs, context, *experts, ms = (float(value) for value in values)
-                if len(values) != len(header) - 1:
-                    raise ValueError(f"a row has {len(values) + 1} values")
+                if len(values) != len(header) - 1 or (part == "experts" and not experts):
+                    raise ValueError(f"a row of part '{part}' has {len(values) + 1} values")
                 rows[part].append(
                     [new, *experts, ms] if part == "experts" else [new, prior, seqs, context, ms]
                 )
@@ -185,6 +185,10 @@ def make_table(source: str, rows: dict[str, Any]) -> OperatorTable:
     for part in ("linear", "lm_head", "prefill", "decode"):
         if len(getattr(table, part)) < 2:
             raise InputError(f"{source}: expected at least 2 rows of part '{part}'")
+    if len(table.experts) and min(len(set(column)) for column in table.experts[:, :2].T.tolist()) < 2:
+        raise InputError(
+            f"{source}: part 'experts': expected rows of at least 2 numbers of tokens and of experts"
+        )
     return table
 
 

@@ -1,6 +1,7 @@
 """Mixtures of experts priced from measured times: the points are met, and between them the rule that is stated."""
 
 import dataclasses
+import gzip
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from hardware_profiles import find_table, load_gpu, load_model, step_cost
 from hardware_profiles.aiconfigurator import rows_of
 from hardware_profiles.expert_times import ExpertTimes, expert_ms, mixture_of, picked
 from hardware_profiles.fit import bare, step_shape
-from hardware_profiles.tables import list_tables, make_table, read_table, write_table
+from hardware_profiles.tables import COLUMNS, list_tables, make_table, read_table, write_table
 from hardware_profiles.tabulated import TabulatedCost
 from simulator.errors import InputError
 
@@ -101,6 +102,16 @@ def test_a_file_keeps_rows_of_experts(tmp_path: Path):
     assert np.array_equal(read_table(path).attention, make_table("rows", rows).attention)
     with pytest.raises(InputError, match="part 'experts' has values that are negative"):
         make_table("rows", rows | {"experts": [(1, 2, -1.0)]})
+    with pytest.raises(InputError, match="at least 2 numbers of tokens and of experts"):
+        make_table("rows", rows | {"experts": [(1, 2, 1.0), (2, 2, 1.0)]})
+    text = gzip.decompress(path.read_bytes()).decode()
+    for bad in (text.replace("experts,ms", "ms"), text + "experts,1,0,0,0,1.0\n"):
+        path.write_bytes(gzip.compress(bad.encode()))
+        with pytest.raises(InputError, match=r"x\.tp1\.csv\.gz: not an operator table"):
+            read_table(path)
+    path.write_bytes(gzip.compress(f"{','.join(COLUMNS)}\nexperts,1,0,0,0,1.0\n".encode()))
+    with pytest.raises(InputError, match="a row of part 'experts' has 6 values"):
+        read_table(path)
 
 
 class MixtureSession:
