@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from simulator.errors import InputError
 from simulator.replica.job import Job
 
 MOST_DRAFTS = 32  # that vLLM's rejection sampler takes
@@ -96,12 +97,14 @@ class Speculation:
     def verify(self, job: Job, wanted: int) -> tuple[int, int]:
         """Return how many drafts of a job there are, of up to ``wanted``, and how many of these are accepted.
 
-        Raises ValueError for an acceptance that accepts more than there are.
+        Raises InputError for an acceptance that accepts more than there are.
         """
         drafts, accepted = self.acceptance.verify(self.answer(job), job.generated, wanted)
         drafts = min(drafts, wanted)
         if not 0 <= accepted <= drafts:
-            raise ValueError(f"verify() accepted {accepted} of {drafts} drafts")
+            raise InputError(
+                f"policy.acceptance: {self._rule}.verify() accepted {accepted} of {drafts} drafts"
+            )
         return drafts, accepted
 
     def answer(self, job: Job) -> AnswerDraws:
@@ -115,12 +118,24 @@ class Speculation:
     def chances_of(self) -> Callable[[AnswerDraws, int, int], Sequence[float]]:
         """What says the chance of the first guess at each place, as ``TreeAcceptance.chances`` does.
 
-        Raises ValueError for an acceptance that says none.
+        Raises InputError for an acceptance that says none.
         """
         if not hasattr(self.acceptance, "chances"):
-            raise ValueError(
-                f"{type(self.acceptance).__name__} says nothing of how likely each draft is right, which trees are"
-                " drawn by; expected a method chances(answer, generated, depth) of it"
+            raise InputError(
+                f"policy.acceptance: {self._rule} says nothing of how likely each draft is right, which trees are drawn"
+                " by; expected a method chances(answer, generated, depth) of it"
             )
         found: Callable[[AnswerDraws, int, int], Sequence[float]] = self.acceptance.chances
         return found
+
+    def check_chances(self, chances: Sequence[float], depth: int) -> None:
+        """Raise InputError unless an acceptance's chances are as many as there are places, or fewer, from 0 to 1."""
+        if len(chances) > depth or not all(0 <= chance <= 1 for chance in chances):
+            raise InputError(
+                f"policy.acceptance: {self._rule}.chances() returned {len(chances)} numbers, the first"
+                f" {list(chances[:4])}; expected up to {depth} from 0 to 1"
+            )
+
+    @property
+    def _rule(self) -> str:
+        return type(self.acceptance).__name__

@@ -98,6 +98,7 @@ class TreeEngine(SpeculativeEngine):
             if chances is not last:  # else as of the job before, which it mostly is
                 last, key = chances, (width, *chances)
                 if key not in drafters:
+                    speculation.check_chances(chances, deep)
                     if len(drafters) >= MOST_KEPT:
                         drafters.clear()
                     drafters[key] = TreeDrafter(

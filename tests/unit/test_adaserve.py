@@ -7,9 +7,10 @@ from hypothesis import strategies as st
 
 from hardware_profiles.drafter import SpeculativeCost, drafter_on, load_drafter
 from policies.acceptance.rate import Rate
-from policies.scheduling._draft_nodes import PER_REQUEST, StepTimes, likeliest, paying
 from policies.scheduling.adaserve import Adaserve
+from policies.scheduling.vllm_v1 import VllmV1
 from simulator import Scenario, run
+from simulator.errors import InputError
 from simulator.replica.draft_trees import beam
 from simulator.replica.limits import Limits
 from simulator.replica.speculation import Speculation
@@ -27,25 +28,6 @@ TREES = st.lists(
     min_size=1,
     max_size=6,
 )
-
-
-@given(TREES, st.integers(0, 40), st.data())
-def test_what_is_left_goes_to_the_likeliest_nodes(trees, left, data):
-    nodes = [data.draw(st.integers(0, tree.size)) for tree in trees]
-    offers = [(new_job(number), tree) for number, tree in enumerate(trees)]
-    found = likeliest(offers, nodes, left)
-    assert all(have <= more <= tree.size for have, more, tree in zip(nodes, found, trees, strict=True))
-    rest = sum(tree.size for tree in trees) - sum(nodes)
-    assert sum(found) - sum(nodes) == min(left, rest)
-    taken = [
-        -tree.unlikeness[at]
-        for tree, have, to in zip(trees, nodes, found, strict=True)
-        for at in range(have, to)
-    ]
-    left_out = [
-        -tree.unlikeness[at] for tree, to in zip(trees, found, strict=True) for at in range(to, tree.size)
-    ]
-    assert min(taken, default=1.0) >= max(left_out, default=0.0)
 
 
 class Offering(FakeLedger):
@@ -140,33 +122,6 @@ def test_depth_and_width_follow_how_many_decode():
         found[count] = ledger.asked
     # floor(64/n) - 1 within 2 and 5, floor(32/n) within 1 and 3 (equations 8 and 9)
     assert found == {1: (5, 3), 8: (5, 3), 16: (3, 2), 32: (2, 1), 63: (2, 1)}
-
-
-@given(TREES, st.floats(0.001, 0.2), st.integers(1, 20))
-def test_without_a_fixed_budget_a_step_gives_the_most_tokens_a_second(trees, each_s, count):
-    """Of as many nodes as there are times for, none gives more."""
-    unlikeness = sorted(each for tree in trees for each in tree.unlikeness)
-    times_s = [1.0 + each_s * share * count for share in PER_REQUEST]
-    nodes, step_s = paying(unlikeness, times_s, count)
-    rates = []
-    for share, time_s in zip(PER_REQUEST, times_s, strict=True):
-        some = min(int(share * count), len(unlikeness))
-        rates.append((count - sum(unlikeness[:some])) / time_s)
-    assert (count - sum(unlikeness[:nodes])) / step_s == pytest.approx(max(rates))
-
-
-def test_steps_that_are_about_alike_are_priced_once():
-    jobs = [new_job(number) for number in range(8)]
-    ledger, times, asked = Offering(jobs, [TREE] * 8, 1000), StepTimes(), []
-    ledger.price = lambda shape: asked.append(shape) or 0.1 + 0.001 * shape.draft_tokens
-    found = times.of(ledger, 2, 2, 100)
-    assert found == pytest.approx([0.1 + 0.001 * int(8 * share) for share in PER_REQUEST if share <= 4])
-    first = len(asked)
-    assert times.of(ledger, 2, 2, 200) is found
-    assert len(asked) == first
-    assert times.of(ledger, 2, 2, 300) is not found
-    assert asked[-1].prefill_tokens == 512
-    assert (asked[-1].draft_passes, asked[-1].draft_width) == (2, 2)
 
 
 def test_where_nodes_cost_much_few_are_verified_and_the_search_is_shallow():
@@ -271,12 +226,45 @@ def test_wider_passes_of_the_drafter_take_longer():
         assert cost.step_s(shape) == one_s  # the first pass is over the tokens that were accepted
 
 
-def test_without_a_chance_of_its_drafts_an_acceptance_is_refused():
-    class Half:
-        """Accepts half of them."""
+class Half:
+    """Accepts half of them, by a rule of one's own."""
 
-        def verify(self, answer, generated, wanted):
-            return wanted, wanted // 2
+    def verify(self, answer, generated, wanted):
+        return wanted, wanted // 2
 
-    with pytest.raises(ValueError, match="Half says nothing of how likely each draft is right"):
-        serve(Adaserve, [0.0], [5], [9], limits=Limits(8, 99, 99, 99, 4), speculation=Speculation(Half(), 3))
+
+class Sure(Half):
+    def chances(self, answer, generated, depth):
+        return [1.5] * depth
+
+
+class Deep(Half):
+    def chances(self, answer, generated, depth):
+        return [0.5] * (depth + 1)
+
+
+class More(Half):
+    def verify(self, answer, generated, wanted):
+        return wanted, wanted + 1
+
+
+@pytest.mark.parametrize(
+    ("rule", "scheduler", "said"),
+    [
+        (Half, Adaserve, "policy.acceptance: Half says nothing of how likely each draft is right"),
+        (
+            Sure,
+            Adaserve,
+            r"Sure.chances\(\) returned 3 numbers, the first \[1.5, 1.5, 1.5\]; expected up to 3 from",
+        ),
+        (
+            Deep,
+            Adaserve,
+            r"policy.acceptance: Deep.chances\(\) returned 4 numbers, the first .* expected up to 3 from",
+        ),
+        (More, VllmV1, r"policy.acceptance: More.verify\(\) accepted 4 of 3 drafts"),
+    ],
+)
+def test_an_acceptance_that_cannot_be_is_told(rule, scheduler, said):
+    with pytest.raises(InputError, match=said):
+        serve(scheduler, [0.0], [5], [9], limits=Limits(8, 99, 99, 99, 4), speculation=Speculation(rule(), 3))
