@@ -8,9 +8,12 @@ import pytest
 
 from policies.routing.next_on_decline import NextOnDecline
 from policies.scheduling._slos_admission import Capacity, Claim, most_kept
+from policies.scheduling._slos_choice import FAR_S
+from policies.scheduling._slos_drafts import by_tier, expected_tokens, other_length
 from policies.scheduling.slos_serve import SlosServe
 from simulator.cluster.deployment import colocated
 from simulator.cluster.simulate import simulate
+from simulator.replica.cost import StepShape
 from simulator.replica.limits import Limits
 from simulator.testing import FakeLedger, new_job
 from simulator.workload.workload import Workload
@@ -177,3 +180,36 @@ def test_a_declined_request_goes_to_the_next_replica(hops, share):
     assert in_time.mean() == pytest.approx(share, abs=0.005)
     if hops == 1:
         assert (requests["replica"] == np.arange(n) % 3).all()
+
+
+@pytest.mark.parametrize("rate", [0.3, 0.6, 0.8])
+def test_slower_tiers_get_as_many_drafts_as_last_them_as_long(rate):
+    for length in range(1, 8):
+        lasts_s = expected_tokens(length, rate) * 0.02
+        for bound_s in (0.02, 0.03, 0.05, 0.2):
+            own = other_length(bound_s, 0.02, length, rate)
+            assert 1 <= own <= length
+            assert expected_tokens(own, rate) * bound_s >= lasts_s - 1e-12
+            assert own == 1 or expected_tokens(own - 1, rate) * bound_s < lasts_s
+    assert other_length(FAR_S, 0.02, 6, rate) == 1  # it has no bound, and another has
+    assert other_length(FAR_S, FAR_S, 6, rate) == 6
+
+
+def test_drafts_are_as_many_as_bring_the_most_tokens_a_second_within_the_step():
+    ledger = FakeLedger(ROOMY)
+    ledger.most_drafts = 5
+    cases = (
+        (TokenCost(0.01, 1e-6), 1.0, 6),  # tokens cost next to nothing: as many as there are
+        (TokenCost(0.0, 0.001), 1.0, 1),  # each costs as much as the first
+        (TokenCost(0.01, 0.0005), 1.0, 6),
+        (
+            TokenCost(0.01, 0.0005),
+            0.0146,
+            3,
+        ),  # 14 ms with 3 tokens each and 2 passes of the drafter; 15.5 with 4
+    )
+    for cost, longest_s, expected in cases:
+        ledger.price = cost.step_s
+        shape = StepShape(decode_seqs=2, decode_context_tokens=10)
+        found = by_tier(ledger, shape, {0.02: 2}, 0.8, longest_s)
+        assert found == {0.02: expected}, cost
