@@ -1,12 +1,12 @@
 """Aladdin's placement: the fullest replica that still keeps all its requests' bounds."""
 
 import random
-from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from policies._packing import BinContents, PackingBounds, ReplicaBin
-from simulator.policy import Job, JobState, ReplicaView
+from policies._packing import PackingBounds, ReplicaBin
+from policies.routing._sent_jobs import SentJobs
+from simulator.policy import Job, ReplicaView
 
 
 @dataclass
@@ -24,11 +24,7 @@ class AladdinPlacement:
     atgt_factor: float = 1.3  # times the decode step of a request alone
     error_requests: int = 100  # whose errors of prediction a replica's are the mean of; 0: none counts
     _bounds: PackingBounds = field(init=False)
-    _bins: dict[ReplicaView, ReplicaBin] = field(default_factory=dict, init=False)
-    _sent: dict[ReplicaView, dict[Job, bool]] = field(
-        default_factory=dict, init=False
-    )  # and whether it has come
-    _errors: dict[ReplicaView, deque[int]] = field(default_factory=dict, init=False)  # tokens
+    _sent: dict[ReplicaView, SentJobs] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
         """Refuse bounds that no request could keep."""
@@ -37,54 +33,23 @@ class AladdinPlacement:
     def route(self, job: Job, replicas: Sequence[ReplicaView], draw: random.Random) -> int:
         """Return the index of the fullest replica that takes the request, else of the least full."""
         known = [each.outstanding_tokens for each in replicas]  # asked first: so all are where the clock is
-        self._follow(replicas)
+        sent = [self._sent_to(each) for each in replicas]
+        for each in sent:
+            each.follow(self._sent)
         best = least = -1
         fullest, emptiest = -1.0, 0.0
-        for index, replica in enumerate(replicas):
-            bin_, held = self._bin(replica), self._held(replica, known[index])
-            full = bin_.fullness(held)
-            if full > fullest and bin_.fits(held.with_(job)):
+        for index, each in enumerate(sent):
+            held = each.contents(known[index])
+            full = each.bin.fullness(held)
+            if full > fullest and each.bin.fits(held.with_(job)):
                 best, fullest = index, full
             if least < 0 or full < emptiest:
                 least, emptiest = index, full
         chosen = least if best < 0 else best
-        self._sent[replicas[chosen]][job] = False
+        sent[chosen].send(job)
         return chosen
 
-    def error_tokens(self, replica: ReplicaView) -> float:
-        """Return the mean tokens by which requests there outlived their predictions lately; below 0: they did not."""
-        errors = self._errors.get(replica)
-        return sum(errors) / len(errors) if errors else 0.0
-
-    def _bin(self, replica: ReplicaView) -> ReplicaBin:
-        if replica not in self._bins:
-            self._bins[replica] = ReplicaBin.of(replica, self._bounds)
-            self._sent[replica], self._errors[replica] = {}, deque(maxlen=self.error_requests)
-        return self._bins[replica]
-
-    def _held(self, replica: ReplicaView, known_tokens: int) -> BinContents:
-        """Return what was sent there and is not done, longer by the error, and no less than it has now."""
-        held = BinContents()
-        for job in self._sent[replica]:
-            held.add(job)
-        held.final_tokens += held.seqs * self.error_tokens(replica)
-        held.final_tokens = max(held.final_tokens, known_tokens)
-        return held
-
-    def _follow(self, replicas: Sequence[ReplicaView]) -> None:
-        """See who has ended on these, with what error, and who has moved."""
-        for replica in replicas:
-            jobs = self._sent.get(replica, {})
-            for job, came in list(jobs.items()):
-                there = job.replica
-                if there is replica and job.state is not JobState.ENDED:
-                    jobs[job] = True
-                elif there is replica:
-                    del jobs[job]
-                    if job.completing:
-                        self._errors[replica].append(job.generated_tokens - job.predicted_tokens)
-                elif there in self._sent:
-                    del jobs[job]
-                    self._sent[there][job] = True
-                elif came or there is None:
-                    del jobs[job]
+    def _sent_to(self, replica: ReplicaView) -> SentJobs:
+        if replica not in self._sent:
+            self._sent[replica] = SentJobs(replica, ReplicaBin.of(replica, self._bounds), self.error_requests)
+        return self._sent[replica]

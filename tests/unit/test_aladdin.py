@@ -195,7 +195,7 @@ def test_a_replica_whose_requests_outlive_their_predictions_is_sent_less():
     router.route(job(99, 1, 1), places, None)
     end(first, 2000)  # 1000 tokens more than predicted
     taken = [send(router, job(k, 1000, 2000, predicted=1000), places) for k in range(1, 8)]
-    assert router.error_tokens(places[0]) == 1000
+    assert router._sent[places[0]].error_tokens == 1000
     assert taken == [0] * 5 + [1] * 2
     blind = AladdinPlacement(ttft_s=100.0, atgt_s=0.02, error_requests=0)
     again = job(0, 1000, 2000, predicted=1000)
@@ -210,7 +210,7 @@ def test_what_was_dropped_says_nothing_of_predictions():
     send(router, gone, places)
     gone.state = JobState.ENDED
     send(router, job(1, 1000, 1000), places)
-    assert router.error_tokens(places[0]) == 0
+    assert router._sent[places[0]].error_tokens == 0
 
 
 def test_scaling_wants_what_best_fit_opens():

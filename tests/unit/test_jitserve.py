@@ -163,6 +163,35 @@ def test_the_program_that_got_least_goes_first():
     assert alone[1][-1] < alone[0][-1]  # without sessions: each by its own tokens
 
 
+def test_a_graph_of_calls_has_one_deadline(tmp_path):
+    """One seat. The calls of a graph go before a request of like length that has more time, the later ones too."""
+    call = '"session_id":"a","prompt_tokens":100,"output_tokens":80,"task_slo_s":3'
+    lines = [
+        '{"node":9,"session_id":"z","after":[],"arrival_s":0,"prompt_tokens":9,"output_tokens":90,"e2e_slo_s":900}',
+        f'{{"node":0,"after":[],"arrival_s":0.01,{call}}}',
+        *(f'{{"node":{k},"after":[0],"think_time_s":0.001,{call}}}' for k in (1, 2)),
+        *(
+            f'{{"node":{k},"session_id":"b{k}","after":[],"arrival_s":0.02,"prompt_tokens":2,"output_tokens":80}}'
+            for k in range(3, 9)
+        ),
+    ]
+    (tmp_path / "graph.jsonl").write_text("\n".join(lines) + "\n")
+    policy = {"name": "jitserve", "interval": 1, "penalty": 100.0, "tbt_s": 0.001, "ttft_s": 0.1}
+    result = run(
+        Scenario(
+            engine={"max_num_seqs": 1},
+            policy={"scheduling": policy},
+            workload={"trace": str(tmp_path / "graph.jsonl"), "predictor": "perfect"},
+        )
+    )
+    table = result.requests()
+    of_graph = np.array([bound == 3.0 for bound in table["task_slo_s"].to_pylist()])
+    end_s = table["end_s"].to_numpy()
+    assert of_graph.sum() == 3
+    assert end_s[of_graph].max() <= 3.0
+    assert (end_s < end_s[of_graph].max()).sum() <= 4
+
+
 def gained_in_time(scheduling):
     """Tokens of the requests that kept their promises, 8 for one of the output (JITServe's weights)."""
     lengths = {"share": 1 / 3, "lengths": "chat_azure2023"}
