@@ -32,7 +32,7 @@ def fast_forward(
     """
     group, records, piece = engine.group, engine.records, engine.decode_piece or partial(_priced, engine)
     size, first_tick, openers, block_size = group.size, group.tick, group.openers, group.block_size
-    if engine.decode_piece is None or engine.cache is not None:
+    if engine.decode_piece is None:
         engine.open(start_s)  # otherwise nothing looks at what a plan begins with
     engine.now_s = start_s
     if size > engine.limits.max_num_batched_tokens:
