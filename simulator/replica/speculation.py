@@ -98,8 +98,10 @@ class Speculation:
 
         Raises ValueError for an acceptance that accepts more than there are.
         """
-        drafts, accepted = self.acceptance.verify(self.answer(job), job.generated, wanted)
-        drafts = min(drafts, wanted)
+        answer = self.answers.get(job.id) or self.answer(job)
+        drafts, accepted = self.acceptance.verify(answer, job.generated, wanted)
+        if drafts > wanted:
+            drafts = wanted
         if not 0 <= accepted <= drafts:
             raise ValueError(f"verify() accepted {accepted} of {drafts} drafts")
         return drafts, accepted
