@@ -8,6 +8,7 @@ arXiv 2211.17192, algorithm 1), so that a step gives a request 1 to k + 1 tokens
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import numpy as np
 
@@ -39,6 +40,10 @@ class AnswerDraws:
 
 class Acceptance(ABC):
     """Says how many drafts are right: one file, one method."""
+
+    # Whether there are always as many drafts as are wanted, and ``verify`` leaves in ``answer.runs[wanted]`` how many
+    # are accepted after each number of generated tokens: that is looked at then, instead of asking again
+    keeps_runs: ClassVar[bool] = False
 
     @abstractmethod
     def verify(self, answer: AnswerDraws, generated: int, wanted: int) -> tuple[int, int]:
