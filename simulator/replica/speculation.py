@@ -41,9 +41,7 @@ class AnswerDraws:
 class Acceptance(ABC):
     """Says how many drafts are right: one file, one method."""
 
-    # Whether there are always as many drafts as are wanted, and ``verify`` leaves in ``answer.runs[wanted]`` how many
-    # are accepted after each number of generated tokens: that is looked at then, instead of asking again
-    keeps_runs: ClassVar[bool] = False
+    keeps_runs: ClassVar[bool] = False  # ``answer.runs[wanted]`` has all that it accepts, once asked
 
     @abstractmethod
     def verify(self, answer: AnswerDraws, generated: int, wanted: int) -> tuple[int, int]:
