@@ -15,6 +15,8 @@ from hardware_profiles.model import Model
 from hardware_profiles.step_cost import HardwareCost
 from simulator.replica.cost import StepShape
 
+MOST_KEPT = 1 << 16  # kinds of steps whose kernels are kept
+
 
 class DraftCost(Sourced):
     """What drafting takes beside reading the drafter's weights and KV."""
@@ -105,15 +107,22 @@ class SpeculativeCost:
         """``own`` prices the steps of a drafter that is a model of its own."""
         self.target, self.drafter, self.own = target, drafter, own
         fit, gpu = target.gpu.kernel_fit, target.gpu
-        self._s_per_byte = target.overheads.kernel_factor / (
-            fit.linear_bandwidth_efficiency * gpu.bandwidth_bytes_per_s
+        factor, cost = target.overheads.kernel_factor, drafter.profile.cost
+        s_per_byte = factor / (fit.linear_bandwidth_efficiency * gpu.bandwidth_bytes_per_s)
+        s_per_kv_byte = factor / (fit.kv_read_efficiency * gpu.bandwidth_bytes_per_s)
+        s_per_flop = factor / (fit.linear_compute_efficiency * gpu.peak_flop_per_s)
+        # Of one pass of a drafter that is no model of its own
+        self._read_s = s_per_byte * drafter.read_bytes
+        self._s_per_context_token = s_per_kv_byte * drafter.kv_bytes_per_token
+        self._s_per_token = s_per_flop * drafter.flop_per_token
+        self._step_s, self._share_of_step, self._pass_ms = (
+            cost.step_ms * 1e-3,
+            cost.share_of_step,
+            cost.pass_ms,
         )
-        self._s_per_kv_byte = target.overheads.kernel_factor / (
-            fit.kv_read_efficiency * gpu.bandwidth_bytes_per_s
-        )
-        self._s_per_flop = target.overheads.kernel_factor / (
-            fit.linear_compute_efficiency * gpu.peak_flop_per_s
-        )
+        self._per_sequence_ms = target.overheads.per_sequence_ms
+        # What drafts add to the kernels beside attention, by tokens, sequences and drafts of a step
+        self._added_s: dict[tuple[int, int, int], float] = {}
 
     def step_s(self, shape: StepShape) -> float:
         """Return the duration of a step in seconds, drafting included."""
@@ -121,32 +130,43 @@ class SpeculativeCost:
         seqs = shape.decode_seqs + shape.prefill_seqs
         if drafts:
             tokens = shape.decode_seqs + shape.prefill_tokens
-            other_s = self.target.other_kernels_s
-            step_s += other_s(tokens + drafts, seqs + drafts) - other_s(tokens, seqs)
-            step_s -= drafts * self.target.overheads.per_sequence_ms * 1e-3  # they are no sequences
+            added_s = self._added_s.get((tokens, seqs, drafts))
+            if added_s is None:
+                added_s = self._kernels_of_drafts_s(tokens, seqs, drafts)
+            step_s += added_s
+            step_s -= drafts * self._per_sequence_ms * 1e-3  # they are no sequences
         if shape.draft_passes and seqs:
             step_s += self._drafting_s(shape, seqs, step_s)
         return step_s
+
+    def _kernels_of_drafts_s(self, tokens: int, seqs: int, drafts: int) -> float:
+        """Return what so many drafts add, attention aside, and keep it: many steps are alike."""
+        other_s = self.target.other_kernels_s
+        added_s = other_s(tokens + drafts, seqs + drafts) - other_s(tokens, seqs)
+        if len(self._added_s) >= MOST_KEPT:
+            self._added_s.clear()
+        self._added_s[tokens, seqs, drafts] = added_s
+        return added_s
 
     def _drafting_s(self, shape: StepShape, seqs: int, step_s: float) -> float:
         """Return the time of the drafter: the first pass over all tokens of the step, then one a draft.
 
         A beam search is as many tokens of each request wide; its KV is read once a pass all the same.
         """
-        drafter, cost = self.drafter, self.drafter.profile.cost
-        fixed_s = cost.step_ms * 1e-3 + cost.share_of_step * step_s
+        fixed_s = self._step_s + self._share_of_step * step_s
         passes = shape.draft_passes
         if self.own is not None:
             again = StepShape(decode_seqs=seqs * shape.draft_width, decode_context_tokens=_context(shape))
             return fixed_s + _first_s(self.own, shape) + (passes - 1) * self.own.step_s(again)
-        if not drafter.read_bytes:
+        read_s = self._read_s
+        if not read_s:
             return fixed_s
         tokens = shape.decode_seqs + shape.draft_tokens + shape.prefill_tokens
-        kv_s = self._s_per_kv_byte * drafter.kv_bytes_per_token * _context(shape)
-        read_s = self._s_per_byte * drafter.read_bytes
-        first_s = max(read_s, self._s_per_flop * drafter.flop_per_token * tokens) + kv_s
-        again_s = max(read_s, self._s_per_flop * drafter.flop_per_token * seqs * shape.draft_width) + kv_s
-        return fixed_s + passes * cost.pass_ms * 1e-3 + first_s + (passes - 1) * again_s
+        kv_s = self._s_per_context_token * (shape.decode_context_tokens + shape.prefill_context_tokens)
+        first_s, again_s = self._s_per_token * tokens, self._s_per_token * seqs * shape.draft_width
+        first_s = (first_s if first_s > read_s else read_s) + kv_s
+        again_s = (again_s if again_s > read_s else read_s) + kv_s
+        return fixed_s + passes * self._pass_ms * 1e-3 + first_s + (passes - 1) * again_s
 
 
 def _first_s(own: HardwareCost, shape: StepShape) -> float:

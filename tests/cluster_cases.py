@@ -57,7 +57,9 @@ class Restless:
 
     def switch(self, prefill, decode, now_s):
         side = prefill if self.draw.random() < 0.5 else decode
-        return side[self.draw.randrange(len(side))]
+        return side[
+            min(self.draw.randrange(len(side)), len(side) - 1)
+        ]  # a copy of Hypothesis' may draw its end
 
 
 class Fickle:

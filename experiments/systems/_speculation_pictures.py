@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+CLOSE = 1.4  # how far ticks stand apart at least
 STYLES = (
     ("-", "o"),
     ("--", "s"),
@@ -45,6 +46,17 @@ def line(panel: "Axes", x: Sequence[float], values: Sequence[Interval], label: s
         )
 
 
+def on_log_scale(panel: "Axes", values: Sequence[float]) -> None:
+    """Scale the horizontal axis logarithmically, with ticks at values of which none stands too close to the next."""
+    ticks = list(values[-1:])
+    for value in reversed(values[:-1]):
+        if value * CLOSE <= ticks[-1]:
+            ticks.append(value)
+    panel.set_xscale("log")
+    panel.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+    panel.minorticks_off()
+
+
 def loads_picture(found: Mapping[tuple[str, float, str], Mapping[str, Floats]]) -> "Figure":
     """Draw the gain of TPOT by rate and drafter above, and below what a token is worth with and without drafts."""
     figure, grid = axes(2, len(SERVERS), width="text", height_in=4.4)
@@ -71,8 +83,7 @@ def loads_picture(found: Mapping[tuple[str, float, str], Mapping[str, Floats]]) 
         bottom.set(ylim=(-0.55, 1.1), title="What a token is worth to its reader", xlabel="requests/s")
         bottom.set_ylabel("smooth goodput\nover tokens" if not column else "")
         for panel in (top, bottom):
-            panel.set(xscale="log", xticks=rates, xticklabels=numbers)
-            panel.minorticks_off()
+            on_log_scale(panel, numbers)
     grid[0, 0].legend(loc="lower left")
     grid[1, 0].legend(loc="lower left", fontsize=6, handlelength=4)
     label_panels(grid)

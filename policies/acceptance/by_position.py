@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
+from typing import ClassVar
 
 from policies.acceptance._shape import after_each_other, as_deep, run_of
 from simulator.policy import AnswerDraws, TreeAcceptance
@@ -12,6 +13,7 @@ from simulator.policy import AnswerDraws, TreeAcceptance
 class ByPosition(TreeAcceptance):
     """``shares`` are vLLM's "per-position acceptance rate"; drafts beyond the last have its chance."""
 
+    keeps_runs: ClassVar[bool] = True
     shares: list[float] = field(default_factory=lambda: [0.7, 0.5, 0.35])  # never rising
     _chances: list[float] = field(init=False, repr=False)
 

@@ -3,6 +3,7 @@
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from policies.acceptance._curves import CURVES, MeasuredCurve
 from policies.acceptance._shape import after_each_other, run_of, spread
@@ -18,6 +19,7 @@ class Curve(TreeAcceptance):
     What is accepted at each place are the differences of the curve, made to fall, and scaled to its value at k.
     """
 
+    keeps_runs: ClassVar[bool] = True
     text: str = "llama-3.1-8b-eagle-mtbench"  # of a curve in policies/acceptance/_curves.py
     spread: float = 0.0  # standard deviation of the chances over requests, a Beta distribution; 0: all alike
     _kinds: dict[int, list[list[float]]] = field(init=False, repr=False, default_factory=dict)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from policies.acceptance._shape import check_chance, run_of, spread
 from simulator.policy import AnswerDraws, TreeAcceptance
@@ -16,6 +17,7 @@ class Rate(TreeAcceptance):
     vLLM's rejection sampler can be told to do so (``synthetic_acceptance_rate``), and EAGLE's drafts nearly do.
     """
 
+    keeps_runs: ClassVar[bool] = True
     rate: float = 0.7  # chance that a draft is right
     spread: float = 0.0  # standard deviation of the rate over requests, a Beta distribution; 0: all alike
     _kinds: list[list[float]] = field(init=False, repr=False)

@@ -62,8 +62,9 @@ class EarlySends:
         for job, send in list(self._sends.items()):
             if send.transfer.source is source and self._outdated(send):
                 self._call_off(job)
+        dropped = source.engine.dropped  # which end with their next token
         for job, tokens in chunks.items():
-            if job.target_tokens < job.output_tokens and job.replica is source:
+            if job.target_tokens < job.output_tokens and job.replica is source and job not in dropped:
                 begun = self._sends.get(job) or self._begin(source, job, job.computed - tokens)
                 if begun is not None:
                     self._send_chunk(begun, tokens, start_s, end_s)

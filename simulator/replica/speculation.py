@@ -8,6 +8,7 @@ arXiv 2211.17192, algorithm 1), so that a step gives a request 1 to k + 1 tokens
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import numpy as np
 
@@ -40,6 +41,8 @@ class AnswerDraws:
 
 class Acceptance(ABC):
     """Says how many drafts are right: one file, one method."""
+
+    keeps_runs: ClassVar[bool] = False  # ``answer.runs[wanted]`` has all that it accepts, once asked
 
     @abstractmethod
     def verify(self, answer: AnswerDraws, generated: int, wanted: int) -> tuple[int, int]:
@@ -99,8 +102,10 @@ class Speculation:
 
         Raises InputError for an acceptance that accepts more than there are.
         """
-        drafts, accepted = self.acceptance.verify(self.answer(job), job.generated, wanted)
-        drafts = min(drafts, wanted)
+        answer = self.answers.get(job.id) or self.answer(job)
+        drafts, accepted = self.acceptance.verify(answer, job.generated, wanted)
+        if drafts > wanted:
+            drafts = wanted
         if not 0 <= accepted <= drafts:
             raise InputError(
                 f"policy.acceptance: {self._rule}.verify() accepted {accepted} of {drafts} drafts"

@@ -58,6 +58,7 @@ class SpeculativeEngine(Engine):
         """Return what each job that can decode in this step computes, in order of admission."""
         speculation, size, longest = self.speculation, self.block_size, self.limits.max_model_len
         verify, rejected, budget = speculation.verify, self._rejected, self.token_budget
+        answers, keeps_runs = speculation.answers, speculation.acceptance.keeps_runs
         most = speculation.tokens(self._drafting.size)
         beyond = 1 + most if speculation.lookahead else 1
         found = []
@@ -71,7 +72,11 @@ class SpeculativeEngine(Engine):
             if drafts > longest - 2 - computed:
                 drafts = longest - 2 - computed
             if drafts > 0:
-                drafts, accepted = verify(job, drafts)
+                runs = answers[job.id].runs.get(drafts) if keeps_runs and job.id in answers else None
+                if runs is None:
+                    drafts, accepted = verify(job, drafts)
+                else:
+                    accepted = runs[job.generated]
             else:
                 drafts = 0
             budget -= 1 + drafts
