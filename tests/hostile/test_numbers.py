@@ -1,4 +1,4 @@
-"""Deployments that drop, refuse, lose and cut off: the window covers every event, and readers who have gone get nothing."""
+"""Deployments that drop, refuse and cut off: the window covers every event, and readers who left get nothing."""
 
 import json
 import math
