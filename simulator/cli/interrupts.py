@@ -1,10 +1,11 @@
 """Ctrl-C and SIGTERM: what is heard of them while a command runs, and the exit code that each ends in."""
 
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from types import FrameType
+from types import FrameType, TracebackType
 
 INTERRUPTED, TERMINATED = 130, 143  # exit codes, 128 and the signal's number, as shells have them
 
@@ -38,6 +39,20 @@ def kinds() -> list[signal.Signals]:
     return [each for each in both if signal.getsignal(each) is not signal.SIG_IGN]
 
 
+def quiet_interrupt(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Say what ended the process, as ``sys.excepthook``: for a Ctrl-C in one line, else as Python does."""
+    if issubclass(kind, KeyboardInterrupt):
+        print("servesim: error: interrupted", file=sys.stderr)
+    else:
+        sys.__excepthook__(kind, error, trace)
+
+
+def ignore() -> None:
+    """Hear no signal any more: the command has ended, and only the interpreter is still to leave."""
+    for each in kinds():
+        signal.signal(each, signal.SIG_IGN)
+
+
 @contextmanager
 def listening() -> Iterator[None]:
     """Have both signals raise KeyboardInterrupt in this block, and be remembered; only the main thread hears any."""
@@ -51,3 +66,6 @@ def listening() -> Iterator[None]:
     finally:
         for each, handler in before.items():
             signal.signal(each, handler)
+
+
+sys.excepthook = quiet_interrupt  # a Ctrl-C may come before main() does, while it imports what it needs

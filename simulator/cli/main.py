@@ -13,10 +13,8 @@ from contextlib import suppress
 
 from simulator.cli import interrupts
 from simulator.cli.output import answer, let_go_of, ready_streams, tell
-from simulator.cli.terminal import InterruptedRunError, quiet_interrupt
+from simulator.cli.terminal import InterruptedRunError
 from simulator.errors import InputError, StallError
-
-sys.excepthook = quiet_interrupt  # a Ctrl-C may come before main() does
 
 # Read by packages when they are imported: looking for plugins takes longer than validating, and threads for matrices,
 # of which there are none worth it, take turns on the cores until they fall asleep.
@@ -86,8 +84,15 @@ def _refuse(text: str, code: int) -> int:
 
 def entry() -> None:
     """Run the command as a process of its own."""
-    code = main()
-    if sys.argv[1:2] == ["run"]:  # leaves nothing to tidy up, and taking millions of records apart takes time
+    try:
+        code = main()
+        interrupts.ignore()
+    except KeyboardInterrupt:  # between the command's last word and here
+        interrupts.ignore()
+        code = interrupts.exit_code()
+    # A run leaves nothing to tidy up, and taking millions of records apart takes time. Of a signal that came while a
+    # text was executed as Python, as in dataclasses, the interpreter makes an end by SIGINT when it leaves.
+    if sys.argv[1:2] == ["run"] or (interrupts.were_heard() and "multiprocessing" not in sys.modules):
         with suppress(OSError):
             sys.stdout.flush()
             sys.stderr.flush()

@@ -5,7 +5,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from types import FrameType, TracebackType
+from types import FrameType
 
 from simulator.cli import interrupts
 from simulator.cli.output import is_quiet
@@ -132,11 +132,3 @@ def stop_on_interrupt() -> Iterator[Callable[[], bool]]:
     finally:
         for each, handler in before.items():
             signal.signal(each, handler)
-
-
-def quiet_interrupt(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    """Say what ended the process, as ``sys.excepthook``: for a Ctrl-C in one line, else as Python does."""
-    if issubclass(kind, KeyboardInterrupt):
-        print("servesim: error: interrupted", file=sys.stderr)
-    else:
-        sys.__excepthook__(kind, error, trace)

@@ -51,6 +51,7 @@ def test_help_lists_the_commands_in_order(capsys):
         "replay",
         "observe",
         "export",
+        "verify",
         "ui",
         "sweep",
         "capacity",

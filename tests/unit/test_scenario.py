@@ -224,7 +224,7 @@ def test_a_policy_of_ones_own_lies_beside_the_scenario(tmp_path, monkeypatch):
             "from dataclasses import dataclass\n@dataclass\nclass P:\n    n: int = 1\n"
             "    def __post_init__(self):\n        raise ValueError('n is odd')\n"
             "    def route(self, *given): ...\n",
-            "policy.routing: n is odd",
+            "line 6: n is odd",
         ),
     ],
 )

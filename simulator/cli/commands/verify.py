@@ -9,7 +9,7 @@ from simulator.cli import completion
 from simulator.cli.output import answer, printable
 from simulator.errors import InputError
 
-ORDER = 42
+ORDER = 45
 EPILOG = "Example: servesim verify runs/*"
 
 
