@@ -87,19 +87,28 @@ def validate(
 def sets() -> "dict[str, Callable[[bool], Iterable[Score]]]":
     """Return name -> what re-simulates a set, ``quick`` or in full."""
     from experiments.validation import sets as measured
+    from experiments.validation.layouts import layouts
+    from experiments.validation.own_tables import own_tables
+    from experiments.validation.sglang_blocks import sglang_blocks
     from experiments.validation.step_tables import step_tables
+    from experiments.validation.unequal_contexts import unequal_contexts
 
     def loop(chosen: measured.ClosedLoopSet) -> "Callable[[bool], Iterable[Score]]":
         return lambda quick: measured.closed_loop(chosen, quick)
 
     return {
         "step-tables": step_tables,
+        "own-tables": own_tables,
+        "unequal-contexts": unequal_contexts,
         **{chosen.name: loop(chosen) for chosen in measured.CLOSED_LOOPS},
         "per-request": measured.per_request,
         "per-request-experts": measured.per_request_experts,
+        "per-request-4090": measured.per_request_4090,
         "open-loop": measured.open_loops,
         "step-cycles": measured.step_cycles,
         "burst": measured.bursts,
+        "layouts-70b": layouts,
+        "sglang-blocks": sglang_blocks,
     }
 
 
