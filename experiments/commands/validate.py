@@ -35,6 +35,7 @@ def validate(
     ] = False,
 ) -> None:
     """Re-simulate measured servers and print the errors; exit 1 if an accuracy bar is missed."""
+    from experiments.validation.bands import bands, bands_text
     from experiments.validation.bars import BARS
     from experiments.validation.report import bars_text, rows_text, summary_text
     from experiments.validation.scatter import scatter
@@ -62,6 +63,8 @@ def validate(
         say(rows_text(name, own), kept=out)
         sys.stdout.flush()
     say(summary_text(scores), kept=out)
+    found = bands(scores)
+    say(bands_text(found), kept=out)
     verdicts = [judge(bar, scores) for bar in BARS if bar.set_name in chosen]
     scatter(scores, out / "scatter.png")
     results = {
@@ -74,6 +77,7 @@ def validate(
             }
             for v in verdicts
         ],
+        "bands": [asdict(band) for band in found],
         "scores": [asdict(score) | {"error_pct": _finite(score.error_pct)} for score in scores],
     }  # fmt: skip
     (out / "results.json").write_text(json.dumps(results, indent=1, allow_nan=False) + "\n", encoding="utf-8")

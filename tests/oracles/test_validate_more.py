@@ -5,7 +5,9 @@ import dataclasses
 import pytest
 
 from experiments.validation import layouts, own_tables, protocols, rows, sglang_blocks, unequal_contexts
+from experiments.validation.bands import bands
 from experiments.validation.rows import RequestRow
+from experiments.validation.scores import Score
 from hardware_profiles import find_table, load_gpu, load_model, step_cost
 from tests.oracles.test_validate import server
 
@@ -65,3 +67,16 @@ def test_a_replay_computes_a_shared_beginning_once():
     )  # 48 of the first, 16 of the second
     served = protocols.replay([*trace, third], server(enable_prefix_caching=True))
     assert served.steps["prefill_tokens"].tolist() == [64, 32, 36]
+
+
+def test_a_band_holds_nine_in_ten_of_its_rows_and_each_is_held_to_the_others():
+    kind = Score("a", "row", "gpu", "model", "engine 1.0", "light", "TPOT ms", 100.0, 100.0)
+    some = [
+        dataclasses.replace(kind, predicted=100.0 + error)
+        for error in (1, -2, 3, -4, 5, -6, 7, -8, 9, -10, 50)
+    ]
+    (band,) = bands([*some, dataclasses.replace(kind, role="fitted", predicted=900.0)])
+    assert (band.engine, band.n) == ("engine", 11)
+    assert band.within_pct == pytest.approx(10.0)
+    assert band.held == 10  # of the others of the last row nine in ten are within 9.1 %
+    assert bands(some[:4]) == []
