@@ -15,9 +15,8 @@ for N tokens and S sequences in the step. All of it meets the table at the table
   non-negative coefficients, times the ratio of table to form, which is bilinear in n and prior. With one
   prefill in the step that is the table; with several the sums are exact in the form and the ratio is that of
   their mean, an approximation: the step's aggregates say no more.
-* Decode attention beside a prefill: where the table has both together, what they add to the prefill's own
-  time, as a median over the prefills measured, again by B and mean context; elsewhere decode attention
-  alone times ``packing_loss_factor``.
+* Decode attention beside a prefill: alone times a factor by B, mean context and the step's prompt tokens
+  (``hardware_profiles.beside_prefill``).
 """
 
 from bisect import bisect_right
@@ -25,11 +24,12 @@ from math import inf
 
 import numpy as np
 
+from hardware_profiles.beside_prefill import beside_factors, distinct, grid
 from hardware_profiles.expert_times import expert_ms
 from hardware_profiles.gpu import EngineOverheads, Gpu, MeasuredRange
 from hardware_profiles.least_squares import non_negative_fit
 from hardware_profiles.model import Model
-from hardware_profiles.step_cost import HardwareCost, all_reduce_s, packing_loss_factor
+from hardware_profiles.step_cost import HardwareCost, all_reduce_s
 from hardware_profiles.tables import TABLES_KV_BYTES, OperatorTable
 from simulator.arrays import Floats
 from simulator.replica.cost import DecodePiece, StepShape
@@ -58,7 +58,7 @@ class TabulatedCost(HardwareCost):
         engine = self.overheads
         self._to_s = engine.kernel_factor * 1e-3
         self._prefill_step_s = engine.prefill_step_ms * 1e-3
-        tokens = _distinct(np.concatenate([table.linear[:, 0], table.elementwise[:, 0]]))
+        tokens = distinct(np.concatenate([table.linear[:, 0], table.elementwise[:, 0]]))
         by_token_s = self._to_s * (_at(table.linear, tokens) + _at(table.elementwise, tokens))
         if len(table.all_reduce):
             by_token_s += self._to_s * _at(table.all_reduce, tokens)
@@ -73,18 +73,19 @@ class TabulatedCost(HardwareCost):
         seqs = table.lm_head[:, 0]
         self._seqs_s = _dense(seqs, self._to_s * table.lm_head[:, 1] + engine.per_sequence_ms * 1e-3 * seqs)
 
-        self._batches, self._contexts, decode_ms = _grid(table.decode)
+        self._batches, self._contexts, decode_ms = grid(table.decode)
         self._alone_s = self._to_s * decode_ms
         if model.kv_bytes_per_value != TABLES_KV_BYTES:
             # What grows with contexts is the reading of keys and values.
             least_s = self._alone_s[:, :1]
             self._alone_s = least_s + (self._alone_s - least_s) * model.kv_bytes_per_value / TABLES_KV_BYTES
-        self._beside_s = self._alone_s * self._mixing(decode_ms)
-        self._chunks, self._priors, prefill_ms = _grid(table.prefill)
+        self._ranges, factors = beside_factors(gpu, model, table, self._batches, self._contexts)
+        self._beside_s = [self._alone_s * each for each in factors]
+        self._chunks, self._priors, prefill_ms = grid(table.prefill)
         self._form, self._ratio = _form_and_ratio(self._chunks, self._priors, self._to_s * prefill_ms)
         self._decode_lines: dict[int, PiecewiseLine] = {}
         self._last_piece: dict[int, DecodePiece] = {}
-        self._beside_lines: dict[int, PiecewiseLine] = {}
+        self._beside_lines: dict[tuple[int, int], PiecewiseLine] = {}
         self._chunk_knots: list[float] = self._chunks.tolist()
         self._prior_knots: list[float] = self._priors.tolist()
         self._ratio_table: list[list[float]] = self._ratio.tolist()
@@ -136,10 +137,11 @@ class TabulatedCost(HardwareCost):
             except IndexError:
                 step_s += self.other_kernels_s(tokens + seqs, entries + seqs)
             if seqs:
+                beside = bisect_right(self._ranges, tokens)
                 try:
-                    knots, pieces = self._beside_lines[seqs]
+                    knots, pieces = self._beside_lines[beside, seqs]
                 except KeyError:
-                    knots, pieces = self._beside_line(seqs)
+                    knots, pieces = self._beside_line(beside, seqs)
                 context = shape.decode_context_tokens
                 offset, slope = pieces[bisect_right(knots, context)]
                 step_s += offset + slope * context
@@ -150,26 +152,6 @@ class TabulatedCost(HardwareCost):
     def other_kernels_s(self, tokens: int, seqs: int) -> float:
         """Return the seconds of everything but attention in a step, engine overheads included."""
         return _beyond(self._token_s, tokens) + _beyond(self._seqs_s, seqs)
-
-    def _mixing(self, decode_ms: Floats) -> Floats:
-        """Return by what to multiply decode attention beside a prefill, on the grid of decode attention."""
-        rows = self.table.mixed
-        if not len(rows):
-            return packing_loss_factor(self.gpu, self.model, self._batches)[:, None]
-        prefill = {(new, prior): ms for new, prior, ms in self.table.prefill.tolist()}
-        alone = {(seqs, context): ms for seqs, context, ms in self.table.decode.tolist()}
-        found: dict[tuple[float, float], list[float]] = {}
-        for new, prior, seqs, context, ms in rows.tolist():
-            if (new, prior) in prefill and (seqs, context) in alone:
-                added = max(0.0, ms - prefill[new, prior])
-                found.setdefault((seqs, context), []).append(added / alone[seqs, context])
-        points = np.array([(*key, float(np.median(ratios))) for key, ratios in found.items()])
-        batches, contexts, ratios = _grid(points)
-        by_context = np.array([np.interp(self._contexts, contexts, row) for row in ratios])
-        mixing: Floats = np.array(
-            [np.interp(self._batches, batches, column) for column in by_context.T], dtype=np.float64
-        ).T
-        return mixing
 
     def decode_piece(self, seqs: int, context: int) -> DecodePiece:
         """Return the piece of ``_decode_line`` that holds a sum of contexts, and keep it for the next step."""
@@ -191,10 +173,12 @@ class TabulatedCost(HardwareCost):
         line = _line(self._contexts * seqs, self._row(self._alone_s, seqs) + fixed_s)
         return _remember(self._decode_lines, seqs, line)
 
-    def _beside_line(self, seqs: int) -> PiecewiseLine:
-        """Return the decode attention of ``seqs`` decodes beside a prefill, by the sum of their contexts."""
-        line = _line(self._contexts * seqs, self._row(self._beside_s, seqs))
-        return _remember(self._beside_lines, seqs, line)
+    def _beside_line(self, beside: int, seqs: int) -> PiecewiseLine:
+        """Return the decode attention of ``seqs`` decodes beside prefills of a range, by the sum of their contexts."""
+        line = _line(self._contexts * seqs, self._row(self._beside_s[beside], seqs))
+        if seqs <= _MEMO:
+            self._beside_lines[beside, seqs] = line
+        return line
 
     def _row(self, grid_s: Floats, seqs: int) -> Floats:
         """Return the seconds at every context measured for ``seqs`` decodes; beyond the last, along its slope."""
@@ -237,12 +221,6 @@ def _at(points: Floats, x: Floats) -> Floats:
     return np.asarray(np.interp(x, points[:, 0], points[:, 1]))
 
 
-def _distinct(values: Floats) -> Floats:
-    """Return the different values, ascending. (``np.unique`` would import all of ``numpy.ma`` at the first call.)"""
-    ordered = np.sort(values)
-    return ordered[np.r_[True, ordered[1:] != ordered[:-1]]]
-
-
 def _remember(memo: dict[int, PiecewiseLine], key: int, line: PiecewiseLine) -> PiecewiseLine:
     if key <= _MEMO:
         memo[key] = line
@@ -269,17 +247,6 @@ def _line(knots: Floats, y: Floats) -> PiecewiseLine:
     anchors = np.concatenate([[0], np.arange(len(knots))])
     offsets = y[anchors] - slopes * knots[anchors]
     return knots.tolist(), list(zip(offsets.tolist(), slopes.tolist(), strict=True))
-
-
-def _grid(points: Floats) -> tuple[Floats, Floats, Floats]:
-    """Return the two axes and the values of points (x, y, value); gaps in a row are interpolated along it."""
-    xs, ys = _distinct(points[:, 0]), _distinct(points[:, 1])
-    values = np.empty((len(xs), len(ys)))
-    for i, x in enumerate(xs):
-        row = points[points[:, 0] == x]
-        row = row[np.argsort(row[:, 1])]
-        values[i] = np.interp(ys, row[:, 1], row[:, 2])
-    return xs, ys, values
 
 
 def _form_and_ratio(

@@ -35,6 +35,7 @@ def validate(
     ] = False,
 ) -> None:
     """Re-simulate measured servers and print the errors; exit 1 if an accuracy bar is missed."""
+    from experiments.validation.bands import bands, bands_text
     from experiments.validation.bars import BARS
     from experiments.validation.report import bars_text, rows_text, summary_text
     from experiments.validation.scatter import scatter
@@ -62,6 +63,8 @@ def validate(
         say(rows_text(name, own), kept=out)
         sys.stdout.flush()
     say(summary_text(scores), kept=out)
+    found = bands(scores)
+    say(bands_text(found), kept=out)
     verdicts = [judge(bar, scores) for bar in BARS if bar.set_name in chosen]
     scatter(scores, out / "scatter.png")
     results = {
@@ -74,6 +77,7 @@ def validate(
             }
             for v in verdicts
         ],
+        "bands": [asdict(band) for band in found],
         "scores": [asdict(score) | {"error_pct": _finite(score.error_pct)} for score in scores],
     }  # fmt: skip
     (out / "results.json").write_text(json.dumps(results, indent=1, allow_nan=False) + "\n", encoding="utf-8")
@@ -87,19 +91,28 @@ def validate(
 def sets() -> "dict[str, Callable[[bool], Iterable[Score]]]":
     """Return name -> what re-simulates a set, ``quick`` or in full."""
     from experiments.validation import sets as measured
+    from experiments.validation.layouts import layouts
+    from experiments.validation.own_tables import own_tables
+    from experiments.validation.sglang_blocks import sglang_blocks
     from experiments.validation.step_tables import step_tables
+    from experiments.validation.unequal_contexts import unequal_contexts
 
     def loop(chosen: measured.ClosedLoopSet) -> "Callable[[bool], Iterable[Score]]":
         return lambda quick: measured.closed_loop(chosen, quick)
 
     return {
         "step-tables": step_tables,
+        "own-tables": own_tables,
+        "unequal-contexts": unequal_contexts,
         **{chosen.name: loop(chosen) for chosen in measured.CLOSED_LOOPS},
         "per-request": measured.per_request,
         "per-request-experts": measured.per_request_experts,
+        "per-request-4090": measured.per_request_4090,
         "open-loop": measured.open_loops,
         "step-cycles": measured.step_cycles,
         "burst": measured.bursts,
+        "layouts-70b": layouts,
+        "sglang-blocks": sglang_blocks,
     }
 
 

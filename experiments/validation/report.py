@@ -10,6 +10,11 @@ ROWS_SHOWN_ONE_BY_ONE = 400  # of a set; larger ones (operator tables) are summe
 SPLITS = {
     "step-tables": "analytic: each half of a GPU's rows is priced with coefficients fitted to the other half;"
     " the tabulated model reads these tables, and must meet them",
+    "own-tables": "fitted: llama-3.1-8b and qwen-2.5-14b, 16 bits, one GPU; shares of 8-bit kernels fitted to kernels"
+    " one by one; every other table is scored",
+    "unequal-contexts": "nothing fitted: attention of equal contexts, at the mean of the unequal ones",
+    "layouts-70b": "KV size on two GPUs taken from the rows of one such replica (fitted); all other layouts are scored",
+    "sglang-blocks": "nothing fitted: overheads fitted on H100 (SGLang 0.5.1, Qwen3-32B)",
     "closed-qwen3-32b": "runs taken alternately within each size: one half fitted, the other scored",
     "closed-70b-fp8": "runs taken alternately within each GPU, engine and size: one half fitted, the other scored",
     "closed-trtllm-8b": "runs taken alternately within each size: one half fitted, the other scored",
@@ -17,6 +22,8 @@ SPLITS = {
     "per-request": "nothing fitted: tables of this GPU, overheads fitted on H100 (vLLM 0.15.1, other runs)",
     "per-request-experts": "nothing fitted: tables of this GPU, exchange as all-reduces of L40S, overheads of H100"
     " (vLLM 0.15.1); how ranks agree on a step is in no table (no bar)",
+    "per-request-4090": "nothing fitted to times: as per-request; what CUDA graphs take of the memory was chosen"
+    " on start-up logs, this card's among them",
     "open-loop": "nothing fitted: overheads fitted to other runs (vLLM 0.15.1, H100, one GPU)",
     "step-cycles": "nothing fitted: overheads fitted to other runs (vLLM 0.15.1, H100, one GPU)",
     "burst": "vLLM: overheads of H100, and ob006 fitted what mixed batches lose; TensorRT-LLM: kernel factor fitted"

@@ -60,7 +60,7 @@ class BurstRow:
 
 @dataclass(frozen=True)
 class OpenLoopRow:
-    """Means of a constant-rate run in stages, prompts drawn in turn from a hundred distinct ones."""
+    """Means of a run with Poisson arrivals in stages, prompts drawn in turn from a hundred distinct ones."""
 
     row: str
     deployment: Deployment
@@ -97,6 +97,9 @@ class RequestRow:
     arrival_s: float
     first_token_s: float
     last_token_s: float
+    request: int  # its number in the load file
+    prefix_of: int | None = None  # the earlier request whose prompt begins with the same tokens
+    prefix_tokens: int = 0  # so many
 
 
 _GPUS = {
@@ -131,7 +134,7 @@ def closed_loop_rows() -> list[ClosedLoopRow]:
             tpot_ms=float(row["tpot_ms"]),
             e2e_ms=float(row["e2e_ms_derived"]),
         )
-        for row in _table("closed_loop_concurrency.csv")
+        for row in table("closed_loop_concurrency.csv")
     ]
 
 
@@ -152,12 +155,12 @@ def burst_rows() -> list[BurstRow]:
             ttft_mean_ms=float(row["ttft_mean_ms"]),
             tpot_mean_ms=float(row["tpot_mean_ms"]),
         )
-        for row in _table("burst_vllm_bench.csv")
+        for row in table("burst_vllm_bench.csv")
     ]
 
 
 def open_loop_rows() -> list[OpenLoopRow]:
-    """Return the constant-rate runs."""
+    """Return the runs in stages."""
     return [
         OpenLoopRow(
             row=_short(row["experiment"]),
@@ -173,14 +176,14 @@ def open_loop_rows() -> list[OpenLoopRow]:
             ttft_mean_ms=float(row["ttft_mean_ms"]),
             e2e_mean_ms=float(row["e2e_mean_ms"]),
         )
-        for row in _table("openloop_inference_sim_stepml.csv")
+        for row in table("openloop_inference_sim_stepml.csv")
     ]
 
 
 def cycle_bins() -> list[CycleBin]:
     """Return the traced step cycles by batch size; contexts are used KV blocks times 16 tokens."""
     blocks = {
-        row["experiment"]: int(row["total_kv_blocks"]) for row in _table("openloop_inference_sim_stepml.csv")
+        row["experiment"]: int(row["total_kv_blocks"]) for row in table("openloop_inference_sim_stepml.csv")
     }
     return [
         CycleBin(
@@ -191,30 +194,42 @@ def cycle_bins() -> list[CycleBin]:
             decode_context_tokens=float(row["mean_kv_usage"]) * blocks[row["experiment"]] * 16,
             cycle_ms=float(row["cycle_median_ms"]),
         )
-        for row in _table("stepml_step_cycles_binned.csv")
+        for row in table("stepml_step_cycles_binned.csv")
     ]
 
 
 def request_rows(run: str) -> list[RequestRow]:
-    """Return the 300 requests of a run of vLLM 0.19 on RTX PRO 6000, by arrival.
+    """Return the 300 requests of a run of vLLM 0.19, by arrival.
 
-    ``run``: ``llama-31-8b``, on one GPU, or ``qwen3-30b-a3b_dp2ep2``, on two.
+    ``run``: ``rtxpro6000_llama-31-8b``, ``rtx4090_llama-31-8b`` or, of two GPUs, ``rtxpro6000_qwen3-30b-a3b_dp2ep2``.
+    Which prompts begin alike is given for Llama-3.1-8B: both cards had one load file, and one recording says it.
     """
-    rows = [
-        RequestRow(
-            prompt_tokens=int(row["isl"]),
-            output_tokens=int(row["osl"]),
-            arrival_s=float(row["arrival_s"]),
-            first_token_s=float(row["first_token_s"]),
-            last_token_s=float(row["last_token_s"]),
+    alike = {}
+    if run.endswith("llama-31-8b"):
+        alike = {
+            row["request"]: row for row in table("perrequest_rtx4090_llama-31-8b.csv") if row["prefix_of"]
+        }
+    rows = []
+    for row in table(f"perrequest_{run}.csv"):
+        prefix = alike.get(row["request"])
+        rows.append(
+            RequestRow(
+                prompt_tokens=int(row["isl"]),
+                output_tokens=int(row["osl"]),
+                arrival_s=float(row["arrival_s"]),
+                first_token_s=float(row["first_token_s"]),
+                last_token_s=float(row["last_token_s"]),
+                request=int(row["request"]),
+                prefix_of=int(prefix["prefix_of"]) if prefix else None,
+                prefix_tokens=int(prefix["prefix_tokens"]) if prefix else 0,
+            )
         )
-        for row in _table(f"perrequest_rtxpro6000_{run}.csv")
-    ]
     return sorted(rows, key=lambda each: each.arrival_s)
 
 
 @cache
-def _table(name: str) -> list[dict[str, str]]:
+def table(name: str) -> list[dict[str, str]]:
+    """Return the rows of a CSV file of this folder."""
     with (FOLDER / name).open(encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file))
 

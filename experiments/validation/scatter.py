@@ -16,6 +16,7 @@ from simulator.report.style import (
     YELLOW,
     axes,
     drawing,
+    plain_log_scale,
     save,
 )  # fmt: skip
 
@@ -27,6 +28,9 @@ _LOOKS = {
     "closed-trtllm-8b": (GREEN, "^"),
     "closed-sglang-32b": (PURPLE, "v"),
     "per-request": (BLACK, "*"),
+    "per-request-4090": (BLACK, "p"),
+    "layouts-70b": (BLUE, "<"),
+    "sglang-blocks": (PURPLE, "h"),
     "open-loop": (RED, "D"),
     "step-cycles": (SKY, "P"),
     "burst": (YELLOW, "X"),
@@ -70,5 +74,7 @@ def scatter(scores: Sequence[Score], path: Path) -> None:
                         label=f"{name} ({len(mine):,})", rasterized=True,
                     )  # fmt: skip
             panel.set(xlim=ends, ylim=ends)
+            plain_log_scale(panel.xaxis)
+            plain_log_scale(panel.yaxis)
             panel.legend(loc="upper left")
     save(figure, path)

@@ -6,6 +6,9 @@ from typing import Literal
 
 import numpy as np
 
+from experiments.validation.rows import Deployment
+from simulator.errors import InputError, StallError
+
 # scored: counts for the bars. fitted: constants were fitted to this run. shown: no bar asks for it.
 Role = Literal["scored", "fitted", "shown"]
 
@@ -98,3 +101,35 @@ def judge(bar: Bar, scores: Sequence[Score]) -> BarVerdict:
     summary = summarise(own)
     reached = {"median": summary.median_pct, "mean": summary.mean_pct, "worst": summary.worst_pct}
     return BarVerdict(bar, reached[bar.statistic], summary.n, summary.missing)
+
+
+def scores_of(
+    set_name: str,
+    row: str,
+    deployment: Deployment,
+    load: str,
+    measured: dict[str, float],
+    predict: Callable[[], dict[str, float]],
+    role: Role = "scored",
+    note: str = "",
+) -> Iterable[Score]:
+    """Yield a score for every metric; where the profiles do not describe the row, the note says why."""
+    predicted: dict[str, float] = {}
+    try:
+        predicted = predict()
+    except (InputError, StallError) as error:
+        note = str(error)
+    for metric, value in measured.items():
+        yield Score(
+            set_name,
+            row,
+            deployment.gpu,
+            deployment.model,
+            f"{deployment.engine} {deployment.engine_version}",
+            load,
+            metric,
+            value,
+            predicted.get(metric),
+            role,
+            note,
+        )

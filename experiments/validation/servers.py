@@ -43,13 +43,14 @@ class Engine:
     max_num_seqs: int | None = None
     max_num_batched_tokens: int | None = None
     kv_share_of_free: float | None = None  # of the memory that weights and activations leave; None: as vLLM
+    cuda_graphs_gib: float | None = None  # subtracted from the memory; None: as the GPU's profile says
     prefix_caching: bool = False
     policy: Literal["vllm_v1", "sglang", "orca"] = "vllm_v1"
     fp8_kv_on: tuple[str, ...] = ()  # GPUs where the KV cache has 8 bits a value if the weights have
 
 
-def _vllm(overheads: str, asynchronous: bool) -> Engine:
-    return Engine(overheads, asynchronous, prefix_caching=True)
+def _vllm(overheads: str, asynchronous: bool, cuda_graphs_gib: float | None = None) -> Engine:
+    return Engine(overheads, asynchronous, prefix_caching=True, cuda_graphs_gib=cuda_graphs_gib)
 
 
 def _trtllm(overheads: str, policy: Literal["vllm_v1", "orca"]) -> Engine:
@@ -70,8 +71,9 @@ def _sglang(overheads: str) -> Engine:
 ENGINES = {
     ("vllm", "0.11.0"): _vllm("vllm-0_12-sync", asynchronous=False),
     ("vllm", "0.12.0"): _vllm("vllm-0_12-sync", asynchronous=False),
+    ("vllm", "2025-09"): _vllm("vllm-0_12-sync", asynchronous=False),
     ("vllm", "0.15.1"): _vllm("vllm-0_15-async", asynchronous=True),
-    ("vllm", "0.19.0"): _vllm("vllm-0_19-async", asynchronous=True),
+    ("vllm", "0.19.0"): _vllm("vllm-0_19-async", asynchronous=True, cuda_graphs_gib=0.4),
     ("vllm", "unknown"): Engine(
         "vllm-2025_10",
         True,
@@ -92,6 +94,7 @@ ENGINES = {
     ),
     ("sglang", "0.5.1.post1"): _sglang("sglang-0_5"),
     ("sglang", "0.5.3.post3"): _sglang("sglang-0_5"),
+    ("sglang", "0.5.6"): _sglang("sglang-0_5"),
 }
 
 
@@ -189,7 +192,12 @@ def _blocks(engine: Engine, gpu: Gpu, model: Model, tp: int, tokens: int, seqs: 
     else:
         sampled = min(seqs, gpu.default_max_num_seqs)  # does not reserve for all of its many seats at once
     capacity = kv_capacity(
-        gpu, model, max_num_batched_tokens=tokens, max_num_seqs=sampled, tensor_parallel=tp
+        gpu,
+        model,
+        max_num_batched_tokens=tokens,
+        max_num_seqs=sampled,
+        tensor_parallel=tp,
+        cuda_graphs_gib=engine.cuda_graphs_gib,
     )
     if engine.kv_share_of_free is None:
         return capacity.num_blocks

@@ -1,8 +1,8 @@
 """The sets of measured rows: each function re-simulates one and returns predicted beside measured."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from functools import partial
 
 import numpy as np
 
@@ -19,19 +19,20 @@ from experiments.validation.rows import (
     open_loop_rows,
     request_rows,
 )
-from experiments.validation.scores import Role, Score
+from experiments.validation.scores import Role, Score, scores_of
 from experiments.validation.servers import server_of
 from simulator.arrays import Floats
-from simulator.errors import InputError, StallError
 from simulator.replica.cost import StepShape
-
-_Row = TypeVar("_Row")
+from simulator.studies.calibration.served import Server
 
 QUICK_EVERY = 4  # --quick: every so many rows of the large sets
+OPEN_LOOP_SEEDS = 3  # of Poisson arrivals
 QUICK_STAGES = 10  # --quick: stages so many times shorter
 
 RTX_PRO_6000 = Deployment("rtx-pro-6000", "llama-3.1-8b", "vllm", "0.19.0")
 TWO_RANKS = Deployment("rtx-pro-6000", "qwen3-30b-a3b", "vllm", "0.19.0", ranks=2)
+RTX_4090 = Deployment("rtx-4090", "llama-3.1-8b", "vllm", "0.19.0")
+RTX_4090_BLOCKS = 2588  # that the server printed
 
 # Bursts that constants of the A100 were fitted to: what mixed batches lose there (the first), and the kernel
 # factor of TensorRT-LLM (the others).
@@ -105,7 +106,7 @@ def closed_loop(chosen: ClosedLoopSet, quick: bool) -> Iterator[Score]:
             e2e_ms = ttft_ms + (row.output_tokens - 1) * tpot_ms
             return {"TPOT ms": tpot_ms, "E2E ms": e2e_ms, "TTFT ms": ttft_ms}
 
-        for score in _scores(chosen.name, label, d, load, measured, predict, role):
+        for score in scores_of(chosen.name, label, d, load, measured, predict, role):
             indication = score.metric == "TTFT ms" and role == "scored"
             yield replace(score, role="shown") if indication else score
 
@@ -140,13 +141,13 @@ def bursts(quick: bool) -> Iterator[Score]:
 
         note = "bound by the API server, paced at 41 requests/s" if bound else ""
         load = "light" if row.concurrency else "heavy"
-        for score in _scores("burst", label, row.deployment, load, measured, predict, role, note):
+        for score in scores_of("burst", label, row.deployment, load, measured, predict, role, note):
             indication = score.metric in ("TTFT ms", "TPOT ms") and role == "scored"
             yield replace(score, role="shown") if indication else score
 
 
 def open_loops(quick: bool) -> Iterator[Score]:
-    """Constant rates with a hundred cached prompts: mean TTFT, E2E, and time per token between them."""
+    """Poisson arrivals, a hundred cached prompts, means over three seeds: TTFT, E2E, and time per token."""
     for row in open_loop_rows():
         measured = {
             "TTFT ms": row.ttft_mean_ms,
@@ -161,15 +162,15 @@ def open_loops(quick: bool) -> Iterator[Score]:
                 max_num_batched_tokens=row.max_num_batched_tokens,
                 num_gpu_blocks=row.num_gpu_blocks,
             )
-            served = protocols.open_loop(row, server, QUICK_STAGES if quick else 1)
+            thin = QUICK_STAGES if quick else 1
+            runs = [protocols.open_loop(row, server, thin, seed) for seed in range(OPEN_LOOP_SEEDS)]
             return {
-                "TTFT ms": 1e3 * float(served.ttft_s.mean()),
-                "E2E ms": 1e3 * float(served.e2e_s.mean()),
-                "TPOT ms": 1e3 * float(served.tpot_s.mean()),
+                "TTFT ms": 1e3 * float(np.mean([run.ttft_s.mean() for run in runs])),
+                "E2E ms": 1e3 * float(np.mean([run.e2e_s.mean() for run in runs])),
+                "TPOT ms": 1e3 * float(np.mean([run.tpot_s.mean() for run in runs])),
             }
 
-        for score in _scores("open-loop", row.row, row.deployment, "medium", measured, predict):
-            yield replace(score, role="shown") if score.metric == "TPOT ms" else score
+        yield from scores_of("open-loop", row.row, row.deployment, "medium", measured, predict)
 
 
 def step_cycles(quick: bool) -> Iterator[Score]:
@@ -189,23 +190,57 @@ def step_cycles(quick: bool) -> Iterator[Score]:
             return {"step ms": 1e3 * (low * (1 - share) + high * share)}
 
         load = "light" if each.decode_seqs < 16 else "medium" if each.decode_seqs <= 64 else "heavy"
-        yield from _scores(
+        yield from scores_of(
             "step-cycles", each.row, each.deployment, load, {"step ms": each.cycle_ms}, predict
         )
 
 
 def per_request(quick: bool) -> Iterator[Score]:
-    """Three hundred requests of Llama-3.1-8B replayed at their own times: means and 99th percentiles."""
-    yield from _replayed("per-request", "llama-31-8b", RTX_PRO_6000)
+    """Three hundred requests on an RTX PRO 6000, replayed at their own times: means and 99th percentiles.
+
+    Scored with the beginnings that prompts share; shown as if no two were alike, as before those were known.
+    """
+    run = "rtxpro6000_llama-31-8b"
+    server = partial(server_of, RTX_PRO_6000, max_num_seqs=128, max_num_batched_tokens=2048)
+    yield from _replayed("per-request", "300 requests", run, RTX_PRO_6000, "medium", "scored", server)
+    unrelated = "300 requests, as if unrelated"
+    yield from _replayed(
+        "per-request", unrelated, run, RTX_PRO_6000, "medium", "shown", server, related=False
+    )
+
+
+def per_request_4090(quick: bool) -> Iterator[Score]:
+    """The same requests on an RTX 4090, which they overload six-fold, so that its KV cache decides.
+
+    Scored with the size of the cache that the memory sum gives, shown with the one that the server printed.
+    """
+    name, run = "per-request-4090", "rtx4090_llama-31-8b"
+    server = partial(server_of, RTX_4090, max_num_seqs=256, max_num_batched_tokens=2048)
+    yield from _replayed(name, "300 requests, KV size computed", run, RTX_4090, "heavy", "scored", server)
+    printed = partial(server, num_gpu_blocks=RTX_4090_BLOCKS)
+    yield from _replayed(name, "300 requests, KV size printed", run, RTX_4090, "heavy", "shown", printed)
 
 
 def per_request_experts(quick: bool) -> Iterator[Score]:
     """The same of Qwen3-30B-A3B on two ranks, each with half of the experts."""
-    yield from _replayed("per-request-experts", "qwen3-30b-a3b_dp2ep2", TWO_RANKS)
+    server = partial(server_of, TWO_RANKS, max_num_seqs=128, max_num_batched_tokens=2048)
+    run = "rtxpro6000_qwen3-30b-a3b_dp2ep2"
+    yield from _replayed("per-request-experts", "300 requests", run, TWO_RANKS, "medium", "scored", server)
 
 
-def _replayed(set_name: str, run: str, deployment: Deployment) -> Iterable[Score]:
+def _replayed(
+    name: str,
+    label: str,
+    run: str,
+    deployment: Deployment,
+    load: str,
+    role: Role,
+    server: Callable[[], Server],
+    related: bool = True,
+) -> Iterator[Score]:
     rows = request_rows(run)
+    if not related:
+        rows = [replace(row, prefix_of=None, prefix_tokens=0) for row in rows]
     arrival, first, last, tokens = (
         np.array(column)
         for column in zip(
@@ -215,10 +250,10 @@ def _replayed(set_name: str, run: str, deployment: Deployment) -> Iterable[Score
     measured = _latencies(first - arrival, (last - first) / (tokens - 1), last - arrival)
 
     def predict() -> dict[str, float]:
-        served = protocols.replay(rows, server_of(deployment, max_num_seqs=128, max_num_batched_tokens=2048))
+        served = protocols.replay(rows, server())
         return _latencies(served.ttft_s, served.tpot_s, served.e2e_s)
 
-    return _scores(set_name, "300 requests", deployment, "medium", measured, predict)
+    yield from scores_of(name, label, deployment, load, measured, predict, role)
 
 
 def _latencies(ttft_s: Floats, tpot_s: Floats, e2e_s: Floats) -> dict[str, float]:
@@ -227,35 +262,3 @@ def _latencies(ttft_s: Floats, tpot_s: Floats, e2e_s: Floats) -> dict[str, float
         found[f"mean {name} ms"] = 1e3 * float(values.mean())
         found[f"p99 {name} ms"] = 1e3 * float(np.percentile(values, 99))
     return found
-
-
-def _scores(
-    set_name: str,
-    row: str,
-    deployment: Deployment,
-    load: str,
-    measured: dict[str, float],
-    predict: Callable[[], dict[str, float]],
-    role: Role = "scored",
-    note: str = "",
-) -> Iterable[Score]:
-    """Yield a score for every metric; where the profiles do not describe the row, the note says why."""
-    predicted: dict[str, float] = {}
-    try:
-        predicted = predict()
-    except (InputError, StallError) as error:
-        note = str(error)
-    for metric, value in measured.items():
-        yield Score(
-            set_name,
-            row,
-            deployment.gpu,
-            deployment.model,
-            f"{deployment.engine} {deployment.engine_version}",
-            load,
-            metric,
-            value,
-            predicted.get(metric),
-            role,
-            note,
-        )

@@ -61,7 +61,7 @@ def test_every_measured_row_is_read():
     assert len(rows.burst_rows()) == 17
     assert len(rows.open_loop_rows()) == 5
     assert len(rows.cycle_bins()) == 27
-    for run in ("llama-31-8b", "qwen3-30b-a3b_dp2ep2"):
+    for run in ("rtxpro6000_llama-31-8b", "rtx4090_llama-31-8b", "rtxpro6000_qwen3-30b-a3b_dp2ep2"):
         assert len(rows.request_rows(run)) == 300
 
 
@@ -78,7 +78,7 @@ def test_rows_are_in_the_units_their_names_say():
     assert sum(run.stage_rates_rps) * run.stage_duration_s == run.requests
     a_bin = rows.cycle_bins()[0]
     assert 300 < a_bin.decode_context_tokens / a_bin.decode_seqs < 1200  # tokens of context each
-    arrivals = [each.arrival_s for each in rows.request_rows("llama-31-8b")]
+    arrivals = [each.arrival_s for each in rows.request_rows("rtx4090_llama-31-8b")]
     assert arrivals == sorted(arrivals)
 
 
@@ -140,7 +140,7 @@ def test_an_open_loop_computes_little_of_prompts_that_it_has_seen():
 
 
 def test_a_replay_keeps_times_and_lengths():
-    trace = [RequestRow(40, 3, 0.0, 0, 0), RequestRow(50, 1, 7.0, 0, 0)]
+    trace = [RequestRow(40, 3, 0.0, 0, 0, 0), RequestRow(50, 1, 7.0, 0, 0, 1)]
     served = protocols.replay(trace, server())
     np.testing.assert_allclose(served.ttft_s, 0.25 + FRONTEND_S)
     np.testing.assert_allclose(served.e2e_s, [0.75 + FRONTEND_S, 0.25 + FRONTEND_S])
@@ -149,7 +149,7 @@ def test_a_replay_keeps_times_and_lengths():
 
 def test_requests_that_never_end_are_an_error():
     with pytest.raises(StallError):
-        protocols.replay([RequestRow(4000, 90, 0.0, 0, 0)], server(blocks=40))
+        protocols.replay([RequestRow(4000, 90, 0.0, 0, 0, 0)], server(blocks=40))
 
 
 # The servers
@@ -261,12 +261,12 @@ def test_two_ranks_read_half_of_the_experts_each_and_wait_for_the_busier_one():
 
 
 def test_one_set_end_to_end(tmp_path, capsys):
-    assert main(["validate", "--set", "per-request", "--out", str(tmp_path)]) == 0
+    assert main(["validate", "--set", "per-request-4090", "--out", str(tmp_path)]) == 0
     text = capsys.readouterr().out
-    assert text.splitlines()[-1] == "6 of 6 bars hold"
+    assert text.splitlines()[-1] == "3 of 3 bars hold"
     assert "nothing fitted" in text
     results = json.loads((tmp_path / "results.json").read_text())
-    assert len(results["scores"]) == 6
+    assert len(results["scores"]) == 12
     assert all(bar["holds"] and bar["n"] == 1 for bar in results["bars"])
     assert (tmp_path / "scatter.png").stat().st_size > 10_000
 

@@ -15,7 +15,7 @@ from simulator.arrays import Columns, Floats
 from simulator.cluster.deployment import colocated
 from simulator.cluster.simulate import assemble, play
 from simulator.errors import StallError
-from simulator.policy import Scheduler
+from simulator.policy import Router, Scheduler
 from simulator.replica.limits import Limits
 from simulator.replica.rules import EngineRules
 from simulator.results.recorded import ended_rows, prompt_end_rows
@@ -66,29 +66,37 @@ class Served:
         return float(self.last_token_s.max() - self.arrival_s.min())
 
 
-def serve(workload: Workload, server: Server) -> Served:
-    """Serve a workload on one replica; raise ``StallError`` unless every request completes."""
+def serve(workload: Workload, server: Server, replicas: int = 1, router: Router | None = None) -> Served:
+    """Serve a workload on alike replicas, by default one; raise ``StallError`` unless every request completes.
+
+    The steps are those of all replicas, one replica after the other. A router draws with seed 0.
+    """
     deployment = colocated(
         server.scheduler,
         server.cost,
         server.limits,
-        RoundRobin(),
+        router or RoundRobin(),
+        replicas=replicas,
         rules=server.rules,
         frontend_s=server.frontend_s,
     )
     cluster = assemble(workload, deployment)
     _, stalled = play(cluster)
-    (replica,) = cluster.replicas
     n = len(workload)
-    records = replica.records
-    if stalled is not None or records.ends < n:
-        raise StallError(stalled or f"only {records.ends} of {n} requests completed")
-    steps = step_table([Incarnation(0, records)])
-    request, step = prompt_end_rows(records)
+    ends = sum(replica.records.ends for replica in cluster.replicas)
+    if stalled is not None or ends < n:
+        raise StallError(stalled or f"only {ends} of {n} requests completed")
     first_s, last_s = np.full(n, np.nan), np.full(n, np.nan)
-    first_s[request[::-1]] = steps["end_s"][step[::-1]]  # backwards: the first one stays, were it preempted
-    job, _, end_s = ended_rows(records)
-    last_s[job] = end_s
+    for i, replica in enumerate(cluster.replicas):
+        steps = step_table([Incarnation(i, replica.records)])
+        request, step = prompt_end_rows(replica.records)
+        first_s[request[::-1]] = steps["end_s"][
+            step[::-1]
+        ]  # backwards: the first one stays, were it preempted
+        job, _, end_s = ended_rows(replica.records)
+        last_s[job] = end_s
+    if replicas > 1:
+        steps = step_table([Incarnation(i, each.records) for i, each in enumerate(cluster.replicas)])
     return Served(
         np.array(cluster.traffic.arrival_s),
         first_s + server.frontend_s,

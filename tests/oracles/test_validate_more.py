@@ -1,0 +1,82 @@
+"""The sets that came second: which rows are scored, and that their parts are the model's."""
+
+import dataclasses
+
+import pytest
+
+from experiments.validation import layouts, own_tables, protocols, rows, sglang_blocks, unequal_contexts
+from experiments.validation.bands import bands
+from experiments.validation.rows import RequestRow
+from experiments.validation.scores import Score
+from hardware_profiles import find_table, load_gpu, load_model, step_cost
+from tests.oracles.test_validate import server
+
+
+def test_one_replica_on_two_gpus_is_fitted_and_no_other_layout():
+    found = layouts.layout_rows()
+    assert len(found) == 84
+    assert {row.layout for row in found if row.role == "fitted"} == {"1 TP2"}
+    assert all(row.requests == 10 * row.concurrency for row in found)
+
+
+def test_a_single_client_gets_the_same_of_one_replica_and_of_two(monkeypatch):
+    row = dataclasses.replace(
+        layouts.layout_rows()[6], replicas=1, tensor_parallel=4, concurrency=1, requests=4, output_tokens=50
+    )
+    monkeypatch.setattr(layouts, "layout_rows", lambda: [row, dataclasses.replace(row, replicas=2)])
+    scores = list(layouts.layouts(False))
+    one, two = ({s.metric: s.predicted for s in scores[i * 3 : i * 3 + 3]} for i in (0, 1))
+    assert one == two  # a single client is never beside another, wherever each of its requests is sent
+
+
+def test_the_formula_is_scored_on_no_table_that_it_was_fitted_to():
+    scores = list(own_tables.own_tables(quick=False))
+    fitted = {(s.model, s.engine, s.load) for s in scores if s.role == "fitted"}
+    assert fitted == {(model, "bf16", "1 GPUs") for model in own_tables.FITTED}
+    assert not any("mixtral" in s.model for s in scores)
+    assert {s.engine for s in scores} == {"bf16", "fp8", "nvfp4"}
+
+
+def test_attention_of_equal_contexts_is_that_of_the_table():
+    gpu, model = load_gpu("rtx-4090"), load_model("llama-3.1-8b")
+    cost, table = step_cost(gpu, model, "tabulated"), find_table(gpu, model, 1)
+    assert table is not None
+    seqs, context, ms = next(row for row in table.decode.tolist() if row[0] == 32 and row[1] == 1024)
+    row = {"n": int(seqs), "nb": 1, "skew": 1.0, "kvs": int(context), "pc": 0, "kp": 0}
+    assert unequal_contexts.attention_us(cost, row) == pytest.approx(
+        1e3 * ms / model.num_hidden_layers, rel=1e-6
+    )
+    chunk, prior, ms = next(row for row in table.prefill.tolist() if row[0] == 512 and row[1] == 1024)
+    beside = {**row, "pc": int(chunk), "kp": int(prior)}
+    assert unequal_contexts.attention_us(cost, beside) > 1e3 * ms / model.num_hidden_layers
+
+
+def test_drawn_lengths_add_up_to_the_totals_of_the_source():
+    for row in rows.table("sglang_cookbook_dense.csv"):
+        prompt, output = sglang_blocks.lengths(row)
+        assert (prompt.sum(), output.sum()) == (
+            int(row["total_input_tokens"]),
+            int(row["total_output_tokens"]),
+        )
+
+
+def test_a_replay_computes_a_shared_beginning_once():
+    trace = [RequestRow(64, 1, 0.0, 0, 0, 0), RequestRow(80, 1, 7.0, 0, 0, 1, prefix_of=0, prefix_tokens=48)]
+    third = RequestRow(
+        100, 1, 14.0, 0, 0, 2, prefix_of=1, prefix_tokens=64
+    )  # 48 of the first, 16 of the second
+    served = protocols.replay([*trace, third], server(enable_prefix_caching=True))
+    assert served.steps["prefill_tokens"].tolist() == [64, 32, 36]
+
+
+def test_a_band_holds_nine_in_ten_of_its_rows_and_each_is_held_to_the_others():
+    kind = Score("a", "row", "gpu", "model", "engine 1.0", "light", "TPOT ms", 100.0, 100.0)
+    some = [
+        dataclasses.replace(kind, predicted=100.0 + error)
+        for error in (1, -2, 3, -4, 5, -6, 7, -8, 9, -10, 50)
+    ]
+    (band,) = bands([*some, dataclasses.replace(kind, role="fitted", predicted=900.0)])
+    assert (band.engine, band.n) == ("engine", 11)
+    assert band.within_pct == pytest.approx(10.0)
+    assert band.held == 10  # of the others of the last row nine in ten are within 9.1 %
+    assert bands(some[:4]) == []
