@@ -145,6 +145,6 @@ class Ranked(Scheduler):
 
 
 def _blocks_wanted(step: Ledger) -> int:
-    """Blocks that a token for every running job needs."""
-    outside = sum(step.blocks_for(job.known_tokens) - step.blocks_held(job) for job in step.partial)
+    """Blocks that a token for every running job needs; one that had drafts may hold more than it needs."""
+    outside = sum(max(0, step.blocks_for(job.known_tokens) - step.blocks_held(job)) for job in step.partial)
     return step.blocks_opening + outside
