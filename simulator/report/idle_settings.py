@@ -28,7 +28,7 @@ def _of_policies(manifest: Mapping[str, Any], scenario: Mapping[str, Any]) -> It
         yield f"policy.routing = {routing} has nothing to choose from: there is one replica"
     if policy["migration"]["name"] != "none" and places == 1:
         yield f"policy.migration = {policy['migration']['name']} has nothing to move to: there is one replica"
-    if policy["roles"]["name"] != "fixed" and cluster["prefill"] is None:
+    if policy["roles"]["name"] != "fixed" and cluster.get("prefill") is None:
         yield f"policy.roles = {policy['roles']['name']} has nothing to change: replicas have no roles"
     if policy["acceptance"]["name"] != "none" and scenario["speculation"]["method"] == "none":
         yield f"policy.acceptance = {policy['acceptance']['name']} has nothing to accept: speculation.method is none"
@@ -37,8 +37,8 @@ def _of_policies(manifest: Mapping[str, Any], scenario: Mapping[str, Any]) -> It
 def _of_the_cluster(policy: Mapping[str, Any], cluster: Mapping[str, Any]) -> Iterator[str]:
     from simulator.scenario.cluster import FaultSpec, HandOffSpec, LinkSpec, MigrationSpec, ScalingSpec
 
-    disaggregated, moves = cluster["prefill"] is not None, policy["migration"]["name"] != "none"
-    pools = [cluster[role] for role in ("prefill", "decode") if cluster[role] is not None]
+    disaggregated, moves = cluster.get("prefill") is not None, policy["migration"]["name"] != "none"
+    pools = [cluster[role] for role in ("prefill", "decode") if cluster.get(role) is not None]
     scales = policy["scaling"]["name"] != "none" or any(pool["scaling"] is not None for pool in pools)
     for section, like, acts, why in (
         ("link", LinkSpec, disaggregated or moves, "no KV cache is sent"),
@@ -46,9 +46,9 @@ def _of_the_cluster(policy: Mapping[str, Any], cluster: Mapping[str, Any]) -> It
         ("migration", MigrationSpec, moves, "policy.migration is none"),
         ("scaling", ScalingSpec, scales, "policy.scaling is none"),
     ):
-        for key in () if acts else _changed(cluster[section], like):
+        for key in () if acts else _changed(cluster.get(section, {}), like):
             yield f"cluster.{section}.{key} has nothing to act on: {why}"
-    events = cluster["faults"]["events"]
+    events = cluster.get("faults", {}).get("events", [])
     if any(each["kind"] == "link" for each in events) and not (disaggregated or moves):
         yield "cluster.faults.events: a slow link has nothing to slow: no KV cache is sent"
     usual = FaultSpec.model_fields["factor"].default
