@@ -32,7 +32,7 @@ class SpeculativeEngine(Engine):
 
     speculates: ClassVar[bool] = True
 
-    __slots__ = ("_decoding", "_drafting", "_rejected", "_uncertain", "speculation")
+    __slots__ = ("_decoding", "_drafting", "_keeps_runs", "_rejected", "_uncertain", "speculation")
 
     def speculate(self, speculation: Speculation) -> None:
         """Be told what to do about drafts, before anything else is done."""
@@ -42,6 +42,7 @@ class SpeculativeEngine(Engine):
         self._decoding: list[Drafted] = []  # in this step
         self._rejected: dict[Job, int] = {}  # drafts in flight that will turn out wrong
         self._uncertain: dict[Job, int] = {}  # whose last tokens are in flight, more than one; their drafts
+        self._keeps_runs: bool = getattr(speculation.acceptance, "keeps_runs", False)  # one's own may not say
 
     # What a policy may ask
 
@@ -58,7 +59,7 @@ class SpeculativeEngine(Engine):
         """Return what each job that can decode in this step computes, in order of admission."""
         speculation, size, longest = self.speculation, self.block_size, self.limits.max_model_len
         verify, rejected, budget = speculation.verify, self._rejected, self.token_budget
-        answers, keeps_runs = speculation.answers, speculation.acceptance.keeps_runs
+        answers, keeps_runs = speculation.answers, self._keeps_runs
         most = speculation.tokens(self._drafting.size)
         beyond = 1 + most if speculation.lookahead else 1
         found = []
