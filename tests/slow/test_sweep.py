@@ -113,7 +113,7 @@ def test_ranges():
         ),
         ("[axes]\nseed = [1", "not a readable TOML file"),
         ('[axes]\n"workload.rate" = [1]', "workload.rate: unknown key"),
-        ("[axes]\nseed = {from = 1, to = 2000000, steps = 2000000}", "2,000,000 points"),
+        ("[axes]\nseed = {from = 1, to = 2000000, steps = 2000000}", "steps from 2 to 100,000"),
     ],
 )
 def test_a_wrong_study_is_refused_in_a_sentence(tmp_path, capsys, text, says):
