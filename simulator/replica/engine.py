@@ -174,7 +174,8 @@ class Engine(StepLedger):
         for job in completing:
             if job.state is JobState.RUNNING:
                 del self.running[job]
-                self.give_fixed(job)
+                if job.fixed_blocks:
+                    self.give_fixed(job)
                 if job in self.dropped:
                     self.kv.release(job)
                     self.record_end(job, RequestState.COMPLETED, end_s)

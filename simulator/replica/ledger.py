@@ -145,19 +145,19 @@ class StepLedger(EngineState):
             raise ValueError(f"{job} is not waiting but {job.state.name.lower()}")
         if self.seats <= 0 or job.completing:  # preempted in this step, with its last token in flight
             return False
-        cache = self.cache
-        self.take_fixed(job)
-        if job.brought or cache is None:
+        if self.limits.fixed_kv is not None:
+            self.take_fixed(job)
+        if job.brought or self.cache is None:
             most = min(tokens, job.remaining_tokens) if job.brought else tokens
             started = self._schedule(job, most, reserve_tokens)
         else:
-            started = self._schedule_after_prefix(cache, job, tokens, reserve_tokens)
+            started = self._schedule_after_prefix(self.cache, job, tokens, reserve_tokens)
         if not started:
             self.give_fixed(job)
             return False
         if job.brought:
-            if cache is not None:
-                cache.seated(job)
+            if self.cache is not None:
+                self.cache.seated(job)
         elif self.late_cache is not None:  # nothing can be found as yet
             self.records.look_up(job.id, job.known_tokens, 0, job.preemptions > 0)
         waiting = self.waiting
