@@ -239,6 +239,9 @@ def _in_order(marks: Mapping[Any, None]) -> list[Any]:
     return sorted(marks) if all(map(_is_number, marks)) else list(marks)[::-1]
 
 
+LONG_TITLE = 32  # letters that fit above a panel of dots
+
+
 def _dots(metrics: Sequence[tuple[str, CellMeans]], places: Sequence[Cell]) -> "Figure":
     figure, panels = _panels(len(metrics), 2.0, 0.22 * len(places) + 0.6, 1.8, 0.0, sharey=True)
     for panel, (label, found) in zip(panels, metrics, strict=True):
@@ -251,7 +254,10 @@ def _dots(metrics: Sequence[tuple[str, CellMeans]], places: Sequence[Cell]) -> "
             panel.errorbar([value.mean], [row], xerr=bars, fmt="o", color=BLUE, capsize=2, linewidth=1.0)
         if _wide([value.mean for value in found.values()]):
             _log_scale(panel, "x", [value.mean for value in found.values()])
-        panel.set_title(label)
+        elif max((abs(value.mean) for value in found.values()), default=0.0) >= 1000:
+            panel.xaxis.set_major_formatter("{x:,.0f}")
+            panel.locator_params("x", nbins=3)
+        panel.set_title(label if len(label) <= LONG_TITLE else label.replace(" (", "\n("))
     panels[0].set_yticks(range(len(places)), [", ".join(map(_text, place)) for place in places])
     panels[0].set_ylim(len(places) - 0.5, -0.5)
     return figure
