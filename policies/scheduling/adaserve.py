@@ -6,7 +6,7 @@ from math import inf
 from typing import Literal
 
 from policies.scheduling._draft_nodes import Offers, StepTimes, by_likeliness, likeliest, paying
-from policies.scheduling._preemption import ongoing, start
+from policies.scheduling._preemption import fill, go_on
 from simulator.policy import Job, Ledger, Scheduler, check_share
 
 MOST_BEGUN = 256
@@ -65,14 +65,9 @@ class Adaserve(Scheduler):
             self._depth = 0  # drafts give way before a request does
             while not step.decode_trees(0, 1, self._nodes):
                 step.preempt(step.last_running())
-        for job in ongoing(step):
-            if tokens := self._chunk(step, job):
-                step.prefill(job, tokens)
-        keep_free = int(self.watermark * step.total_blocks)
-        while step.waiting and not step.preempted:
-            job = step.waiting[0]
-            if not start(step, job, self._chunk(step, job), keep_free):
-                return
+        go_on(step, self._chunk)
+        if not step.preempted:
+            fill(step, int(self.watermark * step.total_blocks), self._chunk)
 
     def _chunk(self, step: Ledger, job: Job) -> int:
         """How many tokens of a prompt go into the step."""

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from policies.scheduling._preemption import make_room, ongoing, start
+from policies.scheduling._preemption import fill, go_on, make_room
 from policies.scheduling._step_time import longest_chunk
 from simulator.policy import Job, Ledger, Scheduler, check_share
 
@@ -38,15 +38,9 @@ class Sarathi(Scheduler):
         """Decodes, ongoing prompts, new prompts."""
         make_room(step, "recompute", "latest")
         step.decode_all()
-        for job in ongoing(step):
-            tokens = self._chunk(step, job)
-            if tokens:
-                step.prefill(job, tokens)
-        keep_free = int(self.watermark * step.total_blocks)
-        while step.waiting and not step.preempted:
-            job = step.waiting[0]
-            if not start(step, job, self._chunk(step, job), keep_free):
-                return
+        go_on(step, self._chunk)
+        if not step.preempted:
+            fill(step, int(self.watermark * step.total_blocks), self._chunk)
 
     def _chunk(self, step: Ledger, job: Job) -> int:
         """How many tokens of a prompt still go into the step."""
