@@ -51,10 +51,17 @@ class DraftReaders(Readers):
     def shape(self, step: Ledger, seqs: int, context_tokens: int) -> StepShape:
         """The shape of a step in which so many requests decode, each with its drafts."""
         shape = super().shape(step, seqs, context_tokens)
-        passes = shape.draft_passes = step.shape.draft_passes
-        each = passes if self._drafts_each is None else min(self._drafts_each, passes)
-        shape.draft_tokens = round(each * seqs)
+        shape.draft_passes, shape.draft_tokens = step.shape.draft_passes, self._draft_tokens(step, seqs)
         return shape
+
+    def round_tokens(self, step: Ledger) -> int:
+        """Of the step's budget, what a round of all that decode takes, drafts included."""
+        return step.group.size + self._draft_tokens(step, step.group.size)
+
+    def _draft_tokens(self, step: Ledger, seqs: int) -> int:
+        """How many drafts so many requests have in a round: the usual number, and no more than there are passes."""
+        passes = step.shape.draft_passes
+        return round(seqs * (passes if self._drafts_each is None else min(self._drafts_each, passes)))
 
     def join(self, job: Job, token_s: float, tick: int) -> None:
         """Add a request whose token comes at ``token_s``, when the group has done ``tick`` rounds."""
@@ -97,8 +104,7 @@ class DraftReaders(Readers):
             for readers in self._by_pace.values()
             for _, _, job in readers
         ]
-        given = [tokens for tokens in got if tokens]
-        if given:
+        if given := [tokens for tokens in got if tokens]:
             self._seen_rounds += 1
             memory = min(self._seen_rounds, REMEMBERED)
             self.tokens_each += (sum(given) / len(given) - self.tokens_each) / memory

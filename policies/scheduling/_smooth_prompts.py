@@ -97,7 +97,7 @@ class Prompts:
 
     def fit(self, seconds: float, decodes: bool) -> int:
         """How many tokens a step of at most that length can compute, to within 16."""
-        most = min(self.offered, self._step.token_budget - decodes * self._round_tokens())
+        most = min(self.offered, self._step.token_budget - decodes * self._readers.round_tokens(self._step))
         if most <= 0 or seconds == inf or self.price(most, decodes) <= seconds:
             return max(0, most)
         fits, fits_not = 0, most
@@ -108,11 +108,6 @@ class Prompts:
             else:
                 fits_not = middle
         return fits
-
-    def _round_tokens(self) -> int:
-        """Of the step's budget, what goes to decodes and their drafts."""
-        seqs = self._step.group.size
-        return seqs + self._readers.shape(self._step, seqs, 0).draft_tokens
 
     def compute(self, tokens: int, spare_blocks: float, caution: float) -> list[Job]:
         """Schedule so many tokens; return whose next token that brings.

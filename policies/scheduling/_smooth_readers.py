@@ -45,6 +45,10 @@ class Readers(Clocks):
         """The shape of a step in which so many requests decode."""
         return StepShape(decode_seqs=seqs, decode_context_tokens=context_tokens)
 
+    def round_tokens(self, step: Ledger) -> int:
+        """Of the step's budget, what a round of all that decode takes."""
+        return step.group.size
+
     def join(self, job: Job, token_s: float, tick: int) -> None:
         """Add a request whose token comes at ``token_s``, when the group has done ``tick`` ticks."""
         self._insert(job, self._first_key(job, token_s, tick))
