@@ -5,20 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from policies.scheduling._draft_nodes import PER_REQUEST, StepTimes, likeliest, paying
-from simulator.replica.draft_trees import beam
 from simulator.testing import new_job
-from tests.unit.test_adaserve import TREE, Offering
-
-TREES = st.lists(
-    st.builds(
-        beam,
-        st.lists(st.sampled_from([0.2, 0.5, 0.9]), min_size=1, max_size=5),
-        st.integers(1, 3),
-        st.just(0.4),
-    ),
-    min_size=1,
-    max_size=6,
-)
+from tests.unit.test_adaserve import TREE, TREES, Offering
 
 
 @given(TREES, st.integers(0, 40), st.data())
