@@ -1,20 +1,18 @@
 """What the study of speculation simulates: servers, ways to draft, readers; and what is measured of a run."""
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
-from typing import Any, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 from experiments.paper._reproduce import Study
 from experiments.paper._scenarios import base_scenario
+from experiments.systems._measured import Key, Numbers, gathered
 from simulator.arrays import Floats
 from simulator.metrics._options import UserModel
 from simulator.results.result import Result
 from simulator.scenario.scenario import Scenario
-from simulator.stats import Interval, interval
 
-Key = TypeVar("Key", bound=Hashable)
-Numbers = Mapping[str, Floats]  # what ``numbers`` returns, f64[seeds]
 Loads = dict[tuple[str, float, str], Numbers]  # by server, rate and way to draft
 
 ARRIVALS_S = 40.0  # of each run, half of it in quick mode
@@ -97,27 +95,6 @@ def numbers(result: Result, _: Any) -> dict[str, float]:
 def measured(study: Study, cases: Mapping[Key, list[Scenario]], label: str) -> dict[Key, Numbers]:
     """Return, of each case, what ``numbers`` has of its scenarios."""
     return gathered(study, cases, numbers, label)
-
-
-def gathered(
-    study: Study,
-    cases: Mapping[Key, list[Scenario]],
-    looked_at: Callable[[Result, Any], dict[str, float]],
-    label: str,
-) -> dict[Key, Numbers]:
-    """Return, of each case, the numbers that are looked at of its scenarios, f64[scenarios]."""
-    flat = [each for scenarios in cases.values() for each in scenarios]
-    rows = iter(study.each(flat, looked_at, label=label))
-    found: dict[Key, Numbers] = {}
-    for key, scenarios in cases.items():
-        mine = [next(rows) for _ in scenarios]
-        found[key] = {name: np.array([row[name] for row in mine]) for name in mine[0]}
-    return found
-
-
-def ratio(a: Numbers, b: Numbers, name: str) -> Interval:
-    """Return ``a`` over ``b``, seed by seed."""
-    return interval((a[name] / b[name]).tolist())
 
 
 def worth(found: Numbers, reader: str) -> Floats:

@@ -4,14 +4,13 @@ from collections.abc import Mapping
 
 from experiments.paper._reproduce import Study
 from experiments.systems._findings import shown
+from experiments.systems._measured import Numbers, ratio
 from experiments.systems._speculation_runs import (
     DRAFTERS,
     PLAIN,
     READERS,
     SERVERS,
     Loads,
-    Numbers,
-    ratio,
     worth,
 )
 

@@ -29,8 +29,8 @@ from typing import Any
 
 from experiments.paper._reproduce import Study, Verdict, axes, label_panels, main
 from experiments.systems._findings import Agreement, Finding, shown, verdict
-from experiments.systems._speculation_pictures import line
-from experiments.systems._speculation_runs import Numbers, gathered
+from experiments.systems._lines import line
+from experiments.systems._measured import Numbers, gathered
 from simulator.results.result import Result
 from simulator.scenario.scenario import Scenario
 from simulator.stats import Interval, interval, paired
@@ -112,7 +112,8 @@ def ahead(found: Found, rate: float, name: str, way: str = ADASERVE) -> list[Int
 
 def violations(found: Found) -> Finding:
     """Judge the violations of targets against the best baseline."""
-    outcome, said = "not", []
+    outcome: Agreement = "not"
+    said = []
     for rate in RATES:
         mine = 1 - found[rate, ADASERVE]["kept"].mean()
         best = min(BASELINES, key=lambda each: 1 - found[rate, each]["kept"].mean())
@@ -122,7 +123,7 @@ def violations(found: Found) -> Finding:
         said.append(f"{100 * mine:.1f} % at {rate:g}/s ({best}: {100 * least:.1f} %)")
     return Finding(
         "Up to 4.3 times fewer violations of TPOT targets than the best baseline",
-        _agreement(outcome),
+        outcome,
         f"Violated by AdaServe, of those promised: {', '.join(said)}. With chains for trees it violates"
         f" {100 * (1 - found[SWEPT_RPS, CHAINS]['kept'].mean()):.1f} % at {SWEPT_RPS:g}/s: wide beams cost the drafter"
         " more here than their nodes give. Our reading: drafts that are right so often pay for all alike, and"
@@ -132,7 +133,8 @@ def violations(found: Found) -> Finding:
 
 def goodput(found: Found) -> Finding:
     """Judge the tokens of requests that kept their targets, a second."""
-    outcome, said = "not", []
+    outcome: Agreement = "not"
+    said = []
     for rate in RATES:
         best = max(BASELINES, key=lambda each: found[rate, each]["goodput"].mean())
         gain = interval((found[rate, ADASERVE]["goodput"] / found[rate, best]["goodput"]).tolist())
@@ -141,7 +143,7 @@ def goodput(found: Found) -> Finding:
         said.append(f"{gain.text('.2f')} at {rate:g}/s ({best})")
     return Finding(
         "Up to 1.9 times the goodput of the best baseline",
-        _agreement(outcome),
+        outcome,
         f"Goodput over that of the best baseline: {', '.join(said)}.",
     )
 
@@ -205,10 +207,6 @@ def _best(found: Found, rate: float, name: str) -> tuple[str, bool]:
     first, second, *_ = sorted(WAYS, key=lambda each: -found[rate, each][name].mean())
     gain = paired(found[rate, first][name].tolist(), found[rate, second][name].tolist())
     return first, gain.above_zero
-
-
-def _agreement(outcome: str) -> Agreement:
-    return "agree" if outcome == "agree" else "partly" if outcome == "partly" else "not"
 
 
 def run(study: Study) -> Verdict:

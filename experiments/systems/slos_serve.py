@@ -28,8 +28,8 @@ import numpy as np
 
 from experiments.paper._reproduce import Study, Verdict, axes, label_panels, main
 from experiments.systems._findings import Agreement, Finding, shown, verdict
-from experiments.systems._speculation_pictures import line
-from experiments.systems._speculation_runs import Numbers, gathered
+from experiments.systems._lines import line
+from experiments.systems._measured import Numbers, gathered
 from simulator.arrays import Floats
 from simulator.results.result import Result
 from simulator.scenario.scenario import Scenario

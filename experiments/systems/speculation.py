@@ -31,7 +31,9 @@ from typing import Any
 
 from experiments.paper._reproduce import Study, Verdict, axes, label_panels, main
 from experiments.systems._findings import Agreement, Finding, verdict
-from experiments.systems._speculation_pictures import bursts_picture, line, loads_picture, on_log_scale
+from experiments.systems._lines import line, on_log_scale
+from experiments.systems._measured import Numbers, ratio
+from experiments.systems._speculation_pictures import bursts_picture, loads_picture
 from experiments.systems._speculation_runs import (
     DRAFTERS,
     NGRAM,
@@ -40,11 +42,9 @@ from experiments.systems._speculation_runs import (
     SERVERS,
     SMALL,
     Loads,
-    Numbers,
     clients,
     crossing,
     measured,
-    ratio,
     scenario,
     worth,
 )

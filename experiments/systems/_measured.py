@@ -1,0 +1,36 @@
+"""What studies of systems measure of their runs, case by case."""
+
+from collections.abc import Callable, Hashable, Mapping
+from typing import Any, TypeVar
+
+import numpy as np
+
+from experiments.paper._reproduce import Study
+from simulator.arrays import Floats
+from simulator.results.result import Result
+from simulator.scenario.scenario import Scenario
+from simulator.stats import Interval, interval
+
+Key = TypeVar("Key", bound=Hashable)
+Numbers = Mapping[str, Floats]  # of a case, by name, f64[seeds]
+
+
+def gathered(
+    study: Study,
+    cases: Mapping[Key, list[Scenario]],
+    looked_at: Callable[[Result, Any], dict[str, float]],
+    label: str,
+) -> dict[Key, Numbers]:
+    """Return, of each case, the numbers that are looked at of its scenarios, f64[scenarios]."""
+    flat = [each for scenarios in cases.values() for each in scenarios]
+    rows = iter(study.each(flat, looked_at, label=label))
+    found: dict[Key, Numbers] = {}
+    for key, scenarios in cases.items():
+        mine = [next(rows) for _ in scenarios]
+        found[key] = {name: np.array([row[name] for row in mine]) for name in mine[0]}
+    return found
+
+
+def ratio(a: Numbers, b: Numbers, name: str) -> Interval:
+    """Return ``a`` over ``b``, seed by seed."""
+    return interval((a[name] / b[name]).tolist())
