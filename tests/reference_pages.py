@@ -18,22 +18,17 @@ BEGIN, END = "<!-- made by: python -m tests.reference_pages -->\n", "<!-- end --
 
 def keys():
     """Return a table for each section of the scenario file: key, default, what it means."""
-    found = ["| key | default | what |", "|---|---|---|"]
+    found, of = ["| key | default | what |", "|---|---|---|"], ""
     for line in write(default_scenario()).splitlines():
         if section := re.fullmatch(r"\[(.+)\]", line):
-            found += ["", f"## `[{section[1]}]`", "", "| key | default | what |", "|---|---|---|"]
+            of = section[1]
+            found += ["", f"## `[{of}]`", "", "| key | default | what |", "|---|---|---|"]
         elif key := re.fullmatch(r"(?:# )?(\w+) = ?(.*?)(?:\s+# (.*))?", line):
             name, default, said = key.groups()
-            said = "by name, or the path of a file" if name == "name" and section_of(found) else said or ""
+            said = "by name, or the path of a file" if name == "name" and of else said or ""
             shown = f"`{default.strip()}`" if default.strip() and not line.startswith("#") else "unset"
             found.append(f"| `{name}` | {shown} | {escaped(said)} |")
     return "\n".join(found) + "\n"
-
-
-def section_of(lines):
-    """Say whether the section that is being written is one of a policy."""
-    heads = [line for line in lines if line.startswith("## ")]
-    return bool(heads) and ("policy" in heads[-1] or "routing" in heads[-1])
 
 
 def measures():
