@@ -1,7 +1,10 @@
 """Running the command where it should refuse, and checking the form of what it says."""
 
 import os
+import signal
+import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -43,3 +46,26 @@ def command(*arguments: str) -> list[str]:
 
 def environment() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": ROOT}
+
+
+def interrupted(number: signal.Signals) -> tuple[int, str, str]:
+    """Run the command into o and send it a signal when it is under way; return its exit code and what it printed.
+
+    It would go on for a very long time. Each answer is longer than the gap: some request is always being served.
+    """
+    keys = ("arrivals=constant", "rate_rps=2", "requests=2000000", "prompt_tokens=50", "output_tokens=500")
+    settings = [part for key in keys for part in ("--set", f"workload.{key}")]
+    process = subprocess.Popen(
+        command("run", "--out", "o", "--no-plot", *settings),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment(),
+    )
+    deadline = time.monotonic() + 30
+    while not Path("o").exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    time.sleep(1.5)
+    process.send_signal(number)
+    out, err = process.communicate(timeout=60)
+    return process.returncode, out, err

@@ -6,7 +6,6 @@ import resource
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -14,7 +13,7 @@ import pytest
 
 from simulator.cli import main as cli
 from simulator.results.result import Result
-from tests.refusals import command, environment, folder, one_line, refusal
+from tests.refusals import command, environment, folder, interrupted, one_line, refusal
 
 __all__ = ["folder"]  # the fixture, used by every test here
 
@@ -92,34 +91,8 @@ def test_a_reader_that_leaves_early_is_no_error():
 
 
 def test_ctrl_c_keeps_what_is_finished_and_marks_it_partial():
-    # for a very long time, and each answer longer than the gap: some request is always being served
-    process = subprocess.Popen(
-        command(
-            *(
-                "run",
-                "--out",
-                "o",
-                "--no-plot",
-                "--set",
-                "workload.arrivals=constant",
-                "--set",
-                "workload.rate_rps=2",
-            ),
-            *("--set", "workload.requests=2000000", "--set", "workload.prompt_tokens=50"),
-            *("--set", "workload.output_tokens=500"),
-        ),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=environment(),
-    )
-    deadline = time.monotonic() + 30
-    while not Path("o").exists() and time.monotonic() < deadline:
-        time.sleep(0.02)
-    time.sleep(1.5)
-    process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=60)
-    assert process.returncode == 130, err
+    code, out, err = interrupted(signal.SIGINT)
+    assert code == 130, err
     text = one_line(err)
     assert text.startswith("interrupted at ")
     assert text.endswith("the records up to there are in o, marked partial")

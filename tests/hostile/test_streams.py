@@ -3,14 +3,13 @@
 import errno
 import signal
 import subprocess
-import time
 from pathlib import Path
 
 import pytest
 
 from simulator.cli import interrupts, output
 from simulator.cli import main as cli
-from tests.refusals import command, environment, folder, one_line, refusal
+from tests.refusals import command, environment, folder, interrupted, one_line, refusal
 
 __all__ = ["folder"]  # the fixture, used by every test here
 
@@ -100,28 +99,8 @@ def test_a_sentence_has_an_end(words, capsys):
 
 
 def test_sigterm_keeps_the_records():
-    settings = (
-        "arrivals=constant",
-        "rate_rps=2",
-        "requests=2000000",
-        "prompt_tokens=50",
-        "output_tokens=500",
-    )
-    given = [part for each in settings for part in ("--set", f"workload.{each}")]
-    process = subprocess.Popen(
-        command("run", "--out", "o", "--no-plot", *given),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=environment(),
-    )
-    deadline = time.monotonic() + 30
-    while not Path("o").exists() and time.monotonic() < deadline:
-        time.sleep(0.02)
-    time.sleep(1)
-    process.send_signal(signal.SIGTERM)
-    _, err = process.communicate(timeout=60)
-    assert process.returncode == 143, err
+    code, _, err = interrupted(signal.SIGTERM)
+    assert code == 143, err
     assert one_line(err).endswith("the records up to there are in o, marked partial")
     assert cli.main(["show", "o", "--quiet"]) == 0
 
