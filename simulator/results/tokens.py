@@ -115,7 +115,9 @@ class UnfoldedTokens:
         self._sent = self.counts  # before those that come too late are left out
         self._rng = [delay.rng]  # the delivery policy's as it was before each part, and after the last so far
         self._delivered_s: Floats | None = None
-        self._together_s: Floats | None = None  # of all tokens sent, by a policy that needs them all at once
+        self._together_s: list[Floats] | None = (
+            None  # of each part, by a policy that needs all tokens at once
+        )
         self._first_last_s: tuple[Floats, Floats] | None = None
         if delay.policy is not None and until_s is not None:
             self._leave_out_late(until_s)
@@ -246,10 +248,10 @@ class UnfoldedTokens:
         mine = slice(self.bounds[part], self.bounds[part + 1])
         if getattr(policy, "across_requests", False):
             if self._together_s is None:
-                every_s = np.concatenate([self._generated(each)[0] for each in range(self.parts)])
-                self._together_s = self._handed_over(policy, every_s, self._sent, deepcopy(self._rng[0]))
-            before = np.concatenate([[0], np.cumsum(self._sent, dtype=np.int64)])
-            return self._together_s[before[mine.start] : before[mine.stop]]
+                parts = [self._generated(each)[0] for each in range(self.parts)]
+                every_s = self._handed_over(policy, np.concatenate(parts), self._sent, deepcopy(self._rng[0]))
+                self._together_s = np.split(every_s, np.cumsum([len(each) for each in parts])[:-1])
+            return self._together_s[part]
         # Whenever and wherever a part is unfolded, it gets the random numbers of the first time.
         rng = deepcopy(self._rng[part])
         sent_s = self._handed_over(policy, generated_s, self._sent[mine], rng)
