@@ -19,7 +19,7 @@ from simulator.policy import Router, Scheduler
 from simulator.replica.limits import Limits
 from simulator.replica.rules import EngineRules
 from simulator.results.recorded import ended_rows, prompt_end_rows
-from simulator.results.tables import Incarnation, step_table
+from simulator.results.tables import Incarnation, split_by_replica, step_table
 from simulator.workload.workload import Workload
 
 
@@ -87,16 +87,15 @@ def serve(workload: Workload, server: Server, replicas: int = 1, router: Router 
     if stalled is not None or ends < n:
         raise StallError(stalled or f"only {ends} of {n} requests completed")
     first_s, last_s = np.full(n, np.nan), np.full(n, np.nan)
-    for i, replica in enumerate(cluster.replicas):
-        steps = step_table([Incarnation(i, replica.records)])
-        request, step = prompt_end_rows(replica.records)
-        first_s[request[::-1]] = steps["end_s"][
+    records = [replica.records for replica in cluster.replicas]
+    steps = step_table([Incarnation(i, each) for i, each in enumerate(records)])
+    for i, mine in split_by_replica(steps):
+        request, step = prompt_end_rows(records[i])
+        first_s[request[::-1]] = mine["end_s"][
             step[::-1]
         ]  # backwards: the first one stays, were it preempted
-        job, _, end_s = ended_rows(replica.records)
+        job, _, end_s = ended_rows(records[i])
         last_s[job] = end_s
-    if replicas > 1:
-        steps = step_table([Incarnation(i, each.records) for i, each in enumerate(cluster.replicas)])
     return Served(
         np.array(cluster.traffic.arrival_s),
         first_s + server.frontend_s,
