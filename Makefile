@@ -53,13 +53,13 @@ paper: $(VENV)/run.stamp
 	sed -E 's#\]\(([A-Za-z0-9_]+)/#](paper/\1/#g; s#\]\(results.md\)#](paper/results.md)#' runs/reproduce/paper.md > docs/paper.md
 	sed 's#](paper.md)#](../paper.md)#' runs/reproduce/results.md > docs/paper/results.md
 
-# What others built (some fifteen minutes), and docs/systems.md with its pictures anew.
-systems: $(VENV)/run.stamp
-	$(BIN)/servesim reproduce systems --out runs/systems
-	rm -rf docs/systems && mkdir -p docs/systems
-	cd runs/systems && cp -r $$(ls -d */ | grep -v cache) ../../docs/systems
-	rm -f docs/systems/*/verdict.json
-	sed -E 's#\]\(([A-Za-z0-9_]+)/#](systems/\1/#g' runs/systems/systems.md > docs/systems.md
+# What others built (some fifteen minutes), or all schedulers against each other (ten), and the page with its pictures anew.
+systems league: $(VENV)/run.stamp
+	$(BIN)/servesim reproduce $@ --out runs/$@
+	rm -rf docs/$@ && mkdir -p docs/$@
+	cd runs/$@ && cp -r $$(ls -d */ | grep -v cache) ../../docs/$@
+	rm -f docs/$@/*/verdict.json
+	sed -E 's#\]\(([A-Za-z0-9_]+)/#]($@/\1/#g' runs/$@/$@.md > docs/$@.md
 
 $(VENV)/run.stamp: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 ORDER = 90
 EPILOG = "Example: servesim reproduce fig5 fig6 --quick   (all, quick: about three minutes)"
 EXPERIMENTS = Path(__file__).parent.parent / "paper"
-SYSTEMS = Path(__file__).parent.parent / "systems"
+OTHERS = ("systems", "league")  # folders of studies that are not the paper's, each with a page of its name
 VERDICT = "verdict.json"
 
 
@@ -33,8 +33,9 @@ def reproduce(
     claims: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[all | systems | fig5 fig6 ...]",
-            help="Which figures and claims; default: all of the paper's. systems: the studies of other systems.",
+            metavar="[all | systems | league | fig5 fig6 ...]",
+            help="Which figures and claims; default: all of the paper's. systems: studies of other systems."
+            " league: every scheduler by every metric.",
             autocompletion=completion.figures,
         ),
     ] = None,
@@ -48,6 +49,12 @@ def reproduce(
         Path | None,
         typer.Option(metavar="FILE.toml", help="A changed copy of experiments/paper/protocol.toml."),
     ] = None,
+    rules: Annotated[
+        Path | None,
+        typer.Option(
+            "--league", metavar="FILE.toml", help="A changed copy of experiments/league/league.toml."
+        ),
+    ] = None,
     page: ReportTo = None,
 ) -> None:
     """Redraw the figures of the paper and test its claims; say which are reproduced.
@@ -55,12 +62,12 @@ def reproduce(
     Each gets a folder with its figures (PNG, PDF) and their data (CSV). paper.md shows all figures beside what the
     paper reports, and results.md has all numbers. Simulations are kept in OUT/cache: after Ctrl-C, the same command
     goes on from there. With what it runs is fixed in experiments/paper/protocol.toml; a changed copy turns its knobs.
-    systems, or one by its name, are the studies of what others built: systems.md shows them.
+    systems, or one by its name, are the studies of what others built: systems.md shows them. league plays every
+    scheduler against every other, under every traffic and by every metric: league.md.
     """
-    if protocol is not None:
-        os.environ["SERVESIM_PROTOCOL"] = str(
-            protocol.resolve()
-        )  # before it is read, here and in other processes
+    for variable, path in (("SERVESIM_PROTOCOL", protocol), ("SERVESIM_LEAGUE", rules)):
+        if path is not None:
+            os.environ[variable] = str(path.resolve())  # before it is read, here and in other processes
     from experiments.paper._reproduce import Study
     from simulator.report.tables import Document, Words
     from simulator.results.folders import folder_named
@@ -79,26 +86,28 @@ def reproduce(
             sys.stdout.flush()
     finally:
         workers.close()
-    for page_of, name in ((_sections(out), "paper.md"), (_sections(out, systems()), "systems.md")):
-        if page_of:
-            wrote("results", out / "results.md", f", figures: {out / name}")
+    for name in ("paper", *OTHERS):
+        if (out / f"{name}.md").exists():
+            wrote("results", out / "results.md", f", figures: {out / f'{name}.md'}")
     if page is not None:
         from experiments.paper._page import claims_document
 
-        report_beside(claims_document([*_sections(out), *_sections(out, systems())], out), page)
+        report_beside(claims_document([*_sections(out), *_sections(out, others())], out), page)
 
 
 def write_results(out: Path) -> None:
-    """Write results.md, paper.md and systems.md from all verdicts in a folder, also those of earlier runs."""
+    """Write results.md, paper.md, systems.md and league.md from all verdicts in a folder, also of earlier runs."""
     from experiments.paper._gallery import gallery, results
-    from experiments.systems._page import systems_page
+    from experiments.systems._page import PAGES, studies_page
 
-    paper, others = _sections(out), _sections(out, systems())
-    (out / "results.md").write_text(results(paper or others), encoding="utf-8")
+    paper = _sections(out)
+    (out / "results.md").write_text(results(paper or _sections(out, others())), encoding="utf-8")
     if paper:
         (out / "paper.md").write_text(gallery(paper), encoding="utf-8")
-    if others:
-        (out / "systems.md").write_text(systems_page(others, out), encoding="utf-8")
+    for package in OTHERS:
+        if sections := _sections(out, others(package)):
+            page = studies_page(PAGES[package], package, sections, out)
+            (out / f"{package}.md").write_text(page, encoding="utf-8")
 
 
 def _sections(out: Path, paths: Sequence[Path] | None = None) -> "list[Section]":
@@ -122,14 +131,15 @@ def experiments() -> list[Path]:
     return sorted(files, key=lambda path: (order.get(_word(path), len(order)), path.stem))
 
 
-def systems() -> list[Path]:
-    """Return the files of all studies of other systems, by name."""
-    return sorted(path for path in SYSTEMS.glob("*.py") if not path.name.startswith("_"))
+def others(*packages: str) -> list[Path]:
+    """Return the files of all studies that are not the paper's, or those of some packages, by name."""
+    folders = [EXPERIMENTS.parent / package for package in packages or OTHERS]
+    return sorted(path for folder in folders for path in folder.glob("*.py") if not path.name.startswith("_"))
 
 
 def claim_id(path: Path) -> str:
-    """Return what an experiment is called: a system's file, or the first word, as the protocol writes it."""
-    if path.parent == SYSTEMS:
+    """Return what an experiment is called: another study's file, or the first word, as the protocol writes it."""
+    if path.parent.name in OTHERS:
         return path.stem
     from experiments.paper._protocol import PROTOCOL
 
@@ -138,21 +148,21 @@ def claim_id(path: Path) -> str:
 
 def _chosen(words: list[str]) -> list[Path]:
     """Find experiments by name (``fig5``) or file (``fig5_classic``); InputError for what there is not."""
-    known, others = experiments(), systems()
+    known, beside = experiments(), others()
     chosen = set()
     for word in words:
         mine = [path for path in known if word.lower() in ("all", path.stem, _word(path))]
-        mine += [path for path in others if word.lower() in ("systems", path.stem)]
+        mine += [path for path in beside if word.lower() in (path.parent.name, path.stem)]
         if not mine:
             from simulator.scenario.discover import nearest
 
-            names = ["systems", *dict.fromkeys(map(claim_id, [*known, *others]))]
+            names = list(dict.fromkeys([*OTHERS, *map(claim_id, [*known, *beside])]))
             hint = nearest(word, names)
             raise InputError(
                 f"reproduce: no figure or claim {word!r}; {hint}expected all, or of {', '.join(names)}"
             )
         chosen.update(mine)
-    return [path for path in [*known, *others] if path in chosen]
+    return [path for path in [*known, *beside] if path in chosen]
 
 
 def _run(path: Path, study: "Study") -> "Verdict":
@@ -167,8 +177,9 @@ def _run(path: Path, study: "Study") -> "Verdict":
 
 def _keep(study: "Study", verdict: "Verdict") -> None:
     runs = "quick" if study.quick else "full"
-    own = os.environ.get("SERVESIM_PROTOCOL")
-    runs += f" by {Path(own).name}" if own else ""
+    for variable in ("SERVESIM_PROTOCOL", "SERVESIM_LEAGUE"):
+        own = os.environ.get(variable)
+        runs += f" by {Path(own).name}" if own else ""
     content = {**vars(verdict), "runs": runs, "files": study.files, "engines": list(study.engines)}
     (study.out / VERDICT).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 

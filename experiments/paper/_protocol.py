@@ -4,7 +4,7 @@ import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -15,6 +15,7 @@ from simulator.metrics._window import Window
 from simulator.scenario.errors import sentence
 from simulator.scenario.scenario import Scenario
 
+_Protocol = TypeVar("_Protocol", bound=BaseModel)
 FILE = Path(__file__).with_name("protocol.toml")
 
 
@@ -180,22 +181,22 @@ class Protocol(Section):
         return {title: UserModel(**{**self.user, **fields}) for title, fields in every.items()}
 
 
-def read(path: Path) -> Protocol:
-    """Read a protocol; raises InputError naming the file and the key that is wrong."""
+def read(path: Path, protocol: type[_Protocol]) -> _Protocol:
+    """Read a protocol of some kind; raises InputError naming the file and the key that is wrong."""
     try:
-        return Protocol.model_validate(parse_toml(read_text(path)))
+        return protocol.model_validate(parse_toml(read_text(path)))
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}); expected a protocol (TOML)") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: not a readable TOML file ({error})") from None
     except ValidationError as error:
-        raise InputError(f"{path}: {sentence(error, Protocol)}") from None
+        raise InputError(f"{path}: {sentence(error, protocol)}") from None
 
 
 OWN = os.environ.get(
     "SERVESIM_PROTOCOL"
 )  # set by the command, also for its processes; unset: the shipped one
-PROTOCOL = read(Path(OWN) if OWN else FILE)
+PROTOCOL = read(Path(OWN) if OWN else FILE, Protocol)
 
 
 def swept(

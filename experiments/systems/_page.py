@@ -7,21 +7,35 @@ from pathlib import Path
 from experiments.paper._gallery import Section, wrapped
 from experiments.systems._findings import OUTCOMES, TABLE
 
-INTRODUCTION = (
-    "What others built to serve readers better, in the small: what each reports, by its own metric, and the same by"
-    " smooth goodput. Made by `servesim reproduce systems`; each study is one file in `experiments/systems/`, which"
-    " states its question, its servers and its tests. A claim is agreed with, partly or not; what differs is said."
-)
+PAGES = {  # title and introduction, by the package of the studies
+    "systems": (
+        "Other systems, by their own metric and by smooth goodput",
+        "What others built to serve readers better, in the small: what each reports, by its own metric, and the same by"
+        " smooth goodput. Made by `servesim reproduce systems`; each study is one file in `experiments/systems/`, which"
+        " states its question, its servers and its tests. A claim is agreed with, partly or not; what differs is said.",
+    ),
+    "league": (
+        "The league: every scheduler, by every metric",
+        "Every scheduler on one engine, under every traffic, by every metric. Made by `servesim reproduce league`;"
+        " a scheduler enters by being a file in `policies/scheduling/`. Schedulers are in order of smooth goodput. A"
+        " cell is one traffic under one load; bold, and framed in the picture, is the metric that the paper"
+        " of a scheduler measures by.",
+    ),
+}
 
 
-def systems_page(sections: Sequence[Section], out: Path) -> str:
-    """Return the page in Markdown; the tables are read from the studies' folders in ``out``."""
+def studies_page(about: tuple[str, str], package: str, sections: Sequence[Section], out: Path) -> str:
+    """Return a page of studies in Markdown: a table of verdicts, and a section with tables and pictures of each.
+
+    ``about`` is its title and introduction; the tables are read from the studies' folders in ``out``.
+    """
+    title, introduction = about
     words = {outcome: word for word, outcome in OUTCOMES.items()}
     parts = [
-        "# Other systems, by their own metric and by smooth goodput\n",
-        *wrapped(INTRODUCTION),
+        f"# {title}\n",
+        *wrapped(introduction),
         "",
-        "| system | what is asked | verdict | runs |",
+        "| study | what is asked | verdict | runs |",
         "|---|---|---|---|",
     ]
     parts += [
@@ -43,7 +57,7 @@ def systems_page(sections: Sequence[Section], out: Path) -> str:
             for name in files
             if not name.endswith(".png") and name not in tables
         )
-        parts += ["", f"Files: {links}, `experiments/systems/{each.folder}.py` ({each.runs})"]
+        parts += ["", f"Files: {links}, `experiments/{package}/{each.folder}.py` ({each.runs})"]
     return "\n".join(parts) + "\n"
 
 

@@ -99,9 +99,11 @@ def trace_formats(incomplete: str) -> list[str]:
 
 
 def figures(incomplete: str) -> list[str]:
-    """Offer figures and claims of the paper, and other systems."""
+    """Offer figures and claims of the paper, other systems, and the league."""
     names = [name.partition("_")[0] for name in _files("experiments/paper", "*.py", "")]
-    names += _files("experiments/systems", "*.py", "")
+    names += [
+        each for package in ("systems", "league") for each in _files(f"experiments/{package}", "*.py", "")
+    ]
     return [name for name in ("all", "systems", *dict.fromkeys(names)) if name.startswith(incomplete)]
 
 

@@ -10,7 +10,7 @@ from experiments.paper._gallery import Section
 from experiments.paper._reproduce import Study
 from experiments.systems import speculation
 from experiments.systems._findings import Finding, shown, verdict
-from experiments.systems._page import systems_page
+from experiments.systems._page import PAGES, studies_page
 from experiments.systems._speculation_runs import DRAFTERS, PLAIN, READERS, SERVERS, crossing, numbers, worth
 from simulator import run
 from simulator.cli import main as cli
@@ -91,7 +91,9 @@ def test_a_verdict_stands_in_the_page_with_its_tables(tmp_path):
         "engines": ["vllm-0.24"],
         "files": list(dict.fromkeys(study.files)),
     }
-    page = systems_page([Section("mine", "Mine", "mine", json.loads(json.dumps(kept)))], tmp_path)
+    page = studies_page(
+        PAGES["systems"], "systems", [Section("mine", "Mine", "mine", json.loads(json.dumps(kept)))], tmp_path
+    )
     assert "| mine | Mine | **partly** | full |" in page
     assert "| It \\| holds. | **agree** | 3 of 4. |" in page
     assert "| rate | gain |\n|---|---|\n| 1 | 1.5 |\n| 2 | 1.0 |" in page
@@ -109,5 +111,5 @@ def test_the_command_runs_studies_of_systems_by_name(tmp_path, monkeypatch, caps
     assert not (tmp_path / "paper.md").exists()
     assert cli.main(["reproduce", "speculatoin", "--out", str(tmp_path)]) == 2
     assert "did you mean 'speculation'" in capsys.readouterr().err
-    assert command._chosen(["systems"]) == command.systems()
-    assert "speculation" in {path.stem for path in command.systems()}
+    assert command._chosen(["systems"]) == command.others("systems")
+    assert "speculation" in {path.stem for path in command.others("systems")}

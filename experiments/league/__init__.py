@@ -1,0 +1,1 @@
+"""The league: every scheduler under every traffic, by every metric."""
