@@ -115,7 +115,8 @@ def swap_rank(probe: Probe, request: int) -> Any:
 
 
 def _is_decode(job: Job, tokens: int, computed: int) -> bool:
-    return tokens == 1 and computed == job.known_tokens - 1 and job.generated_tokens > 0
+    last = tokens == 1 and computed == job.known_tokens - 1
+    return last and job.generated_tokens > 0 and not job.recomputes
 
 
 def _entry(job: Job, tokens: int, computed: int) -> Any:

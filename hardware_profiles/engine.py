@@ -24,6 +24,7 @@ class Rules(Profile):
     null_blocks: int = Field(ge=0)
     overrun_tokens: int
     partial_blocks_first: bool
+    recomputes_as_prefill: bool = False
     drops_with_next_token: bool = False
 
 

@@ -86,17 +86,21 @@ class VllmV1(Scheduler):
         for job in step.running:
             if job not in step.partial and not job.completing:
                 step.hold(job)
-        order, turn = list(step.running), 0
+        order, turn, given = list(step.running), 0, set[Job]()
         while turn < len(order):
             job = order[turn]
             tokens = self._chunk(job.remaining_tokens, step.token_budget) if job in step.partial else 0
             while tokens and not step.prefill(job, tokens):
                 victim = max(order, key=lambda other: (other.priority, other.arrival_s))
-                turn -= order.index(victim) < turn
+                turn -= (
+                    victim in given
+                )  # one passed over does not count, so that the next in turn is left out
                 order.remove(victim)
                 step.preempt(victim)
                 if victim is job:
                     return
+            if tokens:
+                given.add(job)
             turn += 1
 
     def _admit(self, step: Ledger) -> None:

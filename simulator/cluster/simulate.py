@@ -245,6 +245,7 @@ def engine_for(
         limits, kv, cache=cache, late_cache=late_cache, queue_key=_key_of(policy), whole=policy.reserves_whole,
         plans_ahead=ahead, drops_with_next_token=rules.drops_with_next_token, **parts,
     )  # fmt: skip
+    engine.recomputes_as_prefill = rules.recomputes_as_prefill
     if isinstance(engine, TreeEngine) and speculation is not None:
         engine.speculate(speculation)
     return engine

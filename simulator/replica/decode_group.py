@@ -72,6 +72,7 @@ class DecodeGroup:
         """Add a job whose prompt is computed and that has at least one token to go."""
         self._joined += 1
         job.rank = self._joined
+        job.recomputes = False
         self.put(job)
 
     def retarget(self, job: Job, target_tokens: int) -> None:

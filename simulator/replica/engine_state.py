@@ -26,9 +26,9 @@ class EngineState:
     __slots__ = (
         "_admissions", "block_size", "cache", "changed", "chunks", "decode_piece", "done_jobs", "done_tokens",
         "dropped", "free_cpu_blocks", "fruitless_steps", "group", "joined", "kv", "late_cache", "limits", "now_s",
-        "on_end", "outside_tokens", "partial", "pending", "plans_ahead", "preempted", "price", "queue_key", "records",
-        "running", "shape", "step", "swapped", "ticks", "token_budget", "too_many_blocks", "total_blocks", "unended",
-        "waiting",
+        "on_end", "outside_tokens", "partial", "pending", "plans_ahead", "preempted", "price", "queue_key",
+        "recomputes_as_prefill", "records", "running", "shape", "step", "swapped", "ticks", "token_budget",
+        "too_many_blocks", "total_blocks", "unended", "waiting",
     )  # fmt: skip
 
     def __init__(
@@ -52,6 +52,7 @@ class EngineState:
         """
         self.limits = limits
         self.plans_ahead = plans_ahead
+        self.recomputes_as_prefill = False  # as in ``EngineRules``
         self.kv = kv
         self.cache = cache
         self.late_cache = late_cache
@@ -219,6 +220,7 @@ class EngineState:
         self.kv.release(job)
         self.records.preemptions.extend((self.step, job.id, job.computed, for_request, blocks_lacked))
         job.lose_cache()
+        job.recomputes = self.recomputes_as_prefill and job.generated > 0
         job.preemptions += 1
 
     def seat(self, job: Job) -> None:

@@ -47,7 +47,7 @@ class Job:
         "admission", "allowance_s", "arrival_s", "blocks", "brought", "computed", "curve", "fixed_blocks", "generated",
         "group", "id",
         "joined_tick", "max_tokens", "output_tokens", "pace_s", "predicted_tokens", "preemptions", "prompt_segments",
-        "prompt_tokens", "rank",
+        "prompt_tokens", "rank", "recomputes",
         "replica", "request", "reserved", "state", "target_tokens", "thinking_tokens",
     )  # fmt: skip
 
@@ -102,6 +102,7 @@ class Job:
         self.fixed_blocks = 0  # held beside them while it runs, whatever its length
         self.reserved = False  # the blocks held are enough to the end, none will be asked for
         self.brought = False  # what is computed of it came from elsewhere
+        self.recomputes = False  # in an engine for which all that is computed again is a prompt, until it is
 
     def move(self, state: JobState) -> None:
         """Go over to a state, the one place where that happens."""
@@ -169,7 +170,7 @@ class Job:
         if self.group is not None:
             return True
         first = self.generated == 0 and not self.brought
-        return not first and self.computed + 1 == self.prompt_tokens + self.generated
+        return not first and not self.recomputes and self.computed + 1 == self.prompt_tokens + self.generated
 
     @property
     def waits_with_kv(self) -> bool:

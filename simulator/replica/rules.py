@@ -28,6 +28,7 @@ class EngineRules:
             return replace(self, pipeline_depth=1)
         return self
 
+    recomputes_as_prefill: bool = False  # what a preemption lost: also a last token that is left alone
     drops_with_next_token: bool = (
         False  # a running request whose client has left goes on until its next token is there
     )
