@@ -196,7 +196,8 @@ class Transfers:
         engine = self._engine
         detaching, self.detaching = self.detaching, []
         for job, told in detaching:
-            there = job.group is not None and job in engine.running
+            # One whose client has left, and which ends with its next token, stays to do so
+            there = job.group is not None and job in engine.running and job not in engine.dropped
             if there:
                 engine.stop_running(job)
                 engine.changed = False  # no decision of the policy
