@@ -19,6 +19,14 @@ FORMAT = 1  # of folders of results; a larger number is one that this version ca
 VERSION = "format"  # key of the manifest; one without is of format 0, which is read as 1 is
 
 
+def published(name: str) -> str:
+    """Return the schema of a part of a saved result, as JSON: ``summary``, ``manifest`` or ``tables``.
+
+    A key or column that one format has keeps its type and meaning for as long as ``FORMAT`` stays; more may come.
+    """
+    return (Path(__file__).parent / "schemas" / f"{name}.json").read_text(encoding="utf-8")
+
+
 def seal(manifest: dict[str, Any], digests: Mapping[str, str]) -> dict[str, Any]:
     """Return the manifest with these digests of files, by name, and its own."""
     found = manifest | {VERSION: FORMAT, FILES: dict(sorted(digests.items()))}
