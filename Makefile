@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test fast pure quick check bench performance paper site clean
+.PHONY: demo test fast pure quick check environments bench performance paper site clean
 
 demo: $(VENV)/run.stamp
 	$(BIN)/servesim run experiments/demo.toml --out runs/demo --overwrite
@@ -33,6 +33,10 @@ check: $(VENV)/dev.stamp
 bench: $(VENV)/dev.stamp
 	HYPOTHESIS_PROFILE=random $(BIN)/python -m pytest -n auto -m hypothesis
 	$(BIN)/python -m benchmarks
+
+# Other Pythons, the lowest versions, no network, no home, other locales, ...: what is there is tried, the rest is named.
+environments: $(VENV)/dev.stamp
+	$(BIN)/python -m benchmarks.environments
 
 # The pages of docs/ as a site with search and the Python API, in runs/site. Links that lead nowhere stop it.
 site: $(VENV)/dev.stamp
