@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test fast pure quick check environments bench performance paper site clean
+.PHONY: demo test fast pure quick check environments audit bench performance paper site clean
 
 demo: $(VENV)/run.stamp
 	$(BIN)/servesim run experiments/demo.toml --out runs/demo --overwrite
@@ -37,6 +37,15 @@ bench: $(VENV)/dev.stamp
 # Other Pythons, the lowest versions, no network, no home, other locales, ...: what is there is tried, the rest is named.
 environments: $(VENV)/dev.stamp
 	$(BIN)/python -m benchmarks.environments
+
+# For a release: all that an installation is made of, with versions and hashes, and whether weaknesses of it are known.
+audit: $(VENV)/dev.stamp
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --config-settings editable_mode=compat -e ".[release]"
+	mkdir -p runs/release
+	$(BIN)/uv pip compile --quiet pyproject.toml --universal --generate-hashes --no-header -o runs/release/requirements.lock
+	$(BIN)/pip-audit --requirement runs/release/requirements.lock --disable-pip --require-hashes \
+		--format cyclonedx-json --output runs/release/sbom.json
+	@grep -q '"name": "numpy"' runs/release/sbom.json || (echo "nothing was looked up: no service of weaknesses here"; exit 1)
 
 # The pages of docs/ as a site with search and the Python API, in runs/site. Links that lead nowhere stop it.
 site: $(VENV)/dev.stamp
