@@ -48,6 +48,7 @@ class TieredCache(CacheAbove):
         )  # by tier (-1: the GPU), and whether preempted before
         self._names, self._content, self._price, self._future = names, content, price, future
         self._stretches: dict[Job, list[tuple[int, int]]] = {}
+        self._named: dict[Job, list[ChunkName]] = {}  # as many as were asked for
         self._offered: dict[Job, int] = {}  # chunks that were written, or are there
         self._computed: dict[Job, int] = {}  # tokens that are computed when the step ends
         self._loads: list[TierLoad] = []  # of the step that is being planned
@@ -129,7 +130,9 @@ class TieredCache(CacheAbove):
             self._future.admitted(job.request.row)
         gpu_tokens = self._gpu.begin(job)
         self.hit_tokens[-1, again] += gpu_tokens
-        for name in reversed(names):  # so that of a sequence the end goes first
+        for name in reversed(
+            names[: job.known_tokens // self._names.chunk_tokens]
+        ):  # so that of a sequence the end goes first
             for each in self.tiers:
                 each.tier.use(name)
         tokens = sum(load.tokens for load in loads)
@@ -153,7 +156,9 @@ class TieredCache(CacheAbove):
         most = (known - 1) // self.block_size * self.block_size  # the last token is computed
         loads: list[TierLoad] = []
         tokens = gpu_tokens
-        for chunk, name in enumerate(self._names_of(job, known)[gpu_tokens // size :], gpu_tokens // size):
+        names = self._names_of(job, known)
+        for chunk in range(gpu_tokens // size, known // size):
+            name = names[chunk]
             end = min((chunk + 1) * size, most)
             found = next(
                 (
@@ -260,10 +265,13 @@ class TieredCache(CacheAbove):
             self._evicted += names[first_token // size :]
 
     def _names_of(self, job: Job, tokens: int) -> list[ChunkName]:
-        stretches = self._stretches.get(job)
-        if stretches is None:
-            stretches = self._stretches[job] = self._names.stretches(self._content(job))
-        return self._names.named(stretches, tokens)
+        """Return the names of at least the whole chunks in a job's first ``tokens`` tokens, its known ones at most."""
+        named = self._named.get(job)
+        if named is None or len(named) < tokens // self._names.chunk_tokens:
+            if job not in self._stretches:
+                self._stretches[job] = self._names.stretches(self._content(job))
+            named = self._named[job] = self._names.named(self._stretches[job], job.known_tokens)
+        return named
 
     # The moments of a step
 
@@ -291,5 +299,6 @@ class TieredCache(CacheAbove):
     def forget(self, job: Job) -> None:
         """A job has left."""
         self._stretches.pop(job, None)
+        self._named.pop(job, None)
         self._offered.pop(job, None)
         self._gpu.forget(job)

@@ -106,7 +106,8 @@ def test_a_client_goes_round_its_conversations():
         row for row in kv_tiers.tier_rows() if row.row == "turns-20k"
     )  # two clients, ten conversations active
     conversations = [
-        [f"{name}{turn}" for turn in range(turns)] for name, turns in zip("abcdef", (2, 3, 3, 3, 3, 1))
+        [f"{name}{turn}" for turn in range(turns)]
+        for name, turns in zip("abcdef", (2, 3, 3, 3, 3, 1), strict=True)
     ]
     sent = list(kv_tiers._rounds(conversations, row))
     assert sent[:5] == ["a0", "b0", "c0", "d0", "e0"]
