@@ -64,18 +64,15 @@ class TieredCache(CacheAbove):
         """A request has come: what lower tiers have of it is brought to the first one while it waits."""
         if not self.plan.prefetch:
             return
-        first, size_bytes = self.tiers[0].tier, self._chunk_bytes
-        names = self._names_of(job, job.known_tokens)[
-            self._gpu.cached_tokens(job) // self._names.chunk_tokens :
-        ]
-        for name in names[: first.capacity_chunks]:
+        first, found = self.tiers[0].tier, self._gpu.cached_tokens(job) // self._names.chunk_tokens
+        for name in self._names_of(job, job.known_tokens)[found : found + first.capacity_chunks]:
             if name in first:
                 continue
             lower = next((each for each in self.tiers[1:] if each.tier.find(name, now_s)), None)
             if lower is None:
                 return
             lower.tier.use(name)
-            self._put(0, name, lower.read.carry(size_bytes, now_s), now_s, arriving=True)
+            self._put(0, name, lower.read.carry(self._chunk_bytes, now_s), now_s, arriving=True)
 
     def step_end_s(self, start_s: float, end_s: float, shape: StepShape) -> float:
         """Return when a step ends that would end at ``end_s`` but for its transfers.
@@ -160,17 +157,10 @@ class TieredCache(CacheAbove):
         for chunk in range(gpu_tokens // size, known // size):
             name = names[chunk]
             end = min((chunk + 1) * size, most)
-            found = next(
-                (
-                    (nth, at)
-                    for nth, each in enumerate(self.tiers)
-                    if (at := each.tier.find(name, self.now_s))
-                ),
-                None,
-            )
-            if found is None or end <= tokens:
+            there = ((nth, each.tier.find(name, self.now_s)) for nth, each in enumerate(self.tiers))
+            place, stored = next((found for found in there if found[1] is not None), (0, None))
+            if stored is None or end <= tokens:
                 break
-            place, stored = found
             if loads and loads[-1].place == place:
                 last = loads.pop()
                 ready_s = max(last.ready_s, stored.ready_s)
