@@ -34,6 +34,11 @@ _CLASSES = {
     "tools": {"share": 0.5, "prompt_tokens": 500, "output_tokens": 10, "slo": {"ttft_s": 0.5}},
 }
 _SCALING = {"min_replicas": 1, "max_replicas": 3, "provision_s": 0.5, "load_s": 0.1}
+_TIERS = [
+    {"kind": "host", "capacity_gib": 1.0},
+    {"kind": "disk", "capacity_gib": 1.0, "read_gb_s": 2.0},
+    {"kind": "shared", "capacity_gib": 1.0, "read_gb_s": 2.0},
+]
 CASES: dict[str, dict[str, Any]] = {
     "plain": {"workload": _TRAFFIC},
     "bounds": {"workload": _TRAFFIC, "slo": {"ttft_s": 0.2, "tpot_s": 0.05, "tail_tbt_s": 0.1, "e2e_s": 9.0}},
@@ -62,6 +67,7 @@ CASES: dict[str, dict[str, Any]] = {
         "cluster": {"replicas": 1, "scaling": _SCALING},
         "policy": {"scaling": {"name": "queue_length"}},
     },
+    "tiers": {"workload": _TRAFFIC, "engine": {"kv_offloading": {"tiers": _TIERS}}},
     "agents": {"workload": _TRAFFIC, "user": {"preset": "agent"}},
     "sessions": {"workload": {**_TRAFFIC, "session_turns": 3, "think_s": 0.1}},
     "cut": {"workload": _TRAFFIC, "run": {"horizon_s": 0.5}},

@@ -91,6 +91,7 @@ def validate(
 def sets() -> "dict[str, Callable[[bool], Iterable[Score]]]":
     """Return name -> what re-simulates a set, ``quick`` or in full."""
     from experiments.validation import sets as measured
+    from experiments.validation.kv_tiers import kv_tiers
     from experiments.validation.layouts import layouts
     from experiments.validation.own_tables import own_tables
     from experiments.validation.sglang_blocks import sglang_blocks
@@ -113,6 +114,7 @@ def sets() -> "dict[str, Callable[[bool], Iterable[Score]]]":
         "burst": measured.bursts,
         "layouts-70b": layouts,
         "sglang-blocks": sglang_blocks,
+        "kv-tiers": kv_tiers,
     }
 
 

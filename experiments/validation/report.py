@@ -24,6 +24,7 @@ SPLITS = {
     " (vLLM 0.15.1); how ranks agree on a step is in no table (no bar)",
     "per-request-4090": "nothing fitted to times: as per-request; what CUDA graphs take of the memory was chosen"
     " on start-up logs, this card's among them",
+    "kv-tiers": "LMCache's rate of writing fitted to the misses of 1,024 and 8,192 tokens; the other ratios are scored",
     "open-loop": "nothing fitted: overheads fitted to other runs (vLLM 0.15.1, H100, one GPU)",
     "step-cycles": "nothing fitted: overheads fitted to other runs (vLLM 0.15.1, H100, one GPU)",
     "burst": "vLLM: overheads of H100, and ob006 fitted what mixed batches lose; TensorRT-LLM: kernel factor fitted"

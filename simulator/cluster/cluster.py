@@ -135,6 +135,7 @@ class Cluster:
         deployment, hand_offs = self.deployment, self.hand_offs
         self._leaving = deployment.abandonment is not None or self.workload.leave_s is not None
         watched = self.traffic.closed or self._leaving
+        together = self.traffic.closed or deployment.stores_together
         effects = Effects(
             ended=self._ended if watched else None,
             prompt_done=None if hand_offs is None else hand_offs.offer,
@@ -144,7 +145,7 @@ class Cluster:
             if any(pool.scaling is not None for pool in deployment.pools)
             else None,
             load_fell=(lambda replica: self.fleets.load_fell(replica)) if deployment.replicas > FEW else None,
-            every_step=(self.traffic.closed and deployment.replicas > 1) or deployment.switching,
+            every_step=(together and deployment.replicas > 1) or deployment.switching,
         )
         share = deployment.moves.gpu_share if deployment.migrating else 0.0
         replicas: list[Replica] = []
@@ -166,8 +167,7 @@ class Cluster:
 
     def _connect(self) -> None:
         """Set up what connects replicas."""
-        deployment, seed = self.deployment, self.deployment.seed
-        migration = deployment.migration
+        deployment, seed, migration = self.deployment, self.deployment.seed, self.deployment.migration
         self._departures = Departures(
             self.clock,
             deployment.abandonment,
@@ -218,14 +218,14 @@ class Cluster:
     def open_loop(self) -> bool:
         """Whether nothing but arrivals is ever scheduled: no end of a step reaches anything outside its replica."""
         deployment = self.deployment
-        moving = deployment.disaggregated or deployment.migrating
+        moving = deployment.disaggregated or deployment.migrating or deployment.stores_together
         return not (self._leaving or moving or deployment.changing or self.traffic.closed)
 
     @property
     def apart(self) -> bool:
         """Whether replicas need not know of one another: where a request goes depends on the requests alone."""
-        blind = self._choose.blind or len(self.replicas) == 1
-        return self.open_loop and blind and self.deployment.admission is None
+        deployment, blind = self.deployment, self._choose.blind or len(self.replicas) == 1
+        return self.open_loop and blind and deployment.admission is None and deployment.tiers is None
 
     def _deliver(self, request: Request, number: int, arrival_s: float) -> None:
         """A request arrives now."""

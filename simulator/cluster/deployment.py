@@ -7,6 +7,7 @@ from typing import Literal
 
 from simulator.cluster.policy import Abandonment, Admission, Migration, Roles, Router, Scaler
 from simulator.replica.cost import CostModel
+from simulator.replica.kv_tier import TiersPlan
 from simulator.replica.limits import Limits
 from simulator.replica.policy import Scheduler
 from simulator.replica.reading import ReadingCurve
@@ -133,6 +134,9 @@ class Deployment:
     moves: MoveCosts = field(default_factory=MoveCosts)
     hand_off: HandOff | None = None  # with pools of prefill and decode replicas
     faults: Faults = field(default_factory=Faults)
+    tiers: TiersPlan | None = (
+        None  # of KV beyond the GPU; replicas then have a prefix cache and stay as they are
+    )
     frontend_s: float = 0.0  # constant time between the generation of a token and its delivery
     pace_s: float = 0.05  # V: readers take a token every so many seconds,
     allowance_s: float = 0.0  # S: beginning so long after their request's arrival
@@ -157,6 +161,11 @@ class Deployment:
     def speculating(self) -> bool:
         """Whether any pool decodes with drafts."""
         return any(pool.speculation is not None for pool in self.pools)
+
+    @property
+    def stores_together(self) -> bool:
+        """Whether replicas find KV that others have stored."""
+        return self.tiers is not None and self.tiers.shared
 
     @property
     def changing(self) -> bool:

@@ -19,6 +19,7 @@ from simulator.cluster.autoscaler import scaling_table
 from simulator.cluster.cluster import Cluster
 from simulator.cluster.deployment import Deployment
 from simulator.cluster.shards import can_be_split, play_split
+from simulator.cluster.tiers import Tiers, content_of, tier_rows
 from simulator.errors import StallError
 from simulator.replica.content import Content
 from simulator.replica.engine import Engine
@@ -77,6 +78,7 @@ class Outcome:
     interrupted: bool = False
     stalled: str | None = None
     prefix_hits: PrefixHits | None = None  # as the function of that name
+    tiers: list[dict[str, Any]] | None = None  # as ``tier_rows`` has it; None without any
     drafts: dict[str, Any] | None = None  # as ``drafts_made`` has it
 
 
@@ -103,7 +105,9 @@ def simulate(
     else:
         interrupted, stalled = play(cluster, on_progress, should_stop)
     tables, end_s = unfold(cluster, keep_steps)
-    return Outcome(tables, end_s, interrupted, stalled, prefix_hits(cluster), _drafts(cluster))
+    plan, caches = deployment.tiers, [each.engine.tiers for each in cluster.replicas]
+    tiers = None if plan is None else tier_rows(plan, [each for each in caches if each is not None])
+    return Outcome(tables, end_s, interrupted, stalled, prefix_hits(cluster), tiers, _drafts(cluster))
 
 
 def assemble(workload: Workload, deployment: Deployment) -> Cluster:
@@ -111,8 +115,9 @@ def assemble(workload: Workload, deployment: Deployment) -> Cluster:
     clock = Clock()
     if deployment.horizon_s is not None:
         clock.stop_at(deployment.horizon_s)
-    late = workload.segments is None and _stays(deployment)
-    return Cluster(clock, workload, deployment, partial(engine_for, workload, late=late))
+    tiers = None if deployment.tiers is None else Tiers(workload, deployment.tiers)
+    late = workload.segments is None and _stays(deployment) and tiers is None
+    return Cluster(clock, workload, deployment, partial(engine_for, workload, late=late, tiers=tiers))
 
 
 def _stays(deployment: Deployment) -> bool:
@@ -208,21 +213,19 @@ def engine_for(
     rules: EngineRules,
     *,
     late: bool = False,
+    tiers: Tiers | None = None,
     speculation: Speculation | None = None,
     **parts: Any,
 ) -> Engine:
     """Return a new engine with the blocks that a policy needs, under an engine's rules; ``parts`` as for ``Engine``.
 
-    ``late``: requests can find nothing but their own blocks, after a preemption.
+    ``late``: requests can find nothing but their own blocks, after a preemption; ``tiers`` go behind its cache.
     """
     total_blocks, block_size = limits.num_gpu_blocks - rules.null_blocks, limits.block_size
     ahead = rules.pipeline_depth > 1
 
     def content(job: Job) -> Content:
-        row = job.request.row
-        if workload.segments is None or workload.output_stream is None:
-            return Content((), -1 - row)  # nothing in common with another
-        return Content(workload.segments[row], int(workload.output_stream[row]))
+        return content_of(workload, job.request.row)
 
     kv: KvPool
     cache: PrefixCache | None = None
@@ -240,6 +243,8 @@ def engine_for(
             kv = cache = blocks
     else:
         kv = CountedBlocks(total_blocks, block_size)
+    if tiers is not None and cache is not None:
+        kv = cache = tiers.behind(cache, content, parts["price"])
     kind = Engine if speculation is None else TreeEngine
     engine = kind(
         limits, kv, cache=cache, late_cache=late_cache, queue_key=_key_of(policy), whole=policy.reserves_whole,

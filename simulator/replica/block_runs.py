@@ -5,7 +5,7 @@ What such blocks are called, and the queue of those that are free, are here; whi
 every sequence that it belongs to, where blocks have 16 tokens.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from simulator.replica.content import StreamPieces
 
@@ -130,7 +130,7 @@ class Stretches:
 class FreeBlocks:
     """The free blocks in the order in which they are used again."""
 
-    __slots__ = ("_ends", "_nameless_first", "_stretches")
+    __slots__ = ("_ends", "_nameless_first", "_stretches", "told")
 
     def __init__(self, blocks: int, stretches: Stretches, *, nameless_first: bool) -> None:
         """``nameless_first``: what cannot be found is used before what can, and not in its turn."""
@@ -138,6 +138,7 @@ class FreeBlocks:
         self._ends = ends.before = ends.after = ends
         self._stretches = stretches
         self._nameless_first = nameless_first
+        self.told: Callable[[Stretch, int, int], None] | None = None  # of blocks that can be found no more
         self.add_nameless(blocks)
 
     def add_nameless(self, blocks: int) -> None:
@@ -166,7 +167,10 @@ class FreeBlocks:
         while blocks:
             run = ends.after
             stretch, count = run.stretch, run.end - run.first
-            found = found or stretch is not None
+            if stretch is not None:
+                found = True
+                if self.told is not None:
+                    self.told(stretch, max(run.first, run.end - blocks), run.end)
             if count > blocks:
                 run.end -= blocks
                 break
@@ -186,6 +190,20 @@ class FreeBlocks:
             found.append(run)
             run = run.after
         return found
+
+
+def pieces_up_to(stretch: Stretch, end: int, block_size: int) -> StreamPieces:
+    """Return what a sequence consists of that goes through a stretch, up to block ``end``, as (stream, tokens)."""
+    pieces: list[tuple[int, int]] = []
+    through: Stretch | None = stretch
+    while through is not None:
+        through, first, holds = through.name
+        if isinstance(holds, int):
+            pieces.append((holds, (end - first) * block_size))
+        else:
+            pieces += reversed(holds)
+        end = first
+    return tuple(reversed(pieces))
 
 
 def _put_before(place: BlockRun, run: BlockRun) -> None:

@@ -17,6 +17,7 @@ from simulator.replica.kv import KvPool, PrefixCache
 from simulator.replica.ledger import StepLedger
 from simulator.replica.limits import Limits
 from simulator.replica.request import RequestState
+from simulator.replica.tiered_cache import TieredCache
 from simulator.replica.transfers import Transfers
 
 NO_JOBS: Sequence[Job] = ()
@@ -27,7 +28,7 @@ class Engine(StepLedger):
 
     speculates: ClassVar[bool] = False  # whether how many tokens a step gives is known only when it has ended
 
-    __slots__ = ("_leaving", "drops_with_next_token", "on_prompt_done", "transfers", "withholds")
+    __slots__ = ("_leaving", "drops_with_next_token", "on_prompt_done", "tiers", "transfers", "withholds")
 
     def __init__(
         self,
@@ -51,8 +52,7 @@ class Engine(StepLedger):
         ``on_prompt_done`` is told of jobs whose part here is done, the token that they have got here being given
         where they go on if it ``withholds`` it; the others are as in ``EngineState``.
         """
-        # Each by its name: mypyc hands no ** on to a base
-        super().__init__(
+        super().__init__(  # each by its name: mypyc hands no ** on to a base
             limits, kv, cache=cache, late_cache=late_cache, queue_key=queue_key, price=price,
             decode_piece=decode_piece, on_end=on_end, plans_ahead=plans_ahead,
         )  # fmt: skip
@@ -60,6 +60,7 @@ class Engine(StepLedger):
         self.on_prompt_done = on_prompt_done
         self.withholds = withholds
         self.drops_with_next_token = drops_with_next_token
+        self.tiers = cache if isinstance(cache, TieredCache) else None
         self._leaving: list[tuple[Job, RequestState]] = []  # dropped since the last plan
 
     def submit(self, job: Job) -> None:

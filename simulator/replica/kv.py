@@ -1,8 +1,9 @@
 """KV blocks: how many there are, and which job holds them; kinds that share blocks are in files of their own."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import ClassVar, Literal, Protocol
 
+from simulator.replica.content import StreamPieces
 from simulator.replica.decode_group import DecodeGroup
 from simulator.replica.job import Job
 
@@ -54,6 +55,10 @@ class PrefixCache(KvPool, Protocol):
     @property
     def can_fast_forward(self) -> bool:
         """Whether steps in which all decode need not be told one by one, from this moment on."""
+        ...
+
+    def tell_evicted(self, told: Callable[[StreamPieces, int, int], None]) -> None:
+        """Call ``told`` with what a sequence consists of, when tokens from one to another are found no more."""
         ...
 
     def watch(self, running: Collection[Job], partial: Collection[Job], group: DecodeGroup) -> None:

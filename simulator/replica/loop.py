@@ -67,6 +67,8 @@ class StepLoop(View):
             if not in_flight or in_flight[0][0] >= time_s:
                 break
             self._now_s, completing, _ = in_flight[0]
+            if engine.tiers is not None:
+                engine.tiers.now_s = self._now_s
             engine.retire(completing, self._now_s)
             if self._engine is not engine:
                 return True  # that was the end of it
@@ -81,6 +83,7 @@ class StepLoop(View):
             self._engine, self.in_flight, self._now_s, self._depth, self.effects
         )  # fmt: skip
         running, waiting, shape, transfers = engine.running, engine.waiting, engine.shape, engine.transfers
+        tiers = engine.tiers
         # Whether it is asked, too, where all that runs is complete when the steps in flight end
         ends_unseen = self._ends_unseen
         always = self._spare_blocks is None or ends_unseen or self._hears
@@ -89,6 +92,8 @@ class StepLoop(View):
             or waiting or engine.swapped or transfers.received or transfers.requests
         ):  # fmt: skip
             lighter = engine.pending
+            if tiers is not None:
+                tiers.now_s = now_s
             engine.open(now_s)
             if ends_unseen:
                 engine.decode_unseen_ends()
@@ -100,6 +105,8 @@ class StepLoop(View):
                 if in_flight or not transfers.restart_last_received():
                     break
                 continue
+            if tiers is not None:
+                end_s = tiers.step_end_s(start_s, end_s, shape)
             engine.records.steps.extend((
                 engine.step, start_s, end_s, shape.prefill_tokens, shape.prefill_seqs, shape.decode_seqs,
                 shape.decode_context_tokens, len(running), len(waiting),

@@ -14,8 +14,8 @@ from collections import deque
 from collections.abc import Callable, Collection, Sequence
 from typing import ClassVar
 
-from simulator.replica.block_runs import FreeBlocks, Stretches
-from simulator.replica.content import Content
+from simulator.replica.block_runs import FreeBlocks, Stretch, Stretches, pieces_up_to
+from simulator.replica.content import Content, StreamPieces
 from simulator.replica.decode_group import DecodeGroup
 from simulator.replica.held_blocks import HeldBlocks, Hits, look_up
 from simulator.replica.job import Job
@@ -68,6 +68,15 @@ class PrefixBlocks:
         """Look at the running jobs, and at those that decode."""
         assert isinstance(group, PhasedGroup)
         self._running, self._group = running, group
+
+    def tell_evicted(self, told: Callable[[StreamPieces, int, int], None]) -> None:
+        """Call ``told`` with what a sequence consists of, when tokens from one to another are found no more."""
+        size = self.block_size
+
+        def tell(stretch: Stretch, first: int, end: int) -> None:
+            told(pieces_up_to(stretch, end, size), first * size, end * size)
+
+        self._free.told = tell
 
     # What is found
 

@@ -12,7 +12,7 @@ the same plan can still find them, as in the engine, which allocates for a whole
 from collections.abc import Callable, Collection, Sequence
 from typing import ClassVar
 
-from simulator.replica.content import Content
+from simulator.replica.content import Content, StreamPieces
 from simulator.replica.decode_group import DecodeGroup
 from simulator.replica.job import Job
 from simulator.replica.kv import PrefixRule
@@ -59,6 +59,10 @@ class RadixPages:
     def watch(self, running: Collection[Job], partial: Collection[Job], group: DecodeGroup) -> None:
         """Look at the running jobs, at those of them with tokens to compute, and at those that decode."""
         self._running, self._partial, self._group = running, partial, group
+
+    def tell_evicted(self, told: Callable[[StreamPieces, int, int], None]) -> None:
+        """Call ``told`` with what a sequence consists of, when tokens from one to another are found no more."""
+        self.tree.told = told
 
     # What is found
 

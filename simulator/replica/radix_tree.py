@@ -4,7 +4,10 @@ Tokens are not stored one by one. An edge is a tuple of runs, so that matching a
 as the segments of a request, however long these are. Source: SGLang 0.5.3, srt/mem_cache/radix_cache.py.
 """
 
+from collections.abc import Callable
 from heapq import heapify, heappop, heappush
+
+from simulator.replica.content import StreamPieces
 
 # (stream, position at which its run ends) one after another; neighbours differ. The token at position j is
 # equal in two sequences if it lies in the same stream.
@@ -48,6 +51,8 @@ class RadixTree:
         self._leaves = 0  # nodes without children, but for the root
         # A heap of leaves by their last use: all without a lock are in it. What is out of date goes when it is first
         self._oldest: list[tuple[int, Node]] = []
+        # Of what is evicted: what the sequence consists of, from which token to which
+        self.told: Callable[[StreamPieces, int, int], None] | None = None
         self.uses = 0  # and evictions: what is found stays the same while the number does
 
     def match(self, runs: Runs) -> Node:
@@ -127,6 +132,8 @@ class RadixTree:
             parent = leaf.parent
             assert parent is not None
             del parent.children[self._first_page(leaf)]
+            if self.told is not None:
+                self.told(tokens_up_to(leaf), leaf.start, leaf.stop)
             leaf.used = -1
             self.uses += 1
             size = leaf.stop - leaf.start
@@ -196,3 +203,16 @@ def agreement(one: Runs, other: Runs, start: int) -> int:
             return min(end, other_end)
         start = end
     return start
+
+
+def tokens_up_to(node: Node) -> StreamPieces:
+    """Return what a sequence consists of up to a node's end, as (stream, tokens)."""
+    pieces: list[tuple[int, int]] = []
+    through: Node | None = node
+    while through is not None:
+        starts = [through.start, *(end for _, end in through.runs)]
+        pieces += reversed(
+            [(run[0], run[1] - start) for run, start in zip(through.runs, starts, strict=False)]
+        )
+        through = through.parent
+    return tuple(reversed(pieces))

@@ -107,6 +107,8 @@ class Replica(StepLoop):
         """Queue an arriving job; it is seen by any step planned at this instant or later."""
         job.replica = self
         self.catch_up()
+        if self._engine.tiers is not None:
+            self._engine.tiers.queued(job, self.clock.now)
         self._engine.submit(job)
         self.wake()
 

@@ -130,6 +130,13 @@ def _measured(manifest: Mapping[str, Any], summary: Summary) -> list[str]:
             f"prefix cache hits: {percent(engine['prefix_hit_share'])} of the"
             f" {engine['prefix_looked_up_tokens']:,} known tokens looked up at admissions"
         )
+        if "kv_tiers" in engine:
+            rows = engine["kv_tiers"]
+            shares = ", ".join(f"{row['kind']} {percent(engine[row['kind'] + '_hit_share'])}" for row in rows)
+            read, written = (
+                sum(row.get(f"{which}_bytes", 0) / 1e9 for row in rows) for which in ("read", "written")
+            )
+            lines.append(f"of them by tier: {shares}; {number(read)} GB read, {number(written)} GB written")
         if again := engine.get("prefix_looked_up_again_tokens"):
             lines.append(
                 f"of {again:,} tokens that preempted requests looked up, they found"

@@ -26,6 +26,10 @@ MEASURES = (
         "engine.prefix_hit_share", "prefix cache hits", "share of looked up", True,
         shown=("compare",),
     ),
+    *(
+        Measure(f"engine.{kind}_hit_share", f"found in {where}", "share of looked up", True, shown=())
+        for kind, where in (("gpu", "the GPU"), ("host", "host memory"), ("disk", "disk"), ("shared", "a shared store"))
+    ),
     Measure("engine.prefix_found_again_tokens", "found again after preemptions", "tokens", shown=(), least=0),
     *drafts.MEASURES,
 )  # fmt: skip
@@ -66,6 +70,7 @@ def engine_summary(
         "cut_at_max_model_len": int(np.count_nonzero(log.completed & (log.token_counts < log.output_tokens))),
         "extrapolated_share": manifest["extrapolated_share"],
         **_prefix_cache(manifest),
+        **_tiers(manifest),
         **drafts.summary(manifest),
         **_moves(transfers),
     }
@@ -100,6 +105,18 @@ def _profile(manifest: Mapping[str, Any]) -> dict[str, Any]:
     """Name the engine, of both roles where they differ; nothing for runs that were saved without it."""
     names = dict.fromkeys(pool["engine"] for pool in manifest.get("pools", ()) if "engine" in pool)
     return {"profile": " and ".join(names)} if names else {}
+
+
+def _tiers(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """What each tier of KV gave of the tokens looked up, the GPU first, and moved; nothing without tiers."""
+    rows = manifest.get("kv_tiers")
+    if rows is None:
+        return {}
+    looked_up = manifest["prefix_cache"]["looked_up_tokens"]
+    shares = {
+        f"{row['kind']}_hit_share": row["hit_tokens"] / looked_up if looked_up else None for row in rows
+    }
+    return {"kv_tiers": rows, **shares}
 
 
 def _prefix_cache(manifest: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from simulator.errors import under_key
 from simulator.replica.idle_cost import IdleCost
 from simulator.replica.policy import Scheduler
 from simulator.scenario.discover import PolicyKind, load
+from simulator.scenario.kv_offloading import tiers_of
 from simulator.scenario.links import hand_off_of, link_of
 from simulator.scenario.policy import IDLE_POLICY, PolicyChoice
 from simulator.scenario.resolve import ResolvedPool, make_policy
@@ -59,6 +60,7 @@ def deploy(scenario: Scenario, pools: Sequence[ResolvedPool], base_dir: Path | N
             faults.repair_s,
             faults.retries,
         ),
+        tiers=tiers_of(scenario, first),
         frontend_s=first.cost.overheads.frontend_s,
         pace_s=scenario.user.v_s_per_token,
         allowance_s=scenario.user.first_token_allowance_s,

@@ -4,12 +4,15 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
+from simulator.workload.ranges import Positive, Seconds
+
 Share = Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)]
 # That true is 1 and 2.0 is 2 in Python makes neither a number of GPUs
 Gpus = Annotated[
     Literal[1, 2, 4, 8], BeforeValidator(lambda given: given if type(given) is int else repr(given))
 ]
 AtLeastOne = Annotated[int, Field(ge=1, le=10**9)]
+Gib = Annotated[float, Field(gt=0, le=1e9, allow_inf_nan=False)]
 
 
 class Section(BaseModel):
@@ -37,6 +40,50 @@ class Hardware(Section):
         None,
         description="of the checkpoint's weights, all matrices of its layers alike; unset: as the model's config"
         " says, module by module",
+    )
+
+
+class KvTierSpec(Section):
+    """One tier of a replica, or of all."""
+
+    kind: Literal["host", "disk", "shared"]
+    capacity_gib: Gib
+    read_gb_s: Positive | None = None  # GB/s (10^9 bytes) of a replica; host: the GPUs' links to it
+    write_gb_s: Positive | None = None  # as read_gb_s
+    latency_s: Seconds = 0.0
+    common_link: bool = True  # shared: replicas share the rates, too
+
+
+class KvOffloadingSpec(Section):
+    """Where KV is kept beyond the GPU, and by which rules."""
+
+    tiers: Annotated[list[KvTierSpec], Field(max_length=3)] = Field(
+        default_factory=list,
+        description='next to the GPU first, such as [{kind = "host", capacity_gib = 64.0}]; kinds host, disk, shared',
+    )
+    write_policy: Literal["write_through", "write_back", "on_eviction"] = Field(
+        "write_through",
+        description="all tiers when computed; or the first then, others when the one above evicts; or each only then"
+        " (SGLang's write_back)",
+    )
+    replacement: Literal["lru", "oracle"] = Field(
+        "lru", description="what a full tier evicts: least recently used, or (a bound) used again last"
+    )
+    fetch: Literal["always", "cheaper"] = Field(
+        "always", description="what a tier has, or only where that takes less time than to compute it again"
+    )
+    load: Literal["before_step", "layerwise"] = Field(
+        "before_step",
+        description="the step that a request begins in waits for its KV, or computes beside, by layer",
+    )
+    prefetch: bool = Field(
+        False, description="bring what lower tiers have to the first one while a request waits"
+    )
+    writes_in_step: bool = Field(
+        False, description="a step ends when the first tier has what it computed, as with LMCache"
+    )
+    chunk_size: AtLeastOne = Field(
+        256, description="tokens stored and found together, whole KV blocks; LMCache's default"
     )
 
 
@@ -104,3 +151,4 @@ class EngineSpec(Section):
     strict_engine: bool = Field(
         False, description="do what the engine does even where that hangs, for requests that can never fit"
     )
+    kv_offloading: KvOffloadingSpec = KvOffloadingSpec.model_construct()

@@ -222,6 +222,7 @@ def _manifest(
         "usd_per_gpu_hour_date": min(each.gpu.price.date for each in pools).isoformat(),
         "validated": server.gpu.validated,
         **_prefix_cache(outcome),
+        **({} if outcome.tiers is None else {"kv_tiers": outcome.tiers}),
         **_drafts(outcome),
         "end_of_run_s": outcome.end_s,
         "extrapolated_share": _extrapolated_share(pools, outcome.tables),

@@ -21,10 +21,12 @@ MOST_LINES = 300
 KERNEL = ("simulator/clock.py", "simulator/replica")
 OPTIONS = {
     "block_runs.py",
+    "cache_above.py",
     "content.py",
     "draft_group.py",
     "draft_trees.py",
     "held_blocks.py",
+    "kv_tier.py",
     "late_prefix_blocks.py",
     "outline.py",
     "phased_group.py",
@@ -33,6 +35,7 @@ OPTIONS = {
     "radix_tree.py",
     "speculation.py",
     "speculative_engine.py",
+    "tiered_cache.py",
     "transfers.py",
     "tree_engine.py",
 }

@@ -4,7 +4,15 @@ import dataclasses
 
 import pytest
 
-from experiments.validation import layouts, own_tables, protocols, rows, sglang_blocks, unequal_contexts
+from experiments.validation import (
+    kv_tiers,
+    layouts,
+    own_tables,
+    protocols,
+    rows,
+    sglang_blocks,
+    unequal_contexts,
+)
 from experiments.validation.bands import bands
 from experiments.validation.rows import RequestRow
 from experiments.validation.scores import Score
@@ -80,3 +88,33 @@ def test_a_band_holds_nine_in_ten_of_its_rows_and_each_is_held_to_the_others():
     assert band.within_pct == pytest.approx(10.0)
     assert band.held == 10  # of the others of the last row nine in ten are within 9.1 %
     assert bands(some[:4]) == []
+
+
+def test_conversations_are_as_long_as_the_page_says():
+    rows = {row.row: row for row in kv_tiers.tier_rows()}
+    for name, tokens in (
+        ("turns-5k", 5416),
+        ("turns-20k", 18_320),
+    ):  # its input tokens a second, by its requests
+        traffic = kv_tiers._turns(rows[name])
+        assert traffic.prompt_tokens.mean() == pytest.approx(tokens, rel=0.08)
+        assert len(set(traffic.session.tolist())) == rows[name].clients
+
+
+def test_a_client_goes_round_its_conversations():
+    row = next(
+        row for row in kv_tiers.tier_rows() if row.row == "turns-20k"
+    )  # two clients, ten conversations active
+    conversations = [
+        [f"{name}{turn}" for turn in range(turns)]
+        for name, turns in zip("abcdef", (2, 3, 3, 3, 3, 1), strict=True)
+    ]
+    sent = list(kv_tiers._rounds(conversations, row))
+    assert sent[:5] == ["a0", "b0", "c0", "d0", "e0"]
+    assert sorted(sent) == sorted(turn for each in conversations for turn in each)
+    assert sent.index("f0") > sent.index("a1")
+
+
+def test_misses_are_what_the_rate_of_writing_was_fitted_to():
+    assert {row.row for row in kv_tiers.tier_rows() if row.role == "fitted"} == {"misses-1k", "misses-8k"}
+    assert {row.kind for row in kv_tiers.tier_rows() if row.role == "shown"} == {"remote"}

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from experiments import first_picture, load_shapes
+from experiments import first_picture, kv_tier_rates, load_shapes
 from experiments.paper._timelines import tokens_of, waited_s, waits
 from simulator.metrics._log import RequestLog
 from simulator.metrics._options import UserModel
@@ -56,3 +56,10 @@ def test_the_picture_of_loads_is_drawn_from_what_ships(tmp_path):
     load_shapes.draw(tmp_path / "picture.png")
     assert (tmp_path / "picture.png").stat().st_size > 10_000
     assert (tmp_path / "picture.svg").exists()
+
+
+def test_the_picture_of_kv_tiers_is_drawn_from_runs(tmp_path, monkeypatch):
+    monkeypatch.setattr(kv_tier_rates, "REQUESTS", 10)
+    monkeypatch.setattr(kv_tier_rates, "RATES_GB_S", (25.0,))
+    kv_tier_rates.draw(tmp_path / "picture.png")
+    assert (tmp_path / "picture.png").stat().st_size > 10_000

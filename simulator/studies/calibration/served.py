@@ -4,7 +4,7 @@ The token trace is not unfolded, which makes five million tokens a run affordabl
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,7 @@ from simulator.cluster.deployment import colocated
 from simulator.cluster.simulate import assemble, play
 from simulator.errors import StallError
 from simulator.policy import Router, Scheduler
+from simulator.replica.kv_tier import TiersPlan
 from simulator.replica.limits import Limits
 from simulator.replica.rules import EngineRules
 from simulator.results.recorded import ended_rows, prompt_end_rows
@@ -66,7 +67,13 @@ class Served:
         return float(self.last_token_s.max() - self.arrival_s.min())
 
 
-def serve(workload: Workload, server: Server, replicas: int = 1, router: Router | None = None) -> Served:
+def serve(
+    workload: Workload,
+    server: Server,
+    replicas: int = 1,
+    router: Router | None = None,
+    tiers: TiersPlan | None = None,
+) -> Served:
     """Serve a workload on alike replicas, by default one; raise ``StallError`` unless every request completes.
 
     The steps are those of all replicas, one replica after the other. A router draws with seed 0.
@@ -80,7 +87,7 @@ def serve(workload: Workload, server: Server, replicas: int = 1, router: Router 
         rules=server.rules,
         frontend_s=server.frontend_s,
     )
-    cluster = assemble(workload, deployment)
+    cluster = assemble(workload, replace(deployment, tiers=tiers))
     _, stalled = play(cluster)
     n = len(workload)
     ends = sum(replica.records.ends for replica in cluster.replicas)
