@@ -25,7 +25,7 @@ from hardware_profiles.gpu import GIB, Gpu
 from hardware_profiles.model import Model
 from hardware_profiles.quantisation.padding import padding_bytes
 from hardware_profiles.quantisation.stored import stored
-from simulator.errors import InputError
+from simulator.errors import DoesNotFitError, InputError
 from simulator.replica.limits import FixedKv
 
 Sampler = Literal["pytorch", "flashinfer"]
@@ -184,7 +184,7 @@ def kv_capacity(
     capacity = dataclasses.replace(capacity, fixed_kv=_fixed_kv(model, tensor_parallel, capacity))
     blocks = capacity.kv_bytes // capacity.block_bytes
     if blocks < 1:
-        raise InputError(
+        raise DoesNotFitError(
             f"model {model.name} does not fit {gpu.name}: weights {capacity.weight_bytes / GIB:.1f} GiB"
             f" + reserve {capacity.reserve_bytes / GIB:.1f} GiB leave no room for KV cache in"
             f" {capacity.budget_bytes / GIB:.1f} GiB"
@@ -252,7 +252,7 @@ def resolve_max_model_len(model: Model, kv_tokens: int, requested: int | None) -
             " (max_position_embeddings, with its rope_scaling)"
         )
     if requested > kv_tokens:
-        raise InputError(
+        raise DoesNotFitError(
             f"max_model_len = {requested} is more than the {kv_tokens} tokens that the KV cache holds;"
             " lower it, raise gpu_memory_utilization or give more num_gpu_blocks"
         )

@@ -13,6 +13,10 @@ class InputError(ValueError):
     """Something the user gave (file, line, field) is wrong; the sentence says what was expected."""
 
 
+class DoesNotFitError(InputError):
+    """What was given needs more memory than there is; on a real server it runs out of memory when it starts."""
+
+
 def not_installed(what: str, extra: str) -> InputError:
     """Return the refusal of what needs a package that comes with an extra; ``what`` ends in the package's name."""
     return InputError(f"{what} is not installed; expected: pip install 'servesim[{extra}]'")
@@ -23,7 +27,7 @@ def under_key(key: str, make: Callable[[], _Part]) -> _Part:
     try:
         return make()
     except InputError as error:
-        raise InputError(f"{key}: {error}") from error
+        raise type(error)(f"{key}: {error}") from error  # also of a kind of its own
 
 
 class StallError(RuntimeError):

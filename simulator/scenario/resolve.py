@@ -124,7 +124,7 @@ def resolve_pools(scenario: Scenario, base_dir: Path | None = None) -> list[Reso
             try:
                 server = resolve_pool(alike, base_dir)
             except InputError as error:
-                raise InputError(f"cluster.{role}: {error}") from error
+                raise type(error)(f"cluster.{role}: {error}") from error
             found.append(replace(server, role=role, replicas=pool.replicas))
     found = found or [replace(resolve_pool(scenario, base_dir), replicas=scenario.cluster.replicas)]
     bounds = scenario.cluster.bounds(scenario.policy)

@@ -24,6 +24,11 @@ from simulator.workload import many_files
 if TYPE_CHECKING:
     from simulator.results.result import Result
 
+_PATHS = (
+    "workload.trace", "workload.lengths", "workload.load",
+    "hardware.gpu", "hardware.model", "cluster.prefill.gpu", "cluster.decode.gpu",
+)  # fmt: skip
+
 
 @dataclass(frozen=True)
 class Point:
@@ -93,6 +98,21 @@ def simulated(point: Point, measure: Callable[["Result"], dict[str, Any]]) -> di
 def numbers_of(result: "Result") -> dict[str, Any]:
     """Return the numbers of a result's summary that exist, by dotted key."""
     return {key: value for key, value in numbers(result.summary()) if value is not None}
+
+
+def from_anywhere(scenario: Scenario, base_dir: Path | None, name: str) -> Scenario:
+    """Return a scenario under a name, with paths that do not depend on where it is read."""
+    tables = scenario.to_tables()
+    for dotted in _PATHS:
+        *sections, key = dotted.split(".")
+        table: Any = tables
+        for section in sections:
+            table = table.get(section, {})
+        value = table.get(key)
+        path = (base_dir or Path()) / value if isinstance(value, str) else None
+        if path is not None and path.is_file():
+            table[key] = str(path.resolve())
+    return Scenario(**{**tables, "name": name})
 
 
 def _files(value: Any, base_dir: Path | None) -> Iterator[str]:

@@ -55,6 +55,7 @@ def test_help_lists_the_commands_in_order(capsys):
         "ui",
         "sweep",
         "capacity",
+        "tune",
         "plan",
         "validate",
         "reproduce",

@@ -19,15 +19,12 @@ from simulator.studies.plan.picture import figure
 from simulator.studies.plan.plan import FoundPlan, Place
 from simulator.studies.plan.prices import name
 from simulator.studies.plan.report import groups
+from simulator.studies.points import from_anywhere
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 FILES = ("candidates.parquet", "candidates.csv", "plan.json", "plan.toml", "front.png")
-_PATHS = (
-    "workload.trace", "workload.lengths", "workload.load",
-    "hardware.gpu", "hardware.model", "cluster.prefill.gpu", "cluster.decode.gpu",
-)  # fmt: skip
 
 
 def write(found: FoundPlan, out: Path) -> list[str]:
@@ -119,19 +116,8 @@ def summary(found: FoundPlan) -> dict[str, Any]:
 
 def runnable(found: FoundPlan) -> Scenario:
     """Return the plan's scenario with paths that do not depend on where it is read."""
-    scenario = found.chosen_scenario
-    assert scenario is not None
-    tables = scenario.to_tables()
-    for dotted in _PATHS:
-        *sections, key = dotted.split(".")
-        table: Any = tables
-        for section in sections:
-            table = table.get(section, {})
-        value = table.get(key)
-        path = (found.plan.base_dir or Path()) / value if isinstance(value, str) else None
-        if path is not None and path.is_file():
-            table[key] = str(path.resolve())
-    return Scenario(**{**tables, "name": f"{found.plan.name}-plan"})
+    assert found.chosen_scenario is not None
+    return from_anywhere(found.chosen_scenario, found.plan.base_dir, f"{found.plan.name}-plan")
 
 
 def draw(found: FoundPlan, path: Path) -> None:
