@@ -78,21 +78,6 @@ def test_the_law_above_looks_at_steps():
     assert sum(left for *_, left in seen) > 10
 
 
-@pytest.mark.parametrize("tbt_s", [0.02, 0.05])
-def test_no_time_between_tokens_is_longer_than_the_target_where_a_part_meets_it(tbt_s):
-    """Llama-3.1-8B on an H100; with the smallest target chunks of 512 tokens break it, and whole prompts any."""
-    traffic = {
-        "arrivals": "poisson",
-        "rate_rps": 12.0,
-        "requests": 300,
-        "prompt_tokens": 2000,
-        "output_tokens": 200,
-    }
-    mine = served({"name": "muxwise", "tbt_target_s": tbt_s}, workload=traffic)
-    assert mine.gaps_s.max() <= tbt_s * (1 + 1e-9)
-    assert served("vllm_v0", workload=traffic).gaps_s.max() > tbt_s
-
-
 def test_a_short_prompt_goes_ahead_of_a_long_one_that_is_still_in_time():
     def first_s(**options):
         served = serve(lambda: Muxwise(tbt_target_s=0.005, **options), [0.0, 0.02], [4000, 50], [2, 2])
