@@ -58,7 +58,7 @@ class EngineState:
         self.cache = cache
         self.late_cache = late_cache
         self.lanes: Lanes | None = None  # of an engine whose SMs are split between prompts and decodes
-        self.total_blocks, self.block_size = kv.total_blocks, kv.block_size  # that requests can use; in tokens
+        self.total_blocks, self.block_size = kv.total_blocks, kv.block_size  # for requests
         self.records = Records()
         self.waiting: deque[Job] = deque()
         self.running: dict[Job, None] = {}  # in order of admission

@@ -87,7 +87,7 @@ class Lanes:
             time = self.decodes()
             decode_s = split.contention * time.on(decode_sms) if launches else time.full_s
         sms = split.sms - decode_sms if decoding else split.sms
-        used_s, moved = 0.0, False
+        used_s, moved, layers = 0.0, False, float(split.layers)
         for jobs, launched in launches:
             batch, begun = self._batch_of.get(jobs[0], -1), self.layers(jobs[0])
             for job in jobs:
@@ -96,14 +96,13 @@ class Lanes:
             if batch < 0:
                 self._batch_of.update(dict.fromkeys(jobs, self._batches))
                 self._batches += 1
-            layer_s = self.prompts(jobs).on(sms) / split.layers
-            done = min(launched, split.layers)
-            if done < begun:
-                done = begun
+            layer_s = self.prompts(jobs).on(sms) / layers
+            done = float(launched)
+            done = max(begun, layers if done > layers else done)
             if decoding and (done - begun) * layer_s > decode_s - used_s:
                 done = begun + max(0.0, decode_s - used_s) / layer_s
-            if done > split.layers - ROUNDING:
-                done = split.layers
+            if done > layers - ROUNDING:
+                done = layers
             used_s += (done - begun) * layer_s
             moved = self._advance(jobs, done, done > begun) or moved
         if decoding:
