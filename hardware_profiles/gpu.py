@@ -140,6 +140,20 @@ class MixedBatch(Sourced):
     exponent: float = Field(ge=0)
 
 
+class PartOfSms(Sourced):
+    """How SMs can be split; a time of which a share x scales takes (1 - x) + x/p times as long on a part p of them."""
+
+    sms: int = Field(ge=2)
+    least_sms: int = Field(ge=1)  # of a part
+    sms_step: int = Field(ge=1)  # by which a part grows
+    fixed_scaling: float = Field(ge=0, le=1)  # of what a step takes whatever is in it
+    kv_scaling: float = Field(ge=0, le=1)  # of what decodes take for their contexts
+    prompt_scaling: float = Field(ge=0, le=1)  # of what a prompt takes beyond the fixed part
+    contention: float = Field(ge=1)  # by which decodes are slower beside prompts, at most
+    layer_overhead: float = Field(ge=0)  # by which a prompt is slower that is launched layer by layer
+    remark: str
+
+
 class AllReduce(Sourced):
     """Measured time of one all-reduce by size, for 2, 4 and 8 GPUs; linear between the sizes."""
 
@@ -222,6 +236,7 @@ class Gpu(Profile):
     host_link: HostLink
     all_reduce: AllReduce | None = None
     mixed_batch: MixedBatch | None = None
+    sm_split: PartOfSms | None = None
     quantised_kernels: QuantisedKernels | None = None
     operator_tables: OperatorTables | None = None
     path: Path = Field(Path(), exclude=True)  # of the file it was read from

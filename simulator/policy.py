@@ -18,6 +18,7 @@ from simulator.replica.cost import StepShape
 from simulator.replica.draft_trees import DraftTree
 from simulator.replica.idle_cost import IdleCost, Origin, Penalty
 from simulator.replica.job import Job, JobState
+from simulator.replica.lanes import Lanes, Launch
 from simulator.replica.ledger_view import Ledger
 from simulator.replica.policy import Scheduler
 from simulator.replica.speculation import Acceptance, AnswerDraws, TreeAcceptance
@@ -35,6 +36,8 @@ __all__ = [
     "Ints",
     "Job",
     "JobState",
+    "Lanes",
+    "Launch",
     "Ledger",
     "Migration",
     "Move",

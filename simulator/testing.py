@@ -9,6 +9,7 @@ from simulator.replica.draft_trees import ChooseNodes, DraftTree
 from simulator.replica.engine import Engine
 from simulator.replica.job import Job, JobState
 from simulator.replica.kv import CountedBlocks, PrefixRule
+from simulator.replica.lanes import Lanes
 from simulator.replica.limits import Limits
 from simulator.replica.reading import ReadingCurve
 from simulator.replica.request import Request
@@ -58,6 +59,7 @@ class FakeLedger:
         self.blocks_opening = self.outstanding_tokens = self.uncomputed_tokens = 0
         self.trees: list[tuple[Job, DraftTree]] = []
         self.most_drafts = 0
+        self.lanes: Lanes | None = None
         self.did: list[tuple[str, int, int]] = []  # verb, job, tokens
         for job in running:
             job.state = JobState.RUNNING

@@ -136,6 +136,8 @@ VARIANTS |= {
         {"f": "hinge", "f_scale_s": 0.5},
     ],
     "adaserve": [{"verify_tokens": 9, "least_depth": 1}, {"need": "slack", "most_width": 1}],
+    "muxwise": [{"tbt_target_s": 0.005, "enable_prefix_caching": False}, {"tbt_target_s": 0.006}],
+    "pdmux_sglang": [{"divisions": "h200", "split_forward_token_budget": 20, "disable_radix_cache": True}],
     "andes": [{"interval": 1}, {"preemption": "recompute", "max_preemptions": 3, "interval": 2}],
 }
 CHOICES = [(name, options) for name in SCHEDULING for options in ({}, *VARIANTS.get(name, ()))]

@@ -1,6 +1,6 @@
 """What studies of systems measure of their runs, case by case."""
 
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
@@ -13,6 +13,7 @@ from simulator.stats import Interval, interval
 
 Key = TypeVar("Key", bound=Hashable)
 Numbers = Mapping[str, Floats]  # of a case, by name, f64[seeds]
+KEPT = 0.9  # share of requests within their bounds at the capacity
 
 
 def gathered(
@@ -34,3 +35,17 @@ def gathered(
 def ratio(a: Numbers, b: Numbers, name: str) -> Interval:
     """Return ``a`` over ``b``, seed by seed."""
     return interval((a[name] / b[name]).tolist())
+
+
+def capacity(rates: Sequence[float], kept: Sequence[Floats]) -> Floats:
+    """Return the rate at which attainment falls below ``KEPT`` for good, f64[seeds]; the least rate tried if always."""
+    found = []
+    for mine in np.array(kept).T:
+        above = np.flatnonzero(mine >= KEPT)
+        last = int(above[-1]) if len(above) else 0
+        if last + 1 == len(rates) or not len(above):
+            found.append(rates[last])
+            continue
+        share = (mine[last] - KEPT) / (mine[last] - mine[last + 1])
+        found.append(rates[last] * (rates[last + 1] / rates[last]) ** share)
+    return np.array(found)

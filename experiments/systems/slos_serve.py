@@ -21,7 +21,6 @@ to have more smooth goodput than each baseline with each kind of traffic, partly
 Takes about 3 min (quick) and 12 min (full) on one core.
 """
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -29,7 +28,7 @@ import numpy as np
 from experiments.paper._reproduce import Study, Verdict, axes, label_panels, main
 from experiments.systems._findings import Agreement, Finding, shown, verdict
 from experiments.systems._lines import line
-from experiments.systems._measured import Numbers, gathered
+from experiments.systems._measured import KEPT, Numbers, capacity, gathered
 from simulator.arrays import Floats
 from simulator.results.result import Result
 from simulator.scenario.scenario import Scenario
@@ -39,7 +38,6 @@ CLAIM = (
     "Promising only what can be kept raises the load per GPU at which 90 % of the requests meet their bounds 2.2 times"
     " on average (arXiv 2504.08784)."
 )
-KEPT = 0.9
 OURS, BASELINES = "slos_serve", ("vllm_v1", "sarathi")
 # Lengths, bounds on TTFT and TPOT in s, rates in requests/s up to where none of the policies keeps 90 %
 TRAFFIC: dict[str, tuple[str, float, float, tuple[float, ...]]] = {
@@ -81,20 +79,6 @@ def numbers(result: Result, _: Any) -> dict[str, float]:
         "smooth": summary["smooth_goodput"]["smooth_goodput_tokens_per_s"],
         "idle_s": summary["idle_latency"]["idle_latency_s"]["mean"],
     }
-
-
-def capacity(rates: Sequence[float], kept: Sequence[Floats]) -> Floats:
-    """Return the rate at which attainment falls below ``KEPT`` for good, f64[seeds]; the least rate tried if always."""
-    found = []
-    for mine in np.array(kept).T:
-        above = np.flatnonzero(mine >= KEPT)
-        last = int(above[-1]) if len(above) else 0
-        if last + 1 == len(rates) or not len(above):
-            found.append(rates[last])
-            continue
-        share = (mine[last] - KEPT) / (mine[last] - mine[last + 1])
-        found.append(rates[last] * (rates[last + 1] / rates[last]) ** share)
-    return np.array(found)
 
 
 def capacities(found: Found, kind: str) -> dict[str, Floats]:

@@ -155,7 +155,7 @@ class Cluster:
                     self.clock,
                     pool.scheduler,
                     SlowableCost(pool.cost, share) if deployment.faults.events or share else pool.cost,
-                    partial(engine, pool.limits, speculation=pool.speculation),
+                    partial(engine, pool.limits, speculation=pool.speculation, sm_split=pool.sm_split),
                     effects,
                     rules=pool.rules,
                     index=len(replicas),

@@ -13,6 +13,7 @@ from simulator.replica.policy import Scheduler
 from simulator.replica.reading import ReadingCurve
 from simulator.replica.replica import Role
 from simulator.replica.rules import DEFAULT_RULES, EngineRules
+from simulator.replica.sm_split import DEFAULT_SPLIT, SmSplit
 from simulator.replica.speculation import Speculation
 from simulator.results.delivery import Delivery
 
@@ -44,6 +45,7 @@ class Pool:
     rules: EngineRules = DEFAULT_RULES
     ranks: int = 1  # GPUs of a replica
     speculation: Speculation | None = None
+    sm_split: SmSplit = DEFAULT_SPLIT  # for policies that split the SMs
 
     @property
     def places(self) -> int:

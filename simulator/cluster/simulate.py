@@ -25,6 +25,7 @@ from simulator.replica.content import Content
 from simulator.replica.engine import Engine
 from simulator.replica.job import Job
 from simulator.replica.kv import CountedBlocks, KvPool, PrefixCache
+from simulator.replica.lanes import Lanes
 from simulator.replica.late_prefix_blocks import LatePrefixBlocks
 from simulator.replica.limits import Limits
 from simulator.replica.policy import Scheduler
@@ -32,6 +33,7 @@ from simulator.replica.prefix_blocks import PrefixBlocks
 from simulator.replica.radix_pages import RadixPages
 from simulator.replica.request import FIELDS
 from simulator.replica.rules import EngineRules
+from simulator.replica.sm_split import DEFAULT_SPLIT, SmSplit
 from simulator.replica.speculation import Speculation
 from simulator.replica.tree_engine import TreeEngine
 from simulator.results.collect import collect, readers_leave_s
@@ -215,6 +217,7 @@ def engine_for(
     late: bool = False,
     tiers: Tiers | None = None,
     speculation: Speculation | None = None,
+    sm_split: SmSplit = DEFAULT_SPLIT,
     **parts: Any,
 ) -> Engine:
     """Return a new engine with the blocks that a policy needs, under an engine's rules; ``parts`` as for ``Engine``.
@@ -253,6 +256,8 @@ def engine_for(
     engine.recomputes_as_prefill = rules.recomputes_as_prefill
     if isinstance(engine, TreeEngine) and speculation is not None:
         engine.speculate(speculation)
+    if policy.splits_sms():
+        engine.lanes = Lanes(engine, sm_split)
     return engine
 
 

@@ -77,12 +77,13 @@ class Engine(StepLedger):
         """Begin the plan of the next step."""
         if self.cache is not None:
             self.cache.step_opened()
+        if self.lanes is not None:
+            self.lanes.open()
         self.now_s = now_s
         self.token_budget = self.limits.max_num_batched_tokens
         self.too_many_blocks = 0
         shape = self.shape
-        shape.decode_seqs = 0
-        shape.decode_context_tokens = 0
+        shape.decode_seqs = shape.decode_context_tokens = 0
         if self.chunks:
             self.chunks.clear()
             shape.prefill_tokens = 0

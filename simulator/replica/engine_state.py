@@ -13,6 +13,7 @@ from simulator.replica.cost import DecodePiece, StepShape
 from simulator.replica.decode_group import DecodeGroup
 from simulator.replica.job import Job, JobState
 from simulator.replica.kv import KvPool, PrefixCache
+from simulator.replica.lanes import Lanes
 from simulator.replica.limits import Limits
 from simulator.replica.records import Records
 from simulator.replica.request import RequestState
@@ -25,8 +26,8 @@ class EngineState:
 
     __slots__ = (
         "_admissions", "block_size", "cache", "changed", "chunks", "decode_piece", "done_jobs", "done_tokens",
-        "dropped", "free_cpu_blocks", "fruitless_steps", "group", "joined", "kv", "late_cache", "limits", "now_s",
-        "on_end", "outside_tokens", "partial", "pending", "plans_ahead", "preempted", "price", "queue_key",
+        "dropped", "free_cpu_blocks", "fruitless_steps", "group", "joined", "kv", "lanes", "late_cache", "limits",
+        "now_s", "on_end", "outside_tokens", "partial", "pending", "plans_ahead", "preempted", "price", "queue_key",
         "recomputes_as_prefill", "records", "running", "shape", "step", "swapped", "ticks", "token_budget",
         "too_many_blocks", "total_blocks", "unended", "waiting",
     )  # fmt: skip
@@ -56,8 +57,8 @@ class EngineState:
         self.kv = kv
         self.cache = cache
         self.late_cache = late_cache
-        self.total_blocks = kv.total_blocks  # that requests can use
-        self.block_size = kv.block_size
+        self.lanes: Lanes | None = None  # of an engine whose SMs are split between prompts and decodes
+        self.total_blocks, self.block_size = kv.total_blocks, kv.block_size  # for requests
         self.records = Records()
         self.waiting: deque[Job] = deque()
         self.running: dict[Job, None] = {}  # in order of admission
@@ -68,8 +69,7 @@ class EngineState:
         if cache is not None:
             cache.watch(self.running, self.partial, self.group)
         self.free_cpu_blocks = limits.num_cpu_blocks
-        self.step = 0  # index of the step being planned
-        self.now_s = 0.0
+        self.step, self.now_s = 0, 0.0  # index of the step being planned, and when that is
         self.shape = StepShape()
         self.token_budget = limits.max_num_batched_tokens
         self.preempted: list[Job] = []  # in this step, in that order
@@ -186,6 +186,8 @@ class EngineState:
             if tokens:
                 self.shape.count(tokens, job.computed, job.decodes, -1)
                 self.token_budget += tokens
+        if self.lanes is not None:
+            self.lanes.forget(job)
         del self.running[job]
         self.give_fixed(job)
         self.changed = True
@@ -248,8 +250,7 @@ class EngineState:
         """Take back the token that a job, which has just stopped running, was to get from the step in flight."""
         if not self.unended:
             return
-        completing, records = job.completing, self.records
-        in_flight = job.id, self.step - 1
+        completing, records, in_flight = job.completing, self.records, (job.id, self.step - 1)
         if not (self.unended[-1][1] and self.group.take_back(job)) and not records.take_back(*in_flight):
             return
         job.generated -= 1

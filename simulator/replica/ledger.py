@@ -138,8 +138,8 @@ class StepLedger(EngineState):
     def admit(self, job: Job, tokens: int, reserve_tokens: int = 0) -> bool:
         """Start a waiting job with ``tokens`` of its known tokens, or refuse and change nothing.
 
-        ``reserve_tokens`` takes the blocks for that many tokens at once. Of a job that has brought its KV along
-        no more is computed than is missing.
+        ``reserve_tokens`` takes the blocks for that many tokens at once; with 0 tokens nothing is computed as yet. Of
+        a job that has brought its KV along no more is computed than is missing.
         """
         if job.state is not JobState.WAITING:
             raise ValueError(f"{job} is not waiting but {job.state.name.lower()}")
@@ -160,14 +160,12 @@ class StepLedger(EngineState):
                 self.cache.seated(job)
         elif self.late_cache is not None:  # nothing can be found as yet
             self.records.look_up(job.id, job.known_tokens, 0, job.preemptions > 0)
-        waiting = self.waiting
-        if waiting[0] is job:
-            waiting.popleft()
+        if self.waiting[0] is job:
+            self.waiting.popleft()
         else:
-            waiting.remove(job)
+            self.waiting.remove(job)
         job.move(JobState.RUNNING)
-        self.running[job] = None
-        self.partial[job] = None
+        self.running[job] = self.partial[job] = None
         job.admission = self._admissions
         self._admissions += 1
         return True
@@ -239,8 +237,7 @@ class StepLedger(EngineState):
         self.shape.swap_in_blocks += blocks
         self.changed = True
         job.move(JobState.RUNNING)
-        self.running[job] = None
-        self.partial[job] = None
+        self.running[job] = self.partial[job] = None
         return True
 
     def fail(self, job: Job) -> None:
@@ -270,7 +267,7 @@ class StepLedger(EngineState):
     def _schedule_after_prefix(self, cache: PrefixCache, job: Job, tokens: int, reserve_tokens: int) -> bool:
         """Give a job what is found of it, and a chunk of ``tokens`` after that, or refuse and change nothing."""
         cached = cache.cached_tokens(job)
-        if not 0 < tokens <= job.known_tokens - cached:
+        if not (tokens > 0 or 0 == tokens < reserve_tokens) or tokens > job.known_tokens - cached:
             raise ValueError(f"cannot schedule {tokens} tokens of {job}, of which {cached} are cached")
         blocks = cache.blocks_to_admit(job, max(cached + tokens, reserve_tokens))
         if tokens > self.token_budget or blocks > self.kv.free_blocks:
@@ -281,7 +278,7 @@ class StepLedger(EngineState):
     def _schedule(self, job: Job, tokens: int, reserve_tokens: int = 0) -> bool:
         """Take budget and blocks for a chunk of a job."""
         computed = job.computed
-        if not 0 < tokens <= job.prompt_tokens + job.generated - computed:
+        if not (tokens > 0 or 0 == tokens < reserve_tokens) or tokens > job.remaining_tokens:
             raise ValueError(f"cannot schedule {tokens} tokens of {job}")
         if job in self.chunks:
             raise ValueError(f"{job} is already scheduled in this step")
@@ -292,9 +289,10 @@ class StepLedger(EngineState):
             self.kv.take(job, blocks)
         if reserve_tokens >= job.prompt_tokens + job.max_tokens:
             job.reserved = True  # it will never ask for more
-        self.token_budget -= tokens
-        self.chunks[job] = tokens
-        self.shape.count(tokens, computed, tokens == 1 and job.decodes, 1)
-        if self.cache is not None:
-            self.cache.chunk(job, computed, tokens)
+        if tokens:
+            self.token_budget -= tokens
+            self.chunks[job] = tokens
+            self.shape.count(tokens, computed, tokens == 1 and job.decodes, 1)
+            if self.cache is not None:
+                self.cache.chunk(job, computed, tokens)
         return True

@@ -7,6 +7,7 @@ from simulator.replica.cost import StepShape
 from simulator.replica.draft_trees import ChooseNodes
 from simulator.replica.job import Job
 from simulator.replica.kv import PrefixRule
+from simulator.replica.lanes import Lanes
 from simulator.replica.limits import Limits
 
 
@@ -155,6 +156,11 @@ class Ledger(Protocol):
         """How long a step of some shape would take, seconds."""
         ...
 
+    @property
+    def lanes(self) -> Lanes | None:
+        """Prompts under way beside the decodes, on SMs of their own; None unless the policy ``splits_sms()``."""
+        ...
+
     def blocks_for(self, tokens: int) -> int:
         """Return the KV blocks that ``tokens`` tokens fill."""
         ...
@@ -218,8 +224,8 @@ class Ledger(Protocol):
     def admit(self, job: Job, tokens: int, reserve_tokens: int = 0) -> bool:
         """Start a waiting job with ``tokens`` of its known tokens, or refuse and change nothing.
 
-        ``reserve_tokens`` takes the blocks for that many tokens at once. Of a job that has brought its KV along
-        no more is computed than is missing.
+        ``reserve_tokens`` takes the blocks for that many tokens at once; with 0 tokens nothing is computed as yet. Of
+        a job that has brought its KV along no more is computed than is missing.
         """
         ...
 

@@ -86,7 +86,7 @@ class StepLoop(View):
         tiers = engine.tiers
         # Whether it is asked, too, where all that runs is complete when the steps in flight end
         ends_unseen = self._ends_unseen
-        always = self._spare_blocks is None or ends_unseen or self._hears
+        always, lanes = self._spare_blocks is None or ends_unseen or self._hears, engine.lanes
         while len(in_flight) < depth and (
             (running and (always or engine.anything_to_compute()))
             or waiting or engine.swapped or transfers.received or transfers.requests
@@ -99,7 +99,9 @@ class StepLoop(View):
                 engine.decode_unseen_ends()
             self.policy.plan(engine)
             start_s = end_s = self.busy_until_s if self.busy_until_s > now_s else now_s
-            if shape.decode_seqs or shape.prefill_seqs or shape.swap_out_blocks:
+            if lanes is not None and lanes.busy_s >= 0:
+                end_s += lanes.busy_s
+            elif shape.decode_seqs or shape.prefill_seqs or shape.swap_out_blocks:
                 end_s += self.cost.step_s(shape)
             elif not engine.changed:  # nothing can be done before something arrives or ends
                 if in_flight or not transfers.restart_last_received():

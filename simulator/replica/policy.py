@@ -21,6 +21,10 @@ class Scheduler(ABC):
         """
         return True
 
+    def splits_sms(self) -> bool:
+        """Whether prompts run beside the decodes on a part of the GPU: ``step.lanes`` is then there."""
+        return False
+
     def decides_each_step(self) -> bool:
         """Whether a step can be planned only when the one before has ended.
 

@@ -83,6 +83,7 @@ def _beside(histories: Histories, request: int, phase: Phase) -> str:
     """Say in how many chunks, and what was beside it in the same steps."""
     work = histories.work
     rows = [row for row in histories.work_of(request).tolist() if work["kind"][row] == "prefill"]
+    rows = [row for row in rows if work["tokens"][row]]  # 0: some layers only, beside decodes
     inside = []
     for row in rows:
         replica, step = int(work["replica"][row]), int(work["step"][row])

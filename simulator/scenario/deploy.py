@@ -37,6 +37,7 @@ def deploy(scenario: Scenario, pools: Sequence[ResolvedPool], base_dir: Path | N
                 each.rules,
                 each.tensor_parallel_size,
                 each.speculation,
+                each.sm_split,
             )
             for each in pools
         ],

@@ -1,6 +1,6 @@
 """From the names in a scenario to the objects that serve: hardware, limits, policies, a deployment."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from simulator.replica.limits import Limits
 from simulator.replica.policy import Scheduler
 from simulator.replica.replica import Role
 from simulator.replica.rules import EngineRules
+from simulator.replica.sm_split import DEFAULT_SPLIT, SmSplit
 from simulator.replica.speculation import Speculation
 from simulator.scenario.cluster import Bounds, PoolSpec, ScalingSpec
 from simulator.scenario.discover import load
@@ -77,6 +78,7 @@ class ResolvedPool:
     scaling: ScalingPlan | None = None
     speculation: Speculation | None = None
     cost_with_drafts: CostModel | None = None  # where there is speculation
+    sm_split: SmSplit = DEFAULT_SPLIT  # for policies that split the SMs
 
     @property
     def gpus(self) -> int:
@@ -240,7 +242,19 @@ def resolve_pool(scenario: Scenario, base_dir: Path | None = None) -> ResolvedPo
         if drafter is None
         else speculation_of(scenario.speculation, drafter, scenario.policy.acceptance, scenario.seed),
         cost_with_drafts=None if drafter is None else cost_with_drafts(cost, drafter, own),
+        sm_split=_split_of(gpu, model, scenario.policy.scheduling) if policy.splits_sms() else DEFAULT_SPLIT,
     )
+
+
+def _split_of(gpu: Gpu, model: Model, scheduling: PolicyChoice) -> SmSplit:
+    """Return how a GPU's SMs can be split; InputError where its profile does not say."""
+    if gpu.sm_split is None:
+        raise InputError(
+            f"policy.scheduling: {scheduling.name} splits the SMs of a GPU, and {gpu.name} has no [sm_split] in its"
+            " profile; expected a GPU that has, such as h100-80gb-sxm"
+        )
+    said = gpu.sm_split.model_dump(include={each.name for each in fields(SmSplit)})
+    return SmSplit(layers=model.num_hidden_layers, **said)
 
 
 def make_policy(kind: Any, choice: PolicyChoice) -> Any:

@@ -15,7 +15,13 @@ from simulator.scenario.resolve import resolve_pool
 from simulator.scenario.run import run
 from simulator.scenario.scenario import Scenario
 
-NATIVE = {"vllm_v1": "vllm-0.24", "vllm_v0": "vllm-0.5", "sglang": "sglang-0.5", "smooth": "vllm-0.24"}
+NATIVE = {
+    "vllm_v1": "vllm-0.24",
+    "vllm_v0": "vllm-0.5",
+    "sglang": "sglang-0.5",
+    "pdmux_sglang": "sglang-0.5",
+    "smooth": "vllm-0.24",
+}
 ASYNC, SYNC = "vLLM 0.15.1, asynchronous", "vLLM 0.12, synchronous"
 
 
@@ -57,7 +63,7 @@ def test_a_policy_of_ones_own_is_native_to_the_default_engine(tmp_path):
     assert engine_of("native", load("scheduling", mine(tmp_path))()).name == "vllm-0.24"
 
 
-@pytest.mark.parametrize("name", sorted({*discover("scheduling")} - {"adaserve"}))
+@pytest.mark.parametrize("name", sorted({*discover("scheduling")} - {"adaserve", "muxwise", "pdmux_sglang"}))
 def test_all_policies_pay_the_overheads_of_the_engine_they_run_on(name):
     server = served("vllm-0.24", name=name)
     assert server.cost.overheads.engine_version.startswith(ASYNC)
@@ -74,6 +80,8 @@ def test_all_policies_pay_the_overheads_of_the_engine_they_run_on(name):
         {"name": "sglang", "disable_overlap_schedule": True},
         {"name": "vllm_v0", "scheduler_delay_factor": 0.5},
         {"name": "adaserve"},
+        {"name": "muxwise"},
+        {"name": "pdmux_sglang"},
     ],
     ids=str,
 )

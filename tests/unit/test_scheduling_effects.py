@@ -175,3 +175,18 @@ def test_slos_serve_keeps_its_load_within_bounds_that_others_break():
         for name in ("vllm_v1", "sarathi", "slos_serve")
     }
     assert kept["slos_serve"] > 2.2 * max(kept["vllm_v1"], kept["sarathi"])
+
+
+LONG = {"arrivals": "poisson", "rate_rps": 12.0, "requests": 300, "prompt_tokens": 2000, "output_tokens": 200}
+
+
+@pytest.mark.parametrize("tbt_s", [0.02, 0.05])
+def test_muxwise_keeps_every_time_between_tokens_below_its_target(tbt_s):
+    """Whole prompts stall decodes for as long as they take; layers beside them do not (arXiv 2504.14489)."""
+    served_in_time = served({"name": "muxwise", "tbt_target_s": tbt_s}, workload=LONG)
+    assert served_in_time.gaps_s.max() <= tbt_s + 1e-9
+    assert served("vllm_v0", workload=LONG).gaps_s.max() > 4 * tbt_s
+
+
+def test_sglangs_groups_of_sms_keep_decodes_going_beside_prompts():
+    assert 2 * p99_gap_s(served("pdmux_sglang", workload=LONG)) < p99_gap_s(served("vllm_v1", workload=LONG))
