@@ -26,6 +26,7 @@ from simulator.replica.job import Job
 from simulator.replica.kv import CountedBlocks, KvPool, PrefixCache
 from simulator.replica.late_prefix_blocks import LatePrefixBlocks
 from simulator.replica.limits import Limits
+from simulator.replica.pipeline_engine import PipelineEngine
 from simulator.replica.policy import Scheduler
 from simulator.replica.prefix_blocks import PrefixBlocks
 from simulator.replica.radix_pages import RadixPages
@@ -230,7 +231,8 @@ def engine_for(
     if policy.prefix_cache() == "radix":
         kv = cache = RadixPages(total_blocks, block_size, content)
     elif policy.prefix_cache() == "blocks":
-        pool = LatePrefixBlocks if late and speculation is None else PrefixBlocks
+        alone = speculation is None and rules.stages == 1
+        pool = LatePrefixBlocks if late and alone else PrefixBlocks
         blocks = pool(
             total_blocks, block_size, content, deferred=ahead, partial_first=rules.partial_blocks_first
         )
@@ -241,6 +243,8 @@ def engine_for(
     else:
         kv = CountedBlocks(total_blocks, block_size)
     kind = Engine if speculation is None else TreeEngine
+    if rules.stages > 1:
+        kind = PipelineEngine
     engine = kind(
         limits, kv, cache=cache, late_cache=late_cache, queue_key=_key_of(policy), whole=policy.reserves_whole,
         plans_ahead=ahead, drops_with_next_token=rules.drops_with_next_token, **parts,
@@ -248,6 +252,8 @@ def engine_for(
     engine.recomputes_as_prefill = rules.recomputes_as_prefill
     if isinstance(engine, TreeEngine) and speculation is not None:
         engine.speculate(speculation)
+    if isinstance(engine, PipelineEngine):
+        engine.begin()
     return engine
 
 
