@@ -13,9 +13,7 @@ from simulator.replica.policy import Scheduler
 from simulator.scenario.policy import IDLE_POLICY
 from simulator.scenario.scenario import Scenario
 
-UNVALIDATED = (
-    "; stages and nodes of one engine: not validated, no public run of such was found to compare with"
-)
+UNVALIDATED = "over several stages or nodes: not validated, no public run of such was found to compare with"
 _KEY = "engine.pipeline_parallel_size"
 
 

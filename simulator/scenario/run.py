@@ -223,8 +223,7 @@ def _manifest(
         "gpus": gpus,
         "usd_per_gpu_hour": usd_per_hour / gpus,
         "usd_per_gpu_hour_date": min(each.gpu.price.date for each in pools).isoformat(),
-        "validated": server.gpu.validated
-        + (UNVALIDATED if any(each.layout.spread for each in pools) else ""),
+        "validated": server.gpu.validated,
         **_prefix_cache(outcome),
         **_drafts(outcome),
         "end_of_run_s": outcome.end_s,
@@ -240,6 +239,7 @@ def _model_remarks(pools: list[ResolvedPool]) -> list[str]:
     for each in pools:
         estimate = estimated(each.gpu, each.model, each.cost.kind)
         found += [f"{each.model.name}: {what}" for what in (*each.model.left_out, estimate) if what]
+        found += [f"{each.model.name} {UNVALIDATED}"] if each.layout.spread else []
     return list(dict.fromkeys(found))
 
 
