@@ -23,7 +23,8 @@ CORE = {
     "simulator/replica": [
         "block_runs", "bounds", "content", "cost", "decode_group", "draft_group", "effects", "engine", "engine_state",
         "fast_forward", "held_blocks", "job", "kv", "lanes", "late_prefix_blocks", "ledger", "loop", "outline",
-        "phased_group", "prefix_blocks", "radix_pages", "radix_tree", "records", "replica", "speculative_engine",
+        "phased_group", "pipeline_engine", "prefix_blocks", "radix_pages", "radix_tree", "records", "replica",
+        "speculative_engine",
         "state", "transfers", "tree_engine", "view",
     ],
     "simulator/cluster": [

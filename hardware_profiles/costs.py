@@ -6,15 +6,17 @@ from hardware_profiles.analytic import AnalyticCost
 from hardware_profiles.gpu import EngineOverheads, Gpu
 from hardware_profiles.model import Model
 from hardware_profiles.step_cost import HardwareCost
-from hardware_profiles.tables import find_table, list_tables
+from hardware_profiles.tables import OperatorTable, find_table, list_tables
 from hardware_profiles.tabulated import TabulatedCost
 from simulator.errors import InputError
+
+CostKind = Literal["auto", "analytic", "tabulated"]
 
 
 def step_cost(
     gpu: Gpu,
     model: Model,
-    kind: Literal["auto", "analytic", "tabulated"] = "auto",
+    kind: CostKind = "auto",
     tensor_parallel: int = 1,
     overheads: EngineOverheads | None = None,
     block_size: int = 16,
@@ -23,14 +25,21 @@ def step_cost(
 
     Raises InputError for ``kind`` "tabulated" without a table, and as the models' constructors do.
     """
-    if kind != "analytic":
-        table = find_table(gpu, model, tensor_parallel)
-        if table is not None:
-            return TabulatedCost(gpu, model, table, tensor_parallel, overheads, block_size)
-        if kind == "tabulated":
-            there = ", ".join(f"{name} on {size}" for name, size in list_tables(gpu)) or "none"
-            raise InputError(
-                f"no operator table for {model.name} on {tensor_parallel} x {gpu.name}:"
-                f" expected analytic, auto, or a table that there is (on this GPU: {there})"
-            )
+    table = table_of(gpu, model, kind, tensor_parallel)
+    if table is not None:
+        return TabulatedCost(gpu, model, table, tensor_parallel, overheads, block_size)
     return AnalyticCost(gpu, model, tensor_parallel, overheads, block_size)
+
+
+def table_of(gpu: Gpu, model: Model, kind: CostKind, tensor_parallel: int) -> OperatorTable | None:
+    """Return the table that ``kind`` asks for; None for the formula. InputError where it must be and is not."""
+    if kind == "analytic":
+        return None
+    table = find_table(gpu, model, tensor_parallel)
+    if table is None and kind == "tabulated":
+        there = ", ".join(f"{name} on {size}" for name, size in list_tables(gpu)) or "none"
+        raise InputError(
+            f"no operator table for {model.name} on {tensor_parallel} x {gpu.name}:"
+            f" expected analytic, auto, or a table that there is (on this GPU: {there})"
+        )
+    return table

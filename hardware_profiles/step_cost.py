@@ -52,6 +52,10 @@ class HardwareCost(ABC):
     def step_s(self, shape: StepShape) -> float:
         """Return the duration of one engine step in seconds, overheads included; 0 if empty."""
 
+    def busiest_s(self, shape: StepShape) -> float:
+        """Return the seconds after which another step can be done: its own, or those of a pipeline's slowest stage."""
+        return self.step_s(shape)
+
     @abstractmethod
     def other_kernels_s(self, tokens: int, seqs: int) -> float:
         """Return the seconds of everything but attention in a step, engine overheads included."""

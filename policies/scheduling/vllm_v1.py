@@ -37,6 +37,10 @@ class VllmV1(Scheduler):
         """If asynchronous scheduling is switched off."""
         return self.async_scheduling is False
 
+    def fits_pipeline(self) -> bool:
+        """Unless a step is to know the results of the one before."""
+        return not self.decides_each_step()
+
     def native_engine(self) -> str:
         """VLLM of the version."""
         return "vllm-0.11" if self.engine_version == "0.11.0" else "vllm-0.24"
@@ -84,7 +88,7 @@ class VllmV1(Scheduler):
         A request that has to give up its own blocks ends the pass: those behind it sit this step out.
         """
         for job in step.running:
-            if job not in step.partial and not job.completing:
+            if job.group is not None:
                 step.hold(job)
         order, turn, given = list(step.running), 0, set[Job]()
         while turn < len(order):

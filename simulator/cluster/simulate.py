@@ -28,6 +28,7 @@ from simulator.replica.kv import CountedBlocks, KvPool, PrefixCache
 from simulator.replica.lanes import Lanes
 from simulator.replica.late_prefix_blocks import LatePrefixBlocks
 from simulator.replica.limits import Limits
+from simulator.replica.pipeline_engine import PipelineEngine
 from simulator.replica.policy import Scheduler
 from simulator.replica.prefix_blocks import PrefixBlocks
 from simulator.replica.radix_pages import RadixPages
@@ -236,7 +237,8 @@ def engine_for(
     if policy.prefix_cache() == "radix":
         kv = cache = RadixPages(total_blocks, block_size, content)
     elif policy.prefix_cache() == "blocks":
-        pool = LatePrefixBlocks if late and speculation is None else PrefixBlocks
+        alone = speculation is None and rules.stages == 1
+        pool = LatePrefixBlocks if late and alone else PrefixBlocks
         blocks = pool(
             total_blocks, block_size, content, deferred=ahead, partial_first=rules.partial_blocks_first
         )
@@ -248,7 +250,7 @@ def engine_for(
         kv = CountedBlocks(total_blocks, block_size)
     if tiers is not None and cache is not None:
         kv = cache = tiers.behind(cache, content, parts["price"])
-    kind = Engine if speculation is None else TreeEngine
+    kind = PipelineEngine if rules.stages > 1 else Engine if speculation is None else TreeEngine
     engine = kind(
         limits, kv, cache=cache, late_cache=late_cache, queue_key=_key_of(policy), whole=policy.reserves_whole,
         plans_ahead=ahead, drops_with_next_token=rules.drops_with_next_token, **parts,
@@ -258,6 +260,8 @@ def engine_for(
         engine.speculate(speculation)
     if policy.splits_sms():
         engine.lanes = Lanes(engine, sm_split)
+    if isinstance(engine, PipelineEngine):
+        engine.begin()
     return engine
 
 

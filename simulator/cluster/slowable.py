@@ -1,8 +1,9 @@
 """Steps that take longer for a while: because a replica is slow, or copies KV caches beside them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import cast
 
-from simulator.replica.cost import CostModel, DecodePiece, StepShape
+from simulator.replica.cost import CostModel, DecodePiece, StagedCost, StepShape
 from simulator.replica.replica import Replica
 
 
@@ -29,6 +30,10 @@ class SlowableCost:
     def step_s(self, shape: StepShape) -> float:
         """As the cost model says, times the factor."""
         return self.cost.step_s(shape) * self.factor
+
+    def stage_s(self, shape: StepShape) -> Sequence[float]:
+        """As the cost model says of each stage of a pipeline, times the factor."""
+        return [each * self.factor for each in cast(StagedCost, self.cost).stage_s(shape)]
 
 
 def reprice(replica: Replica, *, slowed: float | None = None, copies: int = 0) -> None:

@@ -1,5 +1,6 @@
 """The seam between the engine and hardware: what a step looks like, and how long it takes."""
 
+from collections.abc import Sequence
 from typing import Protocol
 
 
@@ -77,4 +78,12 @@ class CostModel(Protocol):
 
     def step_s(self, shape: StepShape) -> float:
         """Return the duration of one step in seconds; finite and >= 0."""
+        ...
+
+
+class StagedCost(CostModel, Protocol):
+    """How long a step takes each stage of a pipeline; ``step_s`` is the sum, for a step that is alone in it."""
+
+    def stage_s(self, shape: StepShape) -> Sequence[float]:
+        """Return the seconds of one step in each stage, handing over to the next one included."""
         ...

@@ -79,8 +79,7 @@ class Engine(StepLedger):
             self.cache.step_opened()
         if self.lanes is not None:
             self.lanes.open()
-        self.now_s = now_s
-        self.token_budget = self.limits.max_num_batched_tokens
+        self.now_s, self.token_budget = now_s, self.limits.max_num_batched_tokens
         self.too_many_blocks = 0
         shape = self.shape
         shape.decode_seqs = shape.decode_context_tokens = 0

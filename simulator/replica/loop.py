@@ -7,10 +7,13 @@ Nothing is predicted, so nothing is taken back.
 from abc import abstractmethod
 from itertools import islice
 from math import inf, nextafter
+from typing import cast
 
 from simulator.errors import StallError
+from simulator.replica.cost import StagedCost
 from simulator.replica.engine import NO_JOBS
 from simulator.replica.fast_forward import fast_forward
+from simulator.replica.pipeline_engine import StageTimes
 from simulator.replica.policy import Scheduler
 from simulator.replica.view import View
 
@@ -30,6 +33,7 @@ class StepLoop(View):
     _depth: int  # steps planned before the first of them has ended
     _ends_unseen: bool  # whether a step is planned before the stop tokens of the one before are seen
     _spare_blocks: int | None  # what a step that is run without a plan leaves free; None: each is planned
+    _stages: StageTimes | None  # where the layers are spread over several
     _hears: bool  # whether the policy is asked before such steps, and told of them
 
     @abstractmethod
@@ -102,7 +106,10 @@ class StepLoop(View):
             if lanes is not None and lanes.busy_s >= 0:
                 end_s += lanes.busy_s
             elif shape.decode_seqs or shape.prefill_seqs or shape.swap_out_blocks:
-                end_s += self.cost.step_s(shape)
+                if self._stages is None:
+                    end_s += self.cost.step_s(shape)
+                else:
+                    start_s, end_s = self._stages.run(now_s, cast(StagedCost, self.cost).stage_s(shape))
             elif not engine.changed:  # nothing can be done before something arrives or ends
                 if in_flight or not transfers.restart_last_received():
                     break

@@ -32,6 +32,13 @@ class Scheduler(ABC):
         """
         return False
 
+    def fits_pipeline(self) -> bool:
+        """Whether it plans steps of an engine with several stages: each of what is in no batch in flight.
+
+        All other running requests are then neither in the decode group nor partial, and may be preempted.
+        """
+        return False
+
     def plans_unseen_ends(self) -> bool:
         """Whether it says itself, by ``decode_all(beyond=True)``, which steps compute a token too many.
 

@@ -16,6 +16,7 @@ from simulator.replica.effects import NO_EFFECTS, Effects
 from simulator.replica.engine import Engine
 from simulator.replica.job import Job
 from simulator.replica.loop import StepLoop
+from simulator.replica.pipeline_engine import StageTimes
 from simulator.replica.policy import Scheduler
 from simulator.replica.records import Records
 from simulator.replica.request import RequestState
@@ -74,6 +75,9 @@ class Replica(StepLoop):
         self.policy = self._new_policy()
         rules = self._rules.serving(self.policy)
         self._depth, self._spare_blocks = rules.pipeline_depth, self.policy.fast_forward_spare_blocks()
+        self._stages = None
+        if rules.stages > 1:
+            self._stages, self._spare_blocks = StageTimes(rules.stages), None
         made = type(self.policy)
         self._hears = (
             made.goes_on_decoding is not Scheduler.goes_on_decoding or made.decoded is not Scheduler.decoded
@@ -88,7 +92,8 @@ class Replica(StepLoop):
             withholds=self.effects.withholds,
         )
         unseen = self._engine.limits.stop_tokens or self._engine.speculates
-        self._ends_unseen = self._depth > 1 and unseen and not self.policy.plans_unseen_ends()
+        ahead = self._depth > 1 and self._stages is None
+        self._ends_unseen = ahead and unseen and not self.policy.plans_unseen_ends()
         self.in_flight = deque()
         self._now_s = 0.0  # when it plans next, or planned last
         self.busy_until_s = 0.0  # when the last planned step ends

@@ -22,8 +22,12 @@ class EngineRules:
         True  # with shared blocks: one that can never be hit is the next to be reused
     )
 
+    stages: int = 1  # that the layers are spread over; with several, as many batches are in flight
+
     def serving(self, policy: "Scheduler") -> "EngineRules":
         """Return how a policy is served: step by step if it has to know how the step before has ended."""
+        if self.stages > 1:
+            return replace(self, pipeline_depth=self.stages)
         if self.pipeline_depth > 1 and policy.decides_each_step():
             return replace(self, pipeline_depth=1)
         return self

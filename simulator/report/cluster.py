@@ -15,7 +15,7 @@ def machines(manifest: Mapping[str, Any]) -> list[str]:
     pools, model = manifest["pools"], manifest["engine"].get("cost_model")
     parts = []
     for pool in pools:
-        size = pool["tensor_parallel_size"]
+        size = pool["tensor_parallel_size"] * pool.get("pipeline_parallel_size", 1)
         role = "" if pool["role"] == "both" else f" for {pool['role']}"
         begins = "" if pool.get("scaling") is None else " at the start"
         parts.append(f"{pool['replicas']} x {f'{size} ' if size > 1 else ''}{pool['gpu']}{role}{begins}")

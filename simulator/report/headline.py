@@ -48,7 +48,8 @@ def machines_of(manifest: Mapping[str, Any]) -> str:
     pools = manifest["pools"]
     gpus: dict[str, int] = {}
     for pool in pools:
-        gpus[pool["gpu"]] = gpus.get(pool["gpu"], 0) + pool["replicas"] * pool["tensor_parallel_size"]
+        size = pool["tensor_parallel_size"] * pool.get("pipeline_parallel_size", 1)
+        gpus[pool["gpu"]] = gpus.get(pool["gpu"], 0) + pool["replicas"] * size
     parts = [
         " + ".join(f"{count} x {gpu}" for gpu, count in gpus.items()),
         manifest["scenario"]["hardware"]["model"],

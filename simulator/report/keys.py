@@ -16,6 +16,7 @@ _NAMES = {
     "engine.num_gpu_blocks": "KV blocks of a replica",
     "engine.gpu_memory_utilization": "share of GPU memory used",
     "engine.tensor_parallel_size": "tensor parallel (GPUs a replica)",
+    "engine.pipeline_parallel_size": "pipeline stages",
     "policy.scheduling": "scheduler",
     "policy.routing": "router",
     "user.v_s_per_token": "reader's time per token (s)",

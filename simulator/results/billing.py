@@ -51,9 +51,10 @@ def bill(
             entry = _replicas(mine, start_s, end_s)
             replica_s = entry.pop("billed_s")
             pools[pool["role"]] = entry
-        gpu_s += pool["tensor_parallel_size"] * replica_s
+        size = pool["tensor_parallel_size"] * pool.get("pipeline_parallel_size", 1)
+        gpu_s += size * replica_s
         price = pool.get("usd_per_gpu_hour", manifest["usd_per_gpu_hour"])
-        usd += price * pool["tensor_parallel_size"] * replica_s / 3600
+        usd += price * size * replica_s / 3600
     gpus = gpu_s / window_s if window_s else 0.0
     return {"gpus": gpus, "gpu_hours": gpu_s / 3600, "usd": usd, "replicas": pools}
 

@@ -46,7 +46,7 @@ def deploy(scenario: Scenario, pools: Sequence[ResolvedPool], base_dir: Path | N
         link=link_of(
             cluster.link,
             profile,
-            first.capacity.kv_bytes_per_token * first.tensor_parallel_size,
+            sum(each.kv_bytes_per_token for each in first.stages) * first.tensor_parallel_size,
             first.model.num_hidden_layers,
         ),
         moves=MoveCosts(cluster.migration.handshake_s, cluster.migration.gpu_share),

@@ -36,6 +36,14 @@ class Hardware(Section):
         None,
         description="what the engine adds to the kernels, as named in the GPU's profile; unset: by engine.profile",
     )
+    gpus_per_node: Annotated[int, Field(ge=1, le=1024)] = Field(
+        8, description="GPUs that a node has; an engine of more spreads over several"
+    )
+    node_link: str = Field(
+        "infiniband",
+        description="what nodes are connected by, a port for each GPU: a shipped link (infiniband, ethernet,"
+        " roce-mooncake), or the path of a profile",
+    )
     quantization: Literal["fp8", "fp8_block", "int8", "int4", "mxfp4", "nvfp4"] | None = Field(
         None,
         description="of the checkpoint's weights, all matrices of its layers alike; unset: as the model's config"
@@ -140,6 +148,12 @@ class EngineSpec(Section):
         None, description="longest sequence in tokens; unset: the model's own, cut to what the KV cache holds"
     )
     tensor_parallel_size: Gpus = Field(1, description="GPUs that an engine spreads over")
+    pipeline_parallel_size: Annotated[int, Field(ge=1, le=64)] = Field(
+        1, description="stages that an engine's layers are spread over, each on tensor_parallel_size GPUs"
+    )
+    pp_layer_partition: list[AtLeastOne] | None = Field(
+        None, description="layers of each stage (VLLM_PP_LAYER_PARTITION); unset: divided as vLLM does"
+    )
     swap_space: Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)] = Field(
         4.0, description="GiB of host memory a GPU, for policies that swap KV blocks out"
     )

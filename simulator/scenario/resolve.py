@@ -11,13 +11,12 @@ from hardware_profiles import (
     KvCapacity,
     Model,
     engine_of,
-    kv_capacity,
     load_gpu,
     load_model,
     resolve_max_model_len,
-    step_cost,
 )
 from hardware_profiles.gpu import GIB
+from hardware_profiles.pipeline import Layout, pipeline_capacity
 from simulator.cluster.deployment import Scaling
 from simulator.errors import InputError, under_key
 from simulator.replica.cost import CostModel
@@ -31,6 +30,7 @@ from simulator.scenario.cluster import Bounds, PoolSpec, ScalingSpec
 from simulator.scenario.discover import load
 from simulator.scenario.engine import EngineSpec
 from simulator.scenario.engines import engine_name, kept_free, named_after
+from simulator.scenario.layout import cost_of, layout_of
 from simulator.scenario.policy import IDLE_POLICY, PolicyChoice
 from simulator.scenario.scenario import Scenario
 from simulator.scenario.seats import seats_within
@@ -72,18 +72,24 @@ class ResolvedPool:
     unmeasured: (
         str  # what is known of overheads that were never fitted, of the engine that the policy is named after
     )
+    layout: Layout
+    stages: tuple[KvCapacity, ...]  # the memory sum of each
     role: Role = "both"
     replicas: int = 1
-    tensor_parallel_size: int = 1
     scaling: ScalingPlan | None = None
     speculation: Speculation | None = None
     cost_with_drafts: CostModel | None = None  # where there is speculation
     sm_split: SmSplit = DEFAULT_SPLIT  # for policies that split the SMs
 
     @property
+    def tensor_parallel_size(self) -> int:
+        """GPUs of a stage."""
+        return self.layout.tensor_parallel
+
+    @property
     def gpus(self) -> int:
         """GPUs of all replicas; of those at the start where they are scaled."""
-        return self.replicas * self.tensor_parallel_size
+        return self.replicas * self.layout.gpus
 
     @property
     def places(self) -> int:
@@ -103,7 +109,7 @@ class ResolvedPool:
     @property
     def rules(self) -> EngineRules:
         """What the engine does under any policy."""
-        return self.profile.engine_rules
+        return replace(self.profile.engine_rules, stages=self.layout.stages)
 
 
 def resolve_pools(scenario: Scenario, base_dir: Path | None = None) -> list[ResolvedPool]:
@@ -169,17 +175,18 @@ def resolve_pool(scenario: Scenario, base_dir: Path | None = None) -> ResolvedPo
     drafter, own = None, None
     if scenario.speculation.on:
         drafter, own = drafter_of(scenario.speculation, model, engine.tensor_parallel_size, base_dir)
-    capacity = under_key(
+    layout = layout_of(scenario, model, policy, base_dir)
+    capacity, stages = under_key(
         "hardware.model",
-        lambda: kv_capacity(
+        lambda: pipeline_capacity(
             gpu,
             model,
+            layout,
             gpu_memory_utilization=engine.gpu_memory_utilization,
             block_size=block_size,
             max_num_batched_tokens=tokens,
             max_num_seqs=seqs,
             num_gpu_blocks=engine.num_gpu_blocks,
-            tensor_parallel=engine.tensor_parallel_size,
             share_of_free=usual.kv_memory == "share of free",
             drafter_bytes=0 if drafter is None else drafter.weight_bytes,
             drafter_kv_bytes_per_token=0 if drafter is None else drafter.kv_bytes_per_token,
@@ -217,14 +224,14 @@ def resolve_pool(scenario: Scenario, base_dir: Path | None = None) -> ResolvedPo
         strict_engine=engine.strict_engine,
         fixed_kv=capacity.fixed_kv,
     )
-    ahead = rules.serving(policy).pipeline_depth > 1
-    hardware, size = scenario.hardware, engine.tensor_parallel_size
+    ahead = layout.stages > 1 or rules.serving(policy).pipeline_depth > 1
+    hardware = scenario.hardware
     overheads, measured = under_key(
         "hardware.overheads", lambda: profile.overheads_on(gpu, ahead=ahead, named=hardware.overheads)
     )
     cost = under_key(
         "hardware.cost_model",
-        lambda: step_cost(gpu, model, hardware.cost_model, size, overheads, block_size),
+        lambda: cost_of(gpu, model, layout, hardware.cost_model, overheads, block_size),
     )
     return ResolvedPool(
         gpu,
@@ -237,7 +244,8 @@ def resolve_pool(scenario: Scenario, base_dir: Path | None = None) -> ResolvedPo
         measured,
         engine_name(profile, policy),
         "" if measured and named is profile else named.overheads.unmeasured,
-        tensor_parallel_size=size,
+        layout,
+        tuple(stages),
         speculation=None
         if drafter is None
         else speculation_of(scenario.speculation, drafter, scenario.policy.acceptance, scenario.seed),

@@ -20,6 +20,7 @@ from simulator.results.trace_level import kept_tables
 from simulator.results.work import work_table
 from simulator.scenario.deploy import deploy
 from simulator.scenario.discover import blamed
+from simulator.scenario.layout import UNVALIDATED, memory_lines
 from simulator.scenario.origins import origins
 from simulator.scenario.resolve import ResolvedPool, resolve_pools
 from simulator.scenario.scenario import Scenario
@@ -177,7 +178,7 @@ def _manifest(
             "shares_prompts": workload.segments is not None,
             "has_sessions": bool((workload.optional.get("session", np.array([-1])) >= 0).any()),
         },
-        "hardware": server.capacity.lines(),
+        "hardware": memory_lines(server.layout, server.stages),
         "engine": {
             "max_num_seqs": limits.max_num_seqs,
             "max_num_batched_tokens": limits.max_num_batched_tokens,
@@ -187,6 +188,7 @@ def _manifest(
             "block_size": limits.block_size,
             "num_cpu_blocks": limits.num_cpu_blocks,
             "tensor_parallel_size": server.tensor_parallel_size,
+            **_stages(server),
             "profile": server.profile.name,
             "description": server.profile.description,
             "overheads_measured": server.measured,
@@ -208,6 +210,7 @@ def _manifest(
                 "gpu": each.gpu.name,
                 "usd_per_gpu_hour": each.gpu.price.usd_per_hour,
                 "tensor_parallel_size": each.tensor_parallel_size,
+                **_stages(each),
                 "engine": each.engine_name,
                 "scheduling": str(each.scheduling.name),
                 **({"unmeasured_overheads": each.unmeasured} if each.unmeasured else {}),
@@ -237,12 +240,18 @@ def _model_remarks(pools: list[ResolvedPool]) -> list[str]:
     for each in pools:
         estimate = estimated(each.gpu, each.model, each.cost.kind)
         found += [f"{each.model.name}: {what}" for what in (*each.model.left_out, estimate) if what]
+        found += [f"{each.model.name} {UNVALIDATED}"] if each.layout.spread else []
     return list(dict.fromkeys(found))
+
+
+def _stages(pool: ResolvedPool) -> dict[str, int]:
+    stages = pool.layout.stages
+    return {"pipeline_parallel_size": stages} if stages > 1 else {}
 
 
 def _carried_over(pool: ResolvedPool) -> str | None:
     """What a pool's overheads were fitted on, if not on what it runs on."""
-    overheads, gpus = pool.cost.overheads, pool.tensor_parallel_size
+    overheads, gpus = pool.cost.overheads, pool.layout.gpus
     on = overheads.carried_to(pool.gpu.name, gpus)
     return (
         None if on is None else f"{overheads.engine_version}: fitted on {on}, not on {gpus} {pool.gpu.name}"

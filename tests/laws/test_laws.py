@@ -75,7 +75,9 @@ def check(case):
         start_s, end_s = steps["start_s"][mine], steps["end_s"][mine]
         assert (start_s[1:] >= end_s[:-1]).all()
         for rest_s, until_s in zip(end_s[:-1], start_s[1:], strict=True):
-            if until_s > rest_s:
+            if (
+                until_s > rest_s and case["rules"].stages == 1
+            ):  # the last of several waits for those before it
                 here = requests["replica"] == replica
                 assert not (here & (arrival_s <= rest_s) & (requests["end_s"] > rest_s)).any()
 

@@ -51,6 +51,7 @@ class Running:
     arrival_s: float = 0.0
     completing: bool = False
     remaining_tokens: int = 1
+    group: object = "decodes"
 
 
 @dataclass

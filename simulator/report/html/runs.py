@@ -103,7 +103,7 @@ def facts(manifest: Mapping[str, Any], summary: Summary) -> dict[str, str]:
 
 
 def _cards(pool: Mapping[str, Any]) -> str:
-    size = pool["tensor_parallel_size"]
+    size = pool["tensor_parallel_size"] * pool.get("pipeline_parallel_size", 1)
     return f"{f'{size} ' if size > 1 else ''}{pool['gpu']}"
 
 

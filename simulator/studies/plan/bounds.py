@@ -139,13 +139,18 @@ class _Alone:
 
 def _prompt_s(cost: HardwareCost, tokens: int, budget: int) -> float:
     """Seconds of a prompt alone, in chunks as large as the budget allows."""
-    total, prior = 0.0, 0
+    total, prior, last_s, last_busiest_s = 0.0, 0, 0.0, 0.0
     while prior < tokens:
         chunk = min(budget, tokens - prior)
         shape = StepShape()
         shape.count(chunk, prior, False, 1)
-        total += cost.step_s(shape)
+        last_s, last_busiest_s = cost.step_s(shape), cost.busiest_s(shape)
+        total += last_busiest_s
         prior += chunk
+    if (
+        last_busiest_s < last_s
+    ):  # in a pipeline chunks follow one another; the last one goes through all stages
+        return max(total, last_s)
     return total
 
 
@@ -174,7 +179,7 @@ def _steps(
                     continue
                 seqs = min(max(1, round(tokens / prompt)), seats) if tokens else 0
                 rows.append((tokens, decodes * each, context * each))
-                seconds.append(server.cost.step_s(StepShape(
+                seconds.append(server.cost.busiest_s(StepShape(
                     prefill_tokens=tokens, prefill_seqs=seqs, prefill_attention_pairs=tokens * pairs,
                     prefill_context_tokens=tokens, decode_seqs=decodes, decode_context_tokens=context,
                 )))  # fmt: skip
@@ -229,7 +234,7 @@ def _prices(pool: ResolvedPool, scenario: Scenario, traffic: Requests, decodes: 
         if not (prefill or decode):
             return None
     key = (
-        pool.gpu.name, pool.gpu.path, pool.model.shape, pool.tensor_parallel_size, pool.cost.kind,
+        pool.gpu.name, pool.gpu.path, pool.model.shape, str(pool.layout), pool.cost.kind,
         pool.cost.overheads.engine_version, pool.most_tokens_a_step, vars(pool.limits).values(), pool.usable_blocks,
         prefill, decode,
     )  # fmt: skip

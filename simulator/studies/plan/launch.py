@@ -39,7 +39,7 @@ def launch_lines(scenario: Scenario, base_dir: Path | None) -> list[str]:
 
 
 def _gpus(pool: ResolvedPool) -> str:
-    return f"{pool.tensor_parallel_size} {pool.gpu.name}"
+    return f"{pool.layout.gpus} {pool.gpu.name}"
 
 
 def _words(scenario: Scenario, pool: ResolvedPool) -> Sequence[str]:
@@ -52,6 +52,8 @@ def _words(scenario: Scenario, pool: ResolvedPool) -> Sequence[str]:
         "--gpu-memory-utilization", f"{engine.gpu_memory_utilization:g}",
         "--max-model-len", str(limits.max_model_len),
     ]  # fmt: skip
+    if pool.layout.stages > 1:
+        words += ["--pipeline-parallel-size", str(pool.layout.stages)]
     if engine.block_size is not None:
         words += ["--block-size", str(engine.block_size)]
     if engine.num_gpu_blocks is not None:
@@ -81,6 +83,10 @@ def _checkpoint(scenario: Scenario, pool: ResolvedPool) -> str:
 
 def _remarks(scenario: Scenario, pool: ResolvedPool) -> list[str]:
     params, remarks = pool.scheduling.params, []
+    if scenario.engine.pp_layer_partition is not None:
+        remarks.append(f"VLLM_PP_LAYER_PARTITION={','.join(map(str, pool.layout.layers))}")
+    if pool.layout.gpus > pool.layout.gpus_per_node:
+        remarks.append(f"GPUs of several nodes, {pool.layout.gpus_per_node} each: start it on a Ray cluster")
     if params["watermark"]:
         remarks.append(f"watermark {params['watermark']:g}: vLLM has no flag for it")
     if params["scheduler_reserve_full_isl"] is not None:

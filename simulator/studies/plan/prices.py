@@ -6,6 +6,7 @@ from simulator.report.measures import in_printed_unit, printed_unit
 from simulator.report.tables import Amount, PrintedCell, PrintedPart, Table, TableColumn, amount
 from simulator.report.text import counted
 from simulator.results.vocabulary import measure_of
+from simulator.studies.plan import stages
 from simulator.studies.plan.by_gpu import HOURS_A_MONTH, USD_PER_MILLION, by_gpu
 from simulator.studies.plan.goals import TTFT_P99
 from simulator.studies.plan.plan import FoundPlan, Place
@@ -74,7 +75,7 @@ def usd_per_hour(place: Place) -> float:
 
 def priced(place: Place) -> str:
     """Name a candidate with its price and its GPUs."""
-    pools = place[0].tensor_parallel * place[1]
+    pools = place[0].tensor_parallel * stages.of(place[0].settings) * place[1]
     return f"{name(place)}, ${usd_per_hour(place):.2f} an hour, {counted(pools, 'GPU')}"
 
 

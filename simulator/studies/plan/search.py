@@ -14,6 +14,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from simulator.studies.plan import stages
 from simulator.studies.plan.bounds import Judgement
 from simulator.studies.plan.goals import PER_SECOND
 from simulator.studies.plan.runs import Candidate, CandidateOutcome, CandidateRuns
@@ -89,7 +90,8 @@ class Search:
 
         def promise(place: tuple[Line, int]) -> tuple[float, float, float]:
             known, judgement = self._outcome(place), self.judgements[place[0].number]
-            dearest_gpus = place[0].usd_per_replica_hour / place[0].tensor_parallel
+            gpus = place[0].tensor_parallel * stages.of(place[0].settings)
+            dearest_gpus = place[0].usd_per_replica_hour / gpus
             return -(known.part if known else 0.0), judgement.estimate / place[1], -dearest_gpus
 
         kinds: dict[tuple[str, int, str], tuple[Line, int]] = {}

@@ -20,6 +20,7 @@ from simulator.scenario.policy import IDLE_POLICY
 from simulator.scenario.scenario import Scenario, default_scenario
 from simulator.scenario.toml import Override
 from simulator.studies import study_file
+from simulator.studies.plan import stages
 from simulator.studies.plan.goals import Goal, parse_goals
 from simulator.studies.study_file import check_keys, flat, is_count, setting, values
 from simulator.studies.targets import there
@@ -163,7 +164,7 @@ def usd_per_hour(scenario: Scenario, base_dir: Path | None) -> float:
     """Price of all GPUs of a scenario, US$ an hour, from the GPUs' profiles."""
     cluster, size, gpu = scenario.cluster, scenario.engine.tensor_parallel_size, scenario.hardware.gpu
     if cluster.prefill is None or cluster.decode is None:
-        return cluster.replicas * size * _price(gpu, base_dir)
+        return cluster.replicas * size * scenario.engine.pipeline_parallel_size * _price(gpu, base_dir)
     pools = (cluster.prefill, cluster.decode)
     return sum(
         pool.replicas * (pool.tensor_parallel_size or size) * _price(pool.gpu or gpu, base_dir)
@@ -209,14 +210,16 @@ def _lines(
     refused: dict[tuple[str, Any], InputError] = {}  # values that were refused, by axis
     taken: set[tuple[str, Any]] = set()
     places: set[tuple[Any, ...]] = set()
+    stages_of = {} if stages.KEY in keys else stages.needed(base, base_dir, gpus, sizes)
     for gpu, tensor, shape, policy in itertools.product(gpus, sizes, shapes, policies):
         ratio = _ratio(path, shape)
+        more = stages_of.get(gpu, {}) if tensor == max(sizes) and ratio is None else {}
         mine = tuple(sorted({count for count in counts if ratio is None or count % sum(ratio) == 0}))
         own = {
             key: given for key, given in keys.items() if ratio is not None or not key.startswith(_OF_POOLS)
         }
         for row in itertools.product(*own.values()):
-            settings = dict(zip(own, row, strict=True))
+            settings = dict(zip(own, row, strict=True)) | more
             place = (gpu, tensor, shape, policy, *map(str, row))
             if not mine or place in places:
                 continue

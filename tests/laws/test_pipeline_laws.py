@@ -1,0 +1,139 @@
+"""Laws of engines whose layers are spread over stages, on random scenarios, stages and stage times."""
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from simulator.replica.loop import StepLoop
+from simulator.replica.pipeline_engine import PipelineEngine, StageTimes
+from simulator.replica.rules import DEFAULT_RULES, EngineRules
+from tests.engine_cases import CHOICES, RaggedCost, load, play, scenarios
+from tests.examples import examples
+from tests.laws.test_laws import check
+
+FITTING = [
+    (name, options) for name, options in CHOICES if load("scheduling", name)(**options).fits_pipeline()
+]
+
+
+class Staged(RaggedCost):
+    """The same price, divided among stages by weights."""
+
+    decode_piece = None
+
+    def __init__(self, weights):
+        self.weights = weights
+
+    def stage_s(self, shape):
+        whole_s = super().step_s(shape)
+        return [whole_s * weight for weight in self.weights]
+
+    def step_s(self, shape):
+        return sum(self.stage_s(shape))
+
+
+@st.composite
+def pipelines(draw):
+    case = draw(scenarios(FITTING, rules=DEFAULT_RULES))
+    weights = draw(st.lists(st.floats(0.05, 1), min_size=2, max_size=6))
+    rules = EngineRules(stages=len(weights), null_blocks=draw(st.integers(0, 1)))
+    return {**case, "cost": Staged(weights), "rules": rules}
+
+
+def watched(policy, stages):
+    """The policy, which looks at its engine before and after each plan: who is in which batch, and what is free."""
+
+    class Watching(type(policy())):
+        def plan(self, step):
+            flying = step._in_flight
+            assert len(step._batches) == len(step.unended) < stages
+            assert all(job.group is None and job not in step.partial for job in flying)
+            super().plan(step)
+            decoding = [job for job in step.running if job.group is not None] if step.ticks else []
+            assert flying.isdisjoint(decoding), "it is in two batches"
+            assert flying.isdisjoint(step.chunks), "it is in two batches"
+            if step.cache is None:
+                held = sum(step.blocks_held(job) for job in step.running)
+                assert held + step.kv.free_blocks == step.total_blocks - done_blocks(step)
+
+    def done_blocks(step):
+        return sum(job.blocks for job in step.waiting)
+
+    fields = {name: getattr(policy(), name) for name in type(policy()).__dataclass_fields__}
+    return lambda: Watching(**fields)
+
+
+def test_there_are_policies_to_look_at():
+    assert "vllm_v1" in dict(FITTING)
+
+
+@settings(max_examples=examples(80), deadline=None)
+@given(case=pipelines())
+def test_every_law_of_one_stage_holds_with_several(case):
+    check(case)
+
+
+@settings(max_examples=examples(80), deadline=None)
+@given(case=pipelines())
+def test_no_request_is_in_two_batches_and_blocks_balance(case):
+    play({**case, "policy": watched(case["policy"], case["rules"].stages)})
+
+
+@settings(max_examples=examples(80), deadline=None)
+@given(
+    batches=st.lists(
+        st.tuples(st.floats(0, 1), st.lists(st.floats(0.01, 1), min_size=4, max_size=4)), max_size=20
+    )
+)
+def test_a_stage_has_one_batch_at_a_time_and_keeps_their_order(batches):
+    times, now_s, ended = StageTimes(4), 0.0, []
+    for wait_s, stage_s in batches:
+        now_s += wait_s
+        begun_s, end_s = times.run(now_s, stage_s)
+        assert end_s >= now_s + sum(stage_s) * (1 - 1e-12)
+        assert begun_s + stage_s[-1] == end_s
+        ended.append((begun_s, end_s))
+    assert all(one[1] <= other[0] for one, other in pairwise(ended))
+
+
+@settings(max_examples=examples(30), deadline=None)
+@given(case=scenarios(FITTING, rules=DEFAULT_RULES))
+def test_one_stage_is_as_ever(case):
+    """With one stage nothing of the pipeline is used."""
+    cluster, _ = play(case)
+    assert not any(isinstance(server.engine, PipelineEngine) for server in cluster.replicas)
+    assert all(isinstance(server, StepLoop) and server._stages is None for server in cluster.replicas)
+
+
+def test_even_stages_decode_as_often_in_all_and_no_faster_alone():
+    """Two stages of half the time: one request waits as long for a token, four batches give twice the tokens."""
+    from simulator.replica.limits import Limits
+    from tests.engine_cases import serve
+
+    class Even:
+        def __init__(self, stages):
+            self.stages = stages
+
+        def step_s(self, shape):
+            return 1.0
+
+        def stage_s(self, shape):
+            return [1 / self.stages] * self.stages
+
+    def last_s(stages, requests):
+        outcome = serve(
+            lambda: load("scheduling", "vllm_v1")(enable_prefix_caching=False),
+            np.zeros(requests),
+            [8] * requests,
+            [20] * requests,
+            limits=Limits(64, 8, 4096, 10_000, 16),
+            cost=Even(stages),
+            rules=EngineRules(stages=stages),
+        )
+        return outcome.tables.steps["end_s"][-1]
+
+    assert last_s(2, 1) == last_s(4, 1) == 20
+    assert last_s(4, 4) == pytest.approx(20.75)  # each in a batch of its own, a quarter of a step apart
