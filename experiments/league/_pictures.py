@@ -7,7 +7,7 @@ import numpy as np
 
 from experiments.league._protocol import League
 from experiments.league._standings import Standing
-from simulator.report.style import BLUE, INK, RED, TEXT_IN
+from simulator.report.style import BLUE, INK, RED, axes
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -20,13 +20,11 @@ def standings_picture(
 ) -> "Figure":
     """Draw a grid: how near to the best (shade), in how many cells among the best (number), whose metric (frame)."""
     from matplotlib.colors import LinearSegmentedColormap
-    from matplotlib.figure import Figure
     from matplotlib.patches import Rectangle
 
     metrics = list(rules.metrics)
     near = np.array([[stand[name, metric].relative for metric in metrics] for name in order])
-    figure = Figure(figsize=(TEXT_IN, 0.55 + 0.21 * (len(order) + 5)))
-    panel = figure.add_subplot()
+    figure, ((panel,),) = axes(width="text", height_in=0.55 + 0.21 * (len(order) + 5))
     shades = LinearSegmentedColormap.from_list("near", ["#FFFFFF", BLUE])
     image = panel.imshow(near, cmap=shades, vmin=FAINTEST, vmax=1.0, aspect="auto")
     for row, name in enumerate(order):

@@ -7,8 +7,10 @@ from typing import Any, Literal
 from pydantic import Field
 
 from experiments.paper._protocol import Section, read
+from simulator.errors import InputError
 from simulator.scenario.discover import discover
 from simulator.scenario.engines import engine_names
+from simulator.scenario.run import ready
 from simulator.scenario.scenario import Scenario
 
 REFERENCE = "vllm_v1"
@@ -55,13 +57,17 @@ class League(Section):
 
     def not_playing(self) -> dict[str, str]:
         """Return who does not play, and why."""
-        engines = {name: engine_names(self._game(name)) for name in discover("scheduling")}
-        others = {
-            name: f"is served by another engine: {engine}"
-            for name, engine in engines.items()
-            if engine != engines[REFERENCE]
-        }
-        return {**others, **self.left_out}
+        found, engine = {}, engine_names(self._game(REFERENCE))
+        for name in discover("scheduling"):
+            try:
+                ready(self._game(name))
+            except InputError as error:
+                found[name] = f"cannot be served so: {error}"
+                continue
+            own = engine_names(self._game(name))
+            if own != engine:
+                found[name] = f"is served by another engine: {own}"
+        return {**found, **self.left_out}
 
     def _game(self, scheduler: str) -> Scenario:
         return self.scenario(next(iter(self.traffic)), self.loads[0], scheduler, 0, 1.0)

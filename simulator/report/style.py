@@ -46,6 +46,8 @@ _OF_POLICY = {
     "autellix": "#D61416",
     "jitserve": "#D9177E",
     "ltr": "#3F154A",
+    "muxwise": "#1F17E0",
+    "pdmux_sglang": "#3CE093",
     "static": GREY,
     "round_robin": "#2F4B7C",
     "least_loaded": "#E0475B",

@@ -16,7 +16,7 @@ from simulator.metrics._options import UserModel
 from simulator.metrics._reader import benefit_tokens, idle_latency_s, penalty
 from simulator.policy import IdleCost
 from simulator.replica.limits import Limits
-from simulator.scenario.discover import discover
+from simulator.scenario.discover import discover, load
 from simulator.testing import FakeLedger, new_job
 from tests.engine_cases import serve
 
@@ -237,7 +237,7 @@ def test_no_rival_without_predictions_is_better_by_more_than_two_percent(name, u
     worth = {
         policy: worth_and_preemptions(policy, workload, gpu, model, USERS[user])[0]
         for policy in discover("scheduling")
-        if policy not in ("static", "sjf", "srpt")
+        if policy not in ("static", "sjf", "srpt") and not load("scheduling", policy)().splits_sms()
     }
     best = max(value for policy, value in worth.items() if policy != "smooth")
     assert best > 0

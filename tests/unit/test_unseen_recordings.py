@@ -97,6 +97,6 @@ def test_a_victim_that_has_its_block_moves_the_turn_back() -> None:
 
 def test_a_victim_passed_over_does_not_and_the_next_one_is_left_out() -> None:
     """vLLM 0.24.0, v1/core/sched/scheduler.py: the index goes back for a victim among the scheduled ones only."""
-    waits = Running(9, completing=True)
+    waits = Running(9, completing=True, group=None)
     assert squeezed([waits, Running(0), Running(1), Running(2)], free=0) == [1]
     assert squeezed([waits, Running(0), Running(1), Running(2)], free=1) == [1, 2]
