@@ -1,6 +1,7 @@
 """``servesim validate``: measured servers re-simulated, the errors, and whether the promised accuracy holds."""
 
 import json
+import math
 import sys
 import time
 from collections.abc import Callable, Iterable
@@ -77,7 +78,7 @@ def validate(
             }
             for v in verdicts
         ],
-        "bands": [asdict(band) for band in found],
+        "bands": [asdict(band) | {"within_pct": _finite(band.within_pct)} for band in found],
         "scores": [asdict(score) | {"error_pct": _finite(score.error_pct)} for score in scores],
     }  # fmt: skip
     (out / "results.json").write_text(json.dumps(results, indent=1, allow_nan=False) + "\n", encoding="utf-8")
@@ -119,4 +120,4 @@ def sets() -> "dict[str, Callable[[bool], Iterable[Score]]]":
 
 
 def _finite(value: float) -> float | None:
-    return value if value == value else None
+    return value if math.isfinite(value) else None

@@ -28,6 +28,8 @@ class Score:
     predicted: float | None  # None: could not be simulated, and the note says why
     role: Role = "scored"
     note: str = ""
+    weights: str = "bf16"
+    tensor_parallel: int = 1
 
     @property
     def error_pct(self) -> float:
@@ -132,4 +134,6 @@ def scores_of(
             predicted.get(metric),
             role,
             note,
+            deployment.weights,
+            deployment.tensor_parallel,
         )

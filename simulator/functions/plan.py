@@ -134,6 +134,7 @@ def plan(
     replications: int | None = None,
     checks: bool = True,
     each_gpu: bool = False,
+    allow_unvalidated: bool = False,
     name: str = "plan",
     out: str | Path | None = None,
     jobs: int | None = None,
@@ -145,7 +146,8 @@ def plan(
     ``target`` is one or several of ``"ttft_p99 <= 1.0"`` or ``"token_slo >= 0.9"``; ``space`` has the keys that
     a plan file's ``[space]`` has: gpus, tensor_parallel, shapes, replicas, policies, settings. ``scenario`` is the
     traffic and all that the space does not vary. With ``checks`` the plan is also tried with other traffic,
-    with ``each_gpu`` the cheapest cluster of every GPU type is searched for. With
+    with ``each_gpu`` the cheapest cluster of every GPU type is searched for. GPUs that ``space`` does not name are
+    those on which a server was measured, with ``allow_unvalidated`` all with measured step times. With
     ``out`` simulations are kept in that folder. ``jobs`` run at once, or as many as the Ray cluster ``ray`` has cores
     (an address, any, auto or local). ``on_progress`` gets simulations done and known to be needed. Raises
     InputError, naming the key, for what is wrong; a policy has to be in a file, as the plan is a file to be run.
@@ -166,7 +168,7 @@ def plan(
     if replications is not None:
         check_count("replications", replications)
     goals = [target] if isinstance(target, str) else list(target)
-    chosen = PlanFile.of(WHERE, name, base, base_dir, goals, varied, replications)
+    chosen = PlanFile.of(WHERE, name, base, base_dir, goals, varied, replications, allow_unvalidated)
     workers = workers_for([chosen.base], jobs, ray)
     with folder_for(out) as folder:
         return find_plan(chosen, folder, workers, on_progress, checks=checks, each_gpu=each_gpu)

@@ -118,8 +118,8 @@ class FaultSpec(Section):
         int, Field(ge=0, lt=1_000_000)
     ]  # counting prefill replicas first, then decode replicas
     for_s: Duration  # until it is back, or as fast as before
-    factor: Annotated[float, Field(ge=1, le=LARGEST_FACTOR, allow_inf_nan=False)] = (
-        2.0  # slow: steps take so many times longer;
+    factor: Annotated[float, Field(gt=0, le=LARGEST_FACTOR, allow_inf_nan=False)] = (
+        2.0  # slow: steps take so many times as long (below 1: they are shorter);
     )
     # link: its port has so many times less bandwidth
 

@@ -77,17 +77,23 @@ def test_a_replay_computes_a_shared_beginning_once():
     assert served.steps["prefill_tokens"].tolist() == [64, 32, 36]
 
 
-def test_a_band_holds_nine_in_ten_of_its_rows_and_each_is_held_to_the_others():
-    kind = Score("a", "row", "gpu", "model", "engine 1.0", "light", "TPOT ms", 100.0, 100.0)
-    some = [
-        dataclasses.replace(kind, predicted=100.0 + error)
-        for error in (1, -2, 3, -4, 5, -6, 7, -8, 9, -10, 50)
-    ]
+def test_each_row_is_held_to_the_band_of_the_others_of_its_corner():
+    kind = Score("a", "row", "h100-80gb-sxm", "qwen3-32b", "vllm 1.0", "light", "TPOT ms", 100.0, 100.0)
+    errors = (1, -2, 3, -4, 5, -6, 7, -8, 9, -10, 50)
+    some = [dataclasses.replace(kind, predicted=100.0 + error) for error in errors]
     (band,) = bands([*some, dataclasses.replace(kind, role="fitted", predicted=900.0)])
-    assert (band.engine, band.n) == ("engine", 11)
-    assert band.within_pct == pytest.approx(10.0)
-    assert band.held == 10  # of the others of the last row nine in ten are within 9.1 %
-    assert bands(some[:4]) == []
+    assert (str(band.corner), band.metric, band.n) == ("h100-80gb-sxm, dense bf16", "TPOT", 11)
+    assert band.within_pct == pytest.approx(50.0)  # the eleventh of eleven
+    assert (band.held, band.could) == (10, 11)  # the largest of the ten others is a tenth
+    assert bands(some[:9])[0].could == 0  # eight beside each
+
+
+def test_heavy_rows_are_held_to_heavy_ones_where_there_are_enough():
+    heavy = Score("a", "row", "h100-80gb-sxm", "qwen3-32b", "vllm 1.0", "heavy", "TPOT ms", 100.0, 130.0)
+    light = [dataclasses.replace(heavy, load="light", predicted=101.0) for _ in range(12)]
+    (band,) = bands([*light, *[heavy] * 12])
+    assert (band.held, band.could) == (24, 24)
+    assert sorted(set(band.widths_pct)) == pytest.approx([1.0, 30.0])
 
 
 def test_conversations_are_as_long_as_the_page_says():

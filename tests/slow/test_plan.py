@@ -111,7 +111,7 @@ def test_files_and_the_scenario_that_runs(make, tmp_path, capsys):
         chosen["usd_per_hour"]
     )
     assert [each["what"] for each in content["robustness"]] == [
-        "as planned", "traffic x 0.8", "traffic x 1.2", "outputs x 1.25", "steps 5 % slower",
+        "as planned", "traffic x 0.8", "traffic x 1.2", "outputs x 1.25", "steps 5.26 % slower",
     ]  # fmt: skip
     assert content["robustness"][0]["numbers"]["latency.ttft_s.p99"] == chosen["latency.ttft_s.p99"]
 
@@ -130,7 +130,7 @@ def test_a_target_that_nothing_meets_shows_the_nearest_and_exits_1(make, tmp_pat
 
 
 def test_what_does_not_fit_is_said(make, tmp_path, capsys):
-    path = make(more='"hardware.model" = "llama-3.1-70b"\n', most=2)
+    path = make(more='"hardware.model" = "llama-3.1-70b"\n"policy.scheduling" = "sarathi"\n', most=2)
     assert cli.main(["plan", str(path), "--out", str(tmp_path / "out"), "--jobs", "1"]) == 1
     printed = capsys.readouterr().out
     assert "nothing in the space can be simulated" in printed

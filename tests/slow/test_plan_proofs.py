@@ -7,6 +7,7 @@ import pytest
 
 from simulator import Scenario, run
 from simulator.errors import InputError
+from simulator.studies.band import slowed, step_error
 from simulator.studies.plan.bounds import judge
 from simulator.studies.plan.goals import (
     PER_REQUESTED,
@@ -17,7 +18,7 @@ from simulator.studies.plan.goals import (
     parse_goals,
 )
 from simulator.studies.plan.launch import launch_lines
-from simulator.studies.plan.robust import _faster, _filed, _slower, closer, longer, model_error
+from simulator.studies.plan.robust import _faster, _filed, closer, longer
 from simulator.studies.plan.traffic import Requests
 from simulator.studies.points import numbers_of
 from simulator.workload import build
@@ -197,18 +198,22 @@ def one_request(**more):
 def test_steps_are_slower_by_the_factor():
     scenario = one_request()
     lasted_s = []
-    for each in (scenario, _slower(scenario, 1.25)):
+    for each in (scenario, slowed(scenario, 1.25)):
         steps = run(each).steps()
         lasted_s.append(np.subtract(steps["end_s"], steps["start_s"]))
     assert lasted_s[1] / lasted_s[0] == pytest.approx(1.25)
 
 
-def test_the_error_of_the_cost_model_is_the_profiles_with_a_floor():
-    assert model_error(one_request(hardware={"gpu": "h100-80gb-sxm"}), None)[0] == 5.0
-    assert model_error(one_request(hardware={"gpu": "rtx-pro-6000"}), None)[0] == 6.0
-    percent, said = model_error(one_request(hardware={"gpu": "l4"}), None)
-    assert percent == 10.0
-    assert "not validated" in said
+def test_the_error_of_steps_is_that_of_servers_or_where_none_was_measured_that_of_kernels():
+    h100 = step_error(one_request(hardware={"gpu": "h100-80gb-sxm"}), None)
+    assert h100.validated
+    assert "measured TPOTs" in h100.said
+    l40s = step_error(one_request(hardware={"gpu": "l40s"}), None)
+    assert not l40s.validated
+    assert l40s.pct >= 5.0
+    l4 = step_error(one_request(hardware={"gpu": "l4"}), None)
+    assert l4.pct == 10.0
+    assert "not validated" in l4.said
 
 
 class OneSeed:

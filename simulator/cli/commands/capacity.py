@@ -1,7 +1,7 @@
 """``servesim capacity``: the highest rate that keeps a target, or the best one, with an interval."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -9,6 +9,10 @@ from simulator.cli import completion
 from simulator.cli.options import AsJson, Jobs, OnRay, Overrides, chosen_workers, load_scenario
 from simulator.cli.output import print_json, say, wrote
 from simulator.cli.report_page import ReportTo, report_of_study
+
+if TYPE_CHECKING:
+    from simulator.functions.capacity import CapacityResult
+    from simulator.scenario.scenario import Scenario
 
 ORDER = 60
 TABLES = True
@@ -61,6 +65,12 @@ def capacity(
     most_simulations: Annotated[int, typer.Option(min=1, max=10_000, help="Simulations, at most.")] = 100,
     jobs: Jobs = None,
     ray: OnRay = None,
+    band: Annotated[
+        bool,
+        typer.Option(
+            "--band", help="Search twice more: with steps shorter and longer by their validated error."
+        ),
+    ] = False,
     as_json: AsJson = False,
     page: ReportTo = None,
 ) -> None:
@@ -74,16 +84,27 @@ def capacity(
 
     chosen, base_dir = load_scenario(scenario, overrides or [])
     folder = out if out is not None else folder_named(f"capacity-{chosen.name}")
-    workers = chosen_workers(jobs, ray)
-    with counting("simulations", most_simulations) as on_done:
-        found = find_capacity(
-            chosen, base_dir, target or ["smooth"], folder, workers, on_done, within=within, confidence=confidence,
-            requests=requests, most_requests=most_requests, most_simulations=most_simulations,
-        )  # fmt: skip
+
+    def search(wanted: "Scenario", place: Path) -> "CapacityResult":
+        with counting("simulations", most_simulations) as on_done:
+            return find_capacity(
+                wanted, base_dir, target or ["smooth"], place, chosen_workers(jobs, ray), on_done, within=within,
+                confidence=confidence, requests=requests, most_requests=most_requests,
+                most_simulations=most_simulations,
+            )  # fmt: skip
+
+    found = search(chosen, folder)
+    rates = None
+    if band:
+        from simulator.studies.band import step_error
+        from simulator.studies.capacity.band import RateBand
+
+        rates = RateBand.of(chosen, step_error(chosen, base_dir), folder, found, search)
     files = found.save(folder)
     if as_json:
-        print_json(found.as_dict())
+        print_json(found.as_dict() | ({} if rates is None else {"band": rates.as_json()}))
     else:
-        say(found.document(), kept=folder)
+        said = found.document()
+        say(said if rates is None else said + rates.document(), kept=folder)
     wrote("results", folder, f" ({', '.join(files)})")
     report_of_study(folder, page)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from simulator.cli import completion
+from simulator.cli.bands import band_of
 from simulator.cli.options import AsJson, Overrides, Overwrite, load_scenario
 from simulator.cli.output import print_json, say, warn, wrote
 from simulator.cli.report_page import ReportTo, document_of, report_beside, saved_document
@@ -68,13 +69,27 @@ def compare(
     ] = False,
     as_json: AsJson = False,
     page: ReportTo = None,
+    band: Annotated[
+        bool,
+        typer.Option(
+            "--band", help="Twice more each: with steps shorter and longer by their validated error."
+        ),
+    ] = False,
 ) -> None:
     """Simulate scenarios on the same traffic, or read saved runs of it; print differences in %."""
+    if band and (as_json or seeds > 1):
+        raise InputError("--band: with --json or --seeds; expected neither")
     if scenarios and any(path.is_dir() for path in scenarios):
-        if not all(path.is_dir() for path in scenarios) or vary is not None or seeds > 1 or out is not None:
+        if (
+            not all(path.is_dir() for path in scenarios)
+            or vary is not None
+            or seeds > 1
+            or out is not None
+            or band
+        ):
             raise InputError(
                 "compare: with folders of saved runs, expected nothing else but folders (no scenario files, --vary,"
-                " --seeds or --out)"
+                " --seeds, --out or --band)"
             )
         compare_saved(scenarios, overrides or [], different_traffic, as_json, plot)
         if page is not None:
@@ -134,3 +149,6 @@ def compare(
         print_json([{"name": name, "summaries": runs} for name, runs in found.summaries.items()])
         return
     say(found.document())
+    if band:
+        for name, (scenario, base_dir) in zip(names, chosen, strict=True):
+            say(band_of(name, scenario, base_dir, found.summaries[name][0]))

@@ -41,6 +41,12 @@ def plan(
     each_gpu: Annotated[
         bool, typer.Option("--each-gpu", help="Search for the cheapest cluster of every GPU type, too.")
     ] = False,
+    allow_unvalidated: Annotated[
+        bool,
+        typer.Option(
+            "--allow-unvalidated", help="Also GPUs on which no server was measured with such a model."
+        ),
+    ] = False,
     as_json: AsJson = False,
     page: ReportTo = None,
 ) -> None:
@@ -56,7 +62,7 @@ def plan(
     from simulator.results.folders import folder_named
     from simulator.studies.plan.space import PlanFile
 
-    chosen = PlanFile.from_toml(file, target or ())
+    chosen = PlanFile.from_toml(file, target or (), allow_unvalidated)
     folder = out if out is not None else folder_named(chosen.name)
     workers = chosen_workers(jobs, ray)
     with counting("simulations") as on_done:

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from simulator.cli import completion
+from simulator.cli.bands import band_json, band_of
 from simulator.cli.options import AsJson, NoPlot, Overrides, Overwrite, load_scenario
 from simulator.cli.output import answer, print_json, say, wrote
 from simulator.cli.report_page import ReportTo, document_of, report_beside
@@ -55,6 +56,10 @@ def run(
     ] = None,
     as_json: AsJson = False,
     page: ReportTo = None,
+    band: Annotated[
+        bool,
+        typer.Option("--band", help="Twice more: with steps shorter and longer by their validated error."),
+    ] = False,
     print_scenario: Annotated[
         bool,
         typer.Option("--print-scenario", help="Print the scenario with every default spelled out, and stop."),
@@ -67,16 +72,25 @@ def run(
         answer(chosen.to_toml())
         return
     from simulator.report.report import report
+    from simulator.report.tables import Document
+    from simulator.report.validated import validated_words
     from simulator.results.folders import claimed, claimed_anew
 
     with claimed_anew(chosen.name) if out is None else claimed(out, overwrite) as folder:
         result, failure = simulate_and_save(
             chosen, base_dir, folder, plot=not no_plot, processes=jobs or cores()
         )
+    summary = result.summary()
+    with_band = band and failure is None
     if as_json:
-        print_json(result.summary())
+        print_json(summary | (band_json(chosen, base_dir, summary) if with_band else {}))
     else:
-        say(report(result.manifest, result.summary()), kept=folder)
+        told = report(result.manifest, summary)
+        if not with_band:
+            told += Document([validated_words(chosen, base_dir, summary)])
+        say(told, kept=folder)
+        if with_band:
+            say(band_of(chosen.name, chosen, base_dir, summary), kept=folder)
     if page is not None:
         report_beside(document_of([chosen.name], [result], result.scoring), page)
     if failure is not None:

@@ -17,6 +17,7 @@ def show(
     """Measure a saved run again, with other user.*, slo.* or metrics.* values."""
     from simulator.functions.score import check_measures_only
     from simulator.report.report import report
+    from simulator.report.validated import validated_of
     from simulator.results.result import Result
 
     check_measures_only(overrides or [])
@@ -26,4 +27,4 @@ def show(
     if as_json:
         print_json(summary)
     else:
-        say(report(result.manifest, summary))
+        say(report(result.manifest, summary) + validated_of(result.manifest, summary))

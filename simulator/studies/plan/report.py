@@ -16,6 +16,7 @@ from simulator.report.tables import (
     count,
 )
 from simulator.report.text import number
+from simulator.report.validated import unvalidated
 from simulator.results.vocabulary import measure_of
 from simulator.scenario.engines import one_line
 from simulator.studies.plan.goals import PER_SECOND, TTFT_P99
@@ -141,7 +142,13 @@ def _plan(found: FoundPlan) -> list[PrintedPart]:
         margin = found.runs.outcomes[line.number, fewer[-1]].margin(found.plan.goals)
         lines.append(f"one step fewer: {name((line, fewer[-1]))}: margin {margin_text(margin)}")
     head = Words([f"{title}: {priced(found.best)}"], "title")
-    return [head, Table(columns, rows), *([Words(lines)] if lines else [])]
+    doubts = unvalidated(found.plan.scenario(line, chosen), found.plan.base_dir)
+    return [
+        head,
+        Table(columns, rows),
+        *([Words(doubts, "warning")] if doubts else []),
+        *([Words(lines)] if lines else []),
+    ]
 
 
 def _front(found: FoundPlan) -> list[PrintedPart]:

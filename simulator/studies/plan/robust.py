@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from hardware_profiles import Gpu, load_gpu
 from simulator.errors import InputError
 from simulator.replica.request import TRACE_COLUMNS
 from simulator.results.folders import whole
 from simulator.results.vocabulary import measure_of
 from simulator.scenario.scenario import Scenario
 from simulator.stats import Interval, interval
+from simulator.studies.band import slowed, step_error
 from simulator.studies.plan.runs import CandidateRuns, Trial
 from simulator.studies.plan.space import Line, PlanFile
 from simulator.workload import Workload
@@ -23,9 +23,6 @@ from simulator.workload.load_keys import first_given
 
 LONGER = 1.25  # outputs
 RATES = (0.8, 1.2)
-LEAST_ERROR_PCT = 5.0  # what engine overheads were off on other runs of the one GPU where that was measured
-UNMEASURED_ERROR_PCT = 10.0  # of a GPU whose profile states no error
-_FOREVER_S = 1e9
 # Of a workload's keys, those that are not about the making of requests, which a file then holds
 _NOT_MADE = ("concurrency", "predictor", "predictor_sigma", "predictor_buckets", "predictor_accuracy")
 
@@ -46,12 +43,13 @@ class Check:
 def checks(plan: PlanFile, runs: CandidateRuns, best: tuple[Line, int], out: Path) -> list[Check]:
     """Simulate the plan as it is and with each change, whole and with every seed."""
     scenario = plan.scenario(*best)
-    error_pct, said = model_error(scenario, plan.base_dir)
+    error = step_error(scenario, plan.base_dir)
     changes: list[tuple[str, str, list[Scenario] | str]] = [("as planned", "", _seeds(scenario, runs))]
     changes += [(f"traffic x {rate:g}", "", _faster(scenario, rate, runs, out)) for rate in RATES]
     changes.append((f"outputs x {LONGER:g}", "", _filed(scenario, runs, out / "longer", longer)))
-    slower = f"steps {error_pct:.3g} % slower"
-    changes.append((slower, said, _seeds(_slower(scenario, 1 + error_pct / 100), runs)))
+    longest = error.factors[1]
+    slower = f"steps {100 * (longest - 1):.3g} % slower"
+    changes.append((slower, error.said, _seeds(slowed(scenario, longest), runs)))
     trials: list[Trial] = []
     for what, _, scenarios in changes:
         if isinstance(scenarios, str):
@@ -66,23 +64,6 @@ def checks(plan: PlanFile, runs: CandidateRuns, best: tuple[Line, int], out: Pat
         own = [next(results)[1] for _ in scenarios]
         found.append(_check(what, note, plan, own))
     return found
-
-
-def model_error(scenario: Scenario, base_dir: Path | None) -> tuple[float, str]:
-    """Return by how many % the cost model may be off on the scenario's GPUs, and where that is from."""
-    pools = [pool for pool in (scenario.cluster.prefill, scenario.cluster.decode) if pool is not None]
-    names = {pool.gpu or scenario.hardware.gpu for pool in pools} or {scenario.hardware.gpu}
-    error_pct, name = max((_error_pct(load_gpu(name, base_dir)), name) for name in names)
-    validated = load_gpu(name, base_dir).validated.strip()
-    return error_pct, f"{name}: {validated}"
-
-
-def _error_pct(gpu: Gpu) -> float:
-    error = gpu.kernel_fit.error
-    if error is None:
-        return UNMEASURED_ERROR_PCT
-    kinds = (error.prefill_pct, error.prefill_after_prior_context_pct, error.decode_pct, error.mixed_pct)
-    return max(LEAST_ERROR_PCT, *kinds)
 
 
 def _check(what: str, note: str, plan: PlanFile, results: Sequence[dict[str, Any]]) -> Check:
@@ -127,19 +108,6 @@ def _faster(scenario: Scenario, factor: float, runs: CandidateRuns, out: Path) -
         return _seeds(scenario.with_overrides([f"workload.{change}", *more]), runs)
     except InputError as error:
         return f"not tried: {error}"
-
-
-def _slower(scenario: Scenario, factor: float) -> Scenario:
-    """Return the scenario with every step on every replica so many times longer, as a fault that never ends."""
-    events = [event.model_dump() for event in scenario.cluster.faults.events]
-    events += [
-        {"kind": "slow", "replica": i, "at_s": 0.0, "for_s": _FOREVER_S, "factor": factor}
-        for i in range(scenario.cluster.total_replicas)
-    ]
-    tables = scenario.to_tables()
-    cluster = tables.setdefault("cluster", {})
-    cluster["faults"] = {**cluster.get("faults", {}), "events": events}
-    return Scenario(**tables)
 
 
 def _filed(

@@ -8,11 +8,9 @@ import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from hardware_profiles import list_gpus, load_gpu
 from simulator.errors import InputError
 from simulator.results.vocabulary import known
 from simulator.scenario.engines import engine_names
@@ -22,12 +20,13 @@ from simulator.scenario.toml import Override
 from simulator.studies import study_file
 from simulator.studies.plan import stages
 from simulator.studies.plan.goals import Goal, parse_goals
+from simulator.studies.plan.gpus import usd_per_hour, usual_gpus
 from simulator.studies.study_file import check_keys, flat, is_count, setting, values
 from simulator.studies.targets import there
 
 MOST_CANDIDATES = 100_000
 COLOCATED = "colocated"
-_KEYS = ("name", "base", "replications", "set", "target", "space")
+_KEYS = ("name", "base", "replications", "set", "target", "space", "allow_unvalidated")
 _SPACE = ("gpus", "tensor_parallel", "shapes", "replicas", "policies", "settings")
 _OF_POOLS = ("cluster.prefill.", "cluster.decode.", "cluster.link.", "cluster.hand_off.")
 _SIZES = (1, 2, 4, 8)
@@ -118,12 +117,15 @@ class PlanFile:
         return engine_names(self.scenario(line, line.counts[0]), self.base_dir)
 
     @classmethod
-    def from_toml(cls, path: Path, target: Sequence[str] = ()) -> "PlanFile":
+    def from_toml(cls, path: Path, target: Sequence[str] = (), allow_unvalidated: bool = False) -> "PlanFile":
         """Read a plan file; a ``target`` that is given stands in place of that of the file."""
         tables = study_file.read(path, "plan", _KEYS)
         if not isinstance(tables.get("space", {}), dict):
             raise InputError(f"{path}: space: expected a table, got {tables['space']!r}")
         given, replications = tables.get("base"), tables.get("replications")
+        allowed = tables.get("allow_unvalidated", False)
+        if not isinstance(allowed, bool):
+            raise InputError(f"{path}: allow_unvalidated: expected true or false, got {allowed!r}")
         overrides = [setting(key, value) for key, value in flat(tables.get("set", {}))]
         overrides.append("run.trace_level=none")  # proofs on a part need every token
         if given is None:
@@ -140,6 +142,7 @@ class PlanFile:
             list(target) or tables.get("target"),
             tables.get("space", {}),
             replications,
+            allow_unvalidated or allowed,
         )
 
     @classmethod
@@ -152,34 +155,18 @@ class PlanFile:
         target: Any,
         space: Mapping[str, Any],
         replications: int | None,
+        allow_unvalidated: bool = False,
     ) -> "PlanFile":
-        """Return the plan of a scenario, with target and space as a plan file has them; errors name ``path``."""
+        """Return the plan of a scenario, with target and space as a plan file has them; errors name ``path``.
+
+        Of GPUs that the space does not name those count on which a server was measured with such a model, or with
+        ``allow_unvalidated`` all whose step times were.
+        """
         goals = parse_goals(target, str(path), there(known(base.user, base.slo, base.workload.class_bounds)))
-        whole = {"gpus": _measured_gpus(), **DEFAULT_SPACE, **space}
+        gpus = {} if "gpus" in space else {"gpus": usual_gpus(path, base, base_dir, allow_unvalidated)}
+        whole = {**gpus, **DEFAULT_SPACE, **space}
         lines, refused = _lines(path, whole, base, base_dir)
         return cls(path, name, base, base_dir, goals, lines, replications, refused)
-
-
-def usd_per_hour(scenario: Scenario, base_dir: Path | None) -> float:
-    """Price of all GPUs of a scenario, US$ an hour, from the GPUs' profiles."""
-    cluster, size, gpu = scenario.cluster, scenario.engine.tensor_parallel_size, scenario.hardware.gpu
-    if cluster.prefill is None or cluster.decode is None:
-        return cluster.replicas * size * scenario.engine.pipeline_parallel_size * _price(gpu, base_dir)
-    pools = (cluster.prefill, cluster.decode)
-    return sum(
-        pool.replicas * (pool.tensor_parallel_size or size) * _price(pool.gpu or gpu, base_dir)
-        for pool in pools
-    )
-
-
-@lru_cache
-def _price(gpu: str, base_dir: Path | None) -> float:
-    return load_gpu(gpu, base_dir).usd_per_hour
-
-
-def _measured_gpus() -> list[str]:
-    """Return the shipped GPUs whose cost model was fitted to measurements on that GPU."""
-    return [name for name in list_gpus() if load_gpu(name).kernel_fit.error is not None]
 
 
 def _lines(

@@ -1,0 +1,74 @@
+"""What is known of how true a run is: how far predictions were off where servers of its kind were measured."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from hardware_profiles.validated import METRICS, Corner, corner_of, is_validated, validated_error
+from simulator.errors import InputError
+from simulator.report.tables import Document, Words
+from simulator.report.text import counted
+from simulator.scenario.resolve import resolve_pools
+from simulator.scenario.scenario import Scenario
+
+LIGHT_SEQS, MEDIUM_SEQS = (
+    16,
+    64,
+)  # mean batch of a replica, as the measured runs are told apart by their clients
+RunNumbers = Mapping[str, Any]  # a summary
+
+
+def corners(scenario: Scenario, base_dir: Path | None, load: str | None = None) -> list[Corner]:
+    """Return where each pool of a scenario is; InputError as ``resolve_pools``."""
+    return list(
+        dict.fromkeys(
+            corner_of(pool.gpu.name, pool.model, pool.tensor_parallel_size, load)
+            for pool in resolve_pools(scenario, base_dir)
+        )
+    )
+
+
+def load_of(summary: RunNumbers) -> str | None:
+    """Return how loaded the replicas were: light, medium or heavy; None where the batch is not known."""
+    seqs = summary["engine"].get("running_mean")
+    if summary["stability"]["unstable"]:
+        return "heavy"
+    if seqs is None:
+        return None
+    return "light" if seqs <= LIGHT_SEQS else "medium" if seqs <= MEDIUM_SEQS else "heavy"
+
+
+def unvalidated(scenario: Scenario, base_dir: Path | None) -> list[str]:
+    """Say of which of the scenario's hardware and models no server was measured."""
+    return [
+        f"not validated: no server with {each.gpu} and a {each.model} {each.weights} model was measured"
+        for each in corners(scenario, base_dir)
+        if not is_validated(each)
+    ]
+
+
+def validated_words(scenario: Scenario, base_dir: Path | None, summary: RunNumbers) -> Words:
+    """Say how far predictions were off where this was measured; makes no simulation."""
+    lines = unvalidated(scenario, base_dir)
+    for corner in filter(is_validated, corners(scenario, base_dir, load_of(summary))):
+        found = [_said(corner, metric, scenario.workload.concurrency is not None) for metric in METRICS]
+        lines.append(f"validated on {corner}: {', '.join(found)}")
+    return Words(lines)
+
+
+def _said(corner: Corner, metric: str, closed: bool) -> str:
+    if metric == "TTFT" and closed:
+        return "TTFT of closed loops by no bar"
+    error, rows = validated_error(corner, metric)
+    if error is None:
+        return f"{metric} by {counted(rows, 'row')}, too few for a band" if rows else f"{metric} by none"
+    wider = "" if error.corner == corner else f" of {error.corner}"
+    return f"{metric} +-{error.within_pct:.3g} % over {counted(error.n, 'row')}{wider}"
+
+
+def validated_of(manifest: Mapping[str, Any], summary: RunNumbers) -> Document:
+    """Return ``validated_words`` of a saved run; nothing where its profiles are not there any more."""
+    try:
+        return Document([validated_words(Scenario(**manifest["scenario"]), None, summary)])
+    except InputError:
+        return Document([])
