@@ -43,6 +43,7 @@ class Pool:
     rules: EngineRules = DEFAULT_RULES
     ranks: int = 1  # GPUs of a replica
     speculation: Speculation | None = None
+    lockstep: int = 1  # so many replicas in a row are ranks that step together
 
     @property
     def places(self) -> int:
@@ -149,6 +150,11 @@ class Deployment:
         return any(pool.role == "prefill" for pool in self.pools)
 
     @property
+    def apart(self) -> bool:
+        """Whether replicas can be simulated apart: no policy looks at them, and no rank waits for others."""
+        return self.admission is None and all(pool.lockstep == 1 for pool in self.pools)
+
+    @property
     def migrating(self) -> bool:
         """Whether requests may migrate."""
         return self.migration is not None and self.migration.interval_s < math.inf
@@ -197,6 +203,7 @@ def colocated(
     router: Router,
     *,
     replicas: int = 1,
+    lockstep: int = 1,
     rules: EngineRules = DEFAULT_RULES,
     speculation: Speculation | None = None,
     frontend_s: float = 0.0,
@@ -204,5 +211,5 @@ def colocated(
     horizon_s: float | None = None,
 ) -> Deployment:
     """Return the common case: identical replicas that compute prompts and decode."""
-    pool = Pool(scheduler, cost, limits, replicas, rules=rules, speculation=speculation)
+    pool = Pool(scheduler, cost, limits, replicas, rules=rules, speculation=speculation, lockstep=lockstep)
     return Deployment([pool], router, frontend_s=frontend_s, seed=seed, horizon_s=horizon_s)

@@ -26,6 +26,7 @@ OPTIONS = {
     "draft_trees.py",
     "held_blocks.py",
     "late_prefix_blocks.py",
+    "lockstep.py",
     "outline.py",
     "phased_group.py",
     "prefix_blocks.py",
