@@ -32,6 +32,7 @@ class Server:
     scheduler: Callable[[], Scheduler]
     frontend_s: float
     rules: EngineRules
+    ranks: int = 1  # data-parallel, in step; limits are of each
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,8 @@ def serve(workload: Workload, server: Server, replicas: int = 1, router: Router 
         server.cost,
         server.limits,
         router or RoundRobin(),
-        replicas=replicas,
+        replicas=replicas * server.ranks,
+        lockstep=server.ranks,
         rules=server.rules,
         frontend_s=server.frontend_s,
     )
