@@ -36,6 +36,7 @@ def deploy(scenario: Scenario, pools: Sequence[ResolvedPool], base_dir: Path | N
                 each.rules,
                 each.tensor_parallel_size,
                 each.speculation,
+                each.lockstep,
             )
             for each in pools
         ],

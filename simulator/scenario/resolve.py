@@ -15,7 +15,6 @@ from hardware_profiles import (
     load_gpu,
     load_model,
     resolve_max_model_len,
-    step_cost,
 )
 from hardware_profiles.gpu import GIB
 from simulator.cluster.deployment import Scaling
@@ -31,6 +30,7 @@ from simulator.scenario.discover import load
 from simulator.scenario.engine import EngineSpec
 from simulator.scenario.engines import engine_name, kept_free, named_after
 from simulator.scenario.policy import IDLE_POLICY, PolicyChoice
+from simulator.scenario.ranks import check_ranks, cost_of, held_by_rank, ranks_in_step
 from simulator.scenario.scenario import Scenario
 from simulator.scenario.seats import seats_within
 from simulator.scenario.served_model import served_model
@@ -72,7 +72,8 @@ class ResolvedPool:
         str  # what is known of overheads that were never fitted, of the engine that the policy is named after
     )
     role: Role = "both"
-    replicas: int = 1
+    replicas: int = 1  # each data-parallel rank counts
+    lockstep: int = 1  # so many of them in a row step together
     tensor_parallel_size: int = 1
     scaling: ScalingPlan | None = None
     speculation: Speculation | None = None
@@ -125,8 +126,10 @@ def resolve_pools(scenario: Scenario, base_dir: Path | None = None) -> list[Reso
                 server = resolve_pool(alike, base_dir)
             except InputError as error:
                 raise InputError(f"cluster.{role}: {error}") from error
-            found.append(replace(server, role=role, replicas=pool.replicas))
-    found = found or [replace(resolve_pool(scenario, base_dir), replicas=scenario.cluster.replicas)]
+            replicas = pool.replicas * alike.engine.data_parallel_size
+            found.append(replace(server, role=role, replicas=replicas))
+    replicas = scenario.cluster.replicas * scenario.engine.data_parallel_size
+    found = found or [replace(resolve_pool(scenario, base_dir), replicas=replicas)]
     bounds = scenario.cluster.bounds(scenario.policy)
     return [
         replace(server, scaling=_plan(each, scenario.cluster.scaling, server.model))
@@ -164,6 +167,10 @@ def resolve_pool(scenario: Scenario, base_dir: Path | None = None) -> ResolvedPo
         longest = engine.max_model_len or model.max_position_embeddings
         tokens = max(LEAST_WHOLE_PROMPT_BUDGET, longest)
     seqs = seats_within(seqs, tokens, engine, profile)
+    ranks = ranks_in_step(engine, model)
+    if engine.data_parallel_size > 1:
+        check_ranks(scenario)
+    held = held_by_rank(engine, model, ranks)
     drafter, own = None, None
     if scenario.speculation.on:
         drafter, own = drafter_of(scenario.speculation, model, engine.tensor_parallel_size, base_dir)
@@ -171,7 +178,7 @@ def resolve_pool(scenario: Scenario, base_dir: Path | None = None) -> ResolvedPo
         "hardware.model",
         lambda: kv_capacity(
             gpu,
-            model,
+            held,
             gpu_memory_utilization=engine.gpu_memory_utilization,
             block_size=block_size,
             max_num_batched_tokens=tokens,
@@ -222,7 +229,7 @@ def resolve_pool(scenario: Scenario, base_dir: Path | None = None) -> ResolvedPo
     )
     cost = under_key(
         "hardware.cost_model",
-        lambda: step_cost(gpu, model, hardware.cost_model, size, overheads, block_size),
+        lambda: cost_of(gpu, model, scenario, ranks, overheads, block_size),
     )
     return ResolvedPool(
         gpu,
@@ -235,6 +242,7 @@ def resolve_pool(scenario: Scenario, base_dir: Path | None = None) -> ResolvedPo
         measured,
         engine_name(profile, policy),
         "" if measured and named is profile else named.overheads.unmeasured,
+        lockstep=ranks,
         tensor_parallel_size=size,
         speculation=None
         if drafter is None

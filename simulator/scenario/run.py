@@ -208,6 +208,7 @@ def _manifest(
                 "gpu": each.gpu.name,
                 "usd_per_gpu_hour": each.gpu.price.usd_per_hour,
                 "tensor_parallel_size": each.tensor_parallel_size,
+                **({"ranks_in_step": each.lockstep} if each.lockstep > 1 else {}),
                 "engine": each.engine_name,
                 "scheduling": str(each.scheduling.name),
                 **({"unmeasured_overheads": each.unmeasured} if each.unmeasured else {}),
