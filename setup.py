@@ -22,10 +22,9 @@ CORE = {
     "simulator": ["clock"],
     "simulator/replica": [
         "block_runs", "bounds", "content", "cost", "decode_group", "draft_group", "effects", "engine", "engine_state",
-        "fast_forward", "held_blocks", "job", "kv", "lanes", "late_prefix_blocks", "ledger", "loop", "outline",
-        "phased_group", "pipeline_engine", "prefix_blocks", "radix_pages", "radix_tree", "records", "replica",
-        "speculative_engine",
-        "state", "transfers", "tree_engine", "view",
+        "fast_forward", "held_blocks", "job", "kv", "lanes", "late_prefix_blocks", "ledger", "lockstep", "loop",
+        "outline", "phased_group", "pipeline_engine", "prefix_blocks", "radix_pages", "radix_tree", "records",
+        "replica", "speculative_engine", "state", "transfers", "tree_engine", "view",
     ],
     "simulator/cluster": [
         "choice", "cluster", "departures", "early_sends", "faults", "fleet", "fleets", "flow", "hand_off", "intake",

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from experiments.validation.rows import BurstRow, ClosedLoopRow, OpenLoopRow, RequestRow
+from policies.routing.vllm_dp import VllmDp
 from simulator.arrays import Floats, Ints
 from simulator.studies.calibration.served import Served, Server, serve
 from simulator.workload.library import shipped_samples
@@ -103,6 +104,7 @@ def replay(rows: Sequence[RequestRow], server: Server) -> Served:
             output_stream=np.arange(len(rows)) + len(rows),
         ),
         server,
+        router=VllmDp() if server.ranks > 1 else None,
     )
 
 

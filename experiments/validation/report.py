@@ -20,8 +20,8 @@ SPLITS = {
     "closed-trtllm-8b": "runs taken alternately within each size: one half fitted, the other scored",
     "closed-sglang-32b": "runs taken alternately within each size: one half fitted, the other scored (no bar)",
     "per-request": "nothing fitted: tables of this GPU, overheads fitted on H100 (vLLM 0.15.1, other runs)",
-    "per-request-experts": "nothing fitted: tables of this GPU, exchange as all-reduces of L40S, overheads of H100"
-    " (vLLM 0.15.1); how ranks agree on a step is in no table (no bar)",
+    "per-request-experts": "nothing fitted: tables of this GPU, wires of L40S, overheads of H100 (vLLM"
+    " 0.15.1); the rules of the exchange were settled beside this run",
     "per-request-4090": "nothing fitted to times: as per-request; what CUDA graphs take of the memory was chosen"
     " on start-up logs, this card's among them",
     "kv-tiers": "LMCache's rate of writing fitted to the misses of 1,024 and 8,192 tokens; the other ratios are scored",

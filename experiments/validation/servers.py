@@ -8,7 +8,6 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Literal
 
-from experiments.validation.ranks import RanksCost
 from experiments.validation.rows import Deployment
 from hardware_profiles import (
     Gpu,
@@ -23,6 +22,7 @@ from hardware_profiles import (
     native_rules,
     step_cost,
 )
+from hardware_profiles.expert_parallel import RanksCost, rank_model
 from hardware_profiles.gpu import EngineOverheads
 from hardware_profiles.quantisation.scheme import UNIFORM
 from policies.scheduling.orca import Orca
@@ -146,8 +146,8 @@ def server_of(
     seqs = max_num_seqs or engine.max_num_seqs or gpu.default_max_num_seqs
     tokens = max_num_batched_tokens or engine.max_num_batched_tokens or gpu.default_max_num_batched_tokens
     ranks = deployment.ranks
-    blocks = num_gpu_blocks or _blocks(engine, gpu, model, tp, tokens, seqs)
-    seqs, tokens, blocks = seqs * ranks, tokens * ranks, blocks * ranks
+    held = model if ranks == 1 else rank_model(model, ranks, tp)
+    blocks = num_gpu_blocks or _blocks(engine, gpu, held, tp, tokens, seqs)
     block_size = 16
     if engine.policy == "sglang":
         blocks, block_size = blocks * block_size, 1
@@ -155,8 +155,10 @@ def server_of(
         seqs, tokens, min(model.max_position_embeddings, (blocks - 1) * block_size), blocks, block_size
     )
     rules = native_rules(_scheduler(engine))
-    cost = _cost(gpu, model, tp, chosen) if ranks == 1 else RanksCost(gpu, model, ranks, chosen)
-    return Server(cost, limits, lambda: _scheduler(engine), chosen.frontend_s, rules)
+    cost = (
+        _cost(gpu, model, tp, chosen) if ranks == 1 else RanksCost(gpu, model, ranks, "tabulated", tp, chosen)
+    )
+    return Server(cost, limits, lambda: _scheduler(engine), chosen.frontend_s, rules, ranks)
 
 
 def _scheduler(engine: Engine) -> Scheduler:

@@ -25,6 +25,7 @@ from simulator.cluster.traffic import Traffic
 from simulator.replica.effects import Effects
 from simulator.replica.engine import Engine
 from simulator.replica.job import Job, JobState
+from simulator.replica.lockstep import maker
 from simulator.replica.replica import Replica
 from simulator.replica.request import Request, RequestState
 from simulator.replica.state import ReplicaState
@@ -150,8 +151,9 @@ class Cluster:
         share = deployment.moves.gpu_share if deployment.migrating else 0.0
         replicas: list[Replica] = []
         for pool in deployment.pools:
+            make = maker(pool.cost, pool.lockstep)
             for place in range(pool.places):
-                replica = Replica(
+                replica = make(
                     self.clock,
                     pool.scheduler,
                     SlowableCost(pool.cost, share) if deployment.faults.events or share else pool.cost,
@@ -169,13 +171,8 @@ class Cluster:
         """Set up what connects replicas."""
         deployment, seed, migration = self.deployment, self.deployment.seed, self.deployment.migration
         self._departures = Departures(
-            self.clock,
-            deployment.abandonment,
-            self._stranded,
-            self._refuse,
-            self.kv_transfers,
-            self.hand_offs,
-        )
+            self.clock, deployment.abandonment, self._stranded, self._refuse, self.kv_transfers, self.hand_offs
+        )  # fmt: skip
         self._recovery = Recovery(
             deployment.faults.retries,
             self._departures,
@@ -224,8 +221,8 @@ class Cluster:
     @property
     def apart(self) -> bool:
         """Whether replicas need not know of one another: where a request goes depends on the requests alone."""
-        deployment, blind = self.deployment, self._choose.blind or len(self.replicas) == 1
-        return self.open_loop and blind and deployment.admission is None and deployment.tiers is None
+        blind = self._choose.blind or len(self.replicas) == 1
+        return self.open_loop and blind and self.deployment.apart
 
     def _deliver(self, request: Request, number: int, arrival_s: float) -> None:
         """A request arrives now."""

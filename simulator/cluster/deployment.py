@@ -46,6 +46,7 @@ class Pool:
     ranks: int = 1  # GPUs of a replica
     speculation: Speculation | None = None
     sm_split: SmSplit = DEFAULT_SPLIT  # for policies that split the SMs
+    lockstep: int = 1  # so many replicas in a row are ranks that step together
 
     @property
     def places(self) -> int:
@@ -155,6 +156,12 @@ class Deployment:
         return any(pool.role == "prefill" for pool in self.pools)
 
     @property
+    def apart(self) -> bool:
+        """Whether replicas can be simulated apart: no policy looks at them, and they share no pass and no KV."""
+        alone = all(pool.lockstep == 1 for pool in self.pools)
+        return self.admission is None and self.tiers is None and alone
+
+    @property
     def migrating(self) -> bool:
         """Whether requests may migrate."""
         return self.migration is not None and self.migration.interval_s < math.inf
@@ -208,6 +215,7 @@ def colocated(
     router: Router,
     *,
     replicas: int = 1,
+    lockstep: int = 1,
     rules: EngineRules = DEFAULT_RULES,
     speculation: Speculation | None = None,
     frontend_s: float = 0.0,
@@ -215,5 +223,5 @@ def colocated(
     horizon_s: float | None = None,
 ) -> Deployment:
     """Return the common case: identical replicas that compute prompts and decode."""
-    pool = Pool(scheduler, cost, limits, replicas, rules=rules, speculation=speculation)
+    pool = Pool(scheduler, cost, limits, replicas, rules=rules, speculation=speculation, lockstep=lockstep)
     return Deployment([pool], router, frontend_s=frontend_s, seed=seed, horizon_s=horizon_s)

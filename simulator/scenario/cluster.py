@@ -21,6 +21,9 @@ class PoolSpec(Section):
     replicas: Replicas = Field(1, description="identical engines in this role")
     gpu: str | None = Field(None, description="unset: as hardware.gpu")
     tensor_parallel_size: Gpus | None = Field(None, description="unset: as in engine")
+    data_parallel_size: Annotated[int, Field(ge=1, le=64)] | None = Field(
+        None, description="unset: as in engine"
+    )
     max_num_seqs: AtLeastOne | None = Field(None, description="unset: as in engine")
     max_num_batched_tokens: AtLeastOne | None = Field(None, description="unset: as in engine")
     num_gpu_blocks: AtLeastOne | None = Field(None, description="unset: as in engine")

@@ -38,6 +38,7 @@ def deploy(scenario: Scenario, pools: Sequence[ResolvedPool], base_dir: Path | N
                 each.tensor_parallel_size,
                 each.speculation,
                 each.sm_split,
+                each.lockstep,
             )
             for each in pools
         ],

@@ -154,6 +154,14 @@ class EngineSpec(Section):
     pp_layer_partition: list[AtLeastOne] | None = Field(
         None, description="layers of each stage (VLLM_PP_LAYER_PARTITION); unset: divided as vLLM does"
     )
+    data_parallel_size: Annotated[int, Field(ge=1, le=64)] = Field(
+        1,
+        description="ranks of a replica, each with its own requests, seats and KV cache: in step with experts, replicas"
+        " of their own without",
+    )
+    enable_expert_parallel: bool = Field(
+        False, description="experts whole on one GPU each, spread over tensor- and data-parallel ranks"
+    )
     swap_space: Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)] = Field(
         4.0, description="GiB of host memory a GPU, for policies that swap KV blocks out"
     )

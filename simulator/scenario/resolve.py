@@ -30,8 +30,9 @@ from simulator.scenario.cluster import Bounds, PoolSpec, ScalingSpec
 from simulator.scenario.discover import load
 from simulator.scenario.engine import EngineSpec
 from simulator.scenario.engines import engine_name, kept_free, named_after
-from simulator.scenario.layout import cost_of, layout_of
+from simulator.scenario.layout import layout_of
 from simulator.scenario.policy import IDLE_POLICY, PolicyChoice
+from simulator.scenario.ranks import check_ranks, cost_of, held_by_rank, ranks_in_step
 from simulator.scenario.scenario import Scenario
 from simulator.scenario.seats import seats_within
 from simulator.scenario.served_model import served_model
@@ -75,7 +76,8 @@ class ResolvedPool:
     layout: Layout
     stages: tuple[KvCapacity, ...]  # the memory sum of each
     role: Role = "both"
-    replicas: int = 1
+    replicas: int = 1  # each data-parallel rank counts
+    lockstep: int = 1  # so many of them in a row step together
     scaling: ScalingPlan | None = None
     speculation: Speculation | None = None
     cost_with_drafts: CostModel | None = None  # where there is speculation
@@ -133,8 +135,10 @@ def resolve_pools(scenario: Scenario, base_dir: Path | None = None) -> list[Reso
                 server = resolve_pool(alike, base_dir)
             except InputError as error:
                 raise type(error)(f"cluster.{role}: {error}") from error
-            found.append(replace(server, role=role, replicas=pool.replicas))
-    found = found or [replace(resolve_pool(scenario, base_dir), replicas=scenario.cluster.replicas)]
+            replicas = pool.replicas * alike.engine.data_parallel_size
+            found.append(replace(server, role=role, replicas=replicas))
+    replicas = scenario.cluster.replicas * scenario.engine.data_parallel_size
+    found = found or [replace(resolve_pool(scenario, base_dir), replicas=replicas)]
     bounds = scenario.cluster.bounds(scenario.policy)
     return [
         replace(server, scaling=_plan(each, scenario.cluster.scaling, server.model))
@@ -172,6 +176,10 @@ def resolve_pool(scenario: Scenario, base_dir: Path | None = None) -> ResolvedPo
         longest = engine.max_model_len or model.max_position_embeddings
         tokens = max(LEAST_WHOLE_PROMPT_BUDGET, longest)
     seqs = seats_within(seqs, tokens, engine, profile)
+    ranks = ranks_in_step(engine, model)
+    if engine.data_parallel_size > 1:
+        check_ranks(scenario, policy)
+    held = held_by_rank(engine, model, ranks)
     drafter, own = None, None
     if scenario.speculation.on:
         drafter, own = drafter_of(scenario.speculation, model, engine.tensor_parallel_size, base_dir)
@@ -180,7 +188,7 @@ def resolve_pool(scenario: Scenario, base_dir: Path | None = None) -> ResolvedPo
         "hardware.model",
         lambda: pipeline_capacity(
             gpu,
-            model,
+            held,
             layout,
             gpu_memory_utilization=engine.gpu_memory_utilization,
             block_size=block_size,
@@ -231,7 +239,7 @@ def resolve_pool(scenario: Scenario, base_dir: Path | None = None) -> ResolvedPo
     )
     cost = under_key(
         "hardware.cost_model",
-        lambda: cost_of(gpu, model, layout, hardware.cost_model, overheads, block_size),
+        lambda: cost_of(gpu, model, layout, scenario, ranks, overheads, block_size),
     )
     return ResolvedPool(
         gpu,
@@ -246,6 +254,7 @@ def resolve_pool(scenario: Scenario, base_dir: Path | None = None) -> ResolvedPo
         "" if measured and named is profile else named.overheads.unmeasured,
         layout,
         tuple(stages),
+        lockstep=ranks,
         speculation=None
         if drafter is None
         else speculation_of(scenario.speculation, drafter, scenario.policy.acceptance, scenario.seed),

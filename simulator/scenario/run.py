@@ -211,6 +211,7 @@ def _manifest(
                 "usd_per_gpu_hour": each.gpu.price.usd_per_hour,
                 "tensor_parallel_size": each.tensor_parallel_size,
                 **_stages(each),
+                **({"ranks_in_step": each.lockstep} if each.lockstep > 1 else {}),
                 "engine": each.engine_name,
                 "scheduling": str(each.scheduling.name),
                 **({"unmeasured_overheads": each.unmeasured} if each.unmeasured else {}),

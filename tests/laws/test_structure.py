@@ -29,6 +29,7 @@ OPTIONS = {
     "kv_tier.py",
     "lanes.py",
     "late_prefix_blocks.py",
+    "lockstep.py",
     "outline.py",
     "phased_group.py",
     "prefix_blocks.py",

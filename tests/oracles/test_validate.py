@@ -237,23 +237,17 @@ def test_tables_are_met_by_the_model_that_reads_them():
 
 def test_two_ranks_read_half_of_the_experts_each_and_wait_for_the_busier_one():
     one, two = (server_of(replace(sets.TWO_RANKS, ranks=ranks)) for ranks in (1, 2))
-    assert (two.limits.max_num_seqs, two.limits.num_gpu_blocks) == (
-        2 * one.limits.max_num_seqs,
-        2 * one.limits.num_gpu_blocks,
-    )
-    step_ms = {
-        (server, n): 1e3 * server.cost.step_s(step_shape(decodes=n, context_tokens=500))
-        for server in (one, two)
-        for n in (1, 2, 3, 4, 256, 512)
-    }
+    assert two.limits.max_num_seqs == one.limits.max_num_seqs  # of each rank
+    assert (
+        two.limits.num_gpu_blocks > 2 * one.limits.num_gpu_blocks
+    )  # half of the experts, the greater part, is gone
+    few, many = (step_shape(decodes=n, context_tokens=500) for n in (4, 256))
     # All experts are read by 256 tokens: half of them a rank, which was 20 of 42 ms in all layers.
-    assert 15 < step_ms[one, 256] - step_ms[two, 256] < 25
-    assert step_ms[two, 512] > step_ms[two, 256]
-    assert step_ms[two, 3] > step_ms[two, 2]
-    alone, beside = (two.cost.step_s(step_shape([(1000, 0)] * n)) for n in (1, 2))
-    assert alone < beside < 1.5 * alone  # the second prompt is the other rank's
+    assert 0.010 < one.cost.step_s(many) - two.cost.step_s(many) < 0.020  # less what the exchange takes
+    assert two.cost.pass_s([many, few]) > two.cost.step_s(many) > two.cost.step_s(few)
+    assert two.cost.pass_s([many, few]) == two.cost.pass_s([few, many])
     assert two.cost.step_s(step_shape()) == 0
-    with pytest.raises(InputError, match="no table of experts"):
+    with pytest.raises(InputError, match="no experts to spread"):
         server_of(replace(sets.RTX_PRO_6000, ranks=2))
 
 

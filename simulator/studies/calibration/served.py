@@ -33,6 +33,7 @@ class Server:
     scheduler: Callable[[], Scheduler]
     frontend_s: float
     rules: EngineRules
+    ranks: int = 1  # data-parallel, in step; limits are of each
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,8 @@ def serve(
         server.cost,
         server.limits,
         router or RoundRobin(),
-        replicas=replicas,
+        replicas=replicas * server.ranks,
+        lockstep=server.ranks,
         rules=server.rules,
         frontend_s=server.frontend_s,
     )

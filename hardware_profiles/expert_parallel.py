@@ -1,0 +1,183 @@
+"""What a pass of data-parallel ranks takes that divide a model's experts among them.
+
+    pass = max over ranks of (step without experts) + experts of one GPU + layers·(all-gather + reduce-scatter)
+
+Each rank has whole attention (over its own tensor-parallel GPUs) and serves its own requests. E experts are spread over
+all n = ranks x tensor_parallel GPUs. Every layer's experts see the tokens of all ranks: N tokens that pick k of E
+evenly reach E/n·(1 - (1 - k/E)^N) of one GPU's experts, which computes 1/n of all picks. That is measured where a table
+has experts apart, else
+
+    bytes reached / (efficiency·bandwidth) and FLOP / (efficiency·peak), soft maximum as in ``analytic``
+
+with the GPU's fitted efficiencies of matrices, which were never compared with experts. Before the experts the tokens of
+all ranks are gathered and after them their sums are scattered (vLLM: ``allgather_reducescatter``), which lasts
+as long as the rank with the most tokens takes: as if all had as many. Not modelled: how ranks agree on a pass over the
+host, and padding to the sizes of CUDA graphs.
+"""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+import numpy as np
+
+from hardware_profiles.analytic import AnalyticCost
+from hardware_profiles.collectives import group_of
+from hardware_profiles.expert_times import ExpertTimes, picked
+from hardware_profiles.gpu import EngineOverheads, Gpu, MeasuredRange
+from hardware_profiles.layers import LayerPart, Matrix
+from hardware_profiles.matrix_rates import matrix_rate
+from hardware_profiles.model import Model
+from hardware_profiles.step_cost import HardwareCost
+from hardware_profiles.tables import find_table
+from hardware_profiles.tabulated import TabulatedCost
+from simulator.errors import InputError
+from simulator.replica.cost import StepShape
+
+_MEMO = 65_536  # entries of the memo, to bound it
+
+
+class RanksCost(HardwareCost):
+    """Passes of ``ranks`` data-parallel ranks in step; a step alone is a pass of one rank beside idle ones."""
+
+    def __init__(
+        self,
+        gpu: Gpu,
+        model: Model,
+        ranks: int,
+        kind: Literal["auto", "analytic", "tabulated"] = "auto",
+        tensor_parallel: int = 1,
+        overheads: EngineOverheads | None = None,
+        block_size: int = 16,
+    ) -> None:
+        """``kind`` as of ``step_cost``; raises InputError as that does, and as ``rank_model``."""
+        super().__init__(gpu, model, tensor_parallel, overheads, block_size)
+        rank_model(model, ranks, tensor_parallel)
+        self.ranks, self.gpus = ranks, ranks * tensor_parallel
+        parts = (tensor_parallel, self.overheads, block_size)
+        table, whole = (
+            None if kind == "analytic" else find_table(gpu, model, size) for size in (tensor_parallel, 1)
+        )
+        self._times: ExpertTimes | None = None
+        self._alone: HardwareCost
+        if table is not None and whole is not None and len(table.experts) and len(whole.experts):
+            alone = dataclasses.replace(table, experts=np.empty((0, 3)))
+            self._alone = TabulatedCost(gpu, model, alone, *parts)
+            self._times = ExpertTimes(whole.experts)
+        elif kind == "tabulated":
+            raise InputError(
+                f"no tables of {model.name} on {gpu.name}, its experts whole on each GPU: expected analytic or auto"
+            )
+        else:
+            self._alone = AnalyticCost(gpu, without_experts(model), *parts)
+        self.kind = self._alone.kind
+        self._group = None if ranks == 1 else group_of(gpu, self.gpus)
+        self._experts_memo: dict[tuple[int, int], float] = {}
+
+    @property
+    def measured_range(self) -> MeasuredRange | None:
+        """That of each rank."""
+        return self._alone.measured_range
+
+    def step_s(self, shape: StepShape) -> float:
+        """Return the seconds of a pass in which only one rank computes."""
+        return self.pass_s((shape,))
+
+    def pass_s(self, shapes: Sequence[StepShape]) -> float:
+        """Return the seconds of a pass of ranks with these steps, the others idle, overheads included."""
+        slowest_s, tokens, most_tokens = 0.0, 0, 0
+        for shape in shapes:
+            mine = shape.decode_seqs + shape.prefill_tokens
+            slowest_s = max(slowest_s, self._alone.step_s(shape))
+            most_tokens = max(most_tokens, mine)
+            tokens += mine
+        return slowest_s + self.experts_s(tokens, most_tokens)
+
+    def other_kernels_s(self, tokens: int, seqs: int) -> float:
+        """Return the seconds of everything but attention where one rank computes so much, overheads included."""
+        return self._alone.other_kernels_s(tokens, seqs) + self.experts_s(tokens, tokens)
+
+    def experts_s(self, tokens: int, most_tokens: int) -> float:
+        """Return the seconds of all layers' experts and of the exchange, for so many tokens of all ranks.
+
+        ``most_tokens``: of one rank.
+        """
+        found = self._experts_memo.get((tokens, most_tokens))
+        if found is None:
+            found = self.overheads.kernel_factor * (
+                self._kernels_s(tokens) + self._exchange_s(most_tokens * self.ranks)
+            )
+            if len(self._experts_memo) < _MEMO:
+                self._experts_memo[tokens, most_tokens] = found
+        return found
+
+    def _kernels_s(self, tokens: int) -> float:
+        if not tokens:
+            return 0.0
+        if self._times is None:
+            return self._roofline_s(tokens)
+        each = np.array([tokens / self.gpus])
+        reached = picked(self.model, np.array([float(tokens)]), share=1 / self.gpus)
+        return 1e-3 * float(self._times.ms(each, reached)[0])
+
+    def _roofline_s(self, tokens: int) -> float:
+        fit, gpu = self.gpu.kernel_fit, self.gpu
+        read_s = compute_s = 0.0
+        for (matrix, weights), n in self.model.matrices.items():
+            if matrix.count > matrix.active:
+                rate = matrix_rate(gpu, weights)
+                size = matrix.bytes(weights) / matrix.count * matrix.read(tokens) * n / self.gpus
+                read_s += size / (
+                    fit.linear_bandwidth_efficiency * rate.shares.bandwidth * gpu.bandwidth_bytes_per_s
+                )
+                flop = 2 * matrix.active_parameters * n * tokens / self.gpus
+                compute_s += flop / (
+                    fit.linear_compute_efficiency * rate.shares.compute * rate.peak_flop_per_s
+                )
+        p = fit.soft_max_exponent
+        return float((read_s**p + compute_s**p) ** (1 / p))
+
+    def _exchange_s(self, tokens: int) -> float:
+        """Return the seconds in which all layers' tokens are gathered and their sums scattered."""
+        if self._group is None or not tokens:
+            return 0.0
+        model = self.model
+        layers = sum(n for part, n in model.parts.items() if part.kind == "experts")
+        size = tokens * model.hidden_size * model.bytes_per_value
+        return layers * (self._group.all_gather_s(size) + self._group.reduce_scatter_s(size))
+
+
+def rank_model(model: Model, ranks: int, tensor_parallel: int = 1) -> Model:
+    """Return what each rank holds of a model whose experts are spread over all GPUs of all ranks, for its memory.
+
+    Raises InputError for a model without experts, and where they cannot be divided evenly.
+    """
+    counts = {matrix.count for matrix, _ in model.matrices if matrix.count > matrix.active}
+    if not counts:
+        raise InputError(f"{model.name} has no experts to spread over ranks; expected a mixture of experts")
+    for count in counts:
+        if count % (ranks * tensor_parallel):
+            raise InputError(
+                f"{ranks} x {tensor_parallel} GPUs must divide the {count} experts of {model.name} evenly"
+            )
+    return _with_experts(model, lambda matrix: dataclasses.replace(
+        matrix, count=matrix.count // ranks, active=min(matrix.active, matrix.count // ranks)
+    ))  # fmt: skip
+
+
+def without_experts(model: Model) -> Model:
+    """Return a model of all layers with nothing in place of the experts."""
+    return _with_experts(model, lambda matrix: None)
+
+
+def _with_experts(model: Model, change: Callable[[Matrix], Matrix | None]) -> Model:
+    """Return a model with other experts, or none."""
+
+    def changed(part: LayerPart) -> LayerPart:
+        matrices = (change(each) if each.count > each.active else each for each in part.matrices)
+        return dataclasses.replace(part, matrices=tuple(each for each in matrices if each is not None))
+
+    layers = tuple(
+        dataclasses.replace(layer, parts=tuple(map(changed, layer.parts))) for layer in model.layers
+    )
+    return dataclasses.replace(model, layers=layers)

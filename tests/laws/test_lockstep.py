@@ -1,0 +1,106 @@
+"""Data-parallel ranks: no rank ends a pass before another, each keeps its KV in balance, and one rank is a replica."""
+
+import dataclasses
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from policies.routing.least_loaded import LeastLoaded
+from policies.routing.round_robin import RoundRobin
+from policies.scheduling.sarathi import Sarathi
+from policies.scheduling.vllm_v0 import VllmV0
+from policies.scheduling.vllm_v1 import VllmV1
+from simulator.cluster import cluster as clusters
+from simulator.cluster import simulate as engine
+from simulator.cluster.deployment import Deployment, Pool
+from simulator.replica.limits import Limits
+from simulator.replica.lockstep import Lockstep, Rank
+from tests.engine_cases import EvenCost, RaggedCost, native, workload
+
+POLICIES = [VllmV1, VllmV0, Sarathi, lambda: VllmV1(async_scheduling=False)]
+times = st.floats(0, 5, allow_nan=False).map(lambda s: round(s, 2))
+requests = st.lists(st.tuples(times, st.integers(1, 60), st.integers(1, 40)), min_size=1, max_size=25)
+
+
+class Ranks(RaggedCost):
+    """A pass is the slowest rank's step, and something for the tokens of all of them."""
+
+    def pass_s(self, shapes):
+        tokens = sum(shape.prefill_tokens + shape.decode_seqs for shape in shapes)
+        return max(self.step_s(shape) for shape in shapes) + 1e-5 * tokens
+
+
+def traffic(rows, **more):
+    rows = sorted(rows)
+    arrivals, prompts, outputs = (np.array(column) for column in zip(*rows, strict=True))
+    made = workload(arrivals.astype(float), prompts.astype(np.int64), outputs.astype(np.int64))
+    return dataclasses.replace(made, **more) if more else made
+
+
+def deployed(policy, cost, *, ranks, groups=1, blocks=40, seqs=6, router=None):
+    limits = Limits(seqs, 64, 200, blocks, 4)
+    pool = Pool(policy, cost, limits, ranks * groups, rules=native(policy), lockstep=ranks)
+    return Deployment([pool], router or LeastLoaded())
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    requests,
+    st.integers(2, 4),
+    st.integers(1, 2),
+    st.sampled_from(POLICIES),
+    st.sampled_from([Ranks(), EvenCost()]),
+    st.sampled_from([LeastLoaded, RoundRobin]),
+    st.sampled_from([None, 3]),
+)
+def test_ranks_begin_and_end_passes_together(rows, ranks, groups, policy, cost, router, concurrency):
+    load = traffic(rows, **({"concurrency": concurrency} if concurrency else {}))
+    deployment = deployed(policy, cost, ranks=ranks, groups=groups, router=router())
+    cluster = engine.assemble(load, deployment)
+    assert engine.play(cluster) == (False, None)
+    tables, _ = engine.unfold(cluster)
+    steps = tables.steps
+    for group in range(groups):
+        mine = (steps["replica"] // ranks) == group
+        spans = np.unique(np.stack([steps["start_s"][mine], steps["end_s"][mine]]), axis=1)
+        assert (spans[1, :-1] <= spans[0, 1:]).all()  # two passes of a group never overlap
+    for rank in cluster.replicas:
+        assert rank.free_blocks == rank.total_blocks  # all KV blocks have come back
+        assert not rank.outstanding_requests
+        assert not rank.outstanding_tokens
+    per_rank = [steps["kv_blocks_used"][steps["replica"] == rank.index] for rank in cluster.replicas]
+    for rank, used in zip(cluster.replicas, per_rank, strict=True):
+        assert (used <= rank.total_blocks).all()
+    requests_table = tables.requests
+    assert (requests_table["delivered_tokens"] == load.output_tokens).all()
+    assert set(requests_table["replica"]) <= set(range(ranks * groups))
+
+
+@settings(max_examples=40, deadline=None)
+@given(requests, st.sampled_from(POLICIES), st.sampled_from([None, 3]))
+def test_a_group_of_one_rank_is_a_replica(rows, policy, concurrency):
+    load = traffic(rows, **({"concurrency": concurrency} if concurrency else {}))
+    found = []
+    for make in (
+        clusters.maker,
+        lambda cost, size: lambda *parts, **more: Rank(Lockstep(cost), *parts, **more),
+    ):
+        kept, clusters.maker = clusters.maker, make
+        try:
+            found.append(engine.simulate(load, deployed(policy, RaggedCost(), ranks=1)))
+        finally:
+            clusters.maker = kept
+    one, other = (outcome.tables for outcome in found)
+    for name in one.requests:
+        np.testing.assert_array_equal(one.requests[name], other.requests[name])
+    for name in one.steps:
+        np.testing.assert_array_equal(one.steps[name], other.steps[name])
+
+
+def test_an_idle_rank_waits_for_the_pass_of_another():
+    load = traffic([(0.0, 4, 10), (0.1, 4, 1)])
+    policy = POLICIES[-1]
+    outcome = engine.simulate(load, deployed(policy, EvenCost(1.0), ranks=2, router=RoundRobin()))
+    assert outcome.tables.requests["replica"].tolist() == [0, 1]
+    assert outcome.tables.requests["first_token_s"].tolist() == [1.0, 2.0]  # it had to wait until 1.0
