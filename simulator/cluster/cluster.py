@@ -1,16 +1,16 @@
 """The replicas of a run and the traffic that reaches them."""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from collections.abc import Callable, Collection, Iterator, Sequence
 from itertools import islice
 
 from simulator.clock import Clock
 from simulator.cluster.answers import let_in
 from simulator.cluster.autoscaler import Autoscalers
+from simulator.cluster.building import replicas_of
 from simulator.cluster.choice import Choice
 from simulator.cluster.departures import Departures
-from simulator.cluster.deployment import Deployment
+from simulator.cluster.deployment import Deployment, Pool
 from simulator.cluster.faults import FaultInjector
 from simulator.cluster.fleet import FEW
 from simulator.cluster.fleets import Fleets
@@ -18,8 +18,8 @@ from simulator.cluster.hand_off import HandOffs
 from simulator.cluster.intake import Intake
 from simulator.cluster.kv_transfers import KvTransfers
 from simulator.cluster.migrations import Migrations
+from simulator.cluster.mixed import MixedPools
 from simulator.cluster.recovery import Recovery
-from simulator.cluster.slowable import SlowableCost
 from simulator.cluster.ticker import Ticker
 from simulator.cluster.traffic import Traffic
 from simulator.replica.effects import Effects
@@ -27,7 +27,6 @@ from simulator.replica.engine import Engine
 from simulator.replica.job import Job, JobState
 from simulator.replica.replica import Replica
 from simulator.replica.request import Request, RequestState
-from simulator.replica.state import ReplicaState
 from simulator.rng import draws
 from simulator.workload.workload import Workload
 
@@ -70,7 +69,8 @@ class Cluster:
             choose = Choice(rule.router, draws(deployment.seed, "hand_off"))
             self.hand_offs = HandOffs(rule, self.kv_transfers, lambda: self.fleets.decoders, choose)
         self.replicas = self._build(engine)
-        self._intake = Intake(workload, deployment, self.replicas)
+        self._mixed = MixedPools(workload, deployment, self.replicas) if deployment.mixed else None
+        self._intake = Intake(workload, deployment, self.replicas, self._mixed)
         self.fleets = Fleets(self.replicas, deployment.disaggregated)
         self._connect()
         self.mine = range(len(self.replicas))  # those that are simulated; other processes may have the others
@@ -146,23 +146,7 @@ class Cluster:
             load_fell=(lambda replica: self.fleets.load_fell(replica)) if deployment.replicas > FEW else None,
             every_step=(self.traffic.closed and deployment.replicas > 1) or deployment.switching,
         )
-        share = deployment.moves.gpu_share if deployment.migrating else 0.0
-        replicas: list[Replica] = []
-        for pool in deployment.pools:
-            for place in range(pool.places):
-                replica = Replica(
-                    self.clock,
-                    pool.scheduler,
-                    SlowableCost(pool.cost, share) if deployment.faults.events or share else pool.cost,
-                    partial(engine, pool.limits, speculation=pool.speculation),
-                    effects,
-                    rules=pool.rules,
-                    index=len(replicas),
-                    role=pool.role,
-                    state=ReplicaState.SERVING if place < pool.replicas else ReplicaState.ABSENT,
-                )
-                replicas.append(replica)
-        return replicas
+        return replicas_of(deployment, self.clock, engine, effects)
 
     def _connect(self) -> None:
         """Set up what connects replicas."""
@@ -202,8 +186,13 @@ class Cluster:
             )  # fmt: skip
         self.autoscalers = Autoscalers(
             deployment, self.replicas, self.traffic, self._ticker, self.kv_transfers, self.hand_offs, self.migrations,
-            lambda: self._stranded, self._reopen, self._going_on, self.requests_done,
+            self._unplaced, self._reopen, self._going_on, self.requests_done,
         )  # fmt: skip
+
+    def _unplaced(self, pool: Pool | None = None) -> Collection[Job]:
+        """Return the requests that no replica has taken; those that wait for one of a pool."""
+        mixed = self._mixed
+        return self._stranded if mixed is None or pool is None else mixed.waiting_for(pool, self._stranded)
 
     def _going_on(self) -> bool:
         """Whether any replica computes, or any KV cache is sent."""
@@ -239,16 +228,21 @@ class Cluster:
         """Bring a job to a replica; False if it was not let in."""
         if self._ticker.resting:
             self._ticker.wake()
-        if not self.fleets.entrances:
+        entrances: Sequence[Replica] = self.fleets.entrances
+        if self._mixed is not None:
+            entrances = self._mixed.open_to(job, entrances)
+        if not entrances:
             self._stranded.append(job)
             return True
-        replica = self._choose(job, self.fleets.entrances)
+        replica = self._choose(job, entrances)
         admission = self.deployment.admission
         if (newly and admission is not None) and not let_in(
             admission, admission.admit(job, replica, self.clock.now, self._admission_draw)
         ):
             self._refuse(job, RequestState.REJECTED)
             return False
+        if self._mixed is not None:
+            self._mixed.begin(job, replica)
         job.target_tokens = job.output_tokens
         if replica.role == "prefill":
             job.target_tokens = min(job.target_tokens, job.generated + 1)

@@ -8,6 +8,7 @@ from typing import Literal
 from simulator.cluster.policy import Abandonment, Admission, Migration, Roles, Router, Scaler
 from simulator.replica.cost import CostModel
 from simulator.replica.limits import Limits
+from simulator.replica.offer import NO_OFFER, Offer
 from simulator.replica.policy import Scheduler
 from simulator.replica.reading import ReadingCurve
 from simulator.replica.replica import Role
@@ -32,7 +33,7 @@ class Scaling:
 
 @dataclass(frozen=True)
 class Pool:
-    """Identical replicas."""
+    """Identical replicas; those of a pool with a name in its offer may be unlike those of others."""
 
     scheduler: Callable[[], Scheduler]  # makes one policy for each replica
     cost: CostModel
@@ -43,6 +44,7 @@ class Pool:
     rules: EngineRules = DEFAULT_RULES
     ranks: int = 1  # GPUs of a replica
     speculation: Speculation | None = None
+    offer: Offer = NO_OFFER
 
     @property
     def places(self) -> int:
@@ -119,7 +121,8 @@ class Faults:
 class Deployment:
     """Everything that serves; a workload beside it is a simulation.
 
-    There is one pool of role "both", or one of role "prefill" and one of role "decode" in this order.
+    There is one pool of role "both", or one of role "prefill" and one of role "decode" in this order, or several of
+    role "both" whose offers have names.
     """
 
     pools: Sequence[Pool]
@@ -147,6 +150,11 @@ class Deployment:
     def disaggregated(self) -> bool:
         """Whether prompts are computed elsewhere than decodes."""
         return any(pool.role == "prefill" for pool in self.pools)
+
+    @property
+    def mixed(self) -> bool:
+        """Whether replicas may be unlike, so that a request may be served by some of them only."""
+        return any(pool.offer.pool for pool in self.pools)
 
     @property
     def migrating(self) -> bool:

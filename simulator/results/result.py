@@ -36,6 +36,7 @@ from simulator.results.folders import claimed
 from simulator.results.measures import check_kept, kept, per_request, pooled
 from simulator.results.notebook import ShownResult
 from simulator.results.optional_tables import OptionalTables
+from simulator.results.pools import with_pools
 from simulator.results.saved import OPTIONAL, read_folder
 from simulator.results.scoring import Scoring
 from simulator.results.step_totals import BINS, LoadOverTime, StepTotals, add_up, bin_edges
@@ -215,6 +216,7 @@ class Result(OptionalTables, ShownResult):
         metrics = summarise(self.measured if own else measured(self.log, by.window), by.user, by.slo, by.also)
         metrics["window"]["rule"] = by.window.rule
         metrics = with_classes(metrics, self.log, self._requests or {}, self.manifest, by)
+        metrics = with_pools(metrics, self.log, self._requests or {}, self.manifest, self._scaling, by)
         return {
             "partial": self.partial,
             "stalled": self.manifest["stalled"],

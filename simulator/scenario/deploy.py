@@ -9,6 +9,7 @@ from simulator.blame import wrong_answer
 from simulator.cluster.deployment import Deployment, Fault, Faults, MoveCosts, Pool
 from simulator.errors import under_key
 from simulator.replica.idle_cost import IdleCost
+from simulator.replica.offer import Offer
 from simulator.replica.policy import Scheduler
 from simulator.scenario.discover import PolicyKind, load
 from simulator.scenario.links import hand_off_of, link_of
@@ -36,6 +37,7 @@ def deploy(scenario: Scenario, pools: Sequence[ResolvedPool], base_dir: Path | N
                 each.rules,
                 each.tensor_parallel_size,
                 each.speculation,
+                offer_of(each),
             )
             for each in pools
         ],
@@ -76,6 +78,12 @@ def deploy(scenario: Scenario, pools: Sequence[ResolvedPool], base_dir: Path | N
         seed=scenario.seed,
         horizon_s=scenario.run.horizon_s,
     )
+
+
+def offer_of(pool: ResolvedPool) -> Offer:
+    """Return what the replicas of a pool offer."""
+    usd_per_hour = pool.usd_per_gpu_hour * pool.tensor_parallel_size
+    return Offer(pool.name, pool.model.name, usd_per_hour, pool.quality)
 
 
 def _unless_idle(kind: PolicyKind, choice: PolicyChoice) -> Any:

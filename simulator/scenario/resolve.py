@@ -26,7 +26,7 @@ from simulator.replica.policy import Scheduler
 from simulator.replica.replica import Role
 from simulator.replica.rules import EngineRules
 from simulator.replica.speculation import Speculation
-from simulator.scenario.cluster import Bounds, PoolSpec, ScalingSpec
+from simulator.scenario.cluster import Bounds, MixedPoolSpec, PoolSpec, ScalingSpec
 from simulator.scenario.discover import load
 from simulator.scenario.engine import EngineSpec
 from simulator.scenario.engines import engine_name, kept_free, named_after
@@ -72,6 +72,9 @@ class ResolvedPool:
         str  # what is known of overheads that were never fitted, of the engine that the policy is named after
     )
     role: Role = "both"
+    name: str = ""  # in cluster.pools
+    own_usd_per_gpu_hour: float | None = None
+    quality: float | None = None  # mean score of the model's answers
     replicas: int = 1
     tensor_parallel_size: int = 1
     scaling: ScalingPlan | None = None
@@ -82,6 +85,12 @@ class ResolvedPool:
     def gpus(self) -> int:
         """GPUs of all replicas; of those at the start where they are scaled."""
         return self.replicas * self.tensor_parallel_size
+
+    @property
+    def usd_per_gpu_hour(self) -> float:
+        """The pool's own price, else the GPU's."""
+        own = self.own_usd_per_gpu_hour
+        return self.gpu.price.usd_per_hour if own is None else own
 
     @property
     def places(self) -> int:
@@ -107,24 +116,27 @@ class ResolvedPool:
 def resolve_pools(scenario: Scenario, base_dir: Path | None = None) -> list[ResolvedPool]:
     """Return what each pool of replicas consists of; raises as ``resolve_pool`` does."""
     found = []
-    for role in ("prefill", "decode"):
-        pool = getattr(scenario.cluster, role)
-        if pool is not None:
-            hardware = {} if pool.gpu is None else {"gpu": pool.gpu}
-            keys = PoolSpec.model_fields.keys() & EngineSpec.model_fields.keys()
-            engine = {key: getattr(pool, key) for key in keys if getattr(pool, key) is not None}
-            scheduling = pool.scheduling or scenario.policy.scheduling
-            alike = scenario.model_copy(
-                update={
-                    "hardware": scenario.hardware.model_copy(update=hardware),
-                    "engine": scenario.engine.model_copy(update=engine),
-                    "policy": scenario.policy.model_copy(update={"scheduling": scheduling}),
-                }
-            )
-            try:
-                server = resolve_pool(alike, base_dir)
-            except InputError as error:
-                raise InputError(f"cluster.{role}: {error}") from error
+    for name, pool in scenario.cluster.named_pools.items():
+        hardware = {key: given for key in ("gpu", "model") if (given := getattr(pool, key, None)) is not None}
+        keys = PoolSpec.model_fields.keys() & EngineSpec.model_fields.keys()
+        engine = {key: getattr(pool, key) for key in keys if getattr(pool, key) is not None}
+        scheduling = pool.scheduling or scenario.policy.scheduling
+        alike = scenario.model_copy(
+            update={
+                "hardware": scenario.hardware.model_copy(update=hardware),
+                "engine": scenario.engine.model_copy(update=engine),
+                "policy": scenario.policy.model_copy(update={"scheduling": scheduling}),
+            }
+        )
+        try:
+            server = resolve_pool(alike, base_dir)
+        except InputError as error:
+            raise InputError(f"{scenario.cluster.key(name)}: {error}") from error
+        if isinstance(pool, MixedPoolSpec):
+            price = pool.usd_per_gpu_hour
+            found.append(replace(server, name=name, replicas=pool.replicas, own_usd_per_gpu_hour=price))
+        else:
+            role: Role = "prefill" if name == "prefill" else "decode"
             found.append(replace(server, role=role, replicas=pool.replicas))
     found = found or [replace(resolve_pool(scenario, base_dir), replicas=scenario.cluster.replicas)]
     bounds = scenario.cluster.bounds(scenario.policy)

@@ -47,9 +47,13 @@ def run(
     """
     workload, pools = ready(scenario, base_dir)
     kinds = scenario.policy.model_dump()
-    schedulers = {f"scheduling {each.role}": each.scheduling.name for each in pools}
+    schedulers = {f"scheduling {each.name or each.role}": each.scheduling.name for each in pools}
     names = {kind: choice["name"] for kind, choice in kinds.items() if kind != "scheduling"}
-    scalers = {f"scaling {each.role}": each.scaling.policy.name for each in pools if each.scaling is not None}
+    scalers = {
+        f"scaling {each.name or each.role}": each.scaling.policy.name
+        for each in pools
+        if each.scaling is not None
+    }
     with blamed(**{"scheduling": pools[0].scheduling.name, **names}, **schedulers, **scalers):
         outcome = simulate(
             workload,
@@ -88,6 +92,7 @@ def ready(scenario: Scenario, base_dir: Path | None = None) -> tuple[Workload, l
     with blamed(scheduling=scenario.policy.scheduling.name):  # which is asked how it is to be served
         pools = resolve_pools(scenario, base_dir)
     _check_lengths(scenario, workload, pools)
+    _check_models(scenario, workload, pools)
     _check_horizon(scenario, workload)
     _check_readers(scenario, workload)
     _check_delivery(scenario, workload)
@@ -105,7 +110,8 @@ def _steps(pools: list[ResolvedPool], outcome: Outcome) -> dict[str, Any] | Step
 
 
 def _check_lengths(scenario: Scenario, workload: Workload, pools: list[ResolvedPool]) -> None:
-    server = min(pools, key=lambda each: each.limits.max_model_len)
+    pick = max if scenario.cluster.pools else min
+    server = pick(pools, key=lambda each: each.limits.max_model_len)
     limits = server.limits
     too_long = workload.prompt_tokens >= limits.max_model_len
     if too_long.any():
@@ -123,6 +129,18 @@ def _check_lengths(scenario: Scenario, workload: Workload, pools: list[ResolvedP
             f" {server.model.max_position_embeddings}, the KV cache holds {server.capacity.tokens} tokens)"
             + ("; workload.max_prompt_tokens leaves such requests out" if leaves_out else "")
         )
+
+
+def _check_models(scenario: Scenario, workload: Workload, pools: list[ResolvedPool]) -> None:
+    """Refuse requests that ask for a model that is not served; where all replicas are alike, none is looked at."""
+    served = list(dict.fromkeys(each.model.name for each in pools))
+    for number, name in enumerate(workload.model_names if scenario.cluster.pools else ()):
+        asked = workload.optional["model"] == number
+        if name not in served and asked.any():
+            raise InputError(
+                f"{workload.name}: request {int(np.argmax(asked))} asks for model {name!r}, which no pool serves;"
+                f" expected one of {', '.join(served)}"
+            )
 
 
 def _check_horizon(scenario: Scenario, workload: Workload) -> None:
@@ -162,7 +180,7 @@ def _manifest(
     server = pools[0]
     limits = server.limits
     gpus = sum(each.gpus for each in pools)
-    usd_per_hour = sum(each.gpus * each.gpu.price.usd_per_hour for each in pools)
+    usd_per_hour = sum(each.gpus * each.usd_per_gpu_hour for each in pools)
     return {
         "scenario": scenario.model_dump(mode="json"),
         **({"policies": found} if (found := origins(scenario)) else {}),
@@ -200,13 +218,14 @@ def _manifest(
         "pools": [
             {
                 "role": each.role,
+                **({"name": each.name, "model": each.model.name} if each.name else {}),
                 "replicas": each.replicas,
                 "places": each.places,
                 "scaling": None
                 if each.scaling is None
                 else asdict(each.scaling) | {"policy": str(each.scaling.policy.name)},
                 "gpu": each.gpu.name,
-                "usd_per_gpu_hour": each.gpu.price.usd_per_hour,
+                "usd_per_gpu_hour": each.usd_per_gpu_hour,
                 "tensor_parallel_size": each.tensor_parallel_size,
                 "engine": each.engine_name,
                 "scheduling": str(each.scheduling.name),

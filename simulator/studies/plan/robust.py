@@ -70,7 +70,7 @@ def checks(plan: PlanFile, runs: CandidateRuns, best: tuple[Line, int], out: Pat
 
 def model_error(scenario: Scenario, base_dir: Path | None) -> tuple[float, str]:
     """Return by how many % the cost model may be off on the scenario's GPUs, and where that is from."""
-    pools = [pool for pool in (scenario.cluster.prefill, scenario.cluster.decode) if pool is not None]
+    pools = list(scenario.cluster.named_pools.values())
     names = {pool.gpu or scenario.hardware.gpu for pool in pools} or {scenario.hardware.gpu}
     error_pct, name = max((_error_pct(load_gpu(name, base_dir)), name) for name in names)
     validated = load_gpu(name, base_dir).validated.strip()
