@@ -1,6 +1,6 @@
-"""The replicas of a deployment's pools, made one by one."""
+"""The replicas of a deployment's pools, made one by one, and many jobs submitted to them at once."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from simulator.clock import Clock
@@ -8,6 +8,7 @@ from simulator.cluster.deployment import Deployment
 from simulator.cluster.slowable import SlowableCost
 from simulator.replica.effects import Effects
 from simulator.replica.engine import Engine
+from simulator.replica.job import Job
 from simulator.replica.replica import Replica
 from simulator.replica.state import ReplicaState
 
@@ -37,3 +38,14 @@ def replicas_of(
             )
             replicas.append(replica)
     return replicas
+
+
+def submit_placed(clock: Clock, replicas: Sequence[Replica], placed: Sequence[list[Job]]) -> None:
+    """Submit jobs replica by replica: one that is served on its own stays in the processor's cache."""
+    now_s = clock.now
+    for replica, jobs in zip(replicas, placed, strict=True):
+        for job in jobs:
+            clock.advance_to(job.arrival_s)
+            replica.submit(job)
+        jobs.clear()
+    clock.advance_to(now_s)

@@ -7,7 +7,8 @@ from itertools import islice
 from simulator.clock import Clock
 from simulator.cluster.answers import let_in
 from simulator.cluster.autoscaler import Autoscalers
-from simulator.cluster.building import replicas_of
+from simulator.cluster.building import replicas_of, submit_placed
+from simulator.cluster.cascades import Cascades
 from simulator.cluster.choice import Choice
 from simulator.cluster.departures import Departures
 from simulator.cluster.deployment import Deployment, Pool
@@ -71,6 +72,9 @@ class Cluster:
         self.replicas = self._build(engine)
         self._mixed = MixedPools(workload, deployment, self.replicas) if deployment.mixed else None
         self._intake = Intake(workload, deployment, self.replicas, self._mixed)
+        self.cascades: Cascades | None = None
+        if deployment.cascading and self._mixed is not None:
+            self.cascades = Cascades(clock, deployment, self._mixed, self._intake, self._ask_next)
         self.fleets = Fleets(self.replicas, deployment.disaggregated)
         self._connect()
         self.mine = range(len(self.replicas))  # those that are simulated; other processes may have the others
@@ -93,7 +97,8 @@ class Cluster:
     def requests_done(self) -> int:
         """Requests that have reached a final state."""
         ended = sum(records.ends for each in self.replicas for records in (*each.past, each.records))
-        return len(self.refused) + ended
+        turned_down = 0 if self.cascades is None else self.cascades.turned_down
+        return len(self.refused) + ended - turned_down
 
     def over(self) -> bool:
         """Whether there is nothing left to serve."""
@@ -113,7 +118,7 @@ class Cluster:
             for _ in islice(self._arrivals, events):
                 events -= 1
             if self._placed is not None:
-                self._submit_placed(self._placed)
+                submit_placed(self.clock, self.replicas, self._placed)
             if not events:
                 return True
         elif clock.run_some(events):
@@ -134,7 +139,7 @@ class Cluster:
         """Make the replicas, and say what others hear of them."""
         deployment, hand_offs = self.deployment, self.hand_offs
         self._leaving = deployment.abandonment is not None or self.workload.leave_s is not None
-        watched = self.traffic.closed or self._leaving
+        watched = self.traffic.closed or self._leaving or deployment.cascading
         effects = Effects(
             ended=self._ended if watched else None,
             prompt_done=None if hand_offs is None else hand_offs.offer,
@@ -144,7 +149,8 @@ class Cluster:
             if any(pool.scaling is not None for pool in deployment.pools)
             else None,
             load_fell=(lambda replica: self.fleets.load_fell(replica)) if deployment.replicas > FEW else None,
-            every_step=(self.traffic.closed and deployment.replicas > 1) or deployment.switching,
+            every_step=((self.traffic.closed or deployment.cascading) and deployment.replicas > 1)
+            or deployment.switching,
         )
         return replicas_of(deployment, self.clock, engine, effects)
 
@@ -191,8 +197,8 @@ class Cluster:
 
     def _unplaced(self, pool: Pool | None = None) -> Collection[Job]:
         """Return the requests that no replica has taken; those that wait for one of a pool."""
-        mixed = self._mixed
-        return self._stranded if mixed is None or pool is None else mixed.waiting_for(pool, self._stranded)
+        waiting = self._stranded
+        return waiting if self._mixed is None or pool is None else self._mixed.waiting_for(pool, waiting)
 
     def _going_on(self) -> bool:
         """Whether any replica computes, or any KV cache is sent."""
@@ -207,7 +213,7 @@ class Cluster:
     def open_loop(self) -> bool:
         """Whether nothing but arrivals is ever scheduled: no end of a step reaches anything outside its replica."""
         deployment = self.deployment
-        moving = deployment.disaggregated or deployment.migrating
+        moving = deployment.disaggregated or deployment.migrating or deployment.cascading
         return not (self._leaving or moving or deployment.changing or self.traffic.closed)
 
     @property
@@ -242,6 +248,8 @@ class Cluster:
             self._refuse(job, RequestState.REJECTED)
             return False
         if self._mixed is not None:
+            if self.cascades is not None:
+                self.cascades.begin(job, replica, self.clock.now)
             self._mixed.begin(job, replica)
         job.target_tokens = job.output_tokens
         if replica.role == "prefill":
@@ -253,16 +261,6 @@ class Cluster:
                 self._placed[replica.index].append(job)
         return True
 
-    def _submit_placed(self, placed: Sequence[list[Job]]) -> None:
-        """Submit jobs replica by replica: one that is served on its own stays in the processor's cache."""
-        clock, now_s = self.clock, self.clock.now
-        for replica, jobs in zip(self.replicas, placed, strict=True):
-            for job in jobs:
-                clock.advance_to(job.arrival_s)
-                replica.submit(job)
-            jobs.clear()
-        clock.advance_to(now_s)
-
     # Ends
 
     def _refuse(self, job: Job, state: RequestState) -> None:
@@ -273,8 +271,16 @@ class Cluster:
     def _ended(self, job: Job, state: RequestState, end_s: float) -> None:
         """A request has ended; the client that waited for its answer goes on once it has arrived."""
         job.replica = None
+        if self.cascades is not None and self.cascades.goes_on(job, state, end_s):
+            return
         if self.traffic.closed:
-            self.traffic.answered(job.id, state, end_s + self.frontend_s)
+            number = job.id if self.cascades is None else self.cascades.number(job)
+            self.traffic.answered(number, state, end_s + self.frontend_s)
+
+    def _ask_next(self, job: Job) -> None:
+        """The answer before was turned down: ask another model."""
+        if self._place(job) and self._leaving:
+            self._departures.watch(job)
 
     # Faults
 

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+from simulator.cluster.grading import Grading
 from simulator.cluster.policy import Abandonment, Admission, Migration, Roles, Router, Scaler
 from simulator.replica.cost import CostModel
 from simulator.replica.limits import Limits
@@ -134,6 +135,7 @@ class Deployment:
     delivery: Delivery | None = None
     link: Link = field(default_factory=Link)
     moves: MoveCosts = field(default_factory=MoveCosts)
+    grading: Grading | None = None  # with pools whose models' quality is known
     hand_off: HandOff | None = None  # with pools of prefill and decode replicas
     faults: Faults = field(default_factory=Faults)
     frontend_s: float = 0.0  # constant time between the generation of a token and its delivery
@@ -155,6 +157,11 @@ class Deployment:
     def mixed(self) -> bool:
         """Whether replicas may be unlike, so that a request may be served by some of them only."""
         return any(pool.offer.pool for pool in self.pools)
+
+    @property
+    def cascading(self) -> bool:
+        """Whether requests are asked of one model after another."""
+        return self.mixed and self.grading is not None and bool(getattr(self.router, "cascades", False))
 
     @property
     def migrating(self) -> bool:

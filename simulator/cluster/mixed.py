@@ -27,6 +27,7 @@ class MixedPools:
             min(longest - 1, (pool.limits.num_gpu_blocks - pool.rules.null_blocks) * pool.limits.block_size)
             for pool, longest in zip(self._pools, self._longest, strict=True)
         ]
+        self._models_asked: dict[int, list[str]] = {}  # by row, in a cascade
         self._bound: dict[int, str] = {}  # the model that has begun to answer each request
         self._serving: Sequence[Replica] = ()
         self._some: dict[frozenset[int], Sequence[Replica]] = {}
@@ -57,6 +58,22 @@ class MixedPools:
         job.predicted_tokens = min(job.request.predicted_tokens, job.max_tokens)
         self._bound[job.id] = self._pools[pool].offer.model
 
+    def pool_of(self, replica: Replica) -> int:
+        """Return the number of a replica's pool."""
+        return self._pool_of[replica.index]
+
+    def ask(self, job: Job, replica: Replica) -> Sequence[str]:
+        """Note that a request is asked of a replica's model; return all that it was asked of."""
+        asked = self._models_asked.setdefault(job.request.row, [])
+        asked.append(replica.offer.model)
+        return asked
+
+    def others(self, job: Job) -> frozenset[int]:
+        """Return the pools that can serve a request and whose models it was not asked of."""
+        asked = self._models_asked.get(job.request.row, ())
+        pools = self.pools_for(job.request, job.prompt_tokens)
+        return frozenset(place for place in pools if self._pools[place].offer.model not in asked)
+
     def waiting_for(self, pool: Pool, jobs: Collection[Job]) -> Collection[Job]:
         """Return those of the jobs that a pool could serve."""
         return [job for job in jobs if self._pools.index(pool) in self._open(job)]
@@ -64,5 +81,5 @@ class MixedPools:
     def _open(self, job: Job) -> frozenset[int]:
         pools, model = self.pools_for(job.request, job.known_tokens), self._bound.get(job.id)
         if model is None:
-            return pools
+            return self.others(job) if self._models_asked else pools
         return frozenset(place for place in pools if self._pools[place].offer.model == model)

@@ -35,6 +35,7 @@ from simulator.replica.speculation import Speculation
 from simulator.replica.tree_engine import TreeEngine
 from simulator.results.collect import collect, readers_leave_s
 from simulator.results.drafts import drafts_made
+from simulator.results.grades import grades, of_readers
 from simulator.results.recorded import ending_rows, hit_rows
 from simulator.results.tables import (
     TIMING,
@@ -129,11 +130,15 @@ def unfold(cluster: Cluster, keep_steps: bool = True) -> tuple[Tables, float]:
     Without ``keep_steps`` the tables have none; they make the steps anew, replica by replica, when asked.
     """
     cluster.close()
-    workload, deployment, rows = (
-        cluster.workload,
-        cluster.deployment,
-        np.array(cluster.traffic.rows[: cluster.arrived], np.int64),
-    )
+    workload, deployment, arrival_s = cluster.workload, cluster.deployment, cluster.traffic.arrival_s
+    rows = of_requests = np.array(cluster.traffic.rows[: cluster.arrived], np.int64)
+    number_of: Ints = np.zeros(0, np.int64)
+    cascades = cluster.cascades
+    if cascades is not None:  # a row for each call whose answer was turned down, after those of all requests
+        number_of = np.array(cascades.number_of, np.int64)
+        to_come = np.zeros(len(workload) - len(rows), np.int64)
+        arrival_s = np.concatenate([arrival_s, to_come, cascades.asked_s])
+        rows = np.concatenate([rows, to_come, rows[number_of]])
     lives = [
         Incarnation(server.index, each)
         for server in cluster.replicas
@@ -144,14 +149,15 @@ def unfold(cluster: Cluster, keep_steps: bool = True) -> tuple[Tables, float]:
     steps = step_table(lives) if keep_steps else step_table(lives, TIMING)
     rng = None if deployment.delivery is None else stream(deployment.seed, "delivery")
     until_s = readers_leave_s(
-        len(rows), refused, records, _patience_ends_s(cluster, rows), deployment.horizon_s
+        len(rows), refused, records, _patience_ends_s(workload, rows, arrival_s), deployment.horizon_s
     )
     delay = Delay(cluster.frontend_s, deployment.delivery, rng)
-    tokens = collect(
-        records, [life.replica for life in lives], steps, len(rows), until_s, delay, deployment.speculating
-    )
+    every, tokens = collect(
+        records, [life.replica for life in lives], steps, len(rows), until_s, delay, deployment.speculating,
+        None if cascades is None else len(of_requests),
+    )  # fmt: skip
     arrived: Columns = {
-        "arrival_s": cluster.traffic.arrival_s,
+        "arrival_s": arrival_s,
         "prompt_tokens": workload.prompt_tokens[rows].astype(np.int64),
         "output_tokens": workload.output_tokens[rows].astype(np.int64),
     }
@@ -159,25 +165,32 @@ def unfold(cluster: Cluster, keep_steps: bool = True) -> tuple[Tables, float]:
         if field.saved and name in workload.optional:
             arrived[name] = workload.optional[name][rows].astype(np.float64 if field.is_float else np.int64)
     requests = request_table(
-        lives, refused, arrived, steps, tokens, until_s, deployment.horizon_s, cluster.clock.now
+        lives, refused, arrived, steps, every, until_s, deployment.horizon_s, cluster.clock.now
     )
+    if deployment.grading is not None:
+        places = np.repeat(np.arange(len(deployment.pools)), [pool.places for pool in deployment.pools])
+        grading = deployment.grading
+        said = grades(
+            requests, number_of, len(workload), of_requests, grading.good, grading.usd_per_request, places
+        )
+        requests = of_readers(requests, number_of, len(of_requests), len(workload)) | said
     done = [] if cluster.kv_transfers is None else cluster.kv_transfers.done
     transfers = transfer_table(done, steps, tokens)
     scaling = scaling_table(cluster.autoscalers.lifetimes)
-    tables = Tables(steps if keep_steps else {}, tokens, requests, transfers, lives, scaling)
+    request_of = None if cascades is None else np.concatenate([np.arange(len(workload)), number_of])
+    tables = Tables(steps if keep_steps else {}, tokens, requests, transfers, lives, scaling, request_of)
     return tables, last_event_s(requests, steps)
 
 
-def _patience_ends_s(cluster: Cluster, rows: Ints) -> Floats | None:
+def _patience_ends_s(workload: Workload, rows: Ints, arrival_s: Floats) -> Floats | None:
     """When each client gives up, NaN for never; None if none ever does.
 
     Where a closed loop delays an arrival, the departure comes as much later.
     """
-    leave_s = cluster.workload.optional.get("leave_s")
+    leave_s = workload.optional.get("leave_s")
     if leave_s is None:
         return None
-    arrival_s = np.asarray(cluster.traffic.arrival_s)
-    return np.maximum(leave_s[rows] + (arrival_s - cluster.workload.arrival_s[rows]), arrival_s)
+    return np.maximum(leave_s[rows] + (arrival_s - workload.arrival_s[rows]), arrival_s)
 
 
 def prefix_hits(cluster: Cluster) -> PrefixHits | None:

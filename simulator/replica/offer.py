@@ -10,6 +10,7 @@ class Offer(NamedTuple):
     model: str = ""
     usd_per_hour: float = 0.0  # of all its GPUs
     quality: float | None = None  # mean score of the model's answers, from 0 to 1; None: not known
+    usd_per_request: float = 0.0  # at a list price; 0: none is known
 
 
 NO_OFFER = Offer()

@@ -152,6 +152,16 @@ class Request(NamedTuple):
             saved=True,
         ),
     ] = -1
+    difficulty: Annotated[
+        float,
+        Field(
+            "how hard it is to answer well, 0 for the mean and 1 a standard deviation above; hidden but for estimates",
+            "number",
+            column="difficulty",
+            absent="a difficulty that is drawn",
+            saved=True,
+        ),
+    ] = NEVER
     session: Annotated[int, Field("the conversation it belongs to; -1: none", "whole", saved=True)] = -1
     think_s: Annotated[
         float,

@@ -33,6 +33,7 @@ from simulator.results.billing import bill, price
 from simulator.results.classes import POOLS, pools_of_classes, with_classes
 from simulator.results.engine_summary import engine_summary, traffic_summary
 from simulator.results.folders import claimed
+from simulator.results.grades import quality
 from simulator.results.measures import check_kept, kept, per_request, pooled
 from simulator.results.notebook import ShownResult
 from simulator.results.optional_tables import OptionalTables
@@ -224,7 +225,8 @@ class Result(OptionalTables, ShownResult):
             **metrics,
             "traffic": traffic_summary(self.log),
             "engine": engine_summary(self._totals, self.log, self.manifest, self._transfers, self._scaling),
-            "cost": self._cost(metrics),
+            "cost": (cost := self._cost(metrics)),
+            **quality(self.log, self._requests or {}, by, cost["usd"]),
         }
 
     def save(self, folder: Path | str, *, overwrite: bool = False) -> None:

@@ -1,52 +1,17 @@
 """The cluster of a scenario: how many replicas in which roles, the links between them, and their faults."""
 
-import re
 from typing import Annotated, Any, Literal, NamedTuple, Self
 
 from pydantic import Field, model_validator
 
 from simulator.errors import InputError
-from simulator.scenario.engine import AtLeastOne, Gpus, Section
+from simulator.scenario.engine import Section
 from simulator.scenario.policy import IDLE_POLICY, Policy, PolicyChoice, choice
+from simulator.scenario.pools import NAME, MixedPoolSpec, OrNone, PoolSpec, Replicas
 from simulator.workload.checks import LARGEST_FACTOR
 from simulator.workload.ranges import Duration, Positive, Seconds
 
 ShareOfAll = Annotated[float, Field(gt=0, le=1)]
-Replicas = Annotated[int, Field(ge=1, le=10_000)]
-Score = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
-NAME = re.compile("[A-Za-z][A-Za-z0-9_-]*")
-OrNone = Annotated[int, Field(ge=0, le=10_000)]
-
-
-class PoolSpec(Section):
-    """The replicas of one role; what is unset is as in hardware, engine and policy."""
-
-    replicas: Replicas = Field(1, description="identical engines in this role")
-    gpu: str | None = Field(None, description="unset: as hardware.gpu")
-    tensor_parallel_size: Gpus | None = Field(None, description="unset: as in engine")
-    max_num_seqs: AtLeastOne | None = Field(None, description="unset: as in engine")
-    max_num_batched_tokens: AtLeastOne | None = Field(None, description="unset: as in engine")
-    num_gpu_blocks: AtLeastOne | None = Field(None, description="unset: as in engine")
-    profile: str | None = Field(None, description="unset: as engine.profile")
-    scheduling: Annotated[PolicyChoice | None, choice("scheduling", "cluster.prefill/decode.scheduling")] = (
-        Field(None, description="unset: as policy.scheduling")
-    )
-    scaling: Annotated[PolicyChoice | None, choice("scaling", "cluster.prefill/decode.scaling")] = Field(
-        None, description="unset: as policy.scaling"
-    )
-    min_replicas: OrNone | None = Field(None, description="unset: as in cluster.scaling")
-    max_replicas: Replicas | None = Field(None, description="unset: as in cluster.scaling")
-
-
-class MixedPoolSpec(PoolSpec):
-    """One of several pools of unlike replicas behind one router."""
-
-    model: str | None = Field(None, description="unset: as hardware.model")
-    usd_per_gpu_hour: Positive | None = Field(None, description="unset: as the GPU's profile")
-    quality: Score | str | None = Field(
-        None,
-        description="mean score of its model's answers, from 0 to 1, or a model of RouterBench; unset: not known",
-    )
 
 
 class LinkSpec(Section):

@@ -26,11 +26,12 @@ from simulator.replica.policy import Scheduler
 from simulator.replica.replica import Role
 from simulator.replica.rules import EngineRules
 from simulator.replica.speculation import Speculation
-from simulator.scenario.cluster import Bounds, MixedPoolSpec, PoolSpec, ScalingSpec
+from simulator.scenario.cluster import Bounds, ScalingSpec
 from simulator.scenario.discover import load
 from simulator.scenario.engine import EngineSpec
 from simulator.scenario.engines import engine_name, kept_free, named_after
 from simulator.scenario.policy import IDLE_POLICY, PolicyChoice
+from simulator.scenario.pools import MixedPoolSpec, PoolSpec
 from simulator.scenario.scenario import Scenario
 from simulator.scenario.seats import seats_within
 from simulator.scenario.served_model import served_model
@@ -75,6 +76,7 @@ class ResolvedPool:
     name: str = ""  # in cluster.pools
     own_usd_per_gpu_hour: float | None = None
     quality: float | None = None  # mean score of the model's answers
+    usd_per_request: float = 0.0  # at list price; 0: none is known
     replicas: int = 1
     tensor_parallel_size: int = 1
     scaling: ScalingPlan | None = None
@@ -133,8 +135,17 @@ def resolve_pools(scenario: Scenario, base_dir: Path | None = None) -> list[Reso
         except InputError as error:
             raise InputError(f"{scenario.cluster.key(name)}: {error}") from error
         if isinstance(pool, MixedPoolSpec):
-            price = pool.usd_per_gpu_hour
-            found.append(replace(server, name=name, replicas=pool.replicas, own_usd_per_gpu_hour=price))
+            quality, usd = pool.published
+            found.append(
+                replace(
+                    server,
+                    name=name,
+                    replicas=pool.replicas,
+                    own_usd_per_gpu_hour=pool.usd_per_gpu_hour,
+                    quality=quality,
+                    usd_per_request=usd,
+                )
+            )
         else:
             role: Role = "prefill" if name == "prefill" else "decode"
             found.append(replace(server, role=role, replicas=pool.replicas))

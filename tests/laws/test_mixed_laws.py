@@ -22,6 +22,34 @@ def test_laws_of_mixed_fleets(mode, data):
     cluster, outcome = play(traffic, deployment)
     check(traffic, deployment, cluster, outcome)
     check_who_served(traffic, deployment, cluster, outcome)
+    if deployment.grading is not None:
+        check_calls(deployment, cluster, outcome)
+
+
+def check_calls(deployment, cluster, outcome):
+    """Raise AssertionError unless a cascade's request is one to its reader, who waited for all of its calls."""
+    requests, calls = outcome.tables.requests, cluster.cascades
+    rows, n = np.array(cluster.traffic.rows, int), len(requests["state"])
+    turned_down = np.bincount(calls.number_of, minlength=n)
+    started = requests["replica"] >= 0
+    last = requests["state"] == RequestState.COMPLETED
+    assert len(requests["calls"]) == len(requests["good_answer"]) == n
+    assert (requests["calls"][last] == turned_down[last] + 1).all()
+    assert (requests["calls"] <= turned_down + 1).all()
+    assert (requests["list_usd"][~started] == 0).all()
+    most = deployment.router.most_calls or len({pool.offer.model for pool in deployment.pools})
+    assert (turned_down < most).all()
+    for number, asked_s in zip(calls.number_of, calls.asked_s, strict=True):
+        assert asked_s >= requests["arrival_s"][number]
+        assert not requests["first_token_s"][number] <= asked_s
+    good = deployment.grading.good[rows]
+    pool = np.repeat(range(len(deployment.pools)), [each.places for each in deployment.pools])[
+        requests["replica"]
+    ]
+    assert (requests["good_answer"][last] == good[np.arange(n), pool][last]).all()
+    if deployment.horizon_s is None:
+        ends = sum(records.ends for each in cluster.replicas for records in (*each.past, each.records))
+        assert ends + len(cluster.refused) == n + calls.turned_down
 
 
 def check_who_served(traffic, deployment, cluster, outcome):
