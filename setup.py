@@ -27,8 +27,8 @@ CORE = {
         "replica", "speculative_engine", "state", "transfers", "tree_engine", "view",
     ],
     "simulator/cluster": [
-        "choice", "cluster", "departures", "early_sends", "faults", "fleet", "fleets", "flow", "hand_off", "intake",
-        "kv_transfers", "link", "migrations", "recovery", "ticker", "traffic",
+        "building", "choice", "cluster", "departures", "early_sends", "faults", "fleet", "fleets", "flow", "hand_off",
+        "intake", "kv_transfers", "link", "migrations", "recovery", "ticker", "traffic",
     ],
 }  # fmt: skip
 

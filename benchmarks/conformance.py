@@ -179,7 +179,7 @@ def _results_differ(recording: dict[str, Any], cluster: Cluster, probe: Probe) -
     # What the engine gave out, whether or not the client was still there to take it
     n, steps = len(results["reason"]), step_table([Incarnation(0, records)], TIMING)
     until_s = readers_leave_s(n, ending_rows(cluster.refused), [records], None, None)
-    tokens = joined(collect([records], [0], steps, n, until_s, Delay()))
+    tokens = joined(collect([records], [0], steps, n, until_s, Delay())[0])
     steps_of: list[list[int]] = [[] for _ in results["reason"]]
     for request, step in zip(tokens["request_id"].tolist(), tokens["step"].tolist(), strict=True):
         steps_of[request].append(step)

@@ -23,6 +23,7 @@ from simulator.replica.ledger_view import Ledger
 from simulator.replica.policy import Scheduler
 from simulator.replica.speculation import Acceptance, AnswerDraws, TreeAcceptance
 from simulator.results.delivery import Delivery
+from simulator.workload.difficulty import expected_score
 
 __all__ = [
     "Abandonment",
@@ -52,6 +53,7 @@ __all__ = [
     "StepShape",
     "TreeAcceptance",
     "check_share",
+    "expected_score",
     "least_loaded",
     "place_of",
 ]

@@ -2,7 +2,7 @@
 
 from hardware_profiles import native_rules
 from policies.scheduling.sglang import Sglang
-from simulator.cluster.simulate import engine_for
+from simulator.cluster.building import engine_for
 from simulator.replica.limits import Limits
 from simulator.testing import new_job
 from simulator.workload.workload import Workload

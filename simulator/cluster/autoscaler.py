@@ -8,6 +8,7 @@ it finishes what it has, and is released. Each replica stands in a place, whose 
 import math
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 
 import numpy as np
@@ -172,12 +173,15 @@ class Autoscalers:
         kv_transfers: KvTransfers | None,
         hand_offs: HandOffs | None,
         migrations: Migrations | None,
-        stranded: Callable[[], Collection[Job]],
+        stranded: Callable[..., Collection[Job]],
         reopen: Callable[[], None],
         going_on: Callable[[], bool],
         requests_done: Callable[[], int],
     ) -> None:
-        """Begin to look; ``stranded`` are requests that no replica has taken, ``reopen`` finds places for them."""
+        """Begin to look; ``stranded`` are requests that no replica has taken (of a pool, if given).
+
+        ``reopen`` finds places for them.
+        """
 
         def awaiting_decode() -> Collection[Job]:
             return () if hand_offs is None else [job for job, _ in hand_offs.stranded]
@@ -202,7 +206,7 @@ class Autoscalers:
                 mine,
                 traffic.clock,
                 changed=reopen,
-                unplaced=awaiting_decode if pool.role == "decode" else stranded,
+                unplaced=awaiting_decode if pool.role == "decode" else partial(stranded, pool),
                 in_transit=in_transit,
                 evacuate=None if migrations is None or pool.role == "prefill" else migrations.evacuate,
             )

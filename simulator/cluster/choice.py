@@ -9,16 +9,17 @@ from simulator.blame import wrong_answer
 from simulator.cluster.policy import ReplicaView, Router
 from simulator.errors import InputError
 from simulator.replica.job import Job
+from simulator.replica.offer import Offer
 from simulator.replica.replica import Replica
 
 
 class Hidden:
-    """A replica of which nothing can be seen, for a router that declares so; it is the same one at every call."""
+    """A replica of which only its offer can be seen, for a router that declares so; the same one at every call."""
 
-    __slots__ = ("_router",)
+    __slots__ = ("_router", "offer")
 
-    def __init__(self, router: str) -> None:
-        self._router = router
+    def __init__(self, router: str, offer: Offer) -> None:
+        self._router, self.offer = router, offer
 
     def __getattr__(self, name: str) -> Any:
         """Refuse to tell; asked only for what is not there, which is everything."""
@@ -48,7 +49,7 @@ class Unseen(Sequence[Hidden]):
 
     def _hide(self, replica: Replica) -> Hidden:
         if replica.index not in self._known:
-            self._known[replica.index] = Hidden(self._router)
+            self._known[replica.index] = Hidden(self._router, replica.offer)
         return self._known[replica.index]
 
 

@@ -1,16 +1,17 @@
 """The replicas of a run and the traffic that reaches them."""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from collections.abc import Callable, Collection, Iterator, Sequence
 from itertools import islice
 
 from simulator.clock import Clock
 from simulator.cluster.answers import let_in
 from simulator.cluster.autoscaler import Autoscalers
+from simulator.cluster.building import replicas_of, submit_placed
+from simulator.cluster.cascades import Cascades
 from simulator.cluster.choice import Choice
 from simulator.cluster.departures import Departures
-from simulator.cluster.deployment import Deployment
+from simulator.cluster.deployment import Deployment, Pool
 from simulator.cluster.faults import FaultInjector
 from simulator.cluster.fleet import FEW
 from simulator.cluster.fleets import Fleets
@@ -18,17 +19,15 @@ from simulator.cluster.hand_off import HandOffs
 from simulator.cluster.intake import Intake
 from simulator.cluster.kv_transfers import KvTransfers
 from simulator.cluster.migrations import Migrations
+from simulator.cluster.mixed import MixedPools
 from simulator.cluster.recovery import Recovery
-from simulator.cluster.slowable import SlowableCost
 from simulator.cluster.ticker import Ticker
 from simulator.cluster.traffic import Traffic
 from simulator.replica.effects import Effects
 from simulator.replica.engine import Engine
 from simulator.replica.job import Job, JobState
-from simulator.replica.lockstep import maker
 from simulator.replica.replica import Replica
 from simulator.replica.request import Request, RequestState
-from simulator.replica.state import ReplicaState
 from simulator.rng import draws
 from simulator.workload.workload import Workload
 
@@ -71,7 +70,11 @@ class Cluster:
             choose = Choice(rule.router, draws(deployment.seed, "hand_off"))
             self.hand_offs = HandOffs(rule, self.kv_transfers, lambda: self.fleets.decoders, choose)
         self.replicas = self._build(engine)
-        self._intake = Intake(workload, deployment, self.replicas)
+        self._mixed = MixedPools(workload, deployment, self.replicas) if deployment.mixed else None
+        self._intake = Intake(workload, deployment, self.replicas, self._mixed)
+        self.cascades: Cascades | None = None
+        if deployment.cascading and self._mixed is not None:
+            self.cascades = Cascades(clock, deployment, self._mixed, self._intake, self._ask_next)
         self.fleets = Fleets(self.replicas, deployment.disaggregated)
         self._connect()
         self.mine = range(len(self.replicas))  # those that are simulated; other processes may have the others
@@ -94,7 +97,8 @@ class Cluster:
     def requests_done(self) -> int:
         """Requests that have reached a final state."""
         ended = sum(records.ends for each in self.replicas for records in (*each.past, each.records))
-        return len(self.refused) + ended
+        turned_down = 0 if self.cascades is None else self.cascades.turned_down
+        return len(self.refused) + ended - turned_down
 
     def over(self) -> bool:
         """Whether there is nothing left to serve."""
@@ -114,7 +118,7 @@ class Cluster:
             for _ in islice(self._arrivals, events):
                 events -= 1
             if self._placed is not None:
-                self._submit_placed(self._placed)
+                submit_placed(self.clock, self.replicas, self._placed)
             if not events:
                 return True
         elif clock.run_some(events):
@@ -135,8 +139,8 @@ class Cluster:
         """Make the replicas, and say what others hear of them."""
         deployment, hand_offs = self.deployment, self.hand_offs
         self._leaving = deployment.abandonment is not None or self.workload.leave_s is not None
-        watched = self.traffic.closed or self._leaving
-        together = self.traffic.closed or deployment.stores_together
+        watched = self.traffic.closed or self._leaving or deployment.cascading
+        together = self.traffic.closed or deployment.stores_together or deployment.cascading
         effects = Effects(
             ended=self._ended if watched else None,
             prompt_done=None if hand_offs is None else hand_offs.offer,
@@ -148,24 +152,7 @@ class Cluster:
             load_fell=(lambda replica: self.fleets.load_fell(replica)) if deployment.replicas > FEW else None,
             every_step=(together and deployment.replicas > 1) or deployment.switching,
         )
-        share = deployment.moves.gpu_share if deployment.migrating else 0.0
-        replicas: list[Replica] = []
-        for pool in deployment.pools:
-            make = maker(pool.cost, pool.lockstep)
-            for place in range(pool.places):
-                replica = make(
-                    self.clock,
-                    pool.scheduler,
-                    SlowableCost(pool.cost, share) if deployment.faults.events or share else pool.cost,
-                    partial(engine, pool.limits, speculation=pool.speculation, sm_split=pool.sm_split),
-                    effects,
-                    rules=pool.rules,
-                    index=len(replicas),
-                    role=pool.role,
-                    state=ReplicaState.SERVING if place < pool.replicas else ReplicaState.ABSENT,
-                )
-                replicas.append(replica)
-        return replicas
+        return replicas_of(deployment, self.clock, engine, effects)
 
     def _connect(self) -> None:
         """Set up what connects replicas."""
@@ -199,8 +186,13 @@ class Cluster:
             )  # fmt: skip
         self.autoscalers = Autoscalers(
             deployment, self.replicas, self.traffic, self._ticker, self.kv_transfers, self.hand_offs, self.migrations,
-            lambda: self._stranded, self._reopen, self._going_on, self.requests_done,
+            self._unplaced, self._reopen, self._going_on, self.requests_done,
         )  # fmt: skip
+
+    def _unplaced(self, pool: Pool | None = None) -> Collection[Job]:
+        """Return the requests that no replica has taken; those that wait for one of a pool."""
+        waiting = self._stranded
+        return waiting if self._mixed is None or pool is None else self._mixed.waiting_for(pool, waiting)
 
     def _going_on(self) -> bool:
         """Whether any replica computes, or any KV cache is sent."""
@@ -216,6 +208,7 @@ class Cluster:
         """Whether nothing but arrivals is ever scheduled: no end of a step reaches anything outside its replica."""
         deployment = self.deployment
         moving = deployment.disaggregated or deployment.migrating or deployment.stores_together
+        moving = moving or deployment.cascading
         return not (self._leaving or moving or deployment.changing or self.traffic.closed)
 
     @property
@@ -236,16 +229,23 @@ class Cluster:
         """Bring a job to a replica; False if it was not let in."""
         if self._ticker.resting:
             self._ticker.wake()
-        if not self.fleets.entrances:
+        entrances: Sequence[Replica] = self.fleets.entrances
+        if self._mixed is not None:
+            entrances = self._mixed.open_to(job, entrances)
+        if not entrances:
             self._stranded.append(job)
             return True
-        replica = self._choose(job, self.fleets.entrances)
+        replica = self._choose(job, entrances)
         admission = self.deployment.admission
         if (newly and admission is not None) and not let_in(
             admission, admission.admit(job, replica, self.clock.now, self._admission_draw)
         ):
             self._refuse(job, RequestState.REJECTED)
             return False
+        if self._mixed is not None:
+            if self.cascades is not None:
+                self.cascades.begin(job, replica, self.clock.now)
+            self._mixed.begin(job, replica)
         job.target_tokens = job.output_tokens
         if replica.role == "prefill":
             job.target_tokens = min(job.target_tokens, job.generated + 1)
@@ -255,16 +255,6 @@ class Cluster:
             else:
                 self._placed[replica.index].append(job)
         return True
-
-    def _submit_placed(self, placed: Sequence[list[Job]]) -> None:
-        """Submit jobs replica by replica: one that is served on its own stays in the processor's cache."""
-        clock, now_s = self.clock, self.clock.now
-        for replica, jobs in zip(self.replicas, placed, strict=True):
-            for job in jobs:
-                clock.advance_to(job.arrival_s)
-                replica.submit(job)
-            jobs.clear()
-        clock.advance_to(now_s)
 
     # Ends
 
@@ -276,8 +266,16 @@ class Cluster:
     def _ended(self, job: Job, state: RequestState, end_s: float) -> None:
         """A request has ended; the client that waited for its answer goes on once it has arrived."""
         job.replica = None
+        if self.cascades is not None and self.cascades.goes_on(job, state, end_s):
+            return
         if self.traffic.closed:
-            self.traffic.answered(job.id, state, end_s + self.frontend_s)
+            number = job.id if self.cascades is None else self.cascades.number(job)
+            self.traffic.answered(number, state, end_s + self.frontend_s)
+
+    def _ask_next(self, job: Job) -> None:
+        """The answer before was turned down: ask another model."""
+        if self._place(job) and self._leaving:
+            self._departures.watch(job)
 
     # Faults
 

@@ -5,10 +5,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+from simulator.cluster.grading import Grading
 from simulator.cluster.policy import Abandonment, Admission, Migration, Roles, Router, Scaler
 from simulator.replica.cost import CostModel
 from simulator.replica.kv_tier import TiersPlan
 from simulator.replica.limits import Limits
+from simulator.replica.offer import NO_OFFER, Offer
 from simulator.replica.policy import Scheduler
 from simulator.replica.reading import ReadingCurve
 from simulator.replica.replica import Role
@@ -34,7 +36,7 @@ class Scaling:
 
 @dataclass(frozen=True)
 class Pool:
-    """Identical replicas."""
+    """Identical replicas; those of a pool with a name in its offer may be unlike those of others."""
 
     scheduler: Callable[[], Scheduler]  # makes one policy for each replica
     cost: CostModel
@@ -47,6 +49,7 @@ class Pool:
     speculation: Speculation | None = None
     sm_split: SmSplit = DEFAULT_SPLIT  # for policies that split the SMs
     lockstep: int = 1  # so many replicas in a row are ranks that step together
+    offer: Offer = NO_OFFER
 
     @property
     def places(self) -> int:
@@ -123,7 +126,8 @@ class Faults:
 class Deployment:
     """Everything that serves; a workload beside it is a simulation.
 
-    There is one pool of role "both", or one of role "prefill" and one of role "decode" in this order.
+    There is one pool of role "both", or one of role "prefill" and one of role "decode" in this order, or several of
+    role "both" whose offers have names.
     """
 
     pools: Sequence[Pool]
@@ -135,6 +139,7 @@ class Deployment:
     delivery: Delivery | None = None
     link: Link = field(default_factory=Link)
     moves: MoveCosts = field(default_factory=MoveCosts)
+    grading: Grading | None = None  # with pools whose models' quality is known
     hand_off: HandOff | None = None  # with pools of prefill and decode replicas
     faults: Faults = field(default_factory=Faults)
     tiers: TiersPlan | None = (
@@ -160,6 +165,16 @@ class Deployment:
         """Whether replicas can be simulated apart: no policy looks at them, and they share no pass and no KV."""
         alone = all(pool.lockstep == 1 for pool in self.pools)
         return self.admission is None and self.tiers is None and alone
+
+    @property
+    def mixed(self) -> bool:
+        """Whether replicas may be unlike, so that a request may be served by some of them only."""
+        return any(pool.offer.pool for pool in self.pools)
+
+    @property
+    def cascading(self) -> bool:
+        """Whether requests are asked of one model after another."""
+        return self.mixed and self.grading is not None and bool(getattr(self.router, "cascades", False))
 
     @property
     def migrating(self) -> bool:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from simulator.cluster.deployment import Deployment
+from simulator.cluster.mixed import MixedPools
 from simulator.replica.job import Job
 from simulator.replica.replica import Replica
 from simulator.replica.request import Request
@@ -12,9 +13,18 @@ from simulator.workload.workload import Workload
 class Intake:
     """What a deployment makes of requests: how long they may get, and which can never be served."""
 
-    def __init__(self, workload: Workload, deployment: Deployment, replicas: Sequence[Replica]) -> None:
-        """Look up the limits once."""
-        longest_tokens = min(pool.limits.max_model_len for pool in deployment.pools)
+    def __init__(
+        self,
+        workload: Workload,
+        deployment: Deployment,
+        replicas: Sequence[Replica],
+        mixed: MixedPools | None = None,
+    ) -> None:
+        """Look up the limits once; ``mixed`` knows those of unlike pools, the longest of which counts here."""
+        self._mixed = mixed
+        longest_tokens = (min if mixed is None else max)(
+            pool.limits.max_model_len for pool in deployment.pools
+        )
         self._longest_tokens = longest_tokens + max(pool.rules.overrun_tokens for pool in deployment.pools)
         self._capacity_tokens = min(each.total_blocks * each.block_size for each in replicas)
         self._strict = deployment.pools[0].limits.strict_engine
@@ -48,4 +58,6 @@ class Intake:
     def never_fits(self, request: Request) -> bool:
         """Whether a prompt is too long for the replicas; an engine taken strictly hangs on it."""
         tokens = request.prompt_tokens
+        if self._mixed is not None:
+            return not self._mixed.pools_for(request, tokens)
         return (tokens >= self._longest_tokens or tokens > self._capacity_tokens) and not self._strict

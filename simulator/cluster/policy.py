@@ -6,6 +6,7 @@ from typing import NamedTuple, Protocol
 
 from simulator.replica.cost import StepShape
 from simulator.replica.job import Job
+from simulator.replica.offer import Offer
 
 
 class ReplicaView(Protocol):
@@ -39,6 +40,11 @@ class ReplicaView(Protocol):
     @property
     def draining(self) -> bool:
         """Whether it is to go: it takes no more requests and finishes those it has."""
+        ...
+
+    @property
+    def offer(self) -> Offer:
+        """Which model it serves, and at what price."""
         ...
 
     @property
@@ -114,7 +120,7 @@ class Router(Protocol):
     """Decides which replica serves an arriving request.
 
     A router with an attribute ``looks_at_load = False`` may be asked about all of it beforehand: it decides
-    from the requests alone, and of the replicas sees how many there are and which is which. Replicas then
+    from the requests alone, and of the replicas sees how many there are, which is which and what each offers. They then
     need not wait for one another. Only for one with ``reads_prompts = True`` a job says what its prompt consists of,
     ``job.prompt_segments``.
     """

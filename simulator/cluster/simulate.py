@@ -13,32 +13,18 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from simulator.arrays import Columns, Floats, Ints
-from simulator.blame import wrong_answer
 from simulator.clock import Clock
 from simulator.cluster.autoscaler import scaling_table
+from simulator.cluster.building import engine_for
 from simulator.cluster.cluster import Cluster
 from simulator.cluster.deployment import Deployment
 from simulator.cluster.shards import can_be_split, play_split
-from simulator.cluster.tiers import Tiers, content_of, tier_rows
+from simulator.cluster.tiers import Tiers, tier_rows
 from simulator.errors import StallError
-from simulator.replica.content import Content
-from simulator.replica.engine import Engine
-from simulator.replica.job import Job
-from simulator.replica.kv import CountedBlocks, KvPool, PrefixCache
-from simulator.replica.lanes import Lanes
-from simulator.replica.late_prefix_blocks import LatePrefixBlocks
-from simulator.replica.limits import Limits
-from simulator.replica.pipeline_engine import PipelineEngine
-from simulator.replica.policy import Scheduler
-from simulator.replica.prefix_blocks import PrefixBlocks
-from simulator.replica.radix_pages import RadixPages
 from simulator.replica.request import FIELDS
-from simulator.replica.rules import EngineRules
-from simulator.replica.sm_split import DEFAULT_SPLIT, SmSplit
-from simulator.replica.speculation import Speculation
-from simulator.replica.tree_engine import TreeEngine
 from simulator.results.collect import collect, readers_leave_s
 from simulator.results.drafts import drafts_made
+from simulator.results.grades import grades, of_readers
 from simulator.results.recorded import ending_rows, hit_rows
 from simulator.results.tables import (
     TIMING,
@@ -137,11 +123,15 @@ def unfold(cluster: Cluster, keep_steps: bool = True) -> tuple[Tables, float]:
     Without ``keep_steps`` the tables have none; they make the steps anew, replica by replica, when asked.
     """
     cluster.close()
-    workload, deployment, rows = (
-        cluster.workload,
-        cluster.deployment,
-        np.array(cluster.traffic.rows[: cluster.arrived], np.int64),
-    )
+    workload, deployment, arrival_s = cluster.workload, cluster.deployment, cluster.traffic.arrival_s
+    rows = of_requests = np.array(cluster.traffic.rows[: cluster.arrived], np.int64)
+    number_of: Ints = np.zeros(0, np.int64)
+    cascades = cluster.cascades
+    if cascades is not None:  # a row for each call whose answer was turned down, after those of all requests
+        number_of = np.array(cascades.number_of, np.int64)
+        to_come = np.zeros(len(workload) - len(rows), np.int64)
+        arrival_s = np.concatenate([arrival_s, to_come, cascades.asked_s])
+        rows = np.concatenate([rows, to_come, rows[number_of]])
     lives = [
         Incarnation(server.index, each)
         for server in cluster.replicas
@@ -152,14 +142,15 @@ def unfold(cluster: Cluster, keep_steps: bool = True) -> tuple[Tables, float]:
     steps = step_table(lives) if keep_steps else step_table(lives, TIMING)
     rng = None if deployment.delivery is None else stream(deployment.seed, "delivery")
     until_s = readers_leave_s(
-        len(rows), refused, records, _patience_ends_s(cluster, rows), deployment.horizon_s
+        len(rows), refused, records, _patience_ends_s(workload, rows, arrival_s), deployment.horizon_s
     )
     delay = Delay(cluster.frontend_s, deployment.delivery, rng)
-    tokens = collect(
-        records, [life.replica for life in lives], steps, len(rows), until_s, delay, deployment.speculating
-    )
+    every, tokens = collect(
+        records, [life.replica for life in lives], steps, len(rows), until_s, delay, deployment.speculating,
+        None if cascades is None else len(of_requests),
+    )  # fmt: skip
     arrived: Columns = {
-        "arrival_s": cluster.traffic.arrival_s,
+        "arrival_s": arrival_s,
         "prompt_tokens": workload.prompt_tokens[rows].astype(np.int64),
         "output_tokens": workload.output_tokens[rows].astype(np.int64),
     }
@@ -167,25 +158,32 @@ def unfold(cluster: Cluster, keep_steps: bool = True) -> tuple[Tables, float]:
         if field.saved and name in workload.optional:
             arrived[name] = workload.optional[name][rows].astype(np.float64 if field.is_float else np.int64)
     requests = request_table(
-        lives, refused, arrived, steps, tokens, until_s, deployment.horizon_s, cluster.clock.now
+        lives, refused, arrived, steps, every, until_s, deployment.horizon_s, cluster.clock.now
     )
+    if deployment.grading is not None:
+        places = np.repeat(np.arange(len(deployment.pools)), [pool.places for pool in deployment.pools])
+        grading = deployment.grading
+        said = grades(
+            requests, number_of, len(workload), of_requests, grading.good, grading.usd_per_request, places
+        )
+        requests = of_readers(requests, number_of, len(of_requests), len(workload)) | said
     done = [] if cluster.kv_transfers is None else cluster.kv_transfers.done
     transfers = transfer_table(done, steps, tokens)
     scaling = scaling_table(cluster.autoscalers.lifetimes)
-    tables = Tables(steps if keep_steps else {}, tokens, requests, transfers, lives, scaling)
+    request_of = None if cascades is None else np.concatenate([np.arange(len(workload)), number_of])
+    tables = Tables(steps if keep_steps else {}, tokens, requests, transfers, lives, scaling, request_of)
     return tables, last_event_s(requests, steps)
 
 
-def _patience_ends_s(cluster: Cluster, rows: Ints) -> Floats | None:
+def _patience_ends_s(workload: Workload, rows: Ints, arrival_s: Floats) -> Floats | None:
     """When each client gives up, NaN for never; None if none ever does.
 
     Where a closed loop delays an arrival, the departure comes as much later.
     """
-    leave_s = cluster.workload.optional.get("leave_s")
+    leave_s = workload.optional.get("leave_s")
     if leave_s is None:
         return None
-    arrival_s = np.asarray(cluster.traffic.arrival_s)
-    return np.maximum(leave_s[rows] + (arrival_s - cluster.workload.arrival_s[rows]), arrival_s)
+    return np.maximum(leave_s[rows] + (arrival_s - workload.arrival_s[rows]), arrival_s)
 
 
 def prefix_hits(cluster: Cluster) -> PrefixHits | None:
@@ -207,69 +205,6 @@ def _drafts(cluster: Cluster) -> dict[str, Any] | None:
     if not cluster.deployment.speculating:
         return None
     return drafts_made(records for each in cluster.replicas for records in (*each.past, each.records))
-
-
-def engine_for(
-    workload: Workload,
-    limits: Limits,
-    policy: Scheduler,
-    rules: EngineRules,
-    *,
-    late: bool = False,
-    tiers: Tiers | None = None,
-    speculation: Speculation | None = None,
-    sm_split: SmSplit = DEFAULT_SPLIT,
-    **parts: Any,
-) -> Engine:
-    """Return a new engine with the blocks that a policy needs, under an engine's rules; ``parts`` as for ``Engine``.
-
-    ``late``: requests can find nothing but their own blocks, after a preemption; ``tiers`` go behind its cache.
-    """
-    total_blocks, block_size = limits.num_gpu_blocks - rules.null_blocks, limits.block_size
-    ahead = rules.pipeline_depth > 1
-
-    def content(job: Job) -> Content:
-        return content_of(workload, job.request.row)
-
-    kv: KvPool
-    cache: PrefixCache | None = None
-    late_cache = None
-    if policy.prefix_cache() == "radix":
-        kv = cache = RadixPages(total_blocks, block_size, content)
-    elif policy.prefix_cache() == "blocks":
-        alone = speculation is None and rules.stages == 1
-        pool = LatePrefixBlocks if late and alone else PrefixBlocks
-        blocks = pool(
-            total_blocks, block_size, content, deferred=ahead, partial_first=rules.partial_blocks_first
-        )
-        if isinstance(blocks, LatePrefixBlocks):
-            kv, late_cache = CountedBlocks(total_blocks, block_size), blocks.begin_in
-        else:
-            kv = cache = blocks
-    else:
-        kv = CountedBlocks(total_blocks, block_size)
-    if tiers is not None and cache is not None:
-        kv = cache = tiers.behind(cache, content, parts["price"])
-    kind = PipelineEngine if rules.stages > 1 else Engine if speculation is None else TreeEngine
-    engine = kind(
-        limits, kv, cache=cache, late_cache=late_cache, queue_key=_key_of(policy), whole=policy.reserves_whole,
-        plans_ahead=ahead, drops_with_next_token=rules.drops_with_next_token, **parts,
-    )  # fmt: skip
-    engine.recomputes_as_prefill = rules.recomputes_as_prefill
-    if isinstance(engine, TreeEngine) and speculation is not None:
-        engine.speculate(speculation)
-    if policy.splits_sms():
-        engine.lanes = Lanes(engine, sm_split)
-    if isinstance(engine, PipelineEngine):
-        engine.begin()
-    return engine
-
-
-def _key_of(policy: Scheduler) -> Callable[[Job], Any] | None:
-    key = policy.queue_key()
-    if key is not None and not callable(key):
-        raise wrong_answer("scheduling", policy.queue_key, key, "a function of a job, or None")
-    return key
 
 
 def play(

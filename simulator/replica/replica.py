@@ -16,6 +16,7 @@ from simulator.replica.effects import NO_EFFECTS, Effects
 from simulator.replica.engine import Engine
 from simulator.replica.job import Job
 from simulator.replica.loop import StepLoop
+from simulator.replica.offer import NO_OFFER, Offer
 from simulator.replica.pipeline_engine import StageTimes
 from simulator.replica.policy import Scheduler
 from simulator.replica.records import Records
@@ -58,6 +59,7 @@ class Replica(StepLoop):
         index: int = 0,
         role: Role = "both",
         state: ReplicaState = ReplicaState.SERVING,
+        offer: Offer = NO_OFFER,
     ) -> None:
         """Have nothing to do until the first job is submitted; ``index`` is its number in the cluster."""
         self.clock = clock
@@ -65,6 +67,7 @@ class Replica(StepLoop):
         self.effects = effects
         self.index = index
         self.state = state
+        self.offer = offer
         self.past: list[Records] = []  # of the incarnations before each crash
         self._role: Role = role
         self._new_policy, self._new_engine, self._rules = policy, engine, rules

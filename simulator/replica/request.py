@@ -24,12 +24,13 @@ class Field:
     """What all who carry, check, read or write an optional field of a request need to know of it.
 
     whole: whole numbers of either sign; tokens: whole numbers >= 1; label: whole numbers, or in a trace texts,
-    which are numbered in order of appearance, and never empty; seconds: >= 0; number: any. An empty cell of a
-    trace is the field's default; if that is NEVER, NaN stands for nothing everywhere.
+    which are numbered in order of appearance, and never empty; name: a text, whose number in a list of names that the
+    workload has beside it stands for it, -1 for none; seconds: >= 0; number: any. An empty cell of a trace is the
+    field's default; if that is NEVER, NaN stands for nothing everywhere.
     """
 
     means: str  # in one line
-    kind: Literal["whole", "tokens", "label", "seconds", "number"]
+    kind: Literal["whole", "tokens", "label", "name", "seconds", "number"]
     column: str | None = None  # of a trace in this project's own format; None: it is made of something else
     least: float | None = None
     most: float | None = None
@@ -141,6 +142,26 @@ class Request(NamedTuple):
         int,
         Field("which of workload.classes it is of, from 0 up; -1: none", "whole", least=-1, saved=True),
     ] = -1
+    model: Annotated[
+        int,
+        Field(
+            "the model that it asks for, of the workload's model_names; -1: as the router says",
+            "name",
+            column="model",
+            least=-1,
+            saved=True,
+        ),
+    ] = -1
+    difficulty: Annotated[
+        float,
+        Field(
+            "how hard it is to answer well, 0 for the mean and 1 a standard deviation above; hidden but for estimates",
+            "number",
+            column="difficulty",
+            absent="a difficulty that is drawn",
+            saved=True,
+        ),
+    ] = NEVER
     session: Annotated[int, Field("the conversation it belongs to; -1: none", "whole", saved=True)] = -1
     think_s: Annotated[
         float,

@@ -17,6 +17,7 @@ def machines(manifest: Mapping[str, Any]) -> list[str]:
     for pool in pools:
         size = pool["tensor_parallel_size"] * pool.get("pipeline_parallel_size", 1)
         role = "" if pool["role"] == "both" else f" for {pool['role']}"
+        role = f" with {pool['model']}" if "name" in pool else role
         begins = "" if pool.get("scaling") is None else " at the start"
         parts.append(f"{pool['replicas']} x {f'{size} ' if size > 1 else ''}{pool['gpu']}{role}{begins}")
     unit = " GPU" if pools[0]["tensor_parallel_size"] > 1 else ""

@@ -52,7 +52,9 @@ def machines_of(manifest: Mapping[str, Any]) -> str:
         gpus[pool["gpu"]] = gpus.get(pool["gpu"], 0) + pool["replicas"] * size
     parts = [
         " + ".join(f"{count} x {gpu}" for gpu, count in gpus.items()),
-        manifest["scenario"]["hardware"]["model"],
+        " + ".join(
+            dict.fromkeys(each.get("model", manifest["scenario"]["hardware"]["model"]) for each in pools)
+        ),
     ]
     parts += dict.fromkeys(pool["scheduling"] for pool in pools)
     if sum(pool["replicas"] for pool in pools) > 1 or any(pool["scaling"] for pool in pools):

@@ -39,6 +39,7 @@ def _of_the_cluster(policy: Mapping[str, Any], cluster: Mapping[str, Any]) -> It
 
     disaggregated, moves = cluster.get("prefill") is not None, policy["migration"]["name"] != "none"
     pools = [cluster[role] for role in ("prefill", "decode") if cluster.get(role) is not None]
+    pools += (cluster.get("pools") or {}).values()
     scales = policy["scaling"]["name"] != "none" or any(pool["scaling"] is not None for pool in pools)
     for section, like, acts, why in (
         ("link", LinkSpec, disaggregated or moves, "no KV cache is sent"),

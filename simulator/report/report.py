@@ -12,6 +12,7 @@ from simulator.report.cluster import cluster_lines, machines, named, paid_replic
 from simulator.report.engines import engine_lines
 from simulator.report.idle_settings import without_effect
 from simulator.report.measured import measured_facts, measured_title
+from simulator.report.pools import by_pool
 from simulator.report.scored_by import scored_by
 from simulator.report.tables import Document, Facts, PrintedPart, Words
 from simulator.report.text import counted, number, percent
@@ -31,6 +32,7 @@ def report(manifest: Mapping[str, Any], summary: Summary) -> Document:
         answer(summary),
         latencies(summary),
         *by_class(summary),
+        *by_pool(summary),
         states(summary),
         *others(summary),
     ]

@@ -59,6 +59,9 @@ _OF_POLICY = {
     "llumnix": "#7B4B2A",
     "next_on_decline": "#2B4118",
     "aladdin": "#45C418",
+    "cheapest_that_meets": "#294FE0",
+    "willingness_to_pay": "#95CE7B",
+    "cascade": "#D5CF9A",
 }
 _KINDS = ("scheduling", "routing", "admission", "migration", "scaling", "roles", "delivery", "abandonment")
 COLUMN_IN, TEXT_IN = 3.4, 7.0  # widths of a column and of a page of two, inches

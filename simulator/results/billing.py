@@ -42,21 +42,33 @@ def bill(
     if scaling is None:
         hours = manifest["gpus"] * window_s / 3600
         return {"gpus": manifest["gpus"], "gpu_hours": hours, "usd": manifest["usd_per_gpu_hour"] * hours}
+    pools = {
+        pool.get("name", pool["role"]): _replicas(mine, start_s, end_s)
+        for pool, mine in _pools(manifest, scaling)
+        if mine is not None
+    }
     gpu_s = usd = 0.0
-    pools: dict[str, dict[str, Any]] = {}
-    for pool, mine in _pools(manifest, scaling):
-        if mine is None:
-            replica_s = pool["replicas"] * window_s
-        else:
-            entry = _replicas(mine, start_s, end_s)
-            replica_s = entry.pop("billed_s")
-            pools[pool["role"]] = entry
-        size = pool["tensor_parallel_size"] * pool.get("pipeline_parallel_size", 1)
-        gpu_s += size * replica_s
-        price = pool.get("usd_per_gpu_hour", manifest["usd_per_gpu_hour"])
-        usd += price * size * replica_s / 3600
+    for gpu_s_of_pool, usd_of_pool in bills(manifest, scaling, start_s, end_s):
+        gpu_s += gpu_s_of_pool
+        usd += usd_of_pool
     gpus = gpu_s / window_s if window_s else 0.0
     return {"gpus": gpus, "gpu_hours": gpu_s / 3600, "usd": usd, "replicas": pools}
+
+
+def bills(
+    manifest: Mapping[str, Any], scaling: Columns | None, start_s: float, end_s: float
+) -> list[tuple[float, float]]:
+    """Return GPU seconds and US$ of each pool in a window."""
+    found = []
+    for pool, mine in _pools(manifest, scaling):
+        if mine is None:
+            replica_s = pool["replicas"] * max(0.0, end_s - start_s)
+        else:
+            replica_s = float(_within(mine["billed_from_s"], mine["released_s"], start_s, end_s).sum())
+        size = pool["tensor_parallel_size"] * pool.get("pipeline_parallel_size", 1)
+        price = pool.get("usd_per_gpu_hour", manifest["usd_per_gpu_hour"])
+        found.append((size * replica_s, price * size * replica_s / 3600))
+    return found
 
 
 def service_s(manifest: Mapping[str, Any], scaling: Columns | None, start_s: float, end_s: float) -> float:
@@ -98,14 +110,13 @@ def _pools(
 
 
 def _replicas(mine: Columns, start_s: float, end_s: float) -> dict[str, Any]:
-    """Count the replicas of one pool in a window; ``billed_s`` are replica seconds."""
+    """Count the replicas of one pool in a window."""
     window_s = max(end_s - start_s, 1e-12)
     billed_s = float(_within(mine["billed_from_s"], mine["released_s"], start_s, end_s).sum())
     in_service_s = float(_within(mine["ready_s"], mine["released_s"], start_s, end_s).sum())
     ordered = (mine["ordered_s"] > start_s) & (mine["ordered_s"] < end_s)
     released = (mine["released_s"] > start_s) & (mine["released_s"] < end_s)
     return {
-        "billed_s": billed_s,
         "mean": billed_s / window_s,
         "peak": _peak(mine["billed_from_s"], mine["released_s"], start_s, end_s),
         "mean_in_service": in_service_s / window_s,

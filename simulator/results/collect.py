@@ -20,8 +20,11 @@ def collect(
     until_s: Floats | None,
     delay: Delay,
     speculates: bool = False,
-) -> UnfoldedTokens:
-    """Return the tokens of all incarnations, each of the replica given; ``steps`` are theirs, one after another.
+    readers: int | None = None,
+) -> tuple[UnfoldedTokens, UnfoldedTokens]:
+    """Return the tokens of all incarnations, each of the replica given, and of these those of the first ``readers``.
+
+    ``steps`` are theirs, one after another. None: all requests have readers, and both are the same.
 
     ``until_s`` is up to when a reader takes tokens, f64[requests], inf where there is no limit: what comes later is
     left out, as from a step in flight with asynchronous scheduling. None: there is no limit for any. With
@@ -70,16 +73,15 @@ def collect(
     owner, first, count, where = (np.concatenate(column) for column in zip(*found, strict=True))
     order = np.lexsort((times_s[first], owner))
     segments = TokenSegments(*(column[order].astype(np.int32) for column in (owner, first, count, where)))
-    return UnfoldedTokens(
-        segments,
-        times_s,
-        np.concatenate(points_step),
-        requests,
-        delay,
-        until_s,
-        None if until_s is None else made,
-        np.concatenate(points_draft) if speculates else None,
-    )
+    step_numbers = np.concatenate(points_step)
+    drafts = np.concatenate(points_draft) if speculates else None
+
+    def unfolded(n: int) -> UnfoldedTokens:
+        until, computed = (None, None) if until_s is None or made is None else (until_s[:n], made[:n])
+        return UnfoldedTokens(segments, times_s, step_numbers, n, delay, until, computed, drafts)
+
+    every = unfolded(requests)
+    return every, every if readers is None else unfolded(readers)
 
 
 def readers_leave_s(

@@ -33,9 +33,11 @@ from simulator.results.billing import bill, price
 from simulator.results.classes import POOLS, pools_of_classes, with_classes
 from simulator.results.engine_summary import engine_summary, traffic_summary
 from simulator.results.folders import claimed
+from simulator.results.grades import quality
 from simulator.results.measures import check_kept, kept, per_request, pooled
 from simulator.results.notebook import ShownResult
 from simulator.results.optional_tables import OptionalTables
+from simulator.results.pools import with_pools
 from simulator.results.saved import OPTIONAL, read_folder
 from simulator.results.scoring import Scoring
 from simulator.results.step_totals import BINS, LoadOverTime, StepTotals, add_up, bin_edges
@@ -215,6 +217,7 @@ class Result(OptionalTables, ShownResult):
         metrics = summarise(self.measured if own else measured(self.log, by.window), by.user, by.slo, by.also)
         metrics["window"]["rule"] = by.window.rule
         metrics = with_classes(metrics, self.log, self._requests or {}, self.manifest, by)
+        metrics = with_pools(metrics, self.log, self._requests or {}, self.manifest, self._scaling, by)
         return {
             "partial": self.partial,
             "stalled": self.manifest["stalled"],
@@ -222,7 +225,8 @@ class Result(OptionalTables, ShownResult):
             **metrics,
             "traffic": traffic_summary(self.log),
             "engine": engine_summary(self._totals, self.log, self.manifest, self._transfers, self._scaling),
-            "cost": self._cost(metrics),
+            "cost": (cost := self._cost(metrics)),
+            **quality(self.log, self._requests or {}, by, cost["usd"]),
         }
 
     def save(self, folder: Path | str, *, overwrite: bool = False) -> None:

@@ -58,6 +58,9 @@ class Tables:
     transfers: Columns  # KV caches that went from replica to replica, in the order in which they ended
     incarnations: Sequence[Incarnation]  # in order of replica and time
     scaling: Columns = field(default_factory=dict)  # replicas of pools that are scaled, as they were ordered
+    request_of: Ints | None = (
+        None  # of each number in the records, where some calls have numbers of their own
+    )
 
     @cached_property
     def tokens(self) -> Columns:

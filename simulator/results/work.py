@@ -21,7 +21,7 @@ _NAMES = (
 )
 
 
-def work_table(incarnations: Sequence[Incarnation]) -> Columns:
+def work_table(incarnations: Sequence[Incarnation], request_of: Ints | None = None) -> Columns:
     """Return a row a chunk of known tokens that a step computed, and a row a preemption at a step's planning.
 
     Ordered by replica, step and the engine's order in it. ``tokens`` are those of the chunk, or the computed ones that
@@ -33,7 +33,7 @@ def work_table(incarnations: Sequence[Incarnation]) -> Columns:
 
     ``for_request`` of a preemption is the request that lacked so many KV blocks (``blocks_lacked``), or, where that is
     0, the one that the policy let ahead (-1: it names none; -2: requests that waited held all blocks). Of a chunk they
-    are -1 and 0.
+    are -1 and 0. ``request_of`` is the request of each number in the records, where some have several.
     """
     found: list[list[Ints]] = []
     stepped: dict[int, int] = {}
@@ -56,6 +56,8 @@ def work_table(incarnations: Sequence[Incarnation]) -> Columns:
         else [np.zeros(0, np.int64)] * len(_NAMES)
     )
     table: Columns = dict(zip(_NAMES, rows, strict=True))
+    if request_of is not None:
+        table["request_id"] = request_of[table["request_id"]]
     order = np.lexsort((np.arange(len(rows[0])), table["kind"], table["step"], table["replica"]))
     return {
         name: column[order].astype(np.int8 if name == "kind" else np.int32) for name, column in table.items()

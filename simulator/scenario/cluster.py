@@ -5,37 +5,13 @@ from typing import Annotated, Any, Literal, NamedTuple, Self
 from pydantic import Field, model_validator
 
 from simulator.errors import InputError
-from simulator.scenario.engine import AtLeastOne, Gpus, Section
+from simulator.scenario.engine import Section
 from simulator.scenario.policy import IDLE_POLICY, Policy, PolicyChoice, choice
+from simulator.scenario.pools import NAME, MixedPoolSpec, OrNone, PoolSpec, Replicas
 from simulator.workload.checks import LARGEST_FACTOR
 from simulator.workload.ranges import Duration, Positive, Seconds
 
 ShareOfAll = Annotated[float, Field(gt=0, le=1)]
-Replicas = Annotated[int, Field(ge=1, le=10_000)]
-OrNone = Annotated[int, Field(ge=0, le=10_000)]
-
-
-class PoolSpec(Section):
-    """The replicas of one role; what is unset is as in hardware, engine and policy."""
-
-    replicas: Replicas = Field(1, description="identical engines in this role")
-    gpu: str | None = Field(None, description="unset: as hardware.gpu")
-    tensor_parallel_size: Gpus | None = Field(None, description="unset: as in engine")
-    data_parallel_size: Annotated[int, Field(ge=1, le=64)] | None = Field(
-        None, description="unset: as in engine"
-    )
-    max_num_seqs: AtLeastOne | None = Field(None, description="unset: as in engine")
-    max_num_batched_tokens: AtLeastOne | None = Field(None, description="unset: as in engine")
-    num_gpu_blocks: AtLeastOne | None = Field(None, description="unset: as in engine")
-    profile: str | None = Field(None, description="unset: as engine.profile")
-    scheduling: Annotated[PolicyChoice | None, choice("scheduling", "cluster.prefill/decode.scheduling")] = (
-        Field(None, description="unset: as policy.scheduling")
-    )
-    scaling: Annotated[PolicyChoice | None, choice("scaling", "cluster.prefill/decode.scaling")] = Field(
-        None, description="unset: as policy.scaling"
-    )
-    min_replicas: OrNone | None = Field(None, description="unset: as in cluster.scaling")
-    max_replicas: Replicas | None = Field(None, description="unset: as in cluster.scaling")
 
 
 class LinkSpec(Section):
@@ -176,6 +152,9 @@ class ClusterSpec(Section):
     replicas: Replicas = Field(1, description="identical engines behind the router")
     prefill: PoolSpec | None = Field(None, description="disaggregated: the engines that compute prompts")
     decode: PoolSpec | None = Field(None, description="disaggregated: those that decode")
+    pools: dict[str, MixedPoolSpec] | None = Field(
+        None, description="unlike replicas behind one router: a table for each pool, [cluster.pools.NAME]"
+    )
     link: LinkSpec = LinkSpec.model_construct()
     hand_off: HandOffSpec = Field(default_factory=HandOffSpec)
     migration: MigrationSpec = MigrationSpec.model_construct()
@@ -186,6 +165,10 @@ class ClusterSpec(Section):
     @classmethod
     def _name_the_pool(cls, data: Any) -> Any:
         if isinstance(data, dict) and data.get("replicas", 1) != 1:
+            if data.get("pools") is not None:
+                raise InputError(
+                    "cluster.replicas: given together with cluster.pools; expected cluster.pools.NAME.replicas"
+                )
             for role in ("prefill", "decode"):
                 if data.get(role) is not None:
                     raise InputError(
@@ -199,6 +182,16 @@ class ClusterSpec(Section):
         for role, other in (("prefill", "decode"), ("decode", "prefill")):
             if getattr(self, role) is None and getattr(self, other) is not None:
                 raise InputError(f"cluster.{role}: missing; expected beside cluster.{other}")
+        if self.pools is None:
+            return self
+        if self.prefill is not None:
+            raise InputError("cluster.pools: given together with cluster.prefill; expected one of the two")
+        for name in self.pools or [""]:
+            if not NAME.fullmatch(name):
+                raise InputError(
+                    f"cluster.pools: {name!r} found; expected tables with names of letters, digits, - and _, with a"
+                    " letter first, such as [cluster.pools.large]"
+                )
         return self
 
     @property
@@ -209,24 +202,31 @@ class ClusterSpec(Section):
     @property
     def total_replicas(self) -> int:
         """Replicas in all roles, at the start."""
-        if self.prefill is None or self.decode is None:
-            return self.replicas
-        return self.prefill.replicas + self.decode.replicas
+        return sum(pool.replicas for pool in self.named_pools.values()) or self.replicas
+
+    @property
+    def named_pools(self) -> dict[str, PoolSpec]:
+        """The pools that are given one by one, by their names; none where all replicas are alike."""
+        if self.prefill is not None and self.decode is not None:
+            return {"prefill": self.prefill, "decode": self.decode}
+        return dict(self.pools or {})
+
+    def key(self, name: str) -> str:
+        """Return the key of a pool by its name."""
+        return f"cluster.pools.{name}" if name in (self.pools or {}) else f"cluster.{name}"
 
     def bounds(self, policy: Policy) -> list[Bounds]:
         """Return the bounds of each pool, prefill first."""
         shared = self.scaling
-        pools = [("cluster.prefill", self.prefill), ("cluster.decode", self.decode)]
         return [
             Bounds(
-                key,
+                self.key(name),
                 pool.replicas,
                 shared.min_replicas if pool.min_replicas is None else pool.min_replicas,
                 pool.max_replicas or shared.max_replicas,
                 pool.scaling or policy.scaling,
             )
-            for key, pool in pools
-            if pool is not None
+            for name, pool in self.named_pools.items()
         ] or [Bounds("cluster", self.replicas, shared.min_replicas, shared.max_replicas, policy.scaling)]
 
     def check_replicas(self, policy: Policy) -> None:

@@ -4,24 +4,39 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from hardware_profiles import load_link
 from simulator.blame import wrong_answer
 from simulator.cluster.deployment import Deployment, Fault, Faults, MoveCosts, Pool
+from simulator.cluster.grading import Grading
 from simulator.errors import under_key
 from simulator.replica.idle_cost import IdleCost
+from simulator.replica.offer import Offer
 from simulator.replica.policy import Scheduler
+from simulator.rng import stream
 from simulator.scenario.discover import PolicyKind, load
 from simulator.scenario.kv_offloading import tiers_of
 from simulator.scenario.links import hand_off_of, link_of
 from simulator.scenario.policy import IDLE_POLICY, PolicyChoice
 from simulator.scenario.resolve import ResolvedPool, make_policy
 from simulator.scenario.scenario import Scenario
+from simulator.workload import Workload
+from simulator.workload.difficulty import good_answers
 
 OF_A_POOL = ("scaling", "acceptance")  # policies that are a pool's, not the cluster's
 
 
-def deploy(scenario: Scenario, pools: Sequence[ResolvedPool], base_dir: Path | None = None) -> Deployment:
-    """Put a scenario's pools, policies, links and faults together; InputError for a link that is unknown."""
+def deploy(
+    scenario: Scenario,
+    pools: Sequence[ResolvedPool],
+    base_dir: Path | None = None,
+    workload: Workload | None = None,
+) -> Deployment:
+    """Put a scenario's pools, policies, links and faults together; InputError for a link that is unknown.
+
+    What models make of each request of ``workload`` is known where their quality is.
+    """
     policy, cluster, first = scenario.policy, scenario.cluster, pools[0]
     profile = under_key("cluster.link.kind", lambda: load_link(cluster.link.kind, base_dir))
     rule, faults = cluster.hand_off, cluster.faults
@@ -39,6 +54,7 @@ def deploy(scenario: Scenario, pools: Sequence[ResolvedPool], base_dir: Path | N
                 each.speculation,
                 each.sm_split,
                 each.lockstep,
+                offer_of(each),
             )
             for each in pools
         ],
@@ -77,9 +93,28 @@ def deploy(scenario: Scenario, pools: Sequence[ResolvedPool], base_dir: Path | N
             if bound_s is not None
         },
         thinking_share=scenario.user.thinking_share,
+        grading=None if workload is None else grading_of(workload, pools, scenario.seed),
         seed=scenario.seed,
         horizon_s=scenario.run.horizon_s,
     )
+
+
+def offer_of(pool: ResolvedPool) -> Offer:
+    """Return what the replicas of a pool offer."""
+    usd_per_hour = pool.usd_per_gpu_hour * pool.tensor_parallel_size
+    return Offer(pool.name, pool.model.name, usd_per_hour, pool.quality, pool.usd_per_request)
+
+
+def grading_of(workload: Workload, pools: Sequence[ResolvedPool], seed: int) -> Grading | None:
+    """Return how good each pool's answers to the requests are; None where the quality of a model is not known."""
+    scores = [each.quality for each in pools]
+    difficulty = workload.optional.get("difficulty")
+    if difficulty is None or None in scores:
+        return None
+    hard = difficulty.astype(np.float64)
+    good = [good_answers(hard, each.quality or 0.0, seed, each.model.name) for each in pools]
+    judge = stream(seed, "judge").random((len(workload), len(pools)))
+    return Grading(np.stack(good, axis=1), judge, np.array([each.usd_per_request for each in pools]))
 
 
 def _unless_idle(kind: PolicyKind, choice: PolicyChoice) -> Any:

@@ -41,7 +41,7 @@ def kept_free(engine: EngineSpec, named: EngineProfile) -> dict[str, Any]:
 def engine_names(scenario: Scenario, base_dir: Path | None = None) -> str:
     """Name the engine of a scenario's replicas; of both roles, where they differ."""
     profile, scheduling = scenario.engine.profile, scenario.policy.scheduling
-    pools = [pool for pool in (scenario.cluster.prefill, scenario.cluster.decode) if pool is not None]
+    pools = list(scenario.cluster.named_pools.values())
     chosen = [(pool.profile or profile, pool.scheduling or scheduling) for pool in pools]
     found = [
         _name(name, policy.name, tuple(policy.params.items()), base_dir)

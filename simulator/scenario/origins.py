@@ -22,11 +22,11 @@ def chosen(scenario: Scenario) -> Iterator[ChosenPolicy]:
     for kind in KINDS:
         yield ChosenPolicy(f"policy.{kind}", kind, getattr(scenario.policy, kind))
     cluster = scenario.cluster
-    for role, pool in (("prefill", cluster.prefill), ("decode", cluster.decode)):
-        if pool is not None and pool.scheduling is not None:
-            yield ChosenPolicy(f"cluster.{role}.scheduling", "scheduling", pool.scheduling)
-        if pool is not None and pool.scaling is not None:
-            yield ChosenPolicy(f"cluster.{role}.scaling", "scaling", pool.scaling)
+    for name, pool in cluster.named_pools.items():
+        if pool.scheduling is not None:
+            yield ChosenPolicy(f"{cluster.key(name)}.scheduling", "scheduling", pool.scheduling)
+        if pool.scaling is not None:
+            yield ChosenPolicy(f"{cluster.key(name)}.scaling", "scaling", pool.scaling)
     yield ChosenPolicy("cluster.hand_off.routing", "routing", cluster.hand_off.routing)
 
 

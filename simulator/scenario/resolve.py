@@ -26,12 +26,13 @@ from simulator.replica.replica import Role
 from simulator.replica.rules import EngineRules
 from simulator.replica.sm_split import DEFAULT_SPLIT, SmSplit
 from simulator.replica.speculation import Speculation
-from simulator.scenario.cluster import Bounds, PoolSpec, ScalingSpec
+from simulator.scenario.cluster import Bounds, ScalingSpec
 from simulator.scenario.discover import load
 from simulator.scenario.engine import EngineSpec
 from simulator.scenario.engines import engine_name, kept_free, named_after
 from simulator.scenario.layout import layout_of
 from simulator.scenario.policy import IDLE_POLICY, PolicyChoice
+from simulator.scenario.pools import MixedPoolSpec, PoolSpec
 from simulator.scenario.ranks import check_ranks, cost_of, held_by_rank, ranks_in_step
 from simulator.scenario.scenario import Scenario
 from simulator.scenario.seats import seats_within
@@ -76,6 +77,10 @@ class ResolvedPool:
     layout: Layout
     stages: tuple[KvCapacity, ...]  # the memory sum of each
     role: Role = "both"
+    name: str = ""  # in cluster.pools
+    own_usd_per_gpu_hour: float | None = None
+    quality: float | None = None  # mean score of the model's answers
+    usd_per_request: float = 0.0  # at list price; 0: none is known
     replicas: int = 1  # each data-parallel rank counts
     lockstep: int = 1  # so many of them in a row step together
     scaling: ScalingPlan | None = None
@@ -92,6 +97,12 @@ class ResolvedPool:
     def gpus(self) -> int:
         """GPUs of all replicas; of those at the start where they are scaled."""
         return self.replicas * self.layout.gpus
+
+    @property
+    def usd_per_gpu_hour(self) -> float:
+        """The pool's own price, else the GPU's."""
+        own = self.own_usd_per_gpu_hour
+        return self.gpu.price.usd_per_hour if own is None else own
 
     @property
     def places(self) -> int:
@@ -117,25 +128,29 @@ class ResolvedPool:
 def resolve_pools(scenario: Scenario, base_dir: Path | None = None) -> list[ResolvedPool]:
     """Return what each pool of replicas consists of; raises as ``resolve_pool`` does."""
     found = []
-    for role in ("prefill", "decode"):
-        pool = getattr(scenario.cluster, role)
-        if pool is not None:
-            hardware = {} if pool.gpu is None else {"gpu": pool.gpu}
-            keys = PoolSpec.model_fields.keys() & EngineSpec.model_fields.keys()
-            engine = {key: getattr(pool, key) for key in keys if getattr(pool, key) is not None}
-            scheduling = pool.scheduling or scenario.policy.scheduling
-            alike = scenario.model_copy(
-                update={
-                    "hardware": scenario.hardware.model_copy(update=hardware),
-                    "engine": scenario.engine.model_copy(update=engine),
-                    "policy": scenario.policy.model_copy(update={"scheduling": scheduling}),
-                }
-            )
-            try:
-                server = resolve_pool(alike, base_dir)
-            except InputError as error:
-                raise type(error)(f"cluster.{role}: {error}") from error
-            replicas = pool.replicas * alike.engine.data_parallel_size
+    for name, pool in scenario.cluster.named_pools.items():
+        hardware = {key: given for key in ("gpu", "model") if (given := getattr(pool, key, None)) is not None}
+        keys = PoolSpec.model_fields.keys() & EngineSpec.model_fields.keys()
+        engine = {key: getattr(pool, key) for key in keys if getattr(pool, key) is not None}
+        scheduling = pool.scheduling or scenario.policy.scheduling
+        alike = scenario.model_copy(
+            update={
+                "hardware": scenario.hardware.model_copy(update=hardware),
+                "engine": scenario.engine.model_copy(update=engine),
+                "policy": scenario.policy.model_copy(update={"scheduling": scheduling}),
+            }
+        )
+        try:
+            server = resolve_pool(alike, base_dir)
+        except InputError as error:
+            raise type(error)(f"{scenario.cluster.key(name)}: {error}") from error
+        replicas = pool.replicas * alike.engine.data_parallel_size
+        if isinstance(pool, MixedPoolSpec):
+            quality, usd = pool.published
+            own = replace(server, name=name, replicas=replicas, quality=quality, usd_per_request=usd)
+            found.append(replace(own, own_usd_per_gpu_hour=pool.usd_per_gpu_hour))
+        else:
+            role: Role = "prefill" if name == "prefill" else "decode"
             found.append(replace(server, role=role, replicas=replicas))
     replicas = scenario.cluster.replicas * scenario.engine.data_parallel_size
     found = found or [replace(resolve_pool(scenario, base_dir), replicas=replicas)]

@@ -11,7 +11,7 @@ import numpy as np
 
 from hardware_profiles.quantisation.stored import estimated
 from simulator.cluster.simulate import Outcome, simulate
-from simulator.errors import InputError, StallError
+from simulator.errors import StallError
 from simulator.results.billing import bill
 from simulator.results.result import Result
 from simulator.results.step_totals import StepTotals, add_up, bin_edges
@@ -20,11 +20,20 @@ from simulator.results.trace_level import kept_tables
 from simulator.results.work import work_table
 from simulator.scenario.deploy import deploy
 from simulator.scenario.discover import blamed
+from simulator.scenario.fits import (
+    check_delivery,
+    check_horizon,
+    check_lengths,
+    check_models,
+    check_quality,
+    check_readers,
+)
 from simulator.scenario.layout import UNVALIDATED, memory_lines
 from simulator.scenario.origins import origins
 from simulator.scenario.resolve import ResolvedPool, resolve_pools
 from simulator.scenario.scenario import Scenario
 from simulator.workload import Workload, build
+from simulator.workload.difficulty import with_difficulty
 
 
 def run(
@@ -48,13 +57,17 @@ def run(
     """
     workload, pools = ready(scenario, base_dir)
     kinds = scenario.policy.model_dump()
-    schedulers = {f"scheduling {each.role}": each.scheduling.name for each in pools}
+    schedulers = {f"scheduling {each.name or each.role}": each.scheduling.name for each in pools}
     names = {kind: choice["name"] for kind, choice in kinds.items() if kind != "scheduling"}
-    scalers = {f"scaling {each.role}": each.scaling.policy.name for each in pools if each.scaling is not None}
+    scalers = {
+        f"scaling {each.name or each.role}": each.scaling.policy.name
+        for each in pools
+        if each.scaling is not None
+    }
     with blamed(**{"scheduling": pools[0].scheduling.name, **names}, **schedulers, **scalers):
         outcome = simulate(
             workload,
-            deploy(scenario, pools, base_dir),
+            deploy(scenario, pools, base_dir, workload),
             on_progress=on_progress,
             should_stop=should_stop,
             keep_steps="steps" in kept_tables(scenario.run.trace_level),
@@ -70,7 +83,7 @@ def run(
         steps=_steps(pools, outcome),
         transfers=outcome.tables.transfers,
         scaling=scaling,
-        work=work_table(outcome.tables.incarnations)
+        work=work_table(outcome.tables.incarnations, outcome.tables.request_of)
         if "steps" in kept_tables(scenario.run.trace_level)
         else None,
         manifest=manifest,
@@ -88,10 +101,14 @@ def ready(scenario: Scenario, base_dir: Path | None = None) -> tuple[Workload, l
     workload = build(scenario.workload, scenario.seed, base_dir or Path())
     with blamed(scheduling=scenario.policy.scheduling.name):  # which is asked how it is to be served
         pools = resolve_pools(scenario, base_dir)
-    _check_lengths(scenario, workload, pools)
-    _check_horizon(scenario, workload)
-    _check_readers(scenario, workload)
-    _check_delivery(scenario, workload)
+    check_lengths(scenario, workload, pools)
+    check_models(scenario, workload, pools)
+    if any(each.quality is not None for each in pools):
+        workload = with_difficulty(workload, scenario.seed)
+    check_quality(scenario, pools)
+    check_horizon(scenario, workload)
+    check_readers(scenario, workload)
+    check_delivery(scenario, workload)
     return workload, pools
 
 
@@ -105,65 +122,13 @@ def _steps(pools: list[ResolvedPool], outcome: Outcome) -> dict[str, Any] | Step
     return add_up(tables.steps_by_replica(), blocks, edges_s)
 
 
-def _check_lengths(scenario: Scenario, workload: Workload, pools: list[ResolvedPool]) -> None:
-    server = min(pools, key=lambda each: each.limits.max_model_len)
-    limits = server.limits
-    too_long = workload.prompt_tokens >= limits.max_model_len
-    if too_long.any():
-        spec = scenario.workload
-        keys = ("classes", "trace", "lengths", "prompt_tokens")
-        key = next(key for key in keys if getattr(spec, key) is not None)
-        given = ", ".join(spec.classes) if spec.classes is not None else getattr(spec, key)
-        first, count = int(np.argmax(too_long)), int(too_long.sum())
-        leaves_out = key == "trace" or spec.session_turns is not None
-        raise InputError(
-            f"workload.{key} {given}: request {first} has a prompt of"
-            f" {workload.prompt_tokens[first]} tokens"
-            + (f" (as have {count - 1} others too long)" if count > 1 else "")
-            + f"; expected fewer than max_model_len = {limits.max_model_len} (the model's limit is"
-            f" {server.model.max_position_embeddings}, the KV cache holds {server.capacity.tokens} tokens)"
-            + ("; workload.max_prompt_tokens leaves such requests out" if leaves_out else "")
-        )
-
-
-def _check_horizon(scenario: Scenario, workload: Workload) -> None:
-    horizon_s, first_s = scenario.run.horizon_s, float(workload.arrival_s[0])
-    if horizon_s is not None and horizon_s < first_s:
-        raise InputError(
-            f"run.horizon_s: {horizon_s:g} s is before anything arrives; expected more than {first_s:g} s"
-        )
-
-
-def _check_readers(scenario: Scenario, workload: Workload) -> None:
-    own_s = workload.optional.get("v_s_per_token")
-    if own_s is not None and scenario.user.alpha is None and (own_s == 0).any():
-        raise InputError(
-            f"user.alpha: unset with readers whose V is 0 (request {int(np.argmax(own_s == 0))} of the traffic);"
-            " expected a number, as its default, 1/V, has no value there"
-        )
-    if "first_token_allowance_s" in workload.optional and scenario.user.origin == "first_token":
-        raise InputError(
-            "user.origin: 'first_token' with readers that have an S (first_token_allowance_s) of their own; expected"
-            " 'arrival'"
-        )
-
-
-def _check_delivery(scenario: Scenario, workload: Workload) -> None:
-    closed = workload.concurrency is not None or workload.think_s is not None
-    if closed and scenario.policy.delivery.name != "immediate":
-        raise InputError(
-            f"policy.delivery: {scenario.policy.delivery.name!r} with a closed loop, whose clients would have to"
-            " wait for it; expected 'immediate'"
-        )
-
-
 def _manifest(
     scenario: Scenario, workload: Workload, pools: list[ResolvedPool], outcome: Outcome
 ) -> dict[str, Any]:
     server = pools[0]
     limits = server.limits
     gpus = sum(each.gpus for each in pools)
-    usd_per_hour = sum(each.gpus * each.gpu.price.usd_per_hour for each in pools)
+    usd_per_hour = sum(each.gpus * each.usd_per_gpu_hour for each in pools)
     return {
         "scenario": scenario.model_dump(mode="json"),
         **({"policies": found} if (found := origins(scenario)) else {}),
@@ -202,13 +167,14 @@ def _manifest(
         "pools": [
             {
                 "role": each.role,
+                **({"name": each.name, "model": each.model.name} if each.name else {}),
                 "replicas": each.replicas,
                 "places": each.places,
                 "scaling": None
                 if each.scaling is None
                 else asdict(each.scaling) | {"policy": str(each.scaling.policy.name)},
                 "gpu": each.gpu.name,
-                "usd_per_gpu_hour": each.gpu.price.usd_per_hour,
+                "usd_per_gpu_hour": each.usd_per_gpu_hour,
                 "tensor_parallel_size": each.tensor_parallel_size,
                 **_stages(each),
                 **({"ranks_in_step": each.lockstep} if each.lockstep > 1 else {}),

@@ -138,6 +138,11 @@ class Scenario(Section):
                 f"policy.roles: {self.policy.roles.name!r} in a cluster whose replicas all do the same; expected"
                 " cluster.prefill and cluster.decode beside it, or 'fixed'"
             )
+        if self.cluster.pools and self.policy.migration.name != "none":
+            raise InputError(
+                f"policy.migration: {self.policy.migration.name!r} with cluster.pools, whose KV caches are unlike;"
+                " expected 'none'"
+            )
         self.cluster.check_replicas(self.policy)
         return self
 

@@ -45,6 +45,7 @@ def build(spec: WorkloadSpec, seed: int, base_dir: Path | None = None) -> Worklo
         predicted_tokens=predicted,
         session=columns.session,
         think_s=columns.think_s,
+        model_names=columns.model_names,
         waits_for=graph.waited_for(columns),
     )
 

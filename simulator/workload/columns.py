@@ -70,6 +70,7 @@ class TrafficColumns:
     continues: Ints | None = None
     # Fields of ``Request``, by name, that only have to be carried to it.
     carried: Mapping[str, Ints | Floats] = field(default_factory=dict)
+    model_names: Sequence[str] = ()  # that ``carried["model"]`` are the numbers of
 
     def __len__(self) -> int:
         """Return the number of requests."""
@@ -131,8 +132,13 @@ class TrafficColumns:
 
     def _own(self) -> dict[str, Any]:
         """Return the columns that are there, but for those that are carried."""
-        columns = {each.name: getattr(self, each.name) for each in fields(self) if each.name != "carried"}
+        columns = {name: getattr(self, name) for name in _columns()}
         return {name: column for name, column in columns.items() if column is not None}
+
+
+def _columns() -> list[str]:
+    """Return the names of the columns that are not carried."""
+    return [each.name for each in fields(TrafficColumns) if each.name not in ("carried", "model_names")]
 
 
 class Parts:
@@ -162,9 +168,7 @@ class Parts:
 
     def add_columns(self, columns: TrafficColumns) -> None:
         """Add all columns that are there."""
-        self.add(
-            **{each.name: getattr(columns, each.name) for each in fields(columns) if each.name != "carried"}
-        )
+        self.add(**{name: getattr(columns, name) for name in _columns()})
         self._carried = self._carried or Parts()
         self._carried.add(**columns.carried)
 
@@ -178,9 +182,8 @@ class Parts:
     def columns(self) -> TrafficColumns:
         """Return all that was added as columns."""
         carried = self._carried or Parts()
-        names = [each.name for each in fields(TrafficColumns) if each.name != "carried"]
         return TrafficColumns(
-            **{name: self.take(name) for name in names},
+            **{name: self.take(name) for name in _columns()},
             carried={name: carried.take(name) for name in carried.names()},
         )
 

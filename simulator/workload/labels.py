@@ -43,6 +43,11 @@ class Labels:
             ]
         return np.array([*places, -1], np.int64)[codes]
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The labels as texts, by their numbers."""
+        return tuple(map(str, self._numbered))
+
     def finished(self, numbers: Ints) -> Ints:
         """Return whole numbers >= 0 as they are in the table, numbers of texts as they were given; -1 stays.
 

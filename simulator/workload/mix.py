@@ -81,6 +81,15 @@ def _part(
                 )
             columns = columns.carrying(**{field: np.full(len(columns), value)})
             source.append(f"{field} {value:g}")
+        if of_class.model is not None:
+            if "model" in columns.carried:
+                raise InputError(
+                    f"workload.model: {own.trace} says this itself, in column model; expected one of the two"
+                )
+            columns = replace(
+                columns.carrying(model=np.zeros(len(columns), np.int64)), model_names=[of_class.model]
+            )
+            source.append(f"model {of_class.model}")
     except InputError as error:
         raise blamed(name, error) from error
     share = "" if of_class.share is None else f" {of_class.share:.4g} of them:"
@@ -90,7 +99,7 @@ def _part(
 
 def _merged(found: dict[int, TrafficColumns], spec: WorkloadSpec) -> tuple[TrafficColumns, Ints]:
     """Return all requests in order of arrival, and where each was in the classes one after another."""
-    parts = list(found.values())
+    parts, model_names = _alike_models(list(found.values()))
     arrival_s = np.concatenate([each.arrival_s for each in parts])
     order = np.argsort(arrival_s, kind="stable")
 
@@ -116,10 +125,23 @@ def _merged(found: dict[int, TrafficColumns], spec: WorkloadSpec) -> tuple[Traff
         **_graphs(parts, order),
         carried={name: each for name, each in carried.items() if each is not None}
         | {"traffic_class": numbers},
+        model_names=model_names,
     )
     if spec.max_tokens is not None:
         columns = replace(columns, output_tokens=np.minimum(columns.output_tokens, spec.max_tokens))
     return columns, order
+
+
+def _alike_models(parts: list[TrafficColumns]) -> tuple[list[TrafficColumns], list[str]]:
+    """Return the parts with models that are numbered alike, and their names."""
+    names: dict[str, int] = {}
+    alike = []
+    for each in parts:
+        if "model" in each.carried:
+            own = [names.setdefault(name, len(names)) for name in each.model_names]
+            each = each.carrying(model=np.array([*own, -1], np.int64)[each.carried["model"].astype(np.int64)])
+        alike.append(each)
+    return alike, list(names)
 
 
 def _graphs(parts: list[TrafficColumns], order: Ints) -> dict[str, Any]:

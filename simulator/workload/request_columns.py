@@ -1,5 +1,6 @@
 """The columns of a trace that tell of requests one by one, checked batch by batch."""
 
+from dataclasses import replace
 from typing import cast
 
 import numpy as np
@@ -28,9 +29,9 @@ class Carried:
     def __init__(self, table: Container, fmt: TraceFormat) -> None:
         there = {name: column for name, column in fmt.fields.items() if column in table.header}
         self._labels = {
-            name: Labels(table, column, may_be_empty=False)
+            name: Labels(table, column, may_be_empty=FIELDS[name].kind == "name")
             for name, column in there.items()
-            if FIELDS[name].kind == "label"
+            if FIELDS[name].kind in ("label", "name")
         }
         self._numbers = {name: column for name, column in there.items() if name not in self._labels}
 
@@ -58,9 +59,12 @@ class Carried:
         """Return all that was read with labels that are numbers as they are in the table."""
         labels = {name: each for name, each in self._labels.items() if name in columns.carried}
         numbers = {
-            name: compact(each.finished(cast(Ints, columns.carried[name]))) for name, each in labels.items()
+            name: compact(each.finished(cast(Ints, columns.carried[name])))
+            for name, each in labels.items()
+            if FIELDS[name].kind == "label"
         }
-        return columns.carrying(**numbers)
+        names = labels["model"].names if "model" in labels else ()
+        return replace(columns.carrying(**numbers), model_names=names)
 
 
 def wanted(table: Container, fmt: TraceFormat, carried: Carried, with_times: bool) -> Wanted:

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_serializer
 
@@ -49,6 +49,10 @@ class TrafficClass(TrafficKeys):
     )
     first_token_allowance_s: Seconds | None = Field(
         None, description="S of its readers; unset: user.first_token_allowance_s"
+    )
+    model: Annotated[str, Field(min_length=1)] | None = Field(
+        None,
+        description="that all its requests ask for, of those in cluster.pools; unset: as the router says",
     )
     task_slo_s: Positive | None = Field(
         None, description="from a session's first arrival until all its requests are to be done"

@@ -49,6 +49,7 @@ class Workload:
     # Graphs of agents: the earlier rows whose answers each request waits for, before its think time: row i's are
     # entries offsets[i] to offsets[i + 1] of the second. None: a session's turns wait for the one before.
     waits_for: tuple[Ints, Ints] | None
+    model_names: Sequence[str]  # that requests ask for; ``Request.model`` is a number of one
     optional: Mapping[str, Ints | Floats]  # the fields of ``Request`` that are given, by name
 
     def __init__(
@@ -66,6 +67,7 @@ class Workload:
         output_stream: ArrayLike | None = None,
         optional: Mapping[str, ArrayLike | None] | None = None,
         waits_for: tuple[Ints, Ints] | None = None,
+        model_names: Sequence[str] = (),
         **fields: ArrayLike | None,
     ) -> None:
         """Check the columns and make them private and read-only; ``fields`` go before those of ``optional``."""
@@ -122,6 +124,7 @@ class Workload:
             segments=segments,
             output_stream=stream,
             waits_for=None if waits_for is None else _earlier(*waits_for, n),
+            model_names=model_names,
             optional={
                 key: _private(checks.field(key, column, key, _request)) for key, column in arrays.items()
             },

@@ -82,9 +82,9 @@ def test_models_are_built_for_what_a_scenario_has():
     code = (
         "from simulator.scenario.scenario import default_scenario; default_scenario();"
         "from simulator.workload import spec, traffic_class, traffic_keys, length_shapes;"
-        "from simulator.scenario import cluster, engine;"
+        "from simulator.scenario import cluster, engine, pools;"
         "models = spec.WorkloadSpec, traffic_class.TrafficClass, traffic_keys.TrafficKeys, length_shapes.LengthShape,"
-        " cluster.PoolSpec, cluster.FaultsSpec, engine.EngineSpec;"
+        " pools.PoolSpec, cluster.FaultsSpec, engine.EngineSpec;"
         "print([each.__name__ for each in models if each.__pydantic_complete__])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

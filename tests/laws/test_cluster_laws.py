@@ -38,9 +38,7 @@ def check(traffic, deployment, cluster, outcome):
     # Conservation: each request arrived once, is in one state, and got each token once and in order
     assert len(set(rows.tolist())) == len(rows) == n
     assert (requests["prompt_tokens"] == traffic.prompt_tokens[rows]).all()
-    limits = [pool.limits for pool in deployment.pools]
-    overrun = max(pool.rules.overrun_tokens for pool in deployment.pools)
-    longest = min(each.max_model_len for each in limits) + overrun
+    longest = longest_tokens(deployment, requests)
     asked = np.minimum(requests["output_tokens"], longest - requests["prompt_tokens"])
     done = state == RequestState.COMPLETED
     got = requests["delivered_tokens"]
@@ -119,6 +117,16 @@ def check(traffic, deployment, cluster, outcome):
         mine = steps["replica"] == replica
         assert (steps["start_s"][mine][1:] >= steps["end_s"][mine][:-1]).all()
         assert (steps["step"][mine] == np.arange(mine.sum())).all()
+
+
+def longest_tokens(deployment, requests):
+    """The longest sequence of each request; where replicas are unlike, of the one that served it last."""
+    limits = [pool.limits.max_model_len for pool in deployment.pools]
+    overrun = [pool.rules.overrun_tokens for pool in deployment.pools]
+    if not deployment.mixed:
+        return min(limits) + max(overrun)
+    pool = np.repeat(range(len(limits)), [each.places for each in deployment.pools])
+    return np.append((np.array(limits) + overrun)[pool], max(limits) + max(overrun))[requests["replica"]]
 
 
 def check_hand_overs(deployment, transfers, requests):
