@@ -40,7 +40,7 @@ class Cascades:
         self._begun: set[int] = set()
 
     def begin(self, job: Job, replica: Replica, now_s: float) -> None:
-        """A job goes to a replica: whether its answer will be turned down is settled now, and known to nobody."""
+        """A job goes to a replica: whether its answer will be turned down is settled now, and not known yet."""
         if job.id in self._begun:  # a crash brought it here
             return
         asked = self._mixed.ask(job, replica)

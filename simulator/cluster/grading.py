@@ -7,7 +7,7 @@ from simulator.arrays import Flags, Floats
 
 @dataclass(frozen=True)
 class Grading:
-    """What nobody in the cluster knows beforehand, of every request of the workload."""
+    """What is not known in the cluster beforehand, of every request of the workload."""
 
     good: Flags  # bool[requests, pools]: whether the pool's model answers it well
     judge_draw: Floats  # f64[requests, pools] from 0 to 1: a judge who errs more often than that is wrong
