@@ -18,7 +18,7 @@ from simulator.errors import InputError
 from simulator.report.measures import in_printed_unit, printed_name
 from simulator.report.tables import Document, PrintedCell, Table, TableColumn, Words, amount
 from simulator.report.text import number
-from simulator.report.validated import RunNumbers, corners, load_of
+from simulator.report.validated import RunNumbers, corners, counts_for, load_of
 from simulator.results.vocabulary import measure_of
 from simulator.scenario.scenario import Scenario
 
@@ -64,7 +64,7 @@ def step_error(scenario: Scenario, base_dir: Path | None, load: str | None = Non
             found.append(StepError(error.within_pct, said, True))
             continue
         gpu = load_gpu(corner.gpu, base_dir)
-        few = f"{rows} measured servers, too few for a band" if rows else "no server was measured"
+        few = f"{rows} measured rows, too few for a band" if rows else "no server was measured"
         found.append(StepError(_of_kernels(gpu), f"{corner}: {few}; {gpu.validated.strip()}", False))
     return max(found, key=lambda each: each.pct)
 
@@ -120,13 +120,12 @@ def band_document(
     columns += [TableColumn("validated +-", "%", rank=2), TableColumn("band", left=True)]
     rows: list[list[PrintedCell]] = []
     wide = []
-    closed = scenario.workload.concurrency is not None
     for key, metric in _SHOWN.items():
         measure = measure_of(key)
         value, *other = [in_printed_unit(measure, measure.of(each)) for each in (summary, *ends)]
         known = (
             []
-            if not metric or (closed and metric == "TTFT")
+            if not metric or not counts_for(metric, scenario, summary)
             else [validated_error(each, metric)[0] for each in where]
         )
         own = max(

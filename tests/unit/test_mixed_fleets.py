@@ -53,7 +53,10 @@ def test_each_pool_has_its_own_gpu_model_and_price():
 
 @pytest.mark.parametrize("routing", discover("routing"))
 def test_every_router_serves_a_mixed_fleet(routing):
-    known = {"small": {"quality": 0.6, "usd_per_request": 0.01}, "large": {"quality": 0.8, "usd_per_request": 0.1}}
+    known = {
+        "small": {"quality": 0.6, "usd_per_request": 0.01},
+        "large": {"quality": 0.8, "usd_per_request": 0.1},
+    }
     pools = {name: pool | known[name] for name, pool in POOLS.items()}
     result = run(scenario(pools, classes(ask="qwen3-32b", any=None), policy={"routing": routing}))
     requests = result.requests().to_pydict()

@@ -47,8 +47,8 @@ class RateBand:
         shorter, longer = (
             search(slowed(scenario, factor), folder / f"steps-x{factor:.3g}") for factor in error.factors
         )
-        known = [each for each in (longer.low, found.low) if each is not None]
-        above = [each for each in (shorter.high, found.high) if each is not None]
+        known = [each for each in (longer.low, longer.rate, found.low) if each is not None]
+        above = [each for each in (shorter.high, shorter.rate, found.high) if each is not None]
         low = min(known) if longer.low is not None else None
         high = max(above) if shorter.high is not None else None
         return cls(error, (longer.rate, shorter.rate), (low, high))
