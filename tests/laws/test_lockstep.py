@@ -11,7 +11,7 @@ from policies.routing.round_robin import RoundRobin
 from policies.scheduling.sarathi import Sarathi
 from policies.scheduling.vllm_v0 import VllmV0
 from policies.scheduling.vllm_v1 import VllmV1
-from simulator.cluster import cluster as clusters
+from simulator.cluster import building as clusters
 from simulator.cluster import simulate as engine
 from simulator.cluster.deployment import Deployment, Pool
 from simulator.replica.limits import Limits

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hardware_profiles import load_engine
 from policies.routing.round_robin import RoundRobin
 from policies.scheduling.vllm_v1 import VllmV1
-from simulator.cluster import simulate
+from simulator.cluster import building, simulate
 from simulator.cluster.deployment import colocated
 from simulator.replica.limits import Limits
 from simulator.replica.prefix_blocks import PrefixBlocks
@@ -77,7 +77,7 @@ def branching(draw):
 
 def served(kind, traffic, deployment):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(simulate, "PrefixBlocks", kind)
+        patch.setattr(building, "PrefixBlocks", kind)
         cluster = simulate.assemble(traffic, copy.deepcopy(deployment))  # it has random numbers of its own
         ended = simulate.play(cluster)
     caches = [each.engine.cache for each in cluster.replicas]

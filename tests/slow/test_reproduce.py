@@ -133,7 +133,7 @@ def test_an_unknown_claim_is_refused_with_a_suggestion(tmp_path, capsys, monkeyp
     assert cli.main(["reproduce", "fig66"]) == 2
     error = capsys.readouterr().err
     assert error.startswith(
-        "servesim: error: reproduce: no figure or claim 'fig66'; did you mean 'fig6'? expected all, or of systems, fig"
+        "servesim: error: reproduce: no figure or claim 'fig66'; did you mean 'fig6'? expected all, or of systems,"
     )
     assert error.count("\n") == 1
     assert not list(tmp_path.iterdir())

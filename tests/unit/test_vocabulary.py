@@ -59,9 +59,29 @@ def summary_of_tiers():
     return run(Scenario(workload=traffic, engine={"kv_offloading": {"tiers": tiers}})).summary()
 
 
-def test_every_name_is_a_number_of_a_summary(summary, summary_of_tiers):
+@pytest.fixture(scope="module")
+def summary_of_pools():
+    """Of models whose quality is known."""
+    traffic = {
+        "arrivals": "poisson",
+        "rate_rps": 9.0,
+        "requests": 30,
+        "prompt_tokens": 300,
+        "output_tokens": 9,
+    }
+    pools = {
+        "small": {"quality": "mistral-7b"},
+        "large": {"model": "qwen3-32b", "tensor_parallel_size": 2, "quality": "gpt-4-1106"},
+    }
+    policy = {"routing": "cascade"}
+    return run(Scenario(workload=traffic, cluster={"pools": pools}, policy=policy)).summary()
+
+
+def test_every_name_is_a_number_of_a_summary(summary, summary_of_tiers, summary_of_pools):
     for key, measure in vocabulary().items():
-        of = summary if key in dict(numbers(summary)) else summary_of_tiers
+        of = next(
+            each for each in (summary, summary_of_tiers, summary_of_pools) if key in dict(numbers(each))
+        )
         there = dict(numbers(of))
         assert key == measure.key
         assert there[key] is not None, key
