@@ -1,13 +1,11 @@
 """What a plan leaves behind: a table of all candidates, plan.json, plan.toml to run, a picture of the front."""
 
-import csv
 import json
 import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from simulator.report.style import save
-from simulator.report.text import spreadsheet_cell
 from simulator.results.folders import whole
 from simulator.results.vocabulary import measure_of
 from simulator.scenario.scenario import Scenario
@@ -20,28 +18,18 @@ from simulator.studies.plan.plan import FoundPlan, Place
 from simulator.studies.plan.prices import name
 from simulator.studies.plan.report import groups
 from simulator.studies.points import from_anywhere
+from simulator.studies.table_files import write_table
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-FILES = ("candidates.parquet", "candidates.csv", "plan.json", "plan.toml", "front.png")
-
 
 def write(found: FoundPlan, out: Path) -> list[str]:
     """Write all files; return the names of those that there are (no plan.toml if nothing was simulated whole)."""
-    import pyarrow.parquet as pq
-
-    rows = table(found)
-    with whole(out / "candidates.parquet") as part:
-        pq.write_table(rows, part)
-    with whole(out / "candidates.csv") as part, part.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(map(spreadsheet_cell, rows.column_names))
-        columns = (map(spreadsheet_cell, rows[key].to_pylist()) for key in rows.column_names)
-        writer.writerows(zip(*columns, strict=True))
+    names = write_table(table(found), out, "candidates")
     with whole(out / "plan.json") as part:
         part.write_text(json.dumps(summary(found), indent=2, allow_nan=False) + "\n", encoding="utf-8")
-    names = list(FILES[:3])
+    names.append("plan.json")
     if found.best is not None:
         with whole(out / "plan.toml") as part:
             part.write_text(runnable(found).to_toml(), encoding="utf-8")

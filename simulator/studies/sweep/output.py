@@ -1,6 +1,5 @@
 """What a sweep leaves behind: one table of all points, and pictures of what depends on what."""
 
-import csv
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,8 +9,7 @@ from simulator.metrics import Measure
 from simulator.report.keys import key_name
 from simulator.report.measures import family, in_printed_unit, printed_unit, shown
 from simulator.report.tables import Amount, Document, PrintedCell, Table, TableColumn, Words, amount
-from simulator.report.text import number, spreadsheet_cell
-from simulator.results.folders import whole
+from simulator.report.text import number
 from simulator.results.vocabulary import MADE_BY_RUNS, known, measure_of
 from simulator.scenario.engines import engine_names, one_line
 from simulator.stats import Interval, interval
@@ -19,6 +17,7 @@ from simulator.studies.plan.goals import Goal, parse_goals
 from simulator.studies.points import Point
 from simulator.studies.sweep import figures as sweep_figures
 from simulator.studies.sweep.sweep import Study
+from simulator.studies.table_files import write_table
 from simulator.studies.targets import there, unknown
 
 if TYPE_CHECKING:
@@ -86,19 +85,9 @@ def table(study: Study, results: Results) -> "pa.Table":
 
 def write(study: Study, results: Results, out: Path) -> list[str]:
     """Write sweep.parquet and sweep.csv, and the pictures; return the files' names."""
-    import pyarrow.parquet as pq
-
-    rows = table(study, results)
-    with whole(out / "sweep.parquet") as part:
-        pq.write_table(rows, part)
-    with whole(out / "sweep.csv") as part, part.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(map(spreadsheet_cell, rows.column_names))
-        columns = (map(spreadsheet_cell, rows[name].to_pylist()) for name in rows.column_names)
-        writer.writerows(zip(*columns, strict=True))
+    names = write_table(table(study, results), out, "sweep")
     return [
-        "sweep.parquet",
-        "sweep.csv",
+        *names,
         *sweep_figures.draw(study, drawn(study, results), out, headline(study, results)),
     ]
 

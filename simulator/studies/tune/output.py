@@ -1,6 +1,5 @@
 """What a search leaves behind: a table of its trials, the best scenario to run, a picture, and one line."""
 
-import csv
 import json
 from collections import Counter
 from pathlib import Path
@@ -10,12 +9,13 @@ from simulator.metrics import Measure
 from simulator.report.measures import in_printed_unit, printed_unit
 from simulator.report.style import save
 from simulator.report.tables import Amount, Document, PrintedCell, Table, TableColumn, Words, amount
-from simulator.report.text import number, spreadsheet_cell
+from simulator.report.text import number
 from simulator.results.folders import whole
 from simulator.results.vocabulary import measure_of
 from simulator.scenario.toml import as_toml
 from simulator.stats import Interval
 from simulator.studies.points import from_anywhere
+from simulator.studies.table_files import write_table
 from simulator.studies.tune.picture import figure
 from simulator.studies.tune.trials import CRASHES, TunedTrial
 from simulator.studies.tune.tune import Checked, FoundSettings
@@ -29,17 +29,7 @@ MOST_SHOWN = 8  # trials in the printed table
 
 def write(found: FoundSettings, out: Path) -> list[str]:
     """Write all files; return the names of those that there are (no best.toml and picture if all trials failed)."""
-    import pyarrow.parquet as pq
-
-    rows = table(found)
-    with whole(out / "tune.parquet") as part:
-        pq.write_table(rows, part)
-    with whole(out / "tune.csv") as part, part.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(map(spreadsheet_cell, rows.column_names))
-        columns = (map(spreadsheet_cell, rows[key].to_pylist()) for key in rows.column_names)
-        writer.writerows(zip(*columns, strict=True))
-    names = ["tune.parquet", "tune.csv"]
+    names = write_table(table(found), out, "tune")
     if found.best is None:
         return names
     scenario = from_anywhere(
