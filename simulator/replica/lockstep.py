@@ -13,7 +13,6 @@ from typing import Any
 
 from simulator.replica.cost import CostModel, StepShape
 from simulator.replica.job import Job
-from simulator.replica.loop import FRUITLESS_STEPS
 from simulator.replica.replica import Replica
 from simulator.replica.state import ReplicaState
 
@@ -218,22 +217,7 @@ class Rank(Replica):
 
     def begin(self, start_s: float, end_s: float) -> Sequence[Job]:
         """Make its part of a pass final; return the jobs that are complete when that ends."""
-        engine, shape, effects = self._engine, self._engine.shape, self.effects
-        engine.records.steps.extend((
-            engine.step, start_s, end_s, shape.prefill_tokens, shape.prefill_seqs, shape.decode_seqs,
-            shape.decode_context_tokens, len(engine.running), len(engine.waiting),
-            engine.total_blocks - engine.kv.free_blocks, len(engine.preempted), engine.ticks,
-        ))  # fmt: skip
-        ticks = engine.ticks
-        completing = engine.advance()
-        self.in_flight.append((end_s, completing, ticks))
-        if effects.load_fell is not None and (completing or self._lighter or engine.changed):
-            self._load_fell()
-        if effects.chunks is not None and (engine.chunks or engine.preempted):
-            self._chunks(start_s, end_s)
-        if engine.fruitless_steps > FRUITLESS_STEPS:
-            self._watch()
-        return completing
+        return self._begin(start_s, end_s, self._lighter)
 
     def retire(self, completing: Sequence[Job], end_s: float) -> None:
         """End its part of the first pass in flight."""

@@ -5,6 +5,7 @@ Nothing is predicted, so nothing is taken back.
 """
 
 from abc import abstractmethod
+from collections.abc import Sequence
 from itertools import islice
 from math import inf, nextafter
 from typing import cast
@@ -13,6 +14,7 @@ from simulator.errors import StallError
 from simulator.replica.cost import StagedCost
 from simulator.replica.engine import NO_JOBS
 from simulator.replica.fast_forward import fast_forward
+from simulator.replica.job import Job
 from simulator.replica.pipeline_engine import StageTimes
 from simulator.replica.policy import Scheduler
 from simulator.replica.view import View
@@ -83,9 +85,7 @@ class StepLoop(View):
 
     def _plan(self) -> None:
         """Plan as many steps as the pipeline holds."""
-        engine, in_flight, now_s, depth, effects = (
-            self._engine, self.in_flight, self._now_s, self._depth, self.effects
-        )  # fmt: skip
+        engine, in_flight, now_s, depth = self._engine, self.in_flight, self._now_s, self._depth
         running, waiting, shape, transfers = engine.running, engine.waiting, engine.shape, engine.transfers
         tiers = engine.tiers
         # Whether it is asked, too, where all that runs is complete when the steps in flight end
@@ -116,21 +116,30 @@ class StepLoop(View):
                 continue
             if tiers is not None:
                 end_s = tiers.step_end_s(start_s, end_s, shape)
-            engine.records.steps.extend((
-                engine.step, start_s, end_s, shape.prefill_tokens, shape.prefill_seqs, shape.decode_seqs,
-                shape.decode_context_tokens, len(running), len(waiting),
-                engine.total_blocks - engine.kv.free_blocks, len(engine.preempted), engine.ticks,
-            ))  # fmt: skip
-            ticks = engine.ticks
-            completing = engine.advance()
-            in_flight.append((end_s, completing, ticks))
-            self.busy_until_s = end_s
-            if effects.load_fell is not None and (completing or lighter or engine.changed):
-                self._load_fell()
-            if effects.chunks is not None and (engine.chunks or engine.preempted):
-                self._chunks(start_s, end_s)
-            if engine.fruitless_steps > FRUITLESS_STEPS:
-                self._watch()
+            self._begin(start_s, end_s, lighter)
+
+    def _begin(self, start_s: float, end_s: float, lighter: bool) -> Sequence[Job]:
+        """Make the planned step final, record it, and return the jobs that are complete when it ends.
+
+        ``lighter``: jobs had come or left before it was planned.
+        """
+        engine, shape, effects = self._engine, self._engine.shape, self.effects
+        engine.records.steps.extend((
+            engine.step, start_s, end_s, shape.prefill_tokens, shape.prefill_seqs, shape.decode_seqs,
+            shape.decode_context_tokens, len(engine.running), len(engine.waiting),
+            engine.total_blocks - engine.kv.free_blocks, len(engine.preempted), engine.ticks,
+        ))  # fmt: skip
+        ticks = engine.ticks
+        completing = engine.advance()
+        self.in_flight.append((end_s, completing, ticks))
+        self.busy_until_s = end_s
+        if effects.load_fell is not None and (completing or lighter or engine.changed):
+            self._load_fell()
+        if effects.chunks is not None and (engine.chunks or engine.preempted):
+            self._chunks(start_s, end_s)
+        if engine.fruitless_steps > FRUITLESS_STEPS:
+            self._watch()
+        return completing
 
     def _fast_forward(self, time_s: float) -> bool:
         """Run steps in which all jobs decode, of which those before ``time_s`` are planned; False if there is none."""
