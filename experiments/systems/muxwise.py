@@ -26,7 +26,7 @@ is shown to have more smooth goodput than all others with each, partly with some
 Takes about 40 s (quick) and 2 min (full) on one core.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -170,13 +170,18 @@ def first_tokens(found: Found) -> Finding:
     )
 
 
+def more_capacity(gains: Sequence[Interval]) -> Agreement:
+    """Agree if the capacity is shown to be more with each kind of traffic, partly if with some."""
+    shown_in = sum(gain.low > 1 for gain in gains)
+    return "agree" if shown_in == len(gains) else "partly" if shown_in else "not"
+
+
 def sized_chunks(found: Found) -> Finding:
     """Judge the capacity against chunks that are sized for the bound, step by step."""
     gains, said = by_kind(found, (SIZED,))
-    shown_in = sum(gain.low > 1 for gain in gains)
     return Finding(
         "More than with chunks that are sized for each step's TBT (expected)",
-        "agree" if shown_in == len(gains) else "partly" if shown_in else "not",
+        more_capacity(gains),
         f"Capacity: {said}.",
     )
 
@@ -184,10 +189,9 @@ def sized_chunks(found: Found) -> Finding:
 def groups(found: Found) -> Finding:
     """Judge SGLang's simpler rule."""
     gains, said = by_kind(found, (GROUPS,))
-    shown_in = sum(gain.low > 1 for gain in gains)
     return Finding(
         "Few groups of SMs, chosen by how many decode, keep less load (expected)",
-        "agree" if shown_in == len(gains) else "partly" if shown_in else "not",
+        more_capacity(gains),
         f"Capacity: {said}. The groups' decodes are faster than they need be, and a batch that is through before a"
         " decode step ends leaves its SMs idle until then.",
     )
