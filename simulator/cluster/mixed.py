@@ -76,7 +76,8 @@ class MixedPools:
 
     def waiting_for(self, pool: Pool, jobs: Collection[Job]) -> Collection[Job]:
         """Return those of the jobs that a pool could serve."""
-        return [job for job in jobs if self._pools.index(pool) in self._open(job)]
+        number = self._pools.index(pool)
+        return [job for job in jobs if number in self._open(job)]
 
     def _open(self, job: Job) -> frozenset[int]:
         pools, model = self.pools_for(job.request, job.known_tokens), self._bound.get(job.id)
