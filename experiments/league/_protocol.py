@@ -1,6 +1,7 @@
 """What the league is played with, read from ``league.toml`` and checked."""
 
 import os
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -53,10 +54,11 @@ class League(Section):
 
     def schedulers(self) -> list[str]:
         """Return who plays: every file of ``policies/scheduling`` that runs on the engine of ``vllm_v1``."""
-        return [name for name in discover("scheduling") if name not in self.not_playing()]
+        return [name for name in discover("scheduling") if name not in self.not_playing]
 
+    @cached_property
     def not_playing(self) -> dict[str, str]:
-        """Return who does not play, and why."""
+        """Who does not play, and why; each scheduler's server is set up to find out."""
         found, engine = {}, engine_names(self._game(REFERENCE))
         for name in discover("scheduling"):
             try:

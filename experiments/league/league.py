@@ -49,7 +49,7 @@ def run(study: Study) -> Verdict:
     study.save(standings_picture(stand, order, rules, len(cells)), "standings")
     shown(study, "standings", standings_table(stand, order, rules))
     shown(study, "metrics", metrics_table(stand, names, rules, len(cells)))
-    absent = rules.not_playing()
+    absent = rules.not_playing
     shown(
         study, "not_playing", {"does not play": [f"`{name}`" for name in absent], "why": [*absent.values()]}
     )

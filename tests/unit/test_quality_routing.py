@@ -43,7 +43,7 @@ def on_hull(point, others):
 
 
 def test_the_model_of_difficulty_meets_the_published_shares():
-    """Fitted to one number, that 3.6 % are answered well by nobody, it predicts who is the cheapest good one."""
+    """Fitted to one number, that 3.6 % are answered well by no model, it predicts who is the cheapest good one."""
     table, rng = routerbench(), np.random.default_rng(1)
     difficulty = rng.standard_normal(200_000)
     left = np.ones(len(difficulty), bool)
