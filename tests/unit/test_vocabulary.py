@@ -23,6 +23,7 @@ from simulator.studies.plan.goals import PER_REQUESTED, PER_SECOND, TTFT_P99, pa
 from simulator.studies.targets import read
 
 ROOT = Path(__file__).parent.parent.parent
+FEW = {"arrivals": "poisson", "rate_rps": 9.0, "requests": 30, "prompt_tokens": 300, "output_tokens": 9}
 BOUNDS = Slo(ttft_s=1.0, tpot_s=1.0, tail_tbt_s=1.0, e2e_s=1.0)
 
 
@@ -45,36 +46,22 @@ def summary():
 @pytest.fixture(scope="module")
 def summary_of_tiers():
     """Of a run with KV tiers, which go with no drafts."""
-    traffic = {
-        "arrivals": "poisson",
-        "rate_rps": 9.0,
-        "requests": 9,
-        "prompt_tokens": 300,
-        "output_tokens": 9,
-    }
     tiers = [
         {"kind": kind, "capacity_gib": 4, "read_gb_s": 5, "write_gb_s": 5}
         for kind in ("host", "disk", "shared")
     ]
-    return run(Scenario(workload=traffic, engine={"kv_offloading": {"tiers": tiers}})).summary()
+    return run(Scenario(workload=FEW, engine={"kv_offloading": {"tiers": tiers}})).summary()
 
 
 @pytest.fixture(scope="module")
 def summary_of_pools():
     """Of models whose quality is known."""
-    traffic = {
-        "arrivals": "poisson",
-        "rate_rps": 9.0,
-        "requests": 30,
-        "prompt_tokens": 300,
-        "output_tokens": 9,
-    }
     pools = {
         "small": {"quality": "mistral-7b"},
         "large": {"model": "qwen3-32b", "tensor_parallel_size": 2, "quality": "gpt-4-1106"},
     }
     policy = {"routing": "cascade"}
-    return run(Scenario(workload=traffic, cluster={"pools": pools}, policy=policy)).summary()
+    return run(Scenario(workload=FEW, cluster={"pools": pools}, policy=policy)).summary()
 
 
 def test_every_name_is_a_number_of_a_summary(summary, summary_of_tiers, summary_of_pools):
