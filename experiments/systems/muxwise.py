@@ -126,10 +126,9 @@ def more_load(found: Found) -> Finding:
     gains, said = by_kind(found, PAPERS)
     mean = float(np.exp(np.mean([np.log(gain.mean) for gain in gains])))
     higher = all(gain.low > 1 for gain in gains)
-    outcome: Agreement = "agree" if mean >= 1.5 else "partly" if higher else "not"
     return Finding(
         "2.2 times the throughput within bounds on average, up to 3.06 times",
-        outcome,
+        "agree" if mean >= 1.5 else "partly" if higher else "not",
         f"Capacity at {100 * KEPT:.0f} % kept, of the better of chunks of 512 tokens and disaggregation: {said};"
         f" {mean:.2f} times in the geometric mean.",
     )
@@ -157,13 +156,10 @@ def first_tokens(found: Found) -> Finding:
         kind: ratio(found[kind, CHUNKS, rates[-1]], found[kind, MUXWISE, rates[-1]], "ttft_s")
         for kind, (_, _, rates) in TRAFFIC.items()
     }
-    lower = all(gain.low > 1 for gain in gains.values())
-    outcome: Agreement = (
-        "agree" if all(gain.mean >= 2 for gain in gains.values()) else "partly" if lower else "not"
-    )
+    half, lower = all(gain.mean >= 2 for gain in gains.values()), all(gain.low > 1 for gain in gains.values())
     return Finding(
         "p99 TTFT 2.28 times lower than with chunks of 512 tokens (reported of H100 and H200)",
-        outcome,
+        "agree" if half else "partly" if lower else "not",
         "Theirs over MuxWise's at the highest rate: "
         + ", ".join(f"{kind} {gain.text('.2f')}" for kind, gain in gains.items())
         + ".",

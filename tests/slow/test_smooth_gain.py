@@ -4,7 +4,6 @@ import csv
 import json
 
 from experiments.studies import smooth_gain
-from simulator.scenario.discover import discover
 
 SET = {
     "traffic": {
@@ -21,12 +20,14 @@ SET = {
 def test_a_set_of_ones_own_is_measured_once_below_its_bound(tmp_path, monkeypatch, capsys):
     mine = tmp_path / "mine.json"
     mine.write_text(json.dumps(SET))
+    some = ["andes", "smooth", "srpt", "static", "vllm_v0", "vllm_v1"]
+    monkeypatch.setattr(smooth_gain, "discover", lambda _: some)
     monkeypatch.setattr("sys.argv", ["smooth_gain", str(mine), "--out", str(tmp_path)])
     smooth_gain.main()
     first = capsys.readouterr().out
     points = tmp_path / "mine" / "points.csv"
     rows = list(csv.DictReader(points.read_text().splitlines()))
-    policies = {*discover("scheduling"), *smooth_gain.VARIANTS} - {"static"}
+    policies = {*some, *smooth_gain.VARIANTS} - {"static"}
     assert len(rows) == len(policies) * len(smooth_gain.SCORINGS) * len(smooth_gain.LOADS)
     assert len({tuple(row.values())[:6] for row in rows}) == len(rows)
     limits = {tuple(row.values())[:4]: float(row["bound"]) for row in rows if row["bound"] != "nan"}

@@ -17,7 +17,7 @@ def chat(rate_rps, requests, **more):
 @pytest.mark.parametrize(("gpu", "capacity_rps"), [("h100-80gb-sxm", 40.0), ("a100-80gb-sxm", 10.5)])
 def test_with_ample_kv_schedulers_deliver_different_tokens(gpu, capacity_rps):
     """Ten of fifteen at 1.2 times what the engine completes, however much is offered."""
-    traffic = chat(1.2 * capacity_rps, 1000)
+    traffic = chat(1.2 * capacity_rps, 500)
     times = {
         served(name, gpu=gpu, model="qwen-2.5-14b", engine=AMPLE, workload=traffic).token_times.tobytes()
         for name in SCHEDULING

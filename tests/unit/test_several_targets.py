@@ -48,24 +48,21 @@ def test_and_joins_targets(text):
         parse_targets(["ttft_p99<=1 and"])
 
 
-@pytest.mark.parametrize("targets", [BOTH, BOTH[::-1], [" and ".join(BOTH)]])
-def test_the_least_rate_is_the_answer_and_its_target_binds(find, targets):
+def test_the_least_rate_is_the_answer_and_its_target_binds(find):
     _, alone, *_ = find(BOTH[1])
     _, other, *_ = find(BOTH[0])
-    code, together, out, _ = find(*targets)
-    assert code == 0
-    assert together["binds"] == BOTH[1]
-    assert together["target"] == " and ".join(targets)
-    assert together["rate"] == pytest.approx(alone["rate"], rel=0.2)
-    assert together["rate"] < other["rate"]
-    assert together["low"] <= together["rate"] <= together["high"]
-    assert together["confidence"] == 0.95
-    assert [each["binds"] for each in together["targets"]].count(True) == 1
-    assert re.search(rf"binds +{BOTH[1]}", out)
-
-
-def test_a_target_that_is_kept_anyway_takes_few_simulations(find):
-    _, alone, *_ = find(BOTH[1])
+    for targets in (BOTH, BOTH[::-1], [" and ".join(BOTH)]):
+        code, together, out, _ = find(*targets)
+        assert code == 0
+        assert together["binds"] == BOTH[1]
+        assert together["target"] == " and ".join(targets)
+        assert together["rate"] == pytest.approx(alone["rate"], rel=0.2)
+        assert together["rate"] < other["rate"]
+        assert together["low"] <= together["rate"] <= together["high"]
+        assert together["confidence"] == 0.95
+        assert [each["binds"] for each in together["targets"]].count(True) == 1
+        assert re.search(rf"binds +{BOTH[1]}", out)
+    # One that is kept anyway takes few simulations
     _, together, out, _ = find(BOTH[1], NEVER)
     assert together["binds"] == BOTH[1]
     assert together["rate"] == pytest.approx(alone["rate"], rel=0.1)

@@ -57,7 +57,7 @@ def test_all_levels_measure_the_same_and_are_saved_and_shown_as_measured(memory,
     for level in LEVELS:
         made = at(level, **more)
         made.save(tmp_path / level)
-        if level in ("requests", "summary"):
+        if not more and level in ("requests", "summary"):
             overview(made, tmp_path / level / "overview.png")
         summaries.append(made.summary())
         again = Result.load(tmp_path / level)
@@ -77,8 +77,8 @@ def test_all_levels_measure_the_same_and_are_saved_and_shown_as_measured(memory,
     assert shown[0]["slo"] != summaries[0]["slo"]
     exact = summaries[0]["latency"]["tbt_s"].get("exact", True)
     assert exact == (memory == "whole")
-    assert (tmp_path / "requests" / "overview.png").stat().st_size > 50_000
-    assert (tmp_path / "summary" / "overview.png").stat().st_size > 50_000
+    for level in () if more else ("requests", "summary"):
+        assert (tmp_path / level / "overview.png").stat().st_size > 50_000
 
 
 @pytest.mark.parametrize("delivery", ["immediate", "jitter", "paced"])

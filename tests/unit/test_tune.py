@@ -15,7 +15,7 @@ from simulator.studies.plan.goals import PER_SECOND, Goal
 from simulator.studies.points import Point
 from simulator.studies.tune import tune
 from simulator.studies.tune.annealing import COOL_DOWN, FAILURES, Annealing, Avoided
-from simulator.studies.tune.methods import METHODS, RANDOM, TBA_TPE, make
+from simulator.studies.tune.methods import RANDOM, TBA_TPE, make
 from simulator.studies.tune.space import Knob, knob_of, parse, read_file, space_of
 from simulator.studies.tune.trials import CRASH_VIOLATION, Judge, TunedTrial, point_of, simulate
 from simulator.studies.tune.tune import SettingsSearch, judge_of, run_search
@@ -177,7 +177,7 @@ def test_annealing_stays_within_the_space_whatever_it_is_told(seed, scores):
         annealing.tell([made(number, score, 0.0 if score is None else max(-score, 0), place)])
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", [TBA_TPE, RANDOM])
 def test_the_same_is_found_with_more_processes_and_after_a_stop(tmp_path, method):
     if method != RANDOM:
         pytest.importorskip("optuna")
