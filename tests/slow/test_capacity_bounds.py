@@ -5,8 +5,8 @@ import pytest
 from benchmarks.capacity_bounds import SCENARIOS, TARGETS, scenario, search, served_rps, wrong
 from tests.examples import examples
 
-PAIRS = 80  # of those of the benchmark
-CHUNKS = 4
+PAIRS = 40  # of those of the benchmark
+CHUNKS = 2
 
 
 @pytest.mark.parametrize("chunk", range(CHUNKS))
