@@ -24,6 +24,11 @@ class Finding:
     measured: str
 
 
+def all_or_some(holds: Sequence[bool]) -> Agreement:
+    """Return ``agree`` if something holds in all cases, ``partly`` if in some."""
+    return "agree" if all(holds) else "partly" if any(holds) else "not"
+
+
 def verdict(study: Study, claim: str, findings: Sequence[Finding]) -> Verdict:
     """Write the table of findings, and return the verdict: reproduced where all agree, not where none does."""
     shown(

@@ -1,10 +1,11 @@
 """Lines with their intervals, as studies of systems draw them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from simulator.arrays import Floats
 from simulator.report.style import COLOURS
-from simulator.stats import Interval
+from simulator.stats import Interval, interval
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -40,6 +41,12 @@ def line(panel: "Axes", x: Sequence[float], values: Sequence[Interval], label: s
             alpha=0.15,
             linewidth=0,
         )
+
+
+def lines(panel: "Axes", x: Sequence[float], values: Mapping[str, Sequence[Floats]]) -> None:
+    """Draw a line for each label: at each x the mean over seeds of f64[seeds], and its interval."""
+    for place, (label, mine) in enumerate(values.items()):
+        line(panel, x, [interval(each.tolist()) for each in mine], label, place)
 
 
 def on_log_scale(panel: "Axes", values: Sequence[float]) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from experiments.paper._gallery import Section, wrapped
 from experiments.systems._findings import OUTCOMES, TABLE
 
+MOST_ROWS = 24  # of a table that stands in the page; longer ones are linked
 PAGES = {  # title and introduction, by the package of the studies
     "systems": (
         "Other systems, by their own metric and by smooth goodput",
@@ -44,7 +45,9 @@ def studies_page(about: tuple[str, str], package: str, sections: Sequence[Sectio
     ]
     for each in sections:
         files = each.verdict["files"]
-        tables = [name for name in files if name.startswith(TABLE)]
+        tables = [
+            name for name in files if name.startswith(TABLE) and _rows(out / each.folder / name) <= MOST_ROWS
+        ]
         parts += ["", f"## {each.title}", "", *wrapped(f"{each.verdict['claim']} {each.found}")]
         parts += ["", *_table(out / each.folder / f"{TABLE}findings.csv")]
         for name in files:
@@ -59,6 +62,11 @@ def studies_page(about: tuple[str, str], package: str, sections: Sequence[Sectio
         )
         parts += ["", f"Files: {links}, `experiments/{package}/{each.folder}.py` ({each.runs})"]
     return "\n".join(parts) + "\n"
+
+
+def _rows(path: Path) -> int:
+    with path.open(newline="", encoding="utf-8") as file:
+        return sum(1 for _ in csv.reader(file)) - 1
 
 
 def _table(path: Path) -> list[str]:

@@ -30,7 +30,7 @@ from typing import Any
 from experiments.paper._reproduce import Study, Verdict, axes, label_panels, main
 from experiments.systems._findings import Agreement, Finding, shown, verdict
 from experiments.systems._lines import line
-from experiments.systems._measured import Numbers, gathered
+from experiments.systems._measured import Numbers, best, gathered, means
 from simulator.results.result import Result
 from simulator.scenario.scenario import Scenario
 from simulator.stats import Interval, interval, paired
@@ -116,11 +116,11 @@ def violations(found: Found) -> Finding:
     said = []
     for rate in RATES:
         mine = 1 - found[rate, ADASERVE]["kept"].mean()
-        best = min(BASELINES, key=lambda each: 1 - found[rate, each]["kept"].mean())
-        least = 1 - found[rate, best]["kept"].mean()
+        fewest = min(BASELINES, key=lambda each: 1 - found[rate, each]["kept"].mean())
+        least = 1 - found[rate, fewest]["kept"].mean()
         if all(each.above_zero for each in ahead(found, rate, "kept")):
             outcome = "agree" if least >= 2 * mine or outcome == "agree" else "partly"
-        said.append(f"{100 * mine:.1f} % at {rate:g}/s ({best}: {100 * least:.1f} %)")
+        said.append(f"{100 * mine:.1f} % at {rate:g}/s ({fewest}: {100 * least:.1f} %)")
     return Finding(
         "Up to 4.3 times fewer violations of TPOT targets than the best baseline",
         outcome,
@@ -136,11 +136,11 @@ def goodput(found: Found) -> Finding:
     outcome: Agreement = "not"
     said = []
     for rate in RATES:
-        best = max(BASELINES, key=lambda each: found[rate, each]["goodput"].mean())
-        gain = interval((found[rate, ADASERVE]["goodput"] / found[rate, best]["goodput"]).tolist())
+        most = max(BASELINES, key=lambda each: found[rate, each]["goodput"].mean())
+        gain = interval((found[rate, ADASERVE]["goodput"] / found[rate, most]["goodput"]).tolist())
         if all(each.above_zero for each in ahead(found, rate, "goodput")):
             outcome = "agree" if gain.mean >= 1.2 or outcome == "agree" else "partly"
-        said.append(f"{gain.text('.2f')} at {rate:g}/s ({best})")
+        said.append(f"{gain.text('.2f')} at {rate:g}/s ({most})")
     return Finding(
         "Up to 1.9 times the goodput of the best baseline",
         outcome,
@@ -171,7 +171,8 @@ def readers(found: Found) -> Finding:
     """Judge whether who keeps most targets serves readers best."""
     same, looked, said = 0, 0, []
     for rate in RATES:
-        (kept, kept_sure), (smooth, smooth_sure) = _best(found, rate, "kept"), _best(found, rate, "smooth")
+        at = {way: found[rate, way] for way in WAYS}
+        (kept, kept_sure), (smooth, smooth_sure) = best(at, "kept"), best(at, "smooth")
         if kept_sure and smooth_sure:
             looked += 1
             same += kept == smooth
@@ -200,13 +201,6 @@ def slack(found: Found) -> Finding:
         + ", ".join(f"{gain.text('+.0f')} at {rate:g}/s" for rate, gain in gains.items())
         + ".",
     )
-
-
-def _best(found: Found, rate: float, name: str) -> tuple[str, bool]:
-    """Return who has most of a number at a rate, and whether it is shown to be more than the second has."""
-    first, second, *_ = sorted(WAYS, key=lambda each: -found[rate, each][name].mean())
-    gain = paired(found[rate, first][name].tolist(), found[rate, second][name].tolist())
-    return first, gain.above_zero
 
 
 def run(study: Study) -> Verdict:
@@ -248,17 +242,13 @@ def run(study: Study) -> Verdict:
     grid[0, 0].legend(loc="lower left", fontsize=6)
     label_panels(grid)
     study.save(figure, "targets_and_readers")
-    rates = [rate for rate in RATES for _ in WAYS]
-    columns = {
-        "requests/s": [f"{rate:g}" for rate in rates],
-        "served by": [way for _ in RATES for way in WAYS],
-    }
-    for head, name, form in (
-        ("targets kept", "kept", ".3f"), ("coding", "kept, coding", ".3f"), ("goodput, tokens/s", "goodput", ",.0f"),
-        ("smooth goodput, tokens/s", "smooth", ",.0f"), ("mean TTFT, s", "ttft_s", ".2f"),
-        ("tokens a step", "accepted_length", ".2f"),
-    ):  # fmt: skip
-        columns[head] = [format(found[rate, way][name].mean(), form) for rate in RATES for way in WAYS]
+    cases = [(rate, way) for rate in RATES for way in WAYS]
+    columns = {"requests/s": [f"{rate:g}" for rate, _ in cases], "served by": [way for _, way in cases]}
+    columns |= means(found, cases, {
+        "targets kept": ("kept", 1.0, ".3f"), "coding": ("kept, coding", 1.0, ".3f"),
+        "goodput, tokens/s": ("goodput", 1.0, ",.0f"), "smooth goodput, tokens/s": ("smooth", 1.0, ",.0f"),
+        "mean TTFT, s": ("ttft_s", 1.0, ".2f"), "tokens a step": ("accepted_length", 1.0, ".2f"),
+    })  # fmt: skip
     shown(study, "rates", columns)
     findings = [violations(found), goodput(found), acceptance(swept), readers(found), slack(found)]
     return verdict(study, CLAIM, findings)

@@ -32,12 +32,12 @@ from typing import Any
 import numpy as np
 
 from experiments.paper._reproduce import Study, Verdict, axes, label_panels, main
-from experiments.systems._findings import Agreement, Finding, shown, verdict
-from experiments.systems._lines import line
-from experiments.systems._measured import KEPT, Numbers, capacity, gathered, ratio
+from experiments.systems._findings import Agreement, Finding, all_or_some, shown, verdict
+from experiments.systems._lines import lines
+from experiments.systems._measured import KEPT, Numbers, capacity, gathered, means, ratio
 from simulator.results.result import Result
 from simulator.scenario.scenario import Scenario
-from simulator.stats import Interval, interval, paired
+from simulator.stats import Interval, paired
 
 CLAIM = (
     "Prompts and decodes at once on two parts of a GPU raise the throughput within bounds on TTFT and TBT 2.2 times on"
@@ -168,8 +168,7 @@ def first_tokens(found: Found) -> Finding:
 
 def more_capacity(gains: Sequence[Interval]) -> Agreement:
     """Agree if the capacity is shown to be more with each kind of traffic, partly if with some."""
-    shown_in = sum(gain.low > 1 for gain in gains)
-    return "agree" if shown_in == len(gains) else "partly" if shown_in else "not"
+    return all_or_some([gain.low > 1 for gain in gains])
 
 
 def sized_chunks(found: Found) -> Finding:
@@ -206,7 +205,7 @@ def readers(found: Found) -> Finding:
         below += [f"{kind} {', '.join(f'{each.mean():,.0f} ({way})' for way, each in at[rates[0]].items())}"]
     return Finding(
         "Who keeps most load within TTFT and TBT serves readers best (expected)",
-        "agree" if all(ahead) else "partly" if any(ahead) else "not",
+        all_or_some(ahead),
         f"Smooth goodput at the highest rate, tokens/s, and what it is more than that of others: {'; '.join(said)}."
         f" At the lowest rate, all within bounds: {'; '.join(below)}.",
     )
@@ -270,9 +269,7 @@ def run(study: Study) -> Verdict:
     for row, (kind, (_, _, rates)) in zip(grid, TRAFFIC.items(), strict=True):
         panels = (("kept", "within bounds", "share of requests"), ("smooth", "smooth goodput", "tokens/s"))
         for panel, (name, title, unit) in zip(row, panels, strict=True):
-            for place, way in enumerate(drawn):
-                values = [interval(found[kind, way, rate][name].tolist()) for rate in rates]
-                line(panel, rates, values, way, place)
+            lines(panel, rates, {way: [found[kind, way, rate][name] for rate in rates] for way in drawn})
             panel.set(title=f"{kind}: {title}", xlabel="requests/s", ylabel=unit)
         row[0].set_ylim(0, 1.05)
     grid[0, 0].legend(loc="lower left", fontsize=6)
@@ -280,12 +277,11 @@ def run(study: Study) -> Verdict:
     study.save(figure, "bounds_and_readers")
     columns: dict[str, list[str]] = {"traffic": [kind for kind, _, _ in cases]}
     columns |= {"served by": [way for _, way, _ in cases], "requests/s": [f"{rate:g}" for *_, rate in cases]}
-    for head, name, scale, form in (
-        ("within bounds", "kept", 1.0, ".3f"), ("goodput, requests/s", "goodput", 1.0, ".2f"),
-        ("p99 TTFT, s", "ttft_s", 1.0, ".2f"), ("p99 TBT, ms", "tbt_s", 1e3, ".1f"),
-        ("smooth goodput, tokens/s", "smooth", 1.0, ",.0f"),
-    ):  # fmt: skip
-        columns[head] = [format(scale * found[case][name].mean(), form) for case in cases]
+    columns |= means(found, cases, {
+        "within bounds": ("kept", 1.0, ".3f"), "goodput, requests/s": ("goodput", 1.0, ".2f"),
+        "p99 TTFT, s": ("ttft_s", 1.0, ".2f"), "p99 TBT, ms": ("tbt_s", 1e3, ".1f"),
+        "smooth goodput, tokens/s": ("smooth", 1.0, ",.0f"),
+    })  # fmt: skip
     shown(study, "rates", columns)
     findings = [
         more_load(found), in_time(found), first_tokens(found), sized_chunks(found), groups(found), scaled(swept),
