@@ -214,8 +214,7 @@ class Cluster:
     @property
     def apart(self) -> bool:
         """Whether replicas need not know of one another: where a request goes depends on the requests alone."""
-        blind = self._choose.blind or len(self.replicas) == 1
-        return self.open_loop and blind and self.deployment.apart
+        return self.open_loop and self._choose.blind and self.deployment.apart
 
     def _deliver(self, request: Request, number: int, arrival_s: float) -> None:
         """A request arrives now."""

@@ -2,6 +2,7 @@
 
 import pytest
 
+from simulator import Scenario, run
 from simulator.cluster.deployment import Fault, Faults, HandOff
 from simulator.errors import InputError
 from simulator.policy import least_loaded, place_of
@@ -85,3 +86,15 @@ def test_its_answer_is_a_place(answer):
 
     with pytest.raises(InputError, match=r"Wrong\.route returned .*; expected a number from 0 to 1"):
         serve(REQUESTS, together(router=Wrong(None)))
+
+
+@pytest.mark.parametrize("router", ["least_loaded", "power_of_two", "slo_aware", "aladdin", "llumnix"])
+def test_one_replica_is_served_alike_whether_its_router_looks_at_it_or_not(router):
+    """To be looked at it is simulated up to each arrival, with all that came before."""
+
+    def served(routing):
+        lengths = {"prompt_tokens": 100, "output_tokens": 20}
+        workload = {"arrivals": "poisson", "rate_rps": 20.0, "requests": 600, **lengths}
+        return run(Scenario(workload=workload, policy={"routing": routing})).requests()
+
+    assert served(router).equals(served("round_robin"))
