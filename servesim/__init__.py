@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from simulator import run as run
     from simulator import score as score
     from simulator import sweep as sweep
+    from simulator import tune as tune
 
 __all__ = [
     "InputError",
@@ -48,6 +49,7 @@ __all__ = [
     "run",
     "score",
     "sweep",
+    "tune",
 ]
 
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from simulator.functions.plan import plan
     from simulator.functions.score import score
     from simulator.functions.sweep import sweep
+    from simulator.functions.tune import tune
     from simulator.results.result import Result
     from simulator.scenario.run import run
     from simulator.scenario.scenario import Scenario
@@ -38,6 +39,7 @@ __all__ = [
     "run",
     "score",
     "sweep",
+    "tune",
 ]
 
 _HOMES = {
@@ -53,6 +55,7 @@ _HOMES = {
     "plan": "simulator.functions.plan",
     "score": "simulator.functions.score",
     "sweep": "simulator.functions.sweep",
+    "tune": "simulator.functions.tune",
 }
 
 
