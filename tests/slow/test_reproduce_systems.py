@@ -10,7 +10,7 @@ from experiments.paper._gallery import Section
 from experiments.paper._reproduce import Study
 from experiments.systems import speculation
 from experiments.systems._findings import Finding, shown, verdict
-from experiments.systems._page import PAGES, studies_page
+from experiments.systems._page import MOST_ROWS, PAGES, studies_page
 from experiments.systems._speculation_runs import DRAFTERS, PLAIN, READERS, SERVERS, crossing, numbers, worth
 from simulator import run
 from simulator.cli import main as cli
@@ -81,6 +81,7 @@ def test_a_verdict_stands_in_the_page_with_its_tables(tmp_path):
     findings = [Finding("It | holds.", "agree", "3 of 4."), Finding("It does not.", "not", "1 of 4.")]
     found = verdict(study, "They say so.", findings)
     shown(study, "rates", {"rate": [1, 2], "gain": ["1.5", "1.0"]})
+    shown(study, "long", {"rate": range(MOST_ROWS + 1)})
     study.table("all", {"rate": [1]})
     assert found.outcome == "partly reproduced"
     assert verdict(study, "", findings[:1]).outcome == "reproduced"
@@ -98,6 +99,8 @@ def test_a_verdict_stands_in_the_page_with_its_tables(tmp_path):
     assert "| It \\| holds. | **agree** | 3 of 4. |" in page
     assert "| rate | gain |\n|---|---|\n| 1 | 1.5 |\n| 2 | 1.0 |" in page
     assert "[all.csv](mine/all.csv)" in page
+    assert "[table_long.csv](mine/table_long.csv)" in page
+    assert "| 3 |" not in page
     assert "table_rates" not in page
 
 
