@@ -22,9 +22,9 @@ agree if 50 % fewer in the mean and shown to be fewer, partly if shown to be few
 fewer than with each, and by a quarter or more; partly if shown to be fewer. Scaling: agree if with 90 % kept it is
 shown to take fewer GPU hours than four GPUs, which the shortest queue needs at the peak, and than a target for
 requests in each; partly with four GPUs only. Readers: GPUs needed are those from which on smooth goodput is 99 % of
-that with eight. Agree if not shown to be fewer than the bounds', partly if by less than a quarter.
+the tokens asked for. Agree if not shown to be fewer than the bounds', partly if by less than a quarter.
 
-Takes about 35 s (quick) and 3 min (full) on one core.
+Takes about 25 s (quick) and 2 min (full) on one core.
 """
 
 from collections.abc import Mapping, Sequence

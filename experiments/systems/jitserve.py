@@ -24,7 +24,7 @@ agree if at the highest rate it is shown to be above that of the choice by rewar
 most service goodput has most smooth goodput at each rate at which both are shown to have more than the second; partly
 if at some.
 
-Takes about 40 s (quick) and 2.5 min (full) on one core.
+Takes about 30 s (quick) and 2 min (full) on one core.
 """
 
 from collections.abc import Mapping
@@ -152,7 +152,7 @@ def window(found: Found) -> Finding:
         "agree" if gains[RATES[-1]].low > 1 else "not",
         "Service goodput over that of the choice by reward alone: "
         + ", ".join(f"{gain.text('.2f')} at {rate:g}/s" for rate, gain in gains.items())
-        + ". Attention that pays for each sequence's own context gains nothing from like lengths.",
+        + ". Our reading: attention that pays for each sequence's own context gains nothing from like lengths.",
     )
 
 

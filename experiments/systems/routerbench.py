@@ -24,7 +24,7 @@ of the cascade with 10 % is shown to be twice that of the predictive router or m
 of answers, partly with one. Readers: agree if this cascade is shown to have more smooth goodput of good answers than
 each router that asks one model and is no dearer by list price, at each rate with both kinds; partly at some.
 
-Takes about 35 s (quick) and 2.5 min (full) on one core.
+Takes about 35 s (quick) and 2 min (full) on one core.
 """
 
 from collections.abc import Mapping

@@ -22,7 +22,7 @@ number of clients below 64, and the four engines from 64 on; partly if it change
 at each number of clients the layout with the least E2E is shown to have more smooth goodput for a token asked for
 than that with the most; partly at some.
 
-Takes about 35 s (quick) and 2.5 min (full) on one core.
+Takes about 25 s (quick) and 70 s (full) on one core.
 """
 
 from collections.abc import Mapping
