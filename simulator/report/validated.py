@@ -1,6 +1,6 @@
 """What is known of how true a run is: how far predictions were off where servers of its kind were measured."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,19 +38,20 @@ def load_of(summary: RunNumbers) -> str | None:
     return "light" if seqs <= LIGHT_SEQS else "medium" if seqs <= MEDIUM_SEQS else "heavy"
 
 
-def unvalidated(scenario: Scenario, base_dir: Path | None) -> list[str]:
-    """Say of which of the scenario's hardware and models no server was measured."""
+def unvalidated(where: Sequence[Corner]) -> list[str]:
+    """Say where, of these, no server was measured."""
     return [
         f"not validated: no server with {each.gpu} and a {each.model} {each.weights} model was measured"
-        for each in corners(scenario, base_dir)
+        for each in where
         if not is_validated(each)
     ]
 
 
 def validated_words(scenario: Scenario, base_dir: Path | None, summary: RunNumbers) -> Words:
     """Say how far predictions were off where this was measured; makes no simulation."""
-    lines = unvalidated(scenario, base_dir)
-    for corner in filter(is_validated, corners(scenario, base_dir, load_of(summary))):
+    where = corners(scenario, base_dir, load_of(summary))
+    lines = unvalidated(where)
+    for corner in filter(is_validated, where):
         found = [_said(corner, metric) for metric in METRICS if counts_for(metric, scenario, summary)]
         lines.append(f"validated on {corner}: {', '.join(found)}")
     return Words(lines)

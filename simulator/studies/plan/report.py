@@ -16,7 +16,7 @@ from simulator.report.tables import (
     count,
 )
 from simulator.report.text import number
-from simulator.report.validated import unvalidated
+from simulator.report.validated import corners, unvalidated
 from simulator.results.vocabulary import measure_of
 from simulator.scenario.engines import one_line
 from simulator.studies.plan.goals import PER_SECOND, TTFT_P99
@@ -142,7 +142,7 @@ def _plan(found: FoundPlan) -> list[PrintedPart]:
         margin = found.runs.outcomes[line.number, fewer[-1]].margin(found.plan.goals)
         lines.append(f"one step fewer: {name((line, fewer[-1]))}: margin {margin_text(margin)}")
     head = Words([f"{title}: {priced(found.best)}"], "title")
-    doubts = unvalidated(found.plan.scenario(line, chosen), found.plan.base_dir)
+    doubts = unvalidated(corners(found.plan.scenario(line, chosen), found.plan.base_dir))
     return [
         head,
         Table(columns, rows),
