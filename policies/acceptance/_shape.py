@@ -24,7 +24,7 @@ def run_of(chances: Sequence[float], answer: AnswerDraws, generated: int, drafts
 
 def _runs(chances: Sequence[float], answer: AnswerDraws, drafts: int) -> list[int]:
     """Return the same by the number of tokens that are there, from 0."""
-    draws, known = np.asarray(answer.draws), len(chances)
+    draws, known = answer.numbers, len(chances)
     places = len(draws) - drafts + 1
     runs, right = np.zeros(places, np.int64), np.ones(places, np.bool_)
     for place in range(drafts):

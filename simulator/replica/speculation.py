@@ -5,12 +5,14 @@ first wrong guess are accepted, and one token more comes with them from the targ
 arXiv 2211.17192, algorithm 1), so that a step gives a request 1 to k + 1 tokens.
 """
 
+import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from simulator.errors import InputError
 from simulator.replica.job import Job
@@ -21,22 +23,50 @@ MOST_DRAFTS = 32  # that vLLM's rejection sampler takes
 class AnswerDraws:
     """The random numbers of one answer: whether a draft is right depends on what it is a draft of, not on when."""
 
-    __slots__ = ("_rng", "draws", "hints", "own", "runs")
+    __slots__ = ("_draws", "_key", "hints", "numbers", "own", "runs")
 
     def __init__(self, seed: int, number: int, tokens: int) -> None:
         """Draw for the request that arrived as the ``number``-th, whose answer has so many tokens."""
-        self._rng = rng = np.random.Generator(np.random.Philox(key=np.array([seed, number], np.uint64)))
-        self.own = float(rng.random())  # of the request as a whole, in [0, 1)
-        self.draws: list[float] = rng.random(
-            tokens + MOST_DRAFTS
-        ).tolist()  # of each token of the answer, in [0, 1)
+        self._key = seed, number
+        drawn = _uniform(self._key, 1 + tokens + MOST_DRAFTS)
+        self.own = float(drawn[0])  # of the request as a whole, in [0, 1)
+        self.numbers = drawn[1:]  # of each token of the answer, and some beyond, in [0, 1)
+        self._draws: list[float] = []
         self.hints: list[float] = []  # as many more, once they are drawn
         self.runs: dict[int, list[int]] = {}  # an acceptance may keep here what follows from them
 
+    @property
+    def draws(self) -> list[float]:
+        """``numbers``, as a list."""
+        if not self._draws:
+            self._draws = self.numbers.tolist()
+        return self._draws
+
     def draw_hints(self) -> list[float]:
         """Draw as many numbers more, independent of the others: what a drafter senses of whether it is right."""
-        self.hints = self._rng.random(len(self.draws)).tolist()
+        count = len(self.numbers)
+        self.hints = _uniform(self._key, 1 + 2 * count)[1 + count :].tolist()
         return self.hints
+
+
+class _Streams(threading.local):
+    """A generator that goes from stream to stream, a thread: making one a stream takes five times as long."""
+
+    def __init__(self) -> None:
+        self.philox = np.random.Philox(0)
+        self.generator = np.random.Generator(self.philox)
+        self.start = self.philox.state  # of which only the key differs
+        self.start["state"]["counter"][:] = 0
+
+
+_streams = _Streams()
+
+
+def _uniform(key: tuple[int, int], count: int) -> NDArray[np.float64]:
+    """Return the first numbers of a stream, in [0, 1), shape (count,); those of ``Philox(key=key)``."""
+    _streams.start["state"]["key"][:] = key
+    _streams.philox.state = _streams.start
+    return _streams.generator.random(count)
 
 
 class Acceptance(ABC):
