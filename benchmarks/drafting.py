@@ -1,16 +1,14 @@
-"""What speculation costs the simulator: CPU on W1's requests with drafts over that without, in turn.
+"""What speculation costs the simulator: CPU of ``servesim run`` of W1 with drafts over that without, in turn.
 
-Whole runs of the engine, records included. The steps with drafts are fewer, and in each of them a loop goes over the
-jobs that decode, where those without are run many at once.
+The steps with drafts are fewer, and in each of them a loop goes over the jobs that decode, where those without are run
+many at once.
 """
 
-import gc
 import statistics
 import sys
 
 from benchmarks.speed import report
-from benchmarks.works import W1, Check, Prepared, cpu_s, prepare
-from simulator.cluster.simulate import play
+from benchmarks.works import W1, Check, whole
 
 ROUNDS = 5
 EAGLE = ("speculation.method=eagle", "speculation.num_speculative_tokens=3")
@@ -20,22 +18,14 @@ SETTINGS = {  # and the bar
 }
 
 
-def engine_s(prepared: Prepared) -> float:
-    """CPU seconds of the engine on a work."""
-    gc.collect()
-    cluster = prepared.cluster()
-    return cpu_s(lambda: play(cluster))
-
-
 def checks() -> list[Check]:
     """Measure all settings and the work without drafts in turn; the medians of the ratios."""
-    plain = prepare(W1)
-    works = {name: prepare(W1.with_settings(name, *settings)) for name, (settings, _) in SETTINGS.items()}
+    works = {name: W1.with_settings(name, *settings) for name, (settings, _) in SETTINGS.items()}
     ratios: dict[str, list[float]] = {name: [] for name in works}
     for _ in range(ROUNDS):
-        without_s = engine_s(plain)
-        for name, prepared in works.items():
-            ratios[name].append(engine_s(prepared) / without_s)
+        without_s = whole(W1).cpu_s
+        for name, work in works.items():
+            ratios[name].append(whole(work).cpu_s / without_s)
     return [
         (f"W1's requests, {name} / vllm_v1 without drafts", statistics.median(found), SETTINGS[name][1], "x")
         for name, found in ratios.items()

@@ -58,6 +58,10 @@ class Adaserve(Scheduler):
         """Without drafts, and with an empty queue, whatever fits goes on."""
         return 0
 
+    def goes_on_decoding(self, step: Ledger) -> bool:
+        """Where there are no drafts to choose from."""
+        return not step.most_drafts
+
     def plan(self, step: Ledger) -> None:
         """Decodes with their trees, ongoing prompts, new prompts."""
         self._control(step)

@@ -1,6 +1,5 @@
 """Jobs that decode with drafts: a step gives each of them its own number of tokens, so they are looped over."""
 
-from collections.abc import Sequence
 from typing import ClassVar
 
 from simulator.replica.decode_group import DecodeGroup, rank_of
@@ -45,16 +44,10 @@ class DraftGroup(DecodeGroup):
         """Let a job be complete after another number of tokens, more than it has."""
         job.target_tokens = target_tokens
 
-    def grow(self, tokens_of: Sequence[tuple[Job, int]]) -> list[Job]:
-        """Give jobs tokens; take out and return those that are complete, in order of their ranks."""
+    def grew(self, tokens: int, complete: list[Job]) -> list[Job]:
+        """So many tokens were written into jobs; take out those that are complete, and return them by their ranks."""
         self._rounds += 1
-        complete = []
-        for job, tokens in tokens_of:
-            job.computed += tokens
-            job.generated += tokens
-            self.context_base += tokens
-            if job.generated >= job.target_tokens:
-                complete.append(job)
+        self.context_base += tokens
         for job in complete:
             self.leave(job)
         return sorted(complete, key=rank_of)

@@ -5,8 +5,8 @@ place; of what it misses there, the next guess is right in a share s, the one af
 on. Width 1 is a chain.
 """
 
-from bisect import bisect_right
 from collections.abc import Callable, Sequence
+from itertools import accumulate
 
 from simulator.replica.job import Job
 from simulator.replica.speculation import AnswerDraws
@@ -20,7 +20,7 @@ class DraftTree:
     Which of them are right only the engine finds out, when it verifies them.
     """
 
-    __slots__ = ("children", "expected", "first_later", "firsts", "size", "unlikeness")
+    __slots__ = ("children", "expected", "size", "unlikeness")
 
     def __init__(
         self, unlikeness: Sequence[float], expected: Sequence[float], children: Sequence[Sequence[int]]
@@ -33,14 +33,6 @@ class DraftTree:
         # Of the root and of each node: by rank of the guess, which node it is, from 1; 0: none
         self.children = children
         self.size = len(unlikeness)  # nodes, the root not counted
-        # Of the root and of each node: the likeliest child that is no first guess; beyond the last node: none
-        none = self.size + 1
-        self.first_later = [min((each for each in ranks[1:] if each), default=none) for ranks in children]
-        self.firsts: list[int] = []  # the nodes on the path of first guesses
-        node = children[0][0]
-        while node:
-            self.firsts.append(node)
-            node = children[node][0]
 
 
 # Of the trees of all jobs that decode, in order of admission: how many nodes of each are verified
@@ -87,7 +79,7 @@ class TreeDrafter:
     right on the average: of the guesses for which it says a number, that share is right.
     """
 
-    __slots__ = ("_kept", "_later_guess", "_places", "_width")
+    __slots__ = ("_found", "_kept", "_later_guess", "_places", "_width")
 
     def __init__(self, chances: Sequence[float], width: int, confidence: float, later_guess: float) -> None:
         """Propose trees as deep as there are ``chances``, for a drafter as ``Speculation`` has it."""
@@ -95,53 +87,57 @@ class TreeDrafter:
         lows = [chance * (1.0 - confidence) for chance in chances]
         self._places = [(chance, low, low + confidence) for chance, low in zip(chances, lows, strict=True)]
         self._kept: dict[int, DraftTree] = {}
+        self._found: dict[int, tuple[DraftTree, list[int]]] = {}
 
-    def propose(self, answer: AnswerDraws, generated: int) -> tuple[DraftTree, int]:
-        """Return the tree after so many tokens of an answer, and how many first guesses in a row are right there.
+    def propose(self, answer: AnswerDraws, generated: int) -> tuple[DraftTree, list[int]]:
+        """Return the tree after so many tokens of an answer, and its nodes on the right path.
 
-        Of right guesses the share ``high`` gets the high number, of wrong ones the share ``low``: what is right is as
-        it is without a tree, and what the drafter says of it follows (Bayes' theorem).
+        Of a tree's first n nodes, those are accepted that come up to n. Of right guesses the share ``high`` gets the
+        high number, of wrong ones the share ``low``: what is right is as it is without a tree, and what the drafter
+        says of it follows (Bayes' theorem).
         """
-        until, sure, bit, rights = generated + len(self._places), 0, 1, -1
-        draws = answer.draws[generated:until]
-        hints = (answer.hints or answer.draw_hints())[generated:until]
-        for place, (chance, low, high) in enumerate(self._places):
-            if draws[place] < chance:
-                if hints[place] < high:
-                    sure += bit
+        # A digit for each place: how sure the drafter is, and which guess is right; ``digit`` is what it counts for
+        key, digit, base = 0, 1, 2 * (self._width + 1)
+        draws, hints = answer.draws, answer.hints or answer.draw_hints()
+        at = generated
+        for chance, low, high in self._places:
+            draw = draws[at]
+            if draw < chance:
+                if hints[at] < high:
+                    key += digit
             else:
-                if rights < 0:
-                    rights = place
-                if hints[place] < low:
-                    sure += bit
-            bit += bit
-        tree = self._kept.get(sure)
-        if tree is None:
-            if len(self._kept) >= MOST_KEPT:
-                self._kept.clear()
-            each = [(low, high)[sure >> place & 1] for place, (_, low, high) in enumerate(self._places)]
-            tree = self._kept[sure] = beam(each, self._width, self._later_guess)
-        return tree, len(self._places) if rights < 0 else rights
-
-    def accepted(self, tree: DraftTree, nodes: int, rights: int, answer: AnswerDraws, generated: int) -> int:
-        """Return the length of the right path within the first ``nodes`` nodes of a tree that was proposed."""
-        firsts = tree.firsts
-        length = bisect_right(firsts, nodes, 0, min(rights, len(firsts)))
-        node = firsts[length - 1] if length else 0
-        if length < rights or tree.first_later[node] > nodes:
-            return length
-        draws, children, places = answer.draws, tree.children, self._places
-        while length < len(places):
-            draw, chance, rank = draws[generated + length], places[length][0], 0
-            if draw >= chance:  # the first guess is wrong; what follows is uniform in (0, 1]
-                missed, beyond = (1.0 - draw) / (1.0 - chance), 1.0
+                # What follows a wrong first guess is uniform in (0, 1]
+                missed, beyond, rank = (1.0 - draw) / (1.0 - chance), 1.0, 0
                 while rank < self._width and missed <= beyond:
                     rank += 1
                     beyond *= 1.0 - self._later_guess
-                if rank == self._width:
-                    break
-            node = children[node][rank]
-            if not 0 < node <= nodes:
+                key += digit * (2 * rank + (hints[at] < low))
+            digit *= base
+            at += 1
+        found = self._found.get(key)
+        if found is None:
+            found = self._find(key)
+        return found
+
+    def _find(self, key: int) -> tuple[DraftTree, list[int]]:
+        sure, ranks, bit, rest, base = 0, list[int](), 1, key, 2 * (self._width + 1)
+        for _ in self._places:
+            rest, digit = divmod(rest, base)
+            sure += bit * (digit & 1)
+            ranks.append(digit >> 1)
+            bit += bit
+        tree = self._kept.get(sure)
+        if tree is None:
+            each = [(low, high)[sure >> place & 1] for place, (_, low, high) in enumerate(self._places)]
+            tree = self._kept[sure] = beam(each, self._width, self._later_guess)
+        path, node = list[int](), 0
+        for rank in ranks:
+            node = tree.children[node][rank] if rank < self._width else 0
+            if not node:
                 break
-            length += 1
-        return length
+            path.append(node)
+        if len(self._found) >= MOST_KEPT:
+            self._found.clear()
+            self._kept.clear()
+        found = self._found[key] = tree, list(accumulate(path, max))
+        return found

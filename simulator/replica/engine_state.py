@@ -202,6 +202,8 @@ class EngineState:
 
         Until the step in flight has ended the engine cannot know. Unlike vLLM's, the token takes no KV block.
         """
+        if len(self.running) == self.group.size + len(self.partial):
+            return  # none has ended
         for job in self.running:
             ended = job.completing and job.generated >= job.output_tokens
             tokens = min(self.unseen_tokens(job), self.token_budget) if ended else 0

@@ -12,6 +12,7 @@ from typing import cast
 
 from simulator.errors import StallError
 from simulator.replica.cost import StagedCost
+from simulator.replica.draft_runs import DraftRunEngine
 from simulator.replica.engine import NO_JOBS
 from simulator.replica.fast_forward import fast_forward
 from simulator.replica.job import Job
@@ -151,7 +152,7 @@ class StepLoop(View):
             return False
         if engine.pending:
             engine.settle_requests()
-        if not engine.only_decodes(before):
+        if not engine.only_decodes(before) or (self._hears and engine.speculates):
             return False
         if self._hears:
             engine.open(self._now_s)  # what it looks at is as in a plan
@@ -163,9 +164,13 @@ class StepLoop(View):
         else:
             most_steps = MOST_STEPS
         first_step, first_tick = engine.step, engine.group.tick
-        begun_s, end_s, completing = fast_forward(
-            engine, start_s, time_s, spare_blocks, pipelined, most_steps
-        )
+        if engine.speculates:
+            drafting = cast(DraftRunEngine, engine)
+            begun_s, end_s, completing = drafting.run_drafts(start_s, time_s, spare_blocks, pipelined)
+        else:
+            begun_s, end_s, completing = fast_forward(
+                engine, start_s, time_s, spare_blocks, pipelined, most_steps
+            )
         steps = engine.step - first_step
         if not steps:
             return False

@@ -7,8 +7,7 @@ plans ahead counts all drafts in flight as accepted, which costs blocks, and pla
 it cannot be certain to have finished. A prompt carries no drafts, nor does what is computed again after a preemption.
 """
 
-from collections.abc import Sequence
-from typing import ClassVar, NamedTuple
+from typing import ClassVar
 
 from simulator.replica.draft_group import DraftGroup
 from simulator.replica.engine import Engine
@@ -17,14 +16,9 @@ from simulator.replica.records import DRAFT_COLUMNS
 from simulator.replica.request import RequestState
 from simulator.replica.speculation import Speculation
 
-
-class Drafted(NamedTuple):
-    """What a job that decodes computes in a step beside its next token, and what comes of it."""
-
-    job: Job
-    drafts: int
-    accepted: int  # of them, which nothing but the end of the step tells
-    blocks: int  # that it takes
+# A job that decodes, the drafts that a step computes beside its next token, and how many of them are accepted, which
+# nothing but the end of the step tells. Plain tuples: one a job and step is made.
+Drafted = tuple[Job, int, int]
 
 
 class SpeculativeEngine(Engine):
@@ -49,20 +43,23 @@ class SpeculativeEngine(Engine):
     @property
     def blocks_opening(self) -> int:
         """KV blocks that the next token of every decoding job needs, its drafts included."""
-        return sum([each.blocks for each in self._wanted()])
+        return self._wanted()[2]
 
     def blocks_held(self, job: Job) -> int:
         """KV blocks that a job holds now, those of this step included."""
         return job.blocks
 
-    def _wanted(self) -> list[Drafted]:
-        """Return what each job that can decode in this step computes, in order of admission."""
+    def _wanted(self) -> tuple[list[Drafted], list[tuple[Job, int]], int, int]:
+        """Return what each job that can decode in this step computes, in order of admission.
+
+        Also the blocks that jobs take for it, how many these are in all, and how many drafts.
+        """
         speculation, size, longest = self.speculation, self.block_size, self.limits.max_model_len
         verify, rejected, budget = speculation.verify, self._rejected, self.token_budget
         answers, keeps_runs = speculation.answers, self._keeps_runs
         most = speculation.tokens(self._drafting.size)
         beyond = 1 + most if speculation.lookahead else 1
-        found = []
+        found, openers, all_blocks, all_drafts = list[Drafted](), list[tuple[Job, int]](), 0, 0
         for job in self.running:
             if job.group is None:
                 continue
@@ -73,11 +70,13 @@ class SpeculativeEngine(Engine):
             if drafts > longest - 2 - computed:
                 drafts = longest - 2 - computed
             if drafts > 0:
-                runs = answers[job.id].runs.get(drafts) if keeps_runs and job.id in answers else None
+                answer = answers.get(job.id) if keeps_runs else None
+                runs = None if answer is None else answer.runs.get(drafts)
                 if runs is None:
                     drafts, accepted = verify(job, drafts)
                 else:
                     accepted = runs[job.generated]
+                all_drafts += drafts
             else:
                 drafts = 0
             budget -= 1 + drafts
@@ -85,8 +84,11 @@ class SpeculativeEngine(Engine):
             if job in rejected:
                 tokens += rejected[job]
             blocks = -(-(tokens if tokens < longest else longest) // size) - job.blocks
-            found.append(Drafted(job, drafts, accepted, 0 if blocks < 0 or job.reserved else blocks))
-        return found
+            if blocks > 0 and not job.reserved:
+                openers.append((job, blocks))
+                all_blocks += blocks
+            found.append((job, drafts, accepted))
+        return found, openers, all_blocks, all_drafts
 
     # What a policy may do
 
@@ -102,28 +104,27 @@ class SpeculativeEngine(Engine):
         if self._drafting.size + len(ended) > self.token_budget:
             return False
         self.token_budget -= len(ended)
-        wanted = self._wanted()
-        too_many = sum(job.computed % self.block_size == 0 for job in ended)
-        blocks = sum([each.blocks for each in wanted]) + too_many
+        wanted, openers, blocks, drafts = self._wanted()
+        too_many = sum([job.computed % self.block_size == 0 for job in ended]) if ended else 0
+        blocks += too_many
         if blocks > self.kv.free_blocks:
             self.token_budget += len(ended)
             if self.cache is not None:
                 self.cache.decode_refused(blocks)
             return False
-        shape, drafts = self.shape, sum([each.drafts for each in wanted])
+        shape = self.shape
         self.kv.free_blocks -= too_many
         self.too_many_blocks += too_many
         for job in ended:
             shape.count(1, job.computed, True, 1)
-        for each in wanted:
-            if each.blocks:
-                self.kv.take(each.job, each.blocks)
+        for job, more in openers:
+            self.kv.take(job, more)
         self.token_budget -= len(wanted) + drafts
         shape.draft_tokens += drafts
         shape.decode_seqs += len(wanted)
         left_out = len(wanted) < self._drafting.size
         shape.decode_context_tokens += (
-            sum(each.job.computed + 1 for each in wanted) if left_out else self._drafting.context_base
+            sum([job.computed + 1 for job, _, _ in wanted]) if left_out else self._drafting.context_base
         )
         self._decoding = wanted
         if self.cache is not None:
@@ -142,12 +143,13 @@ class SpeculativeEngine(Engine):
 
     def unschedule_decode(self, job: Job) -> None:
         """Take a job that decodes, and its drafts, out of this step; one that the budget left out is not in it."""
-        mine = next((each for each in self._decoding if each.job is job), None)
-        if mine is not None:
-            self._decoding.remove(mine)
-            self.token_budget += 1 + mine.drafts
-            self.shape.count(1, job.computed, True, -1)
-            self.shape.draft_tokens -= mine.drafts
+        for place, (each, drafts, _) in enumerate(self._decoding):
+            if each is job:
+                del self._decoding[place]
+                self.token_budget += 1 + drafts
+                self.shape.count(1, job.computed, True, -1)
+                self.shape.draft_tokens -= drafts
+                return
 
     # What the replica does
 
@@ -157,31 +159,32 @@ class SpeculativeEngine(Engine):
         self.shape.draft_passes = self.speculation.tokens(self._drafting.size)
         super().open(now_s)
 
-    def only_decodes(self, completing: Sequence[Job]) -> bool:
-        """Never: how many tokens the next step gives has to be drawn."""
-        return False
-
     def decoded(self) -> list[Job] | None:
         """Give the jobs that decode in this step their tokens; return those that are complete with it."""
         rows, step, cache, ahead = self.records.drafts, self.step, self.cache, self.plans_ahead
         rejected, uncertain, size = self._rejected, self._uncertain, self.block_size
-        grown = []
+        complete, grown = list[Job](), 0
         rejected.clear()
         uncertain.clear()
-        for job, drafts, accepted, _ in self._decoding:
-            left = job.target_tokens - job.generated
+        for job, drafts, accepted in self._decoding:
+            generated, computed = job.generated, job.computed
+            left = job.target_tokens - generated
             tokens = 1 + accepted if accepted < left else left
             rows += (job.id, step, drafts, accepted, tokens)
-            if cache is not None and job.computed % size + tokens >= size:  # a block is full
+            if cache is not None and computed % size + tokens >= size:  # a block is full
                 cache.grew(job, tokens)
             if ahead:
                 if drafts > accepted:
                     rejected[job] = drafts - accepted
                 if 1 < tokens == left:
                     uncertain[job] = drafts
-            grown.append((job, tokens))
+            job.computed = computed + tokens
+            job.generated = generated + tokens
+            grown += tokens
+            if tokens == left:
+                complete.append(job)
         self._decoding = []
-        return self._drafting.grow(grown) or None
+        return self._drafting.grew(grown, complete) or None
 
     def record_end(self, job: Job, state: RequestState, time_s: float) -> None:
         """Record the final state of a job, whose random numbers are of no use any more."""

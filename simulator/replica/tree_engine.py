@@ -4,18 +4,20 @@ Nodes cost token budget and KV blocks as the drafts of a chain do; the longest p
 slots of the others are overwritten.
 """
 
+from bisect import bisect_right
 from collections.abc import Sequence
 
+from simulator.replica.draft_runs import DraftRunEngine
 from simulator.replica.draft_trees import MOST_KEPT, ChooseNodes, DraftTree, TreeDrafter
 from simulator.replica.job import Job
-from simulator.replica.speculation import AnswerDraws, Speculation
-from simulator.replica.speculative_engine import Drafted, SpeculativeEngine
+from simulator.replica.speculation import Speculation
+from simulator.replica.speculative_engine import Drafted
 
-# What is proposed for a job: its tree, by which drafter, how many first guesses are right, of which answer
-Proposed = tuple[Job, DraftTree, TreeDrafter, int, AnswerDraws]
+# What is proposed for a job: its tree, and the nodes on the right path
+Proposed = tuple[Job, DraftTree, list[int]]
 
 
-class TreeEngine(SpeculativeEngine):
+class TreeEngine(DraftRunEngine):
     """A speculative engine; its jobs have chains of drafts where the policy asks for no trees."""
 
     __slots__ = ("_drafters",)
@@ -43,25 +45,25 @@ class TreeEngine(SpeculativeEngine):
             return False
         depth, width = min(depth, self.most_drafts), max(width, 1)
         proposed = self._propose(depth, width)
-        nodes = choose([(job, tree) for job, tree, _, _, _ in proposed])
+        nodes = choose([(job, tree) for job, tree, _ in proposed])
         longest, block_size = self.limits.max_model_len, self.block_size
         lookahead = 1 + (depth * width if self.speculation.lookahead else 0)
-        drafted, tokens, blocks = list[Drafted](), size, 0
-        for (job, tree, drafter, rights, answer), count in zip(proposed, nodes, strict=True):
+        drafted, openers, tokens, blocks = list[Drafted](), list[tuple[Job, int]](), size, 0
+        for (job, tree, path), count in zip(proposed, nodes, strict=True):
             if not 0 <= count <= tree.size:
                 raise ValueError(f"{count} nodes chosen of the {tree.size} for {job}")
             computed, right = job.computed, 0
             if count:
                 if count > longest - 2 - computed:
                     count = longest - 2 - computed
-                right = drafter.accepted(tree, count, rights, answer, job.generated)
+                right = bisect_right(path, count)
             known = computed + count + lookahead
             more = -(-(known if known < longest else longest) // block_size) - job.blocks
-            if more < 0 or job.reserved:
-                more = 0
+            if more > 0 and not job.reserved:
+                openers.append((job, more))
+                blocks += more
             tokens += count
-            blocks += more
-            drafted.append(Drafted(job, count, right, more))
+            drafted.append((job, count, right))
         if tokens > self.token_budget or blocks > self.kv.free_blocks:
             if self.cache is not None:
                 self.cache.decode_refused(blocks)
@@ -72,10 +74,8 @@ class TreeEngine(SpeculativeEngine):
         shape.draft_tokens += tokens - size
         shape.draft_passes, shape.draft_width = depth, width
         self.token_budget -= tokens
-        if blocks:
-            for each in drafted:
-                if each.blocks:
-                    self.kv.take(each.job, each.blocks)
+        for job, more in openers:
+            self.kv.take(job, more)
         self._decoding = drafted
         if self.cache is not None:
             self.cache.drafting(size)
@@ -105,6 +105,6 @@ class TreeEngine(SpeculativeEngine):
                         chances, width, speculation.confidence, speculation.later_guess
                     )
                 drafter = drafters[key]
-            tree, rights = drafter.propose(answer, generated)
-            found.append((job, tree, drafter, rights, answer))
+            tree, path = drafter.propose(answer, generated)
+            found.append((job, tree, path))
         return found

@@ -71,8 +71,8 @@ def test_a_node_is_right_as_often_as_the_drafter_says(confidence, width):
     for number in range(60):
         answer = AnswerDraws(5, number, 200)
         for generated in range(1, 190):
-            tree, rights = drafter.propose(answer, generated)
-            length = drafter.accepted(tree, tree.size, rights, answer, generated)
+            tree, path = drafter.propose(answer, generated)
+            length = len(path)
             said.append(tree.expected[-1] - 1)
             right.append(length)
     said, right = np.array(said), np.array(right)
@@ -91,10 +91,10 @@ def test_a_chain_that_is_verified_whole_is_accepted_as_without_trees(acceptance,
         answer = AnswerDraws(3, number, 80)
         chances = tuple(acceptance.chances(answer, generated, 5))
         drafter = TreeDrafter(chances, 1, confidence, 0.4)
-        tree, rights = drafter.propose(answer, generated)
+        _, path = drafter.propose(answer, generated)
         drafts, right = acceptance.verify(answer, generated, 5)
         assert len(chances) == drafts
-        assert drafter.accepted(tree, tree.size, rights, answer, generated) == right
+        assert len(path) == right
 
 
 @pytest.mark.parametrize("acceptance", ALL, ids=lambda each: type(each).__name__)
@@ -105,14 +105,11 @@ def test_more_nodes_never_accept_less_and_wider_trees_accept_more(acceptance):
         for number, generated in itertools.product(range(30), range(1, 60, 3)):
             answer = AnswerDraws(3, number, 80)
             drafter = TreeDrafter(tuple(acceptance.chances(answer, generated, 4)), width, 0.5, 0.4)
-            tree, rights = drafter.propose(answer, generated)
-            found = [
-                drafter.accepted(tree, nodes, rights, answer, generated) for nodes in range(tree.size + 1)
-            ]
-            assert found == sorted(found)
-            assert all(length <= nodes for nodes, length in enumerate(found))
-            assert found[-1] <= 4
-            lengths.append(found[-1])
+            tree, path = drafter.propose(answer, generated)
+            assert path == sorted(set(path))
+            assert all(1 <= node <= tree.size for node in path)
+            assert len(path) <= 4
+            lengths.append(len(path))
         means.append(np.mean(lengths))
     assert means[1] > means[0] or isinstance(acceptance, NoneRight)
 
