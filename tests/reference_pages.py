@@ -1,16 +1,19 @@
-"""The pages made from the code: every scenario key, and every number of a summary.
+"""The pages made from the code: every scenario key, every policy's parameters, and every number of a summary.
 
     python -m tests.reference_pages
 
 writes them anew; ``tests/cli/test_reference_pages.py`` fails while a page says something else.
 """
 
+import dataclasses
 import re
 from pathlib import Path
+from typing import Literal, get_args, get_origin, get_type_hints
 
 from simulator.results.vocabulary import vocabulary
+from simulator.scenario.discover import KINDS, discover, load
 from simulator.scenario.scenario import default_scenario
-from simulator.scenario.toml import write
+from simulator.scenario.toml import as_toml, parameter_comment, write
 
 DOCS = Path(__file__).parent.parent / "docs"
 BEGIN, END = "<!-- made by: python -m tests.reference_pages -->\n", "<!-- end -->\n"
@@ -40,12 +43,50 @@ def measures():
     return "\n".join(found) + "\n"
 
 
+def parameters():
+    """Return a table for each kind of policy: policy, parameter, default and other choices, what it means."""
+    found = []
+    for kind in KINDS:
+        rows = [row for name in discover(kind) for row in parameters_of(kind, name)]
+        found += [f"## `policy.{kind}`", "", "| policy | parameter | default | what |", "|---|---|---|---|"]
+        found += [f"| {' | '.join(row)} |" for row in rows] + [""]
+    return "\n".join(found[:-1]) + "\n"
+
+
+def parameters_of(kind, name):
+    """Yield a row for each parameter of a policy."""
+    policy = load(kind, name)
+    types, first = get_type_hints(policy), f"`{name}`"
+    for each in dataclasses.fields(policy) if dataclasses.is_dataclass(policy) else ():
+        if each.init:
+            default = each.default
+            if default is dataclasses.MISSING:
+                default = each.default_factory()
+            shown = "unset" if default is None else f"`{as_toml(default)}`"
+            one_of = [as_toml(other) for other in choices(types[each.name]) if other != default]
+            others = "".join(f", `{other}`" for other in one_of)
+            yield (
+                first,
+                f"`{each.name}`",
+                shown + others,
+                escaped(parameter_comment(policy, each.name).replace("``", "`")),
+            )
+            first = ""
+
+
+def choices(kind):
+    """Return the values that a type allows, where it names them."""
+    if get_origin(kind) is Literal:
+        return get_args(kind)
+    return [value for inner in get_args(kind) for value in choices(inner)]
+
+
 def escaped(text):
     """Return text for a cell of a table."""
     return text.replace("|", "\\|").replace("<", "&lt;")
 
 
-PAGES = {"keys.md": keys, "tables.md": measures}
+PAGES = {"keys.md": keys, "parameters.md": parameters, "tables.md": measures}
 
 
 def on_page(name):

@@ -30,9 +30,9 @@ class Smooth(Choosing, Scheduler):
     alpha: float | None = (
         None  # of the readers, tokens per unit of f; unset: the scenario's, as the next three
     )
-    f: Penalty | None = None
-    f_scale_s: float | None = None
-    origin: Origin | None = None
+    f: Penalty | None = None  # form of what waiting costs
+    f_scale_s: float | None = None  # its scale, s
+    origin: Origin | None = None  # when a reader's clock starts
     ahead_s: float = 0.3  # over how many seconds to come the slope of f is taken
     caution: float = 4.0  # standard deviations of the blocks to come that a new prompt leaves free
     spare_blocks: float = 0.25  # KV blocks for each running request that it leaves free in any case

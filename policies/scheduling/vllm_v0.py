@@ -19,8 +19,8 @@ class VllmV0(Scheduler):
     Source: vLLM 0.5.3.post1, vllm/core/scheduler.py, one sequence a request.
     """
 
-    enable_chunked_prefill: bool = False
-    preemption_mode: Literal["recompute", "swap"] = "recompute"
+    enable_chunked_prefill: bool = False  # running requests first, chunks of prompts fill the step up
+    preemption_mode: Literal["recompute", "swap"] = "recompute"  # swap: into engine.swap_space of the host
     scheduler_delay_factor: float = 0.0  # let prompts gather for this many times the last prompts' latency
     watermark: float = 0.01  # share of KV blocks that admission leaves free
     _prompts_at_s: float | None = field(default=None, init=False)  # when prompts were started, if just before

@@ -16,9 +16,9 @@ class VllmV1(Scheduler):
     Source: vLLM 0.11.0 and 0.24.0, vllm/v1/core/sched/scheduler.py and async_scheduler.py.
     """
 
-    engine_version: Literal["0.11.0", "0.24.0"] = "0.24.0"
+    engine_version: Literal["0.11.0", "0.24.0"] = "0.24.0"  # whose rules the scheduler follows
     async_scheduling: bool | None = None  # off: plan each step with the results of the one before
-    policy: Literal["fcfs", "priority"] = "fcfs"
+    policy: Literal["fcfs", "priority"] = "fcfs"  # who waits goes by arrival, or by priority first
     enable_chunked_prefill: bool = True  # off: a prompt waits until it fits a step's budget whole
     enable_prefix_caching: bool = True  # reuse the KV blocks of equal beginnings; V1's default
     long_prefill_token_threshold: int = 0  # longest chunk of one prompt in a step; 0: no limit

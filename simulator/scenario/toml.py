@@ -174,9 +174,17 @@ def _policy_comment(section: str, key: str, scenario: "Scenario") -> str:
     if kind == section or "." in kind:  # a table of a parameter has no line of its own in the file
         return ""
     choice = getattr(scenario.policy, kind)
-    policy = discover.load(cast(discover.PolicyKind, kind), choice.name)
-    found = re.search(rf"^ +{key}:[^#\n]*# (.*)$", inspect.getsource(policy), re.MULTILINE)
-    return found[1] if found else ""
+    return parameter_comment(discover.load(cast(discover.PolicyKind, kind), choice.name), key)
+
+
+def parameter_comment(policy: type, key: str) -> str:
+    """Return what stands behind a parameter where a policy's class, or one that it derives from, declares it."""
+    for declaring in policy.__mro__:
+        if key in vars(declaring).get("__annotations__", {}):
+            source = inspect.getsource(declaring)
+            found = re.search(rf"^ +{key}:[^#\n]*(?:\(\n[^#\n]*)?# (.*)$", source, re.MULTILINE)
+            return found[1] if found else ""
+    return ""
 
 
 def _value(text: str) -> Any:
