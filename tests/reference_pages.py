@@ -1,4 +1,4 @@
-"""The pages made from the code: every scenario key, every policy's parameters, and every number of a summary.
+"""The pages made from the code: every scenario key, every policy, and every number of a summary.
 
     python -m tests.reference_pages
 
@@ -6,7 +6,10 @@ writes them anew; ``tests/cli/test_reference_pages.py`` fails while a page says 
 """
 
 import dataclasses
+import inspect
 import re
+import sys
+import textwrap
 from pathlib import Path
 from typing import Literal, get_args, get_origin, get_type_hints
 
@@ -43,20 +46,32 @@ def measures():
     return "\n".join(found) + "\n"
 
 
-def parameters():
-    """Return a table for each kind of policy: policy, parameter, default and other choices, what it means."""
+def policies():
+    """Return a section for each kind of policy: of each its rule and source, as its file says them, and parameters."""
     found = []
     for kind in KINDS:
-        rows = [row for name in discover(kind) for row in parameters_of(kind, name)]
-        found += [f"## `policy.{kind}`", "", "| policy | parameter | default | what |", "|---|---|---|---|"]
-        found += [f"| {' | '.join(row)} |" for row in rows] + [""]
+        found += [f"## `policy.{kind}`", ""]
+        for name in discover(kind):
+            policy = load(kind, name)
+            said = [
+                sys.modules[policy.__module__].__doc__ or "",
+                *(inspect.getdoc(policy) or "").split("\n\n"),
+            ]
+            rows = list(parameters_of(policy))
+            found += [f"### `{name}`", "", *wrapped(escaped(" ".join(said)).replace("``", "`")), ""]
+            if rows:
+                found += ["| parameter | default | what |", "|---|---|---|", *rows, ""]
     return "\n".join(found[:-1]) + "\n"
 
 
-def parameters_of(kind, name):
-    """Yield a row for each parameter of a policy."""
-    policy = load(kind, name)
-    types, first = get_type_hints(policy), f"`{name}`"
+def wrapped(text):
+    """Return a paragraph's lines."""
+    return textwrap.wrap(text, 118, break_long_words=False, break_on_hyphens=False)
+
+
+def parameters_of(policy):
+    """Yield a row for each parameter of a policy: its name, its default and other choices, what it means."""
+    types = get_type_hints(policy)
     for each in dataclasses.fields(policy) if dataclasses.is_dataclass(policy) else ():
         if each.init:
             default = each.default
@@ -65,13 +80,8 @@ def parameters_of(kind, name):
             shown = "unset" if default is None else f"`{as_toml(default)}`"
             one_of = [as_toml(other) for other in choices(types[each.name]) if other != default]
             others = "".join(f", `{other}`" for other in one_of)
-            yield (
-                first,
-                f"`{each.name}`",
-                shown + others,
-                escaped(parameter_comment(policy, each.name).replace("``", "`")),
-            )
-            first = ""
+            said = escaped(parameter_comment(policy, each.name)).replace("``", "`")
+            yield f"| `{each.name}` | {shown}{others} | {said} |"
 
 
 def choices(kind):
@@ -86,7 +96,7 @@ def escaped(text):
     return text.replace("|", "\\|").replace("<", "&lt;")
 
 
-PAGES = {"keys.md": keys, "parameters.md": parameters, "tables.md": measures}
+PAGES = {"keys.md": keys, "parameters.md": policies, "tables.md": measures}
 
 
 def on_page(name):
