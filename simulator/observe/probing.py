@@ -100,6 +100,7 @@ async def warm_up(
     gate = asyncio.Semaphore(min(at_once or _AT_ONCE, _AT_ONCE))
 
     async def one(nth: int) -> bool:
+        """Send the nth; return whether it completed."""
         row = nth % len(workload)
         text = prompts.text(_stream(workload, len(_WORDS) + nth), 0, int(workload.prompt_tokens[row]))
         body = endpoint.body([("user", text or " time")], int(workload.output_tokens[row]))

@@ -31,6 +31,7 @@ class CacheAbove:
 
     @free_blocks.setter
     def free_blocks(self, blocks: int) -> None:
+        """Set those of the GPU."""
         self._gpu.free_blocks = blocks
 
     def tell_evicted(self, told: Callable[[StreamPieces, int, int], None]) -> None:

@@ -53,6 +53,7 @@ class View(ABC):
 
     @recorded.setter
     def recorded(self, records: Records) -> None:
+        """Put other records in their place."""
         self._engine.records = records
 
     @property

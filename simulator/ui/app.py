@@ -70,6 +70,7 @@ def make_app(token: str, saved: Saved, *, remote: bool = False) -> ASGIApp:
 
     @asynccontextmanager
     async def life(app: Starlette) -> AsyncIterator[None]:
+        """End what is running, and drop what was dropped, when the server ends."""
         yield
         await run_in_threadpool(api.tasks.close)
         api.dropped.close()

@@ -15,13 +15,16 @@ class SearchedRate(Protocol):
     """What a search for a rate has: the answer and its interval."""
 
     @property
-    def rate(self) -> float | None: ...  # noqa: D102  # see CapacityResult
+    def rate(self) -> float | None:
+        """The answer, requests/s; None: none was found."""
 
     @property
-    def low(self) -> float | None: ...  # noqa: D102
+    def low(self) -> float | None:
+        """The lower end of its interval, requests/s; None: not shown."""
 
     @property
-    def high(self) -> float | None: ...  # noqa: D102
+    def high(self) -> float | None:
+        """The upper end of its interval, requests/s; None: not shown."""
 
 
 @dataclass(frozen=True)
