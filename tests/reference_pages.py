@@ -1,4 +1,4 @@
-"""The pages made from the code: every scenario key, every policy, and every number of a summary.
+"""The pages made from the code: every scenario key, policy, file format, and number of a summary.
 
     python -m tests.reference_pages
 
@@ -6,17 +6,24 @@ writes them anew; ``tests/cli/test_reference_pages.py`` fails while a page says 
 """
 
 import dataclasses
+import importlib
 import inspect
+import pkgutil
 import re
 import sys
 import textwrap
 from pathlib import Path
 from typing import Literal, get_args, get_origin, get_type_hints
 
+import simulator.report.exports
+import simulator.results.imports
+import simulator.workload.formats
+from simulator.replica.request import FIELDS
 from simulator.results.vocabulary import vocabulary
 from simulator.scenario.discover import KINDS, discover, load
 from simulator.scenario.scenario import default_scenario
 from simulator.scenario.toml import as_toml, parameter_comment, write
+from simulator.workload.formats import servesim
 
 DOCS = Path(__file__).parent.parent / "docs"
 BEGIN, END = "<!-- made by: python -m tests.reference_pages -->\n", "<!-- end -->\n"
@@ -58,10 +65,48 @@ def policies():
                 *(inspect.getdoc(policy) or "").split("\n\n"),
             ]
             rows = list(parameters_of(policy))
-            found += [f"### `{name}`", "", *wrapped(escaped(" ".join(said)).replace("``", "`")), ""]
+            found += [f"### `{name}`", "", *wrapped(plain(" ".join(said))), ""]
             if rows:
                 found += ["| parameter | default | what |", "|---|---|---|", *rows, ""]
     return "\n".join(found[:-1]) + "\n"
+
+
+def formats():
+    """Return a table of the files that are read and written: traces, results of load testers, exports."""
+    found = ["## Columns of a trace", "", "| column | what |", "|---|---|"]
+    means = {column: FIELDS[name].means for name, column in servesim.FORMAT.fields.items()}
+    for each in dataclasses.fields(servesim.FORMAT):
+        column = getattr(servesim.FORMAT, each.name)
+        if isinstance(column, str) and column not in servesim.FORMAT.columns:
+            means[column] = parameter_comment(type(servesim.FORMAT), each.name)
+    found += [
+        f"| `{column}` | {escaped(said).replace('NEVER:', 'empty:')} |" for column, said in means.items()
+    ]
+    for title, package in PACKAGES.items():
+        found += ["", f"## {title}", "", "| format | what |", "|---|---|"]
+        for each in pkgutil.iter_modules(package.__path__):
+            if not each.name.startswith("_"):
+                module = importlib.import_module(f"{package.__name__}.{each.name}")
+                found.append(f"| `{each.name}` | {plain(module.__doc__)}{options(module)} |")
+    return "\n".join(found) + "\n"
+
+
+def options(module):
+    """Return the options of an export with their defaults: the keyword-only parameters of its function."""
+    parameters = inspect.signature(module.export).parameters if hasattr(module, "export") else {}
+    named = [each for each in parameters.values() if each.kind is each.KEYWORD_ONLY]
+    shown = ", ".join(f"`{each.name}={as_toml(value_of(each))}`" for each in named)
+    return f" Options: {shown}." if shown else ""
+
+
+def value_of(parameter):
+    """Return a parameter's default, a tuple as a list."""
+    return list(parameter.default) if isinstance(parameter.default, tuple) else parameter.default
+
+
+def plain(docstring):
+    """Return a docstring as one line for a cell of a table."""
+    return escaped(" ".join(docstring.split())).replace("``", "`")
 
 
 def wrapped(text):
@@ -96,7 +141,12 @@ def escaped(text):
     return text.replace("|", "\\|").replace("<", "&lt;")
 
 
-PAGES = {"keys.md": keys, "parameters.md": policies, "tables.md": measures}
+PACKAGES = {
+    "Formats of traces": simulator.workload.formats,
+    "Results of load testers": simulator.results.imports,
+    "Exports": simulator.report.exports,
+}
+PAGES = {"formats.md": formats, "keys.md": keys, "parameters.md": policies, "tables.md": measures}
 
 
 def on_page(name):

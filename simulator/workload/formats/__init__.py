@@ -49,8 +49,10 @@ class TraceFormat:
     output_tokens: str
     patience_s: str | None = None  # seconds after its arrival at which a client gives up; empty: never
     prefix_id: str | None = None  # requests of one id have their first prefix_tokens in common; empty: none
-    prefix_tokens: str | None = None
-    hash_ids: str | None = None  # a list: one id for each block of the prompt, the last one possibly partial
+    prefix_tokens: str | None = None  # how many
+    hash_ids: str | None = (
+        None  # a list: one id for each 512 tokens of the prompt, the last ones possibly fewer
+    )
     hash_block_tokens: int = 512  # equal ids: equal prompts up to and including that block
     any_block_tokens: bool = (
         False  # whether it may be another number, which is then told by the first records
@@ -72,8 +74,10 @@ class TraceFormat:
     turns_add: bool = (
         False  # whether a session's prompts are what each turn adds to the turns and answers before
     )
-    hash_runs: str | None = None  # a list [id, n, id, n, ...]: ids, id + 1, ... of the prompt's full blocks,
-    run_block_tokens: int = 64  # as hash_ids, but local to the session
+    hash_runs: str | None = (
+        None  # a list [id, n, ...]: n ids from id up, for full blocks of 64, of the session alone
+    )
+    run_block_tokens: int = 64  # of those blocks
     node: str | None = None  # a number of its own for each request of a graph of agents
     after: str | None = None  # a list: the nodes whose answers a request waits for, beside its think time
     continues: str | None = None  # the node whose prompt and answer its own prompt begins with
