@@ -1,4 +1,4 @@
-"""The pages made from the code: every scenario key, policy, file format, and number of a summary.
+"""The pages made from the code: every scenario key, policy, file format, user model, number of a summary.
 
     python -m tests.reference_pages
 
@@ -8,6 +8,7 @@ writes them anew; ``tests/cli/test_reference_pages.py`` fails while a page says 
 import dataclasses
 import importlib
 import inspect
+import math
 import pkgutil
 import re
 import sys
@@ -18,6 +19,9 @@ from typing import Literal, get_args, get_origin, get_type_hints
 import simulator.report.exports
 import simulator.results.imports
 import simulator.workload.formats
+from simulator.metrics import UserModel
+from simulator.metrics._options import UNIT_TOKENS
+from simulator.metrics._presets import PRESETS
 from simulator.replica.request import FIELDS
 from simulator.results.vocabulary import vocabulary
 from simulator.scenario.discover import KINDS, discover, load
@@ -109,6 +113,25 @@ def plain(docstring):
     return escaped(" ".join(docstring.split())).replace("``", "`")
 
 
+def presets():
+    """Return the table of user models: a row each, as the scenario that names it has them."""
+    head = ("`user.preset`", "V, s", "alpha", "clock from", "S, s", "g(i)", "what it is")
+    rows = [head, ("---",) * len(head), *map(preset, PRESETS)]
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows) + "\n"
+
+
+def preset(name):
+    """Return the cells of a user model."""
+    user = UserModel(preset=name)
+    unit = UNIT_TOKENS[user.reads]
+    read = "i" if not user.thinking_share else f"max(1, i - h), h = floor({user.thinking_share:g}·n)"
+    place = "1" if unit == math.inf else read if unit == 1 else f"{unit:g}·floor((i - 1)/{unit:g}) + 1"
+    alpha = "1/V" if user.alpha is None else f"{user.alpha:g}"
+    clock, allowance = user.origin, f"{user.first_token_allowance_s:g}"
+    said = PRESETS[name].says.removesuffix(".")
+    return f"`{name}`", f"{user.v_s_per_token:g}", alpha, clock, allowance, place, said
+
+
 def wrapped(text):
     """Return a paragraph's lines."""
     return textwrap.wrap(text, 118, break_long_words=False, break_on_hyphens=False)
@@ -146,7 +169,13 @@ PACKAGES = {
     "Results of load testers": simulator.results.imports,
     "Exports": simulator.report.exports,
 }
-PAGES = {"formats.md": formats, "keys.md": keys, "parameters.md": policies, "tables.md": measures}
+PAGES = {
+    "formats.md": formats,
+    "keys.md": keys,
+    "metrics.md": presets,
+    "parameters.md": policies,
+    "tables.md": measures,
+}
 
 
 def on_page(name):

@@ -1,8 +1,5 @@
 """Presets: what they say, what goes before them, and that every output names them."""
 
-from math import inf
-from pathlib import Path
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,7 +7,6 @@ from hypothesis import strategies as st
 from simulator import Scenario, run
 from simulator.errors import InputError
 from simulator.metrics import UserModel
-from simulator.metrics._options import UNIT_TOKENS
 from simulator.metrics._presets import PRESETS, STEADY, beside_preset
 from simulator.report.report import report
 from simulator.results.result import Result
@@ -108,25 +104,3 @@ def test_every_output_names_it(tmp_path, capsys):
         capsys, "show", tmp_path / "saved", "--set", "user.preset=paper_v2", "--set", "user.alpha=none"
     )
     assert "User model: paper_v2." in shown
-
-
-def row(name: str) -> str:
-    """The row of the table in docs/metrics.md."""
-    user = UserModel(preset=name)
-    unit = UNIT_TOKENS[user.reads]
-    read = "i" if not user.thinking_share else f"max(1, i - h), h = floor({user.thinking_share:g}·n)"
-    place = "1" if unit == inf else read if unit == 1 else f"{unit:g}·floor((i - 1)/{unit:g}) + 1"
-    alpha = "1/V" if user.alpha is None else f"{user.alpha:g}"
-    cells = [
-        f"`{name}`", f"{user.v_s_per_token:g}", alpha, user.origin, f"{user.first_token_allowance_s:g}", place,
-        PRESETS[name].says.removesuffix("."),
-    ]  # fmt: skip
-    return f"| {' | '.join(cells)} |"
-
-
-def test_documentation_has_every_preset_as_it_is():
-    page = (Path(__file__).parents[2] / "docs" / "metrics.md").read_text("utf-8")
-    table = page.partition("## Presets")[2].partition("\n## ")[0].splitlines()
-    assert [line for line in table if line.startswith(tuple(f"| `{name}` |" for name in PRESETS))] == [
-        row(name) for name in PRESETS
-    ]
