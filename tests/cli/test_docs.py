@@ -8,8 +8,6 @@ import pytest
 import typer.main
 
 from simulator.cli.app import build
-from simulator.scenario.discover import KINDS, discover
-from simulator.scenario.policy import IDLE_POLICY
 from tests import policy_tables
 
 ROOT = Path(__file__).parent.parent.parent
@@ -160,15 +158,6 @@ FILES = dict(re.findall(r"`(\w+\.py)`:\n\n```python\n(.*?)```", PAGE, re.S))
 
 def test_the_table_of_the_seams_is_what_they_say():
     assert policy_tables.on_page(PAGE) == policy_tables.table(), "expected: python -m tests.policy_tables"
-
-
-def test_strategies_name_every_policy():
-    """Each kind's policies in the rows of the page that are about it; those that do nothing are named by no page."""
-    page = (ROOT / "docs" / "strategies.md").read_text("utf-8")
-    idle = set(IDLE_POLICY.values())
-    named = set(re.findall(r"`(\w+)`", page))
-    for kind in KINDS:
-        assert set(discover(kind)) - idle <= named, kind
 
 
 def test_every_policy_of_the_page_is_a_file_with_a_name():
