@@ -1,4 +1,4 @@
-"""The pages made from the code: every scenario key, policy, file format, user model, number of a summary.
+"""The pages made from the code: commands, keys, policies, engines, file formats, user models, numbers of a summary.
 
     python -m tests.reference_pages
 
@@ -16,9 +16,13 @@ import textwrap
 from pathlib import Path
 from typing import Literal, get_args, get_origin, get_type_hints
 
+import typer.main
+
 import simulator.report.exports
 import simulator.results.imports
 import simulator.workload.formats
+from hardware_profiles.engine import list_engines, load_engine
+from simulator.cli.app import build
 from simulator.metrics import UserModel
 from simulator.metrics._options import UNIT_TOKENS
 from simulator.metrics._presets import PRESETS
@@ -73,6 +77,54 @@ def policies():
             if rows:
                 found += ["| parameter | default | what |", "|---|---|---|", *rows, ""]
     return "\n".join(found[:-1]) + "\n"
+
+
+def commands():
+    """Return a table of all commands: how each is called, and what it does, as its own help says it."""
+    found = ["| command | what |", "|---|---|"]
+    for words, command in sorted(leaves(typer.main.get_command(build()))):
+        places = [
+            each.metavar or each.name.upper() for each in command.params if each.param_type_name == "argument"
+        ]
+        found.append(
+            f"| `{escaped(' '.join(('servesim', words, *places)))}` | {plain(first(command.help))} |"
+        )
+    return "\n".join(found) + "\n"
+
+
+def leaves(command, words=()):
+    """Yield each command that has none below it, with its words."""
+    for name, inner in getattr(command, "commands", {}).items():
+        yield from leaves(inner, (*words, name))
+    if not hasattr(command, "commands"):
+        yield " ".join(words), command
+
+
+def first(text):
+    """Return the first paragraph of a text."""
+    return text.split("\n\n")[0]
+
+
+def engines():
+    """Return a table of the engines that ship: what they are, their rules, and whether overheads are their own."""
+    head = (
+        "`engine.profile`",
+        "what it is",
+        "steps planned ahead",
+        "null blocks",
+        "longest sequence",
+        "block",
+        "overheads",
+    )
+    rows = [head, ("---",) * len(head)]
+    for name in list_engines():
+        engine = load_engine(name)
+        rules, beyond = engine.rules, engine.rules.overrun_tokens
+        longest = f"`max_model_len`{f' {beyond:+}' if beyond else ''}"
+        fitted = ", ".join(f"`{each}`" for each in engine.overheads.fitted) or "never measured"
+        ahead, null, block = rules.pipeline_depth - 1, rules.null_blocks, engine.defaults.block_size
+        rows.append((f"`{name}`", engine.description, str(ahead), str(null), longest, str(block), fitted))
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows) + "\n"
 
 
 def formats():
@@ -170,6 +222,8 @@ PACKAGES = {
     "Exports": simulator.report.exports,
 }
 PAGES = {
+    "command_line.md": commands,
+    "engines.md": engines,
     "formats.md": formats,
     "keys.md": keys,
     "metrics.md": presets,

@@ -140,18 +140,6 @@ def test_commands_mentioned_exist(words):
     assert {word.partition("=")[0] for word in rest if word.startswith("--")} <= known | {"--help"}
 
 
-def test_every_command_is_on_its_page():
-    def names(command, words=()):
-        for name, inner in getattr(command, "commands", {}).items():
-            yield from names(inner, (*words, name))
-        if not hasattr(command, "commands"):
-            yield " ".join(words)
-
-    page = (ROOT / "docs" / "command_line.md").read_text("utf-8")
-    for name in names(typer.main.get_command(build())):
-        assert f".venv/bin/servesim {name}" in page, name
-
-
 PAGE = policy_tables.PAGE.read_text("utf-8")
 FILES = dict(re.findall(r"`(\w+\.py)`:\n\n```python\n(.*?)```", PAGE, re.S))
 
