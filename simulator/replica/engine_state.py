@@ -202,12 +202,10 @@ class EngineState:
 
         Until the step in flight has ended the engine cannot know. Unlike vLLM's, the token takes no KV block.
         """
-        if len(self.running) == self.group.size + len(self.partial):
-            return  # none has ended
-        for job in self.running:
-            ended = job.completing and job.generated >= job.output_tokens
-            tokens = min(self.unseen_tokens(job), self.token_budget) if ended else 0
-            if tokens > 0:
+        none_ended = len(self.running) == self.group.size + len(self.partial)
+        for job in () if none_ended else self.running:
+            if job.completing and job.generated >= job.output_tokens and self.token_budget > 0:
+                tokens = min(self.unseen_tokens(job), self.token_budget)
                 self.token_budget -= tokens
                 self.shape.count(1, job.computed, True, 1)
                 self.shape.draft_tokens += tokens - 1

@@ -24,6 +24,7 @@ OPTIONS = {
     "cache_above.py",
     "content.py",
     "draft_group.py",
+    "draft_runs.py",
     "draft_trees.py",
     "held_blocks.py",
     "kv_tier.py",
