@@ -11,6 +11,7 @@ from hardware_profiles.fit import step_shape
 from hardware_profiles.power import capped_s, draw_of, watts
 from servesim import Scenario, run
 from simulator.errors import InputError
+from simulator.studies.plan.goals import check_energy, parse_goals
 
 H100 = load_gpu("h100-80gb-sxm").power
 TRAFFIC = {"arrivals": "poisson", "rate_rps": 20.0, "requests": 40, "prompt_tokens": 700, "output_tokens": 30}
@@ -138,3 +139,9 @@ def test_what_has_no_watts_is_refused():
             ran(**asked)
     with pytest.raises(InputError, match=r"has no \[power\] in its profile"):
         draw_of(load_gpu("h100-80gb-sxm").model_copy(update={"power": None}), "hardware.usd_per_kwh")
+    goal = parse_goals("energy.kwh <= 1", "plan", ["energy.kwh"])
+    check_energy(goal, 0.0, "plan")
+    with pytest.raises(
+        InputError, match=r"plan: target: energy.kwh is there with hardware.usd_per_kwh alone"
+    ):
+        check_energy(goal, None, "plan")

@@ -54,6 +54,16 @@ class Goal:
         return ahead / abs(self.bound) if self.bound else ahead
 
 
+def check_energy(goals: Sequence[Goal], usd_per_kwh: float | None, where: str) -> None:
+    """Raise InputError for a goal on energy where no run says any."""
+    asked = [goal.metric for goal in goals if goal.metric.startswith("energy.")]
+    if asked and usd_per_kwh is None:
+        raise InputError(
+            f"{where}: target: {asked[0]} is there with hardware.usd_per_kwh alone; expected that price under [set]"
+            " (0: none)"
+        )
+
+
 def parse_goals(given: Any, where: str, known: Sequence[str]) -> list[Goal]:
     """Read ``["latency.ttft_s.p99 <= 1.0", ...]``; InputError for another form or a name not in ``known``."""
     where = f"{where}: target"
