@@ -1,5 +1,7 @@
 """Energy: a run's is that of its steps and of idling, caps only lower watts and lengthen steps, batches save."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -145,3 +147,23 @@ def test_what_has_no_watts_is_refused():
         InputError, match=r"plan: target: energy.kwh is there with hardware.usd_per_kwh alone"
     ):
         check_energy(goal, None, "plan")
+
+
+def test_the_page_says_what_the_formula_says():
+    page = (Path(__file__).parent.parent.parent / "docs" / "energy.md").read_text("utf-8")
+    gpu, model = load_gpu("h100-80gb-sxm"), load_model("llama-3.1-8b")
+    work, cost = AnalyticCost(gpu, model), step_cost(gpu, model)
+
+    def of(*shape):
+        step = step_shape(*shape)
+        lasted_s = cost.step_s(step)
+        return float(power(*work.busy_s(step), lasted_s)), lasted_s
+
+    (one_w, one_s), (many_w, many_s), (mixed_w, _) = (
+        of([], 1, 500),
+        of([], 128, 500),
+        of([(512, 0)], 128, 500),
+    )
+    assert f"| {one_w:.0f} W |" in page
+    assert f"{many_w:.0f} W decoding alone, {mixed_w:.0f} W with 512 prompt tokens" in page
+    assert f"{one_w * one_s:.1f} J, {many_w * many_s / 128:.3f} J, 8B" in page

@@ -7,6 +7,7 @@ import typer
 
 from simulator.cli import completion
 from simulator.cli.output import say, wrote
+from simulator.cli.terminal import counting
 from simulator.errors import InputError
 
 if TYPE_CHECKING:
@@ -158,7 +159,8 @@ def fit(
         ).with_overrides(overrides or [])
         chosen, _ = _load(served.hardware.gpu, served.hardware.model)
         runs = [run for path in files for run in read_load(path)]
-        bench = fit_bench(runs, served, chosen, free=free or (), name=out.stem)
+        with counting("simulations") as on_done:
+            bench = fit_bench(runs, served, chosen, free=free or (), name=out.stem, on_done=on_done)
         new, text = bench.gpu, bench_text(bench)
     write_fitted(new, chosen, out)
     say(text, kept=out)

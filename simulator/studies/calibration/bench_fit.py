@@ -6,7 +6,7 @@ out is each run's error with overheads fitted to the other runs; of one run, to 
 """
 
 import datetime
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -35,6 +35,9 @@ DIFFERENCE = 0.1
 # TTFT hangs on how the clients began and on what a few prompts queued behind; time per token does not. So TTFT
 # decides little but frontend_s, which time per token says nothing about.
 WEIGHTS = (0.05, 1.0)  # of TTFT and TPOT errors in the fit
+_MOST_TRIES = (
+    150  # what is shown as the end of a fit, which has none: two of one run took 59 and 92 simulations
+)
 
 
 @dataclass(frozen=True)
@@ -69,11 +72,23 @@ class BenchFit:
 class _Simulated:
     """Mean TTFT and TPOT of the runs, in ms, for any overheads."""
 
-    def __init__(self, runs: Sequence[BenchResult], scenario: Scenario, start: EngineOverheads) -> None:
+    def __init__(
+        self,
+        runs: Sequence[BenchResult],
+        scenario: Scenario,
+        start: EngineOverheads,
+        count: Callable[[], None],
+    ) -> None:
+        """``count`` is called before each simulation of all runs."""
         parts = resolve_pool(scenario)
-        self._parts, self._start, self._runs = parts, start, runs
+        if type(parts.cost) not in (AnalyticCost, TabulatedCost):
+            raise InputError(
+                "--set: overheads are fitted to one engine on one node without a power cap; expected"
+                " pipeline_parallel_size = 1, no ranks that share experts, and hardware.power_cap_w unset"
+            )
+        self._parts, self._start, self._runs, self._count = parts, start, runs, count
         self._scenario = scenario
-        self._seen: dict[tuple[float, ...], Floats] = {}
+        self._seen: dict[tuple[tuple[str, float], ...], Floats] = {}
         self.measured = np.concatenate([each for run in runs for each in (run.ttft_ms, run.tpot_ms)])
         groups = [len(run.ttft_ms) for run in runs]
         self.weights = np.concatenate([np.repeat(WEIGHTS, n) / np.sqrt(n) for n in groups])
@@ -86,8 +101,9 @@ class _Simulated:
 
     def __call__(self, values: dict[str, float]) -> Floats:
         """Return f64[means] in ms of each run, one after the other: TTFT of its groups, then TPOT."""
-        key = tuple(values.values())
+        key = tuple(values.items())
         if key not in self._seen:
+            self._count()
             self._seen[key] = self._simulate(self._start.model_copy(update=values))
         return self._seen[key]
 
@@ -120,12 +136,19 @@ class _Simulated:
 
 
 def fit_bench(
-    runs: Sequence[BenchResult], scenario: Scenario, gpu: Gpu, *, free: Iterable[str] = (), name: str = ""
+    runs: Sequence[BenchResult],
+    scenario: Scenario,
+    gpu: Gpu,
+    *,
+    free: Iterable[str] = (),
+    name: str = "",
+    on_done: Callable[[int, int], None] = lambda *_: None,
 ) -> BenchFit:
     """Return a new profile, from ``gpu``, with which the simulated means meet the measured ones best.
 
-    ``scenario`` says what served (hardware, engine, policy); ``free`` names the parameters (default: all).
-    Raises InputError where the runs do not determine them.
+    ``scenario`` says what served (hardware, engine, policy); ``free`` names the parameters (default: all that are
+    determined). ``on_done`` gets how many times the runs were simulated, and about how many times they will be.
+    Raises InputError where the runs do not determine what is asked.
     """
     free = list(free)
     parameters = chosen(PARAMETERS, free)
@@ -138,11 +161,16 @@ def fit_bench(
         )
     start = resolve_pool(scenario).cost.overheads
     first = {each.name: float(getattr(start, each.name)) for each in parameters}
-    simulated = _Simulated(runs, scenario, start)
+    begun, most = iter(range(_MOST_TRIES)), _MOST_TRIES
+
+    def count() -> None:
+        on_done(next(begun, most - 1), most)
+
+    simulated = _Simulated(runs, scenario, start, count)
     solution = _solve(simulated, parameters, first, None if free else points)
     left_out = None
     if points > len(solution.values):
-        left_out = _left_out(runs, scenario, start, solution.values)
+        left_out = _left_out(runs, scenario, start, solution.values, count)
     predicted = simulated(solution.values)
     errors = [
         RunError(run.source, _off_of_run(run, mine), None if left_out is None else left_out[i])
@@ -176,15 +204,19 @@ def _again(simulated: _Simulated, first: dict[str, float], rows: Ints) -> dict[s
 
 
 def _left_out(
-    runs: Sequence[BenchResult], scenario: Scenario, start: EngineOverheads, fitted: dict[str, float]
+    runs: Sequence[BenchResult],
+    scenario: Scenario,
+    start: EngineOverheads,
+    fitted: dict[str, float],
+    count: Callable[[], None],
 ) -> list[tuple[float, float]]:
     """Return each run's errors with overheads fitted to the others; of one alone, every other group to the rest."""
     found = []
     for i, run in enumerate(runs):
-        alone = _Simulated([run], scenario, start)
+        alone = _Simulated([run], scenario, start, count)
         others = [other for j, other in enumerate(runs) if j != i]
         if others:
-            rest = _Simulated(others, scenario, start)
+            rest = _Simulated(others, scenario, start, count)
             found.append(_off_of_run(run, alone(_again(rest, fitted, np.arange(len(rest.weights))))))
             continue
         group = np.tile(np.arange(len(run.ttft_ms)), 2)
