@@ -210,6 +210,28 @@ class AnalyticCost(HardwareCost):
             step_s += self.swap_s_per_block * (shape.swap_in_blocks + shape.swap_out_blocks)
         return step_s
 
+    def busy_s(self, shape: StepShape) -> tuple[float, float]:
+        """Return for how many seconds of a step memory is read, and for how many arithmetic units compute.
+
+        What hides behind what is in both, overheads and communication are in neither; each at the rates of the fit.
+        """
+        seqs = shape.decode_seqs + shape.prefill_seqs
+        if not seqs:
+            return 0.0, 0.0
+        tokens, contexts = shape.decode_seqs + shape.prefill_tokens, shape.decode_context_tokens
+        memory_s = self._s_per_weight_byte * self._reads.read(tokens) + self._head_read_s
+        memory_s += self._elementwise_s_per_token * tokens
+        memory_s += self._s_per_key_read * (contexts + shape.prefill_context_tokens)
+        compute_s = self._linear_s_per_token * tokens + self._head_s_per_seq * seqs
+        compute_s += self._s_per_pair * shape.prefill_attention_pairs
+        if self._limited:
+            _, _, offset, slope = self._attention.decode_piece(shape.decode_seqs, contexts)
+            memory_s += offset + (slope - self._s_per_context_token) * contexts
+            if shape.prefill_seqs:
+                arithmetic_s, read_s = self._attention.limited_prefill_s(shape)
+                compute_s, memory_s = compute_s + arithmetic_s, memory_s + read_s
+        return memory_s, compute_s
+
     def other_kernels_s(self, tokens: int, seqs: int) -> float:
         """Return the seconds of everything but attention in a step, engine overheads included."""
         head_s = max(self._head_s_per_seq * seqs, self._head_read_s)

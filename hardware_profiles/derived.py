@@ -46,8 +46,11 @@ def filled_in(given: dict[str, Any], path: Path) -> dict[str, Any]:
 
 
 def _merged(base: dict[str, Any], given: dict[str, Any], like: str) -> dict[str, Any]:
-    """Return the tables of ``base`` with what is given instead; a block says in its source what is whose."""
-    merged = base | given
+    """Return the tables of ``base`` with what is given instead; a block says in its source what is whose.
+
+    What is given comes first: so do overheads of one's own, which are then those that are taken.
+    """
+    merged = {**given, **{key: each for key, each in base.items() if key not in given}}
     for key, block in base.items():
         own = given.get(key, {})
         if isinstance(block, dict) and isinstance(own, dict):

@@ -10,8 +10,8 @@ from pathlib import Path
 from pydantic import Field
 
 from hardware_profiles.files import profile_path, read_toml, shipped_names, validate
-from hardware_profiles.gpu import Profile, Sourced
 from hardware_profiles.model import Model
+from hardware_profiles.sourced import Profile, Sourced
 from hardware_profiles.step_cost import HardwareCost
 from simulator.replica.cost import StepShape
 

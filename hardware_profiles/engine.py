@@ -10,7 +10,8 @@ from typing import Literal, NamedTuple
 from pydantic import Field
 
 from hardware_profiles.files import profile_path, read_toml, shipped_names, validate
-from hardware_profiles.gpu import EngineOverheads, Gpu, Profile, Sourced
+from hardware_profiles.gpu import EngineOverheads, Gpu
+from hardware_profiles.sourced import Profile, Sourced
 from simulator.policy import Scheduler
 from simulator.replica.rules import EngineRules
 

@@ -7,7 +7,7 @@ one model's step times cannot tell those from the engine's own.
 
 import datetime
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -16,7 +16,7 @@ from hardware_profiles.analytic import AnalyticCost
 from hardware_profiles.costs import step_cost
 from hardware_profiles.fit import Error, bare, with_coefficients
 from hardware_profiles.gpu import EngineOverheads, FitError, Gpu, MeasuredRange
-from hardware_profiles.least_squares import Parameter, Solution, folds, solve
+from hardware_profiles.least_squares import Parameter, Solution, folds, solve, solve_what_can_be
 from hardware_profiles.model import Model
 from hardware_profiles.timings import TimedStep
 from simulator.arrays import Floats
@@ -123,14 +123,21 @@ def fit_timings(
 
     Raises InputError where the steps do not determine the parameters, and as the cost models do.
     """
-    parameters = chosen(OVERHEADS if what == "overheads" else EFFICIENCIES, free, _absent(steps))
+    all_, free, absent = OVERHEADS if what == "overheads" else EFFICIENCIES, list(free), _absent(steps)
+    parameters = chosen(all_, free, absent)
     distinct = len({_key(step) for step in steps})
-    if distinct <= len(parameters):
+    if distinct <= (len(parameters) if free else 1):
         raise InputError(
             f"under-determined: {distinct} different steps for {len(parameters)} parameters;"
             f" add more than {len(parameters) - distinct} steps of other sizes, or name with --free fewer of them"
         )
-    solution = _solve(gpu, model, tensor_parallel, what, steps, parameters, check=True)
+    solution = _solve(
+        gpu, model, tensor_parallel, what, steps, parameters, most=None if free else distinct - 1
+    )
+    parameters = tuple(each for each in parameters if each.name in solution.values)
+    if not free:
+        silent = tuple(each for each in all_ if each.name in absent)
+        solution = replace(solution, kept=(*solution.kept, *silent))
     predictor = _Predictor(gpu, model, tensor_parallel, what, steps)
     measured = np.array([step.step_ms for step in steps])
     fitted = _errors(predictor(solution.values) / measured - 1, steps)
@@ -139,9 +146,7 @@ def fit_timings(
     parts = folds([step.run if by_run else i for i, step in enumerate(steps)], fold_count)
     for part in parts:
         others = [step for i, step in enumerate(steps) if i not in set(part)]
-        again = _solve(
-            gpu, model, tensor_parallel, what, others, parameters, check=False, start=solution.values
-        )
+        again = _solve(gpu, model, tensor_parallel, what, others, parameters, start=solution.values)
         own = _Predictor(gpu, model, tensor_parallel, what, [steps[i] for i in part])
         left[part] = own(again.values) / measured[part] - 1
     left_out = _errors(left, steps)
@@ -186,14 +191,21 @@ def _solve(
     steps: Sequence[TimedStep],
     parameters: Sequence[Parameter],
     *,
-    check: bool,
+    most: int | None = None,
     start: dict[str, float] | None = None,
 ) -> Solution:
+    """Fit all of the parameters; with ``most``, so many of them that are determined; with ``start``, unchecked."""
     predictor = _Predictor(gpu, model, size, what, steps)
     measured = np.array([step.step_ms for step in steps])
     own = {**predictor.overheads({}), **gpu.kernel_fit.model_dump()}
     first = start or {each.name: float(own[each.name]) for each in parameters}
-    return solve(lambda values: predictor(values) / measured - 1, parameters, first, check=check)
+
+    def off(values: dict[str, float]) -> Floats:
+        return np.asarray(predictor(values) / measured - 1)
+
+    if most is not None:
+        return solve_what_can_be(off, parameters, first, most=most)
+    return solve(off, parameters, first, check=start is None)
 
 
 def _errors(off: Floats, steps: Sequence[TimedStep]) -> dict[str, Error]:

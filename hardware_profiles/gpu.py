@@ -4,31 +4,18 @@ One TOML file a GPU (``gpus/*.toml``); every block states its source, licence an
 GPU is a file of the same form, given by path. A file may say ``like`` a shipped GPU and give only what differs.
 """
 
-import datetime
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from hardware_profiles.derived import filled_in
 from hardware_profiles.files import profile_path, read_toml, shipped_names, validate
+from hardware_profiles.power import PowerDraw
+from hardware_profiles.sourced import Profile, Sourced
 from simulator.errors import InputError
 
 GIB = 2**30
-
-
-class Profile(BaseModel):
-    """A table of a profile: frozen, strictly typed, unknown keys refused."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False, defer_build=True)
-
-
-class Sourced(Profile):
-    """What every block carries: where its values come from, under which licence, and when."""
-
-    source: str
-    licence: str
-    date: datetime.date
 
 
 class DataSheet(Sourced):
@@ -237,6 +224,7 @@ class Gpu(Profile):
     all_reduce: AllReduce | None = None
     mixed_batch: MixedBatch | None = None
     sm_split: PartOfSms | None = None
+    power: PowerDraw | None = None
     quantised_kernels: QuantisedKernels | None = None
     operator_tables: OperatorTables | None = None
     path: Path = Field(Path(), exclude=True)  # of the file it was read from

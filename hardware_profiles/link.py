@@ -9,7 +9,7 @@ from pathlib import Path
 from pydantic import Field
 
 from hardware_profiles.files import profile_path, read_toml, shipped_names, validate
-from hardware_profiles.gpu import Profile, Sourced
+from hardware_profiles.sourced import Profile, Sourced
 
 
 class Port(Sourced):

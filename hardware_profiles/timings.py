@@ -37,6 +37,13 @@ class TimedStep:
     run: str
 
 
+def has_steps(path: Path) -> bool:
+    """Whether a file is to be read as steps: a CSV, unless its rows are requests that arrive."""
+    if path.suffix.lower() != ".csv":
+        return False
+    return "arrival_s" not in read_text(path).partition("\n")[0]
+
+
 def read_timings(path: Path) -> list[TimedStep]:
     """Return the rows of a CSV; raise InputError with the line for the first one that cannot be a step."""
     reader = csv.DictReader(io.StringIO(read_text(path), newline=""), strict=True)

@@ -71,6 +71,7 @@ CASES: dict[str, dict[str, Any]] = {
     "agents": {"workload": _TRAFFIC, "user": {"preset": "agent"}},
     "sessions": {"workload": {**_TRAFFIC, "session_turns": 3, "think_s": 0.1}},
     "cut": {"workload": _TRAFFIC, "run": {"horizon_s": 0.5}},
+    "energy": {"workload": _TRAFFIC, "hardware": {"usd_per_kwh": 0.1, "power_cap_w": 400.0}},
     "nothing": {"workload": {**_TRAFFIC, "requests": 1}, "run": {"horizon_s": 0.04}},
     "requests": {"workload": _TRAFFIC, "run": {"trace_level": "requests"}},
     "summary_only": {"workload": _TRAFFIC, "run": {"trace_level": "summary"}},

@@ -9,6 +9,7 @@ from typing import Any
 from simulator.report.answer import answer, latencies, others, states
 from simulator.report.classes import by_class
 from simulator.report.cluster import cluster_lines, machines, named, paid_replicas, scaled_pools
+from simulator.report.energy import drawn
 from simulator.report.engines import engine_lines
 from simulator.report.idle_settings import without_effect
 from simulator.report.measured import measured_facts, measured_title
@@ -147,7 +148,7 @@ def _measured(manifest: Mapping[str, Any], summary: Summary) -> list[str]:
     lines += paid_replicas(cost.get("replicas", {}))
     if cost["usd_per_million_output_tokens"] is not None:
         lines.append(f"US$ {number(cost['usd'])} at {cost['usd_per_gpu_hour']:g} per GPU hour")
-    return lines
+    return lines + drawn(summary)
 
 
 def _batch(manifest: Mapping[str, Any], engine: Mapping[str, Any]) -> str:

@@ -31,6 +31,7 @@ from simulator.metrics._window import Window, measured
 from simulator.results.arrow import arrow_table, requests_table
 from simulator.results.billing import bill, price
 from simulator.results.classes import POOLS, pools_of_classes, with_classes
+from simulator.results.energy import energy
 from simulator.results.engine_summary import engine_summary, traffic_summary
 from simulator.results.folders import claimed
 from simulator.results.grades import quality
@@ -65,8 +66,7 @@ class Result(OptionalTables, ShownResult):
     ) -> None:
         """Columns as ``simulator.results.tables`` makes them; the manifest is what ``run`` writes.
 
-        A result of a lower trace level may have the totals of its steps alone, and read from a folder, no
-        tokens, steps or requests.
+        Below trace level "tokens" there may be only totals of the steps; read from a folder, no tokens or requests.
         """
         self.manifest = manifest
         self._requests = requests
@@ -171,8 +171,7 @@ class Result(OptionalTables, ShownResult):
     ) -> dict[str, Any]:
         """Return every metric, for the scenario's user, targets, window and wishes (``metrics.also``) or for others.
 
-        Pure function of the saved records: no re-simulation. Raises InputError where the saved records are of
-        a trace level that does not hold what others need.
+        Pure function of the saved records. Raises InputError where their trace level does not hold what others need.
         """
         own = self.scoring
         asked = own.changed(user=user, slo=slo, window=window, also=also)
@@ -227,6 +226,7 @@ class Result(OptionalTables, ShownResult):
             "engine": engine_summary(self._totals, self.log, self.manifest, self._transfers, self._scaling),
             "cost": (cost := self._cost(metrics)),
             **quality(self.log, self._requests or {}, by, cost["usd"]),
+            **energy(self.manifest, self.log),
         }
 
     def save(self, folder: Path | str, *, overwrite: bool = False) -> None:

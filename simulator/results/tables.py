@@ -85,6 +85,28 @@ class Tables:
             found.setdefault(each.replica, []).append(most)
         return {replica: np.concatenate(parts) for replica, parts in found.items()}
 
+    def prompt_attention(self) -> dict[int, tuple[Floats, Ints]]:
+        """Return, per replica and step, what chunks of prompts attend to: pairs of tokens, and tokens read.
+
+        These are ``prefill_attention_pairs`` and ``prefill_context_tokens`` of a ``StepShape``.
+        """
+        found: dict[int, list[tuple[Floats, Ints]]] = {}
+        for each in self.incarnations:
+            n = steps_ended(each.records)
+            step, _, tokens, before = chunk_columns(each.records)
+            prompts = (step < n) & (tokens > 1)
+            step, tokens, before = (column[prompts].astype(np.int64) for column in (step, tokens, before))
+            pairs = np.bincount(step, tokens * (before + 0.5 * tokens), n).astype(np.float64)
+            read = np.bincount(step, before + tokens, n).astype(np.int64)
+            found.setdefault(each.replica, []).append((pairs, read))
+        return {
+            replica: (
+                np.concatenate([part[0] for part in parts]),
+                np.concatenate([part[1] for part in parts]),
+            )
+            for replica, parts in found.items()
+        }
+
 
 def split_by_replica(steps: Columns) -> Iterator[tuple[int, Columns]]:
     """Yield each replica of a table of steps, which it orders, and its part of the table."""

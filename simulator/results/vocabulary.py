@@ -5,14 +5,14 @@ from dataclasses import replace
 from typing import Any
 
 from simulator.metrics import Measure, RequestLog, Slo, UserModel, measures, summarise
-from simulator.results import billing, engine_summary, grades
+from simulator.results import billing, energy, engine_summary, grades
 
-MADE_BY_RUNS = ("engine.", "cost.", "quality.")  # what depends on more than the delivery record
+MADE_BY_RUNS = ("engine.", "cost.", "energy.", "quality.")  # what depends on more than the delivery record
 
 
 def vocabulary() -> dict[str, Measure]:
     """Return every measure by its key."""
-    made = (*engine_summary.MEASURES, *billing.MEASURES, *grades.MEASURES)
+    made = (*engine_summary.MEASURES, *billing.MEASURES, *energy.MEASURES, *grades.MEASURES)
     return measures() | {each.key: each for each in made}
 
 

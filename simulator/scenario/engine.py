@@ -1,8 +1,16 @@
 """One serving engine of a scenario: the hardware it runs on and its limits; and what all sections are."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SerializationInfo,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+)
 
 from simulator.workload.ranges import Positive, Seconds
 
@@ -12,6 +20,7 @@ Gpus = Annotated[
     Literal[1, 2, 4, 8], BeforeValidator(lambda given: given if type(given) is int else repr(given))
 ]
 AtLeastOne = Annotated[int, Field(ge=1, le=10**9)]
+Watts = Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False)]
 Gib = Annotated[float, Field(gt=0, le=1e9, allow_inf_nan=False)]
 
 
@@ -19,6 +28,16 @@ class Section(BaseModel):
     """A table of a scenario: frozen, strictly typed, unknown keys refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, defer_build=True)
+
+
+SPELLED_OUT = {"spelled_out": True}  # context of a dump that has every key
+
+
+def without_unset(written: dict[str, Any], info: SerializationInfo, *names: str) -> dict[str, Any]:
+    """Return a section as it was written before it had these keys, where they are unset; unless ``SPELLED_OUT``."""
+    if info.context == SPELLED_OUT:
+        return written
+    return {key: value for key, value in written.items() if value is not None or key not in names}
 
 
 class Hardware(Section):
@@ -49,6 +68,17 @@ class Hardware(Section):
         description="of the checkpoint's weights, all matrices of its layers alike; unset: as the model's config"
         " says, module by module",
     )
+    power_cap_w: Watts | None = Field(
+        None,
+        description="most watts that a GPU may draw, on average over a step; unset: the board's own limit",
+    )
+    usd_per_kwh: Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)] | None = Field(
+        None, description="price of electricity: with it a run says what its GPUs draw; unset: it does not"
+    )
+
+    @model_serializer(mode="wrap")
+    def _brief(self, whole: SerializerFunctionWrapHandler, info: SerializationInfo) -> dict[str, Any]:
+        return without_unset(whole(self), info, "power_cap_w", "usd_per_kwh")
 
 
 class KvTierSpec(Section):

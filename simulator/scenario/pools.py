@@ -1,12 +1,18 @@
 """One pool of replicas of a scenario's cluster: of a role, or of several that are unlike."""
 
 import re
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 
-from pydantic import Field, model_validator
+from pydantic import (
+    Field,
+    SerializationInfo,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
 from simulator.errors import InputError
-from simulator.scenario.engine import AtLeastOne, Gpus, Section
+from simulator.scenario.engine import AtLeastOne, Gpus, Section, Watts, without_unset
 from simulator.scenario.policy import PolicyChoice, choice
 from simulator.workload.difficulty import routerbench
 from simulator.workload.ranges import Positive
@@ -38,6 +44,11 @@ class PoolSpec(Section):
     )
     min_replicas: OrNone | None = Field(None, description="unset: as in cluster.scaling")
     max_replicas: Replicas | None = Field(None, description="unset: as in cluster.scaling")
+    power_cap_w: Watts | None = Field(None, description="unset: as hardware.power_cap_w")
+
+    @model_serializer(mode="wrap")
+    def _brief(self, whole: SerializerFunctionWrapHandler, info: SerializationInfo) -> dict[str, Any]:
+        return without_unset(whole(self), info, "power_cap_w")
 
 
 class MixedPoolSpec(PoolSpec):

@@ -28,6 +28,7 @@ from simulator.replica.sm_split import DEFAULT_SPLIT, SmSplit
 from simulator.replica.speculation import Speculation
 from simulator.scenario.cluster import Bounds, ScalingSpec
 from simulator.scenario.discover import load
+from simulator.scenario.energy import capped
 from simulator.scenario.engine import EngineSpec
 from simulator.scenario.engines import engine_name, kept_free, named_after
 from simulator.scenario.layout import layout_of
@@ -39,6 +40,7 @@ from simulator.scenario.seats import seats_within
 from simulator.scenario.served_model import served_model
 from simulator.scenario.speculation import cost_with_drafts, drafter_of, speculation_of
 
+_HARDWARE = ("gpu", "model", "power_cap_w")  # keys of a pool that stand for those of the section
 LEAST_WHOLE_PROMPT_BUDGET = 2048  # vLLM's floor where prompts are not split
 
 
@@ -87,6 +89,7 @@ class ResolvedPool:
     speculation: Speculation | None = None
     cost_with_drafts: CostModel | None = None  # where there is speculation
     sm_split: SmSplit = DEFAULT_SPLIT  # for policies that split the SMs
+    power_cap_w: float | None = None
 
     @property
     def tensor_parallel_size(self) -> int:
@@ -129,7 +132,7 @@ def resolve_pools(scenario: Scenario, base_dir: Path | None = None) -> list[Reso
     """Return what each pool of replicas consists of; raises as ``resolve_pool`` does."""
     found = []
     for name, pool in scenario.cluster.named_pools.items():
-        hardware = {key: given for key in ("gpu", "model") if (given := getattr(pool, key, None)) is not None}
+        hardware = {key: given for key in _HARDWARE if (given := getattr(pool, key, None)) is not None}
         keys = PoolSpec.model_fields.keys() & EngineSpec.model_fields.keys()
         engine = {key: getattr(pool, key) for key in keys if getattr(pool, key) is not None}
         scheduling = pool.scheduling or scenario.policy.scheduling
@@ -256,6 +259,7 @@ def resolve_pool(scenario: Scenario, base_dir: Path | None = None) -> ResolvedPo
         "hardware.cost_model",
         lambda: cost_of(gpu, model, layout, scenario, ranks, overheads, block_size),
     )
+    cost = capped(cost, scenario, layout.spread, block_size)
     return ResolvedPool(
         gpu,
         model,
@@ -270,6 +274,7 @@ def resolve_pool(scenario: Scenario, base_dir: Path | None = None) -> ResolvedPo
         layout,
         tuple(stages),
         lockstep=ranks,
+        power_cap_w=hardware.power_cap_w,
         speculation=None
         if drafter is None
         else speculation_of(scenario.speculation, drafter, scenario.policy.acceptance, scenario.seed),

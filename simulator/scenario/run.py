@@ -20,6 +20,7 @@ from simulator.results.trace_level import kept_tables
 from simulator.results.work import work_table
 from simulator.scenario.deploy import deploy
 from simulator.scenario.discover import blamed
+from simulator.scenario.energy import energy_of
 from simulator.scenario.fits import (
     check_delivery,
     check_horizon,
@@ -77,10 +78,14 @@ def run(
     arrival_s, scaling = outcome.tables.requests["arrival_s"], outcome.tables.scaling
     if len(arrival_s) and len(scaling["replica"]):
         manifest["replicas"] = bill(manifest, scaling, float(arrival_s[0]), outcome.end_s)["replicas"]
+    steps = _steps(pools, outcome)
+    if scenario.hardware.usd_per_kwh is not None:
+        manifest["energy"], drawn = energy_of(pools, outcome.tables, manifest, outcome.end_s)
+        steps = steps | drawn if isinstance(steps, dict) else steps
     result = Result(
         requests=outcome.tables.requests,
         tokens=outcome.tables.unfolding,
-        steps=_steps(pools, outcome),
+        steps=steps,
         transfers=outcome.tables.transfers,
         scaling=scaling,
         work=work_table(outcome.tables.incarnations, outcome.tables.request_of)

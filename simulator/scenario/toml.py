@@ -11,6 +11,7 @@ from simulator.errors import InputError
 from simulator.input_files import DEEPEST, parse_toml, read_text
 from simulator.metrics._presets import beside_preset
 from simulator.scenario import discover
+from simulator.scenario.engine import SPELLED_OUT
 from simulator.scenario.given import GivenPolicy
 
 if TYPE_CHECKING:
@@ -103,7 +104,7 @@ def write(scenario: "Scenario") -> str:
     Raises InputError for a policy given as a class that no file stands for.
     """
     lines = [f"# A scenario of servesim. --set section.key=value changes a key, {UNSET} unsets it.", ""]
-    tables = scenario.model_dump()
+    tables = scenario.model_dump(context=SPELLED_OUT)
     lines += [_line("", key, tables.pop(key), scenario) for key in ("name", "seed")]
     for section, table in tables.items():
         for name, values in _flat(section, table):

@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 
 from hardware_profiles import load_gpu
+from hardware_profiles.gpu_file import write_gpu
+from servesim import run
 from simulator.cli import main as cli
 from simulator.scenario.resolve import make_policy, resolve_pool
 from simulator.scenario.scenario import Scenario
@@ -17,8 +19,9 @@ from tests.refusals import folder, refusal  # noqa: F401
 EXAMPLE = Path(__file__).parent.parent / "data" / "bench" / "vllm_bench_serve_detailed.json"
 TRUE = {"kernel_factor": 1.15, "step_ms": 1.4, "per_sequence_ms": 0.03, "frontend_s": 0.012}
 FIT = ("profile", "fit", "--gpu", "h100-80gb-sxm", "--model", "llama-3.1-8b", "--out", "mine.toml")
+EACH = [word for name in TRUE for word in ("--free", name)]
 # clients, prompt tokens, output tokens, requests
-LOADS = [(1, 500, 60, 8), (64, 200, 80, 192), (16, 4000, 40, 64), (128, 1000, 60, 256), (4, 2000, 60, 24)]
+LOADS = [(1, 500, 60, 8), (64, 200, 40, 128), (16, 4000, 20, 32), (128, 1000, 30, 128), (4, 2000, 60, 12)]
 
 
 def bench(clients, prompt, output, n, *, detailed=False):
@@ -66,14 +69,14 @@ def test_overheads_come_back_from_simulated_results(capsys):
     assert all(file in fitted.source for file in ("run0.json", "run4.json"))
 
 
-def test_too_few_operating_points_are_refused(capsys):
+def test_too_few_operating_points_for_what_is_asked_are_refused(capsys):
     files = write(LOADS[:1])
-    sentence = refusal(capsys, *FIT, *files)
+    sentence = refusal(capsys, *FIT, *files, *EACH)
     assert (
         "under-determined: 1 operating point for 4 parameters; add 3 or more runs at other rates" in sentence
     )
     same = [*files, *files, *files, *files]  # the same load four times is one operating point
-    assert "1 operating point for 4" in refusal(capsys, *FIT, *same)
+    assert "1 operating point for 4" in refusal(capsys, *FIT, *same, *EACH)
     assert cli.main([*FIT, *files, "--free", "step_ms"]) == 0
     out = capsys.readouterr().out
     assert "too few runs to leave any out" in out
@@ -84,15 +87,40 @@ def test_too_few_operating_points_are_refused(capsys):
 
 def test_runs_too_alike_are_refused(capsys):
     alike = [(1, 500, 60 + 8 * i, 8) for i in range(4)]
-    sentence = refusal(capsys, *FIT, *write(alike))
+    sentence = refusal(capsys, *FIT, *write(alike), *EACH)
     assert "under-determined: the data cannot tell" in sentence
     assert "add runs" in sentence
+
+
+def test_one_run_with_its_requests_tells_what_its_loads_tell(capsys):
+    workload = {"arrivals": "poisson", "rate_rps": 12.0, "requests": 100, "lengths": "chat_azure2023"}
+    gpu = load_gpu("h100-80gb-sxm")
+    block = gpu.overheads().model_copy(update={"step_ms": 4.0, "frontend_s": 0.05})
+    write_gpu(gpu.model_copy(update={"name": "slow", "engine_overheads": {"slow": block}}), Path("slow.toml"))
+    served = run(Scenario(workload=workload, hardware={"gpu": "slow.toml"}))
+    columns = served.requests().select(
+        ["arrival_s", "prompt_tokens", "output_tokens", "first_token_s", "last_token_s"]
+    )
+    rows = [
+        ",".join(columns.column_names),
+        *(",".join(map(str, row.values())) for row in columns.to_pylist()),
+    ]
+    Path("requests.csv").write_text("\n".join(rows) + "\n")
+    assert cli.main([*FIT, "requests.csv"]) == 0
+    out, fitted = capsys.readouterr().out, load_gpu("mine.toml").overheads()
+    assert fitted.frontend_s == pytest.approx(0.05, rel=0.1)
+    assert fitted.step_ms == pytest.approx(4.0, rel=0.1)
+    assert fitted.kernel_factor == pytest.approx(block.kernel_factor, rel=0.05)
+    assert "1 load test: TTFT" in load_gpu("mine.toml").validated
+    assert float(out.splitlines()[-1].split()[-2]) < 2  # TPOT of the groups left out
+    Path("few.csv").write_text("arrival_s,first_token_s,last_token_s,output_tokens\n0,1,2,5\n")
+    assert "few.csv: does not say how long prompts are" in refusal(capsys, *FIT, "few.csv", "--overwrite")
 
 
 def test_detailed_results_are_replayed_at_their_own_times():
     found = read_bench(EXAMPLE)
     assert found.detailed
-    assert found.mean_ttft_ms == pytest.approx(49.4375)
+    assert found.ttft_ms[0] == pytest.approx(49.4375)
     np.testing.assert_allclose(found.workload.arrival_s, [0.0, 0.298456, 1.016787, 1.028074], atol=1e-9)
     assert found.workload.prompt_tokens.tolist() == [871, 717, 52, 715]
     assert found.workload.concurrency is None

@@ -6,7 +6,7 @@ import pytest
 
 from hardware_profiles import list_gpus, list_tables, load_gpu, load_model, step_cost
 from hardware_profiles.fit import step_shape
-from hardware_profiles.gpu_file import write_gpu
+from hardware_profiles.gpu_file import write_fitted, write_gpu
 from simulator import Scenario, run
 from simulator.cli import main as cli
 from simulator.errors import InputError
@@ -126,3 +126,23 @@ def test_a_circle_of_shipped_gpus_is_refused(tmp_path: Path, monkeypatch: pytest
         (tmp_path / "gpus" / f"{name}.toml").write_text(f'name = "{name}"\nlike = "{like}"\n')
     with pytest.raises(InputError, match=r"one\.toml: key 'like': 'two' is itself like 'one'"):
         load_gpu("one")
+
+
+def test_overheads_of_its_own_come_before_those_of_the_other(tmp_path):
+    path = tmp_path / "fitted.toml"
+    base = load_gpu("l40s")
+    block = base.overheads().model_copy(update={"step_ms": 9.0})
+    fitted = base.model_copy(
+        update={"name": "fitted", "engine_overheads": {"fitted": block, **base.engine_overheads}}
+    )
+    write_fitted(fitted, base, path)
+    assert 'like = "l40s"' in path.read_text()
+    assert "[datasheet]" not in path.read_text()
+    again = load_gpu(str(path))
+    assert again.overheads() == block
+    assert list(again.engine_overheads) == ["fitted", *base.engine_overheads]
+    assert again.kernel_fit == base.kernel_fit
+    model = load_model("llama-3.1-8b")
+    assert step_cost(again, model).kind == step_cost(base, model).kind == "tabulated"
+    write_fitted(fitted, again, tmp_path / "whole.toml")  # like one that is like another cannot be
+    assert load_gpu(str(tmp_path / "whole.toml")).like is None

@@ -11,6 +11,7 @@ target = ["latency.ttft_s.p99 <= 2.0", "token_slo.attainment >= 0.1"]
 [set]
 "workload.limit" = 30
 "hardware.model" = "llama-3.1-8b"
+"hardware.usd_per_kwh" = 0.5
 [space]
 gpus = ["l4", "a100-80gb-sxm", "h100-80gb-sxm"]
 tensor_parallel = [1]
@@ -74,3 +75,12 @@ def test_a_day_a_month_and_a_spare_replica_have_a_price(plan):
         f"N + 1, one replica more, so that one may fail: ${usd * (replicas + 1) / replicas:,.2f} an hour"
         in printed
     )
+
+
+def test_electricity_has_a_price_beside_that_of_the_gpus(plan):
+    found, printed = plan()
+    numbers = found["plan"]["numbers"]
+    usd = numbers["energy.usd_per_hour"]["mean"]
+    kw = numbers["energy.watts_per_gpu"]["mean"] * found["plan"]["replicas"] / 1000
+    assert usd == pytest.approx(0.5 * kw)
+    assert f"${usd:.2f} an hour, ${730 * usd:,.0f} a month (an estimate, not validated" in printed

@@ -1,6 +1,7 @@
 """Fitting a profile to step timings: known coefficients come back, and what cannot be fitted is refused."""
 
 import csv
+import re
 from pathlib import Path
 
 import numpy as np
@@ -105,13 +106,34 @@ def test_the_new_profile_can_be_simulated(capsys):
         ([(0, 0, b, 1024) for b in (64, 65, 66, 67, 68)], "cannot tell"),
     ],
 )
-def test_too_little_data_is_refused_with_what_is_missing(capsys, chosen, says):
+def test_too_little_data_for_what_is_asked_is_refused_with_what_is_missing(capsys, chosen, says):
     write(step_cost(load_gpu("h100-80gb-sxm"), load_model("llama-3.1-8b")), chosen=chosen)
-    sentence = refusal(capsys, *FIT)
+    asked = [word for name in ("kernel_factor", "step_ms", "per_sequence_ms") for word in ("--free", name)]
+    sentence = refusal(capsys, *FIT, *asked)
     assert "under-determined" in sentence
     assert says in sentence
     assert "add " in sentence
     assert not Path("mine.toml").exists()
+
+
+def test_what_the_data_do_not_determine_is_kept_and_said(capsys):
+    alike = [(0, 0, b, 1024) for b in (64, 65, 66, 67, 68)]
+    write(
+        step_cost(load_gpu("h100-80gb-sxm"), load_model("llama-3.1-8b"), overheads=engine(**TRUE)),
+        0.01,
+        alike,
+    )
+    assert cli.main([*FIT]) == 0
+    out, before, after = capsys.readouterr().out, engine(), load_gpu("mine.toml").overheads()
+    for name, needs in (
+        ("per_sequence_ms", "decode batches of very different size"),
+        ("prefill_step_ms", "prompts"),
+    ):
+        assert re.search(rf"not determined, so kept: {name} = {getattr(before, name):g}; add .*{needs}", out)
+        assert getattr(after, name) == getattr(before, name)
+    assert after.kernel_factor > before.kernel_factor
+    Path("steps.csv").write_text(",".join(HEADING) + "\n0,0,4,400,7.5,a\n0,0,4,400,7.4,a\n")
+    assert "1 different steps for 3 parameters" in refusal(capsys, *FIT, "--overwrite")
 
 
 def test_fewer_parameters_can_be_fitted_to_little_data(capsys):
@@ -164,5 +186,5 @@ def test_wrong_arguments_are_refused(capsys):
     assert "--what all: expected overheads or efficiencies" in refusal(capsys, *FIT, "--what", "all")
     assert "expected the path of a .toml" in refusal(capsys, *FIT[:-1], "mine.json")
     assert "no.csv: cannot be read" in refusal(capsys, "profile", "fit", "no.csv", "--out", "b.toml")
-    assert "expected one .csv" in refusal(capsys, "profile", "fit", "a.csv", "b.json", "--out", "b.toml")
+    assert "expected one .csv" in refusal(capsys, "profile", "fit", "steps.csv", "b.json", "--out", "b.toml")
     assert "unknown gpu" in refusal(capsys, "profile", "fit", "a.csv", "--gpu", "h9", "--out", "b.toml")

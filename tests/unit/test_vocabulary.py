@@ -55,13 +55,14 @@ def summary_of_tiers():
 
 @pytest.fixture(scope="module")
 def summary_of_pools():
-    """Of models whose quality is known."""
+    """Of models whose quality is known, with electricity."""
     pools = {
         "small": {"quality": "mistral-7b"},
         "large": {"model": "qwen3-32b", "tensor_parallel_size": 2, "quality": "gpt-4-1106"},
     }
     policy = {"routing": "cascade"}
-    return run(Scenario(workload=FEW, cluster={"pools": pools}, policy=policy)).summary()
+    hardware = {"usd_per_kwh": 0.1}
+    return run(Scenario(workload=FEW, cluster={"pools": pools}, policy=policy, hardware=hardware)).summary()
 
 
 def test_every_name_is_a_number_of_a_summary(summary, summary_of_tiers, summary_of_pools):

@@ -7,6 +7,7 @@ import typer
 
 from simulator.cli import completion
 from simulator.cli.output import say, wrote
+from simulator.cli.terminal import counting
 from simulator.errors import InputError
 
 if TYPE_CHECKING:
@@ -78,39 +79,42 @@ servesim profile fit steps.csv --what efficiencies --gpu l4 --out mine.toml
 servesim profile fit rate-*.json --gpu h100-80gb-sxm --free step_ms --free frontend_s --out mine.toml
 
 \b
-A CSV has the columns prefill_tokens, prior_context_tokens, decode_seqs,
-decode_context_tokens (each added up over the step's sequences) and step_ms;
-also prefill_seqs and run, if there are. JSONs are results of
-vllm bench serve --save-result, if possible with --save-detailed.
+A CSV of steps has the columns prefill_tokens, prior_context_tokens,
+decode_seqs, decode_context_tokens (each added up over the step's sequences)
+and step_ms; also prefill_seqs and run, if there are. Other files are results
+of load tests, as servesim score reads them, or vllm bench serve --save-result.
+Without --free what the data do not determine is kept, and said.
 """
 
 
 @app.command(epilog=FIT_EXAMPLES)
 def fit(
-    files: Annotated[list[Path], typer.Argument(help="One .csv of steps, or .json files of bench results.")],
+    files: Annotated[list[Path], typer.Argument(help="One .csv of steps, or results of load tests.")],
     out: Annotated[Path, typer.Option(help="The new profile (.toml).")],
     gpu: GpuOption = "h100-80gb-sxm",
     model: ModelOption = "llama-3.1-8b",
     tensor_parallel: Size = 1,
     what: Annotated[
-        str, typer.Option(metavar="overheads|efficiencies", help="From a CSV: efficiencies of kernels, too.")
+        str, typer.Option(metavar="overheads|efficiencies", help="From steps: efficiencies of kernels, too.")
     ] = "overheads",
     free: Annotated[
         list[str] | None, typer.Option("--free", metavar="NAME", help="Fit only this; may be repeated.")
     ] = None,
-    folds: Annotated[int, typer.Option(min=2, help="Of the cross-validation, from a CSV.")] = 5,
+    folds: Annotated[int, typer.Option(min=2, help="Of the cross-validation, from steps.")] = 5,
     synchronous: Annotated[
         bool, typer.Option("--synchronous", help="The engine does not plan ahead (vLLM before 0.14).")
     ] = False,
     overrides: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="SECTION.KEY=VALUE", help="From JSONs: what the server was run with."),
+        typer.Option(
+            "--set", metavar="SECTION.KEY=VALUE", help="From load tests: what the server was run with."
+        ),
     ] = None,
     overwrite: ReplaceFiles = False,
 ) -> None:
-    """Fit a profile to step timings, or to results of vllm bench serve."""
+    """Fit a profile to step timings, or to results of load tests."""
     from hardware_profiles import list_tables
-    from hardware_profiles.gpu_file import check_new, write_gpu
+    from hardware_profiles.gpu_file import check_new, write_fitted
 
     check_new(out, overwrite)
     if what not in ("overheads", "efficiencies"):
@@ -120,12 +124,14 @@ def fit(
         raise InputError(
             f"--out {out}: the tables of {gpu} lie beside it; expected a file in the same folder"
         )
-    kinds = {path.suffix.lower() for path in files}
-    if kinds == {".csv"} and len(files) == 1:
+    from hardware_profiles.timings import has_steps, read_timings
+
+    if any(map(has_steps, files)):
         from hardware_profiles.fit_timings import fit_timings
-        from hardware_profiles.timings import read_timings
         from simulator.studies.calibration.listing import timings_text
 
+        if len(files) > 1:
+            raise InputError("fit: expected one .csv of step timings, or results of load tests")
         if overrides:
             raise InputError("--set: step timings are not simulated; expected it with bench results only")
         steps = read_timings(files[0])
@@ -135,15 +141,15 @@ def fit(
             fold_count=folds, source=files[0].name, asynchronous=not synchronous, name=out.stem,
         )  # fmt: skip
         new, text = found.gpu, timings_text(found)
-    elif kinds == {".json"}:
+    else:
         from simulator.scenario.scenario import Scenario
         from simulator.studies.calibration.bench_fit import fit_bench
-        from simulator.studies.calibration.bench_results import read_bench
+        from simulator.studies.calibration.bench_results import read_load
         from simulator.studies.calibration.listing import bench_text
 
         if what != "overheads":
             raise InputError(
-                "--what efficiencies: bench results do not tell them; expected a CSV of step timings"
+                "--what efficiencies: load tests do not tell them; expected a CSV of step timings"
             )
         version = "0.11.0" if synchronous else "0.24.0"
         served = Scenario(
@@ -152,12 +158,11 @@ def fit(
             policy={"scheduling": {"name": "vllm_v1", "engine_version": version}},
         ).with_overrides(overrides or [])
         chosen, _ = _load(served.hardware.gpu, served.hardware.model)
-        runs = [read_bench(path) for path in files]
-        bench = fit_bench(runs, served, chosen, free=free or (), name=out.stem)
+        runs = [run for path in files for run in read_load(path)]
+        with counting("simulations") as on_done:
+            bench = fit_bench(runs, served, chosen, free=free or (), name=out.stem, on_done=on_done)
         new, text = bench.gpu, bench_text(bench)
-    else:
-        raise InputError("fit: expected one .csv of step timings, or .json files of vllm bench serve")
-    write_gpu(new, out)
+    write_fitted(new, chosen, out)
     say(text, kept=out)
     wrote("profile", out)
 

@@ -1,33 +1,44 @@
-"""Results of ``vllm bench serve --save-result``: the traffic that was sent, and the means measured.
+"""Results of load tests as something to fit to: the traffic that was sent, and the means measured.
 
-With ``--save-detailed`` every request's lengths and start are in the file. Without, all requests are taken
-to have the mean lengths, and to have been sent as ``request_rate`` and ``burstiness`` say (gamma gaps).
+Of ``vllm bench serve --save-result`` with ``--save-detailed`` every request's lengths and start are in the file.
+Without, all requests are taken to have the mean lengths, and to have been sent as ``request_rate`` and ``burstiness``
+say (gamma gaps).
 """
 
 import json
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from simulator.arrays import Floats, Ints
 from simulator.errors import InputError
 from simulator.input_files import parse_json, read_text
+from simulator.replica.request import RequestState
+from simulator.results.imports import ServedRun, read_runs, tool_of, vllm_bench
 from simulator.workload.workload import Workload
 
+_MOST_GROUPS, _LEAST_IN_GROUP = (
+    8,
+    20,
+)  # requests in a row, of which one more or less in a batch decides little
 _MOST_FAILED = 0.02  # share of requests: more, and what the others met is not what was sent
 
 
 @dataclass(frozen=True)
 class BenchResult:
-    """One result: its traffic as a workload, and the means that it reports in milliseconds."""
+    """One result: its traffic as a workload, and mean times in milliseconds, of all requests or of groups of them."""
 
     source: str  # the file's name
     workload: Workload
-    mean_ttft_ms: float
-    mean_tpot_ms: float
+    ttft_ms: Floats  # f64[groups]
+    tpot_ms: Floats
+    group: Ints  # i64[requests], of each request
     detailed: bool
+    open_loop: bool = False  # the file has each request, and when it was sent whatever came of those before
+    by_token: bool = False  # whether the mean TPOT is that of a token, of which short answers decide less
 
     @property
     def operating_point(self) -> tuple[float, ...]:
@@ -37,6 +48,68 @@ class BenchResult:
         rate = (len(load) - 1) / lasts_s if lasts_s > 0 else math.inf
         values = (rate, load.concurrency or 0, load.prompt_tokens.mean(), load.output_tokens.mean())
         return tuple(float(f"{value:.2g}") for value in values)
+
+    def means_ms(self, ttft_s: Floats, tpot_s: Floats) -> Floats:
+        """Return f64[2·groups]: mean TTFT of each group, then mean TPOT, of times of each request (NaN: no TPOT)."""
+        ones = np.ones(len(self.group))
+        tokens = np.where(self.by_token, self.workload.output_tokens - 1.0, ones)
+        return np.concatenate([self._means(1e3 * ttft_s, ones), self._means(1e3 * tpot_s, tokens)])
+
+    def _means(self, values: Floats, weights: Floats) -> Floats:
+        known = ~np.isnan(values)
+        group, groups = self.group[known], len(self.ttft_ms)
+        sums = np.bincount(group, values[known] * weights[known], groups)
+        counts = np.bincount(group, weights[known], groups)
+        return np.asarray(np.where(counts > 0, sums / np.maximum(counts, 1), np.nan))
+
+
+def read_load(path: Path) -> list[BenchResult]:
+    """Return the results in a file that ``servesim score`` reads, or in one of sums that vllm bench serve wrote.
+
+    Where a file has each request with the time at which it was sent, means are those of groups of them.
+    Raises InputError, naming what is missing, for a file that cannot be simulated again.
+    """
+    if path.suffix.lower() == ".json" and path.is_file() and tool_of(path) in (None, vllm_bench.TOOL):
+        result = read_bench(path)
+        if not result.open_loop:
+            return [result]
+    return [_grouped(run, path) for run in read_runs(path)]
+
+
+def _grouped(run: ServedRun, path: Path) -> BenchResult:
+    """Return a run with its requests in groups, in the order in which they arrived."""
+    if not (run.has_times and run.has_prompts):
+        what = "how long prompts are" if run.has_times else "when requests were sent"
+        raise InputError(f"{path}: does not say {what}; expected a file that does, to simulate it")
+    good = (run.state == RequestState.COMPLETED) & (run.prompt_tokens > 0) & (run.output_tokens > 0)
+    count, n = len(good), int(good.sum())
+    if not n or count - n > _MOST_FAILED * count:
+        raise InputError(
+            f"{path}: {count - n} of {count} requests failed; expected a run in which nearly all complete"
+        )
+    arrival_s, first_s, last_s = run.arrival_s[good], run.first_s[good], run.last_s[good]
+    prompt, output = run.prompt_tokens[good], run.output_tokens[good]
+    workload = Workload(
+        path.name, arrival_s - arrival_s[0], prompt, output, int(output.max()), f"{run.tool}, {path.name}"
+    )
+    groups = max(1, min(_MOST_GROUPS, n // _LEAST_IN_GROUP))
+    result = BenchResult(
+        run.name,
+        workload,
+        np.zeros(groups),
+        np.zeros(groups),
+        np.arange(n) * groups // n,
+        True,
+        by_token=True,
+    )
+    several = np.where(output > 1, (last_s - first_s) / np.maximum(output - 1, 1), np.nan)
+    means = result.means_ms(first_s - arrival_s, several)
+    if not (means > 0).all():  # also where it is NaN
+        raise InputError(
+            f"{path}: no request has two output tokens, or all come at once, among {n // groups} in a row; expected"
+            " some, for the time per token"
+        )
+    return replace(result, ttft_ms=means[:groups], tpot_ms=means[groups:])
 
 
 def read_bench(path: Path) -> BenchResult:
@@ -74,7 +147,11 @@ def read_bench(path: Path) -> BenchResult:
         )  # fmt: skip
     except (TypeError, ValueError, OverflowError) as error:
         raise InputError(f"{path}: {error}") from None
-    return BenchResult(path.name, workload, ttft_ms, tpot_ms, detailed)
+    alike = np.zeros(len(workload), np.int64)
+    open_loop = detailed and bool(found.get("start_times") and found.get("ttfts")) and clients is None
+    return BenchResult(
+        path.name, workload, np.array([ttft_ms]), np.array([tpot_ms]), alike, detailed, open_loop
+    )
 
 
 def _positive(found: dict[str, Any], key: str, path: Path) -> float:

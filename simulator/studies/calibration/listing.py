@@ -1,9 +1,10 @@
 """What ``servesim profile fit``, ``from-aiconfigurator`` and ``measure`` print."""
 
+from hardware_profiles import Gpu
 from hardware_profiles.fit import Error
 from hardware_profiles.fit_timings import TimingsFit
 from hardware_profiles.from_table import NewProfile, TableOrigin
-from hardware_profiles.least_squares import Solution
+from hardware_profiles.least_squares import WIDE, Solution
 from simulator.report.tables import (
     Amount,
     Document,
@@ -32,7 +33,7 @@ def timings_text(fit: TimingsFit) -> Document:
         for kind, error in fit.left_out.items()
     ]
     how = f"left out: {fit.folds} folds by {'run' if fit.by_run else 'row'}"
-    return Document([*solution(fit.solution), Table(columns, rows), Words([how])])
+    return Document([*solution(fit.solution, fit.gpu), Table(columns, rows), Words([how])])
 
 
 def _both(error: Error) -> Amount:
@@ -54,7 +55,7 @@ def bench_text(fit: BenchFit) -> Document:
     said = "-: too few runs to leave any out"
     if left is not None:
         said = f"left out, mean of sizes: TTFT {left[0]:.1f} %, TPOT {left[1]:.1f} %"
-    parts: list[PrintedPart] = [*solution(fit.solution), Table(columns, rows), Words([said])]
+    parts: list[PrintedPart] = [*solution(fit.solution, fit.gpu), Table(columns, rows), Words([said])]
     if max(fit.fitted_pct) > _POOR_PCT:
         options = "(--set engine.max_num_seqs, ...)"
         poor = f"WARNING: the runs are not met; were they served and sent as simulated? {options}"
@@ -88,20 +89,39 @@ def table_text(new: NewProfile, origin: TableOrigin) -> Document:
     return Document([Words(lines), Table(columns, rows)])
 
 
-def solution(found: Solution) -> list[PrintedPart]:
-    """Return the fitted values with their standard errors."""
-    rows: list[list[PrintedCell]] = [
-        [name, Amount(value, f"{value:.5g}"), Amount(error, f"{error:.2g}")]
-        for name, value in found.values.items()
-        for error in [found.standard_errors[name]]
+def solution(found: Solution, gpu: Gpu) -> list[PrintedPart]:
+    """Return the fitted values with their 95 % intervals, and what the data did not determine."""
+    rows: list[list[PrintedCell]] = []
+    loose = []
+    for name, value in found.values.items():
+        wide = WIDE * found.standard_errors[name]
+        loose += [name] if wide > abs(value) else []
+        interval = f"{max(0.0, value - wide):.4g} to {value + wide:.4g}"
+        error = found.standard_errors[name]
+        rows.append([name, Amount(value, f"{value:.5g}"), Amount(error, f"{error:.2g}"), interval])
+    columns = [TableColumn("fitted", left=True), TableColumn("value"), TableColumn("standard error")]
+    parts: list[PrintedPart] = [Table([*columns, TableColumn("95 % interval", left=True, rank=1)], rows)]
+    block = gpu.engine_overheads["fitted"]
+
+    def holds(name: str) -> object:
+        return block if name in type(block).model_fields else gpu.kernel_fit
+
+    kept = [
+        f"not determined, so kept: {each.name} = {getattr(holds(each.name), each.name):g}; add {each.needs}"
+        for each in found.kept
     ]
-    table = Table(
-        [TableColumn("fitted", left=True), TableColumn("value"), TableColumn("standard error")], rows
-    )
-    if not found.at_bounds:
-        return [table]
-    text = (
-        f"WARNING: {', '.join(found.at_bounds)} ended at a bound: what was measured is not what was priced"
-        " (other hardware, model, engine options or clients?)"
-    )
-    return [table, Words([text], "warning")]
+    if loose:
+        kept.append(f"not told from 0: {', '.join(loose)}")
+    if found.kept:
+        kept.append(
+            "what is fitted holds beside what is kept, and takes up what that has too little or too much"
+        )
+    if kept:
+        parts.append(Words(kept))
+    if found.at_bounds:
+        text = (
+            f"WARNING: {', '.join(found.at_bounds)} ended at a bound: what was measured is not what was priced"
+            " (other hardware, model, engine options or clients?)"
+        )
+        parts.append(Words([text], "warning"))
+    return parts

@@ -29,6 +29,7 @@ PER_REQUESTED = "smooth_goodput.per_requested_token"
 PER_SECOND = "smooth_goodput.smooth_goodput_tokens_per_s"
 ATTAINMENT = "token_slo.attainment"
 TTFT_P99 = "latency.ttft_s.p99"
+ELECTRICITY = ("energy.watts_per_gpu", "energy.usd_per_hour", "energy.joules_per_output_token")
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,16 @@ class Goal:
             return -math.inf
         ahead = value - self.bound if self.at_least else self.bound - value
         return ahead / abs(self.bound) if self.bound else ahead
+
+
+def check_energy(goals: Sequence[Goal], usd_per_kwh: float | None, where: str) -> None:
+    """Raise InputError for a goal on energy where no run says any."""
+    asked = [goal.metric for goal in goals if goal.metric.startswith("energy.")]
+    if asked and usd_per_kwh is None:
+        raise InputError(
+            f"{where}: target: {asked[0]} is there with hardware.usd_per_kwh alone; expected that price under [set]"
+            " (0: none)"
+        )
 
 
 def parse_goals(given: Any, where: str, known: Sequence[str]) -> list[Goal]:

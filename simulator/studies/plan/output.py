@@ -11,12 +11,13 @@ from simulator.results.vocabulary import measure_of
 from simulator.scenario.scenario import Scenario
 from simulator.stats import interval
 from simulator.studies.plan.by_gpu import by_gpu
-from simulator.studies.plan.goals import PER_SECOND, TTFT_P99
+from simulator.studies.plan.goals import ELECTRICITY, PER_SECOND, TTFT_P99
 from simulator.studies.plan.launch import launch_lines
 from simulator.studies.plan.picture import figure
 from simulator.studies.plan.plan import FoundPlan, Place
 from simulator.studies.plan.prices import name
 from simulator.studies.plan.report import groups
+from simulator.studies.plan.space import PlanFile
 from simulator.studies.points import from_anywhere
 from simulator.studies.table_files import write_table
 
@@ -46,7 +47,7 @@ def table(found: FoundPlan) -> "pa.Table":
 
     plan, outcomes = found.plan, found.runs.outcomes
     keys = list(dict.fromkeys(key for line in plan.lines for key in line.settings))
-    metrics = list(dict.fromkeys([*(goal.metric for goal in plan.goals), PER_SECOND, TTFT_P99]))
+    metrics = shown(plan)
     engines = {line.number: plan.engine(line) for line in plan.lines}
     rows: list[dict[str, Any]] = []
     for row in found.rows():
@@ -64,6 +65,12 @@ def table(found: FoundPlan) -> "pa.Table":
             **{metric: None if outcome is None else outcome.mean(metric) for metric in metrics},
         })  # fmt: skip
     return pa.table({key: pa.array([row[key] for row in rows]) for key in rows[0]})
+
+
+def shown(plan: PlanFile) -> list[str]:
+    """Return the numbers of a candidate that are written: those of the target, two that always are, and electricity."""
+    asked = ELECTRICITY if plan.base.hardware.usd_per_kwh is not None else ()
+    return list(dict.fromkeys([*(goal.metric for goal in plan.goals), PER_SECOND, TTFT_P99, *asked]))
 
 
 def summary(found: FoundPlan) -> dict[str, Any]:
@@ -119,7 +126,7 @@ def _place(found: FoundPlan, place: Place | None) -> dict[str, Any] | None:
     line, count = place
     outcome = found.runs.outcomes[line.number, count]
     numbers = {}
-    for metric in dict.fromkeys([*(goal.metric for goal in found.plan.goals), PER_SECOND, TTFT_P99]):
+    for metric in shown(found.plan):
         values = [run[metric] for run in outcome.runs if run.get(metric) is not None]
         over = interval(values).within(*measure_of(metric).possible) if values else None
         numbers[metric] = None if over is None else {

@@ -2,13 +2,14 @@
 
 import math
 
+from simulator.report.energy import DOUBT
 from simulator.report.measures import in_printed_unit, printed_unit
 from simulator.report.tables import Amount, PrintedCell, PrintedPart, Table, TableColumn, amount
-from simulator.report.text import counted
+from simulator.report.text import counted, number
 from simulator.results.vocabulary import measure_of
 from simulator.studies.plan import stages
 from simulator.studies.plan.by_gpu import HOURS_A_MONTH, USD_PER_MILLION, by_gpu
-from simulator.studies.plan.goals import TTFT_P99
+from simulator.studies.plan.goals import ELECTRICITY, TTFT_P99
 from simulator.studies.plan.plan import FoundPlan, Place
 from simulator.studies.plan.space import Line
 
@@ -61,6 +62,15 @@ def longer(line: Line, chosen: int) -> list[str]:
         f"a day ${24 * usd:,.2f}, a month ${HOURS_A_MONTH * usd:,.0f} ({HOURS_A_MONTH} h), all as at the peak",
         f"N + 1, {what}, so that one may fail: ${spare:,.2f} an hour, ${HOURS_A_MONTH * spare:,.0f} a month",
     ]
+
+
+def electricity(found: FoundPlan, place: Place) -> list[str]:
+    """Say what the GPUs of a candidate draw, and what that costs beside their price; nothing if it was not asked."""
+    watts, usd, joules = (found.value(place, key) for key in ELECTRICITY)
+    if watts is None or usd is None or joules is None:
+        return []
+    draws = f"electricity, not in the price: {number(watts)} W a GPU, {number(joules)} J an output token"
+    return [f"{draws}, ${usd:.2f} an hour, ${HOURS_A_MONTH * usd:,.0f} a month ({DOUBT})"]
 
 
 def dollars(usd: float) -> Amount:

@@ -22,7 +22,16 @@ from simulator.scenario.engines import one_line
 from simulator.studies.plan.goals import PER_SECOND, TTFT_P99
 from simulator.studies.plan.launch import launch_lines
 from simulator.studies.plan.plan import FoundPlan, Row
-from simulator.studies.plan.prices import dollars, gpu_table, longer, margin_text, name, priced, usd_per_hour
+from simulator.studies.plan.prices import (
+    dollars,
+    electricity,
+    gpu_table,
+    longer,
+    margin_text,
+    name,
+    priced,
+    usd_per_hour,
+)
 from simulator.studies.plan.space import PlanFile
 
 MOST_OF_FRONT = 12  # rows printed; all are in plan.json
@@ -136,7 +145,7 @@ def _plan(found: FoundPlan) -> list[PrintedPart]:
         extra = usd_per_hour(found.runner_up) / usd_per_hour(found.best) - 1
         lines.append(f"runner-up: {priced(found.runner_up)}, {extra:+.0%}")
     line, chosen = found.best
-    lines += longer(line, chosen)
+    lines += longer(line, chosen) + electricity(found, found.best)
     fewer = [n for n in line.counts if n < chosen and found.runs.outcomes.get((line.number, n))]
     if found.keeps and fewer:
         margin = found.runs.outcomes[line.number, fewer[-1]].margin(found.plan.goals)

@@ -19,7 +19,7 @@ from simulator.scenario.scenario import Scenario, default_scenario
 from simulator.scenario.toml import Override
 from simulator.studies import study_file
 from simulator.studies.plan import stages
-from simulator.studies.plan.goals import Goal, parse_goals
+from simulator.studies.plan.goals import Goal, check_energy, parse_goals
 from simulator.studies.plan.gpus import usd_per_hour, usual_gpus
 from simulator.studies.study_file import check_keys, flat, is_count, setting, values
 from simulator.studies.targets import there
@@ -163,6 +163,7 @@ class PlanFile:
         ``allow_unvalidated`` all whose step times were.
         """
         goals = parse_goals(target, str(path), there(known(base.user, base.slo, base.workload.class_bounds)))
+        check_energy(goals, base.hardware.usd_per_kwh, str(path))
         gpus = {} if "gpus" in space else {"gpus": usual_gpus(path, base, base_dir, allow_unvalidated)}
         whole = {**gpus, **DEFAULT_SPACE, **space}
         lines, refused = _lines(path, whole, base, base_dir)
