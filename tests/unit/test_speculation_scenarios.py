@@ -52,3 +52,14 @@ def test_a_scenario_with_pairs_goes_through_toml(tmp_path):
     )
     (tmp_path / "s.toml").write_text(scenario.to_toml())
     assert Scenario.from_toml(tmp_path / "s.toml").speculation == scenario.speculation
+
+
+@pytest.mark.parametrize(("accepted", "steps"), [(1e-9, [1, 1, 1, 1]), (1.0, [1, 1])])
+def test_after_an_answers_end_it_decodes_only_where_the_end_could_not_be_known(accepted, steps):
+    """An engine that plans ahead knows that one token was the last; of several it may have got fewer."""
+    alone = {"arrivals": "constant", "rate_rps": 1, "requests": 1, "prompt_tokens": 50, "output_tokens": 5}
+    drafts = {"method": "eagle", "num_speculative_tokens": 3}
+    acceptance = {"name": "rate", "rate": accepted}
+    made = run(Scenario(workload=alone, speculation=drafts, policy={"acceptance": acceptance}))
+    table = made.steps()
+    assert [n for n in table["decode_seqs"].to_pylist() if n] == steps
