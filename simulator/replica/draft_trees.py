@@ -79,11 +79,12 @@ class TreeDrafter:
     right on the average: of the guesses for which it says a number, that share is right.
     """
 
-    __slots__ = ("_found", "_kept", "_later_guess", "_places", "_width")
+    __slots__ = ("_base", "_found", "_kept", "_later_guess", "_not_later", "_places", "_width")
 
     def __init__(self, chances: Sequence[float], width: int, confidence: float, later_guess: float) -> None:
         """Propose trees as deep as there are ``chances``, for a drafter as ``Speculation`` has it."""
-        self._width, self._later_guess = width, later_guess
+        self._width, self._later_guess, self._not_later = width, later_guess, 1.0 - later_guess
+        self._base = 2 * (width + 1)
         lows = [chance * (1.0 - confidence) for chance in chances]
         self._places = [(chance, low, low + confidence) for chance, low in zip(chances, lows, strict=True)]
         self._kept: dict[int, DraftTree] = {}
@@ -97,21 +98,24 @@ class TreeDrafter:
         says of it follows (Bayes' theorem).
         """
         # A digit for each place: how sure the drafter is, and which guess is right; ``digit`` is what it counts for
-        key, digit, base = 0, 1, 2 * (self._width + 1)
+        key, digit, width, base, goes_on = 0, 1, self._width, self._base, True
         draws, hints = answer.draws, answer.hints or answer.draw_hints()
         at = generated
         for chance, low, high in self._places:
-            draw = draws[at]
+            draw, hint = draws[at], hints[at]
             if draw < chance:
-                if hints[at] < high:
+                if hint < high:
                     key += digit
             else:
-                # What follows a wrong first guess is uniform in (0, 1]
-                missed, beyond, rank = (1.0 - draw) / (1.0 - chance), 1.0, 0
-                while rank < self._width and missed <= beyond:
-                    rank += 1
-                    beyond *= 1.0 - self._later_guess
-                key += digit * (2 * rank + (hints[at] < low))
+                if goes_on:  # what follows a wrong first guess is uniform in (0, 1]
+                    missed, beyond, rank = (1.0 - draw) / (1.0 - chance), 1.0, 0
+                    while rank < width and missed <= beyond:
+                        rank += 1
+                        beyond *= self._not_later
+                    key += 2 * rank * digit
+                    goes_on = rank < width
+                if hint < low:
+                    key += digit
             digit *= base
             at += 1
         found = self._found.get(key)
@@ -120,9 +124,9 @@ class TreeDrafter:
         return found
 
     def _find(self, key: int) -> tuple[DraftTree, list[int]]:
-        sure, ranks, bit, rest, base = 0, list[int](), 1, key, 2 * (self._width + 1)
+        sure, ranks, bit, rest = 0, list[int](), 1, key
         for _ in self._places:
-            rest, digit = divmod(rest, base)
+            rest, digit = divmod(rest, self._base)
             sure += bit * (digit & 1)
             ranks.append(digit >> 1)
             bit += bit
