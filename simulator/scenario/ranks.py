@@ -3,12 +3,14 @@
 from typing import Any
 
 from hardware_profiles import Gpu, HardwareCost, Model
+from hardware_profiles.expert_load import ExpertSpread
 from hardware_profiles.expert_parallel import RanksCost, rank_model
 from hardware_profiles.gpu import EngineOverheads
 from hardware_profiles.pipeline import Layout
 from simulator.errors import InputError, under_key
 from simulator.replica.policy import Scheduler
 from simulator.scenario.engine import EngineSpec
+from simulator.scenario.expert_spread import redundant_experts
 from simulator.scenario.layout import cost_of as layout_cost
 from simulator.scenario.policy import IDLE_POLICY
 from simulator.scenario.scenario import Scenario
@@ -34,13 +36,13 @@ def ranks_in_step(engine: EngineSpec, model: Model) -> int:
     return ranks
 
 
-def held_by_rank(engine: EngineSpec, model: Model, ranks: int) -> Model:
-    """Return what the memory of one rank holds of the model."""
-    if ranks == 1:
+def held_by_rank(scenario: Scenario, model: Model, ranks: int) -> Model:
+    """Return what the memory of one rank holds of the model, copies of experts included."""
+    redundant, size = redundant_experts(scenario), scenario.engine.tensor_parallel_size
+    if ranks == 1 and not redundant:
         return model
-    return under_key(
-        "engine.data_parallel_size", lambda: rank_model(model, ranks, engine.tensor_parallel_size)
-    )
+    key = "policy.expert_placement" if redundant else "engine.data_parallel_size"
+    return under_key(key, lambda: rank_model(model, ranks, size, redundant))
 
 
 def check_ranks(scenario: Scenario, scheduling: Scheduler) -> None:
@@ -77,9 +79,10 @@ def cost_of(
     ranks: int,
     overheads: EngineOverheads,
     block_size: int,
+    spread: ExpertSpread | None = None,
 ) -> HardwareCost:
-    """Return the price of steps, or of the passes of ranks in step."""
+    """Return the price of steps, or of the passes of ranks in step; ``spread``: of unevenly picked whole experts."""
     kind, size = scenario.hardware.cost_model, scenario.engine.tensor_parallel_size
-    if ranks == 1:
+    if ranks == 1 and spread is None:
         return layout_cost(gpu, model, layout, kind, overheads, block_size)
-    return RanksCost(gpu, model, ranks, kind, size, overheads, block_size)
+    return RanksCost(gpu, model, ranks, kind, size, overheads, block_size, spread)

@@ -45,6 +45,11 @@ class Tree:
         self("run", "--out", "o", "--overwrite", "--no-plot", **settings)
         return json.loads((self.work / "o/summary.json").read_text())
 
+    def most_loaded(self) -> float:
+        """What the manifest says of the GPU with most of the experts' load."""
+        (said,) = json.loads((self.work / "o/manifest.json").read_text())["engine"]["model_remarks"]
+        return float(said.partition("GPU has ")[2].split()[0])
+
     def column(self, table: str, name: str) -> list[Any]:
         return pq.read_table(self.work / f"o/{table}.parquet")[name].to_pylist()
 
@@ -102,9 +107,7 @@ def policy(kind: str, method: str, before: str = "") -> tuple[str, str]:
 
 def test_every_seam_is_tested_here():
     tested = {
-        name.removeprefix("test_a_policy_of_").rpartition("_")[2]
-        for name in globals()
-        if "a_policy_of" in name
+        kind for kind in SEAMS for name in globals() if "a_policy_of" in name and name.endswith(f"_{kind}")
     }
     assert tested == set(SEAMS)
 
@@ -201,6 +204,26 @@ def test_a_policy_of_acceptance(add):
     tree = add(*policy("acceptance", "def verify(self, answer, generated, wanted):\n    return wanted, 1"))
     found = tree.run(policy__acceptance="mine", speculation__method="eagle")["engine"]
     assert found["accepted_length"] == 2
+
+
+MOE = {
+    "hardware__model": "qwen3-30b-a3b", "cluster__replicas": 1,
+    "engine__data_parallel_size": 2, "engine__enable_expert_parallel": "true",
+}  # fmt: skip
+
+
+def test_a_policy_of_expert_load(add):
+    shares = "import numpy as np\n    return np.arange(layers * experts).reshape(layers, experts) + 1.0"
+    tree = add(*policy("expert_load", f"def shares(self, layers, experts, rng):\n    {shares}"))
+    tree.run(policy__expert_load="mine", **MOE)
+    assert tree.most_loaded() > 1
+
+
+def test_a_policy_of_expert_placement(add):
+    method = "def place(self, load, gpus):\n    return load.argsort().reshape(gpus, -1)"
+    tree = add(*policy("expert_placement", method))
+    tree.run(policy__expert_placement="mine", **MOE)
+    assert tree.most_loaded() == 1  # picks are even
 
 
 def test_a_metric(add):
