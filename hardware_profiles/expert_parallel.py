@@ -9,10 +9,10 @@ has experts apart, else
 
     bytes reached / (efficiency·bandwidth) and FLOP / (efficiency·peak), soft maximum as in ``analytic``
 
-with the GPU's fitted efficiencies of matrices, which were never compared with experts. Before the experts the tokens of
-all ranks are gathered and after them their sums are scattered (vLLM: ``allgather_reducescatter``), which lasts
-as long as the rank with the most tokens takes: as if all had as many. Not modelled: how ranks agree on a pass over the
-host, and padding to the sizes of CUDA graphs.
+with the GPU's fitted efficiencies of matrices, and what kernels of experts add (``expert_kernels``). Before the experts
+the tokens of all ranks are gathered and after them their sums are scattered (vLLM: ``allgather_reducescatter``), which
+lasts as long as the rank with the most tokens takes: as if all had as many. Not modelled: how ranks agree on a pass
+over the host, and padding to the sizes of CUDA graphs.
 """
 
 import dataclasses
@@ -23,6 +23,7 @@ import numpy as np
 
 from hardware_profiles.analytic import AnalyticCost
 from hardware_profiles.collectives import group_of
+from hardware_profiles.expert_kernels import SLOWDOWN, overhead_s, sorting_s_per_token
 from hardware_profiles.expert_load import ExpertSpread
 from hardware_profiles.expert_times import ExpertTimes, picked
 from hardware_profiles.gpu import EngineOverheads, Gpu, MeasuredRange
@@ -146,13 +147,13 @@ class RanksCost(HardwareCost):
                 read_s = read_s + size / (
                     fit.linear_bandwidth_efficiency * rate.shares.bandwidth * gpu.bandwidth_bytes_per_s
                 )
-                flop = 2 * matrix.active_parameters * n * tokens
+                flop = SLOWDOWN * 2 * matrix.active_parameters * n * tokens
                 compute_s = compute_s + flop / (
                     fit.linear_compute_efficiency * rate.shares.compute * rate.peak_flop_per_s
                 )
         p = fit.soft_max_exponent
-        found: _Amount = (read_s**p + compute_s**p) ** (1 / p)
-        return found
+        roofline_s: _Amount = (read_s**p + compute_s**p) ** (1 / p)
+        return roofline_s + overhead_s(self.model) + sorting_s_per_token(gpu, self.model) * tokens
 
     def _exchange_s(self, tokens: int) -> float:
         """Return the seconds in which all layers' tokens are gathered and their sums scattered."""

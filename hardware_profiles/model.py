@@ -219,11 +219,12 @@ class Model:
         """Return how many values of the layers' matrices one GPU multiplies each token with."""
         return sum(self.active_by_format(tensor_parallel).values())
 
-    def active_by_format(self, tensor_parallel: int) -> dict[WeightFormat, float]:
-        """Return those values by the format that they are stored in."""
+    def active_by_format(self, tensor_parallel: int, of_experts: float = 1.0) -> dict[WeightFormat, float]:
+        """Return those values by the format that they are stored in, each of an expert counted so many times."""
         found: dict[WeightFormat, float] = {}
         for (matrix, weights), n in self.matrices.items():
             values = matrix.active_parameters * matrix.share(tensor_parallel) * n
+            values *= of_experts if matrix.count > matrix.active else 1.0
             found[weights] = found.get(weights, 0.0) + values
         return found
 
