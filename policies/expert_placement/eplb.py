@@ -1,4 +1,4 @@
-"""EPLB: hot experts get copies, and experts are packed so that GPUs get about as much (DeepSeek; vLLM ``enable_eplb``).
+"""EPLB: hot experts get copies, and experts are packed so that GPUs get about as much (vLLM: enable_eplb).
 
 The global policy of https://github.com/deepseek-ai/EPLB: each redundant place goes to the expert with the most load a
 copy, then copies in falling order of their load each go to the GPU with the least load that has a place left. The
