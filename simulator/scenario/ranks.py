@@ -3,14 +3,13 @@
 from typing import Any
 
 from hardware_profiles import Gpu, HardwareCost, Model
-from hardware_profiles.expert_load import ExpertSpread
 from hardware_profiles.expert_parallel import RanksCost, rank_model
 from hardware_profiles.gpu import EngineOverheads
 from hardware_profiles.pipeline import Layout
 from simulator.errors import InputError, under_key
 from simulator.replica.policy import Scheduler
 from simulator.scenario.engine import EngineSpec
-from simulator.scenario.expert_spread import redundant_experts
+from simulator.scenario.expert_spread import redundant_experts, spread_of
 from simulator.scenario.layout import cost_of as layout_cost
 from simulator.scenario.policy import IDLE_POLICY
 from simulator.scenario.scenario import Scenario
@@ -79,10 +78,14 @@ def cost_of(
     ranks: int,
     overheads: EngineOverheads,
     block_size: int,
-    spread: ExpertSpread | None = None,
 ) -> HardwareCost:
-    """Return the price of steps, or of the passes of ranks in step; ``spread``: of unevenly picked whole experts."""
+    """Return the price of steps, or of the passes of ranks in step."""
     kind, size = scenario.hardware.cost_model, scenario.engine.tensor_parallel_size
-    if ranks == 1 and spread is None:
-        return layout_cost(gpu, model, layout, kind, overheads, block_size)
-    return RanksCost(gpu, model, ranks, kind, size, overheads, block_size, spread)
+    spread = spread_of(model, scenario)
+
+    def made() -> HardwareCost:
+        if ranks == 1 and spread is None:
+            return layout_cost(gpu, model, layout, kind, overheads, block_size)
+        return RanksCost(gpu, model, ranks, kind, size, overheads, block_size, spread)
+
+    return under_key("hardware.cost_model", made)

@@ -31,7 +31,7 @@ from simulator.scenario.discover import load
 from simulator.scenario.energy import capped
 from simulator.scenario.engine import EngineSpec
 from simulator.scenario.engines import engine_name, kept_free, named_after
-from simulator.scenario.expert_spread import spread_of, with_load
+from simulator.scenario.expert_spread import with_load
 from simulator.scenario.layout import layout_of
 from simulator.scenario.policy import IDLE_POLICY, PolicyChoice
 from simulator.scenario.pools import MixedPoolSpec, PoolSpec
@@ -257,11 +257,7 @@ def resolve_pool(scenario: Scenario, base_dir: Path | None = None) -> ResolvedPo
     overheads, measured = under_key(
         "hardware.overheads", lambda: profile.overheads_on(gpu, ahead=ahead, named=hardware.overheads)
     )
-    spread = spread_of(model, scenario)
-    cost = under_key(
-        "hardware.cost_model",
-        lambda: cost_of(gpu, model, layout, scenario, ranks, overheads, block_size, spread),
-    )
+    cost = cost_of(gpu, model, layout, scenario, ranks, overheads, block_size)
     cost = capped(cost, scenario, layout.spread, block_size)
     return ResolvedPool(
         gpu,
