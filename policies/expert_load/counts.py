@@ -16,10 +16,12 @@ class Counts(ExpertLoad):
     recorder and vLLM's EPLB state have such counts.
     """
 
-    path: str
+    path: str = ""  # of the file
 
     def __post_init__(self) -> None:
         """Read the file; refuse what are no counts."""
+        if not self.path:
+            raise ValueError("path: expected the path of a file with counts, got none")
         file = Path(self.path).expanduser()
         try:
             text = file.read_text(encoding="utf-8")
