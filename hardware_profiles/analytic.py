@@ -15,12 +15,12 @@
 N = tokens and S = sequences in the step, P = parameters that work on a token, W = bytes of the weights that
 are read, PF and BW = data-sheet peaks; P, W, H, V and KV bytes are one GPU's share. With a mixture of experts
 P counts the active ones and W those that N tokens are expected to reach, E·(1 - (1 - k/E)^N), if each picks k
-of E evenly. 8 and 4 bit weights shorten W; PF is the data sheet's peak for what they are multiplied in, and ηc and
-ηm are times the shares of 16-bit kernels that theirs reach (``matrix_rates``), format by format; quantising the
-activations is added to what grows with N. Layers that differ are priced one by one (``attention_cost`` has windows,
-latents and sparse attention); L counts half a layer for each attention, recurrence and MLP, and the terms of
-attention count the layers that attend. A recurrent layer reads and writes its state once a sequence and step. m is
-1 for a step of decodes alone, else ``packing_loss_factor``.
+of E evenly; ``expert_kernels`` has what else they take. 8 and 4 bit weights shorten W; PF is the data sheet's peak
+for what they are multiplied in, and ηc and ηm are times the shares of 16-bit kernels that theirs reach
+(``matrix_rates``), format by format; quantising the activations is added to what grows with N. Layers that differ are
+priced one by one (``attention_cost`` has windows, latents and sparse attention); L counts half a layer for each
+attention, recurrence and MLP, and the terms of attention count the layers that attend. A recurrent layer reads and
+writes its state once a sequence and step. m is 1 for a step of decodes alone, else ``packing_loss_factor``.
 
 The soft maximum (p-norm) of compute and memory time was chosen over the hard maximum (errors of 2 to 6 %)
 and the plain sum (3 to 12 %). tB stands for what the tables have on prompts without a past and not on later
@@ -33,6 +33,7 @@ from math import inf
 import numpy as np
 
 from hardware_profiles.attention_cost import AttentionCost
+from hardware_profiles.expert_kernels import SLOWDOWN, overhead_s, sorting_s_per_token
 from hardware_profiles.gpu import EngineOverheads, Gpu, MeasuredRange
 from hardware_profiles.matrix_rates import matrix_rate, quantising_bytes
 from hardware_profiles.model import Model
@@ -74,11 +75,12 @@ class AnalyticCost(HardwareCost):
 
         self._p = fit.soft_max_exponent
         self._constant_s = a * layers * fit.layer_overhead_us * 1e-6 + engine.step_ms * 1e-3
+        self._constant_s += a * overhead_s(model)
         self._s_per_weight_byte = a / (fit.linear_bandwidth_efficiency * bandwidth)
         self._linear_s_per_token = sum(
             a * 2 * values
             / (fit.linear_compute_efficiency * rate.shares.compute * rate.peak_flop_per_s)
-            for weights, values in model.active_by_format(tensor_parallel).items()
+            for weights, values in model.active_by_format(tensor_parallel, SLOWDOWN).items()
             for rate in [matrix_rate(gpu, weights)]
         )  # fmt: skip
         self._reads = model.read_plan(
@@ -92,6 +94,7 @@ class AnalyticCost(HardwareCost):
             * model.bytes_per_value
             / bandwidth
         )
+        self._elementwise_s_per_token += a * sorting_s_per_token(gpu, model)
         self._elementwise_s_per_token += (
             a
             * model.state_flop_per_token

@@ -9,20 +9,22 @@ has experts apart, else
 
     bytes reached / (efficiency·bandwidth) and FLOP / (efficiency·peak), soft maximum as in ``analytic``
 
-with the GPU's fitted efficiencies of matrices, which were never compared with experts. Before the experts the tokens of
-all ranks are gathered and after them their sums are scattered (vLLM: ``allgather_reducescatter``), which lasts
-as long as the rank with the most tokens takes: as if all had as many. Not modelled: how ranks agree on a pass over the
-host, and padding to the sizes of CUDA graphs.
+with the GPU's fitted efficiencies of matrices, and what kernels of experts add (``expert_kernels``). Before the experts
+the tokens of all ranks are gathered and after them their sums are scattered (vLLM: ``allgather_reducescatter``), which
+lasts as long as the rank with the most tokens takes: as if all had as many. Not modelled: how ranks agree on a pass
+over the host, and padding to the sizes of CUDA graphs.
 """
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 
 from hardware_profiles.analytic import AnalyticCost
 from hardware_profiles.collectives import group_of
+from hardware_profiles.expert_kernels import SLOWDOWN, overhead_s, sorting_s_per_token
+from hardware_profiles.expert_load import ExpertSpread
 from hardware_profiles.expert_times import ExpertTimes, picked
 from hardware_profiles.gpu import EngineOverheads, Gpu, MeasuredRange
 from hardware_profiles.layers import LayerPart, Matrix
@@ -31,10 +33,12 @@ from hardware_profiles.model import Model
 from hardware_profiles.step_cost import HardwareCost
 from hardware_profiles.tables import find_table
 from hardware_profiles.tabulated import TabulatedCost
+from simulator.arrays import Floats
 from simulator.errors import InputError
 from simulator.replica.cost import StepShape
 
 _MEMO = 65_536  # entries of the memo, to bound it
+_Amount = TypeVar("_Amount", float, Floats)
 
 
 class RanksCost(HardwareCost):
@@ -49,10 +53,16 @@ class RanksCost(HardwareCost):
         tensor_parallel: int = 1,
         overheads: EngineOverheads | None = None,
         block_size: int = 16,
+        spread: ExpertSpread | None = None,
     ) -> None:
-        """``kind`` as of ``step_cost``; raises InputError as that does, and as ``rank_model``."""
+        """``kind`` as of ``step_cost``; ``spread``: what each GPU has of the experts, None for equal shares.
+
+        Raises InputError as ``step_cost`` does, and where GPUs cannot divide the experts.
+        """
         super().__init__(gpu, model, tensor_parallel, overheads, block_size)
-        rank_model(model, ranks, tensor_parallel)
+        if spread is None:
+            rank_model(model, ranks, tensor_parallel)
+        self.spread = spread
         self.ranks, self.gpus = ranks, ranks * tensor_parallel
         parts = (tensor_parallel, self.overheads, block_size)
         table, whole = (
@@ -114,28 +124,36 @@ class RanksCost(HardwareCost):
     def _kernels_s(self, tokens: int) -> float:
         if not tokens:
             return 0.0
+        if self.spread is not None:
+            each, read = self.spread.at(tokens)
+            if self._times is None:
+                by_gpu = self._roofline_s(each, lambda matrix: read)
+            else:
+                by_gpu = 1e-3 * self._times.ms(each, read)
+            return float(by_gpu.max(axis=1).mean())
         if self._times is None:
-            return self._roofline_s(tokens)
-        each = np.array([tokens / self.gpus])
+            return self._roofline_s(tokens / self.gpus, lambda matrix: matrix.read(tokens) / self.gpus)
         reached = picked(self.model, np.array([float(tokens)]), share=1 / self.gpus)
-        return 1e-3 * float(self._times.ms(each, reached)[0])
+        return 1e-3 * float(self._times.ms(np.array([tokens / self.gpus]), reached)[0])
 
-    def _roofline_s(self, tokens: int) -> float:
+    def _roofline_s(self, tokens: _Amount, read: Callable[[Matrix], _Amount]) -> _Amount:
+        """Return the seconds of all layers on a GPU with so many tokens' worth of picks that reads so many experts."""
         fit, gpu = self.gpu.kernel_fit, self.gpu
-        read_s = compute_s = 0.0
+        read_s = compute_s = 0.0 * tokens
         for (matrix, weights), n in self.model.matrices.items():
             if matrix.count > matrix.active:
                 rate = matrix_rate(gpu, weights)
-                size = matrix.bytes(weights) / matrix.count * matrix.read(tokens) * n / self.gpus
-                read_s += size / (
+                size = matrix.bytes(weights) / matrix.count * read(matrix) * n
+                read_s = read_s + size / (
                     fit.linear_bandwidth_efficiency * rate.shares.bandwidth * gpu.bandwidth_bytes_per_s
                 )
-                flop = 2 * matrix.active_parameters * n * tokens / self.gpus
-                compute_s += flop / (
+                flop = SLOWDOWN * 2 * matrix.active_parameters * n * tokens
+                compute_s = compute_s + flop / (
                     fit.linear_compute_efficiency * rate.shares.compute * rate.peak_flop_per_s
                 )
         p = fit.soft_max_exponent
-        return float((read_s**p + compute_s**p) ** (1 / p))
+        roofline_s: _Amount = (read_s**p + compute_s**p) ** (1 / p)
+        return roofline_s + overhead_s(self.model) + sorting_s_per_token(gpu, self.model) * tokens
 
     def _exchange_s(self, tokens: int) -> float:
         """Return the seconds in which all layers' tokens are gathered and their sums scattered."""
@@ -147,22 +165,27 @@ class RanksCost(HardwareCost):
         return layers * (self._group.all_gather_s(size) + self._group.reduce_scatter_s(size))
 
 
-def rank_model(model: Model, ranks: int, tensor_parallel: int = 1) -> Model:
+def rank_model(model: Model, ranks: int, tensor_parallel: int = 1, redundant: int = 0) -> Model:
     """Return what each rank holds of a model whose experts are spread over all GPUs of all ranks, for its memory.
 
+    ``redundant``: copies of experts in each layer beside one of each.
     Raises InputError for a model without experts, and where they cannot be divided evenly.
     """
     counts = {matrix.count for matrix, _ in model.matrices if matrix.count > matrix.active}
     if not counts:
         raise InputError(f"{model.name} has no experts to spread over ranks; expected a mixture of experts")
     for count in counts:
-        if count % (ranks * tensor_parallel):
+        if (count + redundant) % (ranks * tensor_parallel):
+            copies = f" and {redundant} copies" if redundant else ""
             raise InputError(
-                f"{ranks} x {tensor_parallel} GPUs must divide the {count} experts of {model.name} evenly"
+                f"{ranks} x {tensor_parallel} GPUs must divide the {count} experts{copies} of {model.name} evenly"
             )
-    return _with_experts(model, lambda matrix: dataclasses.replace(
-        matrix, count=matrix.count // ranks, active=min(matrix.active, matrix.count // ranks)
-    ))  # fmt: skip
+
+    def held(matrix: Matrix) -> Matrix:
+        count = (matrix.count + redundant) // ranks
+        return dataclasses.replace(matrix, count=count, active=min(matrix.active, count))
+
+    return _with_experts(model, held)
 
 
 def without_experts(model: Model) -> Model:

@@ -14,9 +14,12 @@ experts and more; with fewer, which no step of so many tokens picks, to 7 %.
 
 import numpy as np
 
+from hardware_profiles.expert_load import reached
 from hardware_profiles.model import Model
 from simulator.arrays import Floats, Ints
 from simulator.errors import InputError
+
+_KNOTS = 512  # numbers of tokens of which the experts that they pick unevenly are computed
 
 
 class ExpertTimes:
@@ -64,7 +67,7 @@ def expert_ms(model: Model, rows: Floats, count: int) -> Floats:
 
 
 def picked(model: Model, tokens: Floats, share: float = 1.0) -> Floats:
-    """Return how many different experts of a layer so many tokens are expected to pick: E (1 - (1 - k/E)^N).
+    """Return how many different experts of a layer so many tokens are expected to pick: E (1 - (1 - k/E)^N) evenly.
 
     ``share``: of the experts, that one rank holds. Raises InputError unless all mixtures are of one kind.
     """
@@ -74,6 +77,12 @@ def picked(model: Model, tokens: Floats, share: float = 1.0) -> Floats:
             f"{model.name}: a table of experts is of one kind of mixture; expected a model with one"
         )
     count, active = mixture
+    if model.expert_chances:
+        knots = tokens
+        if len(tokens) > _KNOTS:  # between them within a thousandth
+            knots = tokens[np.unique(np.geomspace(1, len(tokens), _KNOTS).astype(np.int64) - 1)]
+        found = [reached(model.expert_chances, each) for each in knots.tolist()]
+        return np.asarray(share * np.interp(tokens, knots, found))
     return np.asarray(share * count * (1 - (1 - active / count) ** tokens))
 
 

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Callable
 from functools import cached_property
 
+from hardware_profiles.expert_load import Chances, reached
 from hardware_profiles.layers import Cache, Layer, LayerPart, Matrix, RecurrentState
 from hardware_profiles.quantisation.formats import SIXTEEN_BITS, WeightFormat
 from hardware_profiles.quantisation.scheme import Quantization
@@ -19,9 +20,12 @@ class ReadPlan:
     experts: tuple[
         tuple[Matrix, float], ...
     ]  # matrices that count as one, with what each expert has in all layers
+    chances: Chances = ()  # as of the model
 
     def read(self, tokens: int) -> float:
-        """Return what a step of so many tokens is expected to read, if each picks evenly and by itself."""
+        """Return what a step of so many tokens is expected to read, if each picks by itself."""
+        if self.chances:
+            return self.fixed + reached(self.chances, tokens) * sum(size for _, size in self.experts)
         return self.fixed + sum(size * matrix.read(tokens) for matrix, size in self.experts)
 
 
@@ -44,6 +48,7 @@ class Model:
     quantization: Quantization | None = None
     kv_bytes_per_value: float = 2.0  # of the KV cache
     model_max_length: int = 0  # a longer sequence than by its positions that the config allows on demand
+    expert_chances: Chances = ()  # that a token picks each expert, by layer with experts; empty: all alike
     remarks: tuple[str, ...] = ()  # what its config says and a simulation leaves out, a clause each
 
     @property
@@ -214,11 +219,12 @@ class Model:
         """Return how many values of the layers' matrices one GPU multiplies each token with."""
         return sum(self.active_by_format(tensor_parallel).values())
 
-    def active_by_format(self, tensor_parallel: int) -> dict[WeightFormat, float]:
-        """Return those values by the format that they are stored in."""
+    def active_by_format(self, tensor_parallel: int, of_experts: float = 1.0) -> dict[WeightFormat, float]:
+        """Return those values by the format that they are stored in, each of an expert counted so many times."""
         found: dict[WeightFormat, float] = {}
         for (matrix, weights), n in self.matrices.items():
             values = matrix.active_parameters * matrix.share(tensor_parallel) * n
+            values *= of_experts if matrix.count > matrix.active else 1.0
             found[weights] = found.get(weights, 0.0) + values
         return found
 
@@ -235,7 +241,9 @@ class Model:
                 fixed += total
             else:
                 picked[key] = picked.get(key, 0.0) + total / matrix.count
-        return ReadPlan(fixed, tuple((Matrix("", 1, 1, *key), size) for key, size in picked.items()))
+        return ReadPlan(
+            fixed, tuple((Matrix("", 1, 1, *key), size) for key, size in picked.items()), self.expert_chances
+        )
 
     def cache_bytes(self, cache: Cache, tensor_parallel: int = 1) -> float:
         """Return the bytes of one token in one layer on one of ``tensor_parallel`` GPUs."""

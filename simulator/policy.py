@@ -16,6 +16,7 @@ from simulator.cluster.policy import (
 )
 from simulator.replica.cost import StepShape
 from simulator.replica.draft_trees import DraftTree
+from simulator.replica.experts import ExpertLoad, ExpertPlacement
 from simulator.replica.idle_cost import IdleCost, Origin, Penalty
 from simulator.replica.job import Job, JobState
 from simulator.replica.lanes import Lanes, Launch
@@ -32,6 +33,8 @@ __all__ = [
     "AnswerDraws",
     "Delivery",
     "DraftTree",
+    "ExpertLoad",
+    "ExpertPlacement",
     "Floats",
     "IdleCost",
     "Ints",

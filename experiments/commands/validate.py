@@ -94,6 +94,7 @@ def sets() -> "dict[str, Callable[[bool], Iterable[Score]]]":
     from experiments.validation import sets as measured
     from experiments.validation.kv_tiers import kv_tiers
     from experiments.validation.layouts import layouts
+    from experiments.validation.mixtures import latent_mixtures, mixtures
     from experiments.validation.own_tables import own_tables
     from experiments.validation.sglang_blocks import sglang_blocks
     from experiments.validation.step_tables import step_tables
@@ -116,6 +117,8 @@ def sets() -> "dict[str, Callable[[bool], Iterable[Score]]]":
         "layouts-70b": layouts,
         "sglang-blocks": sglang_blocks,
         "kv-tiers": kv_tiers,
+        "mixtures": mixtures,
+        "mixtures-latent": latent_mixtures,
     }
 
 

@@ -8,6 +8,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from experiments.validation.mixtures import LATENT, SET
 from experiments.validation.scores import Score
 from hardware_profiles import load_model
 from hardware_profiles.validated import METRICS, Corner, kind_of, narrowest, within_pct
@@ -34,12 +35,16 @@ class Band:
 
 
 def scored_rows(scores: Iterable[Score]) -> list[tuple[str, Corner, float]]:
-    """Return metric, corner and signed error in % of every scored row of a server."""
+    """Return metric, corner and signed error in % of every scored row of a server.
+
+    Without mixtures of experts that have no tables: corners do not know them from those that have some.
+    """
     kinds: dict[str, str] = {}
     found = []
     for score in scores:
         metric = _UNITS.get(score.metric)
-        if score.role == "scored" and metric is not None and score.predicted is not None:
+        left_out = score.role != "scored" or score.set_name in (SET, LATENT)
+        if not left_out and metric is not None and score.predicted is not None:
             if score.model not in kinds:
                 kinds[score.model] = kind_of(load_model(score.model))
             corner = Corner(score.gpu, kinds[score.model], score.weights, score.tensor_parallel, score.load)

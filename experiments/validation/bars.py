@@ -61,5 +61,10 @@ BARS = [
     Bar("sglang-blocks", "TPOT", "median", 8.0, _metric("TPOT ms")),
     Bar("burst", "duration", "median", 8.0, _metric("duration s")),
     Bar("burst", "throughput", "median", 8.0, _metric("throughput tok/s")),
+    *(
+        Bar(name, what, "median", 12.0, _metric(metric))
+        for name in ("mixtures", "mixtures-latent")
+        for what, metric in (("TPOT", "TPOT ms"), ("throughput", "throughput tok/s"))
+    ),
     Bar("kv-tiers", "TTFT ratio", "worst", 15.0, _metric("TTFT ratio")),
 ]

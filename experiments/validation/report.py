@@ -24,6 +24,9 @@ SPLITS = {
     " 0.15.1); the rules of the exchange were settled beside this run",
     "per-request-4090": "nothing fitted to times: as per-request; what CUDA graphs take of the memory was chosen"
     " on start-up logs, this card's among them",
+    "mixtures": "nothing fitted: kernels of experts as in tables of two other models on H100 and H200, overheads of"
+    " dense models on H100 carried to all GPUs",
+    "mixtures-latent": "as mixtures; of latent and sparse attention no step was measured",
     "kv-tiers": "LMCache's rate of writing fitted to the misses of 1,024 and 8,192 tokens; the other ratios are scored",
     "open-loop": "nothing fitted: overheads fitted to other runs (vLLM 0.15.1, H100, one GPU)",
     "step-cycles": "nothing fitted: overheads fitted to other runs (vLLM 0.15.1, H100, one GPU)",

@@ -29,6 +29,9 @@ _LOOKS = {
     "closed-sglang-32b": (PURPLE, "v"),
     "per-request": (BLACK, "*"),
     "per-request-4090": (BLACK, "p"),
+    "per-request-experts": (BLACK, "8"),
+    "mixtures": (SKY, ">"),
+    "mixtures-latent": (RED, ">"),
     "layouts-70b": (BLUE, "<"),
     "sglang-blocks": (PURPLE, "h"),
     "open-loop": (RED, "D"),
@@ -47,7 +50,7 @@ def scatter(scores: Sequence[Score], path: Path) -> None:
     """Draw the rows that no constant was fitted to, with the identity and a band of 10 % around it."""
     there = [s for s in scores if s.role != "fitted" and s.predicted is not None]
     with drawing():
-        figure, grid = axes(1, 3, width=10.0, height_in=3.9)
+        figure, grid = axes(1, 3, width=10.0, height_in=5.4)
         figure.suptitle("Predicted against measured, rows that no constant was fitted to", x=0.008, ha="left")
         for panel, (title, words) in zip(grid[0], _PANELS, strict=True):
             own = [s for s in there if any(word in s.metric for word in words)]
@@ -76,5 +79,5 @@ def scatter(scores: Sequence[Score], path: Path) -> None:
             panel.set(xlim=ends, ylim=ends)
             plain_log_scale(panel.xaxis)
             plain_log_scale(panel.yaxis)
-            panel.legend(loc="upper left")
+            panel.legend(loc="upper left", fontsize="x-small")
     save(figure, path)

@@ -49,18 +49,20 @@ class Engine:
     fp8_kv_on: tuple[str, ...] = ()  # GPUs where the KV cache has 8 bits a value if the weights have
 
 
-def _vllm(overheads: str, asynchronous: bool, cuda_graphs_gib: float | None = None) -> Engine:
+def vllm(overheads: str, asynchronous: bool, cuda_graphs_gib: float | None = None) -> Engine:
+    """Return vLLM with its defaults."""
     return Engine(overheads, asynchronous, prefix_caching=True, cuda_graphs_gib=cuda_graphs_gib)
 
 
-def _trtllm(overheads: str, policy: Literal["vllm_v1", "orca"]) -> Engine:
-    """Overlapped scheduling, and nine tenths of the free memory for KV: TensorRT-LLM's defaults."""
+def trtllm(overheads: str, policy: Literal["vllm_v1", "orca"]) -> Engine:
+    """Return TensorRT-LLM with its defaults: overlapped scheduling, nine tenths of the free memory for KV."""
     return Engine(
         overheads, True, max_num_seqs=2048, max_num_batched_tokens=8192, kv_share_of_free=0.9, policy=policy
     )
 
 
-def _sglang(overheads: str) -> Engine:
+def sglang(overheads: str) -> Engine:
+    """Return SGLang with overlapped scheduling, and chunks of 8,192 tokens."""
     return Engine(overheads, True, max_num_seqs=2048, max_num_batched_tokens=8192, policy="sglang")
 
 
@@ -69,11 +71,11 @@ def _sglang(overheads: str) -> Engine:
 # vLLM's rules stand for it. The engines of unknown version are InferenceMAX's of October 2025, as its launch
 # scripts set them.
 ENGINES = {
-    ("vllm", "0.11.0"): _vllm("vllm-0_12-sync", asynchronous=False),
-    ("vllm", "0.12.0"): _vllm("vllm-0_12-sync", asynchronous=False),
-    ("vllm", "2025-09"): _vllm("vllm-0_12-sync", asynchronous=False),
-    ("vllm", "0.15.1"): _vllm("vllm-0_15-async", asynchronous=True),
-    ("vllm", "0.19.0"): _vllm("vllm-0_19-async", asynchronous=True, cuda_graphs_gib=0.4),
+    ("vllm", "0.11.0"): vllm("vllm-0_12-sync", asynchronous=False),
+    ("vllm", "0.12.0"): vllm("vllm-0_12-sync", asynchronous=False),
+    ("vllm", "2025-09"): vllm("vllm-0_12-sync", asynchronous=False),
+    ("vllm", "0.15.1"): vllm("vllm-0_15-async", asynchronous=True),
+    ("vllm", "0.19.0"): vllm("vllm-0_19-async", asynchronous=True, cuda_graphs_gib=0.4),
     ("vllm", "unknown"): Engine(
         "vllm-2025_10",
         True,
@@ -81,8 +83,8 @@ ENGINES = {
         max_num_batched_tokens=8192,
         fp8_kv_on=("b200-sxm",),
     ),
-    ("trtllm", "1.0.0rc3"): _trtllm("trtllm-1_0", "orca"),
-    ("trtllm", "1.2.0rc1"): _trtllm("trtllm-1_0", "vllm_v1"),
+    ("trtllm", "1.0.0rc3"): trtllm("trtllm-1_0", "orca"),
+    ("trtllm", "1.2.0rc1"): trtllm("trtllm-1_0", "vllm_v1"),
     ("trtllm", "unknown"): Engine(
         "trtllm-2025_10",
         True,
@@ -92,9 +94,9 @@ ENGINES = {
         policy="orca",
         fp8_kv_on=("h200-sxm", "b200-sxm"),
     ),
-    ("sglang", "0.5.1.post1"): _sglang("sglang-0_5"),
-    ("sglang", "0.5.3.post3"): _sglang("sglang-0_5"),
-    ("sglang", "0.5.6"): _sglang("sglang-0_5"),
+    ("sglang", "0.5.1.post1"): sglang("sglang-0_5"),
+    ("sglang", "0.5.3.post3"): sglang("sglang-0_5"),
+    ("sglang", "0.5.6"): sglang("sglang-0_5"),
 }
 
 
@@ -154,14 +156,14 @@ def server_of(
     limits = Limits(
         seqs, tokens, min(model.max_position_embeddings, (blocks - 1) * block_size), blocks, block_size
     )
-    rules = native_rules(_scheduler(engine))
+    rules = native_rules(scheduler_of(engine))
     cost = (
         _cost(gpu, model, tp, chosen) if ranks == 1 else RanksCost(gpu, model, ranks, "tabulated", tp, chosen)
     )
-    return Server(cost, limits, lambda: _scheduler(engine), chosen.frontend_s, rules, ranks)
+    return Server(cost, limits, lambda: scheduler_of(engine), chosen.frontend_s, rules, ranks)
 
 
-def _scheduler(engine: Engine) -> Scheduler:
+def scheduler_of(engine: Engine) -> Scheduler:
     """Return a new policy. No two prompts are alike where SGLang was measured, so its radix cache is off."""
     if engine.policy == "orca":
         return Orca()

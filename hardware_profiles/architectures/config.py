@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NoReturn
+from typing import Any, ClassVar, NoReturn
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 
@@ -45,6 +45,8 @@ class DecoderConfig(BaseModel):
     """The fields that decide cost and memory; a family adds its own, the rest is ignored."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", strict=True, protected_namespaces=())
+
+    divides_width: ClassVar[bool] = True  # among heads, where there is no head_dim
 
     where: str  # the file, for refusals
     prefix: str  # what the names of a checkpoint's layers begin with
@@ -93,7 +95,7 @@ class DecoderConfig(BaseModel):
                 heads,
                 f"must be a multiple of 'num_key_value_heads' ({self.num_key_value_heads})",
             )
-        if self.head_dim is None and self.hidden_size % heads:
+        if self.divides_width and self.head_dim is None and self.hidden_size % heads:
             self.refuse(
                 "hidden_size",
                 self.hidden_size,

@@ -5,6 +5,7 @@ section 2.1) and vLLM 0.11 ``models/deepseek_v2.py``, which keeps 128 FP8 values
 """
 
 import dataclasses
+from typing import ClassVar
 
 from pydantic import Field
 
@@ -16,6 +17,8 @@ _SCALE_BYTES = 4
 
 class LatentConfig(ExpertConfig):
     """The widths of the latents, the experts, and the indexer where there is one."""
+
+    divides_width: ClassVar[bool] = False  # what heads have is given part by part
 
     q_lora_rank: int | None = Field(default=None, ge=1)
     kv_lora_rank: int = Field(ge=1)

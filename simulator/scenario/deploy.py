@@ -24,7 +24,8 @@ from simulator.scenario.scenario import Scenario
 from simulator.workload import Workload
 from simulator.workload.difficulty import good_answers
 
-OF_A_POOL = ("scaling", "acceptance")  # policies that are a pool's, not the cluster's
+# Policies that are a pool's, not the cluster's
+OF_A_POOL = ("scaling", "acceptance", "expert_load", "expert_placement")
 
 
 def deploy(

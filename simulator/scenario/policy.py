@@ -19,6 +19,8 @@ DEFAULT_POLICY: dict[PolicyKind, str] = {
     "roles": "fixed",
     "scaling": "none",
     "acceptance": "none",
+    "expert_load": "even",
+    "expert_placement": "linear",
 }
 # The kinds whose default does nothing
 IDLE_POLICY: dict[PolicyKind, str] = {
@@ -91,3 +93,5 @@ class Policy(Section):
     roles: Annotated[PolicyChoice, choice("roles")] = _default("roles")
     scaling: Annotated[PolicyChoice, choice("scaling")] = _default("scaling")
     acceptance: Annotated[PolicyChoice, choice("acceptance")] = _default("acceptance")
+    expert_load: Annotated[PolicyChoice, choice("expert_load")] = _default("expert_load")
+    expert_placement: Annotated[PolicyChoice, choice("expert_placement")] = _default("expert_placement")

@@ -9,6 +9,7 @@ from hardware_profiles.pipeline import Layout
 from simulator.errors import InputError, under_key
 from simulator.replica.policy import Scheduler
 from simulator.scenario.engine import EngineSpec
+from simulator.scenario.expert_spread import redundant_experts, spread_of
 from simulator.scenario.layout import cost_of as layout_cost
 from simulator.scenario.policy import IDLE_POLICY
 from simulator.scenario.scenario import Scenario
@@ -34,13 +35,13 @@ def ranks_in_step(engine: EngineSpec, model: Model) -> int:
     return ranks
 
 
-def held_by_rank(engine: EngineSpec, model: Model, ranks: int) -> Model:
-    """Return what the memory of one rank holds of the model."""
-    if ranks == 1:
+def held_by_rank(scenario: Scenario, model: Model, ranks: int) -> Model:
+    """Return what the memory of one rank holds of the model, copies of experts included."""
+    redundant, size = redundant_experts(scenario), scenario.engine.tensor_parallel_size
+    if ranks == 1 and not redundant:
         return model
-    return under_key(
-        "engine.data_parallel_size", lambda: rank_model(model, ranks, engine.tensor_parallel_size)
-    )
+    key = "policy.expert_placement" if redundant else "engine.data_parallel_size"
+    return under_key(key, lambda: rank_model(model, ranks, size, redundant))
 
 
 def check_ranks(scenario: Scenario, scheduling: Scheduler) -> None:
@@ -80,6 +81,11 @@ def cost_of(
 ) -> HardwareCost:
     """Return the price of steps, or of the passes of ranks in step."""
     kind, size = scenario.hardware.cost_model, scenario.engine.tensor_parallel_size
-    if ranks == 1:
-        return layout_cost(gpu, model, layout, kind, overheads, block_size)
-    return RanksCost(gpu, model, ranks, kind, size, overheads, block_size)
+    spread = spread_of(model, scenario)
+
+    def made() -> HardwareCost:
+        if ranks == 1 and spread is None:
+            return layout_cost(gpu, model, layout, kind, overheads, block_size)
+        return RanksCost(gpu, model, ranks, kind, size, overheads, block_size, spread)
+
+    return under_key("hardware.cost_model", made)

@@ -31,6 +31,7 @@ from simulator.scenario.discover import load
 from simulator.scenario.energy import capped
 from simulator.scenario.engine import EngineSpec
 from simulator.scenario.engines import engine_name, kept_free, named_after
+from simulator.scenario.expert_spread import with_load
 from simulator.scenario.layout import layout_of
 from simulator.scenario.policy import IDLE_POLICY, PolicyChoice
 from simulator.scenario.pools import MixedPoolSpec, PoolSpec
@@ -197,7 +198,8 @@ def resolve_pool(scenario: Scenario, base_dir: Path | None = None) -> ResolvedPo
     ranks = ranks_in_step(engine, model)
     if engine.data_parallel_size > 1:
         check_ranks(scenario, policy)
-    held = held_by_rank(engine, model, ranks)
+    model = with_load(model, scenario)
+    held = held_by_rank(scenario, model, ranks)
     drafter, own = None, None
     if scenario.speculation.on:
         drafter, own = drafter_of(scenario.speculation, model, engine.tensor_parallel_size, base_dir)
@@ -255,10 +257,7 @@ def resolve_pool(scenario: Scenario, base_dir: Path | None = None) -> ResolvedPo
     overheads, measured = under_key(
         "hardware.overheads", lambda: profile.overheads_on(gpu, ahead=ahead, named=hardware.overheads)
     )
-    cost = under_key(
-        "hardware.cost_model",
-        lambda: cost_of(gpu, model, layout, scenario, ranks, overheads, block_size),
-    )
+    cost = cost_of(gpu, model, layout, scenario, ranks, overheads, block_size)
     cost = capped(cost, scenario, layout.spread, block_size)
     return ResolvedPool(
         gpu,

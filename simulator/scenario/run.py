@@ -21,6 +21,7 @@ from simulator.results.work import work_table
 from simulator.scenario.deploy import deploy
 from simulator.scenario.discover import blamed
 from simulator.scenario.energy import energy_of
+from simulator.scenario.expert_spread import remarks as expert_remarks
 from simulator.scenario.fits import (
     check_delivery,
     check_horizon,
@@ -213,6 +214,7 @@ def _model_remarks(pools: list[ResolvedPool]) -> list[str]:
         estimate = estimated(each.gpu, each.model, each.cost.kind)
         found += [f"{each.model.name}: {what}" for what in (*each.model.left_out, estimate) if what]
         found += [f"{each.model.name} {UNVALIDATED}"] if each.layout.spread else []
+        found += expert_remarks(each.model, each.cost)
     return list(dict.fromkeys(found))
 
 

@@ -23,6 +23,8 @@ PolicyKind = Literal[
     "roles",
     "scaling",
     "acceptance",
+    "expert_load",
+    "expert_placement",
 ]
 
 # The class in simulator.policy that a policy of each kind is like
@@ -36,6 +38,8 @@ SEAMS: dict[PolicyKind, str] = {
     "roles": "Roles",
     "scaling": "Scaler",
     "acceptance": "Acceptance",
+    "expert_load": "ExpertLoad",
+    "expert_placement": "ExpertPlacement",
 }
 
 

@@ -1,61 +1,16 @@
 """Whatever can be added is one new file: each kind alone, used from end to end, and no other file is touched."""
 
 import filecmp
-import json
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
-from typing import Any
 
-import pyarrow.parquet as pq
 import pytest
 
 from simulator.scenario.seams import SEAMS
+from tests.one_file_tree import Tree
 
 ROOT = Path(__file__).parent.parent.parent
 PACKAGES = ("simulator", "policies", "hardware_profiles")
-
-
-class Tree:
-    """A copy of the packages with one file more."""
-
-    def __init__(self, packages: Path, work: Path) -> None:
-        self.packages, self.work = packages, work
-
-    def __call__(self, *arguments: str, **settings: Any) -> str:
-        """Call the command with settings under dotted keys, ``__`` for the dot; return what it prints."""
-        sets = [f"--set={key.replace('__', '.')}={value}" for key, value in settings.items()]
-        done = subprocess.run(
-            [sys.executable, "-m", "simulator.cli.main", *arguments, *sets],
-            capture_output=True,
-            text=True,
-            cwd=self.work,
-            env={**os.environ, "PYTHONPATH": str(self.packages)},
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
-        return done.stdout
-
-    def run(self, **settings: Any) -> dict[str, Any]:
-        """Run some requests, or those of the settings; return the summary."""
-        if not any(key.startswith("workload") for key in settings):
-            settings |= TRAFFIC
-        self("run", "--out", "o", "--overwrite", "--no-plot", **settings)
-        return json.loads((self.work / "o/summary.json").read_text())
-
-    def column(self, table: str, name: str) -> list[Any]:
-        return pq.read_table(self.work / f"o/{table}.parquet")[name].to_pylist()
-
-
-TRAFFIC = {
-    "workload__arrivals": "constant",
-    "workload__rate_rps": 10,
-    "workload__requests": 20,
-    "workload__prompt_tokens": 500,
-    "workload__output_tokens": 100,
-}
 
 
 @pytest.fixture(scope="module")
@@ -102,9 +57,7 @@ def policy(kind: str, method: str, before: str = "") -> tuple[str, str]:
 
 def test_every_seam_is_tested_here():
     tested = {
-        name.removeprefix("test_a_policy_of_").rpartition("_")[2]
-        for name in globals()
-        if "a_policy_of" in name
+        kind for kind in SEAMS for name in globals() if "a_policy_of" in name and name.endswith(f"_{kind}")
     }
     assert tested == set(SEAMS)
 
@@ -201,6 +154,26 @@ def test_a_policy_of_acceptance(add):
     tree = add(*policy("acceptance", "def verify(self, answer, generated, wanted):\n    return wanted, 1"))
     found = tree.run(policy__acceptance="mine", speculation__method="eagle")["engine"]
     assert found["accepted_length"] == 2
+
+
+MOE = {
+    "hardware__model": "qwen3-30b-a3b", "cluster__replicas": 1,
+    "engine__data_parallel_size": 2, "engine__enable_expert_parallel": "true",
+}  # fmt: skip
+
+
+def test_a_policy_of_expert_load(add):
+    shares = "import numpy as np\n    return np.arange(layers * experts).reshape(layers, experts) + 1.0"
+    tree = add(*policy("expert_load", f"def shares(self, layers, experts, rng):\n    {shares}"))
+    tree.run(policy__expert_load="mine", **MOE)
+    assert tree.most_loaded() > 1
+
+
+def test_a_policy_of_expert_placement(add):
+    method = "def place(self, load, gpus):\n    return load.argsort().reshape(gpus, -1)"
+    tree = add(*policy("expert_placement", method))
+    tree.run(policy__expert_placement="mine", **MOE)
+    assert tree.most_loaded() == 1  # picks are even
 
 
 def test_a_metric(add):

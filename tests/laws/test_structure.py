@@ -26,6 +26,7 @@ OPTIONS = {
     "draft_group.py",
     "draft_runs.py",
     "draft_trees.py",
+    "experts.py",
     "held_blocks.py",
     "kv_tier.py",
     "lanes.py",

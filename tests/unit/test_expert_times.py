@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from hardware_profiles import find_table, load_gpu, load_model, step_cost
 from hardware_profiles.aiconfigurator import rows_of
+from hardware_profiles.expert_load import chances_of, reached
 from hardware_profiles.expert_times import ExpertTimes, expert_ms, mixture_of, picked
 from hardware_profiles.fit import bare, step_shape
 from hardware_profiles.tables import COLUMNS, list_tables, make_table, read_table, write_table
@@ -153,3 +154,12 @@ def test_operators_that_are_not_read_are_refused():
     session.more = ("shared_gate_up_gemm",)
     with pytest.raises(InputError, match="shared_gate_up_gemm: not read"):
         rows_of(session, 1, (128, 8))
+
+
+def test_uneven_picks_are_interpolated_closely():
+    chances = chances_of(np.arange(1, 129)[None] ** -1.0, 8)
+    uneven = dataclasses.replace(QWEN, expert_chances=chances)
+    tokens = np.arange(20_000.0)
+    some = tokens[::137]
+    exact = [reached(chances, each) for each in some.tolist()]
+    np.testing.assert_allclose(picked(uneven, tokens)[::137], exact, rtol=1e-3)

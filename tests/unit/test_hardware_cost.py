@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hardware_profiles import AnalyticCost, HardwareCost, find_table, load_gpu, load_model, step_cost
+from hardware_profiles.expert_kernels import SLOWDOWN
 from hardware_profiles.fit import bare, step_shape
 from hardware_profiles.layers import LayerPart, experts, mlp
 from hardware_profiles.model import Model
@@ -214,10 +215,11 @@ def test_experts_are_read_as_far_as_tokens_reach_them() -> None:
     assert moe.weight_bytes_read(1) < moe.weight_bytes_read(4) < moe.weight_bytes_read(256)
     assert moe.weight_bytes_read(10**6) == moe.linear_parameters * 2
     assert cost.kernel_s(step([], [100])) > like.kernel_s(step([], [100]))
-    # Many tokens: two experts' arithmetic, where the dense model has one's.
+    # Many tokens: two experts' arithmetic, where the dense model has one's, in slower kernels.
     twice = with_mlp(dense, mlp(hidden, 2 * inner))
     many = step([(8192, 0)], [])
-    assert cost.kernel_s(many) == pytest.approx(AnalyticCost(H100, twice).kernel_s(many), rel=0.05)
+    dense_s = AnalyticCost(H100, twice).kernel_s(many)
+    assert dense_s < cost.kernel_s(many) < SLOWDOWN * dense_s
 
 
 def test_fewer_bits_a_weight_are_read_and_multiplied_faster() -> None:

@@ -25,6 +25,8 @@ PASSED = {
     "roles": "switch(prefill, decode, now_s)",
     "scaling": "target(pool, now_s)",
     "acceptance": "verify(answer, generated, wanted)",
+    "expert_load": "shares(layers, experts, rng)",
+    "expert_placement": "place(load, gpus)",
 }
 RIGHT = {
     "scheduling": "def plan(self, step): step.decode_all()",
@@ -36,6 +38,8 @@ RIGHT = {
     "roles": "@classmethod\n    def switch(cls, prefill, decode, now_s): return None",
     "scaling": "def target(self, pool, now_s): return 1",
     "acceptance": "def verify(self, answer, generated, wanted): return wanted, 0",
+    "expert_load": "def shares(self, layers, experts, rng): return 1 + rng.random((layers, experts))",
+    "expert_placement": "def place(self, load, gpus): return load.argsort().reshape(gpus, -1)",
 }
 
 

@@ -1,0 +1,186 @@
+"""Mixtures of experts on A100, H100, H200, B200 and MI300X: summaries of GPUStack and of SGLang's cookbook.
+
+Of these models no kernel was measured: prices are the formula's, with what experts take besides as fitted to tables of
+Qwen3-30B-A3B and Mixtral-8x7B. Engines are those of other sets, with the sampler that vLLM then had. GPUStack sends all
+at t = 0, keeps some in flight, or sends at a constant rate; the cookbook's tool draws lengths as in ``sglang_blocks``.
+Rows that cannot be expressed are yielded with the reason, and counted as not simulated.
+"""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from experiments.validation.protocols import burst_lengths
+from experiments.validation.rows import BurstRow, Deployment, table
+from experiments.validation.scores import Role, Score, scores_of
+from experiments.validation.servers import Engine, overheads_of, scheduler_of, sglang, trtllm, vllm
+from experiments.validation.sets import FRONT_END_BOUND_TOKENS, FRONT_END_REQUESTS_PER_S
+from experiments.validation.sglang_blocks import lengths
+from hardware_profiles import (
+    Gpu,
+    HardwareCost,
+    Model,
+    kv_capacity,
+    load_gpu,
+    load_model,
+    native_rules,
+    step_cost,
+)
+from hardware_profiles.expert_parallel import RanksCost, rank_model
+from hardware_profiles.quantisation.scheme import UNIFORM
+from policies.routing.round_robin import RoundRobin
+from simulator.arrays import Ints
+from simulator.errors import InputError
+from simulator.replica.limits import Limits
+from simulator.studies.calibration.served import Served, Server, serve
+from simulator.workload.workload import Workload
+
+SET = "mixtures"
+LATENT = "mixtures-latent"  # the models of which no step was measured: latent or sparse attention
+QUICK_EVERY = 8
+
+Row = dict[str, str]
+
+
+def mixtures(quick: bool) -> Iterator[Score]:
+    """Models with grouped-query attention: TPOT, output throughput, and as an indication TTFT."""
+    yield from _scores(SET, quick)
+
+
+def latent_mixtures(quick: bool) -> Iterator[Score]:
+    """The same of DeepSeek, GLM-4.7-Flash, GLM-5 and GLM-5.2, whose attention was measured nowhere."""
+    yield from _scores(LATENT, quick)
+
+
+def rows_of(name: str) -> list[Row]:
+    """Return the rows of a set, those that cannot be expressed included."""
+    latent = ("deepseek", "glm-4.7", "glm-5", "zai-org/GLM-5")
+    return [
+        row
+        for row in table("mixtures_of_experts.csv")
+        if row["model"].startswith(("deepseek-ai", *latent)) == (name == LATENT)
+    ]
+
+
+def _scores(name: str, quick: bool) -> Iterator[Score]:
+    for row in rows_of(name)[:: QUICK_EVERY if quick else 1]:
+        deployment = Deployment(
+            row["gpu"], row["model"], row["engine"], row["engine_version"], row["weights"],
+            int(row["tensor_parallel"]), int(row["ranks"]),
+        )  # fmt: skip
+        clients = int(row["max_concurrency"] or row["requests"])
+        load = "light" if clients <= 16 else "medium" if clients <= 64 else "heavy"
+        prompt, output = (int(row[key]) for key in ("prompt_tokens", "output_tokens"))
+        n = 1 if row["lengths"] == "uniform" else int(row["requests"])
+        bound = row["lengths"] == "fixed" and prompt / n <= FRONT_END_BOUND_TOKENS
+        role: Role = "shown" if bound or row["not_expressed"] else "scored"
+        label = (
+            f"{row['row']} {row['model']} tp{int(row['tensor_parallel']) * int(row['ranks'])}"
+            f" {row['requests']} x {prompt / n:.0f}/{output / n:.0f}"
+        )
+        note = "bound by the API server, paced at 41 requests/s" if bound else row["remark"]
+
+        def predict(row: Row = row, bound: bool = bound) -> dict[str, float]:
+            if row["not_expressed"]:
+                raise InputError(row["not_expressed"])
+            served = play(row, FRONT_END_REQUESTS_PER_S if bound else None)
+            return {
+                "TPOT ms": 1e3 * float(served.tpot_s.mean()),
+                "throughput tok/s": float(served.output_tokens.sum()) / served.duration_s,
+                "TTFT ms": 1e3 * float(served.ttft_s.mean()),
+            }
+
+        measured = {
+            "TPOT ms": float(row["tpot_mean_ms"]),
+            "throughput tok/s": float(row["output_tok_s"]),
+            "TTFT ms": float(row["ttft_mean_ms"]),
+        }
+        for score in scores_of(name, label, deployment, load, measured, predict, role, note):
+            indication = score.metric == "TTFT ms" and role == "scored"
+            yield replace(score, role="shown") if indication else score
+
+
+def play(row: Row, requests_per_s: float | None = None) -> Served:
+    """Serve a row's requests on its server, each with the output bound that its client sends."""
+    prompt, output = _lengths(row)
+    n = len(prompt)
+    rate = float(row["rate_rps"]) if row["rate_rps"] else requests_per_s
+    workload = Workload(
+        row["row"], np.zeros(n) if rate is None else np.arange(n) / rate, prompt, output, int(output.max()),
+        "measured run", concurrency=int(row["max_concurrency"]) if row["max_concurrency"] else None,
+        limit_tokens=output,
+    )  # fmt: skip
+    server = server_of(row)
+    return serve(workload, server, router=RoundRobin() if server.ranks > 1 else None)
+
+
+def _lengths(row: Row) -> tuple[Ints, Ints]:
+    n, prompt, output = (int(row[key]) for key in ("requests", "prompt_tokens", "output_tokens"))
+    if row["lengths"] == "uniform":
+        return lengths({"requests": str(n), "isl_max": str(prompt), "osl_max": str(output)})
+    fixed = row["lengths"] == "fixed"
+    totals: Any = BurstRow(row["row"], _NOWHERE, "", n, prompt, output, fixed, None, 0.0, 0.0, 0.0, 0.0)
+    return burst_lengths(totals, 0)
+
+
+_NOWHERE = Deployment("", "", "", "")
+
+
+def engine_of(row: Row) -> Engine:
+    """Return how the row's engine is simulated: by the overheads of the one that plans as it does."""
+    if row["engine"] == "sglang":
+        return sglang("sglang-0_5")
+    if row["engine"] == "trtllm":
+        return trtllm("trtllm-1_0", "orca")
+    overlapped = row["overlapped"] == "1"
+    return vllm("vllm-0_15-async" if overlapped else "vllm-0_12-sync", overlapped)
+
+
+def model_of(row: Row) -> Model:
+    """Return the row's model with the weights of its checkpoint."""
+    model = load_model(row["model"])
+    return replace(model, quantization=UNIFORM[row["quantization"]]) if row["quantization"] else model
+
+
+def server_of(row: Row) -> Server:
+    """Return the row's server; InputError where its model does not fit its GPUs."""
+    engine, gpu, model = engine_of(row), load_gpu(row["gpu"]), model_of(row)
+    tp, ranks = int(row["tensor_parallel"]), int(row["ranks"])
+    chosen = overheads_of(gpu, engine)
+    seqs = int(row["max_num_seqs"] or engine.max_num_seqs or gpu.default_max_num_seqs * ranks) // ranks
+    tokens = int(
+        row["max_num_batched_tokens"] or engine.max_num_batched_tokens or gpu.default_max_num_batched_tokens
+    )
+    of_free = engine.kv_share_of_free
+    capacity = kv_capacity(
+        gpu,
+        model if ranks == 1 else rank_model(model, ranks, tp),
+        gpu_memory_utilization=float(row["gpu_memory_utilization"] or of_free or 0.9),
+        share_of_free=of_free is not None,
+        max_num_batched_tokens=tokens,
+        max_num_seqs=min(seqs, gpu.default_max_num_seqs),  # SGLang does not reserve for all of its many seats
+        tensor_parallel=tp,
+        sampler="pytorch" if row["engine"] == "vllm" else "flashinfer",
+    )
+    blocks, block_size, beside = capacity.num_blocks, 16, capacity.fixed_kv
+    if engine.policy == "sglang":  # whose windows have a pool of their own
+        blocks, block_size, beside = blocks * block_size, 1, None
+    longest = min(model.max_position_embeddings, (blocks - 1) * block_size)
+    limits = Limits(seqs, tokens, longest, blocks, block_size, fixed_kv=beside)
+    cost = _cost(gpu, model, tp, ranks, chosen)
+    return Server(
+        cost,
+        limits,
+        lambda: scheduler_of(engine),
+        chosen.frontend_s,
+        native_rules(scheduler_of(engine)),
+        ranks,
+    )
+
+
+def _cost(gpu: Gpu, model: Model, tp: int, ranks: int, overheads: Any) -> HardwareCost:
+    if ranks == 1:
+        return step_cost(gpu, model, tensor_parallel=tp, overheads=overheads)
+    return RanksCost(gpu, model, ranks, "auto", tp, overheads)

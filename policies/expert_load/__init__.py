@@ -1,0 +1,1 @@
+"""How often tokens pick each expert."""

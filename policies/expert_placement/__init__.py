@@ -1,0 +1,1 @@
+"""Which GPU holds which experts."""
