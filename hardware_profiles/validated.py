@@ -1,11 +1,12 @@
 """How far predictions were off where servers were measured: errors by GPU, kind of model, precision, size and load.
 
-The errors are in ``validated_errors.toml``, which ``python -m experiments.validation.validated_errors`` makes from the
+The errors are in ``validated_errors.json``, which ``python -m experiments.validation.validated_errors`` makes from the
 scored rows of ``servesim validate``. The error of a kind of row is an upper bound on the absolute error of the next
 row of that kind in ``SHARE`` of cases, as long as rows are exchangeable: the ceil(SHARE (n + 1))-th smallest of n
 (split conformal prediction: Lei et al., "Distribution-free predictive inference for regression", JASA 2018, 2.2).
 """
 
+import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -14,13 +15,15 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
-from hardware_profiles.files import PACKAGE_DIR, read_toml, validate
+from hardware_profiles.files import PACKAGE_DIR, validate
 from hardware_profiles.model import Model
+from simulator.errors import InputError
+from simulator.input_files import read_text
 
 SHARE = 0.9
 LEAST_ROWS = 9  # of which the largest is the bound; fewer say nothing about a tenth
 METRICS = ("TTFT", "TPOT", "E2E", "throughput")
-FILE = PACKAGE_DIR / "validated_errors.toml"
+FILE = PACKAGE_DIR / "validated_errors.json"
 
 
 @dataclass(frozen=True)
@@ -137,4 +140,7 @@ def is_validated(corner: Corner, path: Path = FILE) -> bool:
 @lru_cache
 def _rows(path: Path) -> list[_Row]:
     """Read a file of errors; InputError naming file and key for what is wrong with it."""
-    return validate(_File, read_toml(path), str(path)).corner
+    try:
+        return validate(_File, json.loads(read_text(path)), str(path)).corner
+    except json.JSONDecodeError as error:
+        raise InputError(f"{path}: not valid JSON ({error})") from None

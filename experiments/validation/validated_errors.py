@@ -1,4 +1,4 @@
-"""Make ``hardware_profiles/validated_errors.toml`` from what ``servesim validate`` wrote.
+"""Make ``hardware_profiles/validated_errors.json`` from what ``servesim validate`` wrote.
 
 python -m experiments.validation.validated_errors runs/validate/results.json
 """
@@ -17,32 +17,28 @@ from simulator.errors import InputError
 _LICENCE = "numbers computed from the measured rows of experiments/validation (NOTICE.md there: whose, which licence)"
 
 
-def toml_of(scores: list[Score], date: datetime.date) -> str:
-    """Return the file's text: the signed errors of all scored rows by corner, in % to a tenth."""
+def json_of(scores: list[Score], date: datetime.date) -> str:
+    """Return the file's text: the signed errors of all scored rows by corner, in % to a tenth; a line a corner."""
     corners: dict[tuple[object, ...], list[float]] = {}
     for metric, corner, error in scored_rows(scores):
         key = METRICS.index(metric), *dataclasses.astuple(corner)
         corners.setdefault(key, []).append(round(error, 1))
     sets = ", ".join(dict.fromkeys(score.set_name for score in scores if scored_rows([score])))
-    lines = [
-        "# Made by `python -m experiments.validation.validated_errors`; not by hand.",
-        f'source = "scored rows of servesim validate, rows that no constant was fitted to: {sets}"',
-        f'licence = "{_LICENCE}"',
-        f'date = "{date.isoformat()}"',
+    rows = [
+        {
+            **dict(zip(("gpu", "model", "weights", "tensor_parallel", "load"), where, strict=True)),
+            "metric": METRICS[int(str(at))],
+            "errors_pct": sorted(errors),
+        }
+        for (at, *where), errors in sorted(corners.items(), key=str)
     ]
-    for (at, gpu, model, weights, size, load), errors in sorted(corners.items(), key=str):
-        lines += [
-            "",
-            "[[corner]]",
-            f'gpu = "{gpu}"',
-            f'model = "{model}"',
-            f'weights = "{weights}"',
-            f"tensor_parallel = {size}",
-            f'load = "{load}"',
-            f'metric = "{METRICS[int(str(at))]}"',
-            f"errors_pct = {sorted(errors)}",
-        ]
-    return "\n".join(lines) + "\n"
+    about = {
+        "source": f"scored rows of servesim validate, rows that no constant was fitted to: {sets}",
+        "licence": _LICENCE,
+        "date": date.isoformat(),
+    }
+    lines = [f"{json.dumps(key)}: {json.dumps(value)},\n" for key, value in about.items()]
+    return "{\n" + "".join(lines) + '"corner": [\n' + ",\n".join(map(json.dumps, rows)) + "\n]\n}\n"
 
 
 def main(path: Path) -> None:
@@ -55,7 +51,7 @@ def main(path: Path) -> None:
         raise InputError(f"{path}: expected results.json of servesim validate ({error})") from None
     if found["quick"]:
         raise InputError(f"{path}: expected results of all rows, these are of --quick")
-    FILE.write_text(toml_of(scores, datetime.datetime.now(datetime.UTC).date()), encoding="utf-8")
+    FILE.write_text(json_of(scores, datetime.datetime.now(datetime.UTC).date()), encoding="utf-8")
 
 
 if __name__ == "__main__":

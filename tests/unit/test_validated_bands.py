@@ -2,12 +2,11 @@
 
 import datetime
 import json
-import tomllib
 
 import pytest
 
 from experiments.validation.scores import Score
-from experiments.validation.validated_errors import main, toml_of
+from experiments.validation.validated_errors import json_of, main
 from hardware_profiles.validated import (
     FILE,
     Corner,
@@ -51,7 +50,7 @@ def test_what_was_never_measured_is_called_so():
 
 
 def test_the_shipped_errors_are_of_every_corner_once_and_finite():
-    rows = tomllib.loads(FILE.read_text(encoding="utf-8"))["corner"]
+    rows = json.loads(FILE.read_text(encoding="utf-8"))["corner"]
     keys = [tuple(value for key, value in row.items() if key != "errors_pct") for row in rows]
     assert len(set(keys)) == len(keys)
     assert all(row["errors_pct"] for row in rows)
@@ -60,11 +59,11 @@ def test_the_shipped_errors_are_of_every_corner_once_and_finite():
 def test_a_file_of_errors_is_made_of_scored_rows_only(tmp_path):
     where = "a", "r", "h100-80gb-sxm", "mixtral-8x7b", "vllm 1", "light", "mean TPOT ms", 10.0
     score, fitted = Score(*where, 11.0, tensor_parallel=2), Score(*where, 19.0, role="fitted")
-    path = tmp_path / "errors.toml"
-    path.write_text(toml_of([score, fitted], datetime.date(2026, 1, 1)), encoding="utf-8")
+    path = tmp_path / "errors.json"
+    path.write_text(json_of([score, fitted], datetime.date(2026, 1, 1)), encoding="utf-8")
     error, rows = validated_error(Corner("h100-80gb-sxm", "MoE", "bf16", 2, "light"), "TPOT", path)
     assert (error, rows) == (None, 1)
-    assert path.read_text(encoding="utf-8").count("[[corner]]") == 1
+    assert len(json.loads(path.read_text(encoding="utf-8"))["corner"]) == 1
 
 
 def test_errors_of_a_part_of_the_rows_are_refused(tmp_path):
