@@ -16,14 +16,12 @@ class Zipf(ExpertLoad):
     The shape is an assumption to vary, no measurement: take ``counts`` where the engine can report them.
     """
 
-    exponent: float = (
-        0.0  # above 0; 0.2: the hottest of 128 is picked 2 times as often as the mean, 0.5: 6 times
-    )
+    exponent: float = 0.0  # to be given; 0.2: the hottest of 128 is picked 2 times as often as the mean, 0.5: 6 times
 
     def __post_init__(self) -> None:
         """Refuse none, and what leaves nothing to all experts but one."""
         if not 0 < self.exponent <= MOST:
-            raise ValueError(f"exponent: expected above 0 and at most {MOST}, got {self.exponent:g}")
+            raise ValueError(f"exponent: expected above 0 and at most {MOST}, got {self.exponent or 'none'}")
 
     def shares(self, layers: int, experts: int, rng: np.random.Generator) -> Floats:
         """Return the shares of each layer in an order of its own."""
