@@ -16,7 +16,9 @@ class Zipf(ExpertLoad):
     The shape is an assumption to vary, no measurement: take ``counts`` where the engine can report them.
     """
 
-    exponent: float = 0.0  # to be given; 0.2: the hottest of 128 is picked 2 times as often as the mean, 0.5: 6 times
+    exponent: float = (
+        0.0  # to be given; 0.2: the hottest of 128 is picked 2 times as often as the mean, 0.5: 6 times
+    )
 
     def __post_init__(self) -> None:
         """Refuse none, and what leaves nothing to all experts but one."""

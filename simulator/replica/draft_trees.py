@@ -7,6 +7,10 @@ on. Width 1 is a chain.
 
 from collections.abc import Callable, Sequence
 from itertools import accumulate
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from simulator.replica.job import Job
 from simulator.replica.speculation import AnswerDraws
@@ -79,49 +83,45 @@ class TreeDrafter:
     right on the average: of the guesses for which it says a number, that share is right.
     """
 
-    __slots__ = ("_base", "_found", "_kept", "_later_guess", "_not_later", "_places", "_width")
+    __slots__ = ("_base", "_found", "_kept", "_later_guess", "_places", "_width")
 
     def __init__(self, chances: Sequence[float], width: int, confidence: float, later_guess: float) -> None:
         """Propose trees as deep as there are ``chances``, for a drafter as ``Speculation`` has it."""
-        self._width, self._later_guess, self._not_later = width, later_guess, 1.0 - later_guess
+        self._width, self._later_guess = width, later_guess
         self._base = 2 * (width + 1)
         lows = [chance * (1.0 - confidence) for chance in chances]
         self._places = [(chance, low, low + confidence) for chance, low in zip(chances, lows, strict=True)]
         self._kept: dict[int, DraftTree] = {}
         self._found: dict[int, tuple[DraftTree, list[int]]] = {}
 
-    def propose(self, answer: AnswerDraws, generated: int) -> tuple[DraftTree, list[int]]:
-        """Return the tree after so many tokens of an answer, and its nodes on the right path.
+    def keys(self, answer: AnswerDraws, first: int, count: int) -> list[int]:
+        """Return what ``propose`` takes for a tree after each of ``count`` tokens of an answer, from ``first`` on.
 
-        Of a tree's first n nodes, those are accepted that come up to n. Of right guesses the share ``high`` gets the
-        high number, of wrong ones the share ``low``: what is right is as it is without a tree, and what the drafter
-        says of it follows (Bayes' theorem).
+        Of right guesses the share ``high`` gets the high number, of wrong ones the share ``low``: what is right is as
+        it is without a tree, and what the drafter says of it follows (Bayes' theorem).
         """
         # A digit for each place: how sure the drafter is, and which guess is right; ``digit`` is what it counts for
-        key, digit, width, base, goes_on = 0, 1, self._width, self._base, True
-        draws, hints = answer.draws, answer.hints or answer.draw_hints()
-        at = generated
-        for chance, low, high in self._places:
-            draw, hint = draws[at], hints[at]
-            if draw < chance:
-                if hint < high:
-                    key += digit
-            else:
-                if goes_on:  # what follows a wrong first guess is uniform in (0, 1]
-                    missed, beyond, rank = (1.0 - draw) / (1.0 - chance), 1.0, 0
-                    while rank < width and missed <= beyond:
-                        rank += 1
-                        beyond *= self._not_later
-                    key += 2 * rank * digit
-                    goes_on = rank < width
-                if hint < low:
-                    key += digit
-            digit *= base
-            at += 1
-        found = self._found.get(key)
-        if found is None:
-            found = self._find(key)
+        digit, whole = 1, np.int64 if self._base ** len(self._places) < 1 << 63 else np.object_
+        key: NDArray[Any] = np.zeros(count, whole)
+        goes_on = np.ones(count, np.bool_)
+        for place, (chance, low, high) in enumerate(self._places, first):
+            draw, hint = answer.numbers[place : place + count], answer.hints[place : place + count]
+            right, rank, beyond = draw < chance, np.zeros(count, np.int64), 1.0
+            if chance < 1:  # what follows a wrong first guess is uniform in (0, 1]
+                missed = (1.0 - draw) / (1.0 - chance)
+                for _ in range(self._width):
+                    rank += missed <= beyond
+                    beyond *= 1.0 - self._later_guess
+                rank[right | ~goes_on] = 0
+            key += digit * (2 * rank + np.where(right, hint < high, hint < low)).astype(whole)
+            goes_on &= rank < self._width
+            digit *= self._base
+        found: list[int] = key.tolist()
         return found
+
+    def propose(self, key: int) -> tuple[DraftTree, list[int]]:
+        """Return the tree, and its nodes on the right path: of the first n nodes, those up to n are accepted."""
+        return self._found.get(key) or self._find(key)
 
     def _find(self, key: int) -> tuple[DraftTree, list[int]]:
         sure, ranks, bit, rest = 0, list[int](), 1, key

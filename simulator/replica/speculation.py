@@ -9,7 +9,7 @@ import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +23,7 @@ MOST_DRAFTS = 32  # that vLLM's rejection sampler takes
 class AnswerDraws:
     """The random numbers of one answer: whether a draft is right depends on what it is a draft of, not on when."""
 
-    __slots__ = ("_draws", "_key", "hints", "numbers", "own", "runs")
+    __slots__ = ("_draws", "_hints", "_key", "kept", "numbers", "own", "runs")
 
     def __init__(self, seed: int, number: int, tokens: int) -> None:
         """Draw for the request that arrived as the ``number``-th, whose answer has so many tokens."""
@@ -32,7 +32,8 @@ class AnswerDraws:
         self.own = float(drawn[0])  # of the request as a whole, in [0, 1)
         self.numbers = drawn[1:]  # of each token of the answer, and some beyond, in [0, 1)
         self._draws: list[float] = []
-        self.hints: list[float] = []  # as many more, once they are drawn
+        self._hints = self.numbers[:0]
+        self.kept: dict[tuple[int, int], Any] = {}  # what an engine has found of it
         self.runs: dict[int, list[int]] = {}  # an acceptance may keep here what follows from them
 
     @property
@@ -42,11 +43,13 @@ class AnswerDraws:
             self._draws = self.numbers.tolist()
         return self._draws
 
-    def draw_hints(self) -> list[float]:
-        """Draw as many numbers more, independent of the others: what a drafter senses of whether it is right."""
+    @property
+    def hints(self) -> NDArray[np.float64]:
+        """As many numbers more, independent of the others: what a drafter senses of whether it is right."""
         count = len(self.numbers)
-        self.hints = _uniform(self._key, 1 + 2 * count)[1 + count :].tolist()
-        return self.hints
+        if not len(self._hints):
+            self._hints = _uniform(self._key, 1 + 2 * count)[1 + count :]
+        return self._hints
 
 
 class _Streams(threading.local):
@@ -72,7 +75,8 @@ def _uniform(key: tuple[int, int], count: int) -> NDArray[np.float64]:
 class Acceptance(ABC):
     """Says how many drafts are right: one file, one method."""
 
-    keeps_runs: ClassVar[bool] = False  # ``answer.runs[wanted]`` has all that it accepts, once asked
+    # ``answer.runs[wanted]`` has all that it accepts, once asked; chances are the same after each token of an answer
+    keeps_runs: ClassVar[bool] = False
 
     @abstractmethod
     def verify(self, answer: AnswerDraws, generated: int, wanted: int) -> tuple[int, int]:

@@ -5,12 +5,11 @@ slots of the others are overwritten.
 """
 
 from bisect import bisect_right
-from collections.abc import Sequence
 
 from simulator.replica.draft_runs import DraftRunEngine
 from simulator.replica.draft_trees import MOST_KEPT, ChooseNodes, DraftTree, TreeDrafter
 from simulator.replica.job import Job
-from simulator.replica.speculation import Speculation
+from simulator.replica.speculation import AnswerDraws, Speculation
 from simulator.replica.speculative_engine import Drafted
 
 # What is proposed for a job: its tree, and the nodes on the right path
@@ -85,26 +84,35 @@ class TreeEngine(DraftRunEngine):
     def _propose(self, depth: int, width: int) -> list[Proposed]:
         """Return what is proposed for each job; nothing beyond the longest sequence that the engine takes."""
         speculation, longest, found = self.speculation, self.limits.max_model_len - 2, list[Proposed]()
-        answers, drafters, chances_of = speculation.answers, self._drafters, speculation.chances_of
-        last: Sequence[float] = ()
-        drafter = TreeDrafter(last, width, 0.0, 0.0)
+        answers, keeps_runs = speculation.answers, self._keeps_runs
         for job in self.running:
             if job.group is None:
                 continue
             answer = answers.get(job.id) or speculation.answer(job)
             room, generated = longest - job.computed, job.generated
-            deep = depth if depth < room else room
-            chances = chances_of(answer, generated, deep) if deep > 0 else ()
-            if chances is not last:  # else as of the job before, which it mostly is
-                last, key = chances, (width, *chances)
-                if key not in drafters:
-                    speculation.check_chances(chances, deep)
-                    if len(drafters) >= MOST_KEPT:
-                        drafters.clear()
-                    drafters[key] = TreeDrafter(
-                        chances, width, speculation.confidence, speculation.later_guess
-                    )
-                drafter = drafters[key]
-            tree, path = drafter.propose(answer, generated)
+            deep = depth if depth < room else max(room, 0)
+            if keeps_runs:
+                kept = answer.kept.get((deep, width))
+                if kept is None:
+                    drafter = self._drafter(answer, generated, deep, width)
+                    keys = drafter.keys(answer, 0, 1 + len(answer.numbers) - deep)
+                    kept = answer.kept[deep, width] = drafter, keys
+                drafter, keys = kept
+                tree, path = drafter.propose(keys[generated])
+            else:
+                drafter = self._drafter(answer, generated, deep, width)
+                tree, path = drafter.propose(drafter.keys(answer, generated, 1)[0])
             found.append((job, tree, path))
         return found
+
+    def _drafter(self, answer: AnswerDraws, generated: int, depth: int, width: int) -> TreeDrafter:
+        """Return what proposes trees of some depth and width after so many tokens of an answer."""
+        speculation, drafters = self.speculation, self._drafters
+        chances = speculation.chances_of(answer, generated, depth) if depth else ()
+        key = width, *chances
+        if key not in drafters:
+            speculation.check_chances(chances, depth)
+            if len(drafters) >= MOST_KEPT:
+                drafters.clear()
+            drafters[key] = TreeDrafter(chances, width, speculation.confidence, speculation.later_guess)
+        return drafters[key]

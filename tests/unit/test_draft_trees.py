@@ -71,7 +71,7 @@ def test_a_node_is_right_as_often_as_the_drafter_says(confidence, width):
     for number in range(60):
         answer = AnswerDraws(5, number, 200)
         for generated in range(1, 190):
-            tree, path = drafter.propose(answer, generated)
+            tree, path = drafter.propose(drafter.keys(answer, generated, 1)[0])
             length = len(path)
             said.append(tree.expected[-1] - 1)
             right.append(length)
@@ -91,7 +91,7 @@ def test_a_chain_that_is_verified_whole_is_accepted_as_without_trees(acceptance,
         answer = AnswerDraws(3, number, 80)
         chances = tuple(acceptance.chances(answer, generated, 5))
         drafter = TreeDrafter(chances, 1, confidence, 0.4)
-        _, path = drafter.propose(answer, generated)
+        _, path = drafter.propose(drafter.keys(answer, generated, 1)[0])
         drafts, right = acceptance.verify(answer, generated, 5)
         assert len(chances) == drafts
         assert len(path) == right
@@ -105,7 +105,7 @@ def test_more_nodes_never_accept_less_and_wider_trees_accept_more(acceptance):
         for number, generated in itertools.product(range(30), range(1, 60, 3)):
             answer = AnswerDraws(3, number, 80)
             drafter = TreeDrafter(tuple(acceptance.chances(answer, generated, 4)), width, 0.5, 0.4)
-            tree, path = drafter.propose(answer, generated)
+            tree, path = drafter.propose(drafter.keys(answer, generated, 1)[0])
             assert path == sorted(set(path))
             assert all(1 <= node <= tree.size for node in path)
             assert len(path) <= 4
