@@ -75,8 +75,7 @@ def _uniform(key: tuple[int, int], count: int) -> NDArray[np.float64]:
 class Acceptance(ABC):
     """Says how many drafts are right: one file, one method."""
 
-    # ``answer.runs[wanted]`` has all that it accepts, once asked; chances are the same after each token of an answer
-    keeps_runs: ClassVar[bool] = False
+    keeps_runs: ClassVar[bool] = False  # ``answer.runs[wanted]`` has all that it accepts, once asked; chances stay
 
     @abstractmethod
     def verify(self, answer: AnswerDraws, generated: int, wanted: int) -> tuple[int, int]:

@@ -49,7 +49,7 @@ def test_step_times_shown_are_the_cost_models(capsys):
 
 def test_wrong_names_are_refused(capsys):
     assert "unknown gpu 'h10'" in refusal(capsys, "profile", "show", "h10")
-    assert "unknown model 'gpt'" in refusal(capsys, "profile", "show", "l4", "gpt")
+    assert "unknown model 'bert'" in refusal(capsys, "profile", "show", "l4", "bert")
     assert "expected 1, 2, 4 or 8" in refusal(capsys, "profile", "show", "l4", "--tensor-parallel", "3")
     assert "expected the path of a .png" in refusal(capsys, "profile", "show", "l4", "--out", "a.pdf")
 
