@@ -2,7 +2,8 @@
 
 import pytest
 
-from simulator.studies.plan.space import PlanFile, usd_per_hour
+from simulator.studies.plan.gpus import usd_per_hour
+from simulator.studies.plan.space import PlanFile
 
 PLAN = """
 target = ["latency.tpot_s.p99 <= 0.1"]
