@@ -18,7 +18,8 @@ def gpus_of(scenario: Scenario) -> dict[str, int]:
     for pool in cluster.named_pools.values() or [cluster]:
         size = getattr(pool, "tensor_parallel_size", None) or engine.tensor_parallel_size
         name = getattr(pool, "gpu", None) or gpu
-        found[name] = found.get(name, 0) + pool.replicas * size * stages
+        ranks = getattr(pool, "data_parallel_size", None) or engine.data_parallel_size
+        found[name] = found.get(name, 0) + pool.replicas * ranks * size * stages
     return found
 
 
