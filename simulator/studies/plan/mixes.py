@@ -1,10 +1,10 @@
 """Mixes of two kinds of GPU behind one router: the lines that ``[mixes]`` of a plan file adds to its space.
 
-A line is a ratio of the two kinds, so that along it both grow alike.
+Each mix is a line of its own: a router that prefers the cheaper kind may serve worse where more of it are, and even
+one that weighs loads may when a slower kind comes in, so that nothing is known of one mix from another.
 """
 
 import itertools
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -36,7 +36,7 @@ def mixed_lines(
     _check_gpus(path, gpus, base_dir)
     routers = _routers(path, given.get("routers", list(ROUTERS)), base)
     own = {k: each for k, each in axes.settings.items() if not k.startswith(_OF_ROLES) and k != _ROUTING}
-    ratios = _ratios(axes.counts)
+    pairs = list(itertools.product(sorted(set(axes.counts)), repeat=2))  # replicas of each kind
     rows = list(itertools.product(*own.values()))
     kinds = [
         (ReplicaKind(one, size), ReplicaKind(other, another))
@@ -44,7 +44,7 @@ def mixed_lines(
         for size, another in itertools.product(axes.sizes, repeat=2)
     ]
     mixes = len(kinds) * len(axes.policies) * len(routers) * len(rows)
-    check_size(path, "mixes", mixes * len(axes.counts) ** 2)
+    check_size(path, "mixes", mixes * len(pairs))
     found: list[Line] = []
     problem: InputError | None = None
     for both, policy, row, router in itertools.product(kinds, axes.policies, rows, routers):
@@ -65,7 +65,7 @@ def mixed_lines(
             kind._replace(usd_per_hour=many[kind.gpu] * price_of(kind.gpu, base_dir)) for kind in both
         )
         named, label = scenario.policy.scheduling.name, f"{first_kind.gpu} + {second_kind.gpu}"
-        for (one, other), counts in ratios.items():
+        for one, other in pairs:
             unit = {
                 first_kind.gpu: one * many[first_kind.gpu],
                 second_kind.gpu: other * many[second_kind.gpu],
@@ -74,12 +74,12 @@ def mixed_lines(
             found.append(
                 Line(
                     first + len(found), label, first_kind.tensor_parallel, f"{MIXED}{one}:{other}", named, settings,
-                    counts, tuple(overrides), usd, unit, (first_kind, second_kind),
+                    (one + other,), tuple(overrides), usd, unit, (first_kind, second_kind),
                 )
             )  # fmt: skip
     if not found:
         raise InputError(f"{path}: mixes: {str(problem).removeprefix('--set ')}") from problem
-    return found, mixes * len(ratios) - len(found)
+    return found, mixes * len(pairs) - len(found)
 
 
 def _check_gpus(path: Path, gpus: Sequence[str], base_dir: Path | None) -> None:
@@ -99,12 +99,3 @@ def _routers(path: Path, given: Any, base: Scenario) -> list[Any]:
         except InputError as error:
             raise InputError(f"{path}: mixes.routers: {str(error).removeprefix('--set ')}") from error
     return given
-
-
-def _ratios(counts: Sequence[int]) -> dict[tuple[int, int], tuple[int, ...]]:
-    """Return the ratios of two numbers of replicas in lowest terms, with the replicas in all of each such pair."""
-    found: dict[tuple[int, int], set[int]] = {}
-    for one, other in itertools.product(sorted(set(counts)), repeat=2):
-        common = math.gcd(one, other)
-        found.setdefault((one // common, other // common), set()).add(one + other)
-    return {ratio: tuple(sorted(totals)) for ratio, totals in found.items()}
