@@ -17,9 +17,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from simulator.studies.plan.line import Line
 from simulator.studies.plan.plan import FoundPlan, find, judge_lines
 from simulator.studies.plan.runs import CandidateRuns
-from simulator.studies.plan.space import Line, PlanFile
+from simulator.studies.plan.space import PlanFile
 from simulator.studies.points import Kept
 from simulator.studies.workers import Workers
 

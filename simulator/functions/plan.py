@@ -130,6 +130,8 @@ def plan(
     target: str | Sequence[str] = (),
     *,
     space: Mapping[str, Any] | None = None,
+    mixes: Mapping[str, Any] | None = None,
+    budget: Mapping[str, Any] | None = None,
     settings: Settings = None,
     replications: int | None = None,
     checks: bool = True,
@@ -144,7 +146,8 @@ def plan(
     """Find which GPUs, how many, which policy and settings keep a target at the least price.
 
     ``target`` is one or several of ``"ttft_p99 <= 1.0"`` or ``"token_slo >= 0.9"``; ``space`` has the keys that
-    a plan file's ``[space]`` has: gpus, tensor_parallel, shapes, replicas, policies, settings. ``scenario`` is the
+    a plan file's ``[space]`` has: gpus, tensor_parallel, shapes, replicas, policies, settings; ``mixes`` and
+    ``budget`` those of its tables of these names. ``scenario`` is the
     traffic and all that the space does not vary. With ``checks`` the plan is also tried with other traffic,
     with ``each_gpu`` the cheapest cluster of every GPU type is searched for. GPUs that ``space`` does not name are
     those on which a server was measured, with ``allow_unvalidated`` all with measured step times. With
@@ -168,7 +171,9 @@ def plan(
     if replications is not None:
         check_count("replications", replications)
     goals = [target] if isinstance(target, str) else list(target)
-    chosen = PlanFile.of(WHERE, name, base, base_dir, goals, varied, replications, allow_unvalidated)
+    chosen = PlanFile.of(
+        WHERE, name, base, base_dir, goals, varied, replications, allow_unvalidated, mixes, budget
+    )
     workers = workers_for([chosen.base], jobs, ray)
     with folder_for(out) as folder:
         return find_plan(chosen, folder, workers, on_progress, checks=checks, each_gpu=each_gpu)

@@ -103,7 +103,8 @@ def numbers_of(result: "Result") -> dict[str, Any]:
 def from_anywhere(scenario: Scenario, base_dir: Path | None, name: str) -> Scenario:
     """Return a scenario under a name, with paths that do not depend on where it is read."""
     tables = scenario.to_tables()
-    for dotted in _PATHS:
+    pools = tables.get("cluster", {}).get("pools") or {}
+    for dotted in (*_PATHS, *(f"cluster.pools.{pool}.{key}" for pool in pools for key in ("gpu", "model"))):
         *sections, key = dotted.split(".")
         table: Any = tables
         for section in sections:

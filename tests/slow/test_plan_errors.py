@@ -5,6 +5,14 @@ import pytest
 from simulator.cli import main as cli
 from tests.slow.test_plan import TARGET
 
+SMALL = f"""{TARGET}
+[space]
+gpus = ["l40s", "h100-80gb-sxm"]
+tensor_parallel = [1]
+shapes = ["colocated"]
+replicas = [1]
+settings = {{}}"""
+
 
 @pytest.mark.parametrize(
     ("text", "says"),
@@ -36,6 +44,17 @@ from tests.slow.test_plan import TARGET
             "more than 100,000 candidates",
         ),
         (f'{TARGET}\n[set]\n"workload.trace" = "nope.csv"', "no file 'nope.csv'"),
+        (f"mixes = 1\n{SMALL}", "mixes: expected a table"),
+        (f"{SMALL}\n[mixes]\nkinds = 2", "mixes.kinds: unknown key"),
+        (f'{SMALL}\n[mixes]\ngpus = ["l40s"]', "mixes.gpus: expected at least two unlike GPUs"),
+        (f'{SMALL}\n[mixes]\ngpus = ["l40s", "h1"]', "mixes.gpus: unknown gpu 'h1'"),
+        (f'{SMALL}\n[mixes]\nrouters = ["cheap"]', "no policy 'cheap'"),
+        (f"budget = 1\n{SMALL}", "budget: expected a table"),
+        (f"{SMALL}\n[budget]\nusd = 1", "budget.usd: unknown key"),
+        (f"{SMALL}\n[budget]\nusd_per_hour = 0", "budget.usd_per_hour: expected a number > 0"),
+        (f"{SMALL}\n[budget]\nusd_per_hour = 0.1", "no candidate of the space is within it"),
+        (f"{SMALL}\n[budget]\ngpus = {{l40s = 0}}", "budget.gpus: expected how many there are"),
+        (f"{SMALL}\n[budget]\ngpus = {{l4 = 2}}", "'l4' is in no candidate"),
         ("target = [", "not a readable TOML file"),
     ],
 )

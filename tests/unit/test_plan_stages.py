@@ -2,7 +2,10 @@
 
 import pytest
 
-from simulator.studies.plan.space import PlanFile, usd_per_hour
+from simulator import Scenario
+from simulator.scenario.resolve import resolve_pools
+from simulator.studies.plan.gpus import gpus_of, usd_per_hour
+from simulator.studies.plan.space import PlanFile
 
 PLAN = """
 target = ["latency.tpot_s.p99 <= 0.1"]
@@ -39,3 +42,10 @@ def test_every_gpu_of_every_stage_is_paid(plan):
     )
     assert line.usd_per_hour(1) == 4 * alone.usd_per_hour(1)
     assert usd_per_hour(plan.scenario(line, 1), None) == line.usd_per_hour(1)
+
+
+def test_every_rank_is_paid():
+    engine = {"data_parallel_size": 4, "enable_expert_parallel": True}
+    scenario = Scenario(hardware={"model": "qwen3-30b-a3b"}, engine=engine, cluster={"replicas": 2})
+    (pool,) = resolve_pools(scenario)
+    assert gpus_of(scenario) == {pool.gpu.name: pool.gpus} == {"h100-80gb-sxm": 8}

@@ -1,6 +1,6 @@
 """The rate above which no schedule serves all that arrives, by the least work that the cost model has for a request.
 
-As a plan's bound on work (``simulator.studies.plan.bounds``): prices of a prompt token, a decoded token and a token of
+As a plan's bound on work (``simulator.studies.plan.work``): prices of a prompt token, a decoded token and a token of
 context under which no step is cheaper than what it computes, and so no request cheaper than its tokens; and each token
 of an answer takes one of the seats for a step, whose number and least time are known.
 """
@@ -15,8 +15,9 @@ import numpy as np
 from simulator.replica.cost import StepShape
 from simulator.scenario.resolve import ResolvedPool, resolve_pools
 from simulator.scenario.scenario import Scenario
-from simulator.studies.plan.bounds import TRUST, Prices
+from simulator.studies.plan.bounds import TRUST
 from simulator.studies.plan.traffic import Requests, may_be_cached
+from simulator.studies.plan.work import Prices
 from simulator.workload import Workload, build
 
 FEWEST_DRAWN = (

@@ -5,9 +5,10 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from simulator.studies.plan.bounds import Judgement
+from simulator.studies.plan.line import Line
 from simulator.studies.plan.runs import CandidateOutcome, CandidateRuns
 from simulator.studies.plan.search import Search
-from simulator.studies.plan.space import Line, PlanFile
+from simulator.studies.plan.space import PlanFile
 
 if TYPE_CHECKING:
     from simulator.studies.plan.plan import FoundPlan, Place

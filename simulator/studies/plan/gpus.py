@@ -10,20 +10,27 @@ from simulator.scenario.scenario import Scenario
 from simulator.scenario.served_model import served_model
 
 
+def gpus_of(scenario: Scenario) -> dict[str, int]:
+    """Return how many GPUs of each type a scenario has."""
+    cluster, engine, gpu = scenario.cluster, scenario.engine, scenario.hardware.gpu
+    stages = 1 if cluster.disaggregated else engine.pipeline_parallel_size
+    found: dict[str, int] = {}
+    for pool in cluster.named_pools.values() or [cluster]:
+        size = getattr(pool, "tensor_parallel_size", None) or engine.tensor_parallel_size
+        name = getattr(pool, "gpu", None) or gpu
+        ranks = getattr(pool, "data_parallel_size", None) or engine.data_parallel_size
+        found[name] = found.get(name, 0) + pool.replicas * ranks * size * stages
+    return found
+
+
 def usd_per_hour(scenario: Scenario, base_dir: Path | None) -> float:
     """Price of all GPUs of a scenario, US$ an hour, from the GPUs' profiles."""
-    cluster, size, gpu = scenario.cluster, scenario.engine.tensor_parallel_size, scenario.hardware.gpu
-    if cluster.prefill is None or cluster.decode is None:
-        return cluster.replicas * size * scenario.engine.pipeline_parallel_size * _price(gpu, base_dir)
-    pools = (cluster.prefill, cluster.decode)
-    return sum(
-        pool.replicas * (pool.tensor_parallel_size or size) * _price(pool.gpu or gpu, base_dir)
-        for pool in pools
-    )
+    return sum(many * price_of(gpu, base_dir) for gpu, many in gpus_of(scenario).items())
 
 
 @lru_cache
-def _price(gpu: str, base_dir: Path | None) -> float:
+def price_of(gpu: str, base_dir: Path | None) -> float:
+    """Return what a GPU costs by its profile, US$ an hour."""
     return load_gpu(gpu, base_dir).usd_per_hour
 
 

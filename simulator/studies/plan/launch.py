@@ -21,7 +21,7 @@ def launch_lines(scenario: Scenario, base_dir: Path | None) -> list[str]:
     lines: list[str] = []
     pools = resolve_pools(scenario, base_dir)
     for pool in pools:
-        role = "" if pool.role == "both" else f"{pool.role}: "
+        role = f"{pool.name}: " if pool.name else "" if pool.role == "both" else f"{pool.role}: "
         name = pool.scheduling.name
         if name != "vllm_v1":
             lines.append(
@@ -33,7 +33,7 @@ def launch_lines(scenario: Scenario, base_dir: Path | None) -> list[str]:
         lines += [f"# {remark}" for remark in _remarks(scenario, pool)]
     if scenario.cluster.disaggregated:
         lines.append("# and a proxy that sends each request to a prefill and then to a decode engine")
-    elif pools[0].replicas > 1:
+    elif sum(pool.replicas for pool in pools) > 1:
         lines.append(f"# and a router in front: {scenario.policy.routing.name}")
     return lines
 

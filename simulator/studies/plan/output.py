@@ -49,6 +49,7 @@ def table(found: FoundPlan) -> "pa.Table":
     keys = list(dict.fromkeys(key for line in plan.lines for key in line.settings))
     metrics = shown(plan)
     engines = {line.number: plan.engine(line) for line in plan.lines}
+    mixed = any(line.kinds for line in plan.lines)
     rows: list[dict[str, Any]] = []
     for row in found.rows():
         line, outcome = row.line, outcomes.get((row.line.number, row.count))
@@ -57,6 +58,7 @@ def table(found: FoundPlan) -> "pa.Table":
             "gpu": line.gpu, "tensor_parallel": line.tensor_parallel, "shape": line.shape, "policy": line.policy,
             "engine": engines[line.number],
             **{key: None if key not in line.settings else str(line.settings[key]) for key in keys},
+            **({"hardware": line.hardware(row.count)} if mixed else {}),
             "replicas": row.count, "usd_per_hour": line.usd_per_hour(row.count), "state": row.state,
             "reason": row.reason, "least_replicas": judgement.least, "estimated_replicas": judgement.estimate,
             "simulated_part": None if outcome is None else outcome.part,
@@ -99,6 +101,7 @@ def summary(found: FoundPlan) -> dict[str, Any]:
             for check in found.checks
         ],
         "candidates": plan.size,
+        **({"beyond_budget": plan.beyond_budget} if plan.beyond_budget else {}),
         "seeds": runs.seeds,
         "simulations": {
             "search": found.search_simulations,
@@ -134,7 +137,7 @@ def _place(found: FoundPlan, place: Place | None) -> dict[str, Any] | None:
         }  # fmt: skip
     return {
         "name": name(place), "gpu": line.gpu, "tensor_parallel": line.tensor_parallel, "shape": line.shape,
-        "policy": line.policy, "settings": dict(line.settings), "replicas": count,
+        "policy": line.policy, "settings": dict(line.settings), "replicas": count, "gpus": line.gpus(count),
         "usd_per_hour": line.usd_per_hour(count), "keeps": outcome.keeps,
         "margin": _finite(outcome.margin(found.plan.goals)), "numbers": numbers,
     }  # fmt: skip

@@ -9,13 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from simulator.scenario.scenario import Scenario
-from simulator.studies.plan.bounds import Judgement, judge
+from simulator.studies.plan.bounds import Judgement, MixJudge, judge
 from simulator.studies.plan.by_gpu import search_each
 from simulator.studies.plan.goals import PER_SECOND, TTFT_P99
+from simulator.studies.plan.line import Line
 from simulator.studies.plan.robust import Check, checks
 from simulator.studies.plan.runs import CandidateRuns
 from simulator.studies.plan.search import Search
-from simulator.studies.plan.space import Line, PlanFile
+from simulator.studies.plan.space import PlanFile
 from simulator.studies.plan.traffic import Requests, may_be_cached
 from simulator.studies.points import Kept
 from simulator.studies.workers import Workers
@@ -161,12 +162,22 @@ def judge_lines(plan: PlanFile, runs: CandidateRuns) -> dict[int, Judgement]:
     """Return what is known of each line without simulating, by its number."""
     found: dict[int, Judgement] = {}
     known: dict[tuple[int, bool], Requests] = {}
+    mixes: dict[str, MixJudge] = {}
     for line in plan.lines:
-        unit = 1 if line.ratio is None else sum(line.ratio)
-        smallest = plan.scenario(line, unit)
+        kinds = str(line.overrides)  # alike in all ratios of a mix
+        if line.ratio is not None and kinds in mixes:
+            found[line.number] = mixes[kinds].judge(line.ratio, line.counts)
+            continue
+        smallest = plan.scenario(line, line.unit)
         workload = runs.workload(smallest)
         key = id(workload), may_be_cached(smallest, workload)
         if key not in known:
             known[key] = Requests(workload, key[1])
-        found[line.number] = judge(smallest, plan.base_dir, plan.goals, known[key], line.counts, unit)
+        if line.ratio is not None and line.kinds is not None:
+            mixes[kinds] = MixJudge(smallest, plan.base_dir, plan.goals, known[key])
+            found[line.number] = mixes[kinds].judge(line.ratio, line.counts)
+        else:
+            found[line.number] = judge(
+                smallest, plan.base_dir, plan.goals, known[key], line.counts, line.unit
+            )
     return found

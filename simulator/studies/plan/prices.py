@@ -7,11 +7,10 @@ from simulator.report.measures import in_printed_unit, printed_unit
 from simulator.report.tables import Amount, PrintedCell, PrintedPart, Table, TableColumn, amount
 from simulator.report.text import counted, number
 from simulator.results.vocabulary import measure_of
-from simulator.studies.plan import stages
 from simulator.studies.plan.by_gpu import HOURS_A_MONTH, USD_PER_MILLION, by_gpu
 from simulator.studies.plan.goals import ELECTRICITY, TTFT_P99
+from simulator.studies.plan.line import Line
 from simulator.studies.plan.plan import FoundPlan, Place
-from simulator.studies.plan.space import Line
 
 
 def name(place: Place) -> str:
@@ -55,9 +54,12 @@ def gpu_table(found: FoundPlan) -> list[PrintedPart]:
 
 def longer(line: Line, chosen: int) -> list[str]:
     """Say what a day and a month cost, and with one replica that may fail."""
-    usd, unit = line.usd_per_hour(chosen), 1 if line.ratio is None else sum(line.ratio)
+    usd, unit = line.usd_per_hour(chosen), line.unit
     spare = line.usd_per_hour(chosen + unit)
-    what = "one replica more" if unit == 1 else f"{unit} replicas more ({line.replicas(unit)})"
+    what = "one replica more" if unit == 1 else f"{unit} replicas more ({line.hardware(unit)})"
+    if line.kinds is not None:
+        spare = usd + sum(kind.usd_per_hour for kind in line.kinds)
+        what = "one replica more of each kind"
     return [
         f"a day ${24 * usd:,.2f}, a month ${HOURS_A_MONTH * usd:,.0f} ({HOURS_A_MONTH} h), all as at the peak",
         f"N + 1, {what}, so that one may fail: ${spare:,.2f} an hour, ${HOURS_A_MONTH * spare:,.0f} a month",
@@ -85,8 +87,8 @@ def usd_per_hour(place: Place) -> float:
 
 def priced(place: Place) -> str:
     """Name a candidate with its price and its GPUs."""
-    pools = place[0].tensor_parallel * stages.of(place[0].settings) * place[1]
-    return f"{name(place)}, ${usd_per_hour(place):.2f} an hour, {counted(pools, 'GPU')}"
+    gpus = sum(place[0].gpus(place[1]).values())
+    return f"{name(place)}, ${usd_per_hour(place):.2f} an hour, {counted(gpus, 'GPU')}"
 
 
 def margin_text(share: float) -> str:

@@ -21,6 +21,7 @@ from simulator.results.vocabulary import measure_of
 from simulator.scenario.engines import one_line
 from simulator.studies.plan.goals import PER_SECOND, TTFT_P99
 from simulator.studies.plan.launch import launch_lines
+from simulator.studies.plan.line import ReplicaKind
 from simulator.studies.plan.plan import FoundPlan, Row
 from simulator.studies.plan.prices import (
     dollars,
@@ -86,7 +87,7 @@ def _reason(found: FoundPlan, row: Row) -> str:
             "the work needs more replicas" if row.reason.startswith("the work") else "too slow even when idle"
         )
     if row.state == "not fit":
-        return f"{row.line.gpu}{f' TP{row.line.tensor_parallel}' if row.line.tensor_parallel > 1 else ''}"
+        return " + ".join(map(str, row.line.kinds or [ReplicaKind(row.line.gpu, row.line.tensor_parallel)]))
     return row.reason
 
 
@@ -190,6 +191,8 @@ def _lost(found: FoundPlan) -> list[PrintedPart]:
         rows += [["", reason, count(many)] for reason, many in list(reasons.items())[:4]]
     if found.plan.refused:
         rows.append(["settings that do not go together (lines)", "", count(found.plan.refused)])
+    if found.plan.beyond_budget:
+        rows.append(["beyond the budget, not in the space", "", count(found.plan.beyond_budget)])
     if not rows:
         return []
     columns = [
@@ -207,8 +210,7 @@ def _misses(found: FoundPlan) -> list[PrintedPart]:
     for place in found.simulated_whole():
         outcome = found.runs.outcomes[place[0].number, place[1]]
         if not outcome.keeps and place != found.best:
-            size = f" TP{place[0].tensor_parallel}" if place[0].tensor_parallel > 1 else ""
-            kind = f"{place[0].replicas(place[1])} x {place[0].gpu}{size}"
+            kind = place[0].hardware(place[1])
             worst.setdefault(kind, []).append(outcome.margin(found.plan.goals))
     rows: list[list[PrintedCell]] = [
         [kind, margin_text(max(margins)), margin_text(min(margins)), count(len(margins))]

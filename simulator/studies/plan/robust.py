@@ -16,8 +16,9 @@ from simulator.results.vocabulary import measure_of
 from simulator.scenario.scenario import Scenario
 from simulator.stats import Interval, interval
 from simulator.studies.band import slowed, step_error
+from simulator.studies.plan.line import Line
 from simulator.studies.plan.runs import CandidateRuns, Trial
-from simulator.studies.plan.space import Line, PlanFile
+from simulator.studies.plan.space import PlanFile
 from simulator.workload import Workload
 from simulator.workload.load_keys import first_given
 

@@ -12,7 +12,8 @@ import numpy as np
 
 from simulator.scenario.scenario import Scenario
 from simulator.studies.plan.goals import Goal, Whole, hopeless, margin
-from simulator.studies.plan.space import Line, PlanFile
+from simulator.studies.plan.line import Line
+from simulator.studies.plan.space import PlanFile
 from simulator.studies.points import Kept, Point, numbers_of, simulated
 from simulator.studies.workers import Workers
 from simulator.workload import Workload, build
@@ -134,7 +135,9 @@ class CandidateRuns:
             np.array_equal(getattr(one, name), getattr(two, name))
             for name in ("arrival_s", "prompt_tokens", "output_tokens")
         )
-        return not alike or base.policy.routing.name in ("random", "power_of_two")
+        asked = [base.policy.routing.name, *(line.settings.get("policy.routing") for line in self.plan.lines)]
+        names = [each.get("name") if isinstance(each, Mapping) else each for each in asked]
+        return not alike or "random" in names or "power_of_two" in names
 
     def trial(self, scenario: Scenario, values: Mapping[str, Any], seed: int, part: float) -> Trial:
         """Return the simulation of a scenario with another seed, on a part of its traffic."""

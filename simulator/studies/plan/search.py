@@ -14,11 +14,11 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from simulator.studies.plan import stages
 from simulator.studies.plan.bounds import Judgement
 from simulator.studies.plan.goals import PER_SECOND
+from simulator.studies.plan.line import Line
 from simulator.studies.plan.runs import Candidate, CandidateOutcome, CandidateRuns
-from simulator.studies.plan.space import Line, PlanFile
+from simulator.studies.plan.space import PlanFile
 
 FINALISTS = 4  # kinds of hardware that are bracketed first
 BATCH = 8  # lines that are tried at once, whatever the number of cores: the result does not depend on it
@@ -90,8 +90,7 @@ class Search:
 
         def promise(place: tuple[Line, int]) -> tuple[float, float, float]:
             known, judgement = self._outcome(place), self.judgements[place[0].number]
-            gpus = place[0].tensor_parallel * stages.of(place[0].settings)
-            dearest_gpus = place[0].usd_per_replica_hour / gpus
+            dearest_gpus = place[0].usd_per_hour(place[1]) / sum(place[0].gpus(place[1]).values())
             return -(known.part if known else 0.0), judgement.estimate / place[1], -dearest_gpus
 
         kinds: dict[tuple[str, int, str], tuple[Line, int]] = {}

@@ -1,8 +1,7 @@
 """Over how many stages a plan spreads a model that no GPUs of one stage can hold."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from hardware_profiles import load_gpu, load_model
 from simulator.errors import InputError
@@ -12,11 +11,6 @@ from simulator.scenario.scenario import Scenario
 KEY = "engine.pipeline_parallel_size"
 _STAGES = (2, 4, 8, 16)
 _FITS_SURELY = 0.5  # share of the memory up to which weights leave room enough
-
-
-def of(settings: Mapping[str, Any]) -> int:
-    """Return the stages of candidates with these settings."""
-    return int(settings.get(KEY, 1))
 
 
 def needed(
