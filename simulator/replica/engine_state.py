@@ -204,8 +204,8 @@ class EngineState:
         """
         none_ended = len(self.running) == self.group.size + len(self.partial)
         for job in () if none_ended else self.running:
-            if job.completing and job.generated >= job.output_tokens and self.token_budget > 0:
-                tokens = min(self.unseen_tokens(job), self.token_budget)
+            tokens = min(self.unseen_tokens(job), self.token_budget)
+            if tokens > 0 and job.completing and job.generated >= job.output_tokens:
                 self.token_budget -= tokens
                 self.shape.count(1, job.computed, True, 1)
                 self.shape.draft_tokens += tokens - 1
