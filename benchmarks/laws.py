@@ -4,8 +4,8 @@
 
 Every scheduling policy, with the variants that the tests know of, in every mode of ``tests/cluster_cases.py``;
 the laws are those of ``tests/laws/test_cluster_laws.py``. Then as often with speculative decoding, by those of
-``tests/laws/test_speculation_laws.py``, too. Prints the number of cases by mode. Exit status 1 at the first case that
-violates a law, which is printed.
+``tests/laws/test_speculation_laws.py`` and ``tests/laws/test_draft_runs.py``, too. Prints the number of cases by mode.
+Exit status 1 at the first case that violates a law, which is printed.
 """
 
 import sys
@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 CASES: Any = import_module("tests.cluster_cases")
 LAWS: Any = import_module("tests.laws.test_cluster_laws")
 DRAFTS: Any = import_module("tests.laws.test_speculation_laws")
+RUNS: Any = import_module("tests.laws.test_draft_runs")
 CHOICES: Any = import_module("tests.engine_cases").CHOICES
 
 LEAST_CASES = 2000
@@ -52,6 +53,7 @@ def try_out(choice: tuple[str, dict[str, Any]], mode: str, number: int, drafts: 
         try:
             if drafts:
                 DRAFTS.check_with_drafts(traffic, deployment, speculation)
+                RUNS.check_draft_runs(RUNS.staying(traffic), DRAFTS.speculating(deployment, speculation))
             else:
                 LAWS.check(traffic, deployment, *CASES.play(traffic, deployment))
         except Exception as error:

@@ -42,8 +42,14 @@ class SentJobs:
             if there is here and job.state is not JobState.ENDED:
                 if not came:
                     self._came[job] = True
-            elif came or there is None or there is here or there in others:
-                gone.append(job)
+            elif (
+                came
+                or there is None
+                or there is here
+                or there in others
+                or job.state is not JobState.UNPLACED
+            ):
+                gone.append(job)  # the last: it came and went on since the last look
         for job in gone:
             del self._came[job]
             self._prompts.pop(job, None)

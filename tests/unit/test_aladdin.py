@@ -2,13 +2,20 @@
 
 import random
 
+import numpy as np
 import pytest
 
 from policies._packing import BinContents, PackingBounds, ReplicaBin, best_fit, fewest
 from policies.routing.aladdin import AladdinPlacement
+from policies.routing.round_robin import RoundRobin
 from policies.scaling.aladdin import AladdinScaling
+from policies.scheduling.vllm_v1 import VllmV1
+from simulator.cluster.deployment import Deployment, HandOff, Link, Pool
 from simulator.policy import JobState, PoolView
+from simulator.replica.limits import Limits
 from simulator.testing import new_job
+from tests.engine_cases import RaggedCost, native, workload
+from tests.laws.test_cluster_laws import check_looking
 from tests.policy_views import View
 
 # What binds in each: KV memory, the decode step, both
@@ -247,3 +254,17 @@ def test_a_whole_run_on_fewer_gpus(tmp_path):
 
     assert used("least_loaded") == 4
     assert used("aladdin") == 1
+
+
+@pytest.mark.parametrize("seed", [8, 11])
+def test_a_request_that_went_on_to_a_decode_replica_between_two_looks_is_gone(seed):
+    """What is computed of it there is unknown: replicas are computed as late as they are looked at."""
+    draw = np.random.default_rng(seed)
+    arrival_s = np.cumsum(draw.choice([0, 0.25, 0.5, 1], 30))
+    traffic = workload(arrival_s, draw.integers(1, 7, 30), draw.integers(1, 7, 30))
+    limits = Limits(8, 16, 12, 7, 4)
+    prefill, decode = (
+        Pool(VllmV1, RaggedCost(), limits, 2, role, rules=native(VllmV1)) for role in ("prefill", "decode")
+    )
+    hand_off, link = HandOff(RoundRobin()), Link(1e12, 0.01, 1024)
+    check_looking(traffic, Deployment([prefill, decode], AladdinPlacement(), hand_off=hand_off, link=link))
