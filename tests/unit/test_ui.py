@@ -60,7 +60,7 @@ def texts(field):
 
 def forms():
     known = {each["key"]: texts(each) for each in fields() if each["key"] != "workload.limit"}
-    chosen = st.lists(st.sampled_from(sorted(known)), max_size=3, unique=True)
+    chosen = st.lists(st.sampled_from(sorted(known)), max_size=2, unique=True)
     values = chosen.flatmap(lambda keys: st.fixed_dictionaries({key: known[key] for key in keys}))
     return values.flatmap(
         lambda some: st.sampled_from([SMALL, LONG | {"workload.requests": "30"}]).map(
