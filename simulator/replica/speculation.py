@@ -75,7 +75,9 @@ def _uniform(key: tuple[int, int], count: int) -> NDArray[np.float64]:
 class Acceptance(ABC):
     """Says how many drafts are right: one file, one method."""
 
-    keeps_runs: ClassVar[bool] = False  # ``answer.runs[wanted]`` has all that it accepts, once asked; chances stay
+    keeps_runs: ClassVar[bool] = (
+        False  # ``answer.runs[wanted]`` has all that it accepts, once asked; chances stay
+    )
 
     @abstractmethod
     def verify(self, answer: AnswerDraws, generated: int, wanted: int) -> tuple[int, int]:
