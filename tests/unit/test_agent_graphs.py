@@ -8,7 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from simulator import Scenario, run
+from simulator.clock import Clock
 from simulator.cluster.agent_graph import AgentGraph
+from simulator.cluster.traffic import Traffic
 from simulator.errors import InputError
 from simulator.replica.request import Request, RequestState
 from simulator.workload import Workload, WorkloadSpec, build
@@ -212,3 +214,17 @@ def test_own_columns_may_tell_a_graph(tmp_path):
 def test_a_workload_waits_only_for_what_comes_before():
     with pytest.raises(InputError, match=r"request 0: waits for the answer to request 1"):
         Workload("t", [0, 0], [5, 5], [2, 2], 2, "t", waits_for=(np.array([0, 1, 1]), np.array([1])))
+
+
+def test_a_request_that_never_comes_is_not_waited_for():
+    """Root, child, grandchild: the first fails, so nothing is to come any more."""
+    waits_for = np.array([0, 0, 1, 2]), np.array([0, 1])
+    workload = Workload("t", np.zeros(3), np.full(3, 5), np.full(3, 2), 2, "t", waits_for=waits_for)
+    clock, came = Clock(), []
+    traffic = Traffic(clock, workload, lambda request, number, arrival_s: came.append(request.row), {})
+    traffic.start()
+    while clock.run_some(1):
+        pass
+    assert (came, traffic.to_come) == ([0], 2)
+    traffic.answered(0, RequestState.FAILED, 1.0)
+    assert traffic.to_come == 0
