@@ -2,6 +2,7 @@
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
+from functools import cache
 from itertools import accumulate
 
 from simulator.policy import DraftTree, Job, Ledger, StepShape
@@ -83,11 +84,15 @@ def paying(unlikeness: Sequence[float], times_s: Sequence[float], count: int) ->
     """
     gained = list(accumulate(unlikeness, initial=0.0))
     most, best, best_rate, best_s = len(unlikeness), 0, -1.0, 0.0
-    for share, step_s in zip(PER_REQUEST, times_s, strict=False):
-        nodes = int(share * count)
+    for nodes, step_s in zip(_nodes_of(count), times_s, strict=False):
         if nodes > most:
             nodes = most
         rate = (count - gained[nodes]) / (step_s or 1e-9)
         if rate > best_rate:
             best, best_rate, best_s = nodes, rate, step_s
     return best, best_s
+
+
+@cache
+def _nodes_of(count: int) -> list[int]:
+    return [int(share * count) for share in PER_REQUEST]

@@ -115,7 +115,8 @@ class Prompts:
         A prompt is begun only if all of it fits beside the rest of those begun before, with
         ``spare_blocks`` left for each running request.
         """
-        step, brought = self._step, list[Job]()
+        step = self._step
+        brought: list[Job] = []
         seats = min(step.limits.max_num_seqs, step.limits.max_num_batched_tokens)
         outputs = self._readers.outputs
         owed = sum(_missing(job, step) for _, waits, job in self.line if not waits)

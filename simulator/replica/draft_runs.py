@@ -42,15 +42,18 @@ class DraftRunEngine(SpeculativeEngine):
         if kv.free_blocks < needed_blocks:
             return start_s, start_s, ()
         self.open(start_s)
-        jobs, complete = [(job, self._runs_of(job, most)) for job in self.running], list[Job]()
+        jobs = [(job, self._runs_of(job, most)) for job in self.running]
+        complete: list[Job] = []
+        filling: list[tuple[Job, int]] = []
         wrong = [self._rejected.get(job, 0) for job, _ in jobs]  # drafts in flight
         while not complete and planned_s < until_s and kv.free_blocks >= needed_blocks:
-            step, before, wrong = self.step, wrong, list[int]()
+            step, before, wrong = self.step, wrong, []
             if cache is not None and step > first_step:
                 cache.step_ended(())
                 cache.step_opened()
             self._uncertain.clear()
-            all_drafts, grown, filling = 0, 0, list[tuple[Job, int]]()
+            all_drafts = grown = 0
+            filling.clear()
             for (job, runs), wrong_before in zip(jobs, before, strict=True):
                 generated, computed = job.generated, job.computed
                 room = longest - 2 - computed
@@ -61,9 +64,10 @@ class DraftRunEngine(SpeculativeEngine):
                 else:
                     drafts = accepted = 0
                 held = computed + drafts + beyond + wrong_before
-                blocks = -(-(held if held < longest else longest) // size) - job.blocks
-                if blocks > 0 and not job.reserved:
-                    kv.take(job, blocks)
+                if held > job.blocks * size and not job.reserved:
+                    blocks = -(-(held if held < longest else longest) // size) - job.blocks
+                    if blocks > 0:
+                        kv.take(job, blocks)
                 left = job.target_tokens - generated
                 tokens = 1 + accepted if accepted < left else left
                 rows += (job.id, step, drafts, accepted, tokens)

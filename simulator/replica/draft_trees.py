@@ -5,6 +5,7 @@ place; of what it misses there, the next guess is right in a share s, the one af
 on. Width 1 is a chain.
 """
 
+import operator
 from collections.abc import Callable, Sequence
 from itertools import accumulate
 from typing import Any
@@ -83,7 +84,7 @@ class TreeDrafter:
     right on the average: of the guesses for which it says a number, that share is right.
     """
 
-    __slots__ = ("_base", "_found", "_kept", "_later_guess", "_places", "_width")
+    __slots__ = ("_base", "_found", "_kept", "_later_guess", "_misses", "_places", "_width")
 
     def __init__(self, chances: Sequence[float], width: int, confidence: float, later_guess: float) -> None:
         """Propose trees as deep as there are ``chances``, for a drafter as ``Speculation`` has it."""
@@ -91,6 +92,9 @@ class TreeDrafter:
         self._base = 2 * (width + 1)
         lows = [chance * (1.0 - confidence) for chance in chances]
         self._places = [(chance, low, low + confidence) for chance, low in zip(chances, lows, strict=True)]
+        # What is missed by all guesses but the first, by them but the second, ..., the least first
+        misses = accumulate([1.0] + [1.0 - later_guess] * (width - 1), operator.mul)
+        self._misses = np.array([*misses][::-1])
         self._kept: dict[int, DraftTree] = {}
         self._found: dict[int, tuple[DraftTree, list[int]]] = {}
 
@@ -106,14 +110,13 @@ class TreeDrafter:
         goes_on = np.ones(count, np.bool_)
         for place, (chance, low, high) in enumerate(self._places, first):
             draw, hint = answer.numbers[place : place + count], answer.hints[place : place + count]
-            right, rank, beyond = draw < chance, np.zeros(count, np.int64), 1.0
+            right = draw < chance
+            key += digit * (hint < np.where(right, high, low)).astype(whole)
+            rank = np.zeros(count, np.int64)
             if chance < 1:  # what follows a wrong first guess is uniform in (0, 1]
-                missed = (1.0 - draw) / (1.0 - chance)
-                for _ in range(self._width):
-                    rank += missed <= beyond
-                    beyond *= 1.0 - self._later_guess
+                rank = self._width - np.searchsorted(self._misses, (1.0 - draw) / (1.0 - chance))
                 rank[right | ~goes_on] = 0
-            key += digit * (2 * rank + np.where(right, hint < high, hint < low)).astype(whole)
+                key += 2 * digit * rank.astype(whole)
             goes_on &= rank < self._width
             digit *= self._base
         found: list[int] = key.tolist()

@@ -59,7 +59,9 @@ class SpeculativeEngine(Engine):
         answers, keeps_runs = speculation.answers, self._keeps_runs
         most = speculation.tokens(self._drafting.size)
         beyond = 1 + most if speculation.lookahead else 1
-        found, openers, all_blocks, all_drafts = list[Drafted](), list[tuple[Job, int]](), 0, 0
+        found: list[Drafted] = []
+        openers: list[tuple[Job, int]] = []
+        all_blocks = all_drafts = 0
         for job in self.running:
             if job.group is None:
                 continue
@@ -163,7 +165,8 @@ class SpeculativeEngine(Engine):
         """Give the jobs that decode in this step their tokens; return those that are complete with it."""
         rows, step, cache, ahead = self.records.drafts, self.step, self.cache, self.plans_ahead
         rejected, uncertain, size = self._rejected, self._uncertain, self.block_size
-        complete, grown = list[Job](), 0
+        complete: list[Job] = []
+        grown = 0
         rejected.clear()
         uncertain.clear()
         for job, drafts, accepted in self._decoding:

@@ -47,7 +47,9 @@ class TreeEngine(DraftRunEngine):
         nodes = choose([(job, tree) for job, tree, _ in proposed])
         longest, block_size = self.limits.max_model_len, self.block_size
         lookahead = 1 + (depth * width if self.speculation.lookahead else 0)
-        drafted, openers, tokens, blocks = list[Drafted](), list[tuple[Job, int]](), size, 0
+        drafted: list[Drafted] = []
+        openers: list[tuple[Job, int]] = []
+        tokens, blocks = size, 0
         for (job, tree, path), count in zip(proposed, nodes, strict=True):
             if not 0 <= count <= tree.size:
                 raise ValueError(f"{count} nodes chosen of the {tree.size} for {job}")
@@ -83,7 +85,8 @@ class TreeEngine(DraftRunEngine):
 
     def _propose(self, depth: int, width: int) -> list[Proposed]:
         """Return what is proposed for each job; nothing beyond the longest sequence that the engine takes."""
-        speculation, longest, found = self.speculation, self.limits.max_model_len - 2, list[Proposed]()
+        speculation, longest = self.speculation, self.limits.max_model_len - 2
+        found: list[Proposed] = []
         answers, keeps_runs = speculation.answers, self._keeps_runs
         for job in self.running:
             if job.group is None:
