@@ -12,7 +12,6 @@ to a median of 3 to 11 % for Qwen3 and 7 to 37 % for Mixtral. Other GPUs and for
 """
 
 from hardware_profiles.gpu import Gpu
-from hardware_profiles.layers import Matrix
 from hardware_profiles.model import Model
 
 OVERHEAD_S = 18.5e-6  # of a layer
@@ -20,20 +19,17 @@ PASSES = 6.1  # over the picks' hidden states
 SLOWDOWN = 1.34  # of arithmetic, against dense matrices
 
 
-def is_expert(matrix: Matrix) -> bool:
-    """Return whether a token is multiplied with some of a part's equal matrices only."""
-    return matrix.count > matrix.active
-
-
 def overhead_s(model: Model) -> float:
     """Return the seconds that all layers with experts take whatever the tokens."""
-    return OVERHEAD_S * sum(n for part, n in model.parts.items() if any(map(is_expert, part.matrices)))
+    return OVERHEAD_S * sum(
+        n for part, n in model.parts.items() if any(each.is_expert for each in part.matrices)
+    )
 
 
 def sorting_s_per_token(gpu: Gpu, model: Model) -> float:
     """Return the seconds in which a GPU copies and sums one token's picks in all layers."""
     size = 0.0
     for part, n in model.parts.items():
-        picks = max((matrix.active for matrix in part.matrices if is_expert(matrix)), default=0)
+        picks = max((matrix.active for matrix in part.matrices if matrix.is_expert), default=0)
         size += n * picks * model.hidden_size * model.bytes_per_value
     return PASSES * size / gpu.bandwidth_bytes_per_s

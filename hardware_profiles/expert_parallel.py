@@ -141,7 +141,7 @@ class RanksCost(HardwareCost):
         fit, gpu = self.gpu.kernel_fit, self.gpu
         read_s = compute_s = 0.0 * tokens
         for (matrix, weights), n in self.model.matrices.items():
-            if matrix.count > matrix.active:
+            if matrix.is_expert:
                 rate = matrix_rate(gpu, weights)
                 size = matrix.bytes(weights) / matrix.count * read(matrix) * n
                 read_s = read_s + size / (
@@ -171,7 +171,7 @@ def rank_model(model: Model, ranks: int, tensor_parallel: int = 1, redundant: in
     ``redundant``: copies of experts in each layer beside one of each.
     Raises InputError for a model without experts, and where they cannot be divided evenly.
     """
-    counts = {matrix.count for matrix, _ in model.matrices if matrix.count > matrix.active}
+    counts = {matrix.count for matrix, _ in model.matrices if matrix.is_expert}
     if not counts:
         raise InputError(f"{model.name} has no experts to spread over ranks; expected a mixture of experts")
     for count in counts:
@@ -197,7 +197,7 @@ def _with_experts(model: Model, change: Callable[[Matrix], Matrix | None]) -> Mo
     """Return a model with other experts, or none."""
 
     def changed(part: LayerPart) -> LayerPart:
-        matrices = (change(each) if each.count > each.active else each for each in part.matrices)
+        matrices = (change(each) if each.is_expert else each for each in part.matrices)
         return dataclasses.replace(part, matrices=tuple(each for each in matrices if each is not None))
 
     layers = tuple(

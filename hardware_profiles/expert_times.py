@@ -88,7 +88,7 @@ def picked(model: Model, tokens: Floats, share: float = 1.0) -> Floats:
 
 def mixture_of(model: Model) -> tuple[int, int] | None:
     """Return how many experts a layer has and how many a token picks; None for none, and where layers differ."""
-    kinds = {(matrix.count, matrix.active) for matrix, _ in model.matrices if matrix.count > matrix.active}
+    kinds = {(matrix.count, matrix.active) for matrix, _ in model.matrices if matrix.is_expert}
     return kinds.pop() if len(kinds) == 1 else None
 
 

@@ -28,6 +28,11 @@ class Matrix:
     copied: bool = False
 
     @property
+    def is_expert(self) -> bool:
+        """Whether a token is multiplied with some of them only."""
+        return self.count > self.active
+
+    @property
     def parameters(self) -> int:
         """Values of all of them."""
         return self.inputs * self.outputs * self.count

@@ -224,7 +224,7 @@ class Model:
         found: dict[WeightFormat, float] = {}
         for (matrix, weights), n in self.matrices.items():
             values = matrix.active_parameters * matrix.share(tensor_parallel) * n
-            values *= of_experts if matrix.count > matrix.active else 1.0
+            values *= of_experts if matrix.is_expert else 1.0
             found[weights] = found.get(weights, 0.0) + values
         return found
 

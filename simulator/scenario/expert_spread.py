@@ -48,7 +48,7 @@ def with_load(model: Model, scenario: Scenario) -> Model:
     if whole and engine.pipeline_parallel_size > 1:
         raise InputError(f"{key}: not simulated with whole experts in several stages; {expected}")
     count, active = mixture
-    layers = sum(n for part, n in model.parts.items() if any(m.count > m.active for m in part.matrices))
+    layers = sum(n for part, n in model.parts.items() if any(each.is_expert for each in part.matrices))
     policy: ExpertLoad = _made("expert_load", scenario)
     try:
         shares: Any = policy.shares(layers, count, stream(scenario.seed, "expert_load"))

@@ -20,7 +20,7 @@ def ranks_in_step(engine: EngineSpec, model: Model) -> int:
 
     Raises InputError for experts that cannot be spread as asked.
     """
-    ranks, mixture = engine.data_parallel_size, any(each.count > each.active for each, _ in model.matrices)
+    ranks, mixture = engine.data_parallel_size, any(each.is_expert for each, _ in model.matrices)
     if engine.enable_expert_parallel and not mixture:
         raise InputError(
             f"engine.enable_expert_parallel: {model.name} has no experts; expected false, or a mixture of experts"
