@@ -85,27 +85,21 @@ class Tables:
             found.setdefault(each.replica, []).append(most)
         return {replica: np.concatenate(parts) for replica, parts in found.items()}
 
-    def prompt_attention(self) -> dict[int, tuple[Floats, Ints]]:
-        """Return, per replica and step, what chunks of prompts attend to: pairs of tokens, and tokens read.
+    def prompt_attention(self) -> dict[int, Floats]:
+        """Return, per replica, f64[2, steps], what chunks of prompts attend to: pairs of tokens, and tokens read.
 
         These are ``prefill_attention_pairs`` and ``prefill_context_tokens`` of a ``StepShape``.
         """
-        found: dict[int, list[tuple[Floats, Ints]]] = {}
+        found: dict[int, list[Floats]] = {}
         for each in self.incarnations:
             n = steps_ended(each.records)
             step, _, tokens, before = chunk_columns(each.records)
             prompts = (step < n) & (tokens > 1)
             step, tokens, before = (column[prompts].astype(np.int64) for column in (step, tokens, before))
-            pairs = np.bincount(step, tokens * (before + 0.5 * tokens), n).astype(np.float64)
-            read = np.bincount(step, before + tokens, n).astype(np.int64)
-            found.setdefault(each.replica, []).append((pairs, read))
-        return {
-            replica: (
-                np.concatenate([part[0] for part in parts]),
-                np.concatenate([part[1] for part in parts]),
-            )
-            for replica, parts in found.items()
-        }
+            attended = tokens * (before + 0.5 * tokens), before + tokens
+            part = np.stack([np.bincount(step, of, n) for of in attended]).astype(np.float64)
+            found.setdefault(each.replica, []).append(part)
+        return {replica: np.concatenate(parts, axis=1) for replica, parts in found.items()}
 
 
 def split_by_replica(steps: Columns) -> Iterator[tuple[int, Columns]]:

@@ -54,7 +54,7 @@ def energy_of(
     """
     place = [pool for pool in pools for _ in range(pool.places)]
     work = {id(pool): _work(pool) for pool in pools}
-    prompts, columns, steps_j = _prompts(tables), [np.empty(0)], dict.fromkeys(work, 0.0)
+    prompts, columns, steps_j = tables.prompt_attention(), [np.empty(0)], dict.fromkeys(work, 0.0)
     for replica, steps in tables.steps_by_replica():
         pool = place[replica]
         above_w = _above_idle_w(pool, work[id(pool)], steps, prompts[replica])
@@ -98,11 +98,3 @@ def _above_idle_w(pool: "ResolvedPool", work: AnalyticCost, steps: Columns, prom
         busy[:, i] = work.busy_s(shape)
     one_w = watts(draw, busy[0], busy[1], steps["end_s"] - steps["start_s"], pool.power_cap_w)
     return np.asarray((one_w - draw.idle_w) * pool.tensor_parallel_size)
-
-
-def _prompts(tables: Tables) -> dict[int, Floats]:
-    """Return, per replica, f64[2, steps]: what prompts in each step attend to, as ``StepShape`` has it."""
-    return {
-        replica: np.stack([n_prior_pairs, contexts])
-        for replica, (n_prior_pairs, contexts) in tables.prompt_attention().items()
-    }
