@@ -14,13 +14,12 @@ from simulator.errors import InputError
 from simulator.scenario.scenario import Scenario
 from simulator.studies.plan.gpus import gpus_of, price_of
 from simulator.studies.plan.line import MIXED, Axes, Line, ReplicaKind
-from simulator.studies.plan.settings import check_scaling, check_size, layout_of_mix, strings
+from simulator.studies.plan.settings import OF_ROLES, check_scaling, check_size, layout_of_mix, strings
 from simulator.studies.study_file import check_keys, setting
 
 ROUTERS = ("least_loaded", "cheapest_that_meets")
 _KEYS = ("gpus", "routers")
 _ROUTING = "policy.routing"
-_OF_ROLES = ("cluster.prefill.", "cluster.decode.", "cluster.link.", "cluster.hand_off.")
 
 
 def mixed_lines(
@@ -35,7 +34,7 @@ def mixed_lines(
         raise InputError(f"{path}: mixes.gpus: expected at least two unlike GPUs, got {gpus}")
     _check_gpus(path, gpus, base_dir)
     routers = _routers(path, given.get("routers", list(ROUTERS)), base)
-    own = {k: each for k, each in axes.settings.items() if not k.startswith(_OF_ROLES) and k != _ROUTING}
+    own = {k: each for k, each in axes.settings.items() if not k.startswith(OF_ROLES) and k != _ROUTING}
     pairs = list(itertools.product(sorted(set(axes.counts)), repeat=2))  # replicas of each kind
     rows = list(itertools.product(*own.values()))
     kinds = [

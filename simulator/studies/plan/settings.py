@@ -11,6 +11,12 @@ from simulator.scenario.toml import Override
 from simulator.studies.plan.line import Line, ReplicaKind
 
 MOST_CANDIDATES = 100_000
+OF_ROLES = (
+    "cluster.prefill.",
+    "cluster.decode.",
+    "cluster.link.",
+    "cluster.hand_off.",
+)  # keys of prefill and decode
 
 
 def layout(ratio: tuple[int, int] | None) -> list[Override]:

@@ -22,13 +22,12 @@ from simulator.studies.plan.goals import Goal, check_energy, parse_goals
 from simulator.studies.plan.gpus import gpus_of, usd_per_hour, usual_gpus
 from simulator.studies.plan.line import COLOCATED, Axes, Line
 from simulator.studies.plan.mixes import mixed_lines
-from simulator.studies.plan.settings import check_scaling, check_size, layout, replicas, strings
+from simulator.studies.plan.settings import OF_ROLES, check_scaling, check_size, layout, replicas, strings
 from simulator.studies.study_file import check_keys, flat, is_count, setting, values
 from simulator.studies.targets import there
 
 _KEYS = ("name", "base", "replications", "set", "target", "space", "mixes", "budget", "allow_unvalidated")
 _SPACE = ("gpus", "tensor_parallel", "shapes", "replicas", "policies", "settings")
-_OF_POOLS = ("cluster.prefill.", "cluster.decode.", "cluster.link.", "cluster.hand_off.")
 _SIZES = (1, 2, 4, 8)
 
 DEFAULT_SPACE: dict[str, Any] = {
@@ -171,9 +170,7 @@ def _lines(path: Path, axes: Axes, base: Scenario, base_dir: Path | None) -> tup
         ratio = _ratio(path, shape)
         more = stages_of.get(gpu, {}) if tensor == max(sizes) and ratio is None else {}
         mine = tuple(sorted({count for count in axes.counts if ratio is None or count % sum(ratio) == 0}))
-        own = {
-            key: given for key, given in keys.items() if ratio is not None or not key.startswith(_OF_POOLS)
-        }
+        own = {key: given for key, given in keys.items() if ratio is not None or not key.startswith(OF_ROLES)}
         for row in itertools.product(*own.values()):
             settings = dict(zip(own, row, strict=True)) | more
             place = (gpu, tensor, shape, policy, *map(str, row))
