@@ -54,7 +54,7 @@ def deployed(name, options, limits, cost):
 
 
 def staying(traffic):
-    """The same traffic, but no client leaves: whoever watches for them cuts runs short."""
+    """The same traffic, but no client leaves: watching for them cuts runs short."""
     optional = {name: column for name, column in traffic.optional.items() if name != "leave_s"}
     return dataclasses.replace(traffic, optional=optional)
 
