@@ -21,7 +21,8 @@ CORE = {
     "hardware_profiles": ["tabulated"],
     "simulator": ["clock"],
     "simulator/replica": [
-        "block_runs", "bounds", "content", "cost", "decode_group", "draft_group", "draft_runs", "effects", "engine",
+        "adaptive_engine", "block_runs", "bounds", "content", "cost", "decode_group", "draft_group", "draft_runs",
+        "effects", "engine",
         "engine_state", "fast_forward", "held_blocks", "job", "kv", "lanes", "late_prefix_blocks", "ledger", "lockstep",
         "loop", "outline", "phased_group", "pipeline_engine", "prefix_blocks", "radix_pages", "radix_tree", "records",
         "replica", "speculative_engine", "state", "transfers", "tree_engine", "view",

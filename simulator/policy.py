@@ -15,7 +15,7 @@ from simulator.cluster.policy import (
     place_of,
 )
 from simulator.replica.cost import StepShape
-from simulator.replica.draft_trees import DraftTree
+from simulator.replica.draft_trees import DraftTree, likeliest_of
 from simulator.replica.experts import ExpertLoad, ExpertPlacement
 from simulator.replica.idle_cost import IdleCost, Origin, Penalty
 from simulator.replica.job import Job, JobState
@@ -58,6 +58,7 @@ __all__ = [
     "check_share",
     "expected_score",
     "least_loaded",
+    "likeliest_of",
     "place_of",
 ]
 

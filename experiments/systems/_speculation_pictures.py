@@ -1,6 +1,6 @@
 """The pictures of the study of speculation."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from experiments.paper._reproduce import axes, label_panels
@@ -8,7 +8,7 @@ from experiments.systems._lines import STYLES, line, on_log_scale
 from experiments.systems._speculation_runs import DRAFTERS, PLAIN, READERS, SERVERS, worth
 from simulator.arrays import Floats
 from simulator.report.style import COLOURS
-from simulator.stats import interval
+from simulator.stats import Interval, interval
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -63,5 +63,31 @@ def bursts_picture(found: Mapping[tuple[int, int], Mapping[str, Floats]]) -> "Fi
         panel.set(title=title, xlabel="drafts in a step, k", ylabel=unit)
         panel.set_ylim(bottom=0)
     grid[0, 0].legend()
+    label_panels(grid)
+    return figure
+
+
+def clients_picture(
+    counts: Sequence[int],
+    of_clients: Mapping[int, Interval],
+    chances: Sequence[float],
+    of_acceptance: Mapping[int, Sequence[Interval]],
+) -> "Figure":
+    """Draw the gain of throughput by clients, and that of TPOT by how many drafts are right."""
+    figure, grid = axes(1, 2, width="text", height_in=2.3)
+    line(grid[0, 0], counts, [of_clients[count] for count in counts], "n-gram, k = 5", 0)
+    on_log_scale(grid[0, 0], counts)
+    grid[0, 0].set(xlabel="clients", ylabel="throughput, times\nthat without drafts", title="Clients")
+    for place, (rate, gains) in enumerate(of_acceptance.items()):
+        line(grid[0, 1], chances, gains, f"{rate} requests/s", place)
+    grid[0, 1].set(
+        xlabel="chance that a draft is right",
+        ylabel="TPOT without drafts,\ntimes that with",
+        title="Acceptance",
+    )
+    for panel in grid.flat:
+        panel.set_ylim(bottom=0)
+        panel.axhline(1, color="black", linewidth=0.6)
+        panel.legend()
     label_panels(grid)
     return figure

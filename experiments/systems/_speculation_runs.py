@@ -73,6 +73,13 @@ def clients(study: Study, count: int, seed: int, *more: Mapping[str, Any]) -> Sc
     return Scenario(**{**chat.model_dump(), "workload": {**workload, "concurrency": count}})
 
 
+def _verified(engine: Mapping[str, Any]) -> float:
+    """Return the share of drafts that are verified; without any it is 1."""
+    accepted = engine.get("verified_drafts", 0) - engine.get("wasted_drafts", 0)
+    drafts = accepted / engine["draft_acceptance"] if accepted else 0.0
+    return engine["verified_drafts"] / drafts if drafts else 1.0
+
+
 def numbers(result: Result, _: Any) -> dict[str, float]:
     """Return what the study looks at of one run."""
     found: dict[str, float] = {}
@@ -88,6 +95,7 @@ def numbers(result: Result, _: Any) -> dict[str, float]:
         "tbt_p99_s": latency["tbt_s"]["p99"],
         "tokens_per_s": summary["throughput"]["output_tokens_per_s"],
         "running": engine["running_mean"],
+        "verified": _verified(engine),
         "accepted_length": engine.get("accepted_length") or 1.0,
     }
 

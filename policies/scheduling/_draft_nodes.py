@@ -1,11 +1,10 @@
 """Which nodes of drafted trees a step verifies, and how many pay."""
 
-from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from functools import cache
 from itertools import accumulate
 
-from simulator.policy import DraftTree, Job, Ledger, StepShape
+from simulator.policy import DraftTree, Job, Ledger, StepShape, likeliest_of
 
 Offers = Sequence[tuple[Job, DraftTree]]
 # Nodes of a request on the average, of steps whose times are known
@@ -33,16 +32,7 @@ def likeliest(offers: Offers, nodes: Sequence[int], left: int, in_order: Sequenc
     )
     if len(rest) <= left:
         return [tree.size for _, tree in offers]
-    if left <= 0:
-        return list(nodes)
-    cut = rest[left - 1]
-    equals, found = left - bisect_left(rest, cut), []
-    for (_, tree), have in zip(offers, nodes, strict=True):
-        below = bisect_left(tree.unlikeness, cut, have)
-        taken = min(bisect_right(tree.unlikeness, cut, below) - below, equals)
-        equals -= taken
-        found.append(below + taken)
-    return found
+    return likeliest_of([tree.unlikeness for _, tree in offers], nodes, rest, left)
 
 
 class StepTimes:
@@ -79,8 +69,7 @@ class StepTimes:
 def paying(unlikeness: Sequence[float], times_s: Sequence[float], count: int) -> tuple[int, float]:
     """Return how many of the likeliest nodes bring the most tokens a second, and how long the step takes then.
 
-    A step of ``count`` decodes gives a token of each and as many more as the nodes' chances sum up to (vLLM's adaptive
-    verification chooses so).
+    A step of ``count`` decodes gives a token of each and as many more as the nodes' chances sum up to.
     """
     gained = list(accumulate(unlikeness, initial=0.0))
     most, best, best_rate, best_s = len(unlikeness), 0, -1.0, 0.0

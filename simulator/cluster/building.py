@@ -9,6 +9,7 @@ from simulator.clock import Clock
 from simulator.cluster.deployment import Deployment
 from simulator.cluster.slowable import SlowableCost
 from simulator.cluster.tiers import Tiers, content_of
+from simulator.replica.adaptive_engine import AdaptiveEngine
 from simulator.replica.content import Content
 from simulator.replica.effects import Effects
 from simulator.replica.engine import Engine
@@ -111,7 +112,11 @@ def engine_for(
         kv = CountedBlocks(total_blocks, block_size)
     if tiers is not None and cache is not None:
         kv = cache = tiers.behind(cache, content, parts["price"])
-    kind = PipelineEngine if rules.stages > 1 else Engine if speculation is None else TreeEngine
+    kind: type[Engine] = Engine
+    if rules.stages > 1:
+        kind = PipelineEngine
+    elif speculation is not None:
+        kind = AdaptiveEngine if speculation.adaptive else TreeEngine
     engine = kind(
         limits, kv, cache=cache, late_cache=late_cache, queue_key=_key_of(policy), whole=policy.reserves_whole,
         plans_ahead=ahead, drops_with_next_token=rules.drops_with_next_token, **parts,

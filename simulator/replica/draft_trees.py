@@ -6,6 +6,7 @@ on. Width 1 is a chain.
 """
 
 import operator
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Sequence
 from itertools import accumulate
 from typing import Any
@@ -42,6 +43,26 @@ class DraftTree:
 
 # Of the trees of all jobs that decode, in order of admission: how many nodes of each are verified
 ChooseNodes = Callable[[Sequence[tuple[Job, DraftTree]]], Sequence[int]]
+
+
+def likeliest_of(
+    trees: Sequence[Sequence[float]], have: Sequence[int], in_order: Sequence[float], left: int
+) -> list[int]:
+    """Return how many nodes of each tree are chosen: those that it has, and ``left`` more, the likeliest of all.
+
+    ``trees`` are the ``unlikeness`` of each; ``in_order`` is what they do not have yet, rising, and more than ``left``.
+    Of equally likely ones those of the first trees are taken.
+    """
+    if left <= 0:
+        return list(have)
+    cut = in_order[left - 1]
+    equals, found = left - bisect_left(in_order, cut), list[int]()
+    for unlikeness, had in zip(trees, have, strict=True):
+        below = bisect_left(unlikeness, cut, had)
+        taken = min(bisect_right(unlikeness, cut, below) - below, equals)
+        equals -= taken
+        found.append(below + taken)
+    return found
 
 
 def beam(sure: Sequence[float], width: int, later_guess: float) -> DraftTree:

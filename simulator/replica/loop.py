@@ -11,6 +11,7 @@ from math import inf, nextafter
 from typing import cast
 
 from simulator.errors import StallError
+from simulator.replica.adaptive_engine import AdaptiveEngine
 from simulator.replica.cost import StagedCost
 from simulator.replica.draft_runs import DraftRunEngine
 from simulator.replica.engine import NO_JOBS
@@ -103,6 +104,8 @@ class StepLoop(View):
             if ends_unseen:
                 engine.decode_unseen_ends()
             self.policy.plan(engine)
+            if isinstance(engine, AdaptiveEngine):
+                engine.trim_drafts()
             start_s = end_s = self.busy_until_s if self.busy_until_s > now_s else now_s
             if lanes is not None and lanes.busy_s >= 0:
                 end_s += lanes.busy_s

@@ -31,6 +31,8 @@ WITHHELD_COLUMNS = PROMPT_END_COLUMNS
 HIT_COLUMNS = ("request_id", "tokens", "again")
 # Of a request that decodes with drafts in a step: how many, how many were right, and the tokens that it got
 DRAFT_COLUMNS = ("request_id", "step", "drafts", "accepted", "tokens")
+# Of one whose drafts are not all verified, as some do not pay: how many are not
+TRIMMED_COLUMNS = ("request_id", "step", "drafts")
 PREEMPTION_COLUMNS = ("step", "request_id", "computed_tokens", "for_request", "blocks_lacked")
 
 
@@ -48,6 +50,7 @@ _WIDTH = {
     "prompt_ends": (len(PROMPT_END_COLUMNS), np.int32),
     "withheld": (len(WITHHELD_COLUMNS), np.int32),
     "drafts": (len(DRAFT_COLUMNS), np.int32),
+    "trimmed": (len(TRIMMED_COLUMNS), np.int32),
     "preemptions": (len(PREEMPTION_COLUMNS), np.int32),
     "hits": (len(HIT_COLUMNS), np.int32),
     "ended": (len(ENDED_COLUMNS), np.float64),
@@ -63,7 +66,14 @@ class Records:
     arrays. Only the end of a list may be looked at or changed; ``rows`` gives all of it.
     """
 
-    __slots__ = (*_WIDTH, "_packed", "looked_up_tokens", "looked_up_again_tokens", "in_flight")
+    __slots__ = (
+        *_WIDTH,
+        "_packed",
+        "looked_up_tokens",
+        "looked_up_again_tokens",
+        "in_flight",
+        "trimmed_steps",
+    )
 
     def __init__(self) -> None:
         """Start with no rows."""
@@ -76,6 +86,7 @@ class Records:
         self.prompt_ends: list[int] = []  # PROMPT_END_COLUMNS: the token that follows the last known one
         self.withheld: list[int] = []  # of these, those whose token another replica computes and gives
         self.drafts: list[int] = []  # DRAFT_COLUMNS: tokens that came with a step of speculative decoding
+        self.trimmed: list[int] = []  # TRIMMED_COLUMNS
         self.preemptions: list[int] = []  # PREEMPTION_COLUMNS
         self.hits: list[
             int
@@ -83,6 +94,7 @@ class Records:
         self.ended: list[float] = []  # ENDED_COLUMNS: final states
         self.looked_up_tokens = 0  # known tokens sought in a prefix cache at admissions
         self.looked_up_again_tokens = 0  # those of admissions after a preemption, which are not in it
+        self.trimmed_steps = 0  # in which drafts were chosen by whether they pay, be it all
         self.in_flight = 0  # steps at the end that had not ended when the simulation did
         self._packed: dict[str, list[NDArray[Any]]] = {name: [] for name in _WIDTH}
 
@@ -113,20 +125,20 @@ class Records:
 
     def prompt_end(self, request: int, step: int) -> int | None:
         """Where it is written that a prompt ends in one of the last steps, from ``step`` on; None if it does not."""
-        return _place(self.prompt_ends, request, step)
+        return last_place(self.prompt_ends, request, step)
 
     def take_back(self, request: int, step: int) -> bool:
         """Take back that a prompt ends in one of the last steps, and its token; False if it does not."""
         place = None
         for rows in (self.withheld, self.prompt_ends):
-            place = _place(rows, request, step)
+            place = last_place(rows, request, step)
             if place is not None:
                 del rows[place : place + 2]
         return place is not None
 
     def drafted(self, request: int, step: int) -> int | None:
         """Where it is written that a request decodes with drafts in one of the last steps, from ``step`` on."""
-        return _place(self.drafts, request, step, len(DRAFT_COLUMNS))
+        return last_place(self.drafts, request, step, len(DRAFT_COLUMNS))
 
     @property
     def ends(self) -> int:
@@ -134,7 +146,7 @@ class Records:
         return (sum(map(len, self._packed["ended"])) + len(self.ended)) // len(ENDED_COLUMNS)
 
 
-def _place(rows: list[int], request: int, step: int, width: int = len(PROMPT_END_COLUMNS)) -> int | None:
+def last_place(rows: list[int], request: int, step: int, width: int = len(PROMPT_END_COLUMNS)) -> int | None:
     """Where the last rows, which begin with a request and a step, name the request at that step or later."""
     for place in range(len(rows) - width, -1, -width):
         if rows[place + 1] < step:

@@ -109,10 +109,9 @@ class Speculation:
     # (decoding requests up to which, k): what is below no bound gets no drafts; empty: k whatever the batch
     by_batch_size: Sequence[tuple[int, int]] = ()
     lookahead: bool = True  # the drafter writes KV of its own: blocks for k tokens more are held
+    adaptive: bool = False  # whether only drafts that pay are verified
     seed: int = 0
-    confidence: float = (
-        0.5  # how well the drafter knows which of its guesses are right, from 0 to 1; for trees
-    )
+    confidence: float = 0.5  # how well the drafter knows which of its guesses are right, from 0 to 1
     later_guess: float = 0.4  # share of what it misses at a place that its next guess there hits; for trees
     answers: dict[int, AnswerDraws] = field(default_factory=dict, compare=False, repr=False)
 
@@ -162,8 +161,8 @@ class Speculation:
         """
         if not hasattr(self.acceptance, "chances"):
             raise InputError(
-                f"policy.acceptance: {self._rule} says nothing of how likely each draft is right, which trees are drawn"
-                " by; expected a method chances(answer, generated, depth) of it"
+                f"policy.acceptance: {self._rule} says nothing of how likely each draft is right, which trees and"
+                " adaptive verification go by; expected a method chances(answer, generated, depth) of it"
             )
         found: Callable[[AnswerDraws, int, int], Sequence[float]] = self.acceptance.chances
         return found

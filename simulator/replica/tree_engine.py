@@ -19,12 +19,13 @@ Proposed = tuple[Job, DraftTree, list[int]]
 class TreeEngine(DraftRunEngine):
     """A speculative engine; its jobs have chains of drafts where the policy asks for no trees."""
 
-    __slots__ = ("_drafters",)
+    __slots__ = ("_chosen", "_drafters")
 
     def speculate(self, speculation: Speculation) -> None:
         """Be told what to do about drafts, before anything else is done."""
         super().speculate(speculation)
         self._drafters: dict[tuple[float, ...], TreeDrafter] = {}  # by width and chances
+        self._chosen = False  # whether the policy chose the drafts of this step
 
     @property
     def most_drafts(self) -> int:
@@ -77,7 +78,7 @@ class TreeEngine(DraftRunEngine):
         self.token_budget -= tokens
         for job, more in openers:
             self.kv.take(job, more)
-        self._decoding = drafted
+        self._decoding, self._chosen = drafted, True
         if self.cache is not None:
             self.cache.drafting(size)
         self.ticks = size > 0
@@ -95,18 +96,22 @@ class TreeEngine(DraftRunEngine):
             room, generated = longest - job.computed, job.generated
             deep = depth if depth < room else max(room, 0)
             if keeps_runs:
-                kept = answer.kept.get((deep, width))
-                if kept is None:
-                    drafter = self._drafter(answer, generated, deep, width)
-                    keys = drafter.keys(answer, 0, 1 + len(answer.numbers) - deep)
-                    kept = answer.kept[deep, width] = drafter, keys
-                drafter, keys = kept
+                drafter, keys = answer.kept.get((deep, width)) or self._keep(answer, generated, deep, width)
                 tree, path = drafter.propose(keys[generated])
             else:
                 drafter = self._drafter(answer, generated, deep, width)
                 tree, path = drafter.propose(drafter.keys(answer, generated, 1)[0])
             found.append((job, tree, path))
         return found
+
+    def _keep(
+        self, answer: AnswerDraws, generated: int, depth: int, width: int
+    ) -> tuple[TreeDrafter, list[int]]:
+        """Find what is proposed after each token of an answer at once."""
+        drafter = self._drafter(answer, generated, depth, width)
+        keys = drafter.keys(answer, 0, 1 + len(answer.numbers) - depth)
+        kept = answer.kept[depth, width] = drafter, keys
+        return kept
 
     def _drafter(self, answer: AnswerDraws, generated: int, depth: int, width: int) -> TreeDrafter:
         """Return what proposes trees of some depth and width after so many tokens of an answer."""

@@ -32,6 +32,27 @@ def _of_policies(manifest: Mapping[str, Any], scenario: Mapping[str, Any]) -> It
         yield f"policy.roles = {policy['roles']['name']} has nothing to change: replicas have no roles"
     if policy["acceptance"]["name"] != "none" and scenario["speculation"]["method"] == "none":
         yield f"policy.acceptance = {policy['acceptance']['name']} has nothing to accept: speculation.method is none"
+    yield from _of_speculation(manifest, scenario["speculation"], policy["scheduling"]["name"])
+
+
+def _of_speculation(
+    manifest: Mapping[str, Any], speculation: Mapping[str, Any], scheduling: str
+) -> Iterator[str]:
+    from simulator.scenario.speculation import SpeculationSpec
+
+    if speculation["method"] == "none":
+        for key in _changed(speculation, SpeculationSpec):
+            yield f"speculation.{key} has nothing to act on: speculation.method is none"
+    counts = manifest.get("drafts") or {}
+    if (
+        speculation.get("enable_adaptive_verification")
+        and counts.get("drafts")
+        and not counts["trimmed_steps"]
+    ):
+        yield (
+            "speculation.enable_adaptive_verification has nothing to choose: policy.scheduling ="
+            f" {scheduling} chooses the drafts itself"
+        )
 
 
 def _of_the_cluster(policy: Mapping[str, Any], cluster: Mapping[str, Any]) -> Iterator[str]:

@@ -57,6 +57,12 @@ def chunk_columns(records: Records) -> tuple[Ints, Ints, Ints, Ints]:
     return step, request, tokens, before
 
 
+def drafts_trimmed(records: Records) -> int:
+    """Return how many drafts of the steps that ended were not verified, as they did not pay."""
+    _, step, drafts = records.rows("trimmed")
+    return int(drafts[step < steps_ended(records)].sum())
+
+
 def preemption_columns(records: Records) -> tuple[Ints, Ints, Ints, Ints, Ints]:
     """Return step, victim and computed tokens of each preemption, for which request it was, and the blocks lacking."""
     step, request, computed, for_request, blocks = records.rows("preemptions")

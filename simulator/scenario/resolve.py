@@ -274,9 +274,7 @@ def resolve_pool(scenario: Scenario, base_dir: Path | None = None) -> ResolvedPo
         tuple(stages),
         lockstep=ranks,
         power_cap_w=hardware.power_cap_w,
-        speculation=None
-        if drafter is None
-        else speculation_of(scenario.speculation, drafter, scenario.policy.acceptance, scenario.seed),
+        speculation=None if drafter is None else speculation_of(scenario, drafter, policy),
         cost_with_drafts=None if drafter is None else cost_with_drafts(cost, drafter, own),
         sm_split=_split_of(gpu, model, scenario.policy.scheduling) if policy.splits_sms() else DEFAULT_SPLIT,
     )

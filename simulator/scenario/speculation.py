@@ -17,8 +17,11 @@ if TYPE_CHECKING:
     from hardware_profiles import HardwareCost, Model
     from hardware_profiles.drafter import Drafter
     from simulator.replica.cost import CostModel
+    from simulator.replica.policy import Scheduler
+    from simulator.scenario.scenario import Scenario
 
 NO_METHOD = "none"
+NGRAM = "ngram"
 OWN_MODEL = "draft_model"  # the drafter that is a model of its own
 
 Drafts = Annotated[int, Field(ge=0, le=MOST_DRAFTS)]
@@ -38,11 +41,15 @@ class SpeculationSpec(Section):
         [],
         description="instead, pairs [decoding requests up to which, drafts], rising; above the last: none",
     )
+    enable_adaptive_verification: bool = Field(
+        False,
+        description="verify only the drafts that pay, the likeliest of all requests first; not with ngram",
+    )
     confidence: float = Field(
         0.5,
         ge=0,
         le=1,
-        description="how well the drafter knows which drafts are right: 0 not at all, 1 exactly; for trees",
+        description="how well it knows its right drafts: 0 not at all, 1 exactly; for trees and adaptive verification",
     )
     later_guess: float = Field(
         0.4,
@@ -82,6 +89,11 @@ class SpeculationSpec(Section):
             raise InputError(
                 f"speculation.draft_model: expected the name of a model with method {OWN_MODEL!r}, and none with"
                 f" another; method is {self.method!r}"
+            )
+        if self.enable_adaptive_verification and self.method == NGRAM:
+            raise InputError(
+                "speculation.enable_adaptive_verification: expected a drafter that says how sure it is, as a model"
+                f" does; method is {self.method!r}"
             )
         return self
 
@@ -127,12 +139,17 @@ def cost_with_drafts(target: "HardwareCost", drafter: "Drafter", own: "Model | N
     return SpeculativeCost(target, drafter, small)
 
 
-def speculation_of(spec: SpeculationSpec, drafter: "Drafter", chosen: PolicyChoice, seed: int) -> Speculation:
+def speculation_of(scenario: "Scenario", drafter: "Drafter", scheduler: "Scheduler") -> Speculation:
     """Return what the engine is told; the drafter's own curve stands for an acceptance that is not chosen.
 
-    Raises InputError where there is neither.
+    Raises InputError where there is neither, and for adaptive verification under a policy that has no steps for it.
     """
-    curve = drafter.profile.curve
+    spec, chosen, curve = scenario.speculation, scenario.policy.acceptance, drafter.profile.curve
+    if spec.enable_adaptive_verification and scheduler.splits_sms():
+        raise InputError(
+            f"speculation.enable_adaptive_verification: policy.scheduling = {scenario.policy.scheduling.name} splits"
+            " SMs, and has no step that is trimmed; expected another policy"
+        )
     if chosen.name == IDLE_POLICY["acceptance"] and curve:
         chosen = PolicyChoice(name="curve", params=complete("acceptance", "curve", {"text": curve}))
     elif chosen.name == IDLE_POLICY["acceptance"] and not curve:
@@ -140,12 +157,16 @@ def speculation_of(spec: SpeculationSpec, drafter: "Drafter", chosen: PolicyChoi
             f"policy.acceptance: nothing says how many drafts of {drafter.profile.name} are right; expected one of"
             " rate, curve, by_position, recorded beside it"
         )
-    return Speculation(
+    found = Speculation(
         load("acceptance", chosen.name)(**chosen.params),
         spec.num_speculative_tokens,
         spec.num_speculative_tokens_per_batch_size,
         lookahead=drafter.profile.lookahead,
-        seed=int(stream(seed, "speculation").integers(2**63)),
+        adaptive=spec.enable_adaptive_verification,
+        seed=int(stream(scenario.seed, "speculation").integers(2**63)),
         confidence=spec.confidence,
         later_guess=spec.later_guess,
     )
+    if found.adaptive:
+        _ = found.chances_of  # refused now, where there are none
+    return found

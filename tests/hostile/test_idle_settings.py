@@ -60,3 +60,23 @@ def test_sessions_are_what_sessions_go_by():
     sessions = {**WORKLOAD, "session_turns": 2.0, "think_s": 0.1}
     assert told({"routing": "session_affinity"}, TWO, sessions) == []
     assert told({"routing": "prefix_affinity"}, TWO, sessions) == []
+
+
+@pytest.mark.parametrize(
+    ("scheduling", "speculation", "sentences"),
+    [
+        ("vllm_v1", {"confidence": 0.9}, ["speculation.confidence has nothing to act on: speculation.method is"]),
+        ("vllm_v1", {"method": "eagle", "enable_adaptive_verification": True}, []),
+        (
+            "adaserve",
+            {"method": "eagle", "enable_adaptive_verification": True},
+            ["speculation.enable_adaptive_verification has nothing to choose: policy.scheduling = adaserve"],
+        ),
+    ],
+)  # fmt: skip
+def test_what_drafts_are_told_of_is_used_or_said_not_to_be(scheduling, speculation, sentences):
+    result = run(Scenario(policy={"scheduling": scheduling}, speculation=speculation, workload=WORKLOAD))
+    found = [text for text in warnings(result.manifest, result.summary()) if "has nothing to" in text]
+    assert [text.startswith(sentence) for text, sentence in zip(found, sentences, strict=True)] == [
+        True
+    ] * len(found)

@@ -38,7 +38,14 @@ def speculations(least=1):
         st.integers(least, 6),
         st.sampled_from([(), (), ((1, 4), (3, 2)), ((2, 0), (8, 5))]) if least else st.just(()),
         lookahead=st.booleans(),
+        adaptive=st.booleans(),
         seed=st.integers(0, 2**40),
+    ).map(adapts_where_it_can)
+
+
+def adapts_where_it_can(speculation):
+    return dataclasses.replace(
+        speculation, adaptive=speculation.adaptive and hasattr(speculation.acceptance, "chances")
     )
 
 

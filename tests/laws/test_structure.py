@@ -20,6 +20,7 @@ MOST_LINES = 300
 # What one replica is made of; an option is a part that a run may do without, in a file of its own.
 KERNEL = ("simulator/clock.py", "simulator/replica")
 OPTIONS = {
+    "adaptive_engine.py",
     "block_runs.py",
     "cache_above.py",
     "content.py",
