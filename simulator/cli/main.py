@@ -90,8 +90,10 @@ def entry() -> None:
     except KeyboardInterrupt:  # between the command's last word and here
         interrupts.ignore()
         code = interrupts.exit_code()
-    # A run leaves nothing to tidy up, and taking millions of records apart takes time. Of a signal that came while a
-    # text was executed as Python, as in dataclasses, the interpreter makes an end by SIGINT when it leaves.
+    # Of a signal that came while a text was executed as Python, as in dataclasses, the interpreter would make an end by
+    # SIGINT when it leaves; the next text that is executed has it forget that.
+    exec("")
+    # A run leaves nothing to tidy up, and taking millions of records apart takes time.
     if sys.argv[1:2] == ["run"] or (interrupts.were_heard() and "multiprocessing" not in sys.modules):
         with suppress(OSError):
             sys.stdout.flush()

@@ -3,6 +3,7 @@
 import errno
 import signal
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -116,6 +117,24 @@ def test_a_signal_in_an_import_is_no_traceback(number, code, made_of_it, monkeyp
 
     monkeypatch.setattr("simulator.report.listing.listing", listing)
     assert refusal(capsys, "list", "gpus", code=code) == "interrupted"
+
+
+def test_a_signal_in_a_text_that_is_executed_ends_in_the_exit_code_of_the_command(tmp_path):
+    """As one that is started by ``-m``, and does not leave in a hurry."""
+    (tmp_path / "plan_started.py").write_text(
+        "from simulator.cli import main\n"
+        "def interrupted():\n"
+        "    try:\n"
+        "        exec('raise KeyboardInterrupt')\n"
+        "    except KeyboardInterrupt:\n"
+        "        return 143\n"
+        "main.main = interrupted\n"
+        "main.entry()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-m", "plan_started"], cwd=tmp_path, env=environment(), check=False
+    )
+    assert done.returncode == 143
 
 
 def test_signals_are_as_before_when_a_command_has_ended(capsys):
