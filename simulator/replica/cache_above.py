@@ -78,9 +78,9 @@ class CacheAbove:
         """So many decode."""
         self._gpu.decoding(blocks, seqs)
 
-    def drafting(self, seqs: int) -> None:
+    def drafting(self, blocks: int, seqs: int, too_many: int) -> None:
         """So many decode with drafts."""
-        self._gpu.drafting(seqs)
+        self._gpu.drafting(blocks, seqs, too_many)
 
     def grew(self, job: Job, tokens: int) -> None:
         """So many tokens are final."""

@@ -52,7 +52,7 @@ class DraftRunEngine(SpeculativeEngine):
                 cache.step_ended(())
                 cache.step_opened()
             self._uncertain.clear()
-            all_drafts = grown = 0
+            all_drafts = grown = taken = 0
             filling.clear()
             for (job, runs), wrong_before in zip(jobs, before, strict=True):
                 generated, computed = job.generated, job.computed
@@ -68,6 +68,7 @@ class DraftRunEngine(SpeculativeEngine):
                     blocks = -(-(held if held < longest else longest) // size) - job.blocks
                     if blocks > 0:
                         kv.take(job, blocks)
+                        taken += blocks
                 left = job.target_tokens - generated
                 tokens = 1 + accepted if accepted < left else left
                 rows += (job.id, step, drafts, accepted, tokens)
@@ -101,7 +102,7 @@ class DraftRunEngine(SpeculativeEngine):
             ))  # fmt: skip
             complete = group.grew(grown, complete)
             if cache is not None:
-                cache.drafting(seqs)
+                cache.drafting(taken, seqs, 0)
                 cache.step_planned(())
             self.step += 1
         self._rejected.clear()

@@ -89,8 +89,11 @@ class PrefixCache(KvPool, Protocol):
         """So many requests decode in this step, and have taken that many blocks."""
         ...
 
-    def drafting(self, seqs: int) -> None:
-        """So many requests decode with drafts in this step; they have taken their blocks one by one."""
+    def drafting(self, blocks: int, seqs: int, too_many: int) -> None:
+        """So many requests decode with drafts in this step, and have taken that many blocks one by one.
+
+        But for ``too_many`` of them, which tokens after an answer's last take.
+        """
         ...
 
     def grew(self, job: Job, tokens: int) -> None:

@@ -127,7 +127,7 @@ class PrefixBlocks:
         self._use(blocks)
         self._fill_at(self._group.tick)
 
-    def drafting(self, seqs: int) -> None:
+    def drafting(self, blocks: int, seqs: int, too_many: int) -> None:
         """Nothing changes: they have taken their blocks, and ``grew`` tells what they fill."""
 
     def grew(self, job: Job, tokens: int) -> None:

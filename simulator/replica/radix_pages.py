@@ -106,9 +106,10 @@ class RadixPages:
         self._taken += blocks
         self._decoding = blocks, seqs
 
-    def drafting(self, seqs: int) -> None:
-        """Note how many they are; what they take is noted already."""
-        self._decoding = 0, seqs
+    def drafting(self, blocks: int, seqs: int, too_many: int) -> None:
+        """Note what they take, which is counted already but for what is too many."""
+        self._taken += too_many
+        self._decoding = blocks, seqs
 
     def grew(self, job: Job, tokens: int) -> None:
         """They are stored when the job is complete."""

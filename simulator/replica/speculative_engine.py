@@ -130,7 +130,7 @@ class SpeculativeEngine(Engine):
         )
         self._decoding = wanted
         if self.cache is not None:
-            self.cache.drafting(len(wanted))
+            self.cache.drafting(blocks, len(wanted) + len(ended), too_many)
         self.ticks = bool(wanted)
         return True
 

@@ -80,7 +80,7 @@ class TreeEngine(DraftRunEngine):
             self.kv.take(job, more)
         self._decoding, self._chosen = drafted, True
         if self.cache is not None:
-            self.cache.drafting(size)
+            self.cache.drafting(blocks, size, 0)
         self.ticks = size > 0
         return True
 

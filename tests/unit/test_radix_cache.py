@@ -1,9 +1,11 @@
 """The radix tree and the engine on it against a naive tree that stores every token by itself."""
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from simulator.replica.content import Content
+from simulator.replica.decode_group import DecodeGroup
 from simulator.replica.engine import Engine
 from simulator.replica.limits import Limits
 from simulator.replica.radix_pages import RadixPages
@@ -228,3 +230,33 @@ def test_what_is_in_the_tree_costs_nothing_to_store():
     tree.insert(((1, 1_000_000), (2, 2_000_000)))
     assert tree.match(((1, 1_000_000), (3, 1_500_000))).stop == 1_000_000
     assert [child.runs for child in tree.root.children.values()] == [((1, 1_000_000),)]
+
+
+@pytest.mark.parametrize("empty", range(6))
+def test_decodes_make_as_much_room_whether_they_take_their_blocks_at_once_or_one_by_one(empty):
+    """With speculation they take them one by one; what others left in the tree goes for the same steps."""
+
+    def kept(one_by_one):
+        pages = RadixPages(7 + empty, 4, lambda job: Content(((job.id, 16),), 100 + job.id))
+        gone, job = new_job(0, prompt_tokens=16), new_job(1, prompt_tokens=16)
+        running = {gone: None, job: None}
+        pages.watch(running, {}, DecodeGroup(4, []))
+        for each, blocks in ((gone, 3), (job, 3)):
+            pages.begin(each)
+            pages.take(each, blocks)
+            each.computed = 4 * blocks
+            pages.chunk(each, 0, 4 * blocks)
+            pages.seated(each)
+        pages.step_planned(())
+        del running[gone]
+        pages.release(gone)
+        if one_by_one:
+            pages.take(job, 1)
+            pages.drafting(1, 1, 0)
+        else:
+            pages.free_blocks -= 1
+            pages.decoding(1, 1)
+        pages.step_planned(())
+        return pages.tree.tokens
+
+    assert kept(one_by_one=True) == kept(one_by_one=False)
