@@ -1,7 +1,9 @@
 """Folders of results, which one process at a time may write to, and files that are there whole or not at all."""
 
 import errno
+import glob
 import os
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -11,6 +13,8 @@ from simulator.errors import InputError
 
 _OURS = ".servesim-"  # begins the names of files that are no results: those not yet whole, and the lock
 _LOCK = f"{_OURS}lock"
+_NAME = os.uname().nodename if sys.platform != "win32" else ""
+_HERE = re.sub(r"[^A-Za-z0-9]", "", _NAME)  # this machine, in the names of what is not yet whole
 ROOT = (
     "SERVESIM_RUNS"  # environment variable: below which folder commands write, where they are told no other
 )
@@ -32,9 +36,15 @@ def _slug(name: str) -> str:
 
 @contextmanager
 def whole(path: Path) -> Iterator[Path]:
-    """Yield where to write a file that shall be there whole or not at all."""
+    """Yield where to write a file that shall be there whole or not at all.
+
+    What killed processes of this machine have left of it goes.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     part = part_of(path)
+    for left in path.parent.glob(f"{_OURS}*-{glob.escape(path.name)}"):
+        if _abandoned(left):
+            left.unlink(missing_ok=True)
     try:
         yield part
         os.replace(part, path)
@@ -53,7 +63,21 @@ def whole(path: Path) -> Iterator[Path]:
 
 def part_of(path: Path) -> Path:
     """Return the name that a file has until it is whole."""
-    return path.with_name(f"{_OURS}{os.getpid()}-{path.name}")
+    return path.with_name(f"{_OURS}{_HERE}-{os.getpid()}-{path.name}")
+
+
+def _abandoned(part: Path) -> bool:
+    """Whether the process that was to make a file whole is no more; on another machine nobody can tell."""
+    host, process = part.name[len(_OURS) :].split("-", 2)[:2]
+    if host != _HERE or sys.platform == "win32" or not process.isdigit():
+        return False
+    try:
+        os.kill(int(process), 0)
+    except ProcessLookupError:
+        return True
+    except OSError:  # it is another user's
+        return False
+    return False
 
 
 @contextmanager

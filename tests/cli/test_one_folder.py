@@ -165,3 +165,22 @@ def test_a_file_is_there_whole_or_not_at_all():
         part.write_text("whole")
         assert os.listdir("a") == [part.name]
     assert Path("a/b.txt").read_text() == "whole"
+
+
+def test_what_a_killed_process_has_left_of_a_file_goes_with_the_next_one(tmp_path):
+    here = tmp_path / "here"
+    here.mkdir()
+    code = (
+        "import os\nfrom pathlib import Path\nfrom simulator.results.folders import whole\n"
+        "with whole(Path('sweep.png')) as part:\n    part.touch()\n"
+        f"    os.kill(os.getpid(), {int(signal.SIGKILL)})\n"
+    )
+    subprocess.run([sys.executable, "-c", code], env=environment(), cwd=here, check=False)
+    (left,) = here.iterdir()
+    others = here / ".servesim-elsewhere-1-sweep.png", here / left.name.replace("sweep", "other")
+    for each in others:
+        each.touch()
+    with whole(here / "sweep.png") as part:
+        part.touch()
+        assert set(here.iterdir()) == {part, *others}
+    assert set(here.iterdir()) == {here / "sweep.png", *others}
