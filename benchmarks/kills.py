@@ -9,27 +9,19 @@ end has to end with 143 and without a traceback, and the next run has to succeed
 """
 
 import argparse
-import csv
-import json
-import os
 import random
-import re
 import signal
-import subprocess
 import sys
 import tempfile
 import time
-import urllib.request
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import pyarrow.parquet as pq
+from benchmarks.killed import ended, everything
+from benchmarks.kills_app import APP, trial_of_the_app
 
 ROOT = Path(__file__).parent.parent
-LONGEST_S = 300.0
 BEYOND = 1.05  # of the usual duration: some are killed when nothing is left to do
 OURS = ".servesim-"  # begins the names of files that are not whole yet
 TRAFFIC = """
@@ -81,12 +73,6 @@ WORKS: Mapping[str, Work] = {
     "reproduce": Work(("reproduce", "fig2", "--quick", "--out", "out")),
     "report": Work(("report", "saved", "--out", "out/report.html"), ("--overwrite",)),
 }
-APP = "ui"
-
-
-def command(*words: str) -> list[str]:
-    """Return how the program is started."""
-    return [sys.executable, "-m", "servesim", *words]
 
 
 def prepared(folder: Path) -> None:
@@ -95,72 +81,6 @@ def prepared(folder: Path) -> None:
     (folder / "traffic.toml").write_text(TRAFFIC.format(requests=600))
     (folder / "sweep.toml").write_text(SWEEP)
     (folder / "plan.toml").write_text(PLAN)
-
-
-def ended(
-    words: Sequence[str], folder: Path, kill_s: float = LONGEST_S, number: int = signal.SIGKILL
-) -> tuple[int, str]:
-    """Run a command in a folder, and send it a signal after so long; return its exit code and what it said."""
-    process = subprocess.Popen(
-        command(*words), cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
-        start_new_session=True, env={**os.environ, "SERVESIM_RUNS": str(folder / "runs")},
-    )  # fmt: skip
-    try:
-        _, said = process.communicate(timeout=kill_s)
-    except subprocess.TimeoutExpired:
-        if number == signal.SIGKILL:
-            os.killpg(process.pid, number)  # its workers with it
-        else:
-            process.send_signal(number)
-        _, said = process.communicate(timeout=LONGEST_S)
-    return process.returncode, said
-
-
-def files(folder: Path) -> Iterator[Path]:
-    """Yield the files that are said to be whole, in order."""
-    for path in sorted(folder.rglob("*")) if folder.exists() else ():
-        if path.is_file() and not path.name.startswith("."):
-            yield path
-
-
-def content(path: Path) -> dict[str, Any]:
-    """Return what is in a file, by place. Raises an error where it is not whole."""
-    if path.suffix == ".json":
-        return dict(_places(json.loads(path.read_text(encoding="utf-8")), ""))
-    if path.suffix == ".csv":
-        with path.open(newline="", encoding="utf-8") as lines:
-            rows = list(csv.reader(lines))
-        assert rows, f"{path}: no line"
-        assert all(len(row) == len(rows[0]) for row in rows), f"{path}: a line that is not whole"
-        return dict(_places(rows, ""))
-    if path.suffix == ".parquet":
-        return {"": pq.read_table(path).to_pydict()}
-    data = path.read_bytes()
-    assert data, f"{path}: empty"
-    if path.suffix == ".html":
-        assert data.rstrip().endswith(b"</html>"), f"{path}: not whole"
-    return {"": data}
-
-
-def _places(value: Any, place: str) -> Iterator[tuple[str, Any]]:
-    if isinstance(value, dict):
-        for key, each in value.items():
-            yield from _places(each, f"{place}.{key}")
-    elif isinstance(value, list):
-        yield f"{place}#", len(value)
-        for number, each in enumerate(value):
-            yield from _places(each, f"{place}[{number}]")
-    else:
-        yield place, value
-
-
-def everything(folder: Path) -> dict[tuple[str, str], Any]:
-    """Return what is in all files, by their names and places."""
-    return {
-        (path.relative_to(folder).as_posix(), place): value
-        for path in files(folder)
-        for place, value in content(path).items()
-    }
 
 
 def trial(name: str, folder: Path, moments: Sequence[tuple[float, int]]) -> list[str]:
@@ -212,88 +132,6 @@ def prepared_for(name: str, place: Path) -> None:
     if name == "report":
         code, said = ended(("run", "traffic.toml", "--out", "saved", "--no-plot"), place)
         assert code == 0, said
-
-
-def trial_of_the_app(folder: Path, moments: Sequence[tuple[float, int]]) -> list[str]:
-    """Kill the app while it simulates; what it has saved is read by the next one, which simulates on."""
-    wrong: list[str] = []
-    for number, (share, sent) in enumerate(moments):
-        place = folder / f"{APP}-{number}"
-        prepared(place)
-        about = f"{APP}, {signal.Signals(sent).name} after {4 * share:.2f} s"
-        with App(place) as app:
-            for _ in range(4):
-                app.asked("/api/runs", {"values": {"workload.limit": "400"}})
-            time.sleep(4 * share)
-            code, said = app.killed(sent)
-        if "Traceback" in said or code not in (
-            0,
-            -sent,
-            128 + sent,
-        ):  # who ends the app ends it as it is to be
-            wrong.append(f"{about}: exit code {code}, {said.strip()[-300:]!r}")
-        try:
-            runs = {path.parent for path in files(place / "runs") if path.name == "summary.json"}
-            everything(place / "runs")
-        except Exception as error:
-            wrong.append(f"{about}: {error!r}")
-            continue
-        for run in runs:
-            code, said = ended(("verify", str(run)), place)
-            if code:
-                wrong.append(f"{about}: {said.strip()[-300:]!r}")
-        with App(place) as app:
-            task = app.asked("/api/runs", {"values": {"workload.limit": "40"}})
-            ends = time.monotonic() + LONGEST_S
-            while task["state"] not in ("done", "failed", "cancelled") and time.monotonic() < ends:
-                time.sleep(0.1)
-                task = app.asked(f"/api/tasks/{task['id']}")
-            if task["state"] != "done":
-                wrong.append(f"{about}: the next one fails: {task}")
-            app.killed(signal.SIGTERM)
-    print(f"{APP:<10} {len(moments):>4} kills within 4 s, {len(wrong)} wrong")
-    return wrong
-
-
-class App:
-    """The app's server, asked as its page asks it."""
-
-    def __init__(self, folder: Path) -> None:
-        self.process = subprocess.Popen(
-            command(APP, "--no-browser"), cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-            start_new_session=True, env={**os.environ, "SERVESIM_RUNS": str(folder / "runs")},
-        )  # fmt: skip
-
-    def __enter__(self) -> "App":
-        assert self.process.stdout is not None
-        for line in self.process.stdout:
-            found = re.search(r"(http://\S+?)/?\?token=(\S+)", line)
-            if found:
-                self.address, self.token = found.groups()
-                return self
-        raise RuntimeError("the app said no address")
-
-    def __exit__(self, *_: object) -> None:
-        with suppress(ProcessLookupError):
-            os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait()
-
-    def asked(self, path: str, body: object = None) -> dict[str, Any]:
-        """Return the app's answer."""
-        data = None if body is None else json.dumps(body).encode()
-        headers = {"x-servesim-token": self.token, "content-type": "application/json"}
-        with urllib.request.urlopen(urllib.request.Request(self.address + path, data, headers)) as answer:
-            found: dict[str, Any] = json.load(answer)
-            return found
-
-    def killed(self, number: int) -> tuple[int, str]:
-        """Send a signal; return the exit code, and what was said."""
-        if number == signal.SIGKILL:
-            os.killpg(self.process.pid, number)
-        else:
-            self.process.send_signal(number)
-        _, said = self.process.communicate(timeout=LONGEST_S)
-        return self.process.returncode, said
 
 
 def main() -> int:

@@ -67,7 +67,7 @@ def part_of(path: Path) -> Path:
 
 
 def _abandoned(part: Path) -> bool:
-    """Whether the process that was to make a file whole is no more; on another machine nobody can tell."""
+    """Whether the process that was to make a file whole is no more; on another machine that cannot be told."""
     host, process = part.name[len(_OURS) :].split("-", 2)[:2]
     if host != _HERE or sys.platform == "win32" or not process.isdigit():
         return False
