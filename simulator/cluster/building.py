@@ -7,6 +7,7 @@ from typing import Any
 from simulator.blame import wrong_answer
 from simulator.clock import Clock
 from simulator.cluster.deployment import Deployment
+from simulator.cluster.jitter import JitteredCost
 from simulator.cluster.slowable import SlowableCost
 from simulator.cluster.tiers import Tiers, content_of
 from simulator.replica.adaptive_engine import AdaptiveEngine
@@ -29,6 +30,7 @@ from simulator.replica.sm_split import DEFAULT_SPLIT, SmSplit
 from simulator.replica.speculation import Speculation
 from simulator.replica.state import ReplicaState
 from simulator.replica.tree_engine import TreeEngine
+from simulator.rng import draws
 from simulator.workload.workload import Workload
 
 
@@ -44,10 +46,14 @@ def replicas_of(
     for pool in deployment.pools:
         make = maker(pool.cost, pool.lockstep)
         for place in range(pool.places):
+            cost = pool.cost
+            if pool.step_jitter:
+                own = draws(deployment.seed, f"step jitter {len(replicas)}")
+                cost = JitteredCost(cost, pool.step_jitter, own)
             replica = make(
                 clock,
                 pool.scheduler,
-                SlowableCost(pool.cost, share) if deployment.faults.events or share else pool.cost,
+                SlowableCost(cost, share) if deployment.faults.events or share else cost,
                 partial(engine, pool.limits, speculation=pool.speculation, sm_split=pool.sm_split),
                 effects,
                 rules=pool.rules,

@@ -50,6 +50,7 @@ class Pool:
     sm_split: SmSplit = DEFAULT_SPLIT  # for policies that split the SMs
     lockstep: int = 1  # so many replicas in a row are ranks that step together
     offer: Offer = NO_OFFER
+    step_jitter: float = 0.0  # standard deviation of the factor by which each step varies
 
     @property
     def places(self) -> int:

@@ -31,6 +31,16 @@ class SlowableCost:
         """As the cost model says, times the factor."""
         return self.cost.step_s(shape) * self.factor
 
+    def expected_s(self, shape: StepShape) -> float:
+        """As the cost model expects, times the factor."""
+        expected: Callable[[StepShape], float] = getattr(self.cost, "expected_s", self.cost.step_s)
+        return expected(shape) * self.factor
+
+    @property
+    def varies(self) -> bool:
+        """Whether the cost model's steps vary around what is expected."""
+        return getattr(self.cost, "varies", False)
+
     def stage_s(self, shape: StepShape) -> Sequence[float]:
         """As the cost model says of each stage of a pipeline, times the factor."""
         return [each * self.factor for each in cast(StagedCost, self.cost).stage_s(shape)]

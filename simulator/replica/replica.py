@@ -80,7 +80,10 @@ class Replica(StepLoop):
         self._depth, self._spare_blocks = rules.pipeline_depth, self.policy.fast_forward_spare_blocks()
         self._stages = None
         if rules.stages > 1:
-            self._stages, self._spare_blocks = StageTimes(rules.stages), None
+            self._stages = StageTimes(rules.stages)
+        varies = getattr(self.cost, "varies", False)
+        if rules.stages > 1 or varies:  # each step is planned
+            self._spare_blocks = None
         made = type(self.policy)
         self._hears = (
             made.goes_on_decoding is not Scheduler.goes_on_decoding or made.decoded is not Scheduler.decoded
@@ -88,7 +91,7 @@ class Replica(StepLoop):
         self._engine = self._new_engine(
             self.policy,
             rules,
-            price=self.cost.step_s,
+            price=getattr(self.cost, "expected_s" if varies else "step_s"),
             decode_piece=getattr(self.cost, "decode_piece", None),
             on_end=self.effects.ended,
             on_prompt_done=self._prompt_done,

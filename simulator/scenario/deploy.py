@@ -56,6 +56,7 @@ def deploy(
                 each.sm_split,
                 each.lockstep,
                 offer_of(each),
+                each.step_jitter,
             )
             for each in pools
         ],

@@ -200,6 +200,10 @@ class EngineSpec(Section):
         description="answers below max_tokens end by a stop token, which an engine that plans ahead sees a step late;"
         " else at a length known beforehand, as in load tests that ignore it",
     )
+    step_jitter: Annotated[float, Field(ge=0, le=3, allow_inf_nan=False)] = Field(
+        0.0,
+        description="how much steps vary: the standard deviation of a log-normal factor with mean 1; 0: not",
+    )
     strict_engine: bool = Field(
         False, description="do what the engine does even where that hangs, for requests that can never fit"
     )

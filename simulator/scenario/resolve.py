@@ -32,6 +32,7 @@ from simulator.scenario.energy import capped
 from simulator.scenario.engine import EngineSpec
 from simulator.scenario.engines import engine_name, kept_free, named_after
 from simulator.scenario.expert_spread import with_load
+from simulator.scenario.jitter import jitter_of
 from simulator.scenario.layout import layout_of
 from simulator.scenario.policy import IDLE_POLICY, PolicyChoice
 from simulator.scenario.pools import MixedPoolSpec, PoolSpec
@@ -91,6 +92,7 @@ class ResolvedPool:
     cost_with_drafts: CostModel | None = None  # where there is speculation
     sm_split: SmSplit = DEFAULT_SPLIT  # for policies that split the SMs
     power_cap_w: float | None = None
+    step_jitter: float = 0.0
 
     @property
     def tensor_parallel_size(self) -> int:
@@ -274,6 +276,7 @@ def resolve_pool(scenario: Scenario, base_dir: Path | None = None) -> ResolvedPo
         tuple(stages),
         lockstep=ranks,
         power_cap_w=hardware.power_cap_w,
+        step_jitter=jitter_of(scenario, policy, layout.stages, ranks),
         speculation=None if drafter is None else speculation_of(scenario, drafter, policy),
         cost_with_drafts=None if drafter is None else cost_with_drafts(cost, drafter, own),
         sm_split=_split_of(gpu, model, scenario.policy.scheduling) if policy.splits_sms() else DEFAULT_SPLIT,
