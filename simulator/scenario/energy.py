@@ -33,6 +33,7 @@ def capped(cost: HardwareCost, scenario: Scenario, spread: bool, block_size: int
         return cost
     for what, asked in (
         ("speculation", scenario.speculation.on),
+        ("engine.step_jitter, as a step's watts are those of its price", engine.step_jitter > 0),
         ("data-parallel ranks that share experts", engine.enable_expert_parallel),
         ("an engine over several stages or nodes", spread and key == CAP),
     ):

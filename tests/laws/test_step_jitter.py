@@ -92,3 +92,8 @@ def test_where_steps_are_not_priced_one_by_one_it_is_refused(tables, said):
     engine = {**tables.get("engine", {}), "step_jitter": 0.1}
     with pytest.raises(InputError, match=rf"^engine\.step_jitter: not simulated with .*{said}"):
         run(Scenario(workload=TRAFFIC, **{**tables, "engine": engine}))
+
+
+def test_energy_is_of_steps_that_take_their_price():
+    with pytest.raises(InputError, match=r"^hardware\.usd_per_kwh: not estimated with engine\.step_jitter"):
+        run(Scenario(workload=TRAFFIC, engine={"step_jitter": 0.1}, hardware={"usd_per_kwh": 0.2}))
