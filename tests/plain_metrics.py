@@ -48,7 +48,7 @@ class PlainUser:
             "linear": lambda: idle_s,
             "quadratic": lambda: idle_s**2,
             "exponential": lambda: math.exp(idle_s / scale) - 1,
-            "step": lambda: float(idle_s > scale),
+            "step": lambda: float(idle_s > scale + ROUNDING_S),
             "hinge": lambda: max(0.0, idle_s - scale),
         }[self.f]
         return (1 / v_s if self.alpha is None else self.alpha) * f()

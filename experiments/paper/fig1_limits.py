@@ -38,7 +38,8 @@ from experiments.paper._timelines import draw_timeline, waited_s
 from simulator.arrays import Flags, Floats
 from simulator.metrics._log import RequestLog
 from simulator.metrics._options import UserModel
-from simulator.metrics._reader import ON_TIME_WITHIN_S, meets_token_slo
+from simulator.metrics._reader import meets_token_slo
+from simulator.replica.idle_cost import ON_TIME_WITHIN_S
 from simulator.report.style import BLACK, BLUE, ORANGE
 from simulator.results.result import Result
 from simulator.stats import Interval, interval

@@ -36,11 +36,11 @@ from simulator.arrays import Ints
 from simulator.metrics._log import RequestLog
 from simulator.metrics._options import UserModel
 from simulator.metrics._reader import (
-    ON_TIME_WITHIN_S,
     idle_latency_s,
     largest_lateness_s,
     meets_token_slo,
 )
+from simulator.replica.idle_cost import ON_TIME_WITHIN_S
 from simulator.results.result import Result
 from simulator.stats import interval
 

@@ -15,10 +15,8 @@ from simulator.metrics._options import Reader, UserModel
 from simulator.metrics._places import curve_of, first_read_s, is_steady, next_place, places, thinking_tokens
 from simulator.metrics._reduce import per_request, pooled
 from simulator.metrics._segments import row_max, row_sum, running_max
-from simulator.replica.idle_cost import LARGEST_EXPONENT
+from simulator.replica.idle_cost import LARGEST_EXPONENT, ON_TIME_WITHIN_S
 from simulator.replica.request import RequestState
-
-ON_TIME_WITHIN_S = 1e-9  # sums of float seconds carry rounding; a token this little late is on time
 
 _LATENESS, _SLIPS = "_lateness_s", "_slips"
 
@@ -155,7 +153,7 @@ def penalty(idle_s: Floats, user: UserModel, alpha_tokens: Floats | None = None)
     elif user.f == "exponential":
         f = np.expm1(np.minimum(idle_s / c, LARGEST_EXPONENT))
     elif user.f == "step":
-        f = (idle_s > c).astype(np.float64)
+        f = (idle_s > c + ON_TIME_WITHIN_S).astype(np.float64)
     else:
         f = np.maximum(idle_s - c, 0.0)
     return (user.alpha_tokens if alpha_tokens is None else alpha_tokens) * f

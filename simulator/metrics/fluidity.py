@@ -11,13 +11,13 @@ from simulator.metrics._measure import Measure, spread
 from simulator.metrics._options import Reader, Slo, UserModel
 from simulator.metrics._places import is_steady
 from simulator.metrics._reader import (
-    ON_TIME_WITHIN_S,
     final_lateness_s,
     slips,
     unserved_tokens,
     v_s_per_token,
 )
 from simulator.metrics._reduce import per_request
+from simulator.replica.idle_cost import ON_TIME_WITHIN_S
 
 FLUID_ABOVE = 0.9  # the index above which Etalon counts a request as fluid
 

@@ -8,7 +8,8 @@ from simulator.metrics._distribution import distribution, share
 from simulator.metrics._log import RequestLog
 from simulator.metrics._measure import Measure, spread
 from simulator.metrics._options import Slo, UserModel
-from simulator.metrics._reader import ON_TIME_WITHIN_S, idle_latency_s
+from simulator.metrics._reader import idle_latency_s
+from simulator.replica.idle_cost import ON_TIME_WITHIN_S
 
 MEASURES = (
     *spread(

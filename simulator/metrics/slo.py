@@ -10,7 +10,7 @@ from simulator.metrics._distribution import share
 from simulator.metrics._log import RequestLog
 from simulator.metrics._measure import Measure
 from simulator.metrics._options import Slo, UserModel
-from simulator.metrics._reader import ON_TIME_WITHIN_S
+from simulator.replica.idle_cost import ON_TIME_WITHIN_S
 
 MEASURES = (
     *(

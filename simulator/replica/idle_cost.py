@@ -10,6 +10,7 @@ Origin = Literal["arrival", "first_token"]
 # Beyond this exponent the penalty stays level, so that no sum over requests can overflow: a run whose users
 # wait 600 times the scale is worthless at any number of digits.
 LARGEST_EXPONENT = 600.0
+ON_TIME_WITHIN_S = 1e-9  # sums of float seconds carry rounding; a token this little late is on time
 
 
 @dataclass(frozen=True)
@@ -44,5 +45,5 @@ class IdleCost:
         if self.f == "exponential":
             return math.expm1(min(idle_s / self.f_scale_s, LARGEST_EXPONENT))
         if self.f == "step":
-            return float(idle_s > self.f_scale_s)
+            return float(idle_s > self.f_scale_s + ON_TIME_WITHIN_S)
         return max(idle_s - self.f_scale_s, 0.0)

@@ -9,8 +9,10 @@ from hypothesis import strategies as st
 
 from simulator.metrics._log import RequestLog
 from simulator.metrics._options import Slo, UserModel
+from simulator.metrics._reader import penalty
 from simulator.metrics._summary import summarise
 from simulator.metrics._window import Window, measured
+from simulator.replica.idle_cost import IdleCost
 from simulator.replica.request import RequestState
 from tests import plain_metrics as plain
 from tests.cluster_cases import deployments, play
@@ -112,6 +114,14 @@ def check_outcome(outcome, user, window, own_readers=False) -> None:
 )
 def test_a_summary_equals_that_of_the_plain_metrics(case, user, window, own_readers) -> None:
     check_outcome(play(*case)[1], user, window, own_readers)
+
+
+@pytest.mark.parametrize(("late_s", "f"), [(0.0, 0.0), (1e-12, 0.0), (1e-6, 1.0)])
+def test_who_waits_as_long_as_the_step_allows_is_not_beyond_it_by_rounding(late_s, f) -> None:
+    user = UserModel(v_s_per_token=0.1, alpha=1.0, f="step", f_scale_s=0.3)
+    idle_s = 0.1 + 0.2 + late_s  # 0.30000000000000004
+    assert penalty(np.array([idle_s]), user).tolist() == [f]
+    assert IdleCost(alpha=1.0, f="step", f_scale_s=0.3).units(idle_s) == f
 
 
 def test_the_plain_metrics_by_hand() -> None:

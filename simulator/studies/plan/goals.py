@@ -18,7 +18,8 @@ from simulator.errors import InputError
 from simulator.metrics._log import RequestLog
 from simulator.metrics._options import Slo, UserModel
 from simulator.metrics._places import thinking_tokens
-from simulator.metrics._reader import ON_TIME_WITHIN_S, alpha_tokens, idle_latency_s, penalty
+from simulator.metrics._reader import alpha_tokens, idle_latency_s, penalty
+from simulator.replica.idle_cost import ON_TIME_WITHIN_S
 from simulator.replica.request import RequestState
 from simulator.studies.targets import conjuncts, read, unknown
 
