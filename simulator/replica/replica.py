@@ -78,9 +78,7 @@ class Replica(StepLoop):
         self.policy = self._new_policy()
         rules = self._rules.serving(self.policy)
         self._depth, self._spare_blocks = rules.pipeline_depth, self.policy.fast_forward_spare_blocks()
-        self._stages = None
-        if rules.stages > 1:
-            self._stages = StageTimes(rules.stages)
+        self._stages = StageTimes(rules.stages) if rules.stages > 1 else None
         varies = getattr(self.cost, "varies", False)
         if rules.stages > 1 or varies:  # each step is planned
             self._spare_blocks = None
