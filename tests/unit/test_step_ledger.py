@@ -1,0 +1,199 @@
+"""Verbs of the ledger one by one: what is refused changes nothing, what is given up is free again."""
+
+import pytest
+
+from policies.acceptance.rate import Rate
+from simulator.replica.content import Content
+from simulator.replica.cost import StepShape
+from simulator.replica.engine import Engine
+from simulator.replica.job import JobState
+from simulator.replica.kv import CountedBlocks
+from simulator.replica.limits import Limits
+from simulator.replica.prefix_blocks import PrefixBlocks
+from simulator.replica.request import RequestState
+from simulator.replica.speculation import Speculation
+from simulator.replica.speculative_engine import SpeculativeEngine
+from simulator.replica.transfers import BlockRequest
+from simulator.testing import new_engine, new_job
+
+LIMITS = Limits(4, 100, 200, 40, 4)
+
+
+def caching():
+    """An engine that keeps prefixes; its requests are all alike as far as they go."""
+    blocks = PrefixBlocks(LIMITS.num_gpu_blocks, 4, lambda job: Content([(1, job.prompt_tokens)], job.id + 9))
+    return Engine(LIMITS, blocks, cache=blocks)
+
+
+def drafting(drafts=3, plans_ahead=False, **jobs):
+    """An engine whose drafts are all right, and jobs that have computed their prompts of eight; a step follows."""
+    blocks = CountedBlocks(LIMITS.num_gpu_blocks, 4)
+    engine = SpeculativeEngine(LIMITS, blocks, plans_ahead=plans_ahead)
+    engine.speculate(Speculation(Rate(1.0), drafts))
+    return prompts_computed(engine, **jobs)
+
+
+def prompts_computed(engine, outputs=(20, 20)):
+    jobs = [new_job(number, prompt_tokens=8, output_tokens=tokens) for number, tokens in enumerate(outputs)]
+    for job in jobs:
+        engine.submit(job)
+    engine.open(0.0)
+    for job in jobs:
+        assert engine.admit(job, 8)
+    completing = engine.advance()
+    return engine, jobs, completing
+
+
+def arrives(engine, job, tokens):
+    """A job comes with the KV of so many tokens and waits in the queue."""
+    job.generated, job.computed = 1, tokens
+    job.move(JobState.WAITING)
+    job.move(JobState.RUNNING)
+    job.move(JobState.SENDING)
+    assert engine.transfers.reserve(job, tokens)
+    engine.transfers.receive(job, takes_seat=False)
+
+
+# Refused
+
+
+@pytest.mark.parametrize("tokens", [0, 9])
+def test_what_makes_no_sense_gives_nothing_of_the_cache_away(tokens):
+    engine = caching()
+    job = new_job(0, prompt_tokens=8)
+    engine.submit(job)
+    engine.open(0.0)
+    with pytest.raises(ValueError, match=f"cannot schedule {tokens} tokens of"):
+        engine.admit(job, tokens)
+    assert engine.admit(job, 8)
+    assert (job.blocks, engine.free_blocks) == (2, LIMITS.num_gpu_blocks - 2)
+    assert engine.records.looked_up_tokens == 8
+
+
+# Padding
+
+
+def test_padding_is_computed_as_said_within_the_budget():
+    engine = new_engine(LIMITS)
+    job = new_job(0, prompt_tokens=8)
+    engine.submit(job)
+    engine.open(0.0)
+    assert engine.admit(job, 8)
+    shape = engine.shape
+    before = {name: getattr(shape, name) for name in StepShape.__slots__}
+    padding = {
+        "prefill_tokens": 50, "prefill_attention_pairs": 600.0, "prefill_context_tokens": 70, "decode_seqs": 30,
+        "decode_context_tokens": 900,
+    }  # fmt: skip
+    assert engine.pad(StepShape(**padding))
+    assert engine.token_budget == 100 - 8 - 80
+    added = {name: getattr(shape, name) - before[name] for name in StepShape.__slots__}
+    assert {name: number for name, number in added.items() if number} == padding
+    assert not engine.pad(StepShape(decode_seqs=13))
+    assert engine.pad(StepShape(decode_seqs=12))
+    assert engine.token_budget == 0
+
+
+# Given up
+
+
+def test_a_job_that_has_come_with_its_kv_and_can_never_be_served_frees_it():
+    engine = new_engine(LIMITS)
+    job = new_job(0, prompt_tokens=20)
+    arrives(engine, job, 20)
+    assert engine.free_blocks == LIMITS.num_gpu_blocks - 5
+    engine.open(0.0)
+    engine.fail(job)
+    assert (engine.free_blocks, job.blocks, engine.outstanding_tokens) == (LIMITS.num_gpu_blocks, 0, 0)
+    assert engine.records.ended[:2] == [0, RequestState.FAILED]
+
+
+def test_a_job_that_has_given_its_blocks_back_holds_none():
+    blocks, job = CountedBlocks(40, 4), new_job(0)
+    blocks.take(job, 3)
+    blocks.release(job)
+    assert (blocks.free_blocks, job.blocks) == (40, 0)
+
+
+# Drafts
+
+
+@pytest.mark.parametrize("place", [0, 1])
+def test_a_job_preempted_after_it_was_scheduled_takes_its_drafts_along(place):
+    engine, jobs, _ = drafting()
+    engine.retire((), 1.0)
+    engine.open(1.0)
+    assert engine.decode_all()
+    engine.preempt(jobs[place])
+    shape = engine.shape
+    assert (shape.decode_seqs, shape.decode_context_tokens, shape.draft_tokens) == (1, 9, 3)
+    assert engine.token_budget == 100 - 4
+    assert engine.free_blocks == LIMITS.num_gpu_blocks - jobs[1 - place].blocks
+    engine.advance()
+    assert [job.generated for job in jobs] == [1 if job is jobs[place] else 5 for job in jobs]
+
+
+def test_one_that_the_budget_left_out_has_nothing_to_take_along():
+    engine, jobs, _ = drafting(drafts=98)
+    engine.retire((), 1.0)
+    engine.open(1.0)
+    engine.token_budget = 4
+    jobs[0].reserved = jobs[1].reserved = True
+    assert engine.decode_all()  # the first one has three drafts and leaves nothing
+    assert [drafted[0] for drafted in engine._decoding] == jobs[:1]
+    engine.preempt(jobs[1])
+    assert (engine.token_budget, engine.shape.decode_seqs, engine.shape.draft_tokens) == (0, 1, 3)
+
+
+def test_tokens_in_flight_are_those_of_the_step_that_has_not_ended():
+    engine, jobs, _ = drafting(plans_ahead=True)
+    assert all(engine.token_in_flight(job) for job in jobs)
+    engine.open(1.0)
+    assert engine.decode_all()
+    engine.advance()
+    engine.retire((), 1.0)
+    assert all(engine.token_in_flight(job) for job in jobs)
+    engine.retire((), 2.0)
+    assert not any(engine.token_in_flight(job) for job in jobs)
+
+
+@pytest.mark.parametrize("beyond", [False, True])
+def test_a_token_beyond_the_end_is_computed_only_if_asked_for(beyond):
+    engine, _, completing = drafting(plans_ahead=True, outputs=(1, 20))
+    assert len(completing) == 1
+    engine.open(1.0)
+    assert engine.decode_all(beyond) if beyond else engine.decode_all()
+    assert (engine.shape.decode_seqs, engine.too_many_blocks) == (1 + beyond, int(beyond))
+
+
+# Requests for blocks
+
+
+def test_blocks_are_granted_before_a_plan_only_if_nobody_takes_a_seat_or_gives_one_back():
+    engine, granted = new_engine(Limits(1, 100, 200, 40, 4)), []
+    coming, seated = new_job(0, prompt_tokens=20), new_job(1, prompt_tokens=20)
+    arrives_for_a_seat(engine, seated)
+    engine.transfers.request(BlockRequest(coming, 20, False, lambda job, found: granted.append(job)))
+    engine.settle_requests()
+    assert not granted
+    engine.open(0.0)
+    assert (list(engine.running), granted) == ([seated], [])  # whose seat it is
+
+
+def arrives_for_a_seat(engine, job):
+    job.generated, job.computed = 1, 20
+    job.move(JobState.WAITING)
+    job.move(JobState.RUNNING)
+    job.move(JobState.SENDING)
+    assert engine.transfers.reserve(job, 20)
+    engine.transfers.receive(job, takes_seat=True)
+
+
+def test_no_job_is_preempted_for_one_that_comes_until_a_step_is_planned():
+    engine, jobs, _ = prompts_computed(new_engine(Limits(4, 100, 200, 6, 4)))
+    coming = new_job(2, prompt_tokens=12)
+    engine.transfers.request(BlockRequest(coming, 12, True, lambda job, found: None))
+    engine.settle_requests()
+    assert list(engine.running) == jobs
+    engine.open(1.0)
+    assert list(engine.running) == jobs[:1]
