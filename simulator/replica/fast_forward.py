@@ -111,7 +111,7 @@ def _many(
     ends = np.add.accumulate(lasts_s)
     # Planned before ``until_s`` are the first, and those before which a step ends (pipelined: starts) by then.
     planned = 1 + int(np.searchsorted(ends, until_s))
-    if pipelined and start_s < until_s:
+    if pipelined:
         planned += 1
     taken = np.add.accumulate(np.array(group.openers)[(tick + nth) % group.block_size])
     steps = min(steps, planned, int(np.searchsorted(taken, left, side="right")))

@@ -1,0 +1,84 @@
+"""Many decode steps computed at once are those that are priced one by one, to the last bit."""
+
+import pytest
+
+from policies.acceptance.rate import Rate
+from policies.scheduling.vllm_v1 import VllmV1
+from simulator.replica.draft_runs import DraftRunEngine
+from simulator.replica.kv import CountedBlocks
+from simulator.replica.limits import Limits
+from simulator.replica.speculation import Speculation
+from simulator.testing import new_job
+from tests.engine_cases import RaggedCost, serve, workload
+from tests.laws.test_cluster_laws import same
+from tests.laws.test_draft_runs import check_draft_runs, deployed
+from tests.laws.test_speculation_laws import speculating
+
+
+class OneByOne(RaggedCost):
+    """Another line from every 64 tokens on; it is not told in pieces."""
+
+    decode_piece = None
+
+    def line(self, seqs, context_tokens):
+        low = context_tokens - context_tokens % 64
+        return low, low + 64, 0.0041 + 1.7e-5 * seqs + 1.3e-7 * low, 2.3e-8 * (1 + low // 64 % 3)
+
+    def step_s(self, shape):
+        if shape.prefill_seqs:
+            return super().step_s(shape)
+        _, _, offset, slope = self.line(shape.decode_seqs, shape.decode_context_tokens)
+        return offset + slope * shape.decode_context_tokens
+
+
+class InPieces(OneByOne):
+    """The same, told in pieces."""
+
+    def decode_piece(self, seqs, context_tokens):
+        return self.line(seqs, context_tokens)
+
+
+@pytest.mark.parametrize("ahead", [False, True])
+@pytest.mark.parametrize("blocks", [10_000, 60])  # in the second case the later one is preempted
+@pytest.mark.parametrize("late_s", [0.05, 0.9])
+def test_a_long_run_over_pieces_of_a_price_is_the_sum_of_its_steps(ahead, blocks, late_s):
+    def made(cost):
+        return serve(
+            lambda: VllmV1(async_scheduling=ahead, enable_prefix_caching=False),
+            [0.0, late_s],
+            [40, 50],
+            [400, 330],
+            cost=cost,
+            limits=Limits(8, 4096, 4096, blocks, 8),
+        ).tables
+
+    pieces = made(InPieces())
+    same(made(OneByOne()), pieces)
+    assert (pieces.requests["preemptions"].sum() > 0) == (blocks < 10_000)
+
+
+def drafting(budget):
+    """An engine in which three jobs decode with three drafts each."""
+    limits = Limits(8, budget, 200, 100, 4)
+    engine = DraftRunEngine(limits, CountedBlocks(100, 4))
+    engine.speculate(Speculation(None, 3))
+    for number in range(3):
+        engine.submit(new_job(number, prompt_tokens=2))
+    engine.open(0.0)
+    for job in list(engine.waiting):
+        assert engine.admit(job, 2)
+    engine.retire(engine.advance(), 1.0)
+    return engine
+
+
+@pytest.mark.parametrize(("budget", "whether"), [(11, False), (12, True), (13, True)])
+def test_steps_need_no_plan_where_the_budget_holds_each_job_with_its_drafts(budget, whether):
+    assert drafting(budget).only_decodes(()) == whether
+
+
+def test_jobs_with_all_their_blocks_take_none_for_drafts_beyond_their_end():
+    traffic = workload([0.0, 0.1, 0.2], [7, 8, 9], [40, 41, 42], 42)
+    limits = Limits(6, 120, 120, 400, 1)
+    for name in ("orca", "vllm_v1"):
+        deployment = speculating(deployed(name, {}, limits, RaggedCost()), Speculation(Rate(0.3), 5))
+        check_draft_runs(traffic, deployment)
