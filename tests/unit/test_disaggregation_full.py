@@ -1,6 +1,7 @@
 """What happens without room at the decode replica."""
 
 from policies.scheduling.orca import Orca
+from policies.scheduling.vllm_v1 import VllmV1
 from simulator.replica.limits import Limits
 from simulator.replica.request import RequestState
 from tests.full_replicas import FULL, full
@@ -37,6 +38,17 @@ def test_recompute_computes_the_prompt_again_where_it_decodes():
     assert steps["prefill_tokens"][there].tolist() == [0, 0, 0, 9, 0, 0]  # the prompt and its first token
     assert [each[0] for each in transfers(outcome)] == [0]
     assert used_blocks(traffic([0, 0], [8, 8], [4, 4]), full("recompute"), 0, [0.5, 1.5, 2.5]) == [4, 2, 0]
+
+
+def test_without_a_prefix_cache_all_is_computed_again_too():
+    def plain():
+        return VllmV1(async_scheduling=False, enable_prefix_caching=False)
+
+    cluster = apart(limits=FULL, policies=(plain, plain), when_full="recompute", speed=8)
+    outcome = serve(traffic([0, 0], [8, 8], [4, 4]), cluster)
+    assert times(outcome, 1) == [1.0, 6.0, 7.0, 8.0]
+    steps = outcome.tables.steps
+    assert steps["prefill_tokens"][steps["replica"] == 1].tolist() == [0, 0, 0, 9, 0, 0]
 
 
 def test_colocate_decodes_at_the_prefill_replica():

@@ -10,6 +10,7 @@ from simulator.replica.job import JobState
 from simulator.replica.kv import CountedBlocks
 from simulator.replica.limits import Limits
 from simulator.replica.prefix_blocks import PrefixBlocks
+from simulator.replica.radix_pages import RadixPages
 from simulator.replica.request import RequestState
 from simulator.replica.speculation import Speculation
 from simulator.replica.speculative_engine import SpeculativeEngine
@@ -44,14 +45,14 @@ def prompts_computed(engine, outputs=(20, 20)):
     return engine, jobs, completing
 
 
-def arrives(engine, job, tokens):
-    """A job comes with the KV of so many tokens and waits in the queue."""
+def arrives(engine, job, tokens, takes_seat=False):
+    """A job comes with the KV of so many tokens and waits, in the queue or for the next seat."""
     job.generated, job.computed = 1, tokens
     job.move(JobState.WAITING)
     job.move(JobState.RUNNING)
     job.move(JobState.SENDING)
     assert engine.transfers.reserve(job, tokens)
-    engine.transfers.receive(job, takes_seat=False)
+    engine.transfers.receive(job, takes_seat=takes_seat)
 
 
 # Refused
@@ -68,6 +69,21 @@ def test_what_makes_no_sense_gives_nothing_of_the_cache_away(tokens):
     assert engine.admit(job, 8)
     assert (job.blocks, engine.free_blocks) == (2, LIMITS.num_gpu_blocks - 2)
     assert engine.records.looked_up_tokens == 8
+
+
+def test_where_decodes_lack_blocks_what_nobody_uses_goes_from_the_tree():
+    """Two of them open one each, and one is free, which holds what was served before."""
+    pages = RadixPages(33, 1, lambda job: Content([(job.id + 1, job.prompt_tokens)], job.id + 9))
+    engine = Engine(Limits(4, 100, 200, 33, 1), pages, cache=pages)
+    for number, prompt, tokens in ((0, 1, 1), (1, 16, 9), (2, 16, 9)):
+        engine.submit(new_job(number, prompt_tokens=prompt, output_tokens=tokens))
+        engine.open(float(number))
+        assert engine.admit(engine.waiting[0], prompt)
+        engine.retire(engine.advance(), number + 1.0)
+    engine.open(3.0)
+    assert (engine.blocks_opening, engine.free_blocks, pages.tree.evictable) == (2, 1, 1)
+    assert not engine.decode_all()
+    assert pages.tree.evictable == 0
 
 
 # Padding
@@ -172,21 +188,12 @@ def test_a_token_beyond_the_end_is_computed_only_if_asked_for(beyond):
 def test_blocks_are_granted_before_a_plan_only_if_nobody_takes_a_seat_or_gives_one_back():
     engine, granted = new_engine(Limits(1, 100, 200, 40, 4)), []
     coming, seated = new_job(0, prompt_tokens=20), new_job(1, prompt_tokens=20)
-    arrives_for_a_seat(engine, seated)
+    arrives(engine, seated, 20, takes_seat=True)
     engine.transfers.request(BlockRequest(coming, 20, False, lambda job, found: granted.append(job)))
     engine.settle_requests()
     assert not granted
     engine.open(0.0)
     assert (list(engine.running), granted) == ([seated], [])  # whose seat it is
-
-
-def arrives_for_a_seat(engine, job):
-    job.generated, job.computed = 1, 20
-    job.move(JobState.WAITING)
-    job.move(JobState.RUNNING)
-    job.move(JobState.SENDING)
-    assert engine.transfers.reserve(job, 20)
-    engine.transfers.receive(job, takes_seat=True)
 
 
 def test_no_job_is_preempted_for_one_that_comes_until_a_step_is_planned():

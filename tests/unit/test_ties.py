@@ -39,3 +39,17 @@ def test_of_answers_that_end_at_one_instant_the_first_is_that_of_the_first_repli
 def test_of_one_replica_the_first_is_that_of_the_request_that_came_first():
     assert second_turns((1, 0, 1, 0)) == [1, 3, 0, 2]
     assert second_turns((0, 0, 0, 0)) == [0, 1, 2, 3]
+
+
+def test_what_arrives_at_one_instant_by_the_trace_comes_before_turns_of_that_instant():
+    """The first answer ends at 2.0, and the next turn comes a second later, with three other requests."""
+    turns = traffic(
+        [0.0, 3.0, 3.0, 3.0, 9.0],
+        [4] * 5,
+        [2] * 5,
+        session=np.array([0, -1, -1, -1, 0]),
+        think_s=np.array([np.nan, np.nan, np.nan, np.nan, 1.0]),
+    )
+    requests = serve(turns, together(1)).tables.requests
+    assert requests["arrival_s"].tolist() == [0.0, 3.0, 3.0, 3.0, 3.0]
+    assert requests["session"].tolist() == [0, -1, -1, -1, 0]

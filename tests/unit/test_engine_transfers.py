@@ -1,0 +1,67 @@
+"""One engine's end of a transfer: what is shared with its cache, what a job on its way leaves, and who gives way."""
+
+import pytest
+
+from simulator.replica.content import Content
+from simulator.replica.engine import Engine
+from simulator.replica.limits import Limits
+from simulator.replica.prefix_blocks import PrefixBlocks
+from simulator.replica.radix_pages import RadixPages
+from simulator.testing import new_engine, new_job
+from tests.unit.test_step_ledger import LIMITS, arrives
+
+
+def caching(kind=PrefixBlocks, blocks=40):
+    """An engine whose cache has the blocks of a prompt of 16, which has been served; later ones begin alike."""
+    cache = kind(blocks, 4, lambda job: Content([(1, job.prompt_tokens)], job.id + 9))
+    engine = Engine(Limits(4, 100, 200, blocks, 4), cache, cache=cache)
+    engine.submit(new_job(0, prompt_tokens=16, output_tokens=1))
+    engine.open(0.0)
+    assert engine.admit(engine.waiting[0], 16)
+    engine.retire(engine.advance(), 1.0)
+    assert engine.free_blocks == blocks
+    return engine
+
+
+@pytest.mark.parametrize("kind", [PrefixBlocks, RadixPages])
+@pytest.mark.parametrize("tokens", [4, 16, 17, 40])
+def test_a_job_that_comes_holds_what_is_found_of_it_and_what_is_missing(kind, tokens):
+    """What is found may be more than has been computed of its prompt so far, where that is sent early."""
+    engine, job = caching(kind), new_job(1, prompt_tokens=60)
+    assert engine.transfers.reserve(job, tokens, sharing=True)
+    assert engine.transfers.reserved[job] == 40 - engine.free_blocks == max(4, -(-tokens // 4))
+    engine.transfers.cancel(job)
+    assert (engine.free_blocks, engine.outstanding_tokens, engine.transfers.any) == (40, 0, False)
+
+
+def test_nothing_is_kept_of_a_job_that_does_not_come_after_all():
+    engine, job = caching(RadixPages), new_job(1, prompt_tokens=60)
+    assert engine.transfers.reserve(job, 40, sharing=True)
+    engine.transfers.cancel(job)
+    assert not engine.cache._contents
+
+
+@pytest.mark.parametrize("takes_seat", [True, False])
+def test_where_nothing_can_go_on_the_last_that_has_come_starts_anew(takes_seat):
+    engine = new_engine(LIMITS)
+    assert not engine.transfers.restart_last_received()
+    jobs = [new_job(number, prompt_tokens=20) for number in range(2)]
+    for job in jobs:
+        arrives(engine, job, 20, takes_seat)
+    outstanding = engine.outstanding_tokens
+    for left, job in zip((5, 0), reversed(jobs), strict=True):
+        assert engine.transfers.restart_last_received()
+        assert (job.computed, job.blocks, job.preemptions) == (0, 0, 1)
+        assert job in engine.waiting
+        assert engine.free_blocks == 40 - left
+    assert engine.outstanding_tokens == outstanding
+    assert not engine.transfers.restart_last_received()
+
+
+def test_none_starts_anew_while_another_is_on_its_way():
+    engine = new_engine(LIMITS)
+    waits, comes = new_job(0, prompt_tokens=20), new_job(1, prompt_tokens=20)
+    arrives(engine, waits, 20)
+    assert engine.transfers.reserve(comes, 20)
+    assert not engine.transfers.restart_last_received()
+    assert waits.blocks == 5
