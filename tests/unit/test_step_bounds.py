@@ -1,0 +1,93 @@
+"""What just fits is served, and what is one block more is not: admission, swapping and preemption; and the queue."""
+
+import pytest
+
+from simulator.replica.content import Content
+from simulator.replica.engine import Engine
+from simulator.replica.job import JobState
+from simulator.replica.limits import FixedKv, Limits
+from simulator.replica.prefix_blocks import PrefixBlocks
+from simulator.replica.request import RequestState
+from simulator.testing import new_engine, new_job
+
+
+def begun(engine, *prompts, output=30):
+    """Jobs of an engine whose prompts have been computed in the step before."""
+    jobs = [
+        new_job(number, prompt_tokens=tokens, output_tokens=output) for number, tokens in enumerate(prompts)
+    ]
+    for job in jobs:
+        engine.submit(job)
+    engine.open(0.0)
+    for job in jobs:
+        assert engine.admit(job, job.prompt_tokens)
+    engine.retire(engine.advance(), 1.0)
+    engine.open(1.0)
+    return jobs
+
+
+def state(engine):
+    return engine.free_blocks, engine.free_cpu_blocks, engine.token_budget, list(engine.swapped)
+
+
+@pytest.mark.parametrize(("blocks", "fits"), [(8, False), (9, True), (10, True)])
+@pytest.mark.parametrize("fixed", [None, FixedKv(2.0)])
+def test_a_job_is_swapped_in_where_its_blocks_are_free(blocks, fits, fixed):
+    """It has five, and the other one four; each holds two more while it runs if the model needs them."""
+    held = 0 if fixed is None else 2
+    engine = new_engine(Limits(4, 100, 200, blocks + 2 * held, 4, num_cpu_blocks=5, fixed_kv=fixed))
+    (job,) = begun(engine, 18)
+    assert engine.swap_out(job)
+    assert state(engine) == (engine.total_blocks, 0, 100, [job])
+    other = new_job(1, prompt_tokens=16)
+    engine.submit(other)
+    assert engine.admit(other, 16)
+    before = state(engine)
+    assert engine.swap_in(job, 1) == fits
+    if fits:
+        assert state(engine) == (blocks - 9, 5, 100 - 17, [])
+        assert (job.blocks, job.state) == (5, JobState.RUNNING)
+    else:
+        assert state(engine) == before
+
+
+def test_a_job_stays_on_the_gpu_if_the_host_lacks_a_block():
+    for cpu_blocks in (4, 5):
+        engine = new_engine(Limits(4, 100, 200, 10, 4, num_cpu_blocks=cpu_blocks))
+        (job,) = begun(engine, 18)
+        assert engine.swap_out(job) == (cpu_blocks == 5)
+
+
+@pytest.mark.parametrize("prompt", [17, 18, 19, 20])
+def test_a_preempted_job_fails_if_it_has_outgrown_the_cache(prompt):
+    """Five blocks of four: with its first token it has 21 tokens at most."""
+    engine = new_engine(Limits(4, 100, 200, 5, 4))
+    (job,) = begun(engine, prompt)
+    engine.preempt(job)
+    failed = prompt == 20
+    assert job.state is (JobState.ENDED if failed else JobState.WAITING)
+    assert engine.records.ended[:2] == ([0, RequestState.FAILED] if failed else [])
+    assert list(engine.waiting) == ([] if failed else [job])
+
+
+@pytest.mark.parametrize(("prompt", "fits"), [(20, True), (21, False)])
+def test_behind_a_cached_prefix_a_chunk_is_admitted_into_the_last_block(prompt, fits):
+    cache = PrefixBlocks(5, 4, lambda job: Content([(job.id, job.prompt_tokens)], job.id + 9))
+    engine = Engine(Limits(4, 100, 200, 5, 4), cache, cache=cache)
+    job = new_job(1, prompt_tokens=prompt)
+    engine.submit(job)
+    engine.open(0.0)
+    assert engine.admit(job, prompt) == fits
+    assert engine.free_blocks == (0 if fits else 5)
+
+
+@pytest.mark.parametrize("key", [None, lambda job: job.priority])
+def test_a_job_moved_to_the_head_comes_before_its_equals(key):
+    engine = new_engine(Limits(4, 100, 200, 50, 4), queue_key=key)
+    jobs = [new_job(number, priority=1) for number in range(3)]
+    urgent = new_job(3, priority=0)
+    for job in (*jobs, urgent):
+        engine.submit(job)
+    engine.move_to_head(jobs[1])
+    first = [jobs[1], jobs[0], jobs[2]]
+    assert list(engine.waiting) == ([*first, urgent] if key is None else [urgent, *first])
