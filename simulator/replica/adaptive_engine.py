@@ -18,7 +18,6 @@ from simulator.replica.tree_engine import TreeEngine
 # number of drafts between two of them pays more. Beyond the last nothing is padded: multiples of the next are tried.
 CAPTURED = [1, 2, 4, *range(8, 256, 8), *range(256, 513, 16)]
 BEYOND = 64
-NO_DRAFTS: tuple[DraftTree, list[int]] = DraftTree((), (1.0,), ()), []
 
 
 class AdaptiveEngine(TreeEngine):
@@ -40,7 +39,7 @@ class AdaptiveEngine(TreeEngine):
         if not scheduled:
             return
         others = shape.draft_tokens - scheduled  # of answers that have ended unseen
-        proposed = [self._chain(job, drafts) if drafts else NO_DRAFTS for job, drafts, _ in decoding]
+        proposed = [self._chain(job, drafts) for job, drafts, _ in decoding]
         chains = [tree.unlikeness for tree, _ in proposed]
         in_order: list[float] = []
         for chain in chains:

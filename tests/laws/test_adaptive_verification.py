@@ -7,11 +7,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from policies.acceptance.rate import Rate
 from policies.acceptance.recorded import Recorded
+from policies.scheduling.vllm_v1 import VllmV1
 from simulator.replica.adaptive_engine import CAPTURED, AdaptiveEngine, tried
+from simulator.replica.speculation import Speculation
 from simulator.results.recorded import draft_columns
 from tests.cluster_cases import deployments, play
-from tests.engine_cases import CHOICES, RaggedCost
+from tests.engine_cases import CHOICES, EvenCost, RaggedCost, serve
 from tests.examples import examples
 from tests.laws.test_cluster_laws import check, same
 from tests.laws.test_speculation_laws import check_drafts, speculating, speculations
@@ -110,6 +113,17 @@ def test_where_drafts_cost_nothing_all_are_verified(data):
     same(plain, trimmed)
 
 
+def test_what_pays_does_not_depend_on_how_slow_all_steps_are():
+    """A token takes minutes, and less with all drafts, which cost nothing."""
+
+    def served(adaptive):
+        speculation = Speculation(Rate(0.8), 3, adaptive=adaptive)
+        slow = EvenCost(500.0)
+        return serve(VllmV1, [0.0, 0.0], [20, 20], [40, 40], cost=slow, speculation=speculation).tables
+
+    same(served(False), served(True))
+
+
 @given(st.integers(1, 3000), st.integers(0, 3000))
 def test_what_is_compared_are_the_sizes_to_which_steps_are_padded(others, most):
     found = tried(others, most)
@@ -118,4 +132,5 @@ def test_what_is_compared_are_the_sizes_to_which_steps_are_padded(others, most):
     assert found == sorted(set(found))
     within = [others + drafts for drafts in found[1:-1]]
     assert all(size in CAPTURED if size <= CAPTURED[-1] else size % 64 == 0 for size in within)
-    assert {size for size in CAPTURED if others < size < others + most} <= {*within, others + most}
+    sizes = {*CAPTURED, *range(CAPTURED[-1], others + most, 64)}
+    assert {size for size in sizes if others < size < others + most} <= {*within, others + most}
