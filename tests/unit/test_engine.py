@@ -160,7 +160,17 @@ def test_power_of_two_takes_the_better_of_two():
     assert PowerOfTwo().route(JOB, replicas[:1], random.Random(0)) == 0
 
 
-@pytest.mark.parametrize("answer", [7, -1, "a", None])
+@pytest.mark.parametrize("answer", [np.int64(1), np.uint8(1)])
+def test_a_router_may_answer_with_any_whole_number(answer):
+    class Second:
+        def route(self, job, replicas, draw):
+            return answer
+
+    outcome = serve(VllmV1, [0.0], [5], [2], replicas=2, router=Second())
+    assert outcome.tables.requests["replica"].tolist() == [1]
+
+
+@pytest.mark.parametrize("answer", [7, -1, np.int64(2), True, 1.0, "a", None])
 def test_a_router_that_names_no_replica_is_refused(answer):
     class Lost:
         def route(self, job, replicas, draw):

@@ -65,3 +65,33 @@ def test_none_starts_anew_while_another_is_on_its_way():
     assert engine.transfers.reserve(comes, 20)
     assert not engine.transfers.restart_last_received()
     assert waits.blocks == 5
+
+
+@pytest.mark.parametrize(("seqs", "tokens"), [(1, 100), (4, 1), (2, 1)])
+def test_no_more_take_a_seat_than_one_step_decodes(seqs, tokens):
+    engine = new_engine(Limits(seqs, tokens, 200, 40, 4))
+    jobs = [new_job(number, prompt_tokens=20) for number in range(3)]
+    for job in jobs:
+        arrives(engine, job, 20, takes_seat=True)
+    engine.open(0.0)
+    assert list(engine.running) == jobs[:1]
+    assert list(engine.transfers.received) == jobs[1:]
+
+
+def test_one_that_is_to_leave_because_another_left_does_so_before_the_next_plan():
+    engine, told = new_engine(LIMITS), []
+    jobs = [new_job(number, prompt_tokens=20) for number in range(2)]
+    for job in jobs:
+        arrives(engine, job, 20, takes_seat=True)
+    engine.open(0.0)
+
+    def left(job, there):
+        told.append((job, there))
+        if job is jobs[0]:
+            engine.transfers.detach(jobs[1], left)
+
+    engine.transfers.detach(jobs[0], left)
+    engine.open(1.0)
+    assert (told, engine.pending, list(engine.running)) == ([(jobs[0], True)], True, jobs[1:])
+    engine.open(2.0)
+    assert (told[1:], engine.pending, list(engine.running)) == ([(jobs[1], True)], False, [])

@@ -4,11 +4,13 @@ import pytest
 
 from policies.acceptance.rate import Rate
 from policies.scheduling.vllm_v1 import VllmV1
+from simulator.cluster.simulate import simulate
 from simulator.replica.draft_runs import DraftRunEngine
 from simulator.replica.kv import CountedBlocks
 from simulator.replica.limits import Limits
 from simulator.replica.speculation import Speculation
 from simulator.testing import new_job
+from simulator.workload.workload import Workload
 from tests.engine_cases import RaggedCost, serve, workload
 from tests.laws.test_cluster_laws import same
 from tests.laws.test_draft_runs import check_draft_runs, deployed
@@ -82,3 +84,26 @@ def test_jobs_with_all_their_blocks_take_none_for_drafts_beyond_their_end():
     for name in ("orca", "vllm_v1"):
         deployment = speculating(deployed(name, {}, limits, RaggedCost()), Speculation(Rate(0.3), 5))
         check_draft_runs(traffic, deployment)
+
+
+@pytest.mark.parametrize("first", range(20, 26))
+@pytest.mark.parametrize("stop_tokens", [False, True])
+def test_what_is_planned_after_a_run_depends_on_how_it_ended(first, stop_tokens):
+    """Of the last tokens of an answer there are one, two or three; others decode on."""
+    traffic = workload([0.0, 0.0, 0.1], [7, 8, 9], [first, first + 9, 60], 70)
+    limits = Limits(6, 120, 120, 400, 4, stop_tokens=stop_tokens)
+    check_draft_runs(
+        traffic, speculating(deployed("vllm_v1", {}, limits, RaggedCost()), Speculation(Rate(0.6), 2))
+    )
+
+
+def test_answers_given_in_runs_are_found_by_the_next_turn():
+    """All but the last token of the first answer, 39 + 40 tokens, have been computed: 19 blocks of four."""
+    traffic = Workload(
+        "turns", [0.0, 60.0], [39, 90], [41, 5], 60, "a test", segments=[[(1, 39)], [(1, 39), (2, 41), (3, 10)]],
+        output_stream=[2, 4],
+    )  # fmt: skip
+    deployment = deployed("vllm_v1", {}, Limits(6, 120, 120, 400, 4), RaggedCost())
+    deployment = speculating(deployment, Speculation(Rate(0.6), 3))
+    check_draft_runs(traffic, deployment)
+    assert simulate(traffic, deployment).prefix_hits.hit_tokens == 19 * 4

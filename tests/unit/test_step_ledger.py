@@ -173,6 +173,22 @@ def test_tokens_in_flight_are_those_of_the_step_that_has_not_ended():
     assert not any(engine.token_in_flight(job) for job in jobs)
 
 
+@pytest.mark.parametrize(("outputs", "tokens"), [((20, 20), 4), ((3, 20), 2)])
+def test_tokens_in_flight_that_are_lost_are_all_taken_back(outputs, tokens):
+    """The first one gets all its drafts, or what is left of its answer; the record has nothing of it any more."""
+    engine, jobs, _ = drafting(plans_ahead=True, outputs=outputs)
+    engine.open(1.0)
+    assert engine.decode_all()
+    engine.advance()
+    engine.retire((), 1.0)
+    assert jobs[0].generated == 1 + tokens
+    engine.open(2.0)
+    engine.preempt(jobs[0], keeps_token=False)
+    assert [job.generated for job in jobs] == [1, 5]
+    assert engine.records.rows("drafts")[0].tolist() == [1]
+    assert engine.outstanding_tokens == sum(job.known_tokens for job in jobs)
+
+
 @pytest.mark.parametrize("beyond", [False, True])
 def test_a_token_beyond_the_end_is_computed_only_if_asked_for(beyond):
     engine, _, completing = drafting(plans_ahead=True, outputs=(1, 20))
