@@ -142,3 +142,14 @@ def test_the_fluid_token_rate_is_the_pace_of_the_slowest_percent() -> None:
     )
     found = summarise(slow, UserModel(), Slo(), ["fluid_rate"])["fluid_rate"]["tokens_per_s"]
     assert found == pytest.approx(5.0, rel=0.12)
+
+
+@pytest.mark.parametrize(("left_s", "count"), [(1.999, 0), (2.0, 0), (2.001, 1)])
+def test_who_leaves_when_the_next_token_is_due_has_not_waited(left_s: float, count: int) -> None:
+    """The first token is due after one second, and the second after two."""
+    user = UserModel(v_s_per_token=1.0, unserved="wait_ends")
+    log = RequestLog.from_lists(
+        [0.0], [[0.5]], state=[RequestState.ABANDONED_BY_USER], end_s=[left_s], start_s=0.0, end_of_run_s=9.0
+    )
+    found = stalls(log, user)
+    assert (found.end_s - found.start_s).tolist() == pytest.approx([left_s - 2.0] * count)
