@@ -51,6 +51,24 @@ def test_a_job_is_swapped_in_where_its_blocks_are_free(blocks, fits, fixed):
         assert state(engine) == before
 
 
+@pytest.mark.parametrize(("blocks", "fits"), [(15, False), (16, True)])
+def test_a_job_that_has_set_all_its_blocks_aside_comes_back_with_all_of_them(blocks, fits):
+    """Twelve, for 18 tokens of the prompt and 30 more; the other one has four."""
+    engine = new_engine(Limits(4, 100, 200, blocks, 4, num_cpu_blocks=20))
+    job, other = new_job(0, prompt_tokens=18, output_tokens=30), new_job(1, prompt_tokens=16)
+    engine.submit(job)
+    engine.open(0.0)
+    assert engine.admit(job, 18, 48)
+    engine.retire(engine.advance(), 1.0)
+    engine.open(1.0)
+    assert engine.swap_out(job)
+    engine.submit(other)
+    assert engine.admit(other, 16)
+    before = state(engine)
+    assert engine.swap_in(job, 1) == fits
+    assert state(engine) == ((0, 20, 83, []) if fits else before)
+
+
 def test_a_job_stays_on_the_gpu_if_the_host_lacks_a_block():
     for cpu_blocks in (4, 5):
         engine = new_engine(Limits(4, 100, 200, 10, 4, num_cpu_blocks=cpu_blocks))
@@ -70,10 +88,14 @@ def test_a_preempted_job_fails_if_it_has_outgrown_the_cache(prompt):
     assert list(engine.waiting) == ([] if failed else [job])
 
 
-@pytest.mark.parametrize(("prompt", "fits"), [(20, True), (21, False)])
-def test_behind_a_cached_prefix_a_chunk_is_admitted_into_the_last_block(prompt, fits):
+@pytest.mark.parametrize(
+    ("prompt", "budget", "fits"), [(20, 100, True), (21, 100, False), (20, 20, True), (20, 19, False)]
+)
+def test_with_a_prefix_cache_a_chunk_is_admitted_into_the_last_block_with_the_last_token(
+    prompt, budget, fits
+):
     cache = PrefixBlocks(5, 4, lambda job: Content([(job.id, job.prompt_tokens)], job.id + 9))
-    engine = Engine(Limits(4, 100, 200, 5, 4), cache, cache=cache)
+    engine = Engine(Limits(4, budget, 200, 5, 4), cache, cache=cache)
     job = new_job(1, prompt_tokens=prompt)
     engine.submit(job)
     engine.open(0.0)
