@@ -69,6 +69,18 @@ def test_a_job_that_has_set_all_its_blocks_aside_comes_back_with_all_of_them(blo
     assert state(engine) == ((0, 20, 83, []) if fits else before)
 
 
+@pytest.mark.parametrize("seats", [1, 2])
+def test_a_job_is_swapped_in_only_where_a_seat_is_free(seats):
+    engine = new_engine(Limits(seats, 100, 200, 20, 4, num_cpu_blocks=20))
+    (job,) = begun(engine, 18)
+    assert engine.swap_out(job)
+    other = new_job(1, prompt_tokens=16)
+    engine.submit(other)
+    assert engine.admit(other, 16)
+    assert engine.swap_in(job, 1) == (seats == 2)
+    assert list(engine.swapped) == ([] if seats == 2 else [job])
+
+
 def test_a_job_stays_on_the_gpu_if_the_host_lacks_a_block():
     for cpu_blocks in (4, 5):
         engine = new_engine(Limits(4, 100, 200, 10, 4, num_cpu_blocks=cpu_blocks))

@@ -3,6 +3,7 @@
 import pytest
 
 from policies.acceptance.rate import Rate
+from simulator.replica.adaptive_engine import AdaptiveEngine
 from simulator.replica.content import Content
 from simulator.replica.cost import StepShape
 from simulator.replica.engine import Engine
@@ -26,10 +27,10 @@ def caching():
     return Engine(LIMITS, blocks, cache=blocks)
 
 
-def drafting(drafts=3, plans_ahead=False, **jobs):
+def drafting(drafts=3, plans_ahead=False, kind=SpeculativeEngine, price=None, **jobs):
     """An engine whose drafts are all right, and jobs that have computed their prompts of eight; a step follows."""
     blocks = CountedBlocks(LIMITS.num_gpu_blocks, 4)
-    engine = SpeculativeEngine(LIMITS, blocks, plans_ahead=plans_ahead)
+    engine = kind(LIMITS, blocks, plans_ahead=plans_ahead, price=price)
     engine.speculate(Speculation(Rate(1.0), drafts))
     return prompts_computed(engine, **jobs)
 
@@ -110,6 +111,16 @@ def test_padding_is_computed_as_said_within_the_budget():
     assert engine.token_budget == 0
 
 
+def test_a_step_without_a_prompt_pads_none():
+    engine, _, _ = prompts_computed(new_engine(LIMITS))
+    engine.open(1.0)
+    assert engine.decode_all()
+    with pytest.raises(ValueError, match="padding of prompts without a prompt in the step"):
+        engine.pad(StepShape(prefill_tokens=1))
+    assert engine.pad(StepShape(decode_seqs=1))
+    assert engine.token_budget == 97
+
+
 # Given up
 
 
@@ -187,6 +198,23 @@ def test_tokens_in_flight_that_are_lost_are_all_taken_back(outputs, tokens):
     assert [job.generated for job in jobs] == [1, 5]
     assert engine.records.rows("drafts")[0].tolist() == [1]
     assert engine.outstanding_tokens == sum(job.known_tokens for job in jobs)
+
+
+def test_drafts_that_were_not_verified_are_forgotten_with_the_tokens_that_are_lost():
+    """Drafts are so dear that none is verified."""
+    engine, jobs, _ = drafting(
+        plans_ahead=True, kind=AdaptiveEngine, price=lambda shape: 1 + shape.draft_tokens
+    )
+    engine.open(1.0)
+    assert engine.decode_all()
+    engine.trim_drafts()
+    engine.advance()
+    engine.retire((), 1.0)
+    assert engine.records.rows("trimmed").T.tolist() == [[0, 1, 3], [1, 1, 3]]
+    engine.open(2.0)
+    engine.preempt(jobs[0], keeps_token=False)
+    assert engine.records.rows("trimmed").T.tolist() == [[1, 1, 3]]
+    assert [job.generated for job in jobs] == [1, 2]
 
 
 @pytest.mark.parametrize("beyond", [False, True])
