@@ -7,6 +7,7 @@ from simulator.replica.engine import Engine
 from simulator.replica.limits import Limits
 from simulator.replica.prefix_blocks import PrefixBlocks
 from simulator.replica.radix_pages import RadixPages
+from simulator.replica.request import RequestState
 from simulator.testing import new_engine, new_job
 from tests.unit.test_step_ledger import LIMITS, arrives
 
@@ -76,6 +77,11 @@ def test_no_more_take_a_seat_than_one_step_decodes(seqs, tokens):
     engine.open(0.0)
     assert list(engine.running) == jobs[:1]
     assert list(engine.transfers.received) == jobs[1:]
+    assert engine.pending
+    engine.leave(jobs[0], RequestState.ABANDONED_BY_USER)
+    engine.open(1.0)
+    assert list(engine.running) == jobs[1:2]
+    assert engine.pending  # one still waits for its seat
 
 
 def test_one_that_is_to_leave_because_another_left_does_so_before_the_next_plan():
