@@ -121,7 +121,7 @@ class Cluster:
                 submit_placed(self.clock, self.replicas, self._placed)
             if not events:
                 return True
-        elif clock.run_some(events):
+        elif not clock.stopped and clock.run_some(events):
             return True
         # What is left happens within replicas, and reaches nothing outside of them.
         left = [not each.run_until(clock.stops_at_s, STEPS_BETWEEN_LOOKS) for each in self.replicas]
