@@ -1,12 +1,12 @@
 """Folders of results, which one process at a time may write to, and files that are there whole or not at all."""
 
 import errno
-import glob
 import os
 import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 
 from simulator.errors import InputError
@@ -38,13 +38,12 @@ def _slug(name: str) -> str:
 def whole(path: Path) -> Iterator[Path]:
     """Yield where to write a file that shall be there whole or not at all.
 
-    What killed processes of this machine have left of it goes.
+    What killed processes of this machine had left of it before goes.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     part = part_of(path)
-    for left in path.parent.glob(f"{_OURS}*-{glob.escape(path.name)}"):
-        if _abandoned(left):
-            left.unlink(missing_ok=True)
+    for left in _abandoned(path.parent.absolute()).pop(path.name, ()):
+        left.unlink(missing_ok=True)
     try:
         yield part
         os.replace(part, path)
@@ -66,13 +65,25 @@ def part_of(path: Path) -> Path:
     return path.with_name(f"{_OURS}{_HERE}-{os.getpid()}-{path.name}")
 
 
-def _abandoned(part: Path) -> bool:
-    """Whether the process that was to make a file whole is no more; on another machine that cannot be told."""
-    host, process = part.name[len(_OURS) :].split("-", 2)[:2]
-    if host != _HERE or sys.platform == "win32" or not process.isdigit():
+@cache
+def _abandoned(folder: Path) -> dict[str, list[Path]]:
+    """Return what processes that are no more have left of files in a folder, by their names; looked for once.
+
+    Of a process on another machine it cannot be told whether it is.
+    """
+    found: dict[str, list[Path]] = {}
+    for left in folder.glob(f"{_OURS}{_HERE}-*-*"):
+        process, name = left.name.removeprefix(f"{_OURS}{_HERE}-").split("-", 1)
+        if process.isdigit() and _is_gone(int(process)):
+            found.setdefault(name, []).append(left)
+    return found
+
+
+def _is_gone(process: int) -> bool:
+    if sys.platform == "win32":  # where the question would end it
         return False
     try:
-        os.kill(int(process), 0)
+        os.kill(process, 0)
     except ProcessLookupError:
         return True
     except OSError:  # it is another user's
