@@ -21,7 +21,6 @@ from pathlib import Path
 from benchmarks.killed import ended, everything
 from benchmarks.kills_app import APP, trial_of_the_app
 
-ROOT = Path(__file__).parent.parent
 BEYOND = 1.05  # of the usual duration: some are killed when nothing is left to do
 OURS = ".servesim-"  # begins the names of files that are not whole yet
 TRAFFIC = """
@@ -30,7 +29,7 @@ model = "llama-3.1-8b"
 [workload]
 arrivals = "poisson"
 rate_rps = 12.0
-requests = {requests}
+requests = 600
 lengths = "chat_azure2023"
 """
 SWEEP = """
@@ -75,12 +74,15 @@ WORKS: Mapping[str, Work] = {
 }
 
 
-def prepared(folder: Path) -> None:
-    """Write what the commands read."""
+def prepared(name: str, folder: Path) -> None:
+    """Write what a command reads, be it a saved run."""
     folder.mkdir()
-    (folder / "traffic.toml").write_text(TRAFFIC.format(requests=600))
+    (folder / "traffic.toml").write_text(TRAFFIC)
     (folder / "sweep.toml").write_text(SWEEP)
     (folder / "plan.toml").write_text(PLAN)
+    if name == "report":
+        code, said = ended(("run", "traffic.toml", "--out", "saved", "--no-plot"), folder)
+        assert code == 0, said
 
 
 def trial(name: str, folder: Path, moments: Sequence[tuple[float, int]]) -> list[str]:
@@ -89,7 +91,7 @@ def trial(name: str, folder: Path, moments: Sequence[tuple[float, int]]) -> list
     kept, lasts_s = [], 0.0
     for twin in ("one", "two"):
         place = folder / f"{name}-{twin}"
-        prepared_for(name, place)
+        prepared(name, place)
         begin = time.monotonic()
         code, said = ended(work.words, place)
         lasts_s = time.monotonic() - begin
@@ -99,7 +101,7 @@ def trial(name: str, folder: Path, moments: Sequence[tuple[float, int]]) -> list
     wrong = []
     for number, (share, sent) in enumerate(moments):
         place = folder / f"{name}-{number}"
-        prepared_for(name, place)
+        prepared(name, place)
         about = f"{name}, {signal.Signals(sent).name} after {share * lasts_s:.2f} of {lasts_s:.2f} s"
         code, said = ended(work.words, place, share * lasts_s, sent)
         if "Traceback" in said or code not in (0, -sent, 128 + sent):
@@ -124,14 +126,6 @@ def trial(name: str, folder: Path, moments: Sequence[tuple[float, int]]) -> list
         f"{name:<10} {len(moments):>4} kills of {lasts_s:5.1f} s, {len(common):>7} numbers compared, {len(wrong)} wrong"
     )
     return wrong
-
-
-def prepared_for(name: str, place: Path) -> None:
-    """Write what a command reads, be it a saved run."""
-    prepared(place)
-    if name == "report":
-        code, said = ended(("run", "traffic.toml", "--out", "saved", "--no-plot"), place)
-        assert code == 0, said
 
 
 def main() -> int:

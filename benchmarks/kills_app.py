@@ -29,11 +29,8 @@ def trial_of_the_app(folder: Path, moments: Sequence[tuple[float, int]]) -> list
                 app.asked("/api/runs", {"values": {"workload.limit": "400"}})
             time.sleep(4 * share)
             code, said = app.killed(sent)
-        if "Traceback" in said or code not in (
-            0,
-            -sent,
-            128 + sent,
-        ):  # who ends the app ends it as it is to be
+        # Who ends the app ends it as it is to be: with 0
+        if "Traceback" in said or code not in (0, -sent, 128 + sent):
             wrong.append(f"{about}: exit code {code}, {said.strip()[-300:]!r}")
         try:
             runs = {path.parent for path in files(place / "runs") if path.name == "summary.json"}
