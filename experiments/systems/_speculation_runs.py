@@ -73,13 +73,6 @@ def clients(study: Study, count: int, seed: int, *more: Mapping[str, Any]) -> Sc
     return Scenario(**{**chat.model_dump(), "workload": {**workload, "concurrency": count}})
 
 
-def _verified(engine: Mapping[str, Any]) -> float:
-    """Return the share of drafts that are verified; without any it is 1."""
-    accepted = engine.get("verified_drafts", 0) - engine.get("wasted_drafts", 0)
-    drafts = accepted / engine["draft_acceptance"] if accepted else 0.0
-    return engine["verified_drafts"] / drafts if drafts else 1.0
-
-
 def numbers(result: Result, _: Any) -> dict[str, float]:
     """Return what the study looks at of one run."""
     found: dict[str, float] = {}
@@ -87,7 +80,7 @@ def numbers(result: Result, _: Any) -> dict[str, float]:
         summary = result.summary(user)
         found[f"smooth, {name}"] = summary["smooth_goodput"]["smooth_goodput_tokens_per_s"]
         found[f"idle_s, {name}"] = summary["idle_latency"]["idle_latency_s"]["mean"]
-    latency, engine = summary["latency"], summary["engine"]
+    latency, engine, drafts = summary["latency"], summary["engine"], result.manifest.get("drafts")
     return found | {
         "tpot_s": latency["tpot_s"]["mean"],
         "ttft_s": latency["ttft_s"]["mean"],
@@ -95,7 +88,7 @@ def numbers(result: Result, _: Any) -> dict[str, float]:
         "tbt_p99_s": latency["tbt_s"]["p99"],
         "tokens_per_s": summary["throughput"]["output_tokens_per_s"],
         "running": engine["running_mean"],
-        "verified": _verified(engine),
+        "verified": drafts["verified"] / drafts["drafts"] if drafts and drafts["drafts"] else 1.0,  # share
         "accepted_length": engine.get("accepted_length") or 1.0,
     }
 

@@ -85,9 +85,7 @@ class AdaptiveEngine(TreeEngine):
         """
         shape, most = self.shape, len(in_order)
         less = list(accumulate(in_order, initial=0.0))
-        last_chunks = [
-            job.computed + chunk == job.prompt_tokens + job.generated for job, chunk in self.chunks.items()
-        ]
+        last_chunks = [chunk == job.remaining_tokens for job, chunk in self.chunks.items()]
         sure = shape.decode_seqs + sum(last_chunks)  # tokens that come without a draft
         best, best_rate = 0, -1.0
         for drafts in tried(shape.decode_seqs + shape.prefill_tokens + others, most):
