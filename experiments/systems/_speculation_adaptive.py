@@ -4,8 +4,8 @@ from typing import TYPE_CHECKING
 
 from experiments.paper._reproduce import Study, axes
 from experiments.systems._findings import Agreement, Finding
-from experiments.systems._lines import line, on_log_scale
 from experiments.systems._measured import ratio
+from experiments.systems._speculation_pictures import gains_panel
 from experiments.systems._speculation_runs import clients, measured
 from simulator.stats import Interval
 
@@ -66,11 +66,5 @@ def by_adapting(study: Study) -> Finding:
 
 def _picture(gains: dict[str, list[Interval]]) -> "Figure":
     figure, grid = axes(1, 1, width="column", height_in=2.2)
-    panel = grid[0, 0]
-    for place, (way, mine) in enumerate(gains.items()):
-        line(panel, CLIENTS, mine, way, place)
-    on_log_scale(panel, CLIENTS)
-    panel.axhline(1, color="black", linewidth=0.6)
-    panel.set(xlabel="clients", ylabel="throughput, times\nthat without drafts", ylim=(0, None))
-    panel.legend()
+    gains_panel(grid[0, 0], CLIENTS, gains)
     return figure

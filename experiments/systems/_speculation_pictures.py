@@ -11,6 +11,7 @@ from simulator.report.style import COLOURS
 from simulator.stats import Interval, interval
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 
@@ -75,9 +76,8 @@ def clients_picture(
 ) -> "Figure":
     """Draw the gain of throughput by clients, and that of TPOT by how many drafts are right."""
     figure, grid = axes(1, 2, width="text", height_in=2.3)
-    line(grid[0, 0], counts, [of_clients[count] for count in counts], "n-gram, k = 5", 0)
-    on_log_scale(grid[0, 0], counts)
-    grid[0, 0].set(xlabel="clients", ylabel="throughput, times\nthat without drafts", title="Clients")
+    gains_panel(grid[0, 0], counts, {"n-gram, k = 5": [of_clients[count] for count in counts]})
+    grid[0, 0].set_title("Clients")
     for place, (rate, gains) in enumerate(of_acceptance.items()):
         line(grid[0, 1], chances, gains, f"{rate} requests/s", place)
     grid[0, 1].set(
@@ -85,9 +85,22 @@ def clients_picture(
         ylabel="TPOT without drafts,\ntimes that with",
         title="Acceptance",
     )
-    for panel in grid.flat:
-        panel.set_ylim(bottom=0)
-        panel.axhline(1, color="black", linewidth=0.6)
-        panel.legend()
+    _from_none(grid[0, 1])
     label_panels(grid)
     return figure
+
+
+def gains_panel(panel: "Axes", counts: Sequence[int], gains: Mapping[str, Sequence[Interval]]) -> None:
+    """Draw throughput over that without drafts by clients, a line for each way to draft."""
+    for place, (way, mine) in enumerate(gains.items()):
+        line(panel, counts, mine, way, place)
+    on_log_scale(panel, counts)
+    panel.set(xlabel="clients", ylabel="throughput, times\nthat without drafts")
+    _from_none(panel)
+
+
+def _from_none(panel: "Axes") -> None:
+    """Show what is above and below no gain, from 0 on."""
+    panel.set_ylim(bottom=0)
+    panel.axhline(1, color="black", linewidth=0.6)
+    panel.legend()
