@@ -89,6 +89,7 @@ class TreeEngine(DraftRunEngine):
         speculation, longest = self.speculation, self.limits.max_model_len - 2
         found: list[Proposed] = []
         answers, keeps_runs = speculation.answers, self._keeps_runs
+        # Written out, as a call for each job costs a hundredth of a run
         for job in self.running:
             if job.group is None:
                 continue
