@@ -145,11 +145,12 @@ def _path_of(section: str, given: GivenPolicy) -> str:
 
 
 def as_toml(value: Any) -> str:
-    """Return a value as TOML on one line, tables and lists of tables too."""
+    """Return a value as TOML on one line, tables and lists of tables too; what is unset in a table is left out."""
     import tomli_w
 
     if isinstance(value, dict):
-        return f"{{ {', '.join(f'{_key(key)} = {as_toml(each)}' for key, each in value.items())} }}"
+        given = (f"{_key(key)} = {as_toml(each)}" for key, each in value.items() if each is not None)
+        return f"{{ {', '.join(given)} }}"
     if isinstance(value, list):
         return f"[{', '.join(map(as_toml, value))}]"
     return tomli_w.dumps({"_": value})[4:].strip()

@@ -152,6 +152,12 @@ def test_a_list_of_faults_survives_toml():
     ]
 
 
+def test_what_is_unset_in_a_list_of_tables_is_left_out_of_toml():
+    tiers = [{"kind": "host", "capacity_gib": 1.0}, {"kind": "disk", "capacity_gib": 5.0, "latency_s": 1e-3}]
+    scenario = Scenario(engine={"kv_offloading": {"tiers": tiers}})
+    assert round_trip(scenario) == scenario
+
+
 def test_parameters_of_a_policy_of_ones_own_survive_toml_in_any_form(tmp_path):
     (tmp_path / "mine.py").write_text(
         """
