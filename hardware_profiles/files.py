@@ -1,6 +1,5 @@
 """Finding and reading profile files; every refusal is one sentence naming the file and the key."""
 
-import tomllib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -8,7 +7,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from simulator.errors import InputError
-from simulator.input_files import parse_toml
+from simulator.input_files import NotTomlError, parse_toml
 from simulator.input_files import read_text as text_of
 
 PACKAGE_DIR = Path(__file__).parent
@@ -91,7 +90,7 @@ def read_toml(path: Path) -> dict[str, Any]:
     """Return the table in ``path``; InputError naming the file and line on a syntax error."""
     try:
         return parse_toml(read_text(path))
-    except tomllib.TOMLDecodeError as error:
+    except NotTomlError as error:
         raise InputError(f"{path}: not valid TOML ({error})") from None
 
 

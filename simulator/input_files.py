@@ -41,18 +41,22 @@ def read_text(path: Path, encoding: str = "utf-8") -> str:
     return path.read_text(encoding=encoding)
 
 
+class NotTomlError(ValueError):
+    """A text is no TOML; says why, and at its end where if that is known."""
+
+
 def parse_toml(text: str) -> dict[str, Any]:
-    """Return the tables of a TOML text; TOMLDecodeError whatever is wrong with it."""
+    """Return the tables of a TOML text; NotTomlError whatever is wrong with it."""
     if _KEY.search(text):
-        raise tomllib.TOMLDecodeError(f"a key of more than {DEEPEST} parts")
+        raise NotTomlError(f"a key of more than {DEEPEST} parts")
     try:
         return tomllib.loads(text)
-    except tomllib.TOMLDecodeError:
-        raise
+    except tomllib.TOMLDecodeError as error:
+        raise NotTomlError(str(error)) from error
     except RecursionError as error:
-        raise tomllib.TOMLDecodeError("nested too deeply") from error
+        raise NotTomlError("nested too deeply") from error
     except ValueError as error:  # a number that Python does not convert, a date that there is none of
-        raise tomllib.TOMLDecodeError(str(error).partition(";")[0]) from error
+        raise NotTomlError(str(error).partition(";")[0]) from error
 
 
 def parse_json(text: str) -> Any:

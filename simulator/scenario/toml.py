@@ -2,13 +2,12 @@
 
 import inspect
 import re
-import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from simulator.errors import InputError
-from simulator.input_files import DEEPEST, parse_toml, read_text
+from simulator.input_files import DEEPEST, NotTomlError, parse_toml, read_text
 from simulator.metrics._presets import beside_preset
 from simulator.scenario import discover
 from simulator.scenario.engine import SPELLED_OUT
@@ -53,7 +52,7 @@ def read(path: Path) -> dict[str, Any]:
         return parse_toml(read_text(path, "utf-8-sig"))
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such file; expected a scenario in TOML") from error
-    except tomllib.TOMLDecodeError as error:
+    except NotTomlError as error:
         problem, at, place = str(error).rpartition(" (at ")
         where = f"{place.rstrip(')')}: " if at else ""
         raise InputError(f"{path}: {where}not valid TOML: {problem if at else error}") from error
@@ -192,7 +191,7 @@ def parameter_comment(policy: type, key: str) -> str:
 def _value(text: str) -> Any:
     try:
         parsed = parse_toml(f"value = {text}")
-    except tomllib.TOMLDecodeError:
+    except NotTomlError:
         return _number_or_text(text)
     return parsed["value"] if len(parsed) == 1 else text
 

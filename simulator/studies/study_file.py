@@ -1,12 +1,11 @@
 """What the files of sweeps and plans have in common: keys of scenarios, with values and ranges of values."""
 
-import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from simulator.errors import InputError
-from simulator.input_files import parse_toml, read_text
+from simulator.input_files import NotTomlError, parse_toml, read_text
 from simulator.scenario.given import LabelledPolicy, is_given
 from simulator.scenario.toml import UNSET, Override, as_toml
 
@@ -25,7 +24,7 @@ def read(path: Path, kind: str, keys: Sequence[str]) -> dict[str, Any]:
         raise InputError(
             f"{path}: cannot be read ({error.strerror}); expected a {kind} file (TOML)"
         ) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (NotTomlError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: not a readable TOML file ({error})") from error
     check_keys(path, "", tables, keys)
     if not isinstance(tables.get("set", {}), dict):

@@ -3,12 +3,12 @@
 import json
 import re
 import shlex
-import tomllib
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from typing import Any
 
 from simulator.errors import InputError
+from simulator.input_files import NotTomlError, parse_toml
 from simulator.scenario.scenario import Scenario, default_scenario
 from simulator.scenario.schema import scenario_schema
 
@@ -153,8 +153,8 @@ def _filled(values: Any) -> dict[str, str]:
 def _quoted(text: str) -> str:
     """Return a text so that TOML does not read it as a number or a list; one that is none of these as it is."""
     try:
-        tomllib.loads(f"value = {text}")
-    except tomllib.TOMLDecodeError:
+        parse_toml(f"value = {text}")
+    except NotTomlError:
         return text
     return json.dumps(text)
 

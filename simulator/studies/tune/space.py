@@ -3,13 +3,13 @@
 import math
 import random
 import re
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeGuard
 
 from simulator.errors import InputError
+from simulator.input_files import NotTomlError, parse_toml
 from simulator.scenario.toml import UNSET
 from simulator.studies import study_file
 
@@ -146,8 +146,8 @@ def _value(text: str) -> Any:
     if text == UNSET:
         return None
     try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+        return parse_toml(f"value = {text}")["value"]
+    except NotTomlError:
         return text
 
 
