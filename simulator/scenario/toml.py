@@ -181,7 +181,7 @@ def _policy_comment(section: str, key: str, scenario: "Scenario") -> str:
 def parameter_comment(policy: type, key: str) -> str:
     """Return what stands behind a parameter where a policy's class, or one that it derives from, declares it."""
     for declaring in policy.__mro__:
-        if key in vars(declaring).get("__annotations__", {}):
+        if key in inspect.get_annotations(declaring):
             source = inspect.getsource(declaring)
             found = re.search(rf"^ +{key}:[^#\n]*(?:\(\n[^#\n]*)?# (.*)$", source, re.MULTILINE)
             return found[1] if found else ""
