@@ -219,9 +219,8 @@ def default_scenario(overrides: Sequence[Override] = ()) -> Scenario:
 
     Unless a name is given it is named after its traffic.
     """
-    pools = any(
-        scenario_toml.key_of(each).startswith(("cluster.prefill", "cluster.decode")) for each in overrides
-    )
+    own = "cluster.prefill", "cluster.decode", "cluster.pools"
+    pools = any(scenario_toml.key_of(each).startswith(own) for each in overrides)
     scenario = Scenario.from_tables({} if pools else {"cluster": {"replicas": 2}}, overrides)
     if "name" in scenario.model_fields_set:
         return scenario

@@ -6,6 +6,7 @@ import pytest
 from simulator import Scenario, run
 from simulator.errors import InputError
 from simulator.scenario.discover import discover
+from simulator.scenario.scenario import default_scenario
 
 POOLS = {
     "small": {"gpu": "a100-80gb-sxm", "model": "llama-3.1-8b", "replicas": 2},
@@ -32,6 +33,13 @@ def classes(**models):
         for name, model in models.items()
     }
     return {**TRAFFIC, "classes": found}
+
+
+@pytest.mark.parametrize(
+    "given", [["cluster.pools.a.gpu=l40s", "cluster.pools.b.replicas=2"], ["cluster.pools={a={}}"]]
+)
+def test_pools_stand_in_place_of_the_replicas_that_no_file_names(given):
+    assert default_scenario(given).cluster.pools
 
 
 def test_each_pool_has_its_own_gpu_model_and_price():
