@@ -13,7 +13,7 @@ from simulator.metrics._window import arrived_within, widened
 from simulator.results.measures import kept, pooled
 from simulator.results.scoring import Scoring
 
-POOLS = "pooled_by_class"  # the key of a manifest
+_POOLED = "pooled_by_class"  # the key of a manifest
 _COLUMN = "traffic_class"
 _ADDED_UP = ("requests_meeting_all", "goodput_requests_per_s", "goodput_tokens_per_s")
 
@@ -51,19 +51,20 @@ def logs_of_classes(
     log: RequestLog, requests: Columns, manifest: Mapping[str, Any], by: Scoring
 ) -> Iterator[tuple[str, RequestLog]]:
     """Yield the name of each class and the log of its requests that arrived in the window of the whole run."""
-    whole, pools = widened(log, by.window), manifest.get(POOLS, {})
+    whole, pools = widened(log, by.window), manifest.get(_POOLED, {})
     for number, name in enumerate(class_names(manifest)):
         saved = kept({}, pools.get(name, {}), by.user)
         yield name, arrived_within(picked(whole, requests[_COLUMN] == number, saved))
 
 
-def pools_of_classes(
+def pooled_by_class(
     log: RequestLog, requests: Columns, manifest: Mapping[str, Any], by: Scoring
 ) -> dict[str, Any]:
-    """Return what was pooled over all tokens of each class, to be saved."""
+    """Return what was pooled over all tokens of each class, to be saved in the manifest; nothing without classes."""
     if _COLUMN not in requests:
         return {}
-    return {name: pooled(own, by.user) for name, own in logs_of_classes(log, requests, manifest, by)}
+    found = {name: pooled(own, by.user) for name, own in logs_of_classes(log, requests, manifest, by)}
+    return {_POOLED: found} if found else {}
 
 
 def _slo_of_all(slo: Mapping[str, Any], classes: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,7 +11,10 @@ from simulator.metrics._picked import picked
 from simulator.metrics._streamed import NoTokensError
 from simulator.metrics._window import arrived_within, widened
 from simulator.results.billing import bills
+from simulator.results.measures import kept, pooled
 from simulator.results.scoring import Scoring
+
+_POOLED = "pooled_by_pool"  # the key of a manifest
 
 
 def with_pools(
@@ -27,15 +30,14 @@ def with_pools(
     A request is of the pool that served it last; one that none served is of no pool. ``log`` is of the whole run,
     ``requests`` are its columns. ``cost`` of a pool is what all its replicas cost in the window, US$.
     """
-    window = metrics["window"]
-    named = [each for each in manifest["pools"] if "name" in each]
-    if not named or "replica" not in requests:
+    if not _have_names(manifest) or "replica" not in requests:
         return dict(metrics)
-    whole, found = widened(log, by.window), dict[str, Any]()
+    window, found = metrics["window"], dict[str, Any]()
     paid = bills(manifest, scaling, window["start_s"], window["end_s"])
-    for (pool, rows), (gpu_s, usd) in zip(_rows(manifest, requests), paid, strict=True):
+    logs = _logs(log, requests, manifest, by)
+    for (pool, rows, served), (gpu_s, usd) in zip(logs, paid, strict=True):
         try:
-            own: dict[str, Any] = summarise(arrived_within(picked(whole, rows, {})), by.user, by.slo, by.also)
+            own: dict[str, Any] = summarise(served, by.user, by.slo, by.also)
         except NoTokensError as error:
             own = {"not_measured": str(error)}
         tokens = int(requests["delivered_tokens"][rows].sum())
@@ -52,10 +54,28 @@ def with_pools(
     return {**metrics, "pools": found}
 
 
-def _rows(manifest: Mapping[str, Any], requests: Columns) -> Iterator[tuple[Mapping[str, Any], Flags]]:
-    """Yield each pool and which requests it served."""
-    first = 0
+def pooled_by_pool(
+    log: RequestLog, requests: Columns, manifest: Mapping[str, Any], by: Scoring
+) -> dict[str, Any]:
+    """Return what was pooled over all tokens that each pool served, to be saved; nothing without names."""
+    if not _have_names(manifest) or "replica" not in requests:
+        return {}
+    logs = _logs(log, requests, manifest, by)
+    return {_POOLED: {pool["name"]: pooled(served, by.user) for pool, _, served in logs}}
+
+
+def _have_names(manifest: Mapping[str, Any]) -> bool:
+    return any("name" in each for each in manifest["pools"])
+
+
+def _logs(
+    log: RequestLog, requests: Columns, manifest: Mapping[str, Any], by: Scoring
+) -> Iterator[tuple[Mapping[str, Any], Flags, RequestLog]]:
+    """Yield each pool, which requests it served, and the log of those of them that arrived in the run's window."""
+    whole, saved, first = widened(log, by.window), manifest.get(_POOLED, {}), 0
     for pool in manifest["pools"]:
         last = first + pool["places"]
-        yield pool, np.asarray((requests["replica"] >= first) & (requests["replica"] < last))
+        rows = np.asarray((requests["replica"] >= first) & (requests["replica"] < last))
+        own = kept({}, saved.get(pool["name"], {}), by.user)
+        yield pool, rows, arrived_within(picked(whole, rows, own))
         first = last

@@ -30,7 +30,7 @@ from simulator.metrics._streamed import StreamedLog
 from simulator.metrics._window import Window, measured
 from simulator.results.arrow import arrow_table, requests_table
 from simulator.results.billing import bill, price
-from simulator.results.classes import POOLS, pools_of_classes, with_classes
+from simulator.results.classes import pooled_by_class, with_classes
 from simulator.results.energy import energy
 from simulator.results.engine_summary import engine_summary, traffic_summary
 from simulator.results.folders import claimed
@@ -38,7 +38,7 @@ from simulator.results.grades import quality
 from simulator.results.measures import check_kept, kept, per_request, pooled
 from simulator.results.notebook import ShownResult
 from simulator.results.optional_tables import OptionalTables
-from simulator.results.pools import with_pools
+from simulator.results.pools import pooled_by_pool, with_pools
 from simulator.results.saved import OPTIONAL, read_folder
 from simulator.results.scoring import Scoring
 from simulator.results.step_totals import BINS, LoadOverTime, StepTotals, add_up, bin_edges
@@ -273,8 +273,8 @@ class Result(OptionalTables, ShownResult):
             left["steps"] = self._totals.as_dict()
         if self.trace_level in ("steps", "requests"):
             left["pooled"] = pooled(self.measured, self.user)
-            by_class = pools_of_classes(self.log, self._requests or {}, self.manifest, self.scoring)
-            left |= {POOLS: by_class} if by_class else {}
+            of_run = self.log, self._requests or {}, self.manifest, self.scoring
+            left |= pooled_by_class(*of_run) | pooled_by_pool(*of_run)
         return self.manifest | left
 
     @cached_property

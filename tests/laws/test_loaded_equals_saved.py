@@ -36,6 +36,42 @@ KINDS = {
     },
     "cut off": {"run": {"horizon_s": 0.5}},
     "dropping": {"policy": {"admission": {"name": "queue_cap"}}, "cluster": {"replicas": 2}},
+    "unlike pools": {
+        "cluster": {
+            "pools": {
+                "small": {"gpu": "l40s", "quality": 0.4, "usd_per_request": 0.001},
+                "large": {"quality": 0.9, "usd_per_request": 0.002},
+            }
+        },
+        "policy": {"routing": "cascade"},
+    },
+    "classes": {
+        "workload": {
+            "arrivals": "poisson",
+            "rate_rps": 40.0,
+            "requests": 60,
+            "classes": {
+                "chat": {"share": 0.5, "lengths": "chat_azure2023", "slo": {"ttft_s": 0.1}},
+                "tools": {"share": 0.5, "prompt_tokens": 200, "output_tokens": 9, "v_s_per_token": 0.0},
+            },
+        },
+        "user": {"alpha": 5.0},
+    },
+    "drafts": {"speculation": {"method": "eagle3"}},
+    "energy": {"hardware": {"usd_per_kwh": 0.1}},
+    "KV tiers": {
+        "workload": CHAT | {"session_turns": 3.0, "think_s": 0.2, "max_prompt_tokens": 4000},
+        "engine": {
+            "num_gpu_blocks": 600,
+            "kv_offloading": {"tiers": [{"kind": "host", "capacity_gib": 1.0}]},
+        },
+    },
+    "pipeline": {"engine": {"pipeline_parallel_size": 2}},
+    "ranks": {
+        "hardware": {"model": "qwen3-30b-a3b"},
+        "engine": {"data_parallel_size": 2, "enable_expert_parallel": True},
+    },
+    "read by sentences": {"user": {"reads": "sentence", "fatigue": 0.1, "thinking_share": 0.3}},
 }
 HAVE = {"transfers": ("disaggregated", "migration"), "scaling": ("autoscaling",)}
 
