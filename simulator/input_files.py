@@ -69,3 +69,16 @@ def parse_json(text: str) -> Any:
         raise
     except ValueError as error:
         raise ValueError(str(error).partition(";")[0]) from error
+
+
+def as_json(value: Any) -> str:
+    """Return a value that a file has as JSON for a sentence, in at most 60 characters."""
+    try:
+        return shortened(json.dumps(value, default=str))
+    except RecursionError:
+        return "nested too deeply"
+
+
+def shortened(text: str) -> str:
+    """Return a text in at most 60 characters."""
+    return text if len(text) <= 60 else text[:57] + "..."

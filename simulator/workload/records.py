@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from simulator.errors import InputError
+from simulator.input_files import as_json
 from simulator.workload.quotes import csv_rows
 
 _BETWEEN = re.compile(r"[\s,]*")
@@ -96,9 +97,7 @@ def _parse(text: str) -> dict[str, Any] | BadRecord:
 def _checked(value: Any) -> dict[str, Any] | BadRecord:
     if isinstance(value, dict):
         return value
-    found = json.dumps(value, default=str)
-    found = found if len(found) <= 60 else found[:57] + "..."
-    return BadRecord(f'{found} found; expected an object like {{"column": value}}')
+    return BadRecord(f'{as_json(value)} found; expected an object like {{"column": value}}')
 
 
 def _json_lines(lines: Iterator[str]) -> Iterator[ReadRecord]:

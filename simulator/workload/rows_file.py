@@ -1,6 +1,5 @@
 """Tables in text that is read row by row: a row has values under the names of columns, and may lack empty ones."""
 
-import json
 from abc import abstractmethod
 from array import array
 from collections.abc import Callable, Iterator
@@ -11,6 +10,7 @@ import numpy as np
 
 from simulator.arrays import Floats, Ints
 from simulator.errors import InputError
+from simulator.input_files import as_json, shortened
 from simulator.workload.block_ids import BlockIds
 from simulator.workload.containers import Batch, Label, TextFile, Wanted, coded
 from simulator.workload.skipped import Skipped
@@ -153,5 +153,4 @@ class RowsFile(TextFile):
 
 def shown(value: Any) -> str:
     """Return a value for a sentence."""
-    text = json.dumps(value, default=str) if not isinstance(value, str) else repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."
+    return shortened(repr(value)) if isinstance(value, str) else as_json(value)

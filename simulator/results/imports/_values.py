@@ -11,7 +11,7 @@ import numpy as np
 
 from simulator.arrays import Floats
 from simulator.errors import InputError
-from simulator.input_files import read_text
+from simulator.input_files import as_json, read_text
 
 _LARGEST = 1e15  # a number of seconds, milliseconds or tokens
 _SMALLEST = 1e-300  # below which more digits say nothing
@@ -114,10 +114,7 @@ def text(value: Any) -> str | None:
 
 def shown(value: Any) -> str:
     """Return a value for a sentence."""
-    if value is None:
-        return "not there"
-    said = json.dumps(value, default=str)
-    return said if len(said) <= 60 else said[:57] + "..."
+    return "not there" if value is None else as_json(value)
 
 
 def _decoded(text: str) -> Any:
