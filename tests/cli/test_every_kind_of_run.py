@@ -1,0 +1,51 @@
+"""Each command that reads a saved run reads every kind of run."""
+
+import json
+import shutil
+
+import pytest
+
+from simulator.cli.main import main
+from tests import run_kinds
+
+FORMATS = "vllm_bench", "perfetto"
+
+
+@pytest.fixture(scope="module", params=run_kinds.KINDS)
+def folder(request, tmp_path_factory):
+    """A saved run of a kind."""
+    folder = tmp_path_factory.mktemp("kind") / "run"
+    run_kinds.made(request.param, "tokens").save(folder)
+    return folder
+
+
+def said(capsys, *words):
+    assert main(list(map(str, words))) == 0, capsys.readouterr().err
+    return capsys.readouterr().out
+
+
+def test_it_is_shown_and_explained(folder, capsys):
+    of_all, printed = json.loads(said(capsys, "show", folder, "--json")), said(capsys, "show", folder)
+    assert "Latency" in printed
+    assert of_all["states"]["arrived"] > 0
+    for name in of_all.get("pools", of_all.get("classes", {})):
+        assert name in printed
+    assert "request" in said(capsys, "explain", folder)
+    assert said(capsys, "verify", folder)
+
+
+def test_its_page_is_written(folder, tmp_path, capsys):
+    page = tmp_path / "report.html"
+    said(capsys, "report", folder, "--out", page)
+    assert page.read_text(encoding="utf-8").rstrip().endswith("</html>")
+
+
+def test_it_is_compared_with_another(folder, tmp_path, capsys):
+    shutil.copytree(folder, tmp_path / "other")
+    assert "smooth goodput" in said(capsys, "compare", folder, tmp_path / "other")
+
+
+@pytest.mark.parametrize("to", FORMATS)
+def test_it_is_exported(folder, to, tmp_path, capsys):
+    said(capsys, "export", folder, "--to", to, "--out", tmp_path / "other")
+    assert (tmp_path / "other").exists()
