@@ -1,9 +1,11 @@
 """How to start the engines of a plan: a line of ``vllm serve`` for each pool, or why there is none."""
 
+import json
 import re
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from simulator.scenario.resolve import ResolvedPool, resolve_pools
 from simulator.scenario.scenario import Scenario
@@ -28,7 +30,7 @@ def launch_lines(scenario: Scenario, base_dir: Path | None) -> list[str]:
                 f"# {role}no launch line: vLLM does not have the policy {name!r}; it needs an engine that does"
             )
             continue
-        lines.append(f"# {role}{pool.replicas} x, on {_gpus(pool)} each")
+        lines.append(f"# {role}{pool.replicas // pool.lockstep} x, on {_gpus(pool)} each")
         lines.append(" ".join(shlex.quote(word) for word in _words(scenario, pool)))
         lines += [f"# {remark}" for remark in _remarks(scenario, pool)]
     if scenario.cluster.disaggregated:
@@ -39,7 +41,7 @@ def launch_lines(scenario: Scenario, base_dir: Path | None) -> list[str]:
 
 
 def _gpus(pool: ResolvedPool) -> str:
-    return f"{pool.layout.gpus} {pool.gpu.name}"
+    return f"{pool.layout.gpus * pool.lockstep} {pool.gpu.name}"
 
 
 def _words(scenario: Scenario, pool: ResolvedPool) -> Sequence[str]:
@@ -58,8 +60,22 @@ def _words(scenario: Scenario, pool: ResolvedPool) -> Sequence[str]:
         words += ["--block-size", str(engine.block_size)]
     if engine.num_gpu_blocks is not None:
         words += ["--num-gpu-blocks-override", str(engine.num_gpu_blocks)]
-    if scenario.hardware.quantization == "fp8":
-        words += ["--quantization", "fp8"]
+    if quantization := engine.quantization or ("fp8" if scenario.hardware.quantization == "fp8" else None):
+        words += ["--quantization", quantization]
+    if engine.dtype != "auto":
+        words += ["--dtype", engine.dtype]
+    if engine.kv_cache_dtype != "auto":
+        words += ["--kv-cache-dtype", engine.kv_cache_dtype]
+    if pool.lockstep > 1:
+        words += ["--data-parallel-size", str(pool.lockstep)]
+    if engine.enable_expert_parallel:
+        words.append("--enable-expert-parallel")
+    if scenario.policy.expert_placement.name == "eplb":
+        words.append("--enable-eplb")
+    if host := _host_gib(scenario):
+        words += ["--kv-offloading-backend", "native", "--kv-offloading-size", f"{host:g}"]
+    if pool.speculation is not None:
+        words += ["--speculative-config", json.dumps(_speculative_config(scenario))]
     words += [f"--{'' if params[key] else 'no-'}{flag}" for key, flag in _FLAGS.items()]
     if params["async_scheduling"] is not None:
         words.append(f"--{'' if params['async_scheduling'] else 'no-'}async-scheduling")
@@ -73,6 +89,21 @@ def _words(scenario: Scenario, pool: ResolvedPool) -> Sequence[str]:
             f'{{"kv_connector":"NixlConnector","kv_role":"{_ROLES[pool.role]}"}}',
         ]
     return words
+
+
+def _host_gib(scenario: Scenario) -> float:
+    """Return the host memory for KV, where that is the only tier; vLLM's own offloading has no other."""
+    tiers = scenario.engine.kv_offloading.tiers
+    return tiers[0].capacity_gib if [each.kind for each in tiers] == ["host"] else 0.0
+
+
+def _speculative_config(scenario: Scenario) -> dict[str, Any]:
+    given = scenario.speculation
+    config: dict[str, Any] = {
+        "method": given.method,
+        "num_speculative_tokens": given.num_speculative_tokens,
+    }
+    return config if given.draft_model is None else config | {"model": given.draft_model}
 
 
 def _checkpoint(scenario: Scenario, pool: ResolvedPool) -> str:
@@ -93,6 +124,13 @@ def _remarks(scenario: Scenario, pool: ResolvedPool) -> list[str]:
         remarks.append(
             f"scheduler_reserve_full_isl {params['scheduler_reserve_full_isl']}: set it in the config"
         )
-    if scenario.hardware.quantization == "nvfp4":
-        remarks.append("nvfp4: serve a checkpoint that is quantised so")
+    if scenario.hardware.quantization not in (None, "fp8"):
+        remarks.append(f"{scenario.hardware.quantization}: serve a checkpoint that is quantised so")
+    if scenario.engine.kv_offloading.tiers and not _host_gib(scenario):
+        kinds = ", ".join(each.kind for each in scenario.engine.kv_offloading.tiers)
+        remarks.append(f"KV tiers ({kinds}): by a connector such as LMCache's, set up by itself")
+    if pool.speculation is not None and scenario.speculation.method not in ("ngram", "mtp", "draft_model"):
+        remarks.append(
+            f"{scenario.speculation.method}: the drafter's checkpoint goes into --speculative-config"
+        )
     return remarks
