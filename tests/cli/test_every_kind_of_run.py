@@ -49,3 +49,32 @@ def test_it_is_compared_with_another(folder, tmp_path, capsys):
 def test_it_is_exported(folder, to, tmp_path, capsys):
     said(capsys, "export", folder, "--to", to, "--out", tmp_path / "other")
     assert (tmp_path / "other").exists()
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory):
+    """The folder of a plain run."""
+    folder = tmp_path_factory.mktemp("plain") / "run"
+    run_kinds.made("plain", "tokens").save(folder)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("to", "options"),
+    [("vllm_bench", ()), ("aiperf", ()), ("guidellm", ("--even",))],
+    ids=lambda each: str(each),
+)
+def test_what_another_tool_measured_is_read_as_runs_are(plain, to, options, tmp_path, capsys):
+    said(capsys, "export", plain, "--to", to, "--out", tmp_path / "file")
+    said(capsys, "score", tmp_path / "file", *options, "--out", tmp_path / "scored")
+    for command in ("show", "explain", "verify"):
+        assert said(capsys, command, tmp_path / "scored")
+    page = tmp_path / "report.html"
+    said(capsys, "report", tmp_path / "scored", plain, "--out", page, "--different-traffic")
+    assert "a real server, measured by" in page.read_text(encoding="utf-8")
+
+
+def test_a_page_without_times_of_tokens_says_so(tmp_path, capsys):
+    run_kinds.made("plain", "requests").save(tmp_path / "run")
+    said(capsys, "report", tmp_path / "run", "--out", tmp_path / "report.html")
+    assert "expected a run with trace_level = 'tokens'" in (tmp_path / "report.html").read_text("utf-8")
