@@ -69,9 +69,21 @@ def test_what_another_tool_measured_is_read_as_runs_are(plain, to, options, tmp_
     said(capsys, "score", tmp_path / "file", *options, "--out", tmp_path / "scored")
     for command in ("show", "explain", "verify"):
         assert said(capsys, command, tmp_path / "scored")
+    said(capsys, "compare", tmp_path / "scored", plain)
+    if not options:
+        said(capsys, "export", tmp_path / "scored", "--to", "prometheus", "--out", tmp_path / "other")
     page = tmp_path / "report.html"
-    said(capsys, "report", tmp_path / "scored", plain, "--out", page, "--different-traffic")
+    said(capsys, "report", tmp_path / "scored", plain, "--out", page)
     assert "a real server, measured by" in page.read_text(encoding="utf-8")
+
+
+def test_a_replay_is_compared_whenever_its_clock_began(plain, tmp_path, capsys):
+    said(capsys, "export", plain, "--to", "vllm_bench", "--out", tmp_path / "bench.json")
+    bench = json.loads((tmp_path / "bench.json").read_text("utf-8"))
+    bench["start_times"] = [each + 123_456.5 for each in bench["start_times"]]
+    (tmp_path / "bench.json").write_text(json.dumps(bench), "utf-8")
+    said(capsys, "replay", tmp_path / "bench.json", "--out", tmp_path / "both")
+    assert "smooth goodput" in said(capsys, "compare", tmp_path / "both/real", tmp_path / "both/simulated")
 
 
 def test_a_page_without_times_of_tokens_says_so(tmp_path, capsys):

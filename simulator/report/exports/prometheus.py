@@ -47,7 +47,7 @@ def export(result: Result, path: Path, *, openmetrics: bool = False) -> None:
     log = result.log
     if not log.keeps_tokens:
         raise InputError("prometheus: the tokens of this run are too many to be looked at at once")
-    named = result.manifest["scenario"].get("hardware", {}).get("model", "unknown")
+    named = result.manifest["scenario"].get("hardware", {}).get("model") or "unknown"
     model = named.replace("\\", "\\\\").replace('"', '\\"')
     labels = f'model_name="{model}"'
     lines = [line for family in _families(result, log, openmetrics) for line in family.lines(labels)]
