@@ -135,7 +135,8 @@ class AnalyticCost(HardwareCost):
         self._s_per_key_read = self._attention.read_s_per_context_token
         parts = gpu, model, tensor_parallel
         self._s_per_key_expanded = a * latent_kernels.expanded_s_per_key(*parts)
-        self._s_per_prior_key = self._s_per_key_expanded + a * latent_kernels.expanding_s_per_key(*parts)
+        self._s_per_prior_key = a * latent_kernels.prior_s_per_key(*parts)
+        self._expands_up_to = latent_kernels.expands_up_to(model)
         self._limited = self._attention.limited
         attended = model.attention_layers
         self._walk_s = a * attended * fit.prefill_context_ns_per_layer * 1e-9
@@ -217,9 +218,10 @@ class AnalyticCost(HardwareCost):
                 attention_s = read_s
             if self._walk_s * context > attention_s:
                 attention_s = self._walk_s * context
-            if self._s_per_prior_key:
-                prior = context - shape.prefill_tokens
-                attention_s += self._s_per_key_expanded * shape.prefill_tokens + self._s_per_prior_key * prior
+            if self._s_per_key_expanded:
+                attention_s += self._s_per_key_expanded * shape.prefill_tokens
+                if context <= self._expands_up_to * entries:
+                    attention_s += self._s_per_prior_key * (context - shape.prefill_tokens)
             if self._more_for_prompts:
                 attention_s += self._more_for_prompts * (attention_s + token_s - self._token_s(max(1, seqs)))
             head_s = self._head_s_per_seq * (seqs + entries)

@@ -7,6 +7,7 @@ written and read in memory. Engines keep latents alone, so a later chunk expands
 """
 
 from collections.abc import Iterator
+from math import inf
 
 from hardware_profiles.gpu import Gpu
 from hardware_profiles.layers import LayerPart, Matrix
@@ -50,17 +51,22 @@ def expanded_s_per_key(gpu: Gpu, model: Model, tensor_parallel: int) -> float:
     return own.prompt_passes * size / gpu.bandwidth_bytes_per_s
 
 
-def expanding_s_per_key(gpu: Gpu, model: Model, tensor_parallel: int) -> float:
+def prior_s_per_key(gpu: Gpu, model: Model, tensor_parallel: int) -> float:
     """Return the seconds in which a GPU expands a prior key of a prompt once more, in all layers."""
     if gpu.latent_kernels is None:
         return 0.0
-    total = 0.0
+    total = expanded_s_per_key(gpu, model, tensor_parallel)
     for (matrix, weights), n in model.matrices.items():
         if _expands(matrix):
             rate = matrix_rate(gpu, weights)
             flop_per_s = gpu.kernel_fit.linear_compute_efficiency * rate.shares.compute * rate.peak_flop_per_s
             total += 2 * matrix.active_parameters * matrix.share(tensor_parallel) * n / flop_per_s
     return total
+
+
+def expands_up_to(model: Model) -> float:
+    """Return the longest context whose prior keys are expanded: beyond it, sparse attention meets latents."""
+    return min((cache.most_keys or inf for cache in model.caches if cache.latent), default=inf)
 
 
 def _expands(matrix: Matrix) -> bool:
