@@ -153,6 +153,8 @@ def server_of(row: Row, chosen_gpu: Gpu | None = None) -> Server:
     tokens = int(
         row["max_num_batched_tokens"] or engine.max_num_batched_tokens or gpu.default_max_num_batched_tokens
     )
+    if row["engine"] == "sglang":  # srt/server_args.py: data-parallel attention divides chunked_prefill_size
+        tokens //= ranks
     of_free = engine.kv_share_of_free
     capacity = kv_capacity(
         gpu,
