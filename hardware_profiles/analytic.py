@@ -32,8 +32,15 @@ from math import inf
 
 import numpy as np
 
+from hardware_profiles import latent_kernels
 from hardware_profiles.attention_cost import AttentionCost
-from hardware_profiles.expert_kernels import SLOWDOWN, overhead_s, sorting_s_per_token
+from hardware_profiles.expert_kernels import (
+    compute_s_per_token,
+    expert_rate,
+    more_for_prompts,
+    overhead_s,
+    sorting_s_per_token,
+)
 from hardware_profiles.gpu import EngineOverheads, Gpu, MeasuredRange
 from hardware_profiles.matrix_rates import matrix_rate, quantising_bytes
 from hardware_profiles.model import Model
@@ -74,17 +81,26 @@ class AnalyticCost(HardwareCost):
         head_flop = 2 * hidden * model.vocab_size / tensor_parallel
 
         self._p = fit.soft_max_exponent
-        self._constant_s = a * layers * fit.layer_overhead_us * 1e-6 + engine.step_ms * 1e-3
-        self._constant_s += a * overhead_s(model)
+        others = layers - latent_kernels.measured_layers(gpu, model) / 2
+        self._constant_s = a * others * fit.layer_overhead_us * 1e-6 + engine.step_ms * 1e-3
+        self._constant_s += a * (overhead_s(gpu, model) + latent_kernels.overhead_s(gpu, model))
         self._s_per_weight_byte = a / (fit.linear_bandwidth_efficiency * bandwidth)
         self._linear_s_per_token = sum(
             a * 2 * values
             / (fit.linear_compute_efficiency * rate.shares.compute * rate.peak_flop_per_s)
-            for weights, values in model.active_by_format(tensor_parallel, SLOWDOWN).items()
+            for weights, values in model.active_by_format(tensor_parallel, of_experts=0.0).items()
             for rate in [matrix_rate(gpu, weights)]
         )  # fmt: skip
+        self._experts_s_per_token = a * compute_s_per_token(gpu, model, tensor_parallel)
+        dense = fit.linear_bandwidth_efficiency * bandwidth
+        self._more_for_prompts = more_for_prompts(gpu, model)
         self._reads = model.read_plan(
-            tensor_parallel, lambda weights: 1 / matrix_rate(gpu, weights).shares.bandwidth
+            tensor_parallel,
+            lambda matrix, weights: (
+                dense / expert_rate(gpu, weights).bytes_per_s
+                if matrix.is_expert
+                else 1 / matrix_rate(gpu, weights).shares.bandwidth
+            ),
         )
         self._elementwise_s_per_token = (
             a
@@ -107,14 +123,20 @@ class AnalyticCost(HardwareCost):
         read_s_per_byte = a / (fit.kv_read_efficiency * bandwidth)
         # A sequence's recurrent state is read and written once a step.
         self._s_per_seq = (
-            a * layers * fit.sequence_overhead_us_per_layer * 1e-6
+            a * others * fit.sequence_overhead_us_per_layer * 1e-6
+            + a * latent_kernels.sequence_s(gpu, model)
             + engine.per_sequence_ms * 1e-3
             + 2 * read_s_per_byte * model.state_bytes / tensor_parallel
         )
-        self._attention = AttentionCost(model, tensor_parallel, fit, gpu.peak_flop_per_s, bandwidth, a)
+        peak, latent = gpu.peak_flop_per_s, gpu.latent_kernels
+        self._attention = AttentionCost(model, tensor_parallel, fit, peak, bandwidth, a, latent)
         self._s_per_pair = self._attention.s_per_pair
         self._s_per_context_token = self._attention.s_per_context_token
         self._s_per_key_read = self._attention.read_s_per_context_token
+        parts = gpu, model, tensor_parallel
+        self._s_per_key_expanded = a * latent_kernels.expanded_s_per_key(*parts)
+        self._s_per_prior_key = a * latent_kernels.prior_s_per_key(*parts)
+        self._expands_up_to = latent_kernels.expands_up_to(model)
         self._limited = self._attention.limited
         attended = model.attention_layers
         self._walk_s = a * attended * fit.prefill_context_ns_per_layer * 1e-9
@@ -196,6 +218,12 @@ class AnalyticCost(HardwareCost):
                 attention_s = read_s
             if self._walk_s * context > attention_s:
                 attention_s = self._walk_s * context
+            if self._s_per_key_expanded:
+                attention_s += self._s_per_key_expanded * shape.prefill_tokens
+                if context <= self._expands_up_to * entries:
+                    attention_s += self._s_per_prior_key * (context - shape.prefill_tokens)
+            if self._more_for_prompts:
+                attention_s += self._more_for_prompts * (attention_s + token_s - self._token_s(max(1, seqs)))
             head_s = self._head_s_per_seq * (seqs + entries)
             if head_s < self._head_read_s:
                 head_s = self._head_read_s
@@ -225,7 +253,9 @@ class AnalyticCost(HardwareCost):
         memory_s = self._s_per_weight_byte * self._reads.read(tokens) + self._head_read_s
         memory_s += self._elementwise_s_per_token * tokens
         memory_s += self._s_per_key_read * (contexts + shape.prefill_context_tokens)
-        compute_s = self._linear_s_per_token * tokens + self._head_s_per_seq * seqs
+        compute_s = (
+            self._linear_s_per_token + self._experts_s_per_token
+        ) * tokens + self._head_s_per_seq * seqs
         compute_s += self._s_per_pair * shape.prefill_attention_pairs
         if self._limited:
             _, _, offset, slope = self._attention.decode_piece(shape.decode_seqs, contexts)
@@ -242,12 +272,17 @@ class AnalyticCost(HardwareCost):
 
     def _token_s(self, tokens: int) -> float:
         """Return the part that depends only on N, the step's constant overheads included."""
-        read_s = self._s_per_weight_byte * self._reads.read(tokens)
-        compute_s = self._linear_s_per_token * tokens
-        linear_s: float = (read_s**self._p + compute_s**self._p) ** (1 / self._p)
+        linear_s = self._roofline_s(self._reads.fixed, self._linear_s_per_token * tokens)
+        if self._reads.experts:
+            linear_s += self._roofline_s(self._reads.picked(tokens), self._experts_s_per_token * tokens)
         return (
             self._constant_s + linear_s + self._elementwise_s_per_token * tokens + self._all_reduce_s(tokens)
         )
+
+    def _roofline_s(self, size: float, compute_s: float) -> float:
+        read_s = self._s_per_weight_byte * size
+        lasts_s: float = (read_s**self._p + compute_s**self._p) ** (1 / self._p)
+        return lasts_s
 
     def _all_reduce_s(self, tokens: int) -> float:
         model = self.model

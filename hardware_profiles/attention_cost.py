@@ -16,6 +16,7 @@ from math import inf
 
 from hardware_profiles.gpu import KernelFit
 from hardware_profiles.layers import Cache
+from hardware_profiles.mixture_kernels import LatentKernels
 from hardware_profiles.model import Model
 from simulator.replica.cost import DecodePiece, StepShape
 
@@ -35,20 +36,29 @@ class AttentionCost:
         peak_flop_per_s: float,
         bandwidth: float,
         kernel_factor: float,
+        latent: LatentKernels | None = None,
     ) -> None:
         a = kernel_factor
         flop_per_s = fit.prefill_attention_efficiency * peak_flop_per_s
 
+        def measured(cache: Cache) -> LatentKernels | None:
+            return latent if cache.latent else None
+
         def read_s(cache: Cache, n: int) -> float:
             each = int(model.cache_bytes(cache, tensor_parallel) * n)
-            return a * (each / (fit.kv_read_efficiency * bandwidth))
+            own = measured(cache)
+            return a * (each / ((own.read_efficiency if own else fit.kv_read_efficiency) * bandwidth))
 
         def pair_s(cache: Cache, n: int) -> float:
-            return a * cache.query_heads_on(tensor_parallel) * cache.flop_per_pair * n / flop_per_s
+            own = measured(cache)
+            rate = own.prompt_efficiency * peak_flop_per_s if own else flop_per_s
+            return a * cache.query_heads_on(tensor_parallel) * cache.flop_per_pair * n / rate
 
         def decode_s(cache: Cache, n: int) -> float:
             flop = a * cache.query_heads_on(tensor_parallel) * cache.decode_flop_per_pair * n
-            return max(read_s(cache, n), flop / flop_per_s)
+            own = measured(cache)
+            rate = own.compute_efficiency * peak_flop_per_s if own else flop_per_s
+            return max(read_s(cache, n), flop / rate)
 
         full = {cache: n for cache, n in model.caches.items() if cache.reach == inf}
         self.s_per_pair = sum(pair_s(cache, n) for cache, n in full.items())

@@ -9,7 +9,7 @@ has experts apart, else
 
     bytes reached / (efficiency·bandwidth) and FLOP / (efficiency·peak), soft maximum as in ``analytic``
 
-with the GPU's fitted efficiencies of matrices, and what kernels of experts add (``expert_kernels``). Before the experts
+with what kernels of experts reach and add (``expert_kernels``). Before the experts
 the tokens of all ranks are gathered and after them their sums are scattered (vLLM: ``allgather_reducescatter``), which
 lasts as long as the rank with the most tokens takes: as if all had as many. Not modelled: how ranks agree on a pass
 over the host, and padding to the sizes of CUDA graphs.
@@ -23,12 +23,11 @@ import numpy as np
 
 from hardware_profiles.analytic import AnalyticCost
 from hardware_profiles.collectives import group_of
-from hardware_profiles.expert_kernels import SLOWDOWN, overhead_s, sorting_s_per_token
+from hardware_profiles.expert_kernels import expert_rate, more_for_prompts, overhead_s, sorting_s_per_token
 from hardware_profiles.expert_load import ExpertSpread
 from hardware_profiles.expert_times import ExpertTimes, picked
 from hardware_profiles.gpu import EngineOverheads, Gpu, MeasuredRange
 from hardware_profiles.layers import LayerPart, Matrix
-from hardware_profiles.matrix_rates import matrix_rate
 from hardware_profiles.model import Model
 from hardware_profiles.step_cost import HardwareCost
 from hardware_profiles.tables import find_table
@@ -81,6 +80,7 @@ class RanksCost(HardwareCost):
         else:
             self._alone = AnalyticCost(gpu, without_experts(model), *parts)
         self.kind = self._alone.kind
+        self._more_for_prompts = more_for_prompts(gpu, model) if self._times is None else 0.0
         self._group = None if ranks == 1 else group_of(gpu, self.gpus)
         self._experts_memo: dict[tuple[int, int], float] = {}
 
@@ -101,7 +101,13 @@ class RanksCost(HardwareCost):
             slowest_s = max(slowest_s, self._alone.step_s(shape))
             most_tokens = max(most_tokens, mine)
             tokens += mine
-        return slowest_s + self.experts_s(tokens, most_tokens)
+        experts_s = self.experts_s(tokens, most_tokens)
+        if self._more_for_prompts:
+            decodes = [shape.decode_seqs for shape in shapes]
+            if tokens > sum(decodes):
+                alone_s = self.experts_s(max(1, sum(decodes)), max(1, *decodes))
+                experts_s += self._more_for_prompts * (experts_s - alone_s)
+        return slowest_s + experts_s
 
     def other_kernels_s(self, tokens: int, seqs: int) -> float:
         """Return the seconds of everything but attention where one rank computes so much, overheads included."""
@@ -138,22 +144,17 @@ class RanksCost(HardwareCost):
 
     def _roofline_s(self, tokens: _Amount, read: Callable[[Matrix], _Amount]) -> _Amount:
         """Return the seconds of all layers on a GPU with so many tokens' worth of picks that reads so many experts."""
-        fit, gpu = self.gpu.kernel_fit, self.gpu
+        gpu = self.gpu
         read_s = compute_s = 0.0 * tokens
         for (matrix, weights), n in self.model.matrices.items():
             if matrix.is_expert:
-                rate = matrix_rate(gpu, weights)
+                rate = expert_rate(gpu, weights)
                 size = matrix.bytes(weights) / matrix.count * read(matrix) * n
-                read_s = read_s + size / (
-                    fit.linear_bandwidth_efficiency * rate.shares.bandwidth * gpu.bandwidth_bytes_per_s
-                )
-                flop = SLOWDOWN * 2 * matrix.active_parameters * n * tokens
-                compute_s = compute_s + flop / (
-                    fit.linear_compute_efficiency * rate.shares.compute * rate.peak_flop_per_s
-                )
-        p = fit.soft_max_exponent
+                read_s = read_s + size / rate.bytes_per_s
+                compute_s = compute_s + 2 * matrix.active_parameters * n * tokens / rate.flop_per_s
+        p = gpu.kernel_fit.soft_max_exponent
         roofline_s: _Amount = (read_s**p + compute_s**p) ** (1 / p)
-        return roofline_s + overhead_s(self.model) + sorting_s_per_token(gpu, self.model) * tokens
+        return roofline_s + overhead_s(gpu, self.model) + sorting_s_per_token(gpu, self.model) * tokens
 
     def _exchange_s(self, tokens: int) -> float:
         """Return the seconds in which all layers' tokens are gathered and their sums scattered."""

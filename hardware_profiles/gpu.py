@@ -11,6 +11,7 @@ from pydantic import Field
 
 from hardware_profiles.derived import filled_in
 from hardware_profiles.files import profile_path, read_toml, shipped_names, validate
+from hardware_profiles.mixture_kernels import ExpertKernels, LatentKernels
 from hardware_profiles.power import PowerDraw
 from hardware_profiles.sourced import Profile, Sourced
 from simulator.errors import InputError
@@ -226,6 +227,8 @@ class Gpu(Profile):
     sm_split: PartOfSms | None = None
     power: PowerDraw | None = None
     quantised_kernels: QuantisedKernels | None = None
+    expert_kernels: ExpertKernels | None = None
+    latent_kernels: LatentKernels | None = None
     operator_tables: OperatorTables | None = None
     path: Path = Field(Path(), exclude=True)  # of the file it was read from
 

@@ -24,9 +24,13 @@ class ReadPlan:
 
     def read(self, tokens: int) -> float:
         """Return what a step of so many tokens is expected to read, if each picks by itself."""
+        return self.fixed + self.picked(tokens)
+
+    def picked(self, tokens: int) -> float:
+        """Return what it is expected to read of experts."""
         if self.chances:
-            return self.fixed + reached(self.chances, tokens) * sum(size for _, size in self.experts)
-        return self.fixed + sum(size * matrix.read(tokens) for matrix, size in self.experts)
+            return reached(self.chances, tokens) * sum(size for _, size in self.experts)
+        return sum(size * matrix.read(tokens) for matrix, size in self.experts)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -229,13 +233,15 @@ class Model:
         return found
 
     def read_plan(
-        self, tensor_parallel: int, cost: Callable[[WeightFormat], float] = lambda weights: 1.0
+        self,
+        tensor_parallel: int,
+        cost: Callable[[Matrix, WeightFormat], float] = lambda matrix, weights: 1.0,
     ) -> ReadPlan:
-        """Return what steps read, in bytes times what one byte of a format costs."""
+        """Return what steps read, in bytes times what one byte of a matrix in a format costs."""
         fixed = 0.0
         picked: dict[tuple[int, int], float] = {}
         for (matrix, weights), n in self.matrices.items():
-            total = matrix.bytes(weights) * n * matrix.share(tensor_parallel) * cost(weights)
+            total = matrix.bytes(weights) * n * matrix.share(tensor_parallel) * cost(matrix, weights)
             key = matrix.count, matrix.active
             if matrix.count == matrix.active:
                 fixed += total

@@ -92,6 +92,7 @@ def validate(
 def sets() -> "dict[str, Callable[[bool], Iterable[Score]]]":
     """Return name -> what re-simulates a set, ``quick`` or in full."""
     from experiments.validation import sets as measured
+    from experiments.validation.closed_mixtures import closed_mixtures
     from experiments.validation.kv_tiers import kv_tiers
     from experiments.validation.layouts import layouts
     from experiments.validation.mixtures import latent_mixtures, mixtures
@@ -117,6 +118,7 @@ def sets() -> "dict[str, Callable[[bool], Iterable[Score]]]":
         "layouts-70b": layouts,
         "sglang-blocks": sglang_blocks,
         "kv-tiers": kv_tiers,
+        "closed-mixtures": closed_mixtures,
         "mixtures": mixtures,
         "mixtures-latent": latent_mixtures,
     }

@@ -8,6 +8,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from experiments.validation.closed_mixtures import SET as CLOSED
 from experiments.validation.mixtures import LATENT, SET
 from experiments.validation.scores import Score
 from hardware_profiles import load_model
@@ -43,7 +44,7 @@ def scored_rows(scores: Iterable[Score]) -> list[tuple[str, Corner, float]]:
     found = []
     for score in scores:
         metric = _UNITS.get(score.metric)
-        left_out = score.role != "scored" or score.set_name in (SET, LATENT)
+        left_out = score.role != "scored" or score.set_name in (SET, LATENT, CLOSED)
         if not left_out and metric is not None and score.predicted is not None:
             if score.model not in kinds:
                 kinds[score.model] = kind_of(load_model(score.model))

@@ -144,15 +144,17 @@ def model_of(row: Row) -> Model:
     return replace(model, quantization=UNIFORM[row["quantization"]]) if row["quantization"] else model
 
 
-def server_of(row: Row) -> Server:
-    """Return the row's server; InputError where its model does not fit its GPUs."""
-    engine, gpu, model = engine_of(row), load_gpu(row["gpu"]), model_of(row)
+def server_of(row: Row, chosen_gpu: Gpu | None = None) -> Server:
+    """Return the row's server, maybe with a GPU of one's own; InputError where its model does not fit its GPUs."""
+    engine, gpu, model = engine_of(row), chosen_gpu or load_gpu(row["gpu"]), model_of(row)
     tp, ranks = int(row["tensor_parallel"]), int(row["ranks"])
     chosen = overheads_of(gpu, engine)
     seqs = int(row["max_num_seqs"] or engine.max_num_seqs or gpu.default_max_num_seqs * ranks) // ranks
     tokens = int(
         row["max_num_batched_tokens"] or engine.max_num_batched_tokens or gpu.default_max_num_batched_tokens
     )
+    if row["engine"] == "sglang":  # srt/server_args.py: data-parallel attention divides chunked_prefill_size
+        tokens //= ranks
     of_free = engine.kv_share_of_free
     capacity = kv_capacity(
         gpu,

@@ -24,9 +24,11 @@ SPLITS = {
     " 0.15.1); the rules of the exchange were settled beside this run",
     "per-request-4090": "nothing fitted to times: as per-request; what CUDA graphs take of the memory was chosen"
     " on start-up logs, this card's among them",
-    "mixtures": "nothing fitted: kernels of experts as in tables of two other models on H100 and H200, overheads of"
-    " dense models on H100 carried to all GPUs",
-    "mixtures-latent": "as mixtures; of latent and sparse attention no step was measured",
+    "closed-mixtures": "what prompts take beyond their kernels, and overheads of latent and sparse attention, fitted to"
+    " every second run; the others are scored (no bar)",
+    "mixtures": "nothing fitted: kernels of experts as measured one by one, what prompts take beyond them as in"
+    " closed-mixtures, overheads of dense models on H100 carried to all GPUs",
+    "mixtures-latent": "as mixtures; attention to latents as measured one by one, its overheads as in closed-mixtures",
     "kv-tiers": "LMCache's rate of writing fitted to the misses of 1,024 and 8,192 tokens; the other ratios are scored",
     "open-loop": "nothing fitted: overheads fitted to other runs (vLLM 0.15.1, H100, one GPU)",
     "step-cycles": "nothing fitted: overheads fitted to other runs (vLLM 0.15.1, H100, one GPU)",

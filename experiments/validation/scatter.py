@@ -30,6 +30,7 @@ _LOOKS = {
     "per-request": (BLACK, "*"),
     "per-request-4090": (BLACK, "p"),
     "per-request-experts": (BLACK, "8"),
+    "closed-mixtures": (ORANGE, ">"),
     "mixtures": (SKY, ">"),
     "mixtures-latent": (RED, ">"),
     "layouts-70b": (BLUE, "<"),

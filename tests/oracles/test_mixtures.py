@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 
+from experiments.validation.closed_mixtures import closed_mixtures, fitted_rows, rows
+from experiments.validation.fit_mixtures import times
 from experiments.validation.mixtures import LATENT, SET, latent_mixtures, mixtures, play, rows_of, server_of
 from experiments.validation.rows import table
 
@@ -30,11 +32,33 @@ def test_servers_are_what_their_rows_say():
     tensor, ranks = server_of(ROWS["g011"]), server_of(ROWS["g015"])  # SGLang, without and with DP attention
     assert (tensor.ranks, ranks.ranks) == (1, 8)
     assert ranks.limits.max_num_seqs * 8 == tensor.limits.max_num_seqs
+    assert ranks.limits.max_num_batched_tokens * 8 == tensor.limits.max_num_batched_tokens == 8192
     budget = server_of(ROWS["g098"]).limits.max_num_batched_tokens
     assert budget == int(ROWS["g098"]["max_num_batched_tokens"]) == 4096
     kv = server_of(ROWS["g074"]).limits  # gpt-oss-120b on one H100, with PyTorch's sampler
     assert kv.fixed_kv is not None
     assert 60_000 < kv.num_gpu_blocks * kv.block_size < 90_000
+
+
+def test_closed_loops_are_fitted_to_or_scored_and_those_that_are_scored_are_near():
+    every, fitted = rows(), fitted_rows()
+    assert len(every) == 173
+    assert len(fitted) == 87
+    scored = [row for row in every if row not in fitted]
+    found = {each.row.split()[0]: each for each in closed_mixtures(quick=True) if each.metric == "TPOT ms"}
+    assert set(found) <= {row["row"] for row in scored}
+    assert np.median([abs(each.error_pct) for each in found.values()]) < 12
+    assert all(each.role == "scored" for each in found.values())
+
+
+def test_the_fit_moves_what_it_names():
+    row = next(row for row in rows() if row["model"] == "glm-5-fp8")
+    base = np.array([1.5, 20.0, 95.0])
+    tpot, ttft = times(row, base)
+    slower_prompts, other_layers, sparse_layers = base + np.diag([0.5, 20.0, 20.0])
+    assert times(row, slower_prompts)[1] > ttft
+    assert times(row, sparse_layers)[0] > tpot
+    assert times(row, other_layers)[0] == tpot  # it has an indexer in every layer
 
 
 def test_a_model_near_those_that_experts_were_measured_of_is_predicted():

@@ -70,11 +70,12 @@ def test_decodes_of_a_latent_read_it_once_or_compute_with_every_head() -> None:
         priced = cost(latent(heads), gpus)
         return (priced.step_s(step([], [20_000])) - priced.step_s(step([], [10_000]))) / 10_000
 
-    assert per_token(16) == pytest.approx(2 * 576 / BANDWIDTH)
-    assert per_token(16, 8) == pytest.approx(2 * 576 / BANDWIDTH)  # whole on every GPU
-    flop_per_s = FIT.prefill_attention_efficiency * PEAK
+    read_s = 2 * 576 / (H100.latent_kernels.read_efficiency * H100.bandwidth_bytes_per_s)
+    assert per_token(16) == pytest.approx(read_s)
+    assert per_token(16, 8) == pytest.approx(read_s)  # whole on every GPU
+    flop_per_s = H100.latent_kernels.compute_efficiency * PEAK
     assert per_token(256) == pytest.approx(256 * 2 * (576 + 512) / flop_per_s)
-    assert per_token(256, 8) == pytest.approx(2 * 576 / BANDWIDTH)
+    assert per_token(256, 8) == pytest.approx(read_s)
 
 
 def test_sparse_attention_keeps_everything_and_reads_the_best() -> None:

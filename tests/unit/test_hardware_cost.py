@@ -219,7 +219,9 @@ def test_experts_are_read_as_far_as_tokens_reach_them() -> None:
     twice = with_mlp(dense, mlp(hidden, 2 * inner))
     many = step([(8192, 0)], [])
     dense_s = AnalyticCost(H100, twice).kernel_s(many)
-    assert dense_s < cost.kernel_s(many) < SLOWDOWN * dense_s
+    alone = AnalyticCost(H100.model_copy(update={"expert_kernels": None}), moe)
+    assert dense_s < alone.kernel_s(many) < SLOWDOWN * dense_s
+    assert alone.kernel_s(many) < cost.kernel_s(many)
 
 
 def test_fewer_bits_a_weight_are_read_and_multiplied_faster() -> None:
