@@ -239,9 +239,10 @@ class AnyOrder(RuleBasedStateMachine):
         for _ in range(3 * JOBS):
             self.wait(100.0, True)
             self.replica.catch_up()  # one that is not watched does nothing before
-            if not self.sending:
+            if self.sending:
+                self.copied(False, False)
+            elif not self.replica.outstanding_requests:
                 break
-            self.copied(False, False)
         replica = self.replica
         assert replica.free_blocks == replica.total_blocks
         assert replica.outstanding_requests == replica.outstanding_tokens == 0
