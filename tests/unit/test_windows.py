@@ -66,9 +66,10 @@ def test_a_window_that_is_none_is_refused(rule: Any) -> None:
         Window(rule)
 
 
-def test_only_the_time_of_arrivals_is_trimmed() -> None:
+@pytest.mark.parametrize(("warmup", "cooldown"), [(0.1, 0.0), (0.0, 0.1)])
+def test_only_the_time_of_arrivals_is_trimmed(warmup: float, cooldown: float) -> None:
     with pytest.raises(InputError, match=r"metrics\.window: 'whole' with run\.trim_warmup"):
-        Window("whole", 0.1, 0.0)
+        Window("whole", warmup, cooldown)
 
 
 @given(logs(), USERS, st.floats(0, 1))
