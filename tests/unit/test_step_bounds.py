@@ -8,6 +8,7 @@ from simulator.replica.job import JobState
 from simulator.replica.limits import FixedKv, Limits
 from simulator.replica.prefix_blocks import PrefixBlocks
 from simulator.replica.request import RequestState
+from simulator.replica.shortage import cause
 from simulator.testing import new_engine, new_job
 
 
@@ -125,3 +126,19 @@ def test_a_job_moved_to_the_head_comes_before_its_equals(key):
     engine.move_to_head(jobs[1])
     first = [jobs[1], jobs[0], jobs[2]]
     assert list(engine.waiting) == ([*first, urgent] if key is None else [urgent, *first])
+
+
+@pytest.mark.parametrize(("budget", "lacks"), [(32, (-1, 0)), (33, (1, 1))])
+def test_whom_the_tokens_of_a_step_do_not_reach_lacks_no_block(budget, lacks):
+    """The first takes 32 tokens and the eight blocks that are free; a token more, and the other wants a block."""
+    engine = new_engine(Limits(4, budget, 200, 10, 4))
+    jobs = [new_job(number, prompt_tokens=tokens) for number, tokens in enumerate((36, 40))]
+    for job in jobs:
+        engine.submit(job)
+    engine.open(0.0)
+    for job in jobs:
+        assert engine.admit(job, 4)
+    engine.retire(engine.advance(), 1.0)
+    engine.open(1.0)
+    assert engine.free_blocks == 8
+    assert cause(engine, None) == lacks
