@@ -72,12 +72,15 @@ def test_only_the_time_of_arrivals_is_trimmed(warmup: float, cooldown: float) ->
         Window("whole", warmup, cooldown)
 
 
-@given(logs(), USERS, st.floats(0, 1))
+@given(logs(), USERS, st.floats(0, 1), st.integers(0, 40), st.sampled_from(["between", "with", "before"]))
 def test_what_windows_side_by_side_hold_adds_up_to_the_whole(
-    log: RequestLog, user: UserModel, at: float
+    log: RequestLog, user: UserModel, at: float, token: int, cut: str
 ) -> None:
-    """In every metric that is a rate, in stable runs and in others, with tokens at the cut or not."""
+    """In every metric that is a rate, in stable runs and in others, with a token at the cut, just after it or not."""
     cut_s = log.start_s + at * log.window_s
+    if cut != "between" and len(log.delivered_s):
+        cut_s = float(log.delivered_s[token % len(log.delivered_s)])
+        cut_s = cut_s if cut == "with" else float(np.nextafter(cut_s, -math.inf))
     assume(log.start_s < cut_s < log.end_of_run_s)
     user = replace(user, unserved="wait_ends")
     first = summarise(replace(log, end_of_run_s=cut_s), user, Slo(ttft_s=1.0))
