@@ -87,7 +87,10 @@ def apart(
         Pool(policies[0], costs[0], limits[0], prefill, "prefill", rules=native(policies[0]), ranks=ranks[0]),
         Pool(policies[1], costs[1], limits[1], decode, "decode", rules=native(policies[1]), ranks=ranks[1]),
     ]
-    rule = HandOff(RoundRobin(), when_full, early or layers > 0, layers, first_token, **hand_over or {})
+    rule = HandOff(
+        **{"router": RoundRobin(), **(hand_over or {})},
+        when_full=when_full, early=early or layers > 0, layers=layers, first_token=first_token,
+    )  # fmt: skip
     wire = dataclasses.replace(link(speed, latency_s), **costs_of_link or {})
     return Deployment(pools, RoundRobin(), link=wire, hand_off=rule, **more)
 

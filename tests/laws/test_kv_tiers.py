@@ -1,8 +1,10 @@
 """Laws of KV tiers over random deployments: what is in them, what goes over their links, and what it changes."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from policies.routing.round_robin import RoundRobin
@@ -15,6 +17,7 @@ from simulator.replica.limits import Limits
 from simulator.replica.tiered_cache import TieredCache
 from simulator.workload.workload import Workload
 from tests.engine_cases import RaggedCost, native
+from tests.laws.test_cluster_laws import same
 
 POLICIES = (
     VllmV1,
@@ -168,3 +171,19 @@ def test_what_is_found_is_what_is_not_computed(case):
     rows = engine.tier_rows(deployment.tiers, [each.engine.tiers for each in cluster.replicas])
     assert sum(row["hit_tokens"] for row in rows) == hits.hit_tokens
     assert sum(row["found_again_tokens"] for row in rows) == hits.found_again_tokens
+
+
+@settings(max_examples=15)
+@given(tiered())
+def test_tiers_in_which_nothing_has_room_change_nothing(case):
+    """A chunk longer than all requests: the GPU's cache hears all that it hears without tiers behind it.
+
+    But not of a look ahead, which is a use of what SGLang's tree has.
+    """
+    traffic, deployment = case
+    (pool,) = deployment.pools
+    alone = replace(deployment, pools=[replace(pool, replicas=1)], tiers=None)
+    tiers = replace(deployment.tiers, chunk_tokens=10_000, prefetch=False)
+    found, without = (engine.simulate(traffic, each) for each in (replace(alone, tiers=tiers), alone))
+    same(found.tables, without.tables)
+    assert found.prefix_hits == without.prefix_hits

@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 from policies.routing.least_loaded import LeastLoaded
 from simulator.workload.workload import Workload
 from tests.cluster_cases import Often, deployments, play
+from tests.engine_cases import EvenCost
 from tests.examples import examples
+from tests.small_clusters import apart, serve, traffic, transfers
 
 REQUESTS = 400
 
@@ -72,3 +74,19 @@ def test_the_least_loaded_of_many_is_the_least_loaded_of_all(case):
             assert np.array_equal(mine[column], other[column], equal_nan=mine[column].dtype.kind == "f"), (
                 column
             )
+
+
+def test_of_many_decode_replicas_it_is_too():
+    """Every other client leaves before its answer ends, so that a bound which is not forgotten then is too high."""
+    rng = np.random.default_rng(5)
+    arrival_s, outputs = np.cumsum(rng.exponential(0.02, 200)), rng.integers(2, 60, 200).tolist()
+    leave_s = rng.choice([1.3, 2.6, 1e6], 200)  # after they came
+    requests = traffic(arrival_s, [8] * 200, outputs, leave_s=leave_s)
+    found, expected = (
+        serve(
+            requests,
+            apart(2, 20, costs=(EvenCost(0.01), EvenCost(1.0)), speed=1e6, hand_over={"router": router}),
+        )
+        for router in (LeastLoaded(), LookingAtAll())
+    )
+    assert transfers(found) == transfers(expected)

@@ -112,6 +112,7 @@ def test_prompts_alone_have_all_sms_and_layers_add_up():
     engine.lanes.run(0, [(jobs, 4)])
     assert engine.lanes.busy_s == pytest.approx(whole_s * 3 / 4)
     assert engine.shape.prefill_tokens == 30
+    assert engine.lanes.under_way() == []  # their last layers are in this step
     engine.retire(engine.advance(), 0.3)
     assert [job.generated for job in jobs] == [1, 1]
     assert engine.lanes.under_way() == []

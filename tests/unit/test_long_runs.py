@@ -107,3 +107,24 @@ def test_answers_given_in_runs_are_found_by_the_next_turn():
     deployment = speculating(deployment, Speculation(Rate(0.6), 3))
     check_draft_runs(traffic, deployment)
     assert simulate(traffic, deployment).prefix_hits.hit_tokens == 19 * 4
+
+
+@pytest.mark.parametrize("goes_on", [True, False])
+def test_a_policy_is_asked_for_each_plan_unless_it_says_that_decoding_goes_on(goes_on):
+    """A prompt and 39 decodes; ``decoded`` hears of those that were not planned, each once and in order."""
+    planned, heard = [], []
+
+    class Says(VllmV1):
+        def goes_on_decoding(self, step):
+            return goes_on
+
+        def decoded(self, begun_s, ends_s, first_tick):
+            heard.extend(ends_s)
+
+        def plan(self, step):
+            planned.append(step.now_s)
+            super().plan(step)
+
+    generated_s = serve(Says, [0.0], [100], [40]).tables.tokens["generated_s"].tolist()
+    assert (len(planned) >= 40, bool(heard)) == (not goes_on, goes_on)
+    assert heard == [time_s for time_s in generated_s if time_s in heard]

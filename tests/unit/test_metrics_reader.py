@@ -199,6 +199,12 @@ def test_empty_answers_between_full_ones_do_not_borrow_their_neighbours_lateness
     assert idle_latency_s(log, UserModel(v_s_per_token=1.0)) == pytest.approx([0.0, 8.0, 0.0, 0.0])
 
 
+def test_a_token_that_makes_no_one_wait_longer_is_no_stall() -> None:
+    log = RequestLog.from_lists([0.0], [[2.0, 2.5, 4.0, 6.0]])  # late by 1, 0.5, 1 and 2 s
+    found = stalls(log, UserModel(v_s_per_token=1.0))
+    assert (found.start_s.tolist(), found.end_s.tolist()) == ([1.0, 5.0], [2.0, 6.0])
+
+
 def test_an_agent_reads_at_once_and_its_idle_latency_is_the_largest_lateness() -> None:
     log = RequestLog.from_lists([1.0], [[2.0, 2.5, 7.0]])
     agent = UserModel(v_s_per_token=0.0, alpha=2.0, first_token_allowance_s=1.5)

@@ -135,6 +135,14 @@ def test_a_sketch_of_many_values_is_that_close_and_no_better():
     assert RELATIVE_ERROR / 2 < worst <= RELATIVE_ERROR
 
 
+def test_what_a_sketch_has_no_bucket_for_is_in_the_last_one_or_zero():
+    pool = ValuePool(exact=False)
+    pool.add(np.repeat([-1e12, 1e-12, -1e-12, 1e12], [1, 3, 2, 4]))
+    figures = pool.figures()
+    assert (figures["p50"], figures["max"], pool.count) == (0.0, 1e12, 10)
+    assert 2.0**31 * (1 - 2 * RELATIVE_ERROR) < figures["p90"] <= 2.0**31
+
+
 def test_nan_is_no_value_and_an_empty_pool_has_no_figures():
     for exact in (True, False):
         pool = ValuePool(exact)

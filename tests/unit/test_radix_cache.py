@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from simulator.replica import radix_tree
 from simulator.replica.content import Content
 from simulator.replica.decode_group import DecodeGroup
 from simulator.replica.engine import Engine
@@ -140,6 +141,20 @@ def test_the_tree_is_the_naive_tree(data):
                 held.append((node, twin))
         assert tree.tokens == naive.size()
         assert tree.evictable == naive.size(unlocked=True)
+
+
+def test_the_oldest_leaf_goes_first_also_after_what_is_out_of_date_is_cleared_away(monkeypatch):
+    monkeypatch.setattr(radix_tree, "MOST_OUT_OF_DATE", -100)  # whenever a leaf is lined up
+    tree, gone = RadixTree(1), []
+    tree.told = lambda tokens, start, stop: gone.append(stop - start)
+    first, second, third = (tree.insert(((stream, stream + 1),))[0] for stream in range(3))
+    for each in (second, third):
+        tree.lock(each)
+    for each in (third, second):
+        tree.unlock(each)
+    tree.match(((0, 1),))  # the first is now the youngest
+    assert tree.evict(first.stop + second.stop + third.stop) == 6
+    assert gone == [2, 3, 1]
 
 
 def test_runs_are_cut_and_compared_by_position():

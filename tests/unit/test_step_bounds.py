@@ -3,11 +3,13 @@
 import pytest
 
 from simulator.replica.content import Content
+from simulator.replica.cost import StepShape
 from simulator.replica.engine import Engine
 from simulator.replica.job import JobState
 from simulator.replica.limits import FixedKv, Limits
 from simulator.replica.prefix_blocks import PrefixBlocks
 from simulator.replica.request import RequestState
+from simulator.replica.shortage import cause
 from simulator.testing import new_engine, new_job
 
 
@@ -125,3 +127,49 @@ def test_a_job_moved_to_the_head_comes_before_its_equals(key):
     engine.move_to_head(jobs[1])
     first = [jobs[1], jobs[0], jobs[2]]
     assert list(engine.waiting) == ([*first, urgent] if key is None else [urgent, *first])
+
+
+@pytest.mark.parametrize(("budget", "lacks"), [(32, (-1, 0)), (33, (1, 1))])
+def test_whom_the_tokens_of_a_step_do_not_reach_lacks_no_block(budget, lacks):
+    """The first takes 32 tokens and the eight blocks that are free; a token more, and the other wants a block."""
+    engine = new_engine(Limits(4, budget, 200, 10, 4))
+    jobs = [new_job(number, prompt_tokens=tokens) for number, tokens in enumerate((36, 40))]
+    for job in jobs:
+        engine.submit(job)
+    engine.open(0.0)
+    for job in jobs:
+        assert engine.admit(job, 4)
+    engine.retire(engine.advance(), 1.0)
+    engine.open(1.0)
+    assert engine.free_blocks == 8
+    assert cause(engine, None) == lacks
+
+
+def test_a_plan_begins_with_nothing_of_the_one_before():
+    """Which swapped a job out and computed a prompt, or swapped it in again beside decodes."""
+    engine = new_engine(Limits(4, 100, 200, 40, 4, num_cpu_blocks=20))
+    first, _ = begun(engine, 18, 10)
+    new = [getattr(StepShape(), name) for name in StepShape.__slots__]
+    for verb in (engine.swap_out, lambda job: engine.swap_in(job, 1)):
+        engine.submit(other := new_job(2 + engine.step, prompt_tokens=16))
+        assert verb(first)
+        assert engine.decode_all()
+        assert engine.admit(other, 16)
+        assert [getattr(engine.shape, name) for name in StepShape.__slots__] != new
+        engine.retire(engine.advance(), 2.0)
+        engine.open(2.0)
+        assert [getattr(engine.shape, name) for name in StepShape.__slots__] == new
+        assert not engine.preempted
+
+
+def test_a_job_preempted_with_its_last_token_in_flight_waits_for_nothing_once_that_is_there():
+    engine = new_engine(Limits(4, 100, 200, 40, 4))
+    engine.submit(job := new_job(0, prompt_tokens=18, output_tokens=1))
+    engine.open(0.0)
+    assert engine.admit(job, 18)
+    completing = engine.advance()
+    engine.open(0.5)
+    engine.preempt(job)
+    engine.retire(completing, 1.0)
+    assert (job.state, list(engine.waiting)) == (JobState.ENDED, [])
+    assert engine.free_blocks == engine.total_blocks

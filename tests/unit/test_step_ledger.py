@@ -248,3 +248,16 @@ def test_no_job_is_preempted_for_one_that_comes_until_a_step_is_planned():
     assert list(engine.running) == jobs
     engine.open(1.0)
     assert list(engine.running) == jobs[:1]
+
+
+@pytest.mark.parametrize(("in_flight", "generated"), [(0, 5), (1, 1)])
+def test_a_crash_takes_the_drafts_of_the_steps_that_have_not_ended(in_flight, generated):
+    engine, jobs, _ = drafting()
+    engine.retire((), 1.0)
+    engine.open(1.0)
+    assert engine.decode_all()
+    completing = engine.advance()
+    if not in_flight:
+        engine.retire(completing, 2.0)
+    assert engine.crash(2.0, 0, in_flight) == jobs
+    assert [(job.generated, job.computed) for job in jobs] == [(generated, 0)] * 2

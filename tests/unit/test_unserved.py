@@ -153,3 +153,18 @@ def test_who_leaves_when_the_next_token_is_due_has_not_waited(left_s: float, cou
     )
     found = stalls(log, user)
     assert (found.end_s - found.start_s).tolist() == pytest.approx([left_s - 2.0] * count)
+
+
+def test_who_waits_to_the_end_is_owed_tokens_until_then() -> None:
+    """One of nine came in time. At 3 s it has been there for 2 s, of 3 that were due; at 11 s for 10 s, of 54."""
+    log = RequestLog.from_lists(
+        [0.0],
+        [[1.0]],
+        state=[RequestState.ABANDONED_BY_USER],
+        end_s=[3.0],
+        end_of_run_s=11.0,
+        output_tokens=[9],
+    )
+    for unserved, expected in (("wait_ends", 2 / 3), ("wait_to_end", 10 / 54)):
+        user = UserModel(v_s_per_token=1.0, unserved=unserved)  # type: ignore[arg-type]
+        assert qoe(log, user) == pytest.approx([expected])

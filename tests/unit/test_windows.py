@@ -13,6 +13,7 @@ from simulator import Scenario, run
 from simulator.errors import InputError
 from simulator.metrics import RequestLog, Slo, UserModel, summarise
 from simulator.metrics._window import Window, measured
+from simulator.replica.request import RequestState
 from tests.unit.test_metrics_reader import USERS, logs, smooth_goodput, tokens_of, with_tokens
 
 
@@ -66,17 +67,21 @@ def test_a_window_that_is_none_is_refused(rule: Any) -> None:
         Window(rule)
 
 
-def test_only_the_time_of_arrivals_is_trimmed() -> None:
+@pytest.mark.parametrize(("warmup", "cooldown"), [(0.1, 0.0), (0.0, 0.1)])
+def test_only_the_time_of_arrivals_is_trimmed(warmup: float, cooldown: float) -> None:
     with pytest.raises(InputError, match=r"metrics\.window: 'whole' with run\.trim_warmup"):
-        Window("whole", 0.1, 0.0)
+        Window("whole", warmup, cooldown)
 
 
-@given(logs(), USERS, st.floats(0, 1))
+@given(logs(), USERS, st.floats(0, 1), st.integers(0, 40), st.sampled_from(["between", "with", "before"]))
 def test_what_windows_side_by_side_hold_adds_up_to_the_whole(
-    log: RequestLog, user: UserModel, at: float
+    log: RequestLog, user: UserModel, at: float, token: int, cut: str
 ) -> None:
-    """In every metric that is a rate, in stable runs and in others, with tokens at the cut or not."""
+    """In every metric that is a rate, in stable runs and in others, with a token at the cut, just after it or not."""
     cut_s = log.start_s + at * log.window_s
+    if cut != "between" and len(log.delivered_s):
+        cut_s = float(log.delivered_s[token % len(log.delivered_s)])
+        cut_s = cut_s if cut == "with" else float(np.nextafter(cut_s, -math.inf))
     assume(log.start_s < cut_s < log.end_of_run_s)
     user = replace(user, unserved="wait_ends")
     first = summarise(replace(log, end_of_run_s=cut_s), user, Slo(ttft_s=1.0))
@@ -138,3 +143,26 @@ def test_throughput_is_what_was_delivered_in_the_window_below_and_above_capacity
     assert (
         max(found) < 1.25 * rate_rps
     )  # a trimmed window used to say what arrived, however little was served
+
+
+@given(logs(), USERS, st.floats(0, 1))
+def test_what_a_window_holds_is_what_a_run_would_that_is_cut_off_at_its_end(
+    log: RequestLog, user: UserModel, at: float
+) -> None:
+    """Sums of windows would not show what is missing from one and counted twice in the next."""
+    cut_s = log.start_s + at * log.window_s
+    assume(log.arrival_s[0] <= cut_s and log.start_s < cut_s < log.end_of_run_s)
+    user = replace(user, unserved="wait_ends")
+    came = int(np.searchsorted(log.arrival_s, cut_s, side="right"))
+    ended = (log.end_s <= cut_s)[:came]
+    cut = RequestLog.from_lists(
+        log.arrival_s[:came].tolist(),
+        [[time_s for time_s in row if time_s <= cut_s] for row in tokens_of(log)[:came]],
+        state=[RequestState(log.state[i]) if ended[i] else RequestState.UNFINISHED for i in range(came)],
+        end_s=np.minimum(log.end_s[:came], cut_s).tolist(),
+        start_s=log.start_s,
+        end_of_run_s=cut_s,
+    )
+    found = summarise(replace(log, end_of_run_s=cut_s), user, Slo())["smooth_goodput"]["benefit_tokens"]
+    expected = summarise(cut, user, Slo())["smooth_goodput"]["benefit_tokens"]
+    assert found == pytest.approx(expected, rel=1e-6, abs=1e-6)

@@ -1,0 +1,275 @@
+"""Do the tests find faults? Random small changes of the code, each of which some test has to notice.
+
+    python -m benchmarks.mutants [--sample N] [--seed S] [--at FILE[:LINE]] [--seconds S] [--reached FILE]
+
+The code is that of ``simulator/replica``, ``simulator/cluster`` and ``simulator/metrics``; a changed line is drawn at
+random among those that have code which tests reach, and a change at random among those of the line. A change is made
+in the memory of a process of its own: no file is touched. First the tests run once, to see which functions each
+reaches (``--reached`` keeps that for the next time). Those that reach a changed function run until one fails, the
+shortest and most particular first, for so many ``--seconds`` of processor time. A change under which they do not
+end counts as noticed. Prints the changes that none noticed, and the share that was noticed; Ctrl-C ends early.
+Unnoticed ones are to be looked at: some change nothing that anyone could see.
+"""
+
+import argparse
+import builtins
+import contextlib
+import gc
+import inspect
+import json
+import os
+import random
+import resource
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks.mutation import Functions, Mutant, loaded, make, mutants
+
+ROOT = Path(__file__).parent.parent
+ROOMS = ("replica", "cluster", "metrics")
+TESTS = ("tests/unit", "tests/laws")
+PATIENCE_S = 600.0  # of any kind of time
+MOST_BYTES = 3 << 30
+
+Reached = dict[str, tuple[float, list[str]]]  # by test: seconds, and the functions that it reaches
+
+
+def _named(key: tuple[str, str, int]) -> str:
+    return f"{Path(key[0]).relative_to(ROOT)}:{key[1]}"
+
+
+def _watched(functions: Functions, reached: set[str]) -> Callable[[], None]:
+    """Note each function's first call in ``reached``; returns what makes the next call the first again.
+
+    A watched function has other code for one call, which puts its own back.
+    """
+    every = [(_named(key), each, each.__code__) for key, same in functions.items() for each in same]
+
+    def called(number: int) -> Any:
+        name, function, code = every[number]
+        function.__code__ = code
+        reached.add(name)
+        return function
+
+    builtins.__dict__["_mutants_called"] = called
+    stand_ins = []
+    for number, (_, function, code) in enumerate(every):
+        vars(function)["__signature__"] = inspect.signature(function)  # which is asked for, of policies
+        source: dict[str, Any] = {}
+        exec(f"def stand_in(*args, **named):\n return _mutants_called({number})(*args, **named)", source)
+        stand_in = source["stand_in"].__code__
+        stand_ins.append(
+            (
+                function,
+                stand_in.replace(
+                    co_freevars=code.co_freevars, co_filename=code.co_filename, co_name=code.co_name
+                ),
+            )
+        )
+
+    def again() -> None:
+        for function, stand_in in stand_ins:
+            function.__code__ = stand_in
+
+    return again
+
+
+def _forked(work: Callable[[], int], seconds: float) -> int:
+    """Run in a process of its own, silent and bounded; returns its exit status, negative if a signal ended it."""
+    child = os.fork()
+    if not child:
+        status = 70
+        try:
+            os.setsid()
+            quiet = os.open(os.devnull, os.O_RDWR)
+            for stream in () if os.environ.get("LOUD") else (0, 1, 2):
+                os.dup2(quiet, stream)
+            resource.setrlimit(resource.RLIMIT_CPU, (int(seconds) + 1, int(seconds) + 1))
+            resource.setrlimit(resource.RLIMIT_DATA, (MOST_BYTES, MOST_BYTES))
+            status = work()
+        finally:
+            os._exit(status)
+    begin = time.monotonic()
+    try:
+        while time.monotonic() - begin < PATIENCE_S + seconds:
+            ended, status = os.waitpid(child, os.WNOHANG)
+            if ended:
+                return os.waitstatus_to_exitcode(status)
+            time.sleep(0.02)
+        return -signal.SIGKILL
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(child, signal.SIGKILL)
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(child, 0)
+
+
+class Trial:
+    """A pytest plugin: instead of the tests, all that is tried with them."""
+
+    def __init__(self, asked: argparse.Namespace) -> None:
+        self.asked = asked
+        self.failed = False
+        self.noticed = self.tried = 0
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        self.failed |= report.failed
+
+    def _passes(self, items: list[pytest.Item], place: int) -> bool:
+        item, after = items[place], items[place + 1] if place + 1 < len(items) else None
+        item.config.hook.pytest_runtest_protocol(item=item, nextitem=after)
+        return not self.failed
+
+    def _look(self, items: list[pytest.Item], functions: Functions, path: Path) -> int:
+        """Run tests once and write what each reaches, a line each; one that fails is left out."""
+        reached: set[str] = set()
+        again = _watched(functions, reached)
+        shared: set[str] = set()  # reached where fixtures were set up: for every test of the file
+        file = None
+        with path.open("a") as out:
+            for place, item in enumerate(items):
+                if item.path != file:
+                    file, shared = item.path, set()
+                reached.clear()
+                again()
+                self.failed, begin = False, time.process_time()
+                if self._passes(items, place):
+                    seconds = time.process_time() - begin
+                    print(json.dumps([item.nodeid, seconds, sorted(reached | shared)]), file=out, flush=True)
+                if place and items[place - 1].path == item.path:
+                    continue
+                shared = set(reached)
+        return 0
+
+    def _reached(self, items: list[pytest.Item], functions: Functions) -> Reached:
+        path = Path(self.asked.reached or f"{tempfile.mkdtemp()}/reached.jsonl")
+        for _ in range(2):
+            lines = path.read_text().splitlines() if path.exists() else []
+            known = {name: (seconds, reaches) for name, seconds, reaches in map(json.loads, lines)}
+            new = [item for item in items if item.nodeid not in known]
+            if not new:
+                break
+            print(f"what {len(new)} tests reach", flush=True)
+            _forked(lambda new=new: self._look(new, functions, path), 3600.0)  # type: ignore[misc]
+        if new:
+            print(f"{len(new)} tests are left out, because they fail when they are watched", flush=True)
+        return known
+
+    def pytest_runtestloop(self, session: pytest.Session) -> bool:
+        paths = {path for room in ROOMS for path in (ROOT / "simulator" / room).glob("*.py")}
+        functions = loaded(paths)
+        known = self._reached(session.items, functions)
+        gc.freeze()  # what is there already is shared by all processes
+        by_name = {item.nodeid: item for item in session.items if item.nodeid in known}
+        tests: dict[str, list[pytest.Item]] = {}
+        for name in sorted(by_name, key=lambda each: known[each][0] * len(known[each][1])):
+            for function in known[name][1]:
+                tests.setdefault(function, []).append(by_name[name])
+        for mutant in self._drawn(paths, functions, tests):
+            if mutant:
+                self._try(
+                    mutant, functions, tests[f"{mutant.path.relative_to(ROOT)}:{mutant.function}"], known
+                )
+        return True
+
+    def _drawn(
+        self, paths: set[Path], functions: Functions, tests: dict[str, list[pytest.Item]]
+    ) -> Iterator[Mutant]:
+        file, _, line = (self.asked.at or "").partition(":")
+        by_line: dict[tuple[Path, int], list[Mutant]] = {}
+        unreached = 0
+        for path in sorted(paths):
+            for mutant in mutants(path):
+                if file and (path != ROOT / file or (line and int(line) != mutant.line)):
+                    continue
+                if f"{path.relative_to(ROOT)}:{mutant.function}" not in tests:
+                    unreached += 1
+                elif (os.fspath(path), mutant.function, mutant.function_line) in functions:
+                    by_line.setdefault((path, mutant.line), []).append(mutant)
+        if line:
+            yield from (mutant for same in by_line.values() for mutant in same)
+            return
+        print(
+            f"{sum(map(len, by_line.values()))} changes on {len(by_line)} lines; {unreached} not reached by {TESTS}"
+        )
+        draw = random.Random(self.asked.seed)
+        for place in draw.sample(sorted(by_line), min(self.asked.sample, len(by_line))):
+            yield draw.choice(by_line[place])
+
+    def _chosen(self, tests: list[pytest.Item], known: Reached) -> tuple[list[pytest.Item], float]:
+        """Return as many tests as there is time for, from as many files as can be, and their seconds."""
+        by_file: dict[Path, list[pytest.Item]] = {}
+        for item in tests:
+            by_file.setdefault(item.path, []).append(item)
+        chosen: dict[Path, list[pytest.Item]] = {path: [] for path in by_file}
+        seconds = 0.0
+        for nth in range(max(map(len, by_file.values()))):
+            for path, same in by_file.items():
+                if nth < len(same) and (
+                    not seconds or seconds + known[same[nth].nodeid][0] < self.asked.seconds
+                ):
+                    chosen[path].append(same[nth])
+                    seconds += known[same[nth].nodeid][0]
+        return [item for same in chosen.values() for item in same], seconds
+
+    def _try(self, mutant: Mutant, functions: Functions, tests: list[pytest.Item], known: Reached) -> None:
+        chosen, seconds = self._chosen(tests, known)
+
+        def work() -> int:
+            make(mutant, functions)
+            return 0 if all(self._passes(chosen, place) for place in range(len(chosen))) else 1
+
+        status = _forked(work, 5.0 + 3.0 * seconds)
+        self.tried += 1
+        self.noticed += status != 0
+        place = f"{mutant.path.relative_to(ROOT)}:{mutant.line}"
+        if status == 70:
+            print(f"? {place} {mutant.says}", flush=True)
+        elif not status:
+            print(f"unnoticed by {len(chosen)} of {len(tests)} tests: {place} {mutant.says}", flush=True)
+        elif status < 0:
+            print(f"no end ({status}): {place} {mutant.says}", flush=True)
+        if self.tried % 20 == 0:
+            print(f"noticed {self.noticed} of {self.tried}", flush=True)
+
+
+def main() -> int:
+    """Run it; exit status 1 when no change was noticed at all, because then nothing was tested."""
+    parser = argparse.ArgumentParser(description=str(__doc__).partition("\n")[0])
+    parser.add_argument("--sample", type=int, default=100)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--seconds", type=float, default=20.0)
+    parser.add_argument("--at")
+    parser.add_argument("--reached")
+    trial = Trial(parser.parse_args())
+    with contextlib.suppress(KeyboardInterrupt):
+        options = [
+            "-o",
+            "addopts=",
+            "-s",
+            "-p",
+            "no:cacheprovider",
+            "-p",
+            "no:xdist",
+            "-p",
+            "no:terminal",
+            "-m",
+            "not slow",
+        ]
+        pytest.main([*options, *TESTS], plugins=[trial])
+    print(
+        f"noticed {trial.noticed} of {trial.tried}"
+        + (f": {trial.noticed / trial.tried:.1%}" if trial.tried else "")
+    )
+    return int(not trial.noticed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

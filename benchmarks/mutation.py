@@ -1,0 +1,154 @@
+"""Small changes of functions, as a fault in writing them would be: where there are any, and making one.
+
+A change is made in memory: the file is compiled anew with it, and the function that it is in gets the new code. No
+file is written. What runs when a module is imported (constants, defaults, decorators) is left as it is, and so are
+``assert`` and ``raise``, whose sentences others test.
+"""
+
+import ast
+import copy
+import gc
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import CodeType, FunctionType
+
+Functions = dict[tuple[str, str, int], list[FunctionType]]
+
+OTHER: dict[type[ast.AST], Callable[[], ast.AST]] = {
+    ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq,
+    ast.Is: ast.IsNot, ast.IsNot: ast.Is, ast.In: ast.NotIn, ast.NotIn: ast.In, ast.And: ast.Or, ast.Or: ast.And,
+    ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Add, ast.Div: ast.Mult, ast.FloorDiv: ast.Mult,
+    ast.Mod: ast.Mult, ast.BitOr: ast.BitAnd, ast.BitAnd: ast.BitOr,
+}  # fmt: skip
+LEFT_OUT = {"annotation", "returns", "decorator_list", "args"}
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """One change: the ``number``-th that there is in the function that begins on line ``function_line``."""
+
+    path: Path
+    function: str
+    function_line: int
+    number: int
+    line: int
+    says: str
+
+
+def _changes(node: ast.AST, field: str) -> Iterator[tuple[str, ast.AST]]:
+    """Yield what a node might be instead, each with a word for it."""
+
+    def changed(name: str, value: object) -> ast.AST:
+        new = copy.deepcopy(node)
+        setattr(new, name, value)
+        return new
+
+    if isinstance(node, ast.Compare) and type(node.ops[0]) in OTHER:
+        yield "comparison", changed("ops", [OTHER[type(node.ops[0])](), *node.ops[1:]])
+    if isinstance(node, ast.BinOp | ast.AugAssign) and type(node.op) in OTHER:
+        yield "operator", changed("op", OTHER[type(node.op)]())
+    if isinstance(node, ast.BoolOp):
+        yield "and/or", changed("op", OTHER[type(node.op)]())
+        for kept, word in ((node.values[1:], "without the first"), (node.values[:-1], "without the last")):
+            yield word, changed("values", kept) if len(kept) > 1 else copy.deepcopy(kept[0])
+    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not | ast.USub):
+        yield "sign", copy.deepcopy(node.operand)
+    if isinstance(node, ast.Constant) and type(node.value) is bool:
+        yield "constant", ast.Constant(not node.value)
+    if isinstance(node, ast.Constant) and type(node.value) in (int, float) and field != "slice":
+        yield "constant", ast.Constant(node.value + 1)  # type: ignore[operator]
+    if isinstance(node, ast.If | ast.IfExp):
+        yield "always", changed("test", ast.Constant(True))
+        yield "never", changed("test", ast.Constant(False))
+    if isinstance(node, ast.AugAssign | ast.Delete) or (
+        isinstance(node, ast.Expr) and isinstance(node.value, ast.Call)
+    ):
+        yield "left out", ast.Pass()
+    if isinstance(node, ast.Continue):
+        yield "left out", ast.Pass()
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ("min", "max"):
+        yield "min/max", changed("func", ast.Name("max" if node.func.id == "min" else "min", ast.Load()))
+
+
+def _sites(parent: ast.AST) -> Iterator[tuple[ast.AST, str, int | None, ast.AST, str, ast.AST]]:
+    """Yield parent, field, index, node, word and new node of every change below a node."""
+    if isinstance(parent, ast.Assert | ast.Raise):
+        return
+    for field, value in ast.iter_fields(parent):
+        if field in LEFT_OUT and not isinstance(parent, ast.Call):
+            continue
+        for index, node in enumerate(value if isinstance(value, list) else [value]):
+            if not isinstance(node, ast.AST):
+                continue
+            place = index if isinstance(value, list) else None
+            for word, new in _changes(node, field):
+                yield parent, field, place, node, word, new
+            yield from _sites(node)
+
+
+def _functions(body: list[ast.stmt], name: str = "") -> Iterator[tuple[str, ast.FunctionDef]]:
+    """Yield the functions of a module and the methods of its classes, by qualified name."""
+    for node in body:
+        if isinstance(node, ast.FunctionDef):
+            yield name + node.name, node
+        elif isinstance(node, ast.ClassDef):
+            yield from _functions(node.body, f"{name}{node.name}.")
+
+
+def _begins(node: ast.FunctionDef) -> int:
+    return min([node.lineno, *(each.lineno for each in node.decorator_list)])
+
+
+def mutants(path: Path) -> Iterator[Mutant]:
+    """Yield every change of a file that is known."""
+    for name, function in _functions(ast.parse(path.read_text("utf-8")).body):
+        for number, (_, _, _, node, word, new) in enumerate(_sites(function)):
+            before, after = (ast.unparse(each).splitlines()[0] for each in (node, new))
+            line = getattr(node, "lineno", function.lineno)
+            yield Mutant(path, name, _begins(function), number, line, f"{word}: {before}  ->  {after}")
+
+
+def _codes(code: CodeType) -> Iterator[CodeType]:
+    for each in code.co_consts:
+        if isinstance(each, CodeType):
+            yield each
+            yield from _codes(each)
+
+
+def loaded(paths: set[Path]) -> Functions:
+    """Return the functions in memory that are written in these files, by file, name and first line."""
+    found: Functions = {}
+    for each in gc.get_objects():
+        if isinstance(each, FunctionType) and Path(each.__code__.co_filename) in paths:
+            code = each.__code__
+            found.setdefault((os.fspath(code.co_filename), code.co_qualname, code.co_firstlineno), []).append(
+                each
+            )
+    return found
+
+
+def make(mutant: Mutant, functions: Functions) -> None:
+    """Change a function in memory, for the rest of this process. Raises LookupError if it is not there."""
+    tree = ast.parse(mutant.path.read_text("utf-8"))
+    function = next(
+        each
+        for name, each in _functions(tree.body)
+        if (name, _begins(each)) == (mutant.function, mutant.function_line)
+    )
+    parent, field, index, node, _, new = list(_sites(function))[mutant.number]
+    for each in ast.walk(new):
+        ast.copy_location(each, node)
+    if index is None:
+        setattr(parent, field, new)
+    else:
+        getattr(parent, field)[index] = new
+    key = (os.fspath(mutant.path), mutant.function, mutant.function_line)
+    whole = compile(tree, key[0], "exec")
+    for code in _codes(whole):
+        if (code.co_qualname, code.co_firstlineno) == key[1:]:
+            for same in functions[key]:
+                same.__code__ = code
+            return
+    raise LookupError(f"{mutant.function} is not in {mutant.path}")
