@@ -1,4 +1,4 @@
-"""Layout switch: the same GPUs as few replicas with many each while few requests are there, else as many with few each."""
+"""Layout switch: GPUs as few replicas with many each while few requests are there, else as many with few each."""
 
 import math
 from bisect import bisect_right
@@ -37,8 +37,8 @@ class LayoutSwitch:
         pools = sorted([pool, *pool.others], key=lambda each: (-each.gpus, each.name))
         if len(pools) != len(self.from_requests) + 1:
             raise InputError(
-                f"policy.scaling: layout_switch: from_requests has {len(self.from_requests)} boundaries for {len(pools)}"
-                " pools; expected one less than pools that share cluster.scaling.max_gpus"
+                f"policy.scaling: layout_switch: {len(pools)} pools for from_requests = {self.from_requests}; expected"
+                f" {len(self.from_requests) + 1} that share cluster.scaling.max_gpus"
             )
         return pool.most if pools[self._layout(pools, now_s)] is pool else 0
 

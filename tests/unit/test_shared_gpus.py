@@ -203,7 +203,7 @@ trace = "t.csv"
         ("min_replicas = 0\nmax_gpus = 4", "cluster.scaling.max_gpus: 4 found for 8 GPUs at the start"),
         ("max_gpus = 9", "cluster.pools.narrow.replicas: 0 at the start; expected from min_replicas = 1"),
         ("min_replicas = 0\nmax_gpus = 0", "cluster.scaling.max_gpus: expected a number >= 1, got 0"),
-        ("min_replicas = 0", "from_requests has 1 boundaries for 1 pools; expected one less than pools that share"),
+        ("min_replicas = 0", "1 pools for from_requests = [64]; expected 2 that share cluster.scaling.max_gpus"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_is_refused(cluster, message, folder, capsys):  # noqa: F811
