@@ -25,6 +25,22 @@ class Scaled:
         return self.factor * self.cost.step_s(shape)
 
 
+def _shared(draw, pools):
+    """GPUs that the pools which are scaled share: enough for one replica more than the least, and for the start."""
+    scaled = [pool for pool in pools if pool.scaling is not None]
+    if not scaled or draw(st.booleans()):
+        return None
+    needed = max(
+        sum(
+            max(1, pool.scaling.min_replicas) * pool.scaling.gpus
+            for pool in scaled
+            if pool is last or pool.scaling.min_replicas
+        )
+        for last in scaled
+    )
+    return max(needed, sum(pool.replicas * pool.scaling.gpus for pool in scaled)) + draw(st.integers(0, 3))
+
+
 @st.composite
 def mixed_deployments(draw, choices=tuple(CHOICES), modes=MODES):
     """A workload whose requests may ask for a model, and a deployment of two to four unlike pools."""
@@ -44,9 +60,17 @@ def mixed_deployments(draw, choices=tuple(CHOICES), modes=MODES):
             max_num_batched_tokens=max(pool.limits.max_num_batched_tokens, longest),
         )
         price, quality = draw(st.sampled_from([1.0, 4.0])), draw(st.sampled_from([0.3, 0.8]))
+        scaling = pool.scaling
+        if scaling is not None:
+            least = draw(st.integers(0, scaling.min_replicas))
+            scaling = dataclasses.replace(scaling, min_replicas=least, gpus=draw(st.sampled_from([1, 2, 4])))
         pools.append(
             dataclasses.replace(
                 pool,
+                replicas=pool.replicas
+                if scaling is None
+                else draw(st.integers(scaling.min_replicas, pool.replicas)),
+                scaling=scaling,
                 scheduler=scheduler,
                 cost=Scaled(RaggedCost(), draw(st.sampled_from([0.5, 1.0, 3.0]))),
                 limits=limits,
@@ -60,7 +84,8 @@ def mixed_deployments(draw, choices=tuple(CHOICES), modes=MODES):
     traffic = dataclasses.replace(traffic, optional=columns, model_names=models)
     events = [each for each in deployment.faults.events if each.replica < sum(pool.places for pool in pools)]
     faults = dataclasses.replace(deployment.faults, events=events)
-    deployment = dataclasses.replace(deployment, pools=pools, faults=faults)
+    shared = {"migration": None, "max_gpus": _shared(draw, pools)}  # KV caches are unlike
+    deployment = dataclasses.replace(deployment, pools=pools, faults=faults, **shared)
     if cascade:
         draws = np.random.default_rng(draw(st.integers(0, 2**20)))
         shape = n, len(pools)

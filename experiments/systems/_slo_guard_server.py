@@ -1,12 +1,15 @@
 """SLO-Guard's server: its model, its GPU with and without CUDA graphs, its knobs and its traffic."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from simulator.scenario.scenario import Scenario
 from simulator.studies.tune.space import Knob, SearchSpace, knob_of, space_of
 
 GRAPHS, EAGER = "graphs", "eager"
+BUDGET, CHUNKS = "engine.max_num_batched_tokens", "policy.scheduling.enable_chunked_prefill"
 OUTPUT_TOKENS = 100
 # Published mean latencies of one request of about 100 tokens: 431 ms with CUDA graphs, about 1,990 ms without. The
 # difference is taken to be the same in each of its 100 steps: an inference, as step times are not published.
@@ -67,9 +70,22 @@ def own_scenario() -> Scenario:
     )
 
 
+class OwnSpace(SearchSpace):
+    """Settings as it proposes them: a budget that its server takes, and prompts in chunks with graphs only."""
+
+    def values(self, place: Mapping[str, float]) -> dict[str, Any]:
+        """Return the settings at a place, so changed that none is invalid."""
+        found = super().values(place)
+        least = max(found["engine.max_num_seqs"], found["engine.max_model_len"])
+        found[BUDGET] = max(found[BUDGET], least)
+        found[CHUNKS] = found[CHUNKS] and found["hardware.overheads"] == GRAPHS
+        return found
+
+
 def own_space() -> SearchSpace:
     """Return its seven knobs; quantisation is fp16 only in its runs."""
-    return space_of([*_sizes(512), *_switches(), Knob("hardware.overheads", choices=(EAGER, GRAPHS))])
+    knobs = [*_sizes(512), *_switches(), Knob("hardware.overheads", choices=(EAGER, GRAPHS))]
+    return OwnSpace(space_of(knobs).knobs)
 
 
 def tight_scenario() -> Scenario:
@@ -97,7 +113,7 @@ def _sizes(budget: int) -> list[Knob]:
     """Return the ranges, all but the share of memory on a logarithmic scale; ``budget`` is the least of a step."""
     logarithmic = {
         "engine.max_num_seqs": (4, 128),
-        "engine.max_num_batched_tokens": (budget, 8192),
+        BUDGET: (budget, 8192),
         "engine.max_model_len": (512, 4096),
     }
     found = [
@@ -108,5 +124,4 @@ def _sizes(budget: int) -> list[Knob]:
 
 
 def _switches() -> list[Knob]:
-    names = ("enable_chunked_prefill", "enable_prefix_caching")
-    return [Knob(f"policy.scheduling.{name}", choices=(True, False)) for name in names]
+    return [Knob(key, choices=(True, False)) for key in (CHUNKS, "policy.scheduling.enable_prefix_caching")]

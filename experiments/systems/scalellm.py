@@ -11,7 +11,8 @@ gateway dominates latency, not the engine. Its gateway's times, and how its base
 one Python worker; a compiled worker, four Python workers, or four engines of two GPUs behind a compiled worker are
 beside it. Times of the gateways are those of other projects (``docs/delivery.md``), and those of a token are partly
 inferred. Poisson arrivals; of four rates the third has about 64 requests at once. Layouts are compared by clients
-that wait, without gateway: 8 to 512 of them. Readers take 20 tokens/s and allow 1 s.
+that wait, without gateway: 8 to 512 of them. Readers take 20 tokens/s and allow 1 s. The switch between layouts
+(``layout_switch``, its defaults) has half a minute of 160 requests/s and ten minutes of 6, in either order.
 
 **Tests**, 95 % intervals over seeds, paired. Speed: at the third rate agree if vLLM takes twice as long (mean E2E) as
 four engines behind a compiled worker, with both models; partly if shown to take longer with one. Gateway: agree if at
@@ -20,9 +21,10 @@ rate. Workers: agree if with four Python workers E2E is within 5 % of that with 
 some. Layout: agree if with both models the one engine is shown to have the lower E2E of the two extremes at each
 number of clients below 64, and the four engines from 64 on; partly if it changes sides elsewhere. Readers: agree if
 at each number of clients the layout with the least E2E is shown to have more smooth goodput for a token asked for
-than that with the most; partly at some.
+than that with the most; partly at some. Switch: agree if it is shown to have a lower mean E2E than the better of the
+two layouts in both orders; partly in one.
 
-Takes about 25 s (quick) and 70 s (full) on one core.
+Takes about 35 s (quick) and 95 s (full) on one core.
 """
 
 from collections.abc import Mapping
@@ -32,6 +34,7 @@ from experiments.paper._reproduce import Study, Verdict, axes, label_panels, mai
 from experiments.systems._findings import Finding, all_or_some, shown, verdict
 from experiments.systems._lines import lines, on_log_scale
 from experiments.systems._measured import Numbers, gathered, means, ratio
+from experiments.systems._scalellm_switch import ORDERS, SERVED, changing, switch
 from simulator.results.result import Result
 from simulator.scenario.scenario import Scenario
 from simulator.stats import Interval, interval, paired
@@ -219,8 +222,14 @@ def run(study: Study) -> Verdict:
         (model, count, each): [by_clients(study, model, int(count), each, seed) for seed in seeds]
         for model, count, each in closed
     }
+    changes = {
+        (order, each): [changing(study, order, each, seed) for seed in seeds]
+        for order in ORDERS
+        for each in SERVED
+    }
     found = gathered(study, open_loop, numbers, "gateways")
     clients = gathered(study, waiting, numbers, "layouts")
+    switched = gathered(study, changes, numbers, "switches")
     figure, grid = axes(2, 2, width="text", height_in=4.2)
     for column, (model, rates) in enumerate(RATES.items()):
         top, bottom = grid[:, column]
@@ -250,7 +259,16 @@ def run(study: Study) -> Verdict:
         columns["served by"] = [way for *_, way in rows]
         shown(study, name, columns | means(each, rows, measures))
     return verdict(
-        study, CLAIM, [speed(found), gateway(found), workers(found), layout(clients), readers(clients)]
+        study,
+        CLAIM,
+        [
+            speed(found),
+            gateway(found),
+            workers(found),
+            layout(clients),
+            readers(clients),
+            switch(switched),
+        ],
     )
 
 

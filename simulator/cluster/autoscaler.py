@@ -21,6 +21,7 @@ from simulator.cluster.hand_off import HandOffs
 from simulator.cluster.kv_transfers import KvTransfers
 from simulator.cluster.migrations import Migrations
 from simulator.cluster.policy import PoolView
+from simulator.cluster.shared_gpus import SharedGpus
 from simulator.cluster.ticker import Ticker
 from simulator.cluster.traffic import Traffic
 from simulator.replica.job import Job
@@ -55,6 +56,7 @@ class Autoscaler:
         unplaced: Callable[[], Collection[Job]],
         in_transit: Callable[[Replica], bool],
         evacuate: Callable[[Replica, Sequence[Replica]], None] | None,
+        name: str = "",
     ) -> None:
         """``places`` hold the replicas of the start; a place without a replica is ``released``.
 
@@ -65,34 +67,54 @@ class Autoscaler:
         self.scaling = scaling
         self.places = places
         self.clock = clock
+        self.shared: SharedGpus | None = None  # the GPUs that it has with others
+        self.aimed_at = sum(place.state is not ReplicaState.ABSENT for place in places)  # replicas
         self.lifetimes: list[Lifetime] = []  # in the order in which they were ordered
         self._now: dict[Replica, Lifetime] = {}  # of those that are paid for or on order
         self._changed = changed
         self._unplaced = unplaced
         self._in_transit = in_transit
         self._evacuate = evacuate
+        self._name = name
         for place in places:
             if place.state is not ReplicaState.ABSENT:
                 self._begin(place, Lifetime(place.index, clock.now, clock.now, clock.now))
 
     def look(self) -> None:
         """Ask the policy, and order, take back, drain or release."""
+        self.release_empty()
+        view = self.view()
+        self.aim(max(self.wanted(view), 1 if view.unplaced else 0))
+
+    def release_empty(self) -> None:
+        """Let go of what has drained."""
         for each in self._draining():
             self._release_if_empty(each)
-        serving = [each for each in self.places if each.state is ReplicaState.SERVING]
-        coming = len(self._now) - len(serving) - len(self._draining())
-        unplaced = self._unplaced()
-        policy = self.scaling.policy
-        replicas = replicas_wanted(policy, policy.target(PoolView(serving, coming, unplaced), self.clock.now))
-        least = max(self.scaling.min_replicas, 1 if unplaced else 0)
-        self._aim(max(least, min(replicas, self.scaling.max_replicas)))
-        if self._evacuate is not None:
-            serving = [each for each in self.places if each.state is ReplicaState.SERVING]
-            for each in self._draining():
-                self._evacuate(each, serving)
 
-    def _aim(self, replicas: int) -> None:
-        """Have so many that serve or will."""
+    def view(self) -> PoolView:
+        """Return what the policy sees."""
+        serving, draining = self._serving(), self._draining()
+        waiting = max(0, self.aimed_at - (len(self._now) - len(draining)))  # for GPUs that others hold
+        coming = len(self._now) - len(serving) - len(draining) + waiting
+        scaling = self.scaling
+        return PoolView(
+            serving, coming, self._unplaced(), self._name, scaling.gpus, scaling.max_replicas, draining
+        )
+
+    def wanted(self, view: PoolView) -> int:
+        """Return how many replicas the policy wants, within the bounds."""
+        policy = self.scaling.policy
+        replicas = replicas_wanted(policy, policy.target(view, self.clock.now))
+        return max(self.scaling.min_replicas, min(replicas, self.scaling.max_replicas))
+
+    @property
+    def held_gpus(self) -> int:
+        """GPUs of all replicas from order to release."""
+        return len(self._now) * self.scaling.gpus
+
+    def aim(self, replicas: int) -> None:
+        """Have so many that serve or will, and empty those that drain."""
+        self.aimed_at = replicas
         have = len(self._now) - len(self._draining())
         for _ in range(have, replicas):
             self._add()
@@ -100,14 +122,25 @@ class Autoscaler:
             self._take_away()
         if have != replicas:
             self._changed()
+        if self._evacuate is not None:
+            serving = self._serving()
+            for each in self._draining():
+                self._evacuate(each, serving)
+
+    def fill(self) -> None:
+        """Order what is aimed at and has waited for GPUs."""
+        for _ in range(len(self._now) - len(self._draining()), self.aimed_at):
+            self._add()
 
     def _add(self) -> None:
-        """Take the most loaded of the draining ones back, or order one for the first free place."""
+        """Take the most loaded of the draining ones back, or order one for the first free place if there are GPUs."""
         draining = self._draining()
         if draining:
             replica = max(draining, key=lambda each: (each.outstanding_tokens, -each.index))
             replica.move(replica.state.taken_back())
             self._now[replica].draining_s = math.nan
+            return
+        if self.shared is not None and not self.shared.room_for(self.scaling.gpus):
             return
         place = next(each for each in self.places if each not in self._now)
         now_s = self.clock.now
@@ -156,6 +189,11 @@ class Autoscaler:
         if replica.state is not ReplicaState.ABSENT:  # it has served
             replica.move(ReplicaState.ABSENT)
             replica.crash()
+        if self.shared is not None:
+            self.shared.fill()
+
+    def _serving(self) -> list[Replica]:
+        return [each for each in self.places if each.state is ReplicaState.SERVING]
 
     def _draining(self) -> list[Replica]:
         return [each for each in self._now if each.state.draining]
@@ -209,10 +247,16 @@ class Autoscalers:
                 unplaced=awaiting_decode if pool.role == "decode" else partial(stranded, pool),
                 in_transit=in_transit,
                 evacuate=None if migrations is None or pool.role == "prefill" else migrations.evacuate,
+                name=pool.offer.pool,
             )
             self._all.append(scaler)
-            if pool.scaling.policy.interval_s < math.inf:
-                ticker.every(pool.scaling.policy.interval_s, scaler.look, anything_to_do)
+        looks = [(each.scaling.policy.interval_s, each.look) for each in self._all]
+        if deployment.max_gpus is not None and looks:
+            shared = SharedGpus(self._all, deployment.max_gpus)
+            looks = [(min(interval_s for interval_s, _ in looks), shared.look)]
+        for interval_s, look in looks:
+            if interval_s < math.inf:
+                ticker.every(interval_s, look, anything_to_do)
 
     def idle(self, replica: Replica, now_s: float) -> None:
         """A replica has nothing left to do, from ``now_s`` on."""

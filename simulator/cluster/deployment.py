@@ -32,6 +32,7 @@ class Scaling:
     max_replicas: int
     provision_s: float = 0.0  # from the order until the machine is there, and from then on paid for
     load_s: float = 0.0  # from then until it takes requests
+    gpus: int = 1  # of a replica
 
 
 @dataclass(frozen=True)
@@ -143,6 +144,7 @@ class Deployment:
     grading: Grading | None = None  # with pools whose models' quality is known
     hand_off: HandOff | None = None  # with pools of prefill and decode replicas
     faults: Faults = field(default_factory=Faults)
+    max_gpus: int | None = None  # that the pools which are scaled hold at once; None: no bound
     tiers: TiersPlan | None = (
         None  # of KV beyond the GPU; replicas then have a prefix cache and stay as they are
     )

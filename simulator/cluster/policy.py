@@ -192,6 +192,11 @@ class PoolView(NamedTuple):
     replicas: Sequence[ReplicaView]  # that take requests now
     coming: int  # replicas that will: on order, loading, or under repair after a crash
     unplaced: Collection[Job]  # requests that wait until any replica takes them
+    name: str = ""  # in cluster.pools
+    gpus: int = 1  # of each replica
+    most: int = 0  # replicas that it may have
+    draining: Sequence[ReplicaView] = ()  # replicas that finish what they have and go
+    others: "Sequence[PoolView]" = ()  # the pools that share cluster.scaling.max_gpus with it, at the same moment
 
 
 class Scaler(Protocol):

@@ -120,12 +120,13 @@ def tune(
 
     ``space`` are dotted keys with a list of values, or a range such as ``{"from": 4, "to": 256, "scale": "log"}``.
     ``objective`` is any number of a summary (default: smooth goodput), ``target`` are bounds such as
-    ``"ttft_p99 <= 0.5"``. ``settings`` change keys of all trials, ``method`` is tba-tpe, tpe (both need Optuna) or
-    random, ``seed`` that of the choices, of which ``batch`` are made at once. A trial that has not served all after
-    ``longest_s`` simulated seconds is too slow. The best and the scenario as it is are compared with ``checks`` other
-    seeds. With ``out`` trials are kept in that folder and not simulated again. ``jobs`` run at once (default: one a
-    core), or as many as the Ray cluster ``ray`` has cores (an address, any, auto or local). ``on_progress`` gets
-    simulations done and simulations in all. Raises InputError, naming the option, for what is wrong.
+    ``"ttft_p99 <= 0.5"``. ``settings`` change keys of all trials, ``method`` is tba-tpe, tpe, tpe-multivariate (which
+    need Optuna) or random, ``seed`` that of the choices, of which ``batch`` are made at once. A trial that has not
+    served all after ``longest_s`` simulated seconds is too slow. The best and the scenario as it is are compared with
+    ``checks`` other seeds. With ``out`` trials are kept in that folder and not simulated again. ``jobs`` run at once
+    (default: one a core), or as many as the Ray cluster ``ray`` has cores (an address, any, auto or local).
+    ``on_progress`` gets simulations done and simulations in all. Raises InputError, naming the option, for what is
+    wrong.
     """
     base, base_dir = read_scenario(scenario, settings)
     if not isinstance(space, Mapping) or not space:

@@ -2,10 +2,16 @@
 
 from typing import Annotated, Any, Literal, NamedTuple, Self
 
-from pydantic import Field, model_validator
+from pydantic import (
+    Field,
+    SerializationInfo,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
 from simulator.errors import InputError
-from simulator.scenario.engine import Section
+from simulator.scenario.engine import AtLeastOne, Section, without_unset
 from simulator.scenario.policy import IDLE_POLICY, Policy, PolicyChoice, choice
 from simulator.scenario.pools import NAME, MixedPoolSpec, OrNone, PoolSpec, Replicas
 from simulator.workload.checks import LARGEST_FACTOR
@@ -127,6 +133,11 @@ class ScalingSpec(Section):
         1, description="of each pool; 0: the first request after a pause waits for a machine and the model"
     )
     max_replicas: Replicas | None = Field(None, description="of each pool; has to be set for policy.scaling")
+    max_gpus: AtLeastOne | None = Field(
+        None,
+        description="that all pools of cluster.pools which are scaled hold at once, from order to release; unset: no"
+        " bound",
+    )
     provision_s: Seconds = Field(
         120.0, description="from the order until the machine is there; it is paid for from then on"
     )
@@ -134,6 +145,10 @@ class ScalingSpec(Section):
         None, description="from then until it takes requests; unset: the model's bytes at load_gb_s"
     )
     load_gb_s: Positive = Field(2.0, description="GB/s (10^9 bytes) at which a replica's model is loaded")
+
+    @model_serializer(mode="wrap")
+    def _brief(self, whole: SerializerFunctionWrapHandler, info: SerializationInfo) -> dict[str, Any]:
+        return without_unset(whole(self), info, "max_gpus")
 
 
 class Bounds(NamedTuple):
@@ -232,8 +247,18 @@ class ClusterSpec(Section):
     def check_replicas(self, policy: Policy) -> None:
         """Raise InputError where scaling cannot be, and for faults of replicas that never are."""
         places = 0
+        if self.scaling.max_gpus is not None and not self.pools:
+            raise InputError(
+                "cluster.scaling.max_gpus: given without cluster.pools; expected cluster.scaling.max_replicas to bound"
+                " pools that are alike"
+            )
         for each in self.bounds(policy):
-            places += each.replicas if each.policy.name == IDLE_POLICY["scaling"] else _places(each, policy)
+            idle = each.policy.name == IDLE_POLICY["scaling"]
+            if idle and not each.replicas:
+                raise InputError(
+                    f"{each.key}.replicas: expected a number >= 1 in a pool that is not scaled, got 0"
+                )
+            places += each.replicas if idle else _places(each, policy)
         for event in self.faults.events:
             if event.replica >= places:
                 raise InputError(

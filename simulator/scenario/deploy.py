@@ -49,7 +49,9 @@ def deploy(
                 each.limits,
                 each.replicas,
                 each.role,
-                None if each.scaling is None else each.scaling.begin(),
+                None
+                if (plan := each.scaling) is None
+                else plan.begin(make_policy("scaling", plan.policy), each.layout.gpus),
                 each.rules,
                 each.tensor_parallel_size,
                 each.speculation,
@@ -80,6 +82,7 @@ def deploy(
             faults.repair_s,
             faults.retries,
         ),
+        max_gpus=cluster.scaling.max_gpus,
         tiers=tiers_of(scenario, first),
         frontend_s=first.cost.overheads.frontend_s,
         pace_s=scenario.user.v_s_per_token,

@@ -54,6 +54,9 @@ class PoolSpec(Section):
 class MixedPoolSpec(PoolSpec):
     """One of several pools of unlike replicas behind one router."""
 
+    replicas: OrNone = Field(
+        1, description="identical engines in this pool; 0 at the start only if it is scaled"
+    )
     model: str | None = Field(None, description="unset: as hardware.model")
     usd_per_gpu_hour: Positive | None = Field(None, description="unset: as the GPU's profile")
     quality: Score | str | None = Field(

@@ -17,7 +17,6 @@ from hardware_profiles import (
 )
 from hardware_profiles.gpu import GIB
 from hardware_profiles.pipeline import Layout, pipeline_capacity
-from simulator.cluster.deployment import Scaling
 from simulator.errors import InputError, under_key
 from simulator.replica.cost import CostModel
 from simulator.replica.limits import Limits
@@ -26,7 +25,6 @@ from simulator.replica.replica import Role
 from simulator.replica.rules import EngineRules
 from simulator.replica.sm_split import DEFAULT_SPLIT, SmSplit
 from simulator.replica.speculation import Speculation
-from simulator.scenario.cluster import Bounds, ScalingSpec
 from simulator.scenario.discover import load
 from simulator.scenario.energy import capped
 from simulator.scenario.engine import EngineSpec
@@ -34,9 +32,10 @@ from simulator.scenario.engines import engine_name, kept_free, named_after
 from simulator.scenario.expert_spread import with_load
 from simulator.scenario.jitter import jitter_of
 from simulator.scenario.layout import layout_of
-from simulator.scenario.policy import IDLE_POLICY, PolicyChoice
+from simulator.scenario.policy import PolicyChoice
 from simulator.scenario.pools import MixedPoolSpec, PoolSpec
 from simulator.scenario.ranks import check_ranks, cost_of, held_by_rank, ranks_in_step
+from simulator.scenario.scaling import ScalingPlan, check_max_gpus, plan_of
 from simulator.scenario.scenario import Scenario
 from simulator.scenario.seats import seats_within
 from simulator.scenario.served_model import served_model
@@ -44,22 +43,6 @@ from simulator.scenario.speculation import cost_with_drafts, drafter_of, specula
 
 _HARDWARE = ("gpu", "model", "power_cap_w")  # keys of a pool that stand for those of the section
 LEAST_WHOLE_PROMPT_BUDGET = 2048  # vLLM's floor where prompts are not split
-
-
-@dataclass(frozen=True)
-class ScalingPlan:
-    """How a pool is scaled: ``simulator.cluster.deployment.Scaling`` with the policy's name."""
-
-    policy: PolicyChoice
-    min_replicas: int
-    max_replicas: int
-    provision_s: float
-    load_s: float
-
-    def begin(self) -> Scaling:
-        """Return it with a new instance of the policy."""
-        policy = make_policy("scaling", self.policy)
-        return Scaling(policy, self.min_replicas, self.max_replicas, self.provision_s, self.load_s)
 
 
 @dataclass(frozen=True)
@@ -161,18 +144,13 @@ def resolve_pools(scenario: Scenario, base_dir: Path | None = None) -> list[Reso
     replicas = scenario.cluster.replicas * scenario.engine.data_parallel_size
     found = found or [replace(resolve_pool(scenario, base_dir), replicas=replicas)]
     bounds = scenario.cluster.bounds(scenario.policy)
-    return [
-        replace(server, scaling=_plan(each, scenario.cluster.scaling, server.model))
+    found = [
+        replace(server, scaling=plan_of(each, scenario.cluster.scaling, server.model))
         for server, each in zip(found, bounds, strict=True)
     ]
-
-
-def _plan(bounds: Bounds, spec: ScalingSpec, model: Model) -> ScalingPlan | None:
-    if bounds.policy.name == IDLE_POLICY["scaling"]:
-        return None
-    assert bounds.max_replicas is not None
-    load_s = model.weight_bytes / (spec.load_gb_s * 1e9) if spec.load_s is None else spec.load_s
-    return ScalingPlan(bounds.policy, bounds.min_replicas, bounds.max_replicas, spec.provision_s, load_s)
+    shared = [(each.name, each.replicas, each.layout.gpus, each.scaling) for each in found]
+    check_max_gpus(scenario.cluster.scaling.max_gpus, shared)
+    return found
 
 
 def resolve_pool(scenario: Scenario, base_dir: Path | None = None) -> ResolvedPool:

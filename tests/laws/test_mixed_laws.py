@@ -22,6 +22,16 @@ def test_laws_of_mixed_fleets(mode, data):
     check_who_served(traffic, deployment, cluster, outcome)
     if deployment.grading is not None:
         check_calls(deployment, cluster, outcome)
+    if deployment.max_gpus is not None:
+        check_gpus(deployment, cluster.autoscalers.lifetimes)
+
+
+def check_gpus(deployment, lifetimes):
+    """Raise AssertionError if pools ever held more GPUs than they share."""
+    sizes = [pool.scaling.gpus for pool in deployment.pools for _ in range(pool.places)]
+    changes = [(each.ordered_s, sizes[each.replica]) for each in lifetimes]
+    changes += [(each.released_s, -sizes[each.replica]) for each in lifetimes if each.released_s >= 0]
+    assert max(np.cumsum([change for _, change in sorted(changes)]), default=0) <= deployment.max_gpus
 
 
 def check_calls(deployment, cluster, outcome):
@@ -34,7 +44,7 @@ def check_calls(deployment, cluster, outcome):
     assert len(requests["calls"]) == len(requests["good_answer"]) == n
     assert (requests["calls"][last] == turned_down[last] + 1).all()
     assert (requests["calls"] <= turned_down + 1).all()
-    assert (requests["list_usd"][~started] == 0).all()
+    assert (requests["list_usd"][~started & (turned_down == 0)] == 0).all()
     most = deployment.router.most_calls or len({pool.offer.model for pool in deployment.pools})
     assert (turned_down < most).all()
     for number, asked_s in zip(calls.number_of, calls.asked_s, strict=True):

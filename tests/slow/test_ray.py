@@ -162,19 +162,37 @@ def test_a_capacity_on_two_nodes_is_the_same(tmp_path, address):
     assert json.loads(found[0].stdout) == json.loads(found[1].stdout)
 
 
+def test_a_search_of_settings_on_two_nodes_is_the_same(tmp_path, address):
+    (tmp_path / "s.toml").write_text("workload.limit = 40\n")
+    arguments = [
+        "s.toml", "--space", "engine.max_num_seqs=1..64:log", "--space", "policy.scheduling=vllm_v1,sarathi",
+        "--method", "random", "--trials", "4", "--batch", "2", "--checks", "1",
+    ]  # fmt: skip
+    here = run("tune", *arguments, "--out", "here", "--jobs", "1", cwd=tmp_path)
+    there = run("tune", *arguments, "--out", "there", "--ray", address, cwd=tmp_path)
+    assert (there.returncode, there.stdout) == (0, here.stdout), there.stderr
+    for name in (
+        "tune.csv",
+        "best.toml",
+        *(f"trials/{x.name}" for x in (tmp_path / "here/trials").iterdir()),
+    ):
+        assert (tmp_path / "there" / name).read_bytes() == (tmp_path / "here" / name).read_bytes()
+
+
 def test_another_servesim_on_a_machine_is_refused():
     assert ray_cluster._simulated_there("another", ".", {}, max, (1, 2))[0]
     own = ray_cluster.code_digest()
     assert ray_cluster._simulated_there(own, "/no/such/folder", {}, max, (1, 2)) == (None, 2)
 
 
-@pytest.mark.parametrize("name", ["sweep", "plan", "capacity", "reproduce"])
+@pytest.mark.parametrize("name", ["sweep", "plan", "capacity", "reproduce", "tune"])
 def test_without_ray_each_command_says_what_to_install(name, tmp_path, capsys, monkeypatch):
     files = {
         "sweep": STUDY.format(requests=5),
         "plan": 'target = "ttft_p99 <= 9"\n[set]\n"workload.limit" = 5\n',
         "capacity": "",
         "reproduce": "",
+        "tune": "workload.limit = 5\n",
     }
     path = tmp_path / "file.toml"
     path.write_text(files[name])
@@ -183,6 +201,7 @@ def test_without_ray_each_command_says_what_to_install(name, tmp_path, capsys, m
         "plan": [str(path)],
         "capacity": ["--set", "workload.limit=200"],
         "reproduce": ["fig5", "--quick"],
+        "tune": [str(path), "--space", "engine.max_num_seqs=4..64", "--method", "random"],
     }
     monkeypatch.setitem(sys.modules, "ray", None)
     assert cli.main([name, *given[name], "--out", str(tmp_path / "out"), "--ray"]) == 2

@@ -11,6 +11,7 @@ from experiments.paper._reproduce import Study
 from experiments.systems import aladdin, jitserve, routerbench, scalellm
 from experiments.systems._hull import hull, mean_quality
 from experiments.systems._jitserve_traffic import in_time, write_traffic
+from experiments.systems._scalellm_switch import ORDERS, SERVED, SWITCH
 from simulator import Scenario, run
 
 SEEDS = np.array([0.99, 1.0, 1.01])
@@ -188,3 +189,15 @@ def test_layouts_are_judged_by_where_they_change_sides(changes_at, outcome):
         for count, each in itertools.product(scalellm.CLIENTS, scalellm.LAYOUTS)
     }  # fmt: skip
     assert scalellm.layout(clients).outcome == outcome
+
+
+@pytest.mark.parametrize(
+    ("factors", "outcome"), [((0.8, 0.9), "agree"), ((0.8, 1.1), "partly"), ((1.1, 1.2), "not")]
+)
+def test_a_switch_is_judged_beside_the_better_layout(factors, outcome):
+    found = {
+        (order, each): {"e2e_s": (factor if each == SWITCH else place + 1) * SEEDS, "worth": SEEDS}
+        for order, factor in zip(ORDERS, factors, strict=True)
+        for place, each in enumerate(SERVED)
+    }
+    assert scalellm.switch(found).outcome == outcome

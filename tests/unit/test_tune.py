@@ -95,7 +95,7 @@ def test_a_bad_file_names_its_key(tmp_path, text, said):
         ({"trials": 0}, "--trials 0: expected"),
         ({"batch": 0}, "--batch 0: expected"),
         ({"checks": -1}, "--checks -1: expected"),
-        ({"method": "luck"}, "--method luck: expected one of tba-tpe, tpe, random"),
+        ({"method": "luck"}, "--method luck: expected one of tba-tpe, tpe, tpe-multivariate, random"),
         ({"space": space_of([parse("engine.max_num_seqz=1..4")])}, "unknown key; did you mean 'max_num_seqs'"),
         ({"space": space_of([parse("policy.scheduling=nope,nil")])}, "--space policy.scheduling: .*nope"),
     ],

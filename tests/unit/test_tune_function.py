@@ -58,7 +58,7 @@ def test_where_all_fail_there_is_no_scenario():
         ({"space": {"engine.seats": [1, 2]}}, "space engine.seats: engine.seats: unknown key"),
         ({"space": {"policy.scheduling": [VllmV1, "smooth"]}}, "space.policy.scheduling: policies given as classes"),
         ({"space": {"seed": [1, 2]}}, "space: seed: the best of several seeds is luck"),
-        ({"method": "guess"}, "method guess: expected one of tba-tpe, tpe, random"),
+        ({"method": "guess"}, "method guess: expected one of tba-tpe, tpe, tpe-multivariate, random"),
         ({"trials": 0}, "trials 0: expected a whole number from 1"),
         ({"checks": -1}, "checks: expected a whole number >= 0, got -1"),
         ({"seed": None}, "seed: expected a whole number >= 0, got None"),

@@ -39,7 +39,9 @@ def tune(
     trials: Annotated[int, typer.Option(help="How many settings are tried.")] = 40,
     method: Annotated[
         str,
-        typer.Option(help="tba-tpe (avoids settings that fail), tpe or random; the first two need Optuna."),
+        typer.Option(
+            help="tba-tpe (avoids settings that fail), tpe, tpe-multivariate or random, which alone needs no Optuna."
+        ),
     ] = "tba-tpe",
     seed: Annotated[int, typer.Option(min=0, help="Of what is tried, not of the traffic.")] = 0,
     batch: Annotated[

@@ -16,8 +16,8 @@ from simulator.studies.tune.trials import TunedTrial
 if TYPE_CHECKING:
     pass
 
-RANDOM, TPE, TBA_TPE = "random", "tpe", "tba-tpe"
-METHODS = (TBA_TPE, TPE, RANDOM)  # the first where nothing is said
+RANDOM, TPE, TBA_TPE, MULTIVARIATE = "random", "tpe", "tba-tpe", "tpe-multivariate"
+METHODS = (TBA_TPE, TPE, MULTIVARIATE, RANDOM)  # the first where nothing is said
 STARTUP = 5  # trials of TPE by chance before it learns: SLO-Guard's baseline, half of Optuna's default
 
 
@@ -37,7 +37,9 @@ def make(name: str, space: SearchSpace, budget: int, seed: int) -> SearchMethod:
     """Return a method for so many trials; raises InputError where Optuna is needed and not installed."""
     if name == RANDOM:
         return ByChance(space, seed)
-    return Tpe(space, seed) if name == TPE else TbaTpe(space, budget, seed)
+    if name == TBA_TPE:
+        return TbaTpe(space, budget, seed)
+    return Tpe(space, seed, multivariate=name == MULTIVARIATE)
 
 
 class ByChance:
@@ -55,20 +57,30 @@ class ByChance:
 
 
 class Tpe:
-    """Optuna's tree-structured Parzen estimator with the targets as constraint; what fails is worth -inf."""
+    """Optuna's tree-structured Parzen estimator with the targets as constraint; what fails is worth -inf.
+
+    Each setting is drawn for itself, as by Optuna when SLO-Guard was made; ``multivariate``, Optuna's default from
+    version 5 on, draws all of them together.
+    """
 
     def __init__(
-        self, space: SearchSpace, seed: int, startup: int = STARTUP, known: Sequence[TunedTrial] = ()
+        self,
+        space: SearchSpace,
+        seed: int,
+        startup: int = STARTUP,
+        known: Sequence[TunedTrial] = (),
+        *,
+        multivariate: bool = False,
     ) -> None:
         """``known`` are trials of others that it learns from at once. Raises InputError without Optuna."""
         try:
             import optuna
         except ImportError as error:
-            raise not_installed(f"--method {TPE} and {TBA_TPE}: Optuna", "tune") from error
+            raise not_installed(f"--method {TPE}, {MULTIVARIATE} and {TBA_TPE}: Optuna", "tune") from error
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self._distributions = {knob.key: _distribution(knob) for knob in space.knobs}
         own = int(stream(seed, "tune.tpe").integers(2**32))
-        sampler = optuna.samplers.TPESampler(seed=own, n_startup_trials=startup)
+        sampler = optuna.samplers.TPESampler(seed=own, n_startup_trials=startup, multivariate=multivariate)
         self._study = optuna.create_study(direction="maximize", sampler=sampler)
         self._asked: list[optuna.Trial] = []
         for trial in known:
