@@ -57,9 +57,9 @@ class PlanResult(FoundTable):
 
     @property
     def usd_per_hour(self) -> float | None:
-        """Its price, US$ an hour."""
+        """Its price, US$ an hour; where electricity is priced, with it."""
         best = self.found.best
-        return None if best is None else best[0].usd_per_hour(best[1])
+        return None if best is None else self.found.usd_per_hour(best)
 
     @property
     def scenario(self) -> Scenario | None:
@@ -104,7 +104,7 @@ class PlanResult(FoundTable):
         ):
             if place is not None:
                 values = [number(found.value(place, goal.metric)) for goal in found.plan.goals]
-                rows.append([f"{label}: {name_of(place)}", number(place[0].usd_per_hour(place[1])), *values])
+                rows.append([f"{label}: {name_of(place)}", number(found.usd_per_hour(place)), *values])
         said = self.name if found.keeps else "nothing keeps it"
         return f"{goals}: {said}", rows, [f"{found.plan.size:,} candidates, all in .table"]
 

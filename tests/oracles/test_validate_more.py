@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import numpy as np
 import pytest
 
 from experiments.validation import (
@@ -14,8 +15,9 @@ from experiments.validation import (
     unequal_contexts,
 )
 from experiments.validation.bands import bands
-from experiments.validation.rows import RequestRow
+from experiments.validation.rows import Deployment, RequestRow
 from experiments.validation.scores import Score
+from experiments.validation.servers import server_of
 from hardware_profiles import find_table, load_gpu, load_model, step_cost
 from tests.oracles.test_validate import server
 
@@ -66,6 +68,15 @@ def test_drawn_lengths_add_up_to_the_totals_of_the_source():
             int(row["total_input_tokens"]),
             int(row["total_output_tokens"]),
         )
+
+
+def test_a_run_of_the_page_finds_what_those_before_it_left_and_is_priced_as_sglang():
+    low, high, *_ = rows.table("sglang_cookbook_dense.csv")
+    a100 = server_of(Deployment("a100-80gb-sxm", "llama-3.1-70b", "sglang", "0.5.6", "bf16", 8))
+    assert a100.cost.overheads.engine_version.startswith("SGLang")
+    first = sglang_blocks.after_the_page(low, a100)
+    assert first.ttft_s[0] < 0.5 * first.ttft_s[1:].mean()  # the warm-up request was the same
+    assert np.array_equal(sglang_blocks.lengths(low)[0], sglang_blocks.lengths(high)[0][:10])
 
 
 def test_a_replay_computes_a_shared_beginning_once():

@@ -101,6 +101,7 @@ def test_who_decides_each_step_is_served_step_by_step_at_its_price(policy):
         ("vllm-0.11", SYNC, False),
         ("vllm-0.5", SYNC, False),
         ("trtllm-1.0", "TensorRT-LLM 1.0.0rc3", True),
+        ("sglang-0.5", "SGLang 0.5.1", True),
     ],
 )
 def test_overheads_are_those_fitted_to_the_engine_or_to_one_that_plans_alike(profile, version, measured):

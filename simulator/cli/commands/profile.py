@@ -81,15 +81,19 @@ servesim profile fit rate-*.json --gpu h100-80gb-sxm --free step_ms --free front
 \b
 A CSV of steps has the columns prefill_tokens, prior_context_tokens,
 decode_seqs, decode_context_tokens (each added up over the step's sequences)
-and step_ms; also prefill_seqs and run, if there are. Other files are results
-of load tests, as servesim score reads them, or vllm bench serve --save-result.
+and step_ms; also prefill_seqs and run, if there are. A .log, .txt or .out is
+SGLang's log, whose lines on decode batches tell steps without prompts. Other
+files are results of load tests, as servesim score reads them, or vllm bench
+serve --save-result.
 Without --free what the data do not determine is kept, and said.
 """
 
 
 @app.command(epilog=FIT_EXAMPLES)
 def fit(
-    files: Annotated[list[Path], typer.Argument(help="One .csv of steps, or results of load tests.")],
+    files: Annotated[
+        list[Path], typer.Argument(help="One .csv or SGLang log of steps, or results of load tests.")
+    ],
     out: Annotated[Path, typer.Option(help="The new profile (.toml).")],
     gpu: GpuOption = "h100-80gb-sxm",
     model: ModelOption = "llama-3.1-8b",
@@ -124,17 +128,18 @@ def fit(
         raise InputError(
             f"--out {out}: the tables of {gpu} lie beside it; expected a file in the same folder"
         )
+    from hardware_profiles.engine_log import is_log, read_log
     from hardware_profiles.timings import has_steps, read_timings
 
-    if any(map(has_steps, files)):
+    if any(has_steps(path) or is_log(path) for path in files):
         from hardware_profiles.fit_timings import fit_timings
         from simulator.studies.calibration.listing import timings_text
 
         if len(files) > 1:
-            raise InputError("fit: expected one .csv of step timings, or results of load tests")
+            raise InputError("fit: expected one .csv or log of step timings, or results of load tests")
         if overrides:
             raise InputError("--set: step timings are not simulated; expected it with bench results only")
-        steps = read_timings(files[0])
+        steps = read_log(files[0]) if is_log(files[0]) else read_timings(files[0])
         found = fit_timings(
             chosen, shape, steps, tensor_parallel=tensor_parallel,
             what="efficiencies" if what == "efficiencies" else "overheads", free=free or (),

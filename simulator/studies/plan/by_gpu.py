@@ -39,7 +39,7 @@ def by_gpu(found: "FoundPlan") -> list[OfGpu]:
     rows = [_of(found, gpu) for gpu in dict.fromkeys(line.gpu for line in found.plan.lines)]
 
     def order(row: OfGpu) -> tuple[bool, float]:
-        usd = row.least_usd_per_hour if row.place is None else _usd(row.place)
+        usd = row.least_usd_per_hour if row.place is None else found.usd_per_hour(row.place)
         return row.state != "keeps", usd if usd is not None else float("inf")
 
     return sorted(rows, key=order)
@@ -52,7 +52,10 @@ def _of(found: "FoundPlan", gpu: str) -> OfGpu:
     whole = [place for place in found.simulated_whole() if place[0].gpu == gpu]
     keeping = [place for place in whole if _outcome(found, place).keeps]
     if keeping:
-        chosen = min(keeping, key=lambda place: (_usd(place), place != found.best, -_margin(found, place)))
+        chosen = min(
+            keeping,
+            key=lambda place: (found.usd_per_hour(place), place != found.best, -_margin(found, place)),
+        )
         return OfGpu(gpu, chosen, "keeps", least)
     if whole:
         return OfGpu(gpu, max(whole, key=lambda place: _margin(found, place)), "misses", least)
@@ -75,7 +78,3 @@ def _outcome(found: "FoundPlan", place: "Place") -> CandidateOutcome:
 
 def _margin(found: "FoundPlan", place: "Place") -> float:
     return float(_outcome(found, place).margin(found.plan.goals))
-
-
-def _usd(place: "Place") -> float:
-    return place[0].usd_per_hour(place[1])

@@ -30,7 +30,8 @@ PER_REQUESTED = "smooth_goodput.per_requested_token"
 PER_SECOND = "smooth_goodput.smooth_goodput_tokens_per_s"
 ATTAINMENT = "token_slo.attainment"
 TTFT_P99 = "latency.ttft_s.p99"
-ELECTRICITY = ("energy.watts_per_gpu", "energy.usd_per_hour", "energy.joules_per_output_token")
+ELECTRICITY_USD = "energy.usd_per_hour"
+ELECTRICITY = ("energy.watts_per_gpu", ELECTRICITY_USD, "energy.joules_per_output_token")
 
 
 @dataclass(frozen=True)

@@ -11,11 +11,11 @@ from simulator.results.vocabulary import measure_of
 from simulator.scenario.scenario import Scenario
 from simulator.stats import interval
 from simulator.studies.plan.by_gpu import by_gpu
-from simulator.studies.plan.goals import ELECTRICITY, PER_SECOND, TTFT_P99
+from simulator.studies.plan.goals import ELECTRICITY, ELECTRICITY_USD, PER_SECOND, TTFT_P99
 from simulator.studies.plan.launch import launch_lines
 from simulator.studies.plan.picture import figure
 from simulator.studies.plan.plan import FoundPlan, Place
-from simulator.studies.plan.prices import name
+from simulator.studies.plan.prices import name, with_electricity
 from simulator.studies.plan.report import groups
 from simulator.studies.plan.space import PlanFile
 from simulator.studies.points import from_anywhere
@@ -59,8 +59,9 @@ def table(found: FoundPlan) -> "pa.Table":
             "engine": engines[line.number],
             **{key: None if key not in line.settings else str(line.settings[key]) for key in keys},
             **({"hardware": line.hardware(row.count)} if mixed else {}),
-            "replicas": row.count, "usd_per_hour": line.usd_per_hour(row.count), "state": row.state,
-            "reason": row.reason, "least_replicas": judgement.least, "estimated_replicas": judgement.estimate,
+            "replicas": row.count, "usd_per_hour": line.usd_per_hour(row.count),
+            **_ranked(found, (line, row.count)), "state": row.state, "reason": row.reason,
+            "least_replicas": judgement.least, "estimated_replicas": judgement.estimate,
             "simulated_part": None if outcome is None else outcome.part,
             "seeds": 0 if outcome is None else len(outcome.runs),
             "margin": _finite(None if outcome is None else outcome.margin(plan.goals)),
@@ -138,9 +139,18 @@ def _place(found: FoundPlan, place: Place | None) -> dict[str, Any] | None:
     return {
         "name": name(place), "gpu": line.gpu, "tensor_parallel": line.tensor_parallel, "shape": line.shape,
         "policy": line.policy, "settings": dict(line.settings), "replicas": count, "gpus": line.gpus(count),
-        "usd_per_hour": line.usd_per_hour(count), "keeps": outcome.keeps,
+        "usd_per_hour": line.usd_per_hour(count), **_ranked(found, place), "keeps": outcome.keeps,
         "margin": _finite(outcome.margin(found.plan.goals)), "numbers": numbers,
     }  # fmt: skip
+
+
+def _ranked(found: FoundPlan, place: Place) -> dict[str, float | None]:
+    """Return the price that a plan with electricity is ranked by, of what was simulated whole."""
+    if not with_electricity(found):
+        return {}
+    outcome = found.runs.outcomes.get((place[0].number, place[1]))
+    known = outcome is not None and outcome.mean(ELECTRICITY_USD) is not None
+    return {"usd_per_hour_with_electricity": found.usd_per_hour(place) if known else None}
 
 
 def _finite(value: float | None) -> float | None:

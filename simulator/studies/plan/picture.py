@@ -7,7 +7,7 @@ from simulator.results.vocabulary import measure_of
 from simulator.studies.plan.by_gpu import by_gpu
 from simulator.studies.plan.goals import PER_SECOND
 from simulator.studies.plan.plan import FoundPlan, Place
-from simulator.studies.plan.prices import name
+from simulator.studies.plan.prices import name, with_electricity
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -50,7 +50,7 @@ def figure(found: FoundPlan) -> "Figure":
         panel.plot(*_at(found, front), color=GREY, linewidth=0.9, drawstyle="steps-post", zorder=1,
                    label="best for the price of those that keep it" if len(front) > 1 else "")  # fmt: skip
         _name(found, panel, named)
-        panel.set_xlabel("price (US$/hour)")
+        panel.set_xlabel(f"price{' with electricity' if with_electricity(found) else ''} (US$/hour)")
         panel.set_ylabel(measure.axis)
         panel.yaxis.set_major_formatter("{x:,.0f}")
         _frame(panel, [found.value(place, PER_SECOND) or 0.0 for place in places], len(named))
@@ -63,18 +63,18 @@ def _keeps(found: FoundPlan, place: Place) -> bool:
     return bool(found.runs.outcomes[place[0].number, place[1]].keeps)
 
 
-def _usd(place: Place) -> float:
-    return place[0].usd_per_hour(place[1])
-
-
 def _at(found: FoundPlan, places: list[Place]) -> tuple[list[float], list[float]]:
-    return [_usd(place) for place in places], [found.value(place, PER_SECOND) or 0.0 for place in places]
+    return [found.usd_per_hour(place) for place in places], [
+        found.value(place, PER_SECOND) or 0.0 for place in places
+    ]
 
 
 def _front(found: FoundPlan, keeping: list[Place]) -> list[Place]:
     """Return those than which none as cheap is worth more, cheapest first."""
     front: list[Place] = []
-    for place in sorted(keeping, key=lambda each: (_usd(each), -(found.value(each, PER_SECOND) or 0.0))):
+    for place in sorted(
+        keeping, key=lambda each: (found.usd_per_hour(each), -(found.value(each, PER_SECOND) or 0.0))
+    ):
         if not front or (found.value(place, PER_SECOND) or 0.0) > (found.value(front[-1], PER_SECOND) or 0.0):
             front.append(place)
     return front
@@ -84,7 +84,7 @@ def _named(found: FoundPlan, places: list[Place]) -> list[Place]:
     """Return the places that a reader looks for, cheapest first."""
     cheapest = [row.place for row in by_gpu(found)]
     wanted = dict.fromkeys(place for place in (found.best, found.runner_up, *cheapest) if place is not None)
-    return sorted((place for place in wanted if place in places), key=_usd)
+    return sorted((place for place in wanted if place in places), key=found.usd_per_hour)
 
 
 def _name(found: FoundPlan, panel: "Axes", named: list[Place]) -> None:
@@ -93,7 +93,8 @@ def _name(found: FoundPlan, panel: "Axes", named: list[Place]) -> None:
         (x,), (y,) = _at(found, [place])
         chosen = place == found.best
         panel.annotate(
-            f" {_short(place)}, ${_usd(place):.2f}", (x, y), (0, _FIRST_PT + _LINE_PT * (len(named) - 1 - i)),
+            f" {_short(place)}, ${found.usd_per_hour(place):.2f}", (x, y),
+            (0, _FIRST_PT + _LINE_PT * (len(named) - 1 - i)),
             textcoords="offset points", ha="left", va="center", fontsize=7.5,
             fontweight="bold" if chosen else "normal",
         )  # fmt: skip
@@ -117,7 +118,7 @@ def _title(found: FoundPlan) -> str:
     )
     if best is None or not found.keeps:
         return f"No candidate keeps {target}"
-    return f"{_short(best)} keeps {target} for ${_usd(best):.2f} an hour"
+    return f"{_short(best)} keeps {target} for ${found.usd_per_hour(best):.2f} an hour"
 
 
 def _frame(panel: "Axes", values: list[float], names: int) -> None:

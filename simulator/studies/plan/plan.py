@@ -64,7 +64,7 @@ class FoundPlan:
             place: (value if at_least else -value) for place, value in values.items() if value is not None
         }
         found: list[Place] = []
-        for place in sorted(known, key=lambda each: (each[0].usd_per_hour(each[1]), -known[each])):
+        for place in sorted(known, key=lambda each: (self.usd_per_hour(each), -known[each])):
             if not found or known[place] > known[found[-1]]:
                 found.append(place)
         return found
@@ -72,7 +72,11 @@ class FoundPlan:
     def fronts(self) -> list[Place]:
         """Return the two Pareto fronts in one, cheapest first: price against smooth goodput, and p99 TTFT."""
         both = {*self.front(PER_SECOND, at_least=True), *self.front(TTFT_P99, at_least=False)}
-        return sorted(both, key=lambda place: (place[0].usd_per_hour(place[1]), place[0].number))
+        return sorted(both, key=lambda place: (self.usd_per_hour(place), place[0].number))
+
+    def usd_per_hour(self, place: Place) -> float:
+        """Return the price by which a candidate was ranked, US$ an hour."""
+        return self.runs.usd_per_hour(*place)
 
     def value(self, place: Place, metric: str) -> float | None:
         """Return a number of a candidate, mean over the seeds that were run whole."""
@@ -92,9 +96,7 @@ class FoundPlan:
             if (line, count) == self.best:
                 return Row(line, count, "chosen", "the cheapest found that keeps the target")
             state = "runner-up" if (line, count) == self.runner_up else "keeps"
-            dearer = self.best is not None and line.usd_per_hour(count) > self.best[0].usd_per_hour(
-                self.best[1]
-            )
+            dearer = self.best is not None and self.usd_per_hour((line, count)) > self.usd_per_hour(self.best)
             return Row(
                 line, count, state, "costs more" if dearer else "costs the same, with a smaller margin"
             )
@@ -112,7 +114,7 @@ class FoundPlan:
             fewer = [n for n in line.counts if n < count and self._kept(line, n)]
             if fewer:
                 return Row(line, count, "dearer", f"{fewer[0]} such replicas keep the target")
-            same = line.usd_per_hour(count) <= self.best[0].usd_per_hour(self.best[1])
+            same = line.usd_per_hour(count) <= self.usd_per_hour(self.best)
             return Row(
                 line, count, "dearer", "costs the same; not compared" if same else "costs more than the plan"
             )

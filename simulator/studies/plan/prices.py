@@ -8,8 +8,7 @@ from simulator.report.tables import Amount, PrintedCell, PrintedPart, Table, Tab
 from simulator.report.text import counted, number
 from simulator.results.vocabulary import measure_of
 from simulator.studies.plan.by_gpu import HOURS_A_MONTH, USD_PER_MILLION, by_gpu
-from simulator.studies.plan.goals import ELECTRICITY, TTFT_P99
-from simulator.studies.plan.line import Line
+from simulator.studies.plan.goals import ELECTRICITY, ELECTRICITY_USD, TTFT_P99
 from simulator.studies.plan.plan import FoundPlan, Place
 
 
@@ -24,7 +23,7 @@ def gpu_table(found: FoundPlan) -> list[PrintedPart]:
     columns = [
         TableColumn("GPU", left=True),
         TableColumn("cheapest that keeps the target", left=True, wraps=True, rank=5),
-        TableColumn("price", "$/hour"),
+        *price_columns(found),
         TableColumn("a month", "$", rank=2),
         TableColumn("per million tokens", "$", rank=3),
         TableColumn(ttft.label, printed_unit(ttft), rank=4),
@@ -36,15 +35,17 @@ def gpu_table(found: FoundPlan) -> list[PrintedPart]:
         if row.place is None:
             usd = row.least_usd_per_hour
             price = Amount(usd, "-" if usd is None else f"{usd:,.2f} or more")
-            rows.append([row.gpu, "", price, *([Amount(None, "-")] * 4), row.state])
+            unknown = [Amount(None, "-")] * (len(columns) - 4)
+            rows.append([row.gpu, "", price, *unknown, row.state])
             continue
         usd, margin = (
-            usd_per_hour(row.place),
+            found.usd_per_hour(row.place),
             found.runs.outcomes[row.place[0].number, row.place[1]].margin(found.plan.goals),
         )
         rows.append(
             [
-                row.gpu, name(row.place), dollars(usd), Amount(HOURS_A_MONTH * usd, f"{HOURS_A_MONTH * usd:,.0f}"),
+                row.gpu, name(row.place), *price_cells(found, row.place),
+                Amount(HOURS_A_MONTH * usd, f"{HOURS_A_MONTH * usd:,.0f}"),
                 amount(found.value(row.place, USD_PER_MILLION), 3),
                 amount(in_printed_unit(ttft, found.value(row.place, TTFT_P99))), margin_text(margin), row.state,
             ]
@@ -52,16 +53,36 @@ def gpu_table(found: FoundPlan) -> list[PrintedPart]:
     return [Table(columns, rows)]
 
 
-def longer(line: Line, chosen: int) -> list[str]:
-    """Say what a day and a month cost, and with one replica that may fail."""
+def price_columns(found: FoundPlan) -> list[TableColumn]:
+    """Return the columns of a candidate's price, and of the part of it that is electricity."""
+    if not with_electricity(found):
+        return [TableColumn("price", "$/hour")]
+    return [TableColumn("price with electricity", "$/hour"), TableColumn("electricity", "$/hour", rank=1)]
+
+
+def price_cells(found: FoundPlan, place: Place) -> list[PrintedCell]:
+    """Return what stands in ``price_columns``."""
+    usd = dollars(found.usd_per_hour(place))
+    return [usd, amount(found.value(place, ELECTRICITY_USD), 3)] if with_electricity(found) else [usd]
+
+
+def with_electricity(found: FoundPlan) -> bool:
+    """Whether prices have electricity in them: its price was given, and is not 0."""
+    return bool(found.plan.base.hardware.usd_per_kwh)
+
+
+def longer(found: FoundPlan, place: Place) -> list[str]:
+    """Say what a day and a month of the GPUs cost, and with one replica that may fail."""
+    line, chosen = place
     usd, unit = line.usd_per_hour(chosen), line.unit
+    alone = ", GPUs alone" if with_electricity(found) else ""
     spare = line.usd_per_hour(chosen + unit)
     what = "one replica more" if unit == 1 else f"{unit} replicas more ({line.hardware(unit)})"
     if line.kinds is not None:
         spare = usd + sum(kind.usd_per_hour for kind in line.kinds)
         what = "one replica more of each kind"
     return [
-        f"a day ${24 * usd:,.2f}, a month ${HOURS_A_MONTH * usd:,.0f} ({HOURS_A_MONTH} h), all as at the peak",
+        f"a day ${24 * usd:,.2f}, a month ${HOURS_A_MONTH * usd:,.0f} ({HOURS_A_MONTH} h{alone}), all as at the peak",
         f"N + 1, {what}, so that one may fail: ${spare:,.2f} an hour, ${HOURS_A_MONTH * spare:,.0f} a month",
     ]
 
@@ -71,7 +92,9 @@ def electricity(found: FoundPlan, place: Place) -> list[str]:
     watts, usd, joules = (found.value(place, key) for key in ELECTRICITY)
     if watts is None or usd is None or joules is None:
         return []
-    draws = f"electricity, not in the price: {number(watts)} W a GPU, {number(joules)} J an output token"
+    draws = f"electricity: {number(watts)} W a GPU, {number(joules)} J an output token"
+    if with_electricity(found):
+        draws = f"ranked with electricity; without it ${place[0].usd_per_hour(place[1]):.2f} an hour; {draws}"
     return [f"{draws}, ${usd:.2f} an hour, ${HOURS_A_MONTH * usd:,.0f} a month ({DOUBT})"]
 
 
@@ -80,15 +103,11 @@ def dollars(usd: float) -> Amount:
     return Amount(usd, f"{usd:,.2f}")
 
 
-def usd_per_hour(place: Place) -> float:
-    """Return the price of a candidate, US$ an hour."""
-    return place[0].usd_per_hour(place[1])
-
-
-def priced(place: Place) -> str:
-    """Name a candidate with its price and its GPUs."""
+def priced(found: FoundPlan, place: Place) -> str:
+    """Name a candidate with the price by which it was ranked, and its GPUs."""
     gpus = sum(place[0].gpus(place[1]).values())
-    return f"{name(place)}, ${usd_per_hour(place):.2f} an hour, {counted(gpus, 'GPU')}"
+    what = " with electricity" if with_electricity(found) else ""
+    return f"{name(place)}, ${found.usd_per_hour(place):.2f} an hour{what}, {counted(gpus, 'GPU')}"
 
 
 def margin_text(share: float) -> str:

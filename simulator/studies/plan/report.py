@@ -24,14 +24,14 @@ from simulator.studies.plan.launch import launch_lines
 from simulator.studies.plan.line import ReplicaKind
 from simulator.studies.plan.plan import FoundPlan, Row
 from simulator.studies.plan.prices import (
-    dollars,
     electricity,
     gpu_table,
     longer,
     margin_text,
     name,
+    price_cells,
+    price_columns,
     priced,
-    usd_per_hour,
 )
 from simulator.studies.plan.space import PlanFile
 
@@ -143,15 +143,15 @@ def _plan(found: FoundPlan) -> list[PrintedPart]:
     ]
     lines = []
     if found.runner_up is not None:
-        extra = usd_per_hour(found.runner_up) / usd_per_hour(found.best) - 1
-        lines.append(f"runner-up: {priced(found.runner_up)}, {extra:+.0%}")
+        extra = found.usd_per_hour(found.runner_up) / found.usd_per_hour(found.best) - 1
+        lines.append(f"runner-up: {priced(found, found.runner_up)}, {extra:+.0%}")
     line, chosen = found.best
-    lines += longer(line, chosen) + electricity(found, found.best)
+    lines += longer(found, found.best) + electricity(found, found.best)
     fewer = [n for n in line.counts if n < chosen and found.runs.outcomes.get((line.number, n))]
     if found.keeps and fewer:
         margin = found.runs.outcomes[line.number, fewer[-1]].margin(found.plan.goals)
         lines.append(f"one step fewer: {name((line, fewer[-1]))}: margin {margin_text(margin)}")
-    head = Words([f"{title}: {priced(found.best)}"], "title")
+    head = Words([f"{title}: {priced(found, found.best)}"], "title")
     doubts = unvalidated(corners(found.plan.scenario(line, chosen), found.plan.base_dir))
     return [
         head,
@@ -168,7 +168,7 @@ def _front(found: FoundPlan) -> list[PrintedPart]:
     goodput, ttft = measure_of(PER_SECOND), measure_of(TTFT_P99)
     columns = [
         TableColumn("Pareto front, of what was simulated whole", left=True, wraps=True),
-        TableColumn("price", "$/hour"),
+        *price_columns(found),
         TableColumn(goodput.label, printed_unit(goodput), rank=2),
         TableColumn(ttft.label, printed_unit(ttft), rank=1),
         TableColumn("target", left=True),
@@ -177,9 +177,7 @@ def _front(found: FoundPlan) -> list[PrintedPart]:
     for place in places[:MOST_OF_FRONT]:
         outcome = found.runs.outcomes[place[0].number, place[1]]
         values = [amount(in_printed_unit(each, found.value(place, each.key))) for each in (goodput, ttft)]
-        rows.append(
-            [name(place), dollars(usd_per_hour(place)), *values, "kept" if outcome.keeps else "missed"]
-        )
+        rows.append([name(place), *price_cells(found, place), *values, "kept" if outcome.keeps else "missed"])
     more = len(places) - MOST_OF_FRONT
     return [Table(columns, rows), *([Words([f"and {more} more: plan.json"])] if more > 0 else [])]
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from simulator.scenario.scenario import Scenario
-from simulator.studies.plan.goals import Goal, Whole, hopeless, margin
+from simulator.studies.plan.goals import ELECTRICITY_USD, Goal, Whole, hopeless, margin
 from simulator.studies.plan.line import Line
 from simulator.studies.plan.space import PlanFile
 from simulator.studies.points import Kept, Point, numbers_of, simulated
@@ -114,6 +114,16 @@ class CandidateRuns:
         self._expected = 0
         self._tried: Counter[float] = Counter()  # candidates on a part of the traffic
         self._settled: Counter[float] = Counter()  # of these, those for whom it was enough
+
+    def usd_per_hour(self, line: Line, count: int) -> float:
+        """Return what a candidate is ranked by: US$ an hour of its GPUs and, where priced, of their electricity.
+
+        Electricity is known of those that were run whole; with it the sum is of whole cents, as printed.
+        """
+        outcome = self.outcomes.get((line.number, count))
+        electricity = outcome.mean(ELECTRICITY_USD) if outcome else None
+        gpus = line.usd_per_hour(count)
+        return round(gpus + electricity, 2) if electricity else gpus
 
     def workload(self, scenario: Scenario) -> Workload:
         """Return the traffic of a scenario, built once."""

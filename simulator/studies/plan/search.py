@@ -8,6 +8,9 @@
    If that misses the target, fewer replicas would too (assumed), and the line is out; if not, it is the plan to
    beat, and its line is bisected. Those expected to miss begin with an eighth of the traffic.
 4. Candidates that cost the same as the winner and differ in policy or settings are compared by their margins.
+
+Where electricity is priced, what is known of a candidate before its whole run is the price of its GPUs, so that all are
+tried whose GPUs alone cost less than the cheapest plan with its electricity.
 """
 
 import math
@@ -49,7 +52,7 @@ class State:
         return self.line.usd_per_hour(self.judgement.estimate)
 
     def price(self, i: int) -> float:
-        """US$ an hour of the i-th count."""
+        """US$ an hour of the i-th count, without electricity: it cannot cost less."""
         return self.line.usd_per_hour(self.line.counts[i])
 
 
@@ -116,7 +119,7 @@ class Search:
             elsewhere = [place for place in others if place[0].group != best[0].group]
             found = min(
                 elsewhere or others,
-                key=lambda place: (place[0].usd_per_hour(place[1]), *(-each for each in self._merit(place))),
+                key=lambda place: (self.runs.usd_per_hour(*place), *(-each for each in self._merit(place))),
                 default=None,
             )
             before = self.runs.simulations
@@ -182,7 +185,7 @@ class Search:
             self._try(wanted[:BATCH])
 
     def _compare_equals(self, winner: tuple[Line, int]) -> None:
-        usd = winner[0].usd_per_hour(winner[1])
+        usd = self.runs.usd_per_hour(*winner)
         equals = [
             (state, i, 1.0)
             for state in self.states
@@ -220,11 +223,11 @@ class Search:
         ]
 
     def _least_usd(self) -> float:
-        return min((line.usd_per_hour(count) for line, count in self._keeping()), default=math.inf)
+        return min((self.runs.usd_per_hour(*place) for place in self._keeping()), default=math.inf)
 
     def _cheapest(self) -> tuple[Line, int] | None:
         usd = self._least_usd() * _ALIKE
-        alike = [place for place in self._keeping() if place[0].usd_per_hour(place[1]) <= usd]
+        alike = [place for place in self._keeping() if self.runs.usd_per_hour(*place) <= usd]
         return max(alike, key=self._merit, default=None)
 
     def _outcome(self, place: tuple[Line, int]) -> CandidateOutcome | None:
