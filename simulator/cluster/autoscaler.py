@@ -167,10 +167,14 @@ class Autoscaler:
         self.lifetimes.append(lifetime)
 
     def _ready(self, place: Replica, lifetime: Lifetime) -> None:
-        if self._now.get(place) is lifetime:  # not cancelled meanwhile
-            lifetime.ready_s = self.clock.now
-            place.move(ReplicaState.SERVING)
-            self._changed()
+        """It serves, and all that were ordered with it, before what waits is spread over them."""
+        if self._now.get(place) is not lifetime or not math.isnan(lifetime.ready_s):  # cancelled, or ready with another
+            return
+        for each, other in self._now.items():
+            if each.state is ReplicaState.ABSENT and other.billed_from_s == lifetime.billed_from_s:
+                other.ready_s = self.clock.now
+                each.move(ReplicaState.SERVING)
+        self._changed()
 
     def idle(self, replica: Replica, now_s: float) -> None:
         """A replica of this pool has nothing left to do, from ``now_s`` on."""

@@ -104,6 +104,12 @@ def test_from_none_a_request_waits_for_one():
     assert (21.0, 0, 0, 2) in policy.seen  # it wanted none
 
 
+def test_what_waits_is_spread_over_all_that_come_at_once():
+    requests = traffic([0, *[9.5] * 6], [4] * 7, [2] * 7)
+    outcome = serve(requests, scaled(Wants(*[0] * 9, 3), provision_s=5.0, load_s=2.0))
+    assert sorted(outcome.tables.requests["replica"].tolist()[1:]) == [0, 0, 1, 1, 2, 2]
+
+
 def test_a_pool_of_decode_replicas_comes_from_none_too():
     base = apart(1, 1)
     decode = dataclasses.replace(base.pools[1], scaling=Scaling(Wants(0), 0, 2, 4.0, 1.0))
