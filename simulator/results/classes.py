@@ -7,10 +7,9 @@ from typing import Any
 from simulator.arrays import Columns
 from simulator.metrics import RequestLog, summarise
 from simulator.metrics._distribution import share
-from simulator.metrics._picked import picked
 from simulator.metrics._streamed import NoTokensError
-from simulator.metrics._window import arrived_within, widened
-from simulator.results.measures import kept, pooled
+from simulator.metrics._window import widened
+from simulator.results.measures import log_of, pooled
 from simulator.results.scoring import Scoring
 
 _POOLED = "pooled_by_class"  # the key of a manifest
@@ -53,8 +52,7 @@ def logs_of_classes(
     """Yield the name of each class and the log of its requests that arrived in the window of the whole run."""
     whole, pools = widened(log, by.window), manifest.get(_POOLED, {})
     for number, name in enumerate(class_names(manifest)):
-        saved = kept({}, pools.get(name, {}), by.user)
-        yield name, arrived_within(picked(whole, requests[_COLUMN] == number, saved))
+        yield name, log_of(whole, requests[_COLUMN] == number, pools.get(name, {}), by.user)
 
 
 def pooled_by_class(

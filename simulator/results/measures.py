@@ -4,12 +4,14 @@ from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from simulator.arrays import Columns
+from simulator.arrays import Columns, Flags
 from simulator.errors import InputError
 from simulator.metrics import RequestLog, UserModel
+from simulator.metrics._picked import picked
 from simulator.metrics._pool import ValuePool, described
 from simulator.metrics._reduce import KeptReadings, reduce
 from simulator.metrics._summary import marked
+from simulator.metrics._window import arrived_within
 
 _PACKAGE = "servesim"
 
@@ -49,6 +51,14 @@ def kept(requests: Columns, pools: Mapping[str, Any], user: UserModel) -> KeptRe
         elif each.name in pools:
             found[key] = ValuePool.of(pools[each.name])
     return found
+
+
+def log_of(whole: RequestLog, rows: Flags, pools: Mapping[str, Any], user: UserModel) -> RequestLog:
+    """Return the log of the requests that ``rows`` marks, bool[n], of those that arrived in the window of a whole run.
+
+    ``pools`` is what was saved as ``pooled`` of them.
+    """
+    return arrived_within(picked(whole, rows, kept({}, pools, user)))
 
 
 def _own_version() -> str:

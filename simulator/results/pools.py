@@ -7,11 +7,10 @@ import numpy as np
 
 from simulator.arrays import Columns, Flags
 from simulator.metrics import RequestLog, summarise
-from simulator.metrics._picked import picked
 from simulator.metrics._streamed import NoTokensError
-from simulator.metrics._window import arrived_within, widened
+from simulator.metrics._window import widened
 from simulator.results.billing import bills
-from simulator.results.measures import kept, pooled
+from simulator.results.measures import log_of, pooled
 from simulator.results.scoring import Scoring
 
 _POOLED = "pooled_by_pool"  # the key of a manifest
@@ -76,6 +75,5 @@ def _logs(
     for pool in manifest["pools"]:
         last = first + pool["places"]
         rows = np.asarray((requests["replica"] >= first) & (requests["replica"] < last))
-        own = kept({}, saved.get(pool["name"], {}), by.user)
-        yield pool, rows, arrived_within(picked(whole, rows, own))
+        yield pool, rows, log_of(whole, rows, saved.get(pool["name"], {}), by.user)
         first = last
