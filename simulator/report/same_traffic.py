@@ -79,12 +79,12 @@ def _first_difference_saved(one: "Result", other: "Result") -> str | None:
         return f"{len(theirs['prompt_tokens']):,} requests, not {len(mine['prompt_tokens']):,}"
     answers_decide = "session" in mine or one.manifest["scenario"]["workload"].get("concurrency") is not None
     for column in ("prompt_tokens", "output_tokens", *(() if answers_decide else ("arrival_s",))):
-        apart = np.flatnonzero(mine[column] != theirs[column])
         if column == "arrival_s" and ("measured" in one.manifest or "measured" in other.manifest):
-            sent_s, theirs_s = (
-                each - each[:1] for each in (mine[column], theirs[column])
-            )  # each has its clock
-            apart = np.flatnonzero(np.abs(sent_s - theirs_s) > _CLOCK_S)
+            first_s = mine[column][:1] - theirs[column][:1]  # as each has its clock
+            differ = np.abs(mine[column] - theirs[column] - first_s) > _CLOCK_S
+        else:
+            differ = mine[column] != theirs[column]
+        apart = np.flatnonzero(differ)
         if len(apart):
             row = int(apart[0])
             return f"request {row} has {column} {theirs[column][row]:g}, not {mine[column][row]:g}"
