@@ -57,6 +57,7 @@ class Autoscaler:
         in_transit: Callable[[Replica], bool],
         evacuate: Callable[[Replica, Sequence[Replica]], None] | None,
         name: str = "",
+        shared: SharedGpus | None = None,
     ) -> None:
         """``places`` hold the replicas of the start; a place without a replica is ``released``.
 
@@ -67,7 +68,6 @@ class Autoscaler:
         self.scaling = scaling
         self.places = places
         self.clock = clock
-        self.shared: SharedGpus | None = None  # the GPUs that it has with others
         self.aimed_at = sum(place.state is not ReplicaState.ABSENT for place in places)  # replicas
         self.lifetimes: list[Lifetime] = []  # in the order in which they were ordered
         self._now: dict[Replica, Lifetime] = {}  # of those that are paid for or on order
@@ -76,6 +76,7 @@ class Autoscaler:
         self._in_transit = in_transit
         self._evacuate = evacuate
         self._name = name
+        self._shared = shared  # the GPUs that it has with others
         for place in places:
             if place.state is not ReplicaState.ABSENT:
                 self._begin(place, Lifetime(place.index, clock.now, clock.now, clock.now))
@@ -140,7 +141,7 @@ class Autoscaler:
             replica.move(replica.state.taken_back())
             self._now[replica].draining_s = math.nan
             return
-        if self.shared is not None and not self.shared.room_for(self.scaling.gpus):
+        if self._shared is not None and not self._shared.room_for(self.scaling.gpus):
             return
         place = next(each for each in self.places if each not in self._now)
         now_s = self.clock.now
@@ -168,7 +169,8 @@ class Autoscaler:
 
     def _ready(self, place: Replica, lifetime: Lifetime) -> None:
         """It serves, and all that were ordered with it, before what waits is spread over them."""
-        if self._now.get(place) is not lifetime or not math.isnan(lifetime.ready_s):  # cancelled, or ready with another
+        cancelled = self._now.get(place) is not lifetime
+        if cancelled or not math.isnan(lifetime.ready_s):  # or ready with another
             return
         for each, other in self._now.items():
             if each.state is ReplicaState.ABSENT and other.billed_from_s == lifetime.billed_from_s:
@@ -193,8 +195,8 @@ class Autoscaler:
         if replica.state is not ReplicaState.ABSENT:  # it has served
             replica.move(ReplicaState.ABSENT)
             replica.crash()
-        if self.shared is not None:
-            self.shared.fill()
+        if self._shared is not None:
+            self._shared.fill()
 
     def _serving(self) -> list[Replica]:
         return [each for each in self.places if each.state is ReplicaState.SERVING]
@@ -238,6 +240,7 @@ class Autoscalers:
             return traffic.to_come > 0 and (not traffic.closed or requests_done() == len(traffic.rows))
 
         self._all: list[Autoscaler] = []
+        shared = None if deployment.max_gpus is None else SharedGpus(self._all, deployment.max_gpus)
         places = iter(replicas)
         for pool in deployment.pools:
             mine = list(islice(places, pool.places))
@@ -252,11 +255,11 @@ class Autoscalers:
                 in_transit=in_transit,
                 evacuate=None if migrations is None or pool.role == "prefill" else migrations.evacuate,
                 name=pool.offer.pool,
+                shared=shared,
             )
             self._all.append(scaler)
         looks = [(each.scaling.policy.interval_s, each.look) for each in self._all]
-        if deployment.max_gpus is not None and looks:
-            shared = SharedGpus(self._all, deployment.max_gpus)
+        if shared is not None and looks:
             looks = [(min(interval_s for interval_s, _ in looks), shared.look)]
         for interval_s, look in looks:
             if interval_s < math.inf:

@@ -13,10 +13,8 @@ class SharedGpus:
     """Divides ``max_gpus`` among pools; what one gives back goes to those that wait for it at once."""
 
     def __init__(self, pools: Sequence["Autoscaler"], max_gpus: int) -> None:
-        """``pools`` are in the order in which they are served where there is not enough for all."""
+        """``pools``, which may come later, are served in this order where there is not enough for all."""
         self._pools, self._max_gpus = pools, max_gpus
-        for each in pools:
-            each.shared = self
 
     def look(self) -> None:
         """Ask all policies about the same moment, and let each pool aim at its part of what they want."""
