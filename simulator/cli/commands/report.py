@@ -12,9 +12,9 @@ ORDER = 41
 EPILOG = """Examples:
 
 \b
-servesim report results/a
-servesim report results/vllm_v1 results/smooth --out page.html
-servesim report results/study        (of servesim sweep; of servesim plan likewise)
+servesim report runs/a
+servesim report runs/vllm_v1 runs/smooth --out page.html
+servesim report runs/study        (of servesim sweep; of servesim plan likewise)
 """
 
 
