@@ -1,9 +1,9 @@
 # Everything a newcomer needs: `make demo`, then `make test`. Only Python 3.11+ and make are assumed.
 PYTHON ?= python3
 VENV := .venv
-BIN := $(VENV)/bin
+BIN := $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 
-.PHONY: demo test fast pure quick check environments audit bench performance paper site clean
+.PHONY: demo test fast pure quick check environments audit dist bench performance paper site clean
 
 demo: $(VENV)/run.stamp
 	$(BIN)/servesim run experiments/demo.toml --out runs/demo --overwrite
@@ -47,6 +47,12 @@ audit: $(VENV)/dev.stamp
 		--format cyclonedx-json --output runs/release/sbom.json
 	@grep -q '"name": "numpy"' runs/release/sbom.json || (echo "nothing was looked up: no service of weaknesses here"; exit 1)
 
+# For a release: the wheel and the sources, in dist; each is installed afresh and run from another folder.
+dist: $(VENV)/dev.stamp
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --config-settings editable_mode=compat -e ".[release]"
+	$(BIN)/uv build --quiet --out-dir dist
+	$(BIN)/python -m benchmarks.environments wheel sources
+
 # The pages of docs/ as a site with search and the Python API, in runs/site. Links that lead nowhere stop it.
 site: $(VENV)/dev.stamp
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
@@ -85,4 +91,4 @@ $(VENV)/dev.stamp: pyproject.toml
 	touch $@ $(VENV)/run.stamp
 
 clean:
-	rm -rf $(VENV) runs build *.egg-info
+	rm -rf $(VENV) runs build dist *.egg-info

@@ -4,7 +4,8 @@
 
 An environment is a Python with its dependencies, or what surrounds the process: no network, no home, a locale, a narrow
 terminal. In each the commands of ``STEPS`` are run; with ``--tests`` the tests without the slow ones, too. Other
-Pythons and the lowest versions need an index of packages, the lowest versions uv besides. Exit status 1 if any fails.
+Pythons, the lowest versions and what is built need an index of packages, the last two uv besides (it is in the extra
+``release``). Exit status 1 if any fails.
 """
 
 import argparse
@@ -51,6 +52,10 @@ STEPS: tuple[tuple[int, tuple[str, ...]], ...] = (
 
 class MissingError(Exception):
     """What this machine lacks for an environment."""
+
+
+class BrokenError(Exception):
+    """Why what is built cannot be built or installed."""
 
 
 @dataclass(frozen=True)
@@ -113,33 +118,53 @@ def a_home(writable: bool) -> Iterator[Place]:
 def another_python(version: str, lowest: bool = False) -> Iterator[Place]:
     """Yield another Python with a fresh installation, of the lowest versions that are declared or of the newest."""
     python = _found(version)
-    uv = shutil.which("uv") or shutil.which("uv", path=str(Path(sys.executable).parent))
-    if lowest and uv is None:
-        raise MissingError("uv, which finds the lowest versions")
     with tempfile.TemporaryDirectory() as folder:
-        subprocess.run([str(python), "-m", "venv", folder], check=True)
-        mine = Path(folder) / "bin" / "python"
         packages = f"{ROOT}[dev]"
         if lowest:
-            command = [
-                str(uv),
-                "pip",
-                "install",
-                "-q",
-                "--resolution",
-                "lowest-direct",
-                "--python",
-                str(mine),
-                packages,
-            ]
+            how = [_uv(), "pip", "install", "-q", "--resolution", "lowest-direct", "--python"]
+            yield _fresh(python, folder, lambda mine: [*how, mine, packages])
         else:
-            command = [str(mine), "-m", "pip", "install", "-q", "--disable-pip-version-check", packages]
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=MOST_S)
-        if done.returncode:
-            raise MissingError(
-                f"packages could not be installed: {(done.stderr.strip() or '?').splitlines()[-1]}"
-            )
-        yield Place(mine)
+            yield _fresh(python, folder, lambda mine: [*_pip(mine), packages])
+
+
+@contextmanager
+def what_is_built(kind: str) -> Iterator[Place]:
+    """Yield a fresh installation of the ``wheel`` or of the sources (``sdist``), without the extras."""
+    with tempfile.TemporaryDirectory() as folder:
+        uv = _uv()
+        how = [uv, "build", "-q", f"--{kind}", "--out-dir", f"{folder}/dist", str(ROOT)]
+        try:
+            _done(how, "built")
+            (built,) = (path for path in Path(folder, "dist").iterdir() if path.name.startswith("servesim-"))
+            place = _fresh(Path(sys.executable), f"{folder}/venv", lambda mine: [*_pip(mine), str(built)])
+        except MissingError as wrong:
+            raise BrokenError(str(wrong)) from wrong
+        yield place
+
+
+def _fresh(python: Path, folder: str, install: Callable[[str], list[str]]) -> Place:
+    """Make an environment, and install what a command says for its Python."""
+    subprocess.run([str(python), "-m", "venv", folder], check=True)
+    mine = Path(folder) / "bin" / "python"
+    _done(install(str(mine)), "installed")
+    return Place(mine)
+
+
+def _pip(python: str) -> list[str]:
+    return [python, "-m", "pip", "install", "-q", "--disable-pip-version-check"]
+
+
+def _uv() -> str:
+    uv = shutil.which("uv") or shutil.which("uv", path=str(Path(sys.executable).parent))
+    if uv is None:
+        raise MissingError("uv")
+    return uv
+
+
+def _done(command: list[str], what: str) -> None:
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=MOST_S)
+    if done.returncode:
+        raise MissingError(f"could not be {what}: {(done.stderr.strip() or '?').splitlines()[-1]}")
 
 
 def _found(version: str) -> Path:
@@ -154,6 +179,8 @@ def _found(version: str) -> Path:
 ENVIRONMENTS: dict[str, Callable[[], AbstractContextManager[Place]]] = {
     **{f"python {version}": partial(another_python, version) for version in PYTHONS},
     "lowest versions": lambda: another_python(PYTHONS[0], lowest=True),
+    "wheel": lambda: what_is_built("wheel"),
+    "sources": lambda: what_is_built("sdist"),
     "no network": lambda: this_python(("unshare", "-rn")),
     "no HOME": lambda: this_python(HOME=None, USERPROFILE=None, XDG_CACHE_HOME=None, MPLCONFIGDIR=None),
     "home that is read-only": lambda: a_home(writable=False),
@@ -201,6 +228,8 @@ def main() -> int:
         try:
             with ENVIRONMENTS[name]() as place:
                 wrong = tried(place, asked.tests)
+        except BrokenError as broken:
+            wrong = str(broken)
         except MissingError as lack:
             print(f"{name}: missing here: {lack}", flush=True)
             continue
