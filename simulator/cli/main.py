@@ -20,6 +20,8 @@ from simulator.errors import InputError, StallError
 # of which there are none worth it, take turns on the cores until they fall asleep.
 QUICKER_START = {"PYDANTIC_DISABLE_PLUGINS": "__all__", "OPENBLAS_NUM_THREADS": "1"}
 BAD_INPUT, STALLED = 2, 3
+# What a light installation (docs/index.md) leaves out, and what needs it
+LEFT_OUT = {"matplotlib": "draws pictures", "scipy": "makes intervals, plans and fits"}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -56,6 +58,12 @@ def _run(given: list[str]) -> int:
         return 0
     except MemoryError:
         return _refuse("not enough memory; expected fewer requests or tokens", BAD_INPUT)
+    except ModuleNotFoundError as error:
+        missing = (error.name or "").partition(".")[0]
+        if missing not in LEFT_OUT:
+            raise
+        needed = f"expected it, as it {LEFT_OUT[missing]}: pip install {missing}"
+        return _refuse(f"{missing} is not installed; {needed}", BAD_INPUT)
     except OSError as error:
         let_go_of(sys.stdout)
         where = f"{error.filename}: " if error.filename else ""

@@ -5,6 +5,8 @@ import sys
 
 import pytest
 
+from simulator.cli import main as cli
+
 PACKAGES = {
     "annotated_doc", "annotated_types", "numpy", "pyarrow", "pydantic", "pydantic_core", "shellingham", "simpy",
     "typer", "typing_extensions", "typing_inspection",
@@ -24,6 +26,7 @@ NOT_NEEDED = {
 }
 SYNTHETIC = ("workload.arrivals=constant", "workload.prompt_tokens=9", "workload.output_tokens=9")
 SMALL = ("workload.rate_rps=5", "workload.requests=5")
+RANDOM = ("--set", "workload.arrivals=poisson", "--vary", "hardware.gpu=l40s,h100")
 
 
 def imported(tmp_path, *settings):
@@ -89,3 +92,25 @@ def test_models_are_built_for_what_a_scenario_has():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]", "each is a part of Scenario, whose schema has it"
+
+
+@pytest.mark.parametrize(
+    ("package", "words", "code"),
+    [
+        ("matplotlib", ["run"], 2),
+        ("matplotlib", ["run", "--no-plot"], 0),
+        ("scipy", ["compare", "--no-plot", "--vary", "seed=0,1"], 0),
+        ("scipy", ["compare", "--no-plot", "--seeds", "2", *RANDOM], 2),
+    ],
+)
+def test_a_light_installation_runs_without_pictures_and_intervals(
+    package, words, code, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setitem(sys.modules, package, None)  # as if it were not installed
+    for name in [name for name in sys.modules if name.startswith(f"{package}.")]:
+        monkeypatch.delitem(sys.modules, name)
+    given = [part for each in (*SYNTHETIC, *SMALL) for part in ("--set", each)]
+    assert cli.main([words[0], *given, *words[1:], "--out", str(tmp_path / "o")]) == code
+    if code:
+        (line,) = [line for line in capsys.readouterr().err.splitlines() if "error" in line]
+        assert f"{package} is not installed; expected it" in line
