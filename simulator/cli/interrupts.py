@@ -1,5 +1,6 @@
 """Ctrl-C and SIGTERM: what is heard of them while a command runs, and the exit code that each ends in."""
 
+import _thread
 import signal
 import sys
 import threading
@@ -8,6 +9,8 @@ from contextlib import contextmanager
 from types import FrameType, TracebackType
 
 INTERRUPTED, TERMINATED = 130, 143  # exit codes, 128 and the signal's number, as shells have them
+
+AGAIN_S = 0.01  # after which an interrupt that was lost comes again
 
 _heard: list[int] = []
 
@@ -53,6 +56,16 @@ def ignore() -> None:
         signal.signal(each, signal.SIG_IGN)
 
 
+def interrupt_again(lost: "sys.UnraisableHookArgs") -> None:
+    """As ``sys.unraisablehook``: an interrupt raised in a finaliser or a weak reference's callback goes no further."""
+    if _heard and lost.exc_type is KeyboardInterrupt:
+        again = threading.Timer(AGAIN_S, _thread.interrupt_main, (_heard[-1],))
+        again.daemon = True
+        again.start()
+    else:
+        sys.__unraisablehook__(lost)
+
+
 @contextmanager
 def listening() -> Iterator[None]:
     """Have both signals raise KeyboardInterrupt in this block, and be remembered; only the main thread hears any."""
@@ -60,10 +73,12 @@ def listening() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = {each: signal.signal(each, interrupt) for each in kinds()}
+    before, hook = {each: signal.signal(each, interrupt) for each in kinds()}, sys.unraisablehook
+    sys.unraisablehook = interrupt_again
     try:
         yield
     finally:
+        sys.unraisablehook = hook
         for each, handler in before.items():
             signal.signal(each, handler)
 

@@ -4,6 +4,7 @@ import errno
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -143,6 +144,32 @@ def test_signals_are_as_before_when_a_command_has_ended(capsys):
     assert signal.getsignal(signal.SIGTERM) is before
     assert signal.getsignal(signal.SIGINT) is not interrupts.interrupt
     capsys.readouterr()
+
+
+def test_an_interrupt_that_a_finaliser_swallows_comes_again(capsys):
+    class Finalised:
+        def __del__(self):
+            signal.raise_signal(signal.SIGTERM)
+            time.sleep(0)  # where the interrupt is raised, and goes no further
+
+    before = sys.unraisablehook
+    with interrupts.listening():
+        Finalised()
+        with pytest.raises(KeyboardInterrupt):
+            time.sleep(10)
+        assert interrupts.exit_code() == interrupts.TERMINATED
+    assert sys.unraisablehook is before
+    assert capsys.readouterr().err == ""
+
+
+def test_other_errors_of_finalisers_are_told_as_ever(capsys):
+    class Finalised:
+        def __del__(self):
+            raise ValueError("of a finaliser")
+
+    with interrupts.listening():
+        Finalised()
+    assert "ValueError: of a finaliser" in capsys.readouterr().err
 
 
 def test_a_full_disk_is_named(capsys, monkeypatch):
