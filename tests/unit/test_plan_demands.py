@@ -30,6 +30,13 @@ KINDS = {
     "dropping": {"policy.admission": "queue_cap", "workload.rate_rps": 40.0},
     "from the first token": {"user.first_token_allowance_s": "none", "user.origin": "first_token"},
     "stages": {"engine.pipeline_parallel_size": 2, "cluster.replicas": 1},
+    "drafts": {"speculation": {"method": "eagle3", "num_speculative_tokens": 2}},
+    "drafts of few": {
+        "speculation": {
+            "method": "ngram",
+            "num_speculative_tokens_per_batch_size": [[4, 3], [64, 1]],
+        }
+    },
     "no tail": {"slo": {"e2e_s": 9.0, "tail_tbt_s": 0.5, "tail_tbt": "p99"}},
 }
 AT_LEAST = (
