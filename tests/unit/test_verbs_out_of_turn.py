@@ -59,7 +59,7 @@ class TooManyNodes(Adaserve):
 
 
 def served(policy, **tables):
-    return run(Scenario(policy={"scheduling": policy}, workload=TRAFFIC, **tables))
+    return run(Scenario(**{"policy": {"scheduling": policy}, "workload": TRAFFIC} | tables))
 
 
 @pytest.mark.parametrize(
@@ -90,6 +90,37 @@ def test_more_drafts_than_were_wanted_are_not_verified():
 
     found = run(Scenario(policy={"acceptance": Eager()}, workload=TRAFFIC, speculation=DRAFTS)).summary()
     assert found["engine"]["draft_acceptance"] == pytest.approx(1 / 3)
+
+
+class PromptsFirst(Adaserve):
+    """Has prompts take all of a step's tokens that they can, and trees what is left."""
+
+    def plan(self, step):
+        for job in list(step.partial):
+            step.prefill(job, min(job.remaining_tokens, step.token_budget))
+        while step.waiting and step.token_budget:
+            job = next(iter(step.waiting))
+            if not step.admit(job, min(job.known_tokens, step.token_budget)):
+                break
+        before = step.token_budget
+        if step.group.size and not step.decode_trees(2, 2, lambda trees: [0 for _ in trees]):
+            assert step.token_budget == before < step.group.size
+
+
+def test_trees_wait_where_prompts_have_taken_the_step():
+    workload = {"arrivals": "burst", "requests": 12, "prompt_tokens": 60, "output_tokens": 9}
+    found = served(
+        PromptsFirst,
+        workload=workload,
+        speculation=DRAFTS,
+        engine={"max_num_batched_tokens": 64, "max_num_seqs": 16},
+    )
+    steps = found.steps()
+    prefill, decoding = (steps[name].to_numpy() for name in ("prefill_tokens", "decode_seqs"))
+    assert found.requests()["delivered_tokens"].to_pylist() == [9] * 12
+    assert (prefill + decoding <= 64).all()
+    assert (decoding[prefill == 64] == 0).all()
+    assert (prefill == 64).sum() >= 10
 
 
 def test_a_swap_in_that_is_refused_changes_nothing():
