@@ -1,6 +1,5 @@
 """Servers that count what they do not send, find prompts cached, or answer otherwise than asked: what is said of it."""
 
-import resource
 import socket
 
 import pytest
@@ -102,7 +101,7 @@ def test_what_cannot_be_asked_of_a_url_or_a_header():
 
 
 def test_as_many_connections_may_be_open_as_the_system_allows(monkeypatch):
-    asked = []
+    resource, asked = pytest.importorskip("resource"), []
     monkeypatch.setattr(resource, "getrlimit", lambda kind: (256, 4096))
     monkeypatch.setattr(resource, "setrlimit", lambda kind, limits: asked.append(limits))
     observing._allow_many_files()
