@@ -106,6 +106,10 @@ def test_long_runs_are_drawn_in_hours():
     (panel,) = (each for each in figure.axes if each.get_xlabel() == "time (h)" and "KV" in each.get_ylabel())
     figure.canvas.draw()
     assert {"1", "2", "3", "4"} <= {tick.get_text() for tick in panel.get_xticklabels()}
+    (rates,) = (each for each in figure.axes if each.get_ylabel() == "tokens/s")
+    said = [tick.get_text() for tick in rates.get_yticklabels()]
+    assert len(set(said)) == len(said)  # less than a token a second is not rounded to none
+    assert rates.get_ylim()[1] < 0.5
 
 
 def beside(one, other, *, goodput):
