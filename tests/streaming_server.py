@@ -26,6 +26,8 @@ class Behaviour:
     piece: int | None = None  # bytes a write, each on its own
     fault: str | None = None
     status: int = 200
+    said: str | None = None  # with a status that is no success, instead of an error in JSON
+    details: dict = field(default_factory=dict)  # in the usage, beside the counts
 
 
 @dataclass
@@ -147,14 +149,14 @@ class StreamingServer:
 
     async def _serve(self, writer: asyncio.StreamWriter, seen: Seen, does: Behaviour) -> bool:
         if does.status != 200:
-            _whole(writer, does.status, {"error": {"message": "no room"}})
+            _whole(writer, does.status, does.said or {"error": {"message": "no room"}})
             return True
         if does.fault == "reset":
             writer.transport.abort()
             return False
         tokens = seen.body["max_tokens"] if does.stops_after is None else does.stops_after
         chat = seen.path.endswith("chat/completions")
-        usage = {"prompt_tokens": self._count(seen), "completion_tokens": tokens}
+        usage = {"prompt_tokens": self._count(seen), "completion_tokens": tokens, **does.details}
         if does.fault == "whole":
             await asyncio.sleep(does.ttft_s)
             text = " word" * tokens
@@ -256,7 +258,7 @@ async def _error(out: _Events, writer: asyncio.StreamWriter) -> bool:
 _FAULTS = {"cut": _cut, "ended": _ended, "hang": _hang, "bad json": _bad_json, "error": _error}
 
 
-def _whole(writer: asyncio.StreamWriter, status: int, value: dict) -> None:
-    body = json.dumps(value).encode()
+def _whole(writer: asyncio.StreamWriter, status: int, value: dict | str) -> None:
+    body = (value if isinstance(value, str) else json.dumps(value)).encode()
     head = f"HTTP/1.1 {status} X\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
     writer.write(head.encode() + body)

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 
 from simulator.policy import Job, ReplicaView
 
+COUNTED_EVERY_S = 0.1
+
 
 class VllmDp:
     """The rank with the least 4·waiting + running, the first of equals, as counted up to 100 ms ago.
@@ -13,11 +15,8 @@ class VllmDp:
     counts as one that waits.
     """
 
-    def __init__(self, interval_s: float = 0.1) -> None:
-        """``interval_s``: how often counts are renewed."""
-        if not interval_s > 0:
-            raise ValueError(f"interval_s: expected more than 0, got {interval_s}")
-        self.interval_s = interval_s
+    def __init__(self) -> None:
+        """Count with the first request."""
         self._due_s = 0.0
         self._counts: list[list[int]] = []  # waiting and running, of each rank
         self._of: Sequence[ReplicaView] = ()
@@ -26,7 +25,7 @@ class VllmDp:
         """Return the index of the rank with the fewest."""
         now_s = job.arrival_s
         if now_s >= self._due_s or replicas is not self._of:
-            self._of, self._due_s = replicas, now_s + self.interval_s
+            self._of, self._due_s = replicas, now_s + COUNTED_EVERY_S
             self._counts = [[each.waiting_requests, len(each.running)] for each in replicas]
         scores = [4 * waiting + running for waiting, running in self._counts]
         chosen = scores.index(min(scores))

@@ -246,6 +246,4 @@ def _inside(part: Mapping[str, Any], schema: Mapping[str, Any]) -> list[Mapping[
         found += _inside(schema["$defs"][part["$ref"].rpartition("/")[2]], schema)
     for each in part.get("anyOf", part.get("oneOf", [])):
         found += _inside(each, schema)
-    if "const" in part:
-        found.append({"enum": [part["const"]]})
     return found

@@ -210,7 +210,8 @@ def _draw_curves(
             plain_log_scale(panel.xaxis)
         if column == 0:
             panel.set_ylabel("share of arrived requests (%)")
-            panel.legend(loc="best")
+            if panel.lines:
+                panel.legend(loc="best")
 
 
 def _curve(panel: "Axes", values_s: Any, arrived: int, colour: str, style: str, name: str) -> None:

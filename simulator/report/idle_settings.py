@@ -13,7 +13,7 @@ def without_effect(manifest: Mapping[str, Any]) -> list[str]:
 
 
 def _of_policies(manifest: Mapping[str, Any], scenario: Mapping[str, Any]) -> Iterator[str]:
-    policy, cluster = scenario["policy"], scenario["cluster"]
+    policy = scenario["policy"]
     routing, places = (
         policy["routing"]["name"],
         sum(pool.get("places", pool["replicas"]) for pool in manifest["pools"]),
@@ -28,8 +28,6 @@ def _of_policies(manifest: Mapping[str, Any], scenario: Mapping[str, Any]) -> It
         yield f"policy.routing = {routing} has nothing to choose from: there is one replica"
     if policy["migration"]["name"] != "none" and places == 1:
         yield f"policy.migration = {policy['migration']['name']} has nothing to move to: there is one replica"
-    if policy["roles"]["name"] != "fixed" and cluster.get("prefill") is None:
-        yield f"policy.roles = {policy['roles']['name']} has nothing to change: replicas have no roles"
     if policy["acceptance"]["name"] != "none" and scenario["speculation"]["method"] == "none":
         yield f"policy.acceptance = {policy['acceptance']['name']} has nothing to accept: speculation.method is none"
     yield from _of_speculation(manifest, scenario["speculation"], policy["scheduling"]["name"])

@@ -116,7 +116,7 @@ def draw_goodput(axes: "Axes", log: RequestLog, user: UserModel) -> None:
     prompts = np.histogram(log.first_token_s[served], edges, weights=log.prompt_tokens[served])[0] / width_s
     benefit = user.weight_output * delivered + user.weight_input * prompts - cost
     axes.axhline(0, color=GREY, linewidth=0.9)
-    axes.yaxis.set_major_formatter("{x:,.0f}")
+    axes.yaxis.set_major_formatter(lambda rate, _: f"{rate:,.0f}" if abs(rate) >= 10 else f"{rate:g}")
     axes.stairs(delivered, edges, baseline=benefit, fill=True, color=RED, alpha=0.18, label="cost of waiting")
     # Wide and below: where both are equal it still shows on either side of the goodput.
     axes.stairs(delivered, edges, baseline=None, color=BLUE, linewidth=2.6, alpha=0.45, label="throughput")
@@ -128,7 +128,7 @@ def draw_goodput(axes: "Axes", log: RequestLog, user: UserModel) -> None:
         linewidth=1.2,
         label=f"smooth goodput ({user.f} f, alpha {user.alpha_tokens:g})",
     )
-    lowest, highest = min(0.0, float(benefit.min())), max(1.0, float(delivered.max()), float(benefit.max()))
+    lowest, highest = min(0.0, float(benefit.min())), max(float(delivered.max()), float(benefit.max())) or 1.0
     axes.set_ylim(1.05 * lowest, highest + 0.25 * (highest - lowest))
     axes.legend(loc="upper left", ncols=3, borderpad=0.1, columnspacing=1.2)
 

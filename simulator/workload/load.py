@@ -124,14 +124,12 @@ class Load:
         return steps(edges_s, factors, until_s)
 
 
-def of(spec: WorkloadSpec, seed: int, base_dir: Path | None) -> Load | None:
-    """Return the load that ``spec`` describes, None for a constant one; read its table if there is one.
+def of(spec: WorkloadSpec, seed: int, base_dir: Path | None) -> Load:
+    """Return the load that ``spec``, whose rate is not constant, describes; read its table if there is one.
 
     Raises ``InputError`` for a table that cannot be used.
     """
     if spec.load is None and spec.load_points is None:
-        if spec.spike_factor is None and spec.growth is None:
-            return None
         return Load(spec, seed, Shape(np.zeros(1), np.ones(1)))
     scale, linear = spec.load_time_scale or 1.0, spec.load_interpolation == "linear"
     if spec.load_points is not None:

@@ -38,7 +38,8 @@ def of_classes(
         i: part for i, name in enumerate(names) if (part := _part(spec, name, seed, base_dir, times[i], said))
     }
     said = ["; ".join(said)]
-    columns, order = _merged(found, spec)
+    columns, order = _merged(found)
+    columns = sources.cut(spec, columns, said)
     segments = [each.segments() for each in found.values()]
     lengths = [len(each) for each in found.values()]
     if all(each is None for each in segments):
@@ -97,7 +98,7 @@ def _part(
     return columns
 
 
-def _merged(found: dict[int, TrafficColumns], spec: WorkloadSpec) -> tuple[TrafficColumns, Ints]:
+def _merged(found: dict[int, TrafficColumns]) -> tuple[TrafficColumns, Ints]:
     """Return all requests in order of arrival, and where each was in the classes one after another."""
     parts, model_names = _alike_models(list(found.values()))
     arrival_s = np.concatenate([each.arrival_s for each in parts])
@@ -127,8 +128,6 @@ def _merged(found: dict[int, TrafficColumns], spec: WorkloadSpec) -> tuple[Traff
         | {"traffic_class": numbers},
         model_names=model_names,
     )
-    if spec.max_tokens is not None:
-        columns = replace(columns, output_tokens=np.minimum(columns.output_tokens, spec.max_tokens))
     return columns, order
 
 

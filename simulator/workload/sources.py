@@ -33,10 +33,15 @@ def traffic_of(spec: WorkloadSpec, seed: int, base_dir: Path | None) -> tuple[st
 
 def finished(spec: WorkloadSpec, seed: int, columns: TrafficColumns, source: list[str]) -> TrafficColumns:
     """Return columns with answers cut and with what ``spec`` adds to any traffic; ``source`` is told."""
-    if spec.max_tokens is not None:
-        columns = replace(columns, output_tokens=np.minimum(columns.output_tokens, spec.max_tokens))
-        source.append(f"outputs cut at {spec.max_tokens:,} tokens")
-    return extras.add(spec, seed, columns, source)
+    return extras.add(spec, seed, cut(spec, columns, source), source)
+
+
+def cut(spec: WorkloadSpec, columns: TrafficColumns, source: list[str]) -> TrafficColumns:
+    """Return columns whose answers have ``max_tokens`` at most, where that is given; ``source`` is told."""
+    if spec.max_tokens is None:
+        return columns
+    source.append(f"outputs cut at {spec.max_tokens:,} tokens")
+    return replace(columns, output_tokens=np.minimum(columns.output_tokens, spec.max_tokens))
 
 
 def _replay(spec: WorkloadSpec, seed: int, base_dir: Path | None) -> tuple[str, list[str], TrafficColumns]:

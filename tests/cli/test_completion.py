@@ -136,3 +136,56 @@ def test_a_script_is_there_for_each_shell(shell):
     ).stdout
     assert "_SERVESIM_COMPLETE" in script
     assert f"complete_{shell}" in script
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """Work in an empty folder whose home has one, too, and no shell asks."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    for name in ("_SERVESIM_COMPLETE_KEY", "SERVESIM_RUNS"):
+        monkeypatch.delenv(name, raising=False)
+    return tmp_path
+
+
+def test_variants_are_offered_from_the_key_on(folder):
+    assert "policy.routing=" in completion.variants("policy.r")
+    first = completion.variants("policy.routing=random,round")
+    assert first == ["policy.routing=random,round_robin"]
+    assert not any("random,random" in each for each in completion.variants("policy.routing=random,"))
+
+
+def test_keys_are_offered_until_one_is_left(folder):
+    assert {"policy.routing=", "policy.roles="} <= set(completion.settings("policy.ro"))
+    assert "policy.routing=least_loaded" in completion.settings("policy.rou")
+
+
+def test_models_are_those_that_are_shipped(folder):
+    assert completion.models("llama-3.1") == ["llama-3.1-70b", "llama-3.1-8b"]
+
+
+def test_runs_are_looked_for_so_deep_and_not_in_parts_of_studies(folder):
+    for name in ("a", "b/c", "study/points/d", "study/cache/e", "1/2/3/4/deep"):
+        (folder / "runs" / name).mkdir(parents=True)
+        (folder / "runs" / name / "manifest.json").write_text("{}")
+    assert completion.runs("") == ["runs/a", "runs/b/c"]
+    assert completion.runs("runs/1/2/3/") == ["runs/1/2/3/4/deep"]
+
+
+def test_what_was_kept_of_other_code_is_made_anew(folder):
+    kept = folder / "cache" / "servesim" / "completion.json"
+    kept.parent.mkdir(parents=True)
+    kept.write_text('{"of": "others", "keys": {"old.key": []}, "metrics": []}')
+    assert completion.settings("old.k") == []
+    assert '"old.key"' not in kept.read_text()
+
+
+def test_words_behind_the_cursor_are_no_part_of_the_question(folder, monkeypatch):
+    monkeypatch.setenv("_SERVESIM_COMPLETE", "complete_bash")
+    monkeypatch.setenv("COMP_WORDS", "servesim run --set seed = 1 --out x")
+    monkeypatch.setenv("COMP_CWORD", "5")
+    monkeypatch.setenv("_SERVESIM_COMPLETE_KEY", "")
+    completion.join_words()
+    assert os.environ["COMP_WORDS"].split(" ")[int(os.environ["COMP_CWORD"])] == "1"
+    assert os.environ["COMP_WORDS"] == "servesim run --set 1 --out x"
+    assert os.environ["_SERVESIM_COMPLETE_KEY"] == "seed"

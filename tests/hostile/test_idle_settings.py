@@ -21,6 +21,7 @@ IDLE = [
     ({"routing": "session_affinity"}, TWO, "policy.routing = session_affinity has nothing to go by: no request"),
     ({"routing": "least_loaded"}, {}, "policy.routing = least_loaded has nothing to choose from: there is one"),
     ({"migration": "llumnix"}, {}, "policy.migration = llumnix has nothing to move to: there is one replica"),
+    ({"acceptance": "rate"}, {}, "policy.acceptance = rate has nothing to accept: speculation.method is none"),
     ({}, {"link": {"latency_s": 0.5}}, "cluster.link.latency_s has nothing to act on: no KV cache is sent"),
     ({}, {"link": {"connected": False}}, "cluster.link.connected has nothing to act on: no KV cache is sent"),
     ({}, {"hand_off": {"overlap": "chunks"}}, "cluster.hand_off.overlap has nothing to act on: no replicas have"),

@@ -17,6 +17,7 @@ from simulator.cluster.deployment import Deployment, Pool
 from simulator.replica.limits import Limits
 from simulator.replica.lockstep import Lockstep, Rank
 from tests.engine_cases import EvenCost, RaggedCost, native, workload
+from tests.laws.test_large_fleets import LookingAtAll
 
 POLICIES = [VllmV1, VllmV0, Sarathi, lambda: VllmV1(async_scheduling=False)]
 times = st.floats(0, 5, allow_nan=False).map(lambda s: round(s, 2))
@@ -38,8 +39,8 @@ def traffic(rows, **more):
     return dataclasses.replace(made, **more) if more else made
 
 
-def deployed(policy, cost, *, ranks, groups=1, blocks=40, seqs=6, router=None):
-    limits = Limits(seqs, 64, 200, blocks, 4)
+def deployed(policy, cost, *, ranks, groups=1, blocks=40, seqs=6, router=None, stop_tokens=False):
+    limits = Limits(seqs, 64, 200, blocks, 4, stop_tokens=stop_tokens)
     pool = Pool(policy, cost, limits, ranks * groups, rules=native(policy), lockstep=ranks)
     return Deployment([pool], router or LeastLoaded())
 
@@ -78,8 +79,8 @@ def test_ranks_begin_and_end_passes_together(rows, ranks, groups, policy, cost, 
 
 
 @settings(max_examples=40, deadline=None)
-@given(requests, st.sampled_from(POLICIES), st.sampled_from([None, 3]))
-def test_a_group_of_one_rank_is_a_replica(rows, policy, concurrency):
+@given(requests, st.sampled_from(POLICIES), st.sampled_from([None, 3]), st.booleans())
+def test_a_group_of_one_rank_is_a_replica(rows, policy, concurrency, stop_tokens):
     load = traffic(rows, **({"concurrency": concurrency} if concurrency else {}))
     found = []
     for make in (
@@ -88,7 +89,9 @@ def test_a_group_of_one_rank_is_a_replica(rows, policy, concurrency):
     ):
         kept, clusters.maker = clusters.maker, make
         try:
-            found.append(engine.simulate(load, deployed(policy, RaggedCost(), ranks=1)))
+            found.append(
+                engine.simulate(load, deployed(policy, RaggedCost(), ranks=1, stop_tokens=stop_tokens))
+            )
         finally:
             clusters.maker = kept
     one, other = (outcome.tables for outcome in found)
@@ -104,3 +107,25 @@ def test_an_idle_rank_waits_for_the_pass_of_another():
     outcome = engine.simulate(load, deployed(policy, EvenCost(1.0), ranks=2, router=RoundRobin()))
     assert outcome.tables.requests["replica"].tolist() == [0, 1]
     assert outcome.tables.requests["first_token_s"].tolist() == [1.0, 2.0]  # it had to wait until 1.0
+
+
+@settings(max_examples=4, deadline=None)
+@given(
+    st.integers(0, 2**20),
+    st.sampled_from(POLICIES),
+    st.sampled_from([EvenCost(), Ranks()]),
+    st.sampled_from([0.0, 0.02]),
+)
+def test_the_least_loaded_of_many_ranks_is_the_least_loaded_of_all(seed, policy, cost, gap_s):
+    rng = np.random.default_rng(seed)
+    arrivals = np.cumsum(
+        rng.exponential(gap_s, 150) if gap_s else np.repeat(rng.exponential(1.0, 6), 25) / 50
+    )
+    rows = zip(arrivals, rng.integers(1, 60, 150), rng.integers(1, 40, 150), strict=True)
+    load = traffic(list(rows))
+    found, expected = (
+        engine.simulate(load, deployed(policy, cost, ranks=2, groups=20, router=router())).tables
+        for router in (LeastLoaded, LookingAtAll)
+    )
+    for name, column in found.requests.items():
+        np.testing.assert_array_equal(column, expected.requests[name], err_msg=name)

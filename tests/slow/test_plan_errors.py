@@ -56,6 +56,17 @@ settings = {{}}"""
         (f"{SMALL}\n[budget]\ngpus = {{l40s = 0}}", "budget.gpus: expected how many there are"),
         (f"{SMALL}\n[budget]\ngpus = {{l4 = 2}}", "'l4' is in no candidate"),
         ("target = [", "not a readable TOML file"),
+        (f"allow_unvalidated = 1\n{SMALL}", "allow_unvalidated: expected true or false, got 1"),
+        (f"{TARGET}\n[space]\nsettings = 3", "space.settings: expected a table of scenario keys, got 3"),
+        (f"{SMALL}\n[mixes]\nrouters = []", "mixes.routers: expected a list of routing policies, got []"),
+        (
+            f'{SMALL}\n[set]\n"policy.scaling" = "queue_length"\n"cluster.scaling.max_replicas" = 3',
+            "policy.scaling: 'queue_length' in a plan, which chooses a fixed number of replicas",
+        ),
+        (
+            f'{TARGET}\n[set]\n"hardware.quantization" = "int4"',
+            "space.gpus: no server with a dense int4 model was measured on any GPU; expected names of GPUs",
+        ),
     ],
 )
 def test_what_is_wrong_is_one_sentence(tmp_path, capsys, text, says):

@@ -263,3 +263,11 @@ def test_looks_go_on_during_steps_longer_than_the_interval():
     outcome = serve(one(), together(migration=policy))
     assert policy.looks_s[:8] == [0.375 * (i + 1) for i in range(8)]
     assert places(outcome, 0)[-1] == 1
+
+
+def test_a_move_that_is_called_off_while_the_request_is_being_stopped_costs_no_time():
+    """From 4.5 on it is to leave after the step that ends at 5.0; at 4.75 there is nowhere left to go."""
+    outcome = serve(one(), move(faults=crash(1, 4.75)))
+    assert transfers(outcome) == [(0, 0, 1, 2.5, 4.75, 48.0, False)]
+    assert times(outcome, 0) == [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0]
+    assert places(outcome, 0) == [0] * 9

@@ -171,3 +171,28 @@ def test_what_cannot_be_is_refused(scenario, message, folder, capsys):  # noqa: 
     Path("empty.py").write_text("class Empty:\n    interval_s = 1.0\n")
     Path("s.toml").write_text(f'{scenario}\n[workload]\ntrace = "t.csv"\n')
     assert message in refusal(capsys, "run", "s.toml")
+
+
+def test_a_decode_replica_that_is_to_go_is_emptied_by_moves():
+    """Six of twelve answers, of 400 tokens, decode there: without moves it stays until they are complete."""
+    decode = {
+        "replicas": 2,
+        "scaling": {"name": "schedule", "at_s": [0.0, 0.5], "replicas": [2, 1], "interval_s": 0.1},
+    }
+    scaling = {"max_replicas": 2, "provision_s": 0.1, "load_s": 0.1}
+    gone_s, moved = {}, {}
+    for migration in ("none", "llumnix"):
+        result = run(
+            Scenario(
+                workload={"arrivals": "burst", "requests": 12, "prompt_tokens": 300, "output_tokens": 400},
+                cluster={"prefill": {"replicas": 1}, "decode": decode, "scaling": scaling},
+                policy={"migration": migration},
+            )
+        )
+        assert set(result.requests()["state"].to_pylist()) == {"completed"}
+        (last,) = (row for row in result.scaling().to_pylist() if row["draining_s"] is not None)
+        assert last["draining_s"] == 0.5
+        gone_s[migration] = last["released_s"]
+        moved[migration] = result.summary()["engine"].get("migrations", 0)
+    assert moved == {"none": 0, "llumnix": 6}
+    assert gone_s["llumnix"] < 1.0 < gone_s["none"]

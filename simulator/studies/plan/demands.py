@@ -52,10 +52,8 @@ def demands(
     if goal.metric in (ATTAINMENT, PER_REQUESTED, PER_SECOND) and not steady:
         return []
     if goal.at_least:
-        if (
-            goal.metric == PER_SECOND and window != "whole"
-        ):  # what is lost after the last arrival is in no rate
-            return []
+        if goal.metric == PER_SECOND and (window != "whole" or goal.bound < 0):
+            return []  # what is lost after the last arrival is in no rate, or more time is less of a loss
         if goal.metric in (PER_REQUESTED, PER_SECOND):
             if may_leave(scenario):  # an answer that is not given keeps no reader waiting
                 return []
