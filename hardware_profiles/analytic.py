@@ -9,7 +9,8 @@
                    L·tW·Σ(n + prior) )                              or one block walking along its past
             + KV bytes per token·Σcontext/(ηkv·BW)·m                decode attention
             + L·(cs·S + [the step has prefill]·(tA + tB·2·entries·Σ(n·prior + n²/2)/(Σ(n + prior))²))
-    step    = kernel_factor·kernels + step overhead + per-sequence overhead·S + [prefill]·prefill-step overhead
+    step    = kernel_factor·kernels + step overhead + per-sequence overhead·S + [prefill]·prefill-step overhead,
+              with prompts at least what launching their kernels takes,
             + swapped blocks over the host link
 
 N = tokens and S = sequences in the step, P = parameters that work on a token, W = bytes of the weights that
@@ -237,6 +238,8 @@ class AnalyticCost(HardwareCost):
                 + attention_s
                 + decode_s * mixed
             )
+            if step_s < self.least_prompt_s:
+                step_s = self.least_prompt_s
         if swapped:
             step_s += self.swap_s_per_block * (shape.swap_in_blocks + shape.swap_out_blocks)
         return step_s

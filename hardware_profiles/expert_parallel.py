@@ -79,6 +79,7 @@ class RanksCost(HardwareCost):
             )
         else:
             self._alone = AnalyticCost(gpu, without_experts(model), *parts)
+        self._alone.least_prompt_s = 0.0  # each rank launches a whole pass
         self.kind = self._alone.kind
         self._more_for_prompts = more_for_prompts(gpu, model) if self._times is None else 0.0
         self._group = None if ranks == 1 else group_of(gpu, self.gpus)
@@ -107,7 +108,10 @@ class RanksCost(HardwareCost):
             if tokens > sum(decodes):
                 alone_s = self.experts_s(max(1, sum(decodes)), max(1, *decodes))
                 experts_s += self._more_for_prompts * (experts_s - alone_s)
-        return slowest_s + experts_s
+        pass_s = slowest_s + experts_s
+        if pass_s < self.least_prompt_s and any(shape.prefill_seqs for shape in shapes):
+            return self.least_prompt_s
+        return pass_s
 
     def other_kernels_s(self, tokens: int, seqs: int) -> float:
         """Return the seconds of everything but attention where one rank computes so much, overheads included."""

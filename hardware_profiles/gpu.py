@@ -174,7 +174,8 @@ class EngineOverheads(Sourced):
     """From kernel sums to a real engine: step = kernel_factor·kernel + step_ms + per_sequence_ms·sequences.
 
     A step with prompts in it takes ``prefill_step_ms`` more: it is not replayed from a CUDA graph, and new
-    requests have to be set up.
+    requests have to be set up. Where its kernels are launched one by one, the CPU takes ``expert_layer_launch_ms``
+    for each layer with experts, and the step at least as long as all of them.
 
     ``frontend_s`` (API server, tokeniser, network) is added to every delivered token. What asynchronous
     scheduling adds to the time to first token is not here: the engine itself plans one step ahead.
@@ -186,6 +187,7 @@ class EngineOverheads(Sourced):
     step_ms: float = Field(ge=0)
     per_sequence_ms: float = Field(ge=0)
     prefill_step_ms: float = Field(0.0, ge=0)
+    expert_layer_launch_ms: float = Field(0.0, ge=0)
     frontend_s: float = Field(ge=0)
     fitted_on: FittedOn | None = None  # None: not said
     remark: str

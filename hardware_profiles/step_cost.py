@@ -41,6 +41,9 @@ class HardwareCost(ABC):
         self.model = model
         self.tensor_parallel = tensor_parallel
         self.overheads = gpu.overheads() if overheads is None else overheads
+        with_experts = (n for part, n in model.parts.items() if any(each.is_expert for each in part.matrices))
+        launch_ms = sum(with_experts) * self.overheads.expert_layer_launch_ms
+        self.least_prompt_s = 1e-3 * launch_ms  # of a step with prompts
         # Every GPU moves its share of a block over its own link.
         self.swap_s_per_block = (
             block_size

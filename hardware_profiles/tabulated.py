@@ -145,6 +145,8 @@ class TabulatedCost(HardwareCost):
                 context = shape.decode_context_tokens
                 offset, slope = pieces[bisect_right(knots, context)]
                 step_s += offset + slope * context
+            if step_s < self.least_prompt_s:
+                step_s = self.least_prompt_s
         if shape.swap_in_blocks or shape.swap_out_blocks:
             step_s += self.swap_s_per_block * (shape.swap_in_blocks + shape.swap_out_blocks)
         return step_s
