@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from math import inf
 from typing import Literal
 
 from policies.scheduling._sglang_running import RunningBatch
@@ -16,6 +17,8 @@ class Decoding:
     _extended: list[Job] = field(default_factory=list, init=False)  # the extend batch, until it is merged
     _full: bool = field(default=False, init=False)  # no extend batch is tried
     _in_flight: Literal["", "extend", "decode"] = field(default="", init=False)  # what was planned last
+    _unheard: int = field(default=0, init=False)  # steps that decoded since it looked at what has come
+    _heard_s: float = field(default=inf, init=False)  # when it looked last
     _mixed: bool = field(default=False, init=False)  # the running batch decodes in this step's extend batch
 
     def fast_forward_spare_blocks(self) -> int:
@@ -37,6 +40,16 @@ class Decoding:
     def decoded(self, begun_s: float, ends_s: Sequence[float], first_tick: int) -> None:
         """Expect a little less with each step."""
         self._batch.decay_ratio(len(ends_s))
+        self._unheard += len(ends_s)
+
+    def _hear(self, step: Ledger, interval: int) -> None:
+        """Look at what has come, unless fewer steps than ``interval`` decoded since, and nothing else was done.
+
+        Source: SGLang 0.5.9, managers/scheduler_recv_skipper.py. While it idles it looks at once.
+        """
+        if self._in_flight == "extend" or not self._batch.jobs or self._unheard % interval == 0:
+            self._heard_s, self._unheard = step.now_s, 0
+        self._unheard += 1
 
     def _decode(self, step: Ledger) -> bool:
         """Decode all jobs, after retracting those without memory; False if no job runs."""

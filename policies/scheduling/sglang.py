@@ -24,6 +24,9 @@ class Sglang(Decoding, Scheduler):
     schedule_conservativeness: float = 1.0  # scales the share of tokens to come that memory is kept for
     chunked_prefill_size: int | Literal["off"] | None = None  # of a step; unset: what a step may compute
     max_prefill_tokens: int = 16384  # in a step; only its first prompt may exceed this
+    scheduler_recv_interval: int = (
+        1  # steps that decode between two looks at what has come; after others it looks
+    )
     disable_overlap_schedule: bool = False  # plan a step when the one before has ended, not when it begins
     disable_radix_cache: bool = False  # compute every prompt from its first token
     enable_mixed_chunk: bool = False  # let decodes join the steps that extend prompts
@@ -36,6 +39,10 @@ class Sglang(Decoding, Scheduler):
         """Refuse orders that do not look at priorities, if these matter."""
         if self.enable_priority_scheduling and self.schedule_policy not in ("fcfs", "lof"):
             raise ValueError(f"enable_priority_scheduling goes with fcfs or lof, not {self.schedule_policy}")
+        if self.scheduler_recv_interval < 1:
+            raise ValueError(f"scheduler_recv_interval is at least 1; got {self.scheduler_recv_interval}")
+        if self.scheduler_recv_interval > 1 and self.schedule_policy != "fcfs":
+            raise ValueError(f"scheduler_recv_interval > 1 goes with fcfs only, not {self.schedule_policy}")
         self._batch = RunningBatch(self.schedule_conservativeness)
 
     def splits_prompts(self) -> bool:
@@ -68,6 +75,8 @@ class Sglang(Decoding, Scheduler):
     def plan(self, step: Ledger) -> None:
         """Extend if possible, else decode."""
         batch = self._batch
+        if self.scheduler_recv_interval > 1:
+            self._hear(step, self.scheduler_recv_interval)
         ready: list[Job] = []
         if self._extended:
             ready = [job for job in self._extended if job in step.running and job not in step.partial]
@@ -117,6 +126,8 @@ class Sglang(Decoding, Scheduler):
             return False
         for _ in range(len(step.waiting)):
             job = step.waiting[0]
+            if job.arrival_s > self._heard_s:
+                break
             self._full = self._full or len(batch.jobs) >= seats - len(running.jobs)
             if self._full and not (
                 urgent and make_way(batch, job, running, self.priority_scheduling_preemption_threshold)
