@@ -33,7 +33,8 @@ class Defaults(Profile):
     """What ``[engine]`` of a scenario is where the user sets nothing; unset limits are the GPU's."""
 
     block_size: int = Field(ge=1)
-    kv_memory: Literal["share of all", "share of free"]  # of what gpu_memory_utilization is a share
+    # Of what gpu_memory_utilization is a share; SGLang's mem_fraction_static is that of weights and KV cache in all
+    kv_memory: Literal["share of all", "share of free", "mem_fraction_static"]
     max_num_seqs: int | None = Field(None, ge=1)
     max_num_batched_tokens: int | None = Field(None, ge=1)
     sampler: Literal["pytorch", "flashinfer"] = (
@@ -49,6 +50,7 @@ class Overheads(Profile):
     """Which blocks of a GPU's ``[engine_overheads]`` were fitted to this engine, and what to know about them."""
 
     fitted: list[str]
+    step_by_step_too: bool = False  # where none were fitted to it planning like that, its others stand in
     note: str = ""
     unmeasured: str = ""  # what is known of them where none were fitted
 
@@ -79,7 +81,8 @@ class EngineProfile(Profile):
         """Return what the engine adds to the kernels on a GPU while it plans ahead, or step by step.
 
         That is the block that the user fitted or named, one that was fitted to this engine, or where there is
-        none, the profile's first of an engine that plans alike. Raises InputError for an unknown name.
+        none, the GPU's first of an engine that plans alike, with ``step_by_step_too`` this engine's other one.
+        Raises InputError for an unknown name.
         """
         if named is not None:
             return ChosenOverheads(gpu.overheads(named), named in self.overheads.fitted)
@@ -87,6 +90,11 @@ class EngineProfile(Profile):
             block = gpu.engine_overheads.get(name)
             if block is not None and block.asynchronous == ahead:
                 return ChosenOverheads(block, measured=True)
+        others = [
+            gpu.engine_overheads[name] for name in self.overheads.fitted if name in gpu.engine_overheads
+        ]
+        if self.overheads.step_by_step_too and others:
+            return ChosenOverheads(others[0], measured=False)
         return ChosenOverheads(gpu.overheads(asynchronous=ahead), measured=False)
 
 

@@ -103,7 +103,7 @@ class KvCapacity:
             (f"- weights of {self.model_name}", -self.weight_bytes / GIB),
             *([("- their padding", -self.padding_bytes / GIB)] if self.padding_bytes else []),
             *([("- weights of the drafter", -self.drafter_bytes / GIB)] if self.drafter_bytes else []),
-            ("- activation peak", -self.activation_bytes / GIB),
+            *([("- activation peak", -self.activation_bytes / GIB)] if self.activation_bytes else []),
             ("- context and communication", -self.context_bytes / GIB),
             ("- CUDA graphs", -self.cuda_graph_bytes / GIB),
             (f"= KV cache{f', of what is free {share}' if free else ''}", self.kv_bytes / GIB),
@@ -142,14 +142,16 @@ def kv_capacity(
     drafter_kv_bytes_per_token: int = 0,
     sampler: Sampler = "flashinfer",
     cuda_graphs_gib: float | None = None,
+    activations_outside: bool = False,
 ) -> KvCapacity:
     """Return the KV cache of a replica of ``model`` on ``tensor_parallel`` GPUs, with every term of the sum.
 
     The two limits default to what the engine sets on this GPU. ``num_gpu_blocks`` replaces the computed
     number of blocks (as vLLM's override does) and is marked as such. With ``share_of_free`` the utilisation is
-    a share of what weights and activations leave, as TensorRT-LLM has it. ``cuda_graphs_gib`` replaces what the GPU's
-    profile has. What a drafter keeps beside the model, in bytes of one GPU, is taken from the same memory. Raises
-    InputError for a value out of range and, with the sum shown, for a model that does not fit.
+    a share of what weights and activations leave, as TensorRT-LLM has it; with ``activations_outside`` they need none
+    of it, as SGLang has it. ``cuda_graphs_gib`` replaces what the GPU's profile has. What a drafter keeps beside the
+    model, in bytes of one GPU, is taken from the same memory. Raises InputError for a value out of range and, with the
+    sum shown, for a model that does not fit.
     """
     tokens = _positive("max_num_batched_tokens", max_num_batched_tokens, gpu.default_max_num_batched_tokens)
     seqs = _positive("max_num_seqs", max_num_seqs, gpu.default_max_num_seqs)
@@ -168,7 +170,9 @@ def kv_capacity(
         memory_bytes=gpu.memory_bytes,
         gpu_memory_utilization=gpu_memory_utilization,
         weight_bytes=model.weight_bytes_on(tensor_parallel),
-        activation_bytes=_activation_bytes(model, tokens, seqs, tensor_parallel, sampler),
+        activation_bytes=0
+        if activations_outside
+        else _activation_bytes(model, tokens, seqs, tensor_parallel, sampler),
         context_bytes=int(context_gib * GIB),
         cuda_graph_bytes=int((reserve.cuda_graphs_gib if cuda_graphs_gib is None else cuda_graphs_gib) * GIB),
         kv_bytes_per_token=model.kv_bytes_per_token_on(tensor_parallel) + drafter_kv_bytes_per_token,

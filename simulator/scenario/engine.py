@@ -154,9 +154,10 @@ class EngineSpec(Section):
     block_size: Annotated[int, Field(ge=1, le=65536)] | None = Field(
         None, description="tokens in a KV block; unset: the engine's default, 16 or SGLang's 1"
     )
-    gpu_memory_utilization: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] = Field(
-        0.9,
-        description="share of the GPU's memory that the engine may use; TensorRT-LLM: of what the weights leave",
+    gpu_memory_utilization: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] | None = Field(
+        None,
+        description="share of the GPU's memory that the engine may use; TensorRT-LLM: of what the weights leave;"
+        " SGLang: of weights and KV cache; unset: 0.9, or SGLang's by GPU",
     )
     sampler: Literal["pytorch", "flashinfer"] | None = Field(
         None,

@@ -17,6 +17,7 @@ from hardware_profiles import (
 )
 from hardware_profiles.gpu import GIB
 from hardware_profiles.pipeline import Layout, pipeline_capacity
+from hardware_profiles.sglang_memory import WHOLE_PROMPTS_TOKENS
 from simulator.errors import InputError, under_key
 from simulator.replica.cost import CostModel
 from simulator.replica.limits import Limits
@@ -32,6 +33,7 @@ from simulator.scenario.engines import engine_name, kept_free, named_after
 from simulator.scenario.expert_spread import with_load
 from simulator.scenario.jitter import jitter_of
 from simulator.scenario.layout import layout_of
+from simulator.scenario.memory_share import memory_share, tokens_in_step
 from simulator.scenario.policy import PolicyChoice
 from simulator.scenario.pools import MixedPoolSpec, PoolSpec
 from simulator.scenario.ranks import check_ranks, cost_of, held_by_rank, ranks_in_step
@@ -168,14 +170,14 @@ def resolve_pool(scenario: Scenario, base_dir: Path | None = None) -> ResolvedPo
     rules, usual, named = profile.engine_rules, profile.defaults, named_after(policy, profile)
     block_size = engine.block_size or usual.block_size
     seqs = engine.max_num_seqs or usual.max_num_seqs or gpu.default_max_num_seqs
+    ranks = ranks_in_step(engine, model)
     tokens = engine.max_num_batched_tokens
     if tokens is None and policy.splits_prompts():
-        tokens = usual.max_num_batched_tokens or gpu.default_max_num_batched_tokens
+        tokens = tokens_in_step(profile, gpu, ranks)
     elif tokens is None:
         longest = engine.max_model_len or model.max_position_embeddings
         tokens = max(LEAST_WHOLE_PROMPT_BUDGET, longest)
     seqs = seats_within(seqs, tokens, engine, profile)
-    ranks = ranks_in_step(engine, model)
     if engine.data_parallel_size > 1:
         check_ranks(scenario, policy)
     model = with_load(model, scenario)
@@ -184,20 +186,21 @@ def resolve_pool(scenario: Scenario, base_dir: Path | None = None) -> ResolvedPo
     if scenario.speculation.on:
         drafter, own = drafter_of(scenario.speculation, model, engine.tensor_parallel_size, base_dir)
     layout = layout_of(scenario, model, policy, base_dir)
+    chunk = tokens if policy.splits_prompts() else WHOLE_PROMPTS_TOKENS
+    share = memory_share(engine, profile, gpu, ranks, chunk)
     capacity, stages = under_key(
         "hardware.model",
         lambda: pipeline_capacity(
             gpu,
             held,
             layout,
-            gpu_memory_utilization=engine.gpu_memory_utilization,
             block_size=block_size,
             max_num_batched_tokens=tokens,
             max_num_seqs=seqs,
             num_gpu_blocks=engine.num_gpu_blocks,
-            share_of_free=usual.kv_memory == "share of free",
             drafter_bytes=0 if drafter is None else drafter.weight_bytes,
             drafter_kv_bytes_per_token=0 if drafter is None else drafter.kv_bytes_per_token,
+            **share,
             **kept_free(engine, named),
         ),
     )

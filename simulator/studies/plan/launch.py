@@ -51,7 +51,7 @@ def _words(scenario: Scenario, pool: ResolvedPool) -> Sequence[str]:
         "--tensor-parallel-size", str(pool.tensor_parallel_size),
         "--max-num-seqs", str(limits.max_num_seqs),
         "--max-num-batched-tokens", str(limits.max_num_batched_tokens),
-        "--gpu-memory-utilization", f"{engine.gpu_memory_utilization:g}",
+        "--gpu-memory-utilization", f"{pool.capacity.gpu_memory_utilization:g}",
         "--max-model-len", str(limits.max_model_len),
     ]  # fmt: skip
     if pool.layout.stages > 1:
