@@ -3,6 +3,7 @@
 Lengths from 0.8 to 1 of the nominal ones, ten requests a client; DeepSeek-R1 and GLM-5 under SGLang, gpt-oss-120b,
 MiniMax-M2.5 and Kimi-K2.5 under vLLM. Where two runs of DeepSeek-R1 differ, which the source does not explain, one may
 draft tokens: the slower is taken. Every second row is fitted to (``fit_mixtures``), the others are scored.
+SGLang is set as its launch scripts set it (InferenceX, benchmarks/single_node, spring 2026).
 """
 
 from collections.abc import Iterator
@@ -21,13 +22,30 @@ from simulator.workload.workload import Workload
 SET = "closed-mixtures"
 QUICK_EVERY = 16
 _SHORTEST = 0.8  # of the nominal lengths
+_WHOLE_PROMPTS = {"max_num_batched_tokens": "32768"}  # chunked_prefill_size and max_prefill_tokens
+_LAUNCHED = {  # what is not SGLang's default; gpu_memory_utilization is mem_fraction_static
+    ("h200-sxm", "deepseek-r1"): {**_WHOLE_PROMPTS, "gpu_memory_utilization": "0.82"},
+    ("h200-sxm", "glm-5-fp8"): {"gpu_memory_utilization": "0.85"},
+    ("b200-sxm", "deepseek-r1"): {
+        **_WHOLE_PROMPTS, "gpu_memory_utilization": "0.82", "kv_cache": "fp8", "scheduler_recv_interval": "30",
+    },
+    ("b200-sxm", "glm-5-fp8"): {**_WHOLE_PROMPTS, "gpu_memory_utilization": "0.85", "kv_cache": "fp8"},
+}  # fmt: skip
+_FEW_CLIENTS, _FEW_CLIENTS_INTERVAL = 16, "10"  # below so many, scheduler_recv_interval is less
 
 
 def rows() -> list[Row]:
     """Return the rows, with what their server is made from."""
     given = {"quantization": "", "ranks": "1", "overlapped": "1", "gpu_memory_utilization": ""}
     limits = {"max_num_seqs": "", "max_num_batched_tokens": ""}
-    return [{**given, **limits, **row} for row in table("closed_loops_mixtures.csv")]
+    return [{**given, **limits, **row, **_launched(row)} for row in table("closed_loops_mixtures.csv")]
+
+
+def _launched(row: Row) -> Row:
+    launched = dict(_LAUNCHED.get((row["gpu"], row["model"]), {}))
+    if "scheduler_recv_interval" in launched and int(row["max_concurrency"]) < _FEW_CLIENTS:
+        launched["scheduler_recv_interval"] = _FEW_CLIENTS_INTERVAL
+    return launched
 
 
 def fitted_rows() -> list[Row]:

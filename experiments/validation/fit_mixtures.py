@@ -2,10 +2,11 @@
 
     python -m experiments.validation.fit_mixtures            prints the constants for the GPU profiles
 
-Three, alike on all GPUs: what prompts take against the sum of their kernels, and the microseconds of a layer with
-latent and with sparse attention. Which requests share a step hardly depends on how long it takes, so a request's time
-per token is nearly linear in them, and its time to first token where few clients wait for each other. Least squares of
-the relative errors of both (soft L1), with slopes by differences, twice.
+Four, alike on all GPUs: what prompts take against the sum of their kernels, the microseconds of a layer with latent
+and with sparse attention, and the milliseconds in which SGLang launches a layer's kernels one by one. Which requests
+share a step hardly depends on how long it takes, so a request's time per token is nearly linear in them, and its time
+to first token where few clients wait for each other. Least squares of the relative errors of both (soft L1), with
+slopes by differences, twice.
 """
 
 import sys
@@ -19,8 +20,9 @@ from experiments.validation.mixtures import Row
 from hardware_profiles import Gpu, load_gpu
 from simulator.arrays import Floats
 
-NAMES = ("served_prompts", "overhead_us", "sparse_overhead_us")
-_START, _STEPS, _LEAST = (1.3, 30.0, 100.0), (0.1, 5.0, 5.0), (1.0, 0.0, 0.0)
+NAMES = ("served_prompts", "overhead_us", "sparse_overhead_us", "expert_layer_launch_ms")
+LAUNCHED_BY = "sglang-0_5"
+_START, _STEPS, _LEAST = (1.3, 30.0, 100.0, 1.0), (0.1, 5.0, 5.0, 0.1), (1.0, 0.0, 0.0, 0.0)
 ROUNDS = 2
 FEW_CLIENTS = 16  # up to so many, times to first token count too, ...
 TTFT_WEIGHT = 0.2  # ... less, because waiting and the front end are in them
@@ -31,12 +33,14 @@ def with_constants(gpu: Gpu, constants: Floats) -> Gpu:
     experts, latent = gpu.expert_kernels, gpu.latent_kernels
     if experts is None or latent is None:
         raise ValueError(f"{gpu.name}: expected a GPU with [expert_kernels] and [latent_kernels]")
-    prompts, overhead_us, sparse_us = constants.tolist()
+    prompts, overhead_us, sparse_us, launch_ms = constants.tolist()
     changed = {"overhead_us": overhead_us, "sparse_overhead_us": sparse_us}
+    engine = gpu.engine_overheads[LAUNCHED_BY].model_copy(update={"expert_layer_launch_ms": launch_ms})
     return gpu.model_copy(
         update={
             "expert_kernels": experts.model_copy(update={"served_prompts": prompts}),
             "latent_kernels": latent.model_copy(update=changed),
+            "engine_overheads": {**gpu.engine_overheads, LAUNCHED_BY: engine},
         }
     )
 
@@ -70,7 +74,7 @@ def fit() -> Floats:
 
         at = np.asarray(
             least_squares(
-                off, at, bounds=(_LEAST, np.inf), loss="soft_l1", f_scale=0.05, x_scale=(0.1, 10, 10)
+                off, at, bounds=(_LEAST, np.inf), loss="soft_l1", f_scale=0.05, x_scale=(0.1, 10, 10, 0.3)
             ).x
         )
     return at

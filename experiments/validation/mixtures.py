@@ -2,7 +2,8 @@
 
 Of these models no kernel was measured: prices are the formula's, with what experts take besides as fitted to tables of
 Qwen3-30B-A3B and Mixtral-8x7B. Engines are those of other sets, with the sampler that vLLM then had. GPUStack sends all
-at t = 0, keeps some in flight, or sends at a constant rate; the cookbook's tool draws lengths as in ``sglang_blocks``.
+at t = 0, keeps some in flight, or sends at a constant rate; the cookbook's tool draws lengths as in ``sglang_blocks``,
+where a run finds what those before it on its page left cached. SGLang's memory and chunks are its defaults by GPU.
 Rows that cannot be expressed are yielded with the reason, and counted as not simulated.
 """
 
@@ -17,7 +18,7 @@ from experiments.validation.rows import BurstRow, Deployment, table
 from experiments.validation.scores import Role, Score, scores_of
 from experiments.validation.servers import Engine, overheads_of, scheduler_of, sglang, trtllm, vllm
 from experiments.validation.sets import FRONT_END_BOUND_TOKENS, FRONT_END_REQUESTS_PER_S
-from experiments.validation.sglang_blocks import lengths
+from experiments.validation.sglang_blocks import after_the_page
 from hardware_profiles import (
     Gpu,
     HardwareCost,
@@ -29,10 +30,13 @@ from hardware_profiles import (
     step_cost,
 )
 from hardware_profiles.expert_parallel import RanksCost, rank_model
-from hardware_profiles.quantisation.scheme import UNIFORM
+from hardware_profiles.quantisation.scheme import KV_BYTES_PER_VALUE, UNIFORM
+from hardware_profiles.sglang_memory import chunked_prefill_size, mem_fraction_static
 from policies.routing.round_robin import RoundRobin
+from policies.scheduling.sglang import Sglang
 from simulator.arrays import Ints
 from simulator.errors import InputError
+from simulator.policy import Scheduler
 from simulator.replica.limits import Limits
 from simulator.studies.calibration.served import Served, Server, serve
 from simulator.workload.workload import Workload
@@ -104,6 +108,9 @@ def _scores(name: str, quick: bool) -> Iterator[Score]:
 
 def play(row: Row, requests_per_s: float | None = None) -> Served:
     """Serve a row's requests on its server, each with the output bound that its client sends."""
+    if row["lengths"] == "uniform":
+        longest = {"isl_max": row["prompt_tokens"], "osl_max": row["output_tokens"]}
+        return after_the_page({**row, **longest}, server_of(row))
     prompt, output = _lengths(row)
     n = len(prompt)
     rate = float(row["rate_rps"]) if row["rate_rps"] else requests_per_s
@@ -118,8 +125,6 @@ def play(row: Row, requests_per_s: float | None = None) -> Served:
 
 def _lengths(row: Row) -> tuple[Ints, Ints]:
     n, prompt, output = (int(row[key]) for key in ("requests", "prompt_tokens", "output_tokens"))
-    if row["lengths"] == "uniform":
-        return lengths({"requests": str(n), "isl_max": str(prompt), "osl_max": str(output)})
     fixed = row["lengths"] == "fixed"
     totals: Any = BurstRow(row["row"], _NOWHERE, "", n, prompt, output, fixed, None, 0.0, 0.0, 0.0, 0.0)
     return burst_lengths(totals, 0)
@@ -141,6 +146,8 @@ def engine_of(row: Row) -> Engine:
 def model_of(row: Row) -> Model:
     """Return the row's model with the weights of its checkpoint."""
     model = load_model(row["model"])
+    if row.get("kv_cache"):
+        model = replace(model, kv_bytes_per_value=KV_BYTES_PER_VALUE[row["kv_cache"]])
     return replace(model, quantization=UNIFORM[row["quantization"]]) if row["quantization"] else model
 
 
@@ -153,33 +160,41 @@ def server_of(row: Row, chosen_gpu: Gpu | None = None) -> Server:
     tokens = int(
         row["max_num_batched_tokens"] or engine.max_num_batched_tokens or gpu.default_max_num_batched_tokens
     )
-    if row["engine"] == "sglang":  # srt/server_args.py: data-parallel attention divides chunked_prefill_size
-        tokens //= ranks
-    of_free = engine.kv_share_of_free
+    of_free, is_sglang = engine.kv_share_of_free, engine.policy == "sglang"
+    share = float(row["gpu_memory_utilization"] or of_free or 0.9)
+    if is_sglang:
+        tokens = int(row["max_num_batched_tokens"] or chunked_prefill_size(gpu))
+        share = float(row["gpu_memory_utilization"] or mem_fraction_static(gpu, tp, ranks, tokens))
+        tokens //= ranks  # srt/server_args.py: data-parallel attention divides chunked_prefill_size
     capacity = kv_capacity(
         gpu,
         model if ranks == 1 else rank_model(model, ranks, tp),
-        gpu_memory_utilization=float(row["gpu_memory_utilization"] or of_free or 0.9),
+        gpu_memory_utilization=share,
         share_of_free=of_free is not None,
+        activations_outside=is_sglang,
         max_num_batched_tokens=tokens,
         max_num_seqs=min(seqs, gpu.default_max_num_seqs),  # SGLang does not reserve for all of its many seats
         tensor_parallel=tp,
         sampler="pytorch" if row["engine"] == "vllm" else "flashinfer",
     )
     blocks, block_size, beside = capacity.num_blocks, 16, capacity.fixed_kv
-    if engine.policy == "sglang":  # whose windows have a pool of their own
+    if is_sglang:  # whose windows have a pool of their own
         blocks, block_size, beside = blocks * block_size, 1, None
     longest = min(model.max_position_embeddings, (blocks - 1) * block_size)
     limits = Limits(seqs, tokens, longest, blocks, block_size, fixed_kv=beside)
     cost = _cost(gpu, model, tp, ranks, chosen)
-    return Server(
-        cost,
-        limits,
-        lambda: scheduler_of(engine),
-        chosen.frontend_s,
-        native_rules(scheduler_of(engine)),
-        ranks,
-    )
+    recv_interval = int(row.get("scheduler_recv_interval", 1))
+
+    def scheduler() -> Scheduler:
+        if not is_sglang:
+            return scheduler_of(engine)
+        return Sglang(
+            disable_radix_cache=row.get("lengths") != "uniform",  # else no two prompts are alike
+            max_prefill_tokens=max(tokens, 16384),
+            scheduler_recv_interval=recv_interval,
+        )
+
+    return Server(cost, limits, scheduler, chosen.frontend_s, native_rules(scheduler()), ranks)
 
 
 def _cost(gpu: Gpu, model: Model, tp: int, ranks: int, overheads: Any) -> HardwareCost:

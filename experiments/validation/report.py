@@ -18,6 +18,7 @@ SPLITS = {
     "closed-qwen3-32b": "runs taken alternately within each size: one half fitted, the other scored",
     "closed-70b-fp8": "runs taken alternately within each GPU, engine and size: one half fitted, the other scored",
     "closed-trtllm-8b": "runs taken alternately within each size: one half fitted, the other scored",
+    "closed-sglang-8b": "FP8 in blocks, H200; constants fitted to the end-to-end times of one half (no bar)",
     "closed-sglang-32b": "runs taken alternately within each size: one half fitted, the other scored (no bar)",
     "per-request": "nothing fitted: tables of this GPU, overheads fitted on H100 (vLLM 0.15.1, other runs)",
     "per-request-experts": "nothing fitted: tables of this GPU, wires of L40S, overheads of H100 (vLLM"
@@ -27,7 +28,7 @@ SPLITS = {
     "closed-mixtures": "what prompts take beyond their kernels, and overheads of latent and sparse attention, fitted to"
     " every second run; the others are scored (no bar)",
     "mixtures": "nothing fitted: kernels of experts as measured one by one, what prompts take beyond them as in"
-    " closed-mixtures, overheads of dense models on H100 carried to all GPUs",
+    " closed-mixtures, overheads of dense models on H100 (SGLang: H200, too) carried to all GPUs",
     "mixtures-latent": "as mixtures; attention to latents as measured one by one, its overheads as in closed-mixtures",
     "kv-tiers": "LMCache's rate of writing fitted to the misses of 1,024 and 8,192 tokens; the other ratios are scored",
     "open-loop": "nothing fitted: overheads fitted to other runs (vLLM 0.15.1, H100, one GPU)",

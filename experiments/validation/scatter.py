@@ -27,6 +27,7 @@ _LOOKS = {
     "closed-70b-fp8": (ORANGE, "s"),
     "closed-trtllm-8b": (GREEN, "^"),
     "closed-sglang-32b": (PURPLE, "v"),
+    "closed-sglang-8b": (SKY, "v"),
     "per-request": (BLACK, "*"),
     "per-request-4090": (BLACK, "p"),
     "per-request-experts": (BLACK, "8"),

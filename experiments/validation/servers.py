@@ -97,6 +97,7 @@ ENGINES = {
     ("sglang", "0.5.1.post1"): sglang("sglang-0_5"),
     ("sglang", "0.5.3.post3"): sglang("sglang-0_5"),
     ("sglang", "0.5.6"): sglang("sglang-0_5"),
+    ("sglang", "0.5.6.post2"): sglang("sglang-0_5"),
 }
 
 
@@ -121,7 +122,7 @@ def model_of(deployment: Deployment) -> Model:
     weights = deployment.weights
     if weights == "bf16":
         return load_model(deployment.model)
-    if weights not in ("fp8", "nvfp4"):
+    if weights not in ("fp8", "fp8_block", "nvfp4"):
         raise InputError(f"weights of kind {weights} are not described")
     named = f"{deployment.model}-{weights}"
     model = load_model(named if named in list_models() else deployment.model)

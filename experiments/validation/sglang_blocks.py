@@ -27,8 +27,12 @@ from simulator.workload.workload import Workload
 SET = "sglang-blocks"
 _GPUS = {"A100": "a100-80gb-sxm"}
 _MODELS = {"Meta-Llama/Llama-3.1-70B": "llama-3.1-70b"}
-# A page's runs in order: the longest prompt, and how many requests. (1000, 80) is not among the rows.
-PAGE = [(longest, requests) for longest in (1000, 8000) for requests in (10, 80, 500)]
+# A page's runs in order: the longest prompt and answer, and how many requests. Not all are among the rows.
+PAGE = [
+    *((1000, 1000, requests) for requests in (10, 80, 500)),
+    *((1000, 8000, requests) for requests in (10, 80, 320)),
+    *((8000, 1000, requests) for requests in (10, 80, 320, 500)),
+]
 
 
 def sglang_blocks(quick: bool) -> Iterator[Score]:
@@ -46,7 +50,7 @@ def sglang_blocks(quick: bool) -> Iterator[Score]:
         }
 
         def predict(row: dict[str, str] = row, deployment: Deployment = deployment) -> dict[str, float]:
-            served = after_the_page(row, server_of(deployment))
+            served = after_the_page(row, dataclasses.replace(server_of(deployment), scheduler=Sglang))
             return {
                 "TPOT ms": 1e3 * float(served.tpot_s.mean()),
                 "TTFT ms": 1e3 * float(served.ttft_s.mean()),
@@ -62,12 +66,15 @@ def sglang_blocks(quick: bool) -> Iterator[Score]:
 def after_the_page(row: dict[str, str], server: Server) -> Served:
     """Serve a row's requests after the prompts of the runs before it, with one token each; return its own only.
 
+    The server's cache has to be on.
+
     Every client then sends one prompt more that is cached, so that the run begins with all clients at once.
     """
     prompt, output = lengths(row)
     clients = int(row["max_concurrency"])
     held = {0: int(prompt[0])}  # the tool's warm-up request is the first one
-    for longest, requests in PAGE[: PAGE.index((int(row["isl_max"]), int(row["requests"])))]:
+    this = int(row["isl_max"]), int(row["osl_max"]), int(row["requests"])
+    for longest, _, requests in PAGE[: PAGE.index(this)]:
         for i, tokens in enumerate(drawn(longest, 1, requests)[0].tolist()):
             held[i] = max(held.get(i, 0), tokens)
     before = [*held.items(), *islice(cycle(held.items()), clients)]
@@ -84,7 +91,7 @@ def after_the_page(row: dict[str, str], server: Server) -> Served:
         segments=[(each,) for each in content],
         output_stream=n + np.arange(n),
     )
-    served = serve(workload, dataclasses.replace(server, scheduler=Sglang))
+    served = serve(workload, server)
     return Served(
         served.arrival_s[first:],
         served.first_token_s[first:],

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from experiments.validation import (
+    fit_overheads,
     kv_tiers,
     layouts,
     own_tables,
@@ -15,7 +16,7 @@ from experiments.validation import (
     unequal_contexts,
 )
 from experiments.validation.bands import bands
-from experiments.validation.rows import Deployment, RequestRow
+from experiments.validation.rows import ClosedLoopRow, Deployment, RequestRow
 from experiments.validation.scores import Score
 from experiments.validation.servers import server_of
 from hardware_profiles import find_table, load_gpu, load_model, step_cost
@@ -86,6 +87,21 @@ def test_a_replay_computes_a_shared_beginning_once():
     )  # 48 of the first, 16 of the second
     served = protocols.replay([*trace, third], server(enable_prefix_caching=True))
     assert served.steps["prefill_tokens"].tolist() == [64, 32, 36]
+
+
+def test_where_clients_drifted_the_fit_is_to_the_time_from_end_to_end():
+    start = load_gpu("h200-sxm").overheads("sglang-0_5")
+    truth = start.model_copy(update={"kernel_factor": 1.05, "prefill_step_ms": 4.0, "per_sequence_ms": 0.05})
+    made, h100 = [], Deployment("h100-80gb-sxm", "llama-3.1-8b", "vllm", "0.12.0")
+    for concurrency, prompt, output in ((2, 64, 8), (8, 512, 20), (12, 2048, 9)):
+        row = ClosedLoopRow("made", h100, concurrency, prompt, output, 1.0, 1.0, 1.0)
+        served = protocols.closed_loop(row, server_of(h100, overheads=truth))
+        tokens_s = (output - 1) * served.tpot_s.mean()
+        made.append(dataclasses.replace(row, e2e_ms=1e3 * float(served.ttft_s.mean() + tokens_s)))
+    found, errors = fit_overheads.fit_to_e2e(made, start)
+    assert np.abs(errors).max() < 0.003
+    assert found.kernel_factor == pytest.approx(1.05, abs=0.01)
+    assert found.step_ms == start.step_ms
 
 
 def test_each_row_is_held_to_the_band_of_the_others_of_its_corner():
