@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 
-.PHONY: demo test fast pure quick check environments audit dist bench performance paper site clean
+.PHONY: demo test fast pure quick check environments documented audit dist bench performance paper site clean
 
 demo: $(VENV)/run.stamp
 	$(BIN)/servesim run experiments/demo.toml --out runs/demo --overwrite
@@ -37,6 +37,10 @@ bench: $(VENV)/dev.stamp
 # Other Pythons, the lowest versions, no network, no home, other locales, ...: what is there is tried, the rest is named.
 environments: $(VENV)/dev.stamp
 	$(BIN)/python -m benchmarks.environments
+
+# Every command of the documents, run in a copy of the project: some twenty minutes.
+documented: $(VENV)/dev.stamp
+	$(BIN)/python -m benchmarks.documented
 
 # For a release: all that an installation is made of, with versions and hashes, and whether weaknesses of it are known.
 audit: $(VENV)/dev.stamp

@@ -49,6 +49,8 @@ class Seen:
 class StreamingServer:
     """Serves until its ``with`` block ends; ``requests`` are those of completions, first those of the probe."""
 
+    url: str  # where it listens
+
     def __init__(
         self,
         behaviour: Behaviour | None = None,
