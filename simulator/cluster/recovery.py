@@ -28,7 +28,6 @@ class Recovery:
         self.kv_transfers = kv_transfers
         self.hand_offs = hand_offs
         self.place, self.refuse = place, refuse
-        self._crashes: dict[Job, int] = {}  # that hit a request
 
     def crash(self, replica: Replica) -> None:
         """A replica loses its memory: end its transfers, and place its requests anew."""
@@ -59,5 +58,5 @@ class Recovery:
 
     def _may_retry(self, job: Job) -> bool:
         """Count one more crash that hit a request; False if it is one too many."""
-        self._crashes[job] = self._crashes.get(job, 0) + 1
-        return self._crashes[job] <= self.retries
+        job.crashes += 1
+        return job.crashes <= self.retries

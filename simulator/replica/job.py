@@ -44,7 +44,8 @@ class Job:
     """
 
     __slots__ = (
-        "admission", "allowance_s", "arrival_s", "blocks", "brought", "computed", "curve", "fixed_blocks", "generated",
+        "admission", "allowance_s", "arrival_s", "blocks", "brought", "computed", "crashes", "curve", "fixed_blocks",
+        "generated",
         "group", "id",
         "joined_tick", "max_tokens", "output_tokens", "pace_s", "predicted_tokens", "preemptions", "prompt_segments",
         "prompt_tokens", "rank", "recomputes",
@@ -93,6 +94,7 @@ class Job:
         self.replica: Any = None  # where it is served; None: nowhere yet, or it has ended
         self.admission = -1  # its place in the order of admissions
         self.preemptions = 0
+        self.crashes = 0  # of replicas, that hit it
         self.computed = 0
         self.generated = 0
         self.group: DecodeGroup | None = None

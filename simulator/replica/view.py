@@ -135,19 +135,30 @@ class View(ABC):
     def cached_tokens(self, job: Job) -> int:
         """Known tokens of a request that the prefix cache holds."""
         self.catch_up()
-        return self._engine.cached_tokens(job)
+        tokens = self._engine.cached_tokens(job)
+        self._looked_for(job)
+        return tokens
 
     def predicted_ttft_s(self, job: Job) -> float:
         """Seconds until a job that came now would have its first token, as far as can be told."""
         self.catch_up()
         left_s = max(0.0, self.in_flight[-1][0] - self.clock.now) if self.in_flight else 0.0
-        return predicted_ttft_s(self._engine, self.cost, job, left_s)
+        predicted_s = predicted_ttft_s(self._engine, self.cost, job, left_s)
+        self._looked_for(job)
+        return predicted_s
 
     def promises(self, job: Job) -> bool:
         """Whether its policy would promise a job that came now its bounds, in the next step to be planned."""
         self.catch_up()
         start_s = self.in_flight[-1][0] if self.in_flight else self.clock.now
-        return self.policy.promises(self._engine, job, start_s)
+        promised = self.policy.promises(self._engine, job, start_s)
+        self._looked_for(job)
+        return promised
+
+    def _looked_for(self, job: Job) -> None:
+        """Keep nothing of what was found out about a job that is not here, and may never come."""
+        if job.replica is not self:
+            self._engine.forget(job)
 
     def predicted_tbt_s(self, job: Job) -> float:
         """Seconds between its tokens when a job that came now decodes, with all who are here."""
