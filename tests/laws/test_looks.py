@@ -1,0 +1,58 @@
+"""What is seen of a replica at a moment is what its records say in the end."""
+
+import numpy as np
+import pytest
+from hypothesis import Phase, given, settings
+from hypothesis import strategies as st
+
+from simulator.cluster import simulate as engine
+from simulator.cluster.cluster import Cluster
+from tests.cluster_cases import deployments
+from tests.engine_cases import RaggedCost
+from tests.examples import examples
+from tests.laws.test_speculation_laws import speculating, speculations
+
+MODES = ("plain", "tight", "migration", "abandonment", "disaggregated")
+
+
+@pytest.mark.parametrize("mode", MODES)
+@settings(max_examples=examples(20), deadline=None, phases=[Phase.generate])
+@given(data=st.data())
+def test_tokens_in_flight_and_the_last_step_are_those_of_the_records(mode, data):
+    traffic, deployment = data.draw(deployments(modes=(mode,)))
+    speculation = data.draw(st.one_of(st.none(), speculations()))
+    if speculation is not None:
+        deployment = speculating(deployment, speculation)
+    seen, ragged = [], isinstance(deployment.pools[0].cost, RaggedCost)
+
+    def look(_):
+        for replica in cluster.replicas:
+            last_step_s = replica.last_step_s
+            planned = replica._engine.step
+            here = [
+                (job.id, job.generated_tokens - replica.undelivered_tokens(job))
+                for job in (*replica.running, *replica.waiting)
+            ]
+            seen.append((cluster.clock.now, replica.index, planned, last_step_s, here))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Cluster, "open_loop", False)
+        cluster = engine.assemble(traffic, deployment)
+        for nth, arrival_s in enumerate(traffic.arrival_s[:15].tolist()):  # at no step's end
+            late_s = (0.013 if ragged else 0.37) * (1 + nth % 4) + 1.234567e-5
+            cluster.clock.at(arrival_s + late_s).callbacks.append(look)
+        engine.play(cluster)
+        tables, _ = engine.unfold(cluster)
+    steps, tokens = tables.steps, tables.tokens
+    end_s, until_s = tables.requests["end_s"], deployment.horizon_s or np.inf
+    for now_s, index, planned, last_step_s, here in seen:
+        mine = steps["replica"] == index
+        if 0 < planned <= mine.sum():  # of those in flight at the horizon there are no records
+            lasted_s = (steps["end_s"] - steps["start_s"])[mine][planned - 1]
+            assert last_step_s == pytest.approx(lasted_s, abs=1e-12)
+        assert planned or not last_step_s
+        if now_s < until_s:
+            by_now = tokens["request_id"][tokens["generated_s"] <= now_s]
+            delivered = np.bincount(by_now, minlength=len(traffic.arrival_s))
+            for job, tokens_by_now in here:  # a client who has left gets none, whatever is computed
+                assert tokens_by_now == delivered[job] or end_s[job] <= now_s
