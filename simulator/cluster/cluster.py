@@ -78,7 +78,7 @@ class Cluster:
         self.fleets = Fleets(self.replicas, deployment.disaggregated)
         self._connect()
         self.mine = range(len(self.replicas))  # those that are simulated; other processes may have the others
-        self.closed = False  # whether records are settled
+        self.closed = False  # whether other processes have settled what they recorded
         self._arrivals: Iterator[None] = iter(())
         # Jobs of the last arrivals, by replica, where replicas need not know of one another
         self._placed: list[list[Job]] | None = [[] for _ in self.replicas] if self.apart else None
@@ -109,7 +109,6 @@ class Cluster:
         if not self.closed:
             for each in self.replicas:
                 each.engine.close(len(each.in_flight))
-            self.closed = True
 
     def advance(self, events: int) -> bool:
         """Let up to ``events`` arrivals or other events happen; return whether anything is left to happen."""
@@ -197,9 +196,7 @@ class Cluster:
     def _going_on(self) -> bool:
         """Whether any replica computes, or any KV cache is sent."""
         moving = self.kv_transfers is not None and bool(self.kv_transfers.in_flight)
-        return not self.over() and (
-            moving or any(each.state.up and not each.asleep for each in self.replicas)
-        )
+        return not self.over() and (moving or not all(each.asleep for each in self.replicas))
 
     # Arrivals
 

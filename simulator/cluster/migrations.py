@@ -131,9 +131,6 @@ class Migrations:
                 self.kv_transfers.stay(job, job.replica)
         elif not there:
             self.kv_transfers.cancel(job)
-        elif not transfer.destination.engine.transfers.reserve(job, job.known_tokens - 1):
-            self.kv_transfers.cancel(job)
-            self.kv_transfers.stay(job, transfer.source)
         else:
             in_flight = transfer.source.in_flight
             # With asynchronous scheduling a step with its last token here may still be in flight.

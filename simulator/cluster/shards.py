@@ -138,7 +138,7 @@ def _put_together(cluster: Cluster, parts: Sequence[Played]) -> tuple[bool, str 
             cluster.replicas[index].recorded = records
     # Each process has met all requests, and refused the same ones.
     cluster.refused += max(parts, key=lambda part: len(part.refused)).refused
-    cluster.closed = True  # each process has settled what it recorded
+    cluster.closed = True
     cluster.traffic.have_arrived(max(part.arrived for part in parts))
     cluster.clock.advance_to(max(part.now_s for part in parts))
     stalls = [part.stalled for part in parts if part.stalled is not None]
