@@ -69,6 +69,7 @@ def checking_each_step(patch):
     def checked(engine):
         before, chosen, all_drafts = list(engine._decoding), engine._chosen, engine.shape.draft_tokens
         trim(engine)
+        assert not engine._chosen  # a choice is of one step
         after, verified = engine._decoding, engine.shape.draft_tokens
         if chosen or not any(drafts for _, drafts, _ in before):
             assert (after, verified) == (before, all_drafts)

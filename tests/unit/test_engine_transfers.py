@@ -8,6 +8,7 @@ from simulator.replica.limits import Limits
 from simulator.replica.prefix_blocks import PrefixBlocks
 from simulator.replica.radix_pages import RadixPages
 from simulator.replica.request import RequestState
+from simulator.replica.transfers import BlockRequest
 from simulator.testing import new_engine, new_job
 from tests.unit.test_step_ledger import LIMITS, arrives
 
@@ -40,6 +41,26 @@ def test_nothing_is_kept_of_a_job_that_does_not_come_after_all():
     assert engine.transfers.reserve(job, 40, sharing=True)
     engine.transfers.cancel(job)
     assert not engine.cache._contents
+
+
+@pytest.mark.parametrize("kind", [PrefixBlocks, RadixPages])
+@pytest.mark.parametrize("held_tokens", [100, 104])
+def test_a_job_gets_what_another_gives_back_for_it_beside_what_is_found(kind, held_tokens):
+    """It takes 15 blocks of 40, four of them as they are found; the other one leaves as many, or one less."""
+    engine, job, other = caching(kind), new_job(1, prompt_tokens=60), new_job(2, prompt_tokens=104)
+    assert engine.transfers.reserve(other, held_tokens)
+    granted, asked = [], []
+
+    def give_back():
+        asked.append(other)
+        engine.transfers.cancel(other)
+
+    engine.transfers.request(BlockRequest(job, 60, False, lambda *got: granted.append(got), give_back))
+    engine.open(2.0)
+    assert granted == [(job, 16)]
+    assert asked == ([other] if held_tokens == 104 else [])
+    assert engine.transfers.reserved[job] == 15
+    assert engine.free_blocks == 40 - 15 - (25 if held_tokens == 100 else 0)
 
 
 @pytest.mark.parametrize("takes_seat", [True, False])

@@ -192,6 +192,21 @@ def test_no_room_at_the_destination_no_move():
     assert [set(places(outcome, i)) for i in range(2)] == [{0}, {1}]
 
 
+def test_a_request_that_grows_beyond_what_is_free_at_the_destination_stays():
+    """13 blocks are set aside for it; when those are copied it has 54 tokens, and the other one has the rest."""
+
+    class Other(First):
+        def route(self, job, replicas, draw):
+            return job.id  # one each
+
+    requests = traffic([0, 0], [48, 20], [9, 9])
+    deployment = together(limits=tight(20), policy=VllmV1, router=Other(), migration=MoveOnce(2.5))
+    outcome = serve(requests, deployment)
+    assert transfers(outcome) == [(0, 0, 1, 2.5, 2.5 + 49 / 24, 49.0, False)]
+    assert times(outcome, 0) == [float(i) for i in range(1, 10)]
+    assert places(outcome, 0) == [0] * 9
+
+
 # Policies
 
 
