@@ -34,7 +34,7 @@ from benchmarks.mutation import Functions, Mutant, loaded, make, mutants
 
 ROOT = Path(__file__).parent.parent
 ROOMS = ("replica", "cluster", "metrics")
-TESTS = ("tests/unit", "tests/laws")
+TESTS = ("tests/unit", "tests/laws", "tests/oracles")
 PATIENCE_S = 600.0  # of any kind of time
 MOST_BYTES = 3 << 30
 

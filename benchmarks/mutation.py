@@ -2,7 +2,7 @@
 
 A change is made in memory: the file is compiled anew with it, and the function that it is in gets the new code. No
 file is written. What runs when a module is imported (constants, defaults, decorators) is left as it is, and so are
-``assert`` and ``raise``, whose sentences others test.
+``assert`` and ``raise``, whose sentences others test, and ``strict`` of ``zip``, which asserts, too.
 """
 
 import ast
@@ -74,7 +74,9 @@ def _changes(node: ast.AST, field: str) -> Iterator[tuple[str, ast.AST]]:
 
 def _sites(parent: ast.AST) -> Iterator[tuple[ast.AST, str, int | None, ast.AST, str, ast.AST]]:
     """Yield parent, field, index, node, word and new node of every change below a node."""
-    if isinstance(parent, ast.Assert | ast.Raise):
+    if isinstance(parent, ast.Assert | ast.Raise) or (
+        isinstance(parent, ast.keyword) and parent.arg == "strict"
+    ):
         return
     for field, value in ast.iter_fields(parent):
         if field in LEFT_OUT and not isinstance(parent, ast.Call):
