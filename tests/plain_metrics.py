@@ -1,6 +1,6 @@
 """Every metric a second time, token by token, from what docs/metrics.md and docs/smooth_goodput.md say.
 
-For steady readers (g(i) = i). Slow, and without a line in common with ``simulator/metrics``.
+Slow, and without a line in common with ``simulator/metrics``.
 """
 
 import math
@@ -22,6 +22,10 @@ class PlainRequest:
     end_s: float
     delivered_s: Sequence[float]
     v_s: float
+    thinking_tokens: int = 0
+    allowance_s: float | None = None  # None: the user's
+    ttft_slo_s: float | None = None  # None: of all
+    tpot_slo_s: float | None = None
 
     @property
     def completed(self) -> bool:
@@ -40,6 +44,22 @@ class PlainUser:
     unserved: str = "asks_again"
     weight_input: float = 0.0
     weight_output: float = 1.0
+    weight_thinking: float | None = None
+    steady: bool = True  # token after token, without thinking
+    unit_tokens: float = 1.0
+    skim_after_tokens: float = 0.0
+    skim_speedup: float = 1.0
+    fatigue: float = 0.0
+
+    def paced(self, tokens: float) -> float:
+        """Return how long it takes to read so many tokens one by one, in times of one."""
+        q = tokens - (1 - 1 / self.skim_speedup) * max(0.0, tokens - self.skim_after_tokens)
+        return q + self.fatigue / 1000 * q**2 / 2
+
+    def place(self, token: int, thinking_tokens: int) -> float:
+        """Return g(i)."""
+        read, unit = max(1, token - thinking_tokens), self.unit_tokens
+        return self.paced(1 if unit == math.inf else unit * ((read - 1) // unit) + 1)
 
     def penalty_tokens(self, idle_s: float, v_s: float) -> float:
         """Return alpha f(l)."""
@@ -57,26 +77,36 @@ class PlainUser:
 def clock_s(request: PlainRequest, user: PlainUser) -> float:
     """Return from when deadlines count."""
     if user.origin == "first_token":
-        return request.delivered_s[0] if request.delivered_s else request.arrival_s
-    return request.arrival_s + user.allowance_s
+        read_s = request.delivered_s[request.thinking_tokens :]
+        return read_s[0] if read_s else request.arrival_s
+    return request.arrival_s + (user.allowance_s if request.allowance_s is None else request.allowance_s)
+
+
+def slack_s(request: PlainRequest, user: PlainUser) -> list[float]:
+    """Return how long before its deadline each token came."""
+    clock, thinking = clock_s(request, user), request.thinking_tokens
+    return [clock + request.v_s * user.place(i, thinking) - t for i, t in enumerate(request.delivered_s, 1)]
 
 
 def idle_s(request: PlainRequest, user: PlainUser, window_end_s: float, now_s: float) -> float:
     """Return how long a reader has been behind at most, as it stands at ``now_s``."""
     if request.arrival_s > now_s:
         return 0.0
-    there = [t for t in request.delivered_s if t <= now_s]
-    clock = clock_s(request, user) if there else clock_s(_without_tokens(request), user)
-    behind = [0.0, *(t - (clock + request.v_s * i) for i, t in enumerate(there, 1))]
+    there, thinking = [t for t in request.delivered_s if t <= now_s], request.thinking_tokens
+    by_now = replace(request, delivered_s=there)
+    clock, behind = clock_s(by_now, user), [0.0, *(-each for each in slack_s(by_now, user))]
     ended = request.end_s <= now_s
     if request.completed and ended and there:
         return max(behind)
     until_s = min(request.end_s, now_s)
     if user.unserved == "wait_to_end":
         until_s = max(until_s, min(now_s, window_end_s))
-    waits = max(*behind, until_s - (clock + request.v_s * (len(there) + 1)))
+    waits = max(*behind, until_s - (clock + request.v_s * user.place(len(there) + 1, thinking)))
     if ended and not request.completed and request.state != "unfinished" and user.unserved == "asks_again":
-        waits += request.v_s * max(request.asked_tokens - len(there), 0)
+        asked, had = (max(each - thinking, 0) for each in (request.asked_tokens, len(there)))
+        waits += (
+            request.v_s * (user.paced(asked) - user.paced(had)) if request.asked_tokens > len(there) else 0
+        )
     return waits
 
 
@@ -90,11 +120,16 @@ def worth_tokens(request: PlainRequest, user: PlainUser, window_end_s: float, no
     there = sum(t <= now_s for t in request.delivered_s)
     waits_s = idle_s(request, user, window_end_s, now_s)
     prompt = request.prompt_tokens if there else 0
-    return user.weight_input * prompt + user.weight_output * there - user.penalty_tokens(waits_s, request.v_s)
+    thinking = min(there, request.thinking_tokens)
+    thought = user.weight_output if user.weight_thinking is None else user.weight_thinking
+    answer = user.weight_output * (there - thinking) + thought * thinking
+    return user.weight_input * prompt + answer - user.penalty_tokens(waits_s, request.v_s)
 
 
-def qoe(request: PlainRequest, user: PlainUser, window_end_s: float) -> float:
+def qoe(request: PlainRequest, user: PlainUser, window_end_s: float) -> float | None:
     """Return 1 less the area between what should have been read and what was, over that under the former (Andes)."""
+    if not user.steady:
+        return None
     n, v, asked = len(request.delivered_s), request.v_s, request.asked_tokens
     if request.completed:
         asked = n
@@ -118,6 +153,8 @@ def qoe(request: PlainRequest, user: PlainUser, window_end_s: float) -> float:
 
 def fluidity(request: PlainRequest, user: PlainUser, window_end_s: float) -> float | None:
     """Return the share of deadlines met where they start anew after each that was missed (Etalon)."""
+    if not user.steady:
+        return None
     v, met, missed = request.v_s, 0, 0
     due = clock_s(request, user)
     for t in request.delivered_s:
@@ -189,10 +226,11 @@ def summary(
     )
 
     spread("idle_latency.idle_latency_s", [last_idle_s(each, user, end) for each in here])
-    spread(
-        "smooth_goodput.benefit_tokens_per_request",
-        [worth_tokens(each, user, end, max(each.end_s, end)) for each in here],
-    )
+    worth = [worth_tokens(each, user, end, max(each.end_s, end)) for each in here]
+    asked = sum(each.asked_tokens for each in here)
+    spread("smooth_goodput.benefit_tokens_per_request", worth)
+    found["smooth_goodput.per_requested_token"] = sum(worth) / asked if asked else None
+    found["smooth_goodput.share_of_arrived_with_negative_benefit"] = share(sum(each < 0 for each in worth))
     before = math.nextafter(start, -math.inf)
     gained = sum(
         worth_tokens(each, user, end, end) - worth_tokens(each, user, end, before) for each in requests
@@ -203,20 +241,32 @@ def summary(
     def on_time(each: PlainRequest) -> bool:
         return each.completed and last_idle_s(each, user, end) <= ROUNDING_S
 
+    slack = [(each, slack_s(each, user)) for each in here]
+    spread("token_slo.deadline_slack_s", [some for _, each in slack for some in each])
+    in_time = sum(some >= -ROUNDING_S for _, each in slack for some in each)
+    had = sum(len(each) for _, each in slack)
+    found["token_slo.tokens_on_time_share_of_delivered"] = in_time / had if had else None
     found["token_slo.attainment"] = share(sum(map(on_time, here)))
     found["token_slo.goodput_tokens_per_s"] = per_s(
         sum(inside[id(each)] for each in requests if on_time(each))
     )
     found["token_slo.goodput_requests_per_s"] = per_s(sum(map(on_time, ended)))
 
-    def kept(each: PlainRequest) -> bool:
+    def keeps(each: PlainRequest, name: str, bound: float) -> bool:
         values = {
-            "ttft_s": each.delivered_s[0] - each.arrival_s if each.delivered_s else None,
-            "tpot_s": _tpot_s(each),
-            "e2e_s": each.delivered_s[-1] - each.arrival_s if each.delivered_s else None,
+            "ttft_s": (each.delivered_s[0] - each.arrival_s if each.delivered_s else None, each.ttft_slo_s),
+            "tpot_s": (_tpot_s(each), each.tpot_slo_s),
+            "tail_tbt_s": (_quantile(sorted(gaps[id(each)]), 0.99), None),
+            "e2e_s": (each.delivered_s[-1] - each.arrival_s if each.delivered_s else None, None),
         }
-        late = [name for name, bound in bounds.items() if (values[name] or 0.0) > bound + ROUNDING_S]
-        return each.completed and not late
+        value, own = values[name]
+        return each.completed and not (value or 0.0) > (bound if own is None else own) + ROUNDING_S
+
+    def kept(each: PlainRequest) -> bool:
+        return all(keeps(each, name, bound) for name, bound in bounds.items())
+
+    for name, bound in bounds.items():
+        found[f"slo.attainment.{name}"] = share(sum(keeps(each, name, bound) for each in here))
 
     found["slo.attainment_all"] = share(sum(map(kept, here)))
     found["slo.goodput_requests_per_s"] = per_s(sum(map(kept, ended)))
@@ -224,10 +274,6 @@ def summary(
     spread("qoe.qoe", [qoe(each, user, end) for each in here])
     spread("fluidity.fluidity_index", [fluidity(each, user, end) for each in here])
     return found
-
-
-def _without_tokens(request: PlainRequest) -> PlainRequest:
-    return replace(request, delivered_s=())
 
 
 def _gaps(request: PlainRequest) -> list[float]:

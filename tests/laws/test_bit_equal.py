@@ -69,12 +69,15 @@ def scenarios(draw):
     }
 
 
-def fast(case):
-    workload = Workload(
+def traffic(case):
+    return Workload(
         "random", case["arrivals"], case["prompts"], case["outputs"], max(case["outputs"]), "hypothesis"
     )
+
+
+def fast(case):
     return simulate(
-        workload,
+        traffic(case),
         colocated(
             lambda: POLICIES[case["policy"]](**case["options"]),
             case["cost"],
@@ -86,7 +89,8 @@ def fast(case):
     )
 
 
-def plain(case):
+def made(case):
+    """Return a plain server of a scenario, and its jobs."""
     limits = case["limits"]
     server = PlainServer(
         case["policy"],
@@ -106,6 +110,11 @@ def plain(case):
             zip(case["arrivals"], case["prompts"], case["outputs"], strict=True)
         )
     ]
+    return server, jobs
+
+
+def plain(case):
+    server, jobs = made(case)
     depth = 2 if case["options"].get("async_scheduling") else 1
     arrived = plain_run(server, jobs, depth, case["horizon"] or float("inf"))
     return server, jobs[:arrived]

@@ -16,7 +16,9 @@ from simulator.cluster import simulate as engine
 from simulator.cluster.deployment import Deployment, Pool
 from simulator.replica.limits import Limits
 from simulator.replica.lockstep import Lockstep, Rank
+from simulator.replica.records import STEP_COLUMNS
 from tests.engine_cases import EvenCost, RaggedCost, native, workload
+from tests.laws import test_bit_equal as bit_equal
 from tests.laws.test_large_fleets import LookingAtAll
 
 POLICIES = [VllmV1, VllmV0, Sarathi, lambda: VllmV1(async_scheduling=False)]
@@ -99,6 +101,54 @@ def test_a_group_of_one_rank_is_a_replica(rows, policy, concurrency, stop_tokens
         np.testing.assert_array_equal(one.requests[name], other.requests[name])
     for name in one.steps:
         np.testing.assert_array_equal(one.steps[name], other.steps[name])
+
+
+def plain_group(servers, jobs, depth):
+    """Serve ``jobs`` in turn by ranks whose passes last as long as the longest of their steps."""
+    now = last_end = 0.0
+    following, queue = 0, []
+    while True:
+        while following < len(jobs) and jobs[following].arrival <= now:
+            servers[following % len(servers)].waiting.append(jobs[following])
+            following += 1
+        asked = [each for each in servers if each.waiting or each.running]
+        plans = [(each, plan) for each in asked if (plan := each.plan(now, last_end)) is not None]
+        if plans:
+            last_end = max(end for _, (end, _, _) in plans)
+            for each, _ in plans:
+                each.steps[-1] = (each.steps[-1][0], last_end, *each.steps[-1][2:])
+            queue.append((last_end, plans))
+            if len(queue) < depth:
+                continue
+        if not queue:
+            if following == len(jobs):
+                return
+            now = jobs[following].arrival
+            continue
+        end, plans = queue.pop(0)
+        now = max(now, end)
+        for each, (_, step, sampling) in plans:
+            each.update(end, step, sampling)
+
+
+@settings(max_examples=40, deadline=None)
+@given(bit_equal.scenarios(), st.integers(2, 3))
+def test_ranks_do_what_plain_servers_do_whose_steps_last_as_long_as_the_longest(case, ranks):
+    case["horizon"] = None
+    servers, jobs = zip(*(bit_equal.made(case) for _ in range(ranks)), strict=True)
+    plain_group(servers, jobs[0], 2 if case["options"].get("async_scheduling") else 1)
+
+    def policy():
+        return bit_equal.POLICIES[case["policy"]](**case["options"])
+
+    pool = Pool(policy, case["cost"], case["limits"], ranks, rules=native(policy), lockstep=ranks)
+    tables = engine.simulate(bit_equal.traffic(case), Deployment([pool], RoundRobin())).tables
+    for rank, server in enumerate(servers):
+        mine = tables.steps["replica"] == rank
+        for index, name in enumerate(STEP_COLUMNS[:-1]):
+            assert tables.steps[name][mine].tolist() == [step[index] for step in server.steps], (rank, name)
+    assert tables.tokens["generated_s"].tolist() == [t for job in jobs[0] for t in job.token_times]
+    assert tables.requests["preemptions"].tolist() == [job.preemptions for job in jobs[0]]
 
 
 def test_an_idle_rank_waits_for_the_pass_of_another():
