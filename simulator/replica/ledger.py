@@ -200,12 +200,14 @@ class StepLedger(EngineState):
     def swap_out(self, job: Job, for_job: Job | None = None) -> bool:
         """Move a running job's blocks to host memory, or refuse if that is full or its last token is in flight.
 
-        ``for_job`` is recorded, as by ``preempt``.
+        ``for_job`` is recorded, as by ``preempt``. Raises ValueError with a prefix cache, whose blocks stay where they
+        can be found.
         """
+        if self.cache is not None or self.late_cache is not None:
+            raise ValueError(f"{job} cannot be swapped out, as its KV blocks belong to a prefix cache")
         blocks = self.blocks_held(job)
         if blocks > self.free_cpu_blocks or job.completing:
             return False
-        self.find_again()
         why = cause(self, for_job)
         self.stop_running(job)
         self.kv.release(job)

@@ -195,7 +195,6 @@ class RadixPages:
         self._taken += blocks
         if job not in self._nodes:  # it comes from elsewhere
             self._nodes[job] = self.tree.root
-            self._lock(self.tree.root)
 
     def release(self, job: Job) -> None:
         """Empty the job's own pages; those in the tree become evictable, unless others hold them too."""

@@ -72,6 +72,20 @@ def test_what_makes_no_sense_gives_nothing_of_the_cache_away(tokens):
     assert engine.records.looked_up_tokens == 8
 
 
+@pytest.mark.parametrize("late", [False, True])
+def test_blocks_of_a_prefix_cache_are_not_swapped(late):
+    """Those that come back would be known to none."""
+    engine = new_engine(LIMITS, late_cache=lambda _: None) if late else caching()
+    engine.submit(job := new_job(0, prompt_tokens=8))
+    engine.open(0.0)
+    assert engine.admit(job, 8)
+    engine.retire(engine.advance(), 1.0)
+    engine.open(1.0)
+    with pytest.raises(ValueError, match="belong to a prefix cache"):
+        engine.swap_out(job)
+    assert engine.decode_all()
+
+
 def test_where_decodes_lack_blocks_what_nobody_uses_goes_from_the_tree():
     """Two of them open one each, and one is free, which holds what was served before."""
     pages = RadixPages(33, 1, lambda job: Content([(job.id + 1, job.prompt_tokens)], job.id + 9))
