@@ -4,18 +4,16 @@
 
 The code is that of ``simulator/replica``, ``simulator/cluster`` and ``simulator/metrics``; a changed line is drawn at
 random among those that have code which tests reach, and a change at random among those of the line. A change is made
-in the memory of a process of its own: no file is touched. First the tests run once, to see which functions each
-reaches (``--reached`` keeps that for the next time). Those that reach a changed function run until one fails, the
+in the memory of a process of its own: no file is touched. First the tests run once, to see which parts of functions
+each runs (``--reached`` keeps that for the next time). Those that run the changed part run until one fails, the
 shortest and most particular first, for so many ``--seconds`` of processor time. A change under which they do not
 end counts as noticed. Prints the changes that none noticed, and the share that was noticed; Ctrl-C ends early.
 Unnoticed ones are to be looked at: some change nothing that anyone could see.
 """
 
 import argparse
-import builtins
 import contextlib
 import gc
-import inspect
 import json
 import os
 import random
@@ -27,11 +25,10 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from benchmarks.mutation import Functions, Mutant, loaded, make, mutants
+from benchmarks.mutation import Functions, Mutant, loaded, make, mutants, probe
 
 ROOT = Path(__file__).parent.parent
 ROOMS = ("replica", "cluster", "metrics")
@@ -39,47 +36,7 @@ TESTS = ("tests/unit", "tests/laws", "tests/oracles")
 PATIENCE_S = 600.0  # of any kind of time
 MOST_BYTES = 3 << 30
 
-Reached = dict[str, tuple[float, list[str]]]  # by test: seconds, and the functions that it reaches
-
-
-def _named(key: tuple[str, str, int]) -> str:
-    return f"{Path(key[0]).relative_to(ROOT)}:{key[1]}"
-
-
-def _watched(functions: Functions, reached: set[str]) -> Callable[[], None]:
-    """Note each function's first call in ``reached``; returns what makes the next call the first again.
-
-    A watched function has other code for one call, which puts its own back.
-    """
-    every = [(_named(key), each, each.__code__) for key, same in functions.items() for each in same]
-
-    def called(number: int) -> Any:
-        name, function, code = every[number]
-        function.__code__ = code
-        reached.add(name)
-        return function
-
-    builtins.__dict__["_mutants_called"] = called
-    stand_ins = []
-    for number, (_, function, code) in enumerate(every):
-        vars(function)["__signature__"] = inspect.signature(function)  # which is asked for, of policies
-        source: dict[str, Any] = {}
-        exec(f"def stand_in(*args, **named):\n return _mutants_called({number})(*args, **named)", source)
-        stand_in = source["stand_in"].__code__
-        stand_ins.append(
-            (
-                function,
-                stand_in.replace(
-                    co_freevars=code.co_freevars, co_filename=code.co_filename, co_name=code.co_name
-                ),
-            )
-        )
-
-    def again() -> None:
-        for function, stand_in in stand_ins:
-            function.__code__ = stand_in
-
-    return again
+Reached = dict[str, tuple[float, list[str]]]  # by test: seconds, and the segments of functions that it runs
 
 
 def _forked(work: Callable[[], int], seconds: float) -> int:
@@ -130,37 +87,43 @@ class Trial:
         item.config.hook.pytest_runtest_protocol(item=item, nextitem=after)
         return not self.failed
 
-    def _look(self, items: list[pytest.Item], functions: Functions, path: Path) -> int:
-        """Run tests once and write what each reaches, a line each; one that fails is left out."""
-        reached: set[str] = set()
-        again = _watched(functions, reached)
-        shared: set[str] = set()  # reached where fixtures were set up: for every test of the file
+    def _look(self, items: list[pytest.Item], functions: Functions, paths: set[Path], path: Path) -> int:
+        """Run tests once and write what each runs, a line each; one that fails is left out."""
+        names, run = probe(paths, functions)
+        shared = bytes(len(run))  # run where fixtures were set up: for every test of the file
         file = None
         with path.open("a") as out:
+            print(json.dumps(names), file=out)
             for place, item in enumerate(items):
                 if item.path != file:
-                    file, shared = item.path, set()
-                reached.clear()
-                again()
+                    file, shared = item.path, bytes(len(run))
+                run[:] = bytes(len(run))
                 self.failed, begin = False, time.process_time()
-                if self._passes(items, place):
-                    seconds = time.process_time() - begin
-                    print(json.dumps([item.nodeid, seconds, sorted(reached | shared)]), file=out, flush=True)
-                if place and items[place - 1].path == item.path:
-                    continue
-                shared = set(reached)
+                passes, seconds = self._passes(items, place), time.process_time() - begin
+                if not place or items[place - 1].path != item.path:
+                    shared = bytes(run)
+                if passes:
+                    numbers = [
+                        number for number, (a, b) in enumerate(zip(run, shared, strict=True)) if a or b
+                    ]
+                    print(json.dumps([item.nodeid, seconds, numbers]), file=out, flush=True)
         return 0
 
-    def _reached(self, items: list[pytest.Item], functions: Functions) -> Reached:
+    def _reached(self, items: list[pytest.Item], functions: Functions, paths: set[Path]) -> Reached:
         path = Path(self.asked.reached or f"{tempfile.mkdtemp()}/reached.jsonl")
         for _ in range(2):
-            lines = path.read_text().splitlines() if path.exists() else []
-            known = {name: (seconds, reaches) for name, seconds, reaches in map(json.loads, lines)}
+            known: Reached = {}
+            names: list[str] = []
+            for line in map(json.loads, path.read_text().splitlines() if path.exists() else ()):
+                if len(line) == 3 and not isinstance(line[1], str):
+                    known[line[0]] = line[1], [names[number] for number in line[2]]
+                else:
+                    names = line
             new = [item for item in items if item.nodeid not in known]
             if not new:
                 break
-            print(f"what {len(new)} tests reach", flush=True)
-            _forked(lambda new=new: self._look(new, functions, path), 3600.0)  # type: ignore[misc]
+            print(f"what {len(new)} tests run", flush=True)
+            _forked(lambda new=new: self._look(new, functions, paths, path), 3600.0)  # type: ignore[misc]
         if new:
             print(f"{len(new)} tests are left out, because they fail when they are watched", flush=True)
         return known
@@ -168,18 +131,16 @@ class Trial:
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         paths = {path for room in ROOMS for path in (ROOT / "simulator" / room).glob("*.py")}
         functions = loaded(paths)
-        known = self._reached(session.items, functions)
+        known = self._reached(session.items, functions, paths)
         gc.freeze()  # what is there already is shared by all processes
         by_name = {item.nodeid: item for item in session.items if item.nodeid in known}
         tests: dict[str, list[pytest.Item]] = {}
         for name in sorted(by_name, key=lambda each: known[each][0] * len(known[each][1])):
-            for function in known[name][1]:
-                tests.setdefault(function, []).append(by_name[name])
+            for segment in set(known[name][1]):
+                tests.setdefault(segment, []).append(by_name[name])
         for mutant in self._drawn(paths, functions, tests):
             if mutant:
-                self._try(
-                    mutant, functions, tests[f"{mutant.path.relative_to(ROOT)}:{mutant.function}"], known
-                )
+                self._try(mutant, functions, tests[mutant.segment], known)
         return True
 
     def _drawn(
@@ -192,7 +153,7 @@ class Trial:
             for mutant in mutants(path):
                 if file and (path != ROOT / file or (line and int(line) != mutant.line)):
                     continue
-                if f"{path.relative_to(ROOT)}:{mutant.function}" not in tests:
+                if mutant.segment not in tests:
                     unreached += 1
                 elif (os.fspath(path), mutant.function, mutant.function_line) in functions:
                     by_line.setdefault((path, mutant.line), []).append(mutant)

@@ -6,6 +6,7 @@ file is written. What runs when a module is imported (constants, defaults, decor
 """
 
 import ast
+import builtins
 import copy
 import gc
 import os
@@ -34,6 +35,7 @@ class Mutant:
     function_line: int
     number: int
     line: int
+    segment: str  # that it is in, as ``probed`` calls it
     says: str
 
 
@@ -103,13 +105,53 @@ def _begins(node: ast.FunctionDef) -> int:
     return min([node.lineno, *(each.lineno for each in node.decorator_list)])
 
 
+def _segments(node: ast.AST) -> Iterator[tuple[list[ast.stmt], int]]:
+    """Yield the lists of statements below a node, and the places in them from which on statements are run or not.
+
+    That is where a list begins, and after each statement that has others within it, which may have left the function.
+    """
+    for _, value in ast.iter_fields(node):
+        if isinstance(value, list) and value and isinstance(value[0], ast.stmt):
+            begins = True
+            for place, each in enumerate(value):
+                if begins:
+                    yield value, place
+                begins = any(True for _ in _segments(each))
+        for each in value if isinstance(value, list) else [value]:
+            if isinstance(each, ast.AST):
+                yield from _segments(each)
+
+
+def _segment_of(function: ast.FunctionDef) -> dict[int, int]:
+    """Return the first line of the segment that each node is in, by its ``id``."""
+    found: dict[int, int] = {}
+
+    def note(node: ast.AST, line: int) -> None:
+        found[id(node)] = line
+        starts = {id(value[place]) for value, place in _segments(node)}
+        for child in ast.iter_child_nodes(node):
+            if id(child) in starts:
+                line = child.lineno  # type: ignore[attr-defined]
+            note(child, line)
+
+    note(function, function.lineno)
+    return found
+
+
+def _called(path: Path, function: str, line: int) -> str:
+    return f"{path.parent.name}/{path.name}:{function}:{line}"
+
+
 def mutants(path: Path) -> Iterator[Mutant]:
     """Yield every change of a file that is known."""
     for name, function in _functions(ast.parse(path.read_text("utf-8")).body):
-        for number, (_, _, _, node, word, new) in enumerate(_sites(function)):
+        segments, begins = _segment_of(function), _begins(function)
+        for number, (parent, _, _, node, word, new) in enumerate(_sites(function)):
             before, after = (ast.unparse(each).splitlines()[0] for each in (node, new))
             line = getattr(node, "lineno", function.lineno)
-            yield Mutant(path, name, _begins(function), number, line, f"{word}: {before}  ->  {after}")
+            segment = segments[id(node) if id(node) in segments else id(parent)]
+            called = _called(path, name, segment - begins)
+            yield Mutant(path, name, begins, number, line, called, f"{word}: {before}  ->  {after}")
 
 
 def _codes(code: CodeType) -> Iterator[CodeType]:
@@ -129,6 +171,26 @@ def loaded(paths: set[Path]) -> Functions:
                 each
             )
     return found
+
+
+def probe(paths: set[Path], functions: Functions) -> tuple[list[str], bytearray]:
+    """Let the functions in memory tell which segments they run; return their names, and 1 for each that was run."""
+    names: list[str] = []
+    for path in sorted(paths):
+        tree = ast.parse(path.read_text("utf-8"))
+        for name, function in _functions(tree.body):
+            for statements, place in reversed(list(_segments(function))):
+                first = statements[place]
+                note = ast.parse(f"_mutants_run[{len(names)}] = 1").body[0]
+                for each in ast.walk(note):
+                    ast.copy_location(each, first)
+                names.append(_called(path, name, first.lineno - _begins(function)))
+                statements.insert(place, note)
+        for code in _codes(compile(tree, os.fspath(path), "exec")):
+            for same in functions.get((os.fspath(path), code.co_qualname, code.co_firstlineno), ()):
+                same.__code__ = code
+    run = vars(builtins)["_mutants_run"] = bytearray(len(names))
+    return names, run
 
 
 def make(mutant: Mutant, functions: Functions) -> None:
