@@ -136,7 +136,7 @@ class Speculation:
 
         Raises InputError for an acceptance that accepts more than there are.
         """
-        answer = self.answers.get(job.id) or self.answer(job)
+        answer = self.answer(job)
         drafts, accepted = self.acceptance.verify(answer, job.generated, wanted)
         if drafts > wanted:
             drafts = wanted

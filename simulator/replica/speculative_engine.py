@@ -187,7 +187,7 @@ class SpeculativeEngine(Engine):
             if tokens == left:
                 complete.append(job)
         self._decoding = []
-        return self._drafting.grew(grown, complete) or None
+        return self._drafting.grew(grown, complete)
 
     def record_end(self, job: Job, state: RequestState, time_s: float) -> None:
         """Record the final state of a job, whose random numbers are of no use any more."""

@@ -17,6 +17,7 @@ from simulator.cluster.deployment import Deployment, Pool
 from simulator.replica.limits import Limits
 from simulator.replica.lockstep import Lockstep, Rank
 from simulator.replica.records import STEP_COLUMNS
+from simulator.testing import new_job
 from tests.engine_cases import EvenCost, RaggedCost, native, workload
 from tests.laws import test_bit_equal as bit_equal
 from tests.laws.test_large_fleets import LookingAtAll
@@ -179,3 +180,16 @@ def test_the_least_loaded_of_many_ranks_is_the_least_loaded_of_all(seed, policy,
     )
     for name, column in found.requests.items():
         np.testing.assert_array_equal(column, expected.requests[name], err_msg=name)
+
+
+def test_as_many_passes_are_planned_as_one_may_at_most():
+    load = traffic([(0.0, 4, 10), (0.0, 4, 10)])
+    cluster = engine.assemble(load, deployed(POLICIES[-1], EvenCost(1.0), ranks=2, router=RoundRobin()))
+    one, other = cluster.replicas
+    for number, rank in enumerate(cluster.replicas):
+        rank.submit(new_job(number, prompt_tokens=4, output_tokens=10))
+    for planned in (3, 6):
+        assert not one.run_until(np.inf, 3)
+        assert [rank._engine.step for rank in (one, other)] == [planned] * 2
+    assert one.run_until(np.inf, 30)
+    assert [rank._engine.step for rank in (one, other)] == [10, 10]

@@ -173,3 +173,27 @@ def test_a_job_preempted_with_its_last_token_in_flight_waits_for_nothing_once_th
     engine.retire(completing, 1.0)
     assert (job.state, list(engine.waiting)) == (JobState.ENDED, [])
     assert engine.free_blocks == engine.total_blocks
+
+
+@pytest.mark.parametrize("withholds", [False, True])
+def test_a_job_preempted_while_what_is_to_be_handed_over_is_in_flight_is_computed_again(withholds):
+    """Its first token is lost with its KV if it is given elsewhere; else it is there, and one more is computed here."""
+    done = []
+    engine = new_engine(Limits(4, 100, 200, 40, 4), withholds=withholds, on_prompt_done=done.append)
+    engine.submit(job := new_job(0, prompt_tokens=18, output_tokens=5))
+    job.target_tokens = 1
+    engine.open(0.0)
+    assert engine.admit(job, 18)
+    completing = engine.advance()
+    engine.open(0.5)
+    engine.preempt(job)
+    engine.retire(completing, 1.0)
+    there = 0 if withholds else 1
+    assert (job.state, job.generated, job.target_tokens) == (JobState.WAITING, there, there + 1)
+    assert engine.outstanding_tokens == 18 + there
+    engine.open(1.0)
+    assert engine.admit(job, 18 + there)
+    engine.retire(engine.advance(), 2.0)
+    assert done == [job]
+    assert (job.state, job.generated) == (JobState.SENDING, 0 if withholds else 2)
+    assert engine.transfers.sending == {job: 5}
