@@ -25,6 +25,8 @@ from tests.cluster_cases import KV_BYTES, MODES, Often, deployments, play
 from tests.engine_cases import CHOICES, ENGINES, EvenCost, native
 from tests.examples import examples
 
+BEFORE = ("request_id", "end_s", "tokens_before")
+
 
 def check(traffic, deployment, cluster, outcome):
     """Raise AssertionError unless all laws hold."""
@@ -100,6 +102,10 @@ def check(traffic, deployment, cluster, outcome):
     assert (transfers["end_s"][moved] >= transfers["start_s"][moved] + latency_s * 0.999).all()
 
     check_hand_overs(deployment, transfers, requests)
+    for request, end_s, before in zip(*(transfers[name] for name in BEFORE), strict=True):
+        if done[request]:  # else its reader may have gone while tokens were on their way
+            generated_s = tokens["generated_s"][tokens["request_id"] == request]
+            assert (generated_s < end_s).sum() <= before <= (generated_s <= end_s).sum()
 
     # Limits, replica by replica; steps of one replica do not overlap
     first = 0
