@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from simulator.policy import Ledger, Scheduler
+from simulator.replica.cost import StepShape
 from simulator.replica.limits import FixedKv, Limits
 from simulator.replica.request import RequestState
 from simulator.testing import new_engine, new_job
@@ -116,8 +117,9 @@ class Chaos(Scheduler):
 
     def plan(self, step: Ledger) -> None:
         draw = self.draw
-        if draw(st.booleans()):
-            step.decode_all()
+        before = self.seen(step)
+        if draw(st.booleans()) and not step.decode_all():
+            assert self.seen(step) == before
         for _ in range(draw(st.integers(0, 6))):
             jobs = [*step.waiting, *step.running]
             job = jobs[draw(st.integers(0, len(jobs) - 1))] if jobs else None
@@ -125,18 +127,28 @@ class Chaos(Scheduler):
                 break
             verb = draw(st.sampled_from(["admit", "admit", "prefill", "preempt"]))
             tokens = draw(st.integers(1, max(1, job.remaining_tokens)))
+            before, done = self.seen(step), False
             try:
                 if verb == "admit":
-                    step.admit(job, tokens, draw(st.sampled_from([0, 0, job.prompt_tokens + job.max_tokens])))
+                    whole = draw(st.sampled_from([0, 0, job.prompt_tokens + job.max_tokens]))
+                    done = step.admit(job, tokens, whole)
                 elif verb == "prefill":
-                    step.prefill(job, tokens)
+                    done = step.prefill(job, tokens)
                 else:
                     step.preempt(job)
+                    done = True
             except ValueError:
-                pass  # a verb that made no sense; it must have changed nothing
+                pass  # a verb that made no sense
+            assert done or self.seen(step) == before
             self.check(step)
         if step.waiting and not step.running and not step.changed:
             step.admit(step.waiting[0], 1)
+
+    def seen(self, step: Ledger) -> tuple:
+        """What a verb that is refused must not change."""
+        jobs = [(job.id, job.blocks, job.computed, job.reserved) for job in (*step.running, *step.waiting)]
+        shape = [getattr(step.shape, name) for name in StepShape.__slots__]
+        return jobs, shape, step.token_budget, step.free_blocks, dict(step.chunks), step.ticks, step.changed
 
     def check(self, step: Ledger) -> None:
         held = sum(step.blocks_held(job) + job.fixed_blocks for job in step.running)

@@ -186,6 +186,23 @@ def test_one_that_the_budget_left_out_has_nothing_to_take_along():
     assert (engine.token_budget, engine.shape.decode_seqs, engine.shape.draft_tokens) == (0, 1, 3)
 
 
+@pytest.mark.parametrize(
+    "made", [drafting, lambda **_: prompts_computed(new_engine(LIMITS), outputs=(5, 20))]
+)
+def test_decodes_that_are_refused_with_a_token_beyond_the_end_change_nothing(made):
+    """The last token of the first one is in flight, so that with the next step one too many is computed of it."""
+    engine, jobs, _ = made(plans_ahead=True, outputs=(5, 20))
+    while not jobs[0].completing:
+        engine.open(float(engine.step))
+        assert engine.decode_all()
+        engine.advance()
+    engine.open(9.0)
+    engine.kv.free_blocks = 0
+    assert not engine.decode_all(beyond=True)
+    assert (engine.token_budget, engine.free_blocks, engine.too_many_blocks) == (100, 0, 0)
+    assert (engine.shape.decode_seqs, engine.shape.draft_tokens, engine.ticks) == (0, 0, False)
+
+
 def test_tokens_in_flight_are_those_of_the_step_that_has_not_ended():
     engine, jobs, _ = drafting(plans_ahead=True)
     assert all(engine.token_in_flight(job) for job in jobs)
