@@ -97,8 +97,10 @@ def test_where_decodes_lack_blocks_what_nobody_uses_goes_from_the_tree():
         engine.retire(engine.advance(), number + 1.0)
     engine.open(3.0)
     assert (engine.blocks_opening, engine.free_blocks, pages.tree.evictable) == (2, 1, 1)
+    again = new_job(0, prompt_tokens=2)
+    assert engine.cached_tokens(again) == 1
     assert not engine.decode_all()
-    assert pages.tree.evictable == 0
+    assert (engine.cached_tokens(again), pages.tree.evictable) == (0, 0)
 
 
 # Padding
