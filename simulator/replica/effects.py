@@ -19,9 +19,7 @@ class Effects:
     """
 
     ended: Callable[[Job, RequestState, float], None] | None = None  # a request has reached a final state
-    prompt_done: Callable[[Job, "Replica"], None] | None = (
-        None  # a prefill replica's part of a request is done
-    )
+    prompt_done: Callable[[Job, "Replica"], None] | None = None  # a prefill replica's part of it is done
     # a planned step computes so many tokens of each of these jobs' prompts; when it starts and when it ends
     chunks: Callable[["Replica", Mapping[Job, int], float, float], None] | None = None
     withholds: bool = False  # whether the replica that a request is handed over to gives its next token

@@ -45,11 +45,9 @@ class Job:
 
     __slots__ = (
         "admission", "allowance_s", "arrival_s", "blocks", "brought", "computed", "crashes", "curve", "fixed_blocks",
-        "generated",
-        "group", "id",
-        "joined_tick", "max_tokens", "output_tokens", "pace_s", "predicted_tokens", "preemptions", "prompt_segments",
-        "prompt_tokens", "rank", "recomputes",
-        "replica", "request", "reserved", "state", "target_tokens", "thinking_tokens",
+        "generated", "group", "id", "joined_tick", "max_tokens", "output_tokens", "pace_s", "predicted_tokens",
+        "preemptions", "prompt_segments", "prompt_tokens", "rank", "recomputes", "replica", "request", "reserved",
+        "state", "target_tokens", "thinking_tokens",
     )  # fmt: skip
 
     def __init__(
@@ -80,15 +78,13 @@ class Job:
         self.predicted_tokens = predicted_tokens if predicted_tokens < max_tokens else max_tokens
         self.pace_s = pace_s  # V: its reader takes a token every so many seconds,
         self.allowance_s = allowance_s  # S: beginning so long after its arrival
-        self.thinking_tokens = (
-            thinking_tokens  # first of its output; policies see that they end when they end
-        )
+        # The first of its output; policies see that they end when they end
+        self.thinking_tokens = thinking_tokens
         # How its reader goes through the answer; None: token by token at a steady speed
         self.curve = BY_TOKEN if curve is None and thinking_tokens else curve
         self.output_tokens = output_tokens  # after which it is complete; policies do not know it
-        self.target_tokens = (
-            output_tokens  # after which its part at its replica is done; policies do not know it
-        )
+        # After which its part at its replica is done; policies do not know it
+        self.target_tokens = output_tokens
         # Progress
         self.state = JobState.UNPLACED
         self.replica: Any = None  # where it is served; None: nowhere yet, or it has ended

@@ -13,9 +13,8 @@ class FixedKv:
     """
 
     state_blocks: float  # of the recurrent states of one request
-    windows: tuple[
-        tuple[int, float], ...
-    ] = ()  # tokens, and blocks that a block of tokens takes in such layers
+    # Tokens, and blocks that a block of tokens takes in such layers
+    windows: tuple[tuple[int, float], ...] = ()
 
     def blocks(self, tokens: int, block_size: int) -> int:
         """Return the blocks of a request that will have so many tokens at most."""

@@ -88,9 +88,8 @@ class Records:
         self.drafts: list[int] = []  # DRAFT_COLUMNS: tokens that came with a step of speculative decoding
         self.trimmed: list[int] = []  # TRIMMED_COLUMNS
         self.preemptions: list[int] = []  # PREEMPTION_COLUMNS
-        self.hits: list[
-            int
-        ] = []  # HIT_COLUMNS: what an admission found in a prefix cache; again: after a preemption
+        # HIT_COLUMNS: what an admission found in a prefix cache; again: after a preemption
+        self.hits: list[int] = []
         self.ended: list[float] = []  # ENDED_COLUMNS: final states
         self.looked_up_tokens = 0  # known tokens sought in a prefix cache at admissions
         self.looked_up_again_tokens = 0  # those of admissions after a preemption, which are not in it

@@ -54,9 +54,8 @@ class Transfers:
         self.requests: deque[BlockRequest] = deque()  # in the order of the policy's queue
         self.received: deque[Job] = deque()  # jobs that take the next seats
         self._engine = engine
-        self._awaited_tokens: dict[
-            Job, int
-        ] = {}  # of jobs to come: those that count as outstanding here already
+        # Of jobs to come: those that count as outstanding here already
+        self._awaited_tokens: dict[Job, int] = {}
 
     @property
     def any(self) -> bool:
