@@ -122,3 +122,26 @@ def test_one_that_is_to_leave_because_another_left_does_so_before_the_next_plan(
     assert (told, engine.pending, list(engine.running)) == ([(jobs[0], True)], True, jobs[1:])
     engine.open(2.0)
     assert (told[1:], engine.pending, list(engine.running)) == ([(jobs[1], True)], False, [])
+
+
+@pytest.mark.parametrize("waits", ["for a seat", "in the queue", "in host memory"])
+def test_a_job_that_leaves_gives_back_what_it_holds_wherever_it_waits(waits):
+    engine = new_engine(Limits(1, 100, 200, 40, 4, num_cpu_blocks=9))
+    first, job = (new_job(number, prompt_tokens=20) for number in range(2))
+    if waits == "in host memory":
+        arrives(engine, job, 20, takes_seat=True)
+        engine.open(0.0)
+        assert engine.swap_out(job)
+        engine.retire(engine.advance(), 0.5)
+        assert engine.free_cpu_blocks == 4
+    arrives(engine, first, 20, takes_seat=True)
+    if waits != "in host memory":
+        arrives(engine, job, 20, takes_seat=waits == "for a seat")
+    engine.open(1.0)
+    assert list(engine.running) == [first]
+    engine.leave(job, RequestState.ABANDONED_BY_USER)
+    engine.open(2.0)
+    assert (engine.free_blocks, engine.free_cpu_blocks) == (35, 9)
+    assert engine.outstanding_tokens == first.known_tokens
+    assert not (engine.waiting or engine.swapped or engine.transfers.received)
+    assert engine.records.ended == [1, RequestState.ABANDONED_BY_USER, 2.0]
