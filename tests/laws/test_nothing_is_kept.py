@@ -19,6 +19,7 @@ from tests.cluster_cases import deployments, play
 from tests.examples import examples
 from tests.laws.test_kv_tiers import tiered
 from tests.laws.test_speculation_laws import speculating, speculations
+from tests.mixed_cases import mixed_deployments
 
 # Not walked into: what belongs to all of the program, what is kept for the results, and what others are walked from
 OUTSIDE = (type, types.ModuleType, types.CodeType, np.ndarray, Workload, Records, Clock)
@@ -56,6 +57,12 @@ def check(traffic, deployment):
         assert sum(end_s[job.id] < begun_s for job in ended) <= LOOKED_UP_LAST
         if engine.speculates and deployment.horizon_s is None:
             assert not engine.speculation.answers
+
+
+@settings(max_examples=examples(15), deadline=None, phases=[Phase.generate])
+@given(mixed_deployments())
+def test_nor_by_what_chooses_among_unlike_replicas(case):
+    check(*case)
 
 
 class AskAll:

@@ -143,5 +143,5 @@ def test_a_job_that_leaves_gives_back_what_it_holds_wherever_it_waits(waits):
     engine.open(2.0)
     assert (engine.free_blocks, engine.free_cpu_blocks) == (35, 9)
     assert engine.outstanding_tokens == first.known_tokens
-    assert not (engine.waiting or engine.swapped or engine.transfers.received)
+    assert not any((engine.waiting, engine.swapped, engine.transfers.received))
     assert engine.records.ended == [1, RequestState.ABANDONED_BY_USER, 2.0]

@@ -4,9 +4,17 @@ import numpy as np
 import pytest
 
 from simulator import Scenario, run
+from simulator.cluster.deployment import Deployment, Pool
+from simulator.cluster.mixed import MixedPools
+from simulator.cluster.simulate import assemble
 from simulator.errors import InputError
+from simulator.replica.limits import Limits
+from simulator.replica.offer import Offer
+from simulator.replica.request import Request
 from simulator.scenario.discover import discover
 from simulator.scenario.scenario import default_scenario
+from tests.engine_cases import native
+from tests.small_clusters import SECOND, First, synchronous, traffic
 
 POOLS = {
     "small": {"gpu": "a100-80gb-sxm", "model": "llama-3.1-8b", "replicas": 2},
@@ -127,3 +135,25 @@ def test_a_trace_names_the_models_and_an_empty_cell_leaves_it_to_the_router(tmp_
     assert requests["model"] == [0, -1, 1] * 3
     assert {requests["replica"][i] for i in (0, 3, 6)} == {2}
     assert {requests["replica"][i] for i in (2, 5, 8)} <= {0, 1}
+
+
+def test_a_pool_is_open_to_what_its_longest_sequence_and_its_blocks_hold():
+    """Of 50 tokens one is left for the answer; ten blocks of four are 40 tokens, and a block is never handed out."""
+    pools = [
+        Pool(
+            synchronous,
+            SECOND,
+            Limits(9, 100, 50, blocks, 4),
+            1,
+            rules=native(synchronous),
+            offer=Offer(name, name),
+        )
+        for name, blocks in (("long", 100), ("small", 11))
+    ]
+    assert [(pool.rules.overrun_tokens, pool.rules.null_blocks) for pool in pools] == [(0, 1)] * 2
+    requests = traffic([0], [8], [2], optional={"model": np.array([-1])}, model_names=("long", "small"))
+    cluster = assemble(requests, Deployment(pools, First()))
+    mixed = MixedPools(requests, cluster.deployment, cluster.replicas)
+    request = Request(0, 0.0, 8, 2)
+    found = {known: mixed.pools_for(request, known) for known in (40, 41, 49, 50)}
+    assert found == {40: {0, 1}, 41: {0}, 49: {0}, 50: set()}
