@@ -273,25 +273,3 @@ def test_decodes_make_as_much_room_whether_they_take_their_blocks_at_once_or_one
         return pages.tree.tokens
 
     assert kept(one_by_one=True) == kept(one_by_one=False)
-
-
-@pytest.mark.parametrize(("page", "most"), [(1, 8), (4, 4)])
-@pytest.mark.parametrize("more", [0, 1])
-def test_prompts_make_room_for_their_tokens_and_with_longer_pages_for_a_page_more(page, most, more):
-    """Beside sixteen tokens that were left in the tree there is room for eight."""
-    pages = RadixPages(24 // page, page, lambda job: Content(((job.id, 16),), 100 + job.id))
-    gone, job = new_job(0, prompt_tokens=16), new_job(1, prompt_tokens=most + more)
-    running = {gone: None, job: None}
-    pages.watch(running, {}, DecodeGroup(page, []))
-    for each in (gone, job):
-        pages.begin(each)
-        pages.take(each, -(-each.prompt_tokens // page))
-        each.computed = each.prompt_tokens
-        pages.chunk(each, 0, each.prompt_tokens)
-        if each is gone:
-            pages.seated(each)
-        pages.step_planned((each,))
-        if each is gone:
-            del running[each]
-            pages.release(each)
-    assert pages.tree.tokens == (0 if more else 16)

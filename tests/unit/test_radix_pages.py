@@ -1,0 +1,40 @@
+"""How much room a step makes in the radix tree, page by page."""
+
+import pytest
+
+from simulator.replica.content import Content
+from simulator.replica.decode_group import DecodeGroup
+from simulator.replica.radix_pages import RadixPages
+from simulator.testing import new_job
+
+
+@pytest.mark.parametrize(("page", "most"), [(1, 8), (4, 4)])
+@pytest.mark.parametrize("more", [0, 1])
+def test_prompts_make_room_for_their_tokens_and_with_longer_pages_for_a_page_more(page, most, more):
+    """Beside sixteen tokens that were left in the tree there is room for eight."""
+    pages = RadixPages(24 // page, page, lambda job: Content(((job.id, 16),), 100 + job.id))
+    gone, job = new_job(0, prompt_tokens=16), new_job(1, prompt_tokens=most + more)
+    running = {gone: None, job: None}
+    pages.watch(running, {}, DecodeGroup(page, []))
+    for each in (gone, job):
+        pages.begin(each)
+        pages.take(each, -(-each.prompt_tokens // page))
+        each.computed = each.prompt_tokens
+        pages.chunk(each, 0, each.prompt_tokens)
+        if each is gone:
+            pages.seated(each)
+        pages.step_planned((each,))
+        if each is gone:
+            del running[each]
+            pages.release(each)
+    assert pages.tree.tokens == (0 if more else 16)
+
+
+@pytest.mark.parametrize("page", [1, 4])
+def test_where_decodes_lack_a_page_all_that_is_evictable_goes(page):
+    """Three pages are free, with a leaf in each, and four are asked for."""
+    pages = RadixPages(3, page, lambda job: Content(((job.id, 16),), 100 + job.id))
+    for stream in range(3):
+        pages.tree.insert(((stream, page),))
+    pages.decode_refused(4)
+    assert (pages.free_blocks, pages.tree.evictable) == (3, 0)
