@@ -24,6 +24,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from itertools import zip_longest
 from pathlib import Path
 
 import pytest
@@ -168,22 +169,23 @@ class Trial:
             yield draw.choice(by_line[place])
 
     def _chosen(self, tests: list[pytest.Item], known: Reached) -> tuple[list[pytest.Item], float]:
-        """Return as many tests as there is time for, from as many files as can be, and their seconds."""
+        """Return tests, for half of the time the shortest and for the rest one of each file in turn; and their seconds."""
         by_file: dict[Path, list[pytest.Item]] = {}
         for item in tests:
             by_file.setdefault(item.path, []).append(item)
-        chosen: dict[Path, list[pytest.Item]] = {path: [] for path in by_file}
+        in_turn = [item for turn in zip_longest(*by_file.values()) for item in turn if item is not None]
+        chosen: dict[pytest.Item, None] = {}
         seconds = 0.0
-        for nth in range(max(map(len, by_file.values()))):
-            for path, same in by_file.items():
-                if nth < len(same) and (
-                    not seconds or seconds + known[same[nth].nodeid][0] < self.asked.seconds
-                ):
-                    chosen[path].append(same[nth])
-                    seconds += known[same[nth].nodeid][0]
+        shortest = sorted(tests, key=lambda item: known[item.nodeid][0])
+        for items, most_s in ((shortest, self.asked.seconds / 2), (in_turn, self.asked.seconds)):
+            for item in items:
+                lasts_s = known[item.nodeid][0]
+                if item not in chosen and (not seconds or seconds + lasts_s < most_s):
+                    chosen[item] = None
+                    seconds += lasts_s
         # What noticed most is run first, which saves time and changes nothing
-        files = sorted(chosen, key=lambda path: -self.noticers[os.fspath(path)])
-        return [item for path in files for item in chosen[path]], seconds
+        files = sorted({item.path: None for item in chosen}, key=lambda path: -self.noticers[os.fspath(path)])
+        return [item for path in files for item in by_file[path] if item in chosen], seconds
 
     def _try(self, mutant: Mutant, functions: Functions, tests: list[pytest.Item], known: Reached) -> None:
         chosen, seconds = self._chosen(tests, known)
