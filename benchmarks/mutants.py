@@ -169,7 +169,7 @@ class Trial:
             yield draw.choice(by_line[place])
 
     def _chosen(self, tests: list[pytest.Item], known: Reached) -> tuple[list[pytest.Item], float]:
-        """Return tests, for half of the time the shortest and for the rest one of each file in turn; and their seconds."""
+        """Return tests and their seconds: the shortest for half of the time, then one of each file in turn."""
         by_file: dict[Path, list[pytest.Item]] = {}
         for item in tests:
             by_file.setdefault(item.path, []).append(item)
