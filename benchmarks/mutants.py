@@ -223,6 +223,7 @@ def main() -> int:
     parser.add_argument("--at")
     parser.add_argument("--reached")
     trial = Trial(parser.parse_args())
+    os.environ["HYPOTHESIS_PROFILE"] = "mutants"
     with contextlib.suppress(KeyboardInterrupt):
         options = [
             "-o",

@@ -5,7 +5,7 @@ import signal
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import Phase, settings
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A shell has started the tests in the background. Processes of theirs that get a Ctrl-C are to hear it.
@@ -15,6 +15,8 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 # looks for new ones. Machines differ and are busy at times: no test fails for being slow once.
 settings.register_profile("same", deadline=None, derandomize=True)
 settings.register_profile("few", deadline=None, derandomize=True, max_examples=20)
+# Where only whether a law fails is asked, and not the smallest case
+settings.register_profile("mutants", deadline=None, derandomize=True, phases=[Phase.explicit, Phase.generate])
 settings.register_profile("random", deadline=None, print_blob=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
 
