@@ -105,7 +105,7 @@ def check_outcome(outcome, user, window, own_readers=False) -> None:
     check(log_of(outcome, own_v_s), model, described, v, window)
 
 
-@settings(max_examples=examples(150))
+@settings(max_examples=examples(75))
 @given(
     deployments(),
     users(),
