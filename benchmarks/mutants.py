@@ -78,6 +78,7 @@ class Trial:
         self.failed = False
         self.noticed = self.tried = 0
         self.noticers: Counter[str] = Counter()  # files of tests, by the changes that they noticed
+        self.sound: dict[pytest.Item, bool] = {}  # of those, whether they pass without a change
         self._told = Path(tempfile.mkdtemp()) / "noticer"
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
@@ -194,11 +195,20 @@ class Trial:
             make(mutant, functions)
             for place, item in enumerate(chosen):
                 if not self._passes(chosen, place):
-                    self._told.write_text(os.fspath(item.path))
+                    self._told.write_text(item.nodeid)
                     return 1
             return 0
 
         status = _forked(work, 5.0 + 3.0 * seconds)
+        if status == 1:
+            noticer = next(item for item in chosen if item.nodeid == self._told.read_text())
+            if noticer not in self.sound:
+                alone = _forked(lambda: int(not self._passes([noticer], 0)), 60.0 + 3.0 * seconds)
+                self.sound[noticer] = not alone
+            if not self.sound[noticer]:
+                print(f"left out, as it fails without any change: {noticer.nodeid}", flush=True)
+                return self._try(mutant, functions, [item for item in tests if item is not noticer], known)
+            self.noticers[os.fspath(noticer.path)] += 1
         self.tried += 1
         self.noticed += status != 0
         place = f"{mutant.path.relative_to(ROOT)}:{mutant.line}"
@@ -206,8 +216,6 @@ class Trial:
             print(f"? {place} {mutant.says}", flush=True)
         elif not status:
             print(f"unnoticed by {len(chosen)} of {len(tests)} tests: {place} {mutant.says}", flush=True)
-        elif status == 1:
-            self.noticers[self._told.read_text()] += 1
         elif status < 0:
             print(f"no end ({status}): {place} {mutant.says}", flush=True)
         if self.tried % 20 == 0:
