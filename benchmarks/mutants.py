@@ -207,7 +207,8 @@ class Trial:
                 self.sound[noticer] = not alone
             if not self.sound[noticer]:
                 print(f"left out, as it fails without any change: {noticer.nodeid}", flush=True)
-                return self._try(mutant, functions, [item for item in tests if item is not noticer], known)
+                self._try(mutant, functions, [item for item in tests if item is not noticer], known)
+                return
             self.noticers[os.fspath(noticer.path)] += 1
         self.tried += 1
         self.noticed += status != 0
