@@ -20,6 +20,7 @@ from tests.examples import examples
 from tests.laws.test_kv_tiers import tiered
 from tests.laws.test_speculation_laws import speculating, speculations
 from tests.mixed_cases import mixed_deployments
+from tests.unit.test_step_ledger import drafting
 
 # Not walked into: what belongs to all of the program, what is kept for the results, and what others are walked from
 OUTSIDE = (type, types.ModuleType, types.CodeType, np.ndarray, Workload, Records, Clock)
@@ -87,3 +88,17 @@ def test_nothing_is_kept_of_a_request_that_has_ended(case, speculation):
 def test_nor_by_tiers_whose_router_asks_all_replicas(case):
     traffic, deployment = case
     check(traffic, dataclasses.replace(deployment, router=AskAll()))
+
+
+def test_nor_of_drafts_of_an_earlier_step():
+    """The first one gets its last four tokens at once, and has ended when the next step does."""
+    engine, jobs, completing = drafting(plans_ahead=True, outputs=(5, 20))
+    for end_s in (1.0, 2.0):
+        before = completing
+        engine.open(end_s)
+        assert engine.decode_all()
+        completing = engine.advance()
+        engine.retire(before, end_s)
+    assert [job.state is JobState.ENDED for job in jobs] == [True, False]
+    engine.retire(completing, 3.0)
+    assert jobs_held_by(engine) == jobs[1:]

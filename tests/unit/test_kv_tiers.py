@@ -66,6 +66,13 @@ def test_what_is_computed_as_fast_is_not_fetched():
     assert first_tokens(AGAIN, host(), fetch="cheaper") == ([1, 11, 101], [0, 0])
 
 
+@pytest.mark.parametrize(("output", "found"), [(8, 12), (9, 16)])
+def test_what_was_generated_is_written_when_a_request_is_complete(output, found):
+    """All but its last token, by whole chunks: 15 or 16 of them; the next turn repeats prompt and answer."""
+    turns = traffic((0, [(0, 8)], output), (30, [(1, 20)], 1), (100, [(0, 8), (-1, 8), (2, 4)], 1))
+    assert first_tokens(turns, host()) == ([1, 31, 101 + found / 4], [0, found])
+
+
 class ByPrompt:
     """A second a token of a prompt, and a hundredth of it for each pair of tokens that attend."""
 
