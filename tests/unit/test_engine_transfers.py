@@ -41,6 +41,7 @@ def test_nothing_is_kept_of_a_job_that_does_not_come_after_all():
     assert engine.transfers.reserve(job, 40, sharing=True)
     engine.transfers.cancel(job)
     assert not engine.cache._contents
+    assert not engine.transfers._found_tokens
 
 
 @pytest.mark.parametrize("kind", [PrefixBlocks, RadixPages])

@@ -38,3 +38,34 @@ def test_where_decodes_lack_a_page_all_that_is_evictable_goes(page):
         pages.tree.insert(((stream, page),))
     pages.decode_refused(4)
     assert (pages.free_blocks, pages.tree.evictable) == (3, 0)
+
+
+@pytest.mark.parametrize("empty", range(5))
+@pytest.mark.parametrize("steps", [1, 2, 5])
+def test_steps_that_are_run_at_once_make_the_room_of_steps_one_by_one(empty, steps):
+    """Two decode, which open a page each fourth token, one after the other; six pages are left in the tree."""
+
+    def kept(at_once):
+        pages, group = (
+            RadixPages(6 + empty, 4, lambda job: Content(((job.id, 16),), 100 + job.id)),
+            DecodeGroup(4, []),
+        )
+        for stream in range(6):
+            pages.tree.insert(((stream, 4),))
+        jobs = [new_job(number, prompt_tokens=8 - number, output_tokens=20) for number in range(2)]
+        for job in jobs:
+            job.computed, job.generated = job.prompt_tokens, 1
+            group.join(job)
+        pages.watch(dict.fromkeys(jobs), {}, group)
+        opened = [group.openers[tick % 4] for tick in range(steps)]
+        if at_once:
+            pages.free_blocks -= sum(opened)
+            pages.fast_forwarded(0, steps, sum(opened))
+        else:
+            for blocks in opened:
+                pages.free_blocks -= blocks
+                pages.decoding(blocks, len(jobs))
+                pages.step_planned(())
+        return pages.tree.tokens, pages.free_blocks
+
+    assert kept(at_once=True) == kept(at_once=False)
