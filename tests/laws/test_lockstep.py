@@ -3,6 +3,7 @@
 import dataclasses
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -25,6 +26,16 @@ from tests.laws.test_large_fleets import LookingAtAll
 POLICIES = [VllmV1, VllmV0, Sarathi, lambda: VllmV1(async_scheduling=False)]
 times = st.floats(0, 5, allow_nan=False).map(lambda s: round(s, 2))
 requests = st.lists(st.tuples(times, st.integers(1, 60), st.integers(1, 40)), min_size=1, max_size=25)
+
+
+class EachStep(VllmV1):
+    """Has each step planned, and none while another runs."""
+
+    def __init__(self):
+        super().__init__(async_scheduling=False)
+
+    def fast_forward_spare_blocks(self):
+        return None
 
 
 class Ranks(RaggedCost):
@@ -182,14 +193,15 @@ def test_the_least_loaded_of_many_ranks_is_the_least_loaded_of_all(seed, policy,
         np.testing.assert_array_equal(column, expected.requests[name], err_msg=name)
 
 
-def test_as_many_passes_are_planned_as_one_may_at_most():
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_as_many_steps_are_planned_as_one_may_at_most_and_then_it_is_not_at_work(ranks):
     load = traffic([(0.0, 4, 10), (0.0, 4, 10)])
-    cluster = engine.assemble(load, deployed(POLICIES[-1], EvenCost(1.0), ranks=2, router=RoundRobin()))
-    one, other = cluster.replicas
+    cluster = engine.assemble(load, deployed(EachStep, EvenCost(1.0), ranks=ranks, router=RoundRobin()))
     for number, rank in enumerate(cluster.replicas):
         rank.submit(new_job(number, prompt_tokens=4, output_tokens=10))
+    one = cluster.replicas[0]
     for planned in (3, 6):
         assert not one.run_until(np.inf, 3)
-        assert [rank._engine.step for rank in (one, other)] == [planned] * 2
+        assert [(rank._engine.step, rank._running) for rank in cluster.replicas] == [(planned, False)] * ranks
     assert one.run_until(np.inf, 30)
-    assert [rank._engine.step for rank in (one, other)] == [10, 10]
+    assert [(rank._engine.step, rank._running) for rank in cluster.replicas] == [(10, False)] * ranks
