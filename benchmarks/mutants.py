@@ -210,12 +210,13 @@ class Trial:
                 self._try(mutant, functions, [item for item in tests if item is not noticer], known)
                 return
             self.noticers[os.fspath(noticer.path)] += 1
-        self.tried += 1
-        self.noticed += status != 0
         place = f"{mutant.path.relative_to(ROOT)}:{mutant.line}"
         if status == 70:
-            print(f"? {place} {mutant.says}", flush=True)
-        elif not status:
+            print(f"could not be tried: {place} {mutant.says}", flush=True)
+            return
+        self.tried += 1
+        self.noticed += status != 0
+        if not status:
             print(f"unnoticed by {len(chosen)} of {len(tests)} tests: {place} {mutant.says}", flush=True)
         elif status < 0:
             print(f"no end ({status}): {place} {mutant.says}", flush=True)
