@@ -13,6 +13,7 @@ from simulator.replica.offer import Offer
 from simulator.replica.request import Request
 from simulator.scenario.discover import discover
 from simulator.scenario.scenario import default_scenario
+from simulator.testing import new_job
 from tests.engine_cases import native
 from tests.small_clusters import SECOND, First, synchronous, traffic
 
@@ -157,3 +158,7 @@ def test_a_pool_is_open_to_what_its_longest_sequence_and_its_blocks_hold():
     request = Request(0, 0.0, 8, 2)
     found = {known: mixed.pools_for(request, known) for known in (40, 41, 49, 50)}
     assert found == {40: {0, 1}, 41: {0}, 49: {0}, 50: set()}
+    job = new_job(0, prompt_tokens=8)
+    assert list(mixed.open_to(job, cluster.replicas)) == cluster.replicas
+    mixed.begin(job, cluster.replicas[1])
+    assert list(mixed.open_to(job, cluster.replicas)) == cluster.replicas[1:]  # another model may not go on

@@ -2,9 +2,13 @@
 
 import pytest
 
+from policies.acceptance.rate import Rate
 from simulator.replica.content import Content
 from simulator.replica.decode_group import DecodeGroup
+from simulator.replica.limits import Limits
 from simulator.replica.radix_pages import RadixPages
+from simulator.replica.speculation import Speculation
+from simulator.replica.speculative_engine import SpeculativeEngine
 from simulator.testing import new_job
 
 
@@ -69,3 +73,17 @@ def test_steps_that_are_run_at_once_make_the_room_of_steps_one_by_one(empty, ste
         return pages.tree.tokens, pages.free_blocks
 
     assert kept(at_once=True) == kept(at_once=False)
+
+
+def test_where_decodes_with_drafts_lack_a_page_it_goes_too():
+    pages = RadixPages(9, 1, lambda job: Content(((job.id, 16),), 100 + job.id))
+    engine = SpeculativeEngine(Limits(4, 100, 200, 9, 1), pages, cache=pages)
+    engine.speculate(Speculation(Rate(1.0), 3))
+    engine.submit(job := new_job(1, prompt_tokens=6, output_tokens=9))
+    engine.open(0.0)
+    assert engine.admit(job, 6)
+    engine.retire(engine.advance(), 1.0)
+    pages.tree.insert(((7, 3),))  # three pages are free, and four wanted
+    engine.open(1.0)
+    assert not engine.decode_all()
+    assert (pages.free_blocks, pages.tree.evictable) == (3, 0)
