@@ -50,6 +50,7 @@ FIRST = (  # what commands go on from
     "run scenario.toml --out runs/first",
     "export runs/first --to vllm_bench --out bench.json",
     "compare a.toml b.toml --seeds 2 --out runs/ab",
+    "init mine.toml",
 )
 
 
@@ -128,6 +129,8 @@ def main(names: Sequence[str]) -> int:
             if words[0] == "observe":
                 words = [server.url if word.startswith("http") else word for word in words]
                 words += ["--set", "workload.limit=20"]  # as time passes as it does
+            if words[0] in ("init", "export"):  # as new as for a reader
+                (folder / words[-1 if words[0] == "export" else 1]).unlink(missing_ok=True)
             start_s = time.monotonic()
             code, said = run(words, folder)
             print(f"{page}: {shown}: {code}, {time.monotonic() - start_s:.1f} s", flush=True)
