@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 
 ROUNDING_S = 1e-9  # what a deadline may be missed by
+ROUNDING_TOKENS = 1e-9  # and what a benefit may be below 0
 
 
 @dataclass(frozen=True)
@@ -230,7 +231,9 @@ def summary(
     asked = sum(each.asked_tokens for each in here)
     spread("smooth_goodput.benefit_tokens_per_request", worth)
     found["smooth_goodput.per_requested_token"] = sum(worth) / asked if asked else None
-    found["smooth_goodput.share_of_arrived_with_negative_benefit"] = share(sum(each < 0 for each in worth))
+    found["smooth_goodput.share_of_arrived_with_negative_benefit"] = share(
+        sum(each < -ROUNDING_TOKENS for each in worth)
+    )
     before = math.nextafter(start, -math.inf)
     gained = sum(
         worth_tokens(each, user, end, end) - worth_tokens(each, user, end, before) for each in requests

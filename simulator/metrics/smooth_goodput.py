@@ -27,6 +27,10 @@ MEASURES = (
     ),
 )  # fmt: skip
 
+ROUNDING_TOKENS = (
+    1e-9  # a benefit that is less than 0 by no more is 0, as it is a difference of rounded numbers
+)
+
 
 def measure(log: RequestLog, user: UserModel, slo: Slo) -> dict[str, Any]:
     """Return the benefit that accrued in the window T over T, its parts, and the choices it depends on.
@@ -42,13 +46,14 @@ def measure(log: RequestLog, user: UserModel, slo: Slo) -> dict[str, Any]:
     total = float(accrued_benefit_tokens(log.all, user).sum())
     benefit = benefit_tokens(log, user)
     requested = int(log.output_tokens.sum())
+    negative = int(np.count_nonzero(benefit < -ROUNDING_TOKENS))
     return {
         "smooth_goodput_tokens_per_s": rate(total, log.window_s),
         "per_requested_token": float(benefit.sum()) / requested if requested else None,
         "over": "all requests, as they stood at the window's ends",
         "benefit_tokens": total,
         "benefit_tokens_per_request": distribution(benefit, "arrived requests"),
-        "share_of_arrived_with_negative_benefit": share(int(np.count_nonzero(benefit < 0)), log.n),
+        "share_of_arrived_with_negative_benefit": share(negative, log.n),
         "user_model": user.described,
         "v_s_per_token": user.v_s_per_token,
         "origin": user.origin,

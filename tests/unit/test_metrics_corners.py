@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from simulator import InputError, Result, Scenario
-from simulator.metrics import RequestLog, Slo, UserModel
+from simulator.metrics import RequestLog, Slo, UserModel, summarise
 from simulator.metrics import fluid_rate as rate
 from simulator.metrics._streamed import NoTokensError
 from simulator.results.vocabulary import key_of, known, measure_of
@@ -88,3 +88,12 @@ def test_what_is_wrong_is_found_in_its_place(tables, said):
     with pytest.raises(InputError) as error:
         Scenario(**tables)
     assert str(error.value).startswith(said)
+
+
+def test_a_benefit_of_nothing_is_not_negative_by_rounding():
+    log = RequestLog.from_lists(
+        [0.0, 0.0], [[0.3], [0.31]]
+    )  # the first is one token, less 5 for 0.2 s of waiting
+    found = summarise(log, UserModel(v_s_per_token=0.1, alpha=5.0), Slo())["smooth_goodput"]
+    assert found["benefit_tokens_per_request"]["max"] == pytest.approx(0.0, abs=1e-12)
+    assert found["share_of_arrived_with_negative_benefit"] == 0.5
