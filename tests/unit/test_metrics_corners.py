@@ -91,9 +91,8 @@ def test_what_is_wrong_is_found_in_its_place(tables, said):
 
 
 def test_a_benefit_of_nothing_is_not_negative_by_rounding():
-    log = RequestLog.from_lists(
-        [0.0, 0.0], [[0.3], [0.31]]
-    )  # the first is one token, less 5 for 0.2 s of waiting
+    log = RequestLog.from_lists([0.0, 0.0], [[0.1 + 0.2], [0.31]])
     found = summarise(log, UserModel(v_s_per_token=0.1, alpha=5.0), Slo())["smooth_goodput"]
+    # The first reader has a token and waited 0.2 s for it, at 5 tokens a second
     assert found["benefit_tokens_per_request"]["max"] == pytest.approx(0.0, abs=1e-12)
     assert found["share_of_arrived_with_negative_benefit"] == 0.5
