@@ -20,21 +20,12 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from benchmarks.killed import command
+from tests.documents import ROOT, commands, policy_files
 from tests.streaming_server import StreamingServer
 
-ROOT = Path(__file__).parent.parent
 LONGEST_S = 1800.0
-LINE = re.compile(r"^\s*(?:\.venv/bin/)?servesim (.*)$", re.M)
-FOLDERS = (
-    "servesim",
-    "simulator",
-    "policies",
-    "hardware_profiles",
-    "experiments",
-    "tests",
-    "benchmarks",
-    "docs",
-)
+FOLDERS = "servesim", "simulator", "policies", "hardware_profiles", "experiments"
 
 # What pages show of a file: its first block of that language
 SHOWN = {"plan.toml": "plan", "study.toml": "sweep", "chat.toml": "capacity"}
@@ -52,6 +43,7 @@ FIRST = (  # what commands go on from
     "compare a.toml b.toml --seeds 2 --out runs/ab",
     "init mine.toml",
 )
+WRITTEN = {"init": 1, "export": -1}  # where these commands have the file that they write
 
 
 def pages(names: Sequence[str]) -> Iterator[Path]:
@@ -67,12 +59,6 @@ def pages(names: Sequence[str]) -> Iterator[Path]:
     yield from (page for page in dict.fromkeys(every) if not names or page.stem in names)
 
 
-def commands(page: Path) -> Iterator[list[str]]:
-    """Yield the words of each command of a page, those after a backslash too."""
-    text = page.read_text(encoding="utf-8").replace("\\\n", " ")
-    yield from (shlex.split(line, comments=True) for line in LINE.findall(text))
-
-
 def prepare(folder: Path) -> None:
     """Copy the project, and write the files that commands name."""
     for name in FOLDERS:
@@ -80,8 +66,7 @@ def prepare(folder: Path) -> None:
     for name, page in SHOWN.items():
         text = (ROOT / "docs" / f"{page}.md").read_text(encoding="utf-8")
         (folder / name).write_text(text.split("```toml\n")[1].split("```")[0], encoding="utf-8")
-    policies = (ROOT / "docs" / "write_a_policy.md").read_text(encoding="utf-8")
-    for name, code in re.findall(r"`(\w+\.py)`:\n\n```python\n(.*?)```", policies, re.S):
+    for name, code in policy_files().items():
         (folder / name).write_text(code, encoding="utf-8")
     for name in ("scenario.toml", "a.toml"):
         (folder / name).write_text(TRAFFIC, encoding="utf-8")
@@ -98,7 +83,7 @@ def prepare(folder: Path) -> None:
 def run(words: Sequence[str], folder: Path) -> tuple[int, str]:
     """Run a command; return its exit code and what it said. ``ui`` is ended after its first line."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "servesim", *words], cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+        command(*words), cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT, text=True, start_new_session=True, env={**os.environ, "BROWSER": "true"},
     )  # fmt: skip
     assert process.stdout is not None
@@ -129,8 +114,8 @@ def main(names: Sequence[str]) -> int:
             if words[0] == "observe":
                 words = [server.url if word.startswith("http") else word for word in words]
                 words += ["--set", "workload.limit=20"]  # as time passes as it does
-            if words[0] in ("init", "export"):  # as new as for a reader
-                (folder / words[-1 if words[0] == "export" else 1]).unlink(missing_ok=True)
+            if words[0] in WRITTEN:  # as new as for a reader
+                (folder / words[WRITTEN[words[0]]]).unlink(missing_ok=True)
             start_s = time.monotonic()
             code, said = run(words, folder)
             print(f"{page}: {shown}: {code}, {time.monotonic() - start_s:.1f} s", flush=True)

@@ -1,16 +1,14 @@
 """The documents' code runs, and what they name exists."""
 
 import re
-import shlex
-from pathlib import Path
 
 import pytest
 import typer.main
 
 from simulator.cli.app import build
 from tests import policy_tables
+from tests.documents import ROOT, commands, policy_files
 
-ROOT = Path(__file__).parent.parent.parent
 TOP = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")]
 PAGES = [*TOP, *sorted((ROOT / "docs").glob("*.md"))]
 
@@ -101,13 +99,9 @@ def test_the_map_has_every_room():
 
 
 def command_lines():
-    """Every line of a page that begins with the command, and those that follow a backslash."""
     for page in PAGES:
-        text = page.read_text("utf-8").replace("\\\n", " ")
-        for line in re.findall(r"^\s*(?:\.venv/bin/)?servesim (.*)$", text, re.M):
-            yield pytest.param(
-                shlex.split(line, comments=True), id=f"{page.stem}: {line.split('#')[0].strip()}"
-            )
+        for words in commands(page):
+            yield pytest.param(words, id=f"{page.stem}: {' '.join(words)}")
 
 
 def mentions():
@@ -141,7 +135,7 @@ def test_commands_mentioned_exist(words):
 
 
 PAGE = policy_tables.PAGE.read_text("utf-8")
-FILES = dict(re.findall(r"`(\w+\.py)`:\n\n```python\n(.*?)```", PAGE, re.S))
+FILES = policy_files()
 
 
 def test_the_table_of_the_seams_is_what_they_say():
