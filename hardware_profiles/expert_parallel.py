@@ -63,7 +63,9 @@ class RanksCost(HardwareCost):
             rank_model(model, ranks, tensor_parallel)
         self.spread = spread
         self.ranks, self.gpus = ranks, ranks * tensor_parallel
-        parts = (tensor_parallel, self.overheads, block_size)
+        # Each rank launches a whole pass, which is said of the pass
+        launched = self.overheads.model_copy(update={"expert_layer_launch_ms": 0.0})
+        parts = (tensor_parallel, launched, block_size)
         table, whole = (
             None if kind == "analytic" else find_table(gpu, model, size) for size in (tensor_parallel, 1)
         )
@@ -79,7 +81,6 @@ class RanksCost(HardwareCost):
             )
         else:
             self._alone = AnalyticCost(gpu, without_experts(model), *parts)
-        self._alone.least_prompt_s = 0.0  # each rank launches a whole pass
         self.kind = self._alone.kind
         self._more_for_prompts = more_for_prompts(gpu, model) if self._times is None else 0.0
         self._group = None if ranks == 1 else group_of(gpu, self.gpus)
