@@ -3,7 +3,7 @@
 from typing import Any
 
 from hardware_profiles import EngineProfile, Gpu
-from hardware_profiles.sglang_memory import chunked_prefill_size, mem_fraction_static
+from hardware_profiles.sglang_memory import WHOLE_PROMPTS_TOKENS, chunked_prefill_size, mem_fraction_static
 from simulator.errors import InputError
 from simulator.scenario.engine import EngineSpec
 
@@ -19,14 +19,16 @@ def tokens_in_step(profile: EngineProfile, gpu: Gpu, ranks: int) -> int:
 
 
 def memory_share(
-    engine: EngineSpec, profile: EngineProfile, gpu: Gpu, ranks: int, chunk_tokens: int
+    engine: EngineSpec, profile: EngineProfile, gpu: Gpu, ranks: int, chunk_tokens: int | None
 ) -> dict[str, Any]:
     """Return the share of a GPU's memory as ``kv_capacity`` takes it; ``ranks``: data-parallel ones.
 
-    Raises InputError where SGLang would keep more free for a chunk than there is.
+    ``chunk_tokens`` is None where prompts are computed whole. Raises InputError where SGLang would keep more free for a
+    chunk than there is.
     """
     share, kind = engine.gpu_memory_utilization, profile.defaults.kv_memory
     if share is None and kind == "mem_fraction_static":
+        chunk_tokens = WHOLE_PROMPTS_TOKENS if chunk_tokens is None else chunk_tokens
         share = mem_fraction_static(gpu, engine.tensor_parallel_size, ranks, chunk_tokens * ranks)
         if share <= 0:
             raise InputError(

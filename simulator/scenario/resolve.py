@@ -17,7 +17,6 @@ from hardware_profiles import (
 )
 from hardware_profiles.gpu import GIB
 from hardware_profiles.pipeline import Layout, pipeline_capacity
-from hardware_profiles.sglang_memory import WHOLE_PROMPTS_TOKENS
 from simulator.errors import InputError, under_key
 from simulator.replica.cost import CostModel
 from simulator.replica.limits import Limits
@@ -186,8 +185,7 @@ def resolve_pool(scenario: Scenario, base_dir: Path | None = None) -> ResolvedPo
     if scenario.speculation.on:
         drafter, own = drafter_of(scenario.speculation, model, engine.tensor_parallel_size, base_dir)
     layout = layout_of(scenario, model, policy, base_dir)
-    chunk = tokens if policy.splits_prompts() else WHOLE_PROMPTS_TOKENS
-    share = memory_share(engine, profile, gpu, ranks, chunk)
+    share = memory_share(engine, profile, gpu, ranks, tokens if policy.splits_prompts() else None)
     capacity, stages = under_key(
         "hardware.model",
         lambda: pipeline_capacity(
