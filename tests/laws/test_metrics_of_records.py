@@ -18,7 +18,7 @@ from simulator.metrics._window import Window, measured
 from simulator.replica.request import RequestState
 from tests import plain_metrics as plain
 from tests.examples import examples
-from tests.laws.test_metrics_twice import at
+from tests.laws.test_metrics_twice import at, drawn_options
 
 GRID = 16
 BOUNDS = {"ttft_s": 0.5, "tpot_s": 0.1875, "tail_tbt_s": 0.25, "e2e_s": 1.5}
@@ -55,18 +55,8 @@ def a_request(rng, run_end_s):
 @st.composite
 def readers(draw):
     """The same reader twice: as the simulator has it, and as the plain metrics do."""
-    origin = draw(st.sampled_from(["arrival", "first_token"]))
-    allowance_s = draw(st.sampled_from([0.0, 0.25])) if origin == "arrival" else 0.0
-    options = {
-        "alpha": draw(st.sampled_from([None, 0.0, 2.5])),
-        "f": draw(st.sampled_from(["linear", "quadratic", "exponential", "step", "hinge"])),
-        "f_scale_s": draw(st.sampled_from([0.25, 1.0])),
-        "origin": origin,
-        "unserved": draw(st.sampled_from(["asks_again", "wait_ends", "wait_to_end"])),
-        "weight_input": draw(st.sampled_from([0.0, 0.25])),
-        "weight_output": draw(st.sampled_from([1.0, 0.5])),
-        "weight_thinking": draw(st.sampled_from([None, 0.25])),
-    }
+    allowance_s, options = draw(drawn_options(0.25, [0.25, 1.0]))
+    options["weight_thinking"] = draw(st.sampled_from([None, 0.25]))
     reads, fatigue, speedup = 1, 0.0, 1.0
     if draw(st.booleans()):
         reads, fatigue = draw(st.sampled_from([1, 2, "answer"])), draw(st.sampled_from([0.0, 500.0]))

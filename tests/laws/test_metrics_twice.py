@@ -22,19 +22,25 @@ BOUNDS = {"ttft_s": 0.4, "tpot_s": 0.05, "e2e_s": 3.0}
 
 
 @st.composite
-def users(draw):
-    """The same reader twice: as the simulator has it, and as the plain metrics do."""
+def drawn_options(draw, allowance_s, scales_s):
+    """How long a reader allows for, that or nothing, and what waiting costs, as both take it."""
     origin = draw(st.sampled_from(["arrival", "first_token"]))
-    allowance_s = draw(st.sampled_from([0.0, 0.3])) if origin == "arrival" else 0.0
-    options = {
+    allowed_s = draw(st.sampled_from([0.0, allowance_s])) if origin == "arrival" else 0.0
+    return allowed_s, {
         "alpha": draw(st.sampled_from([None, 0.0, 2.5])),
         "f": draw(st.sampled_from(["linear", "quadratic", "exponential", "step", "hinge"])),
-        "f_scale_s": draw(st.sampled_from([0.5, 2.0])),
+        "f_scale_s": draw(st.sampled_from(scales_s)),
         "origin": origin,
         "unserved": draw(st.sampled_from(["asks_again", "wait_ends", "wait_to_end"])),
         "weight_input": draw(st.sampled_from([0.0, 0.25])),
         "weight_output": draw(st.sampled_from([1.0, 0.5])),
     }
+
+
+@st.composite
+def users(draw):
+    """The same reader twice: as the simulator has it, and as the plain metrics do."""
+    allowance_s, options = draw(drawn_options(0.3, [0.5, 2.0]))
     v_s = draw(st.sampled_from([0.005, 0.05, 0.2]))
     model = UserModel(v_s_per_token=v_s, first_token_allowance_s=allowance_s, **options)
     return v_s, model, plain.PlainUser(allowance_s=allowance_s, **options)

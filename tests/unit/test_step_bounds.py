@@ -162,15 +162,20 @@ def test_a_plan_begins_with_nothing_of_the_one_before():
         assert not engine.preempted
 
 
-def test_a_job_preempted_with_its_last_token_in_flight_waits_for_nothing_once_that_is_there():
-    engine = new_engine(Limits(4, 100, 200, 40, 4))
-    engine.submit(job := new_job(0, prompt_tokens=18, output_tokens=1))
+def preempt_in_flight(engine, job):
+    """Preempt a submitted job in the step after the one that computes its prompt, which ends then."""
     engine.open(0.0)
-    assert engine.admit(job, 18)
+    assert engine.admit(job, job.prompt_tokens)
     completing = engine.advance()
     engine.open(0.5)
     engine.preempt(job)
     engine.retire(completing, 1.0)
+
+
+def test_a_job_preempted_with_its_last_token_in_flight_waits_for_nothing_once_that_is_there():
+    engine = new_engine(Limits(4, 100, 200, 40, 4))
+    engine.submit(job := new_job(0, prompt_tokens=18, output_tokens=1))
+    preempt_in_flight(engine, job)
     assert (job.state, list(engine.waiting)) == (JobState.ENDED, [])
     assert engine.free_blocks == engine.total_blocks
 
@@ -182,12 +187,7 @@ def test_a_job_preempted_while_what_is_to_be_handed_over_is_in_flight_is_compute
     engine = new_engine(Limits(4, 100, 200, 40, 4), withholds=withholds, on_prompt_done=done.append)
     engine.submit(job := new_job(0, prompt_tokens=18, output_tokens=5))
     job.target_tokens = 1
-    engine.open(0.0)
-    assert engine.admit(job, 18)
-    completing = engine.advance()
-    engine.open(0.5)
-    engine.preempt(job)
-    engine.retire(completing, 1.0)
+    preempt_in_flight(engine, job)
     there = 0 if withholds else 1
     assert (job.state, job.generated, job.target_tokens) == (JobState.WAITING, there, there + 1)
     assert engine.outstanding_tokens == 18 + there
