@@ -27,9 +27,8 @@ MEASURES = (
     ),
 )  # fmt: skip
 
-ROUNDING_TOKENS = (
-    1e-9  # a benefit that is less than 0 by no more is 0, as it is a difference of rounded numbers
-)
+# A benefit that is less than 0 by no more is 0, as it is a difference of rounded numbers
+ROUNDING_TOKENS = 1e-9
 
 
 def measure(log: RequestLog, user: UserModel, slo: Slo) -> dict[str, Any]:

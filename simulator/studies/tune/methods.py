@@ -5,16 +5,13 @@ asks for follows from its seed and what it was told alone.
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from simulator.errors import not_installed
 from simulator.rng import draws, stream
 from simulator.studies.tune.annealing import Annealing
 from simulator.studies.tune.space import Knob, SearchPlace, SearchSpace
 from simulator.studies.tune.trials import TunedTrial
-
-if TYPE_CHECKING:
-    pass
 
 RANDOM, TPE, TBA_TPE, MULTIVARIATE = "random", "tpe", "tba-tpe", "tpe-multivariate"
 METHODS = (TBA_TPE, TPE, MULTIVARIATE, RANDOM)  # the first where nothing is said
