@@ -15,8 +15,8 @@ for N tokens and S sequences in the step. All of it meets the table at the table
   non-negative coefficients, times the ratio of table to form, which is bilinear in n and prior. With one
   prefill in the step that is the table; with several the sums are exact in the form and the ratio is that of
   their mean, an approximation: the step's aggregates say no more.
-* Decode attention beside a prefill: alone times a factor by B, mean context and the step's prompt tokens
-  (``hardware_profiles.beside_prefill``).
+* Decode attention beside a prefill: alone times a factor by B, mean context, the step's prompt tokens and what is
+  before them  (``hardware_profiles.beside_prefill``).
 """
 
 from bisect import bisect_right
@@ -24,7 +24,7 @@ from math import inf
 
 import numpy as np
 
-from hardware_profiles.beside_prefill import beside_factors, distinct, grid
+from hardware_profiles.beside_prefill import BesidePrefill, distinct, grid
 from hardware_profiles.expert_times import expert_ms
 from hardware_profiles.gpu import EngineOverheads, Gpu, MeasuredRange
 from hardware_profiles.least_squares import non_negative_fit
@@ -79,13 +79,13 @@ class TabulatedCost(HardwareCost):
             # What grows with contexts is the reading of keys and values.
             least_s = self._alone_s[:, :1]
             self._alone_s = least_s + (self._alone_s - least_s) * model.kv_bytes_per_value / TABLES_KV_BYTES
-        self._ranges, factors = beside_factors(gpu, model, table, self._batches, self._contexts)
-        self._beside_s = [self._alone_s * each for each in factors]
+        self._beside = BesidePrefill(gpu, model, table, self._batches, self._contexts)
+        self._token_limits, self._prior_limits = self._beside.token_limits, self._beside.prior_limits
         self._chunks, self._priors, prefill_ms = grid(table.prefill)
         self._form, self._ratio = _form_and_ratio(self._chunks, self._priors, self._to_s * prefill_ms)
         self._decode_lines: dict[int, PiecewiseLine] = {}
         self._last_piece: dict[int, DecodePiece] = {}
-        self._beside_lines: dict[tuple[int, int], PiecewiseLine] = {}
+        self._beside_lines: dict[tuple[int, int, int], PiecewiseLine] = {}
         self._chunk_knots: list[float] = self._chunks.tolist()
         self._prior_knots: list[float] = self._priors.tolist()
         self._ratio_table: list[list[float]] = self._ratio.tolist()
@@ -137,11 +137,12 @@ class TabulatedCost(HardwareCost):
             except IndexError:
                 step_s += self.other_kernels_s(tokens + seqs, entries + seqs)
             if seqs:
-                beside = bisect_right(self._ranges, tokens)
+                beside = bisect_right(self._token_limits, tokens)
+                after = bisect_right(self._prior_limits, prior)
                 try:
-                    knots, pieces = self._beside_lines[beside, seqs]
+                    knots, pieces = self._beside_lines[beside, after, seqs]
                 except KeyError:
-                    knots, pieces = self._beside_line(beside, seqs)
+                    knots, pieces = self._beside_line(beside, after, seqs)
                 context = shape.decode_context_tokens
                 offset, slope = pieces[bisect_right(knots, context)]
                 step_s += offset + slope * context
@@ -175,11 +176,12 @@ class TabulatedCost(HardwareCost):
         line = _line(self._contexts * seqs, self._row(self._alone_s, seqs) + fixed_s)
         return _remember(self._decode_lines, seqs, line)
 
-    def _beside_line(self, beside: int, seqs: int) -> PiecewiseLine:
-        """Return the decode attention of ``seqs`` decodes beside prefills of a range, by the sum of their contexts."""
-        line = _line(self._contexts * seqs, self._row(self._beside_s[beside], seqs))
+    def _beside_line(self, beside: int, after: int, seqs: int) -> PiecewiseLine:
+        """Return the decode attention of ``seqs`` decodes beside prefills of these ranges, by their contexts."""
+        beside_s = self._alone_s * self._beside.factors(beside, after)
+        line = _line(self._contexts * seqs, self._row(beside_s, seqs))
         if seqs <= _MEMO:
-            self._beside_lines[beside, seqs] = line
+            self._beside_lines[beside, after, seqs] = line
         return line
 
     def _row(self, grid_s: Floats, seqs: int) -> Floats:
