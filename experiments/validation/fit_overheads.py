@@ -27,7 +27,7 @@ from experiments.validation.servers import engine_of, overheads_of, server_of
 from hardware_profiles import load_gpu
 from hardware_profiles.gpu import EngineOverheads
 from simulator.arrays import Floats
-from simulator.studies.calibration.served import Served
+from simulator.studies.calibration.served import Served, Server
 
 ROUNDS = 3
 NAMES = ("kernel_factor", "step_ms", "prefill_step_ms", "per_sequence_ms")
@@ -102,7 +102,7 @@ def _e2e(rows: Sequence[ClosedLoopRow], overheads: EngineOverheads) -> Floats:
     """Return the rows' mean end-to-end times as shares of those measured, put together as the source does."""
     shares = []
     for row in rows:
-        served = protocols.closed_loop(row, server_of(row.deployment, overheads=overheads))
+        served = protocols.closed_loop(row, _server(row, overheads))
         tokens_s = (row.output_tokens - 1) * served.tpot_s.mean()
         shares.append(1e3 * float(served.ttft_s.mean() + tokens_s) / row.e2e_ms)
     return np.array(shares)
@@ -110,9 +110,12 @@ def _e2e(rows: Sequence[ClosedLoopRow], overheads: EngineOverheads) -> Floats:
 
 def _features(row: ClosedLoopRow, overheads: EngineOverheads) -> list[float]:
     """Return milliseconds of kernels, steps, steps with a prompt, sequences and idling per output token."""
-    server = server_of(row.deployment, overheads=overheads)
-    served = protocols.closed_loop(row, server)
-    return per_token(served, overheads)
+    return per_token(protocols.closed_loop(row, _server(row, overheads)), overheads)
+
+
+def _server(row: ClosedLoopRow, overheads: EngineOverheads) -> Server:
+    budget = row.max_num_batched_tokens
+    return server_of(row.deployment, overheads=overheads, max_num_batched_tokens=budget)
 
 
 def per_token(served: Served, overheads: EngineOverheads) -> list[float]:

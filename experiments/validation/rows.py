@@ -39,6 +39,16 @@ class ClosedLoopRow:
         """The shortest length, as a share of the longest: InferenceMAX draws from 0.8 to 1, others do not."""
         return 0.8 if self.deployment.engine_version == "unknown" else 1.0
 
+    @property
+    def max_num_batched_tokens(self) -> int | None:
+        """The budget of a step that the source gave the engine; None: the engine's default.
+
+        AIConfigurator 0.12 starts vLLM and TensorRT-LLM for its benchmarks with 128 seats and a budget of the seats,
+        the prompt and 1,500 tokens (generator/rule_plugin/benchmark/vllm.rule, trtllm.rule).
+        """
+        runs_of_its_own = "0.12.0", "1.0.0rc3"
+        return 128 + self.prompt_tokens + 1500 if self.deployment.engine_version in runs_of_its_own else None
+
 
 @dataclass(frozen=True)
 class BurstRow:

@@ -107,7 +107,8 @@ def closed_loop(chosen: ClosedLoopSet, quick: bool) -> Iterator[Score]:
         label = f"{row.row} tp{d.tensor_parallel} c{row.concurrency} {row.prompt_tokens}/{row.output_tokens}"
 
         def predict(row: ClosedLoopRow = row) -> dict[str, float]:
-            served = protocols.closed_loop(row, server_of(row.deployment))
+            server = server_of(row.deployment, max_num_batched_tokens=row.max_num_batched_tokens)
+            served = protocols.closed_loop(row, server)
             tpot_ms, ttft_ms = 1e3 * float(served.tpot_s.mean()), 1e3 * float(served.ttft_s.mean())
             # The source's E2E is put together like this, also where lengths vary.
             e2e_ms = ttft_ms + (row.output_tokens - 1) * tpot_ms
