@@ -9,9 +9,6 @@ request's time between its first and last token is, to a very good approximation
 
 Least squares of the relative errors (soft L1, so that a few runs of another kind do not decide), then the
 runs are simulated again with the new constants, until these stay.
-
-Where real clients were not in step as simulated ones are, decodes paused for prompts that here only wait for each
-other. What both have in common is the end-to-end time, so that is fitted to, with slopes by differences.
 """
 
 import sys
@@ -23,16 +20,17 @@ from scipy.optimize import least_squares
 
 from experiments.validation import protocols, sets
 from experiments.validation.rows import BurstRow, ClosedLoopRow, burst_rows
-from experiments.validation.servers import engine_of, overheads_of, server_of
+from experiments.validation.servers import closed_loop_server, engine_of, overheads_of, server_of
 from hardware_profiles import load_gpu
 from hardware_profiles.gpu import EngineOverheads
 from simulator.arrays import Floats
-from simulator.studies.calibration.served import Served, Server
+from simulator.studies.calibration.served import Served
 
 ROUNDS = 3
 NAMES = ("kernel_factor", "step_ms", "prefill_step_ms", "per_sequence_ms")
-LOWEST, HIGHEST = (0.7, 0.0, 0.0, 0.0), (1.4, 10.0, 40.0, 0.2)
-_STEPS = {"kernel_factor": 0.02, "prefill_step_ms": 2.0, "per_sequence_ms": 0.004}  # of the differences
+LOWEST, HIGHEST = np.array([0.7, 0.0, 0.0, 0.0]), np.array([1.4, 10.0, 40.0, 0.2])
+SCALE = np.array([0.1, 0.5, 5.0, 0.02])
+MANY_CLIENTS = 40
 
 
 @dataclass(frozen=True)
@@ -43,79 +41,50 @@ class Fit:
     block: str
     overheads: EngineOverheads
     runs: int
-    median_pct: float  # of time per token, of end-to-end time where clients were not in step
+    median_pct: float  # of time per token
     mean_pct: float
 
 
 def fit(rows: Sequence[ClosedLoopRow], start: EngineOverheads) -> tuple[EngineOverheads, Floats]:
-    """Return constants fitted to the rows' TPOT, and the relative errors left; needs 8 rows or more."""
+    """Return constants fitted to the rows' TPOT, and the relative errors left; needs 8 rows or more.
+
+    Runs of forty clients and more do not tell what a step takes from what its sequences take: where there are no
+    others, ``step_ms`` stays as at the start.
+    """
     if len(rows) < 2 * len(NAMES):
         raise ValueError(
             f"{len(rows)} runs do not determine {len(NAMES)} constants; expected {2 * len(NAMES)}"
         )
+    few = min(row.concurrency for row in rows) < MANY_CLIENTS
+    free = [place for place, name in enumerate(NAMES) if few or name != "step_ms"]
     measured = np.array([row.tpot_ms for row in rows])
+    x = np.array([getattr(start, name) for name in NAMES])
     chosen = start
     for _ in range(ROUNDS):
         features = np.array([_features(row, chosen) for row in rows])
 
-        def off(x: Floats, features: Floats = features) -> Floats:
+        def off(some: Floats, features: Floats = features) -> Floats:
+            x[free] = some
             return np.asarray((features[:, :-1] @ x + features[:, -1]) / measured - 1)
 
         found = least_squares(
-            off, [getattr(chosen, name) for name in NAMES], bounds=(LOWEST, HIGHEST), loss="soft_l1",
-            f_scale=0.05, x_scale=(0.1, 0.5, 5.0, 0.02),
-        )  # fmt: skip
-        constants = dict(zip(NAMES, (round(float(x), 4) for x in found.x), strict=True))
-        chosen = chosen.model_copy(update=constants)
-    return chosen, np.asarray(off(found.x))
-
-
-def fit_to_e2e(rows: Sequence[ClosedLoopRow], start: EngineOverheads) -> tuple[EngineOverheads, Floats]:
-    """Return constants fitted to the rows' end-to-end times, and the relative errors left.
-
-    ``step_ms`` stays as at the start: runs of forty clients and more do not determine it.
-    """
-    chosen, names = start, list(_STEPS)
-    lowest, highest = ([bounds[NAMES.index(name)] for name in names] for bounds in (LOWEST, HIGHEST))
-    for _ in range(ROUNDS - 1):
-        at = np.array([getattr(chosen, name) for name in names])
-        base = _e2e(rows, chosen)
-        slopes = np.array(
-            [
-                (_e2e(rows, chosen.model_copy(update={name: getattr(chosen, name) + step})) - base) / step
-                for name, step in _STEPS.items()
-            ]
+            off,
+            x[free],
+            bounds=(LOWEST[free], HIGHEST[free]),
+            loss="soft_l1",
+            f_scale=0.05,
+            x_scale=SCALE[free],
         )
-
-        def off(x: Floats, base: Floats = base, slopes: Floats = slopes, at: Floats = at) -> Floats:
-            return np.asarray(base + (x - at) @ slopes - 1)
-
-        found = least_squares(
-            off, at, bounds=(lowest, highest), loss="soft_l1", f_scale=0.05, x_scale=(0.1, 5.0, 0.02)
+        errors = off(found.x)
+        chosen = chosen.model_copy(
+            update=dict(zip(NAMES, (round(float(each), 4) for each in x), strict=True))
         )
-        constants = dict(zip(names, (round(float(x), 4) for x in found.x), strict=True))
-        chosen = chosen.model_copy(update=constants)
-    return chosen, _e2e(rows, chosen) - 1
-
-
-def _e2e(rows: Sequence[ClosedLoopRow], overheads: EngineOverheads) -> Floats:
-    """Return the rows' mean end-to-end times as shares of those measured, put together as the source does."""
-    shares = []
-    for row in rows:
-        served = protocols.closed_loop(row, _server(row, overheads))
-        tokens_s = (row.output_tokens - 1) * served.tpot_s.mean()
-        shares.append(1e3 * float(served.ttft_s.mean() + tokens_s) / row.e2e_ms)
-    return np.array(shares)
+    return chosen, errors
 
 
 def _features(row: ClosedLoopRow, overheads: EngineOverheads) -> list[float]:
     """Return milliseconds of kernels, steps, steps with a prompt, sequences and idling per output token."""
-    return per_token(protocols.closed_loop(row, _server(row, overheads)), overheads)
-
-
-def _server(row: ClosedLoopRow, overheads: EngineOverheads) -> Server:
-    budget = row.max_num_batched_tokens
-    return server_of(row.deployment, overheads=overheads, max_num_batched_tokens=budget)
+    return per_token(protocols.closed_loop(row, closed_loop_server(row, overheads)), overheads)
 
 
 def per_token(served: Served, overheads: EngineOverheads) -> list[float]:
@@ -142,19 +111,14 @@ def per_token(served: Served, overheads: EngineOverheads) -> list[float]:
 def fits() -> list[Fit]:
     """Fit every engine on every GPU that has enough runs."""
     groups: dict[tuple[str, str], list[ClosedLoopRow]] = {}
-    drifted = set()
     for chosen in sets.CLOSED_LOOPS:
         for row in sets.halves(chosen.rows())[0]:
             key = row.deployment.gpu, engine_of(row.deployment).overheads
             groups.setdefault(key, []).append(row)
-            if not chosen.in_step:
-                drifted.add(key)
     found = []
     for (gpu, block), rows in groups.items():
-        if (gpu, block) in drifted:
-            overheads, errors = fit_to_e2e(rows, load_gpu("h100-80gb-sxm").overheads(block))
-        else:
-            overheads, errors = fit(rows, overheads_of(load_gpu(gpu), engine_of(rows[0].deployment)))
+        start = overheads_of(load_gpu(gpu), engine_of(rows[0].deployment))
+        overheads, errors = fit(rows, start)
         size = 100 * np.abs(errors)
         found.append(Fit(gpu, block, overheads, len(rows), float(np.median(size)), float(size.mean())))
     return found

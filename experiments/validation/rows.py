@@ -49,6 +49,11 @@ class ClosedLoopRow:
         runs_of_its_own = "0.12.0", "1.0.0rc3"
         return 128 + self.prompt_tokens + 1500 if self.deployment.engine_version in runs_of_its_own else None
 
+    @property
+    def max_prefill_tokens(self) -> int | None:
+        """The same of SGLang's prompts (sglang.rule); 0.5.1 ran by its defaults, as its times to first token show."""
+        return self.prompt_tokens + 1500 if self.deployment.engine_version == "0.5.6.post2" else None
+
 
 @dataclass(frozen=True)
 class BurstRow:

@@ -8,7 +8,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Literal
 
-from experiments.validation.rows import Deployment
+from experiments.validation.rows import ClosedLoopRow, Deployment
 from hardware_profiles import (
     Gpu,
     HardwareCost,
@@ -46,6 +46,7 @@ class Engine:
     cuda_graphs_gib: float | None = None  # subtracted from the memory; None: as the GPU's profile says
     prefix_caching: bool = False
     policy: Literal["vllm_v1", "sglang", "orca"] = "vllm_v1"
+    mixed_chunk: bool = False  # SGLang's enable_mixed_chunk
     fp8_kv_on: tuple[str, ...] = ()  # GPUs where the KV cache has 8 bits a value if the weights have
 
 
@@ -61,9 +62,16 @@ def trtllm(overheads: str, policy: Literal["vllm_v1", "orca"]) -> Engine:
     )
 
 
-def sglang(overheads: str) -> Engine:
+def sglang(overheads: str, *, mixed_chunk: bool = False) -> Engine:
     """Return SGLang with overlapped scheduling, and chunks of 8,192 tokens."""
-    return Engine(overheads, True, max_num_seqs=2048, max_num_batched_tokens=8192, policy="sglang")
+    return Engine(
+        overheads,
+        True,
+        max_num_seqs=2048,
+        max_num_batched_tokens=8192,
+        policy="sglang",
+        mixed_chunk=mixed_chunk,
+    )
 
 
 # TensorRT-LLM computes prompts whole and admits only what fits to its end (GUARANTEED_NO_EVICT, its default),
@@ -97,7 +105,9 @@ ENGINES = {
     ("sglang", "0.5.1.post1"): sglang("sglang-0_5"),
     ("sglang", "0.5.3.post3"): sglang("sglang-0_5"),
     ("sglang", "0.5.6"): sglang("sglang-0_5"),
-    ("sglang", "0.5.6.post2"): sglang("sglang-0_5"),
+    ("sglang", "0.5.6.post2"): sglang(
+        "sglang-0_5", mixed_chunk=True
+    ),  # as AIConfigurator's generator sets it
 }
 
 
@@ -138,6 +148,7 @@ def server_of(
     max_num_seqs: int | None = None,
     max_num_batched_tokens: int | None = None,
     num_gpu_blocks: int | None = None,
+    max_prefill_tokens: int | None = None,
 ) -> Server:
     """Return the server of a deployment, by default with its engine's own overheads and limits (of each rank).
 
@@ -161,15 +172,31 @@ def server_of(
     cost = (
         _cost(gpu, model, tp, chosen) if ranks == 1 else RanksCost(gpu, model, ranks, "tabulated", tp, chosen)
     )
-    return Server(cost, limits, lambda: scheduler_of(engine), chosen.frontend_s, rules, ranks)
+    return Server(
+        cost, limits, lambda: scheduler_of(engine, max_prefill_tokens), chosen.frontend_s, rules, ranks
+    )
 
 
-def scheduler_of(engine: Engine) -> Scheduler:
+def closed_loop_server(row: ClosedLoopRow, overheads: EngineOverheads | None = None) -> Server:
+    """Return the server of a closed loop, with what its source set."""
+    return server_of(
+        row.deployment,
+        overheads=overheads,
+        max_num_batched_tokens=row.max_num_batched_tokens,
+        max_prefill_tokens=row.max_prefill_tokens,
+    )
+
+
+def scheduler_of(engine: Engine, max_prefill_tokens: int | None = None) -> Scheduler:
     """Return a new policy. No two prompts are alike where SGLang was measured, so its radix cache is off."""
     if engine.policy == "orca":
         return Orca()
     if engine.policy == "sglang":
-        return Sglang(disable_radix_cache=True)
+        return Sglang(
+            disable_radix_cache=True,
+            enable_mixed_chunk=engine.mixed_chunk,
+            max_prefill_tokens=max_prefill_tokens or Sglang.max_prefill_tokens,
+        )
     return VllmV1(
         engine_version="0.24.0" if engine.asynchronous else "0.11.0",
         enable_prefix_caching=engine.prefix_caching,

@@ -20,7 +20,7 @@ from experiments.validation.rows import (
     request_rows,
 )
 from experiments.validation.scores import Role, Score, scores_of
-from experiments.validation.servers import server_of
+from experiments.validation.servers import closed_loop_server, server_of
 from simulator.arrays import Floats
 from simulator.replica.cost import StepShape
 from simulator.studies.calibration.served import Server
@@ -51,7 +51,6 @@ class ClosedLoopSet:
 
     name: str
     covers: Callable[[ClosedLoopRow], bool]
-    in_step: bool = True  # its clients were, as simulated ones are; else only E2E is scored
 
     def rows(self) -> list[ClosedLoopRow]:
         """Return the set's rows in file order."""
@@ -77,7 +76,6 @@ SGLANG_32B = ClosedLoopSet(
 SGLANG_8B = ClosedLoopSet(
     "closed-sglang-8b",
     lambda row: row.deployment.engine_version == "0.5.6.post2",
-    in_step=False,  # prompts waited a third as long as those of clients in step
 )
 CLOSED_LOOPS = (QWEN3_32B, LLAMA_70B_FP8, TRTLLM_8B, SGLANG_32B, SGLANG_8B)
 
@@ -96,7 +94,6 @@ def halves(rows: Sequence[ClosedLoopRow]) -> tuple[list[ClosedLoopRow], list[Clo
 
 def closed_loop(chosen: ClosedLoopSet, quick: bool) -> Iterator[Score]:
     """Fixed concurrency, fixed lengths: TPOT, E2E and (as an indication) TTFT."""
-    unlike = ("TTFT ms",) if chosen.in_step else ("TTFT ms", "TPOT ms")
     rows = chosen.rows()
     _, scored = halves(rows)
     for row in rows[:: QUICK_EVERY if quick else 1]:
@@ -107,15 +104,14 @@ def closed_loop(chosen: ClosedLoopSet, quick: bool) -> Iterator[Score]:
         label = f"{row.row} tp{d.tensor_parallel} c{row.concurrency} {row.prompt_tokens}/{row.output_tokens}"
 
         def predict(row: ClosedLoopRow = row) -> dict[str, float]:
-            server = server_of(row.deployment, max_num_batched_tokens=row.max_num_batched_tokens)
-            served = protocols.closed_loop(row, server)
+            served = protocols.closed_loop(row, closed_loop_server(row))
             tpot_ms, ttft_ms = 1e3 * float(served.tpot_s.mean()), 1e3 * float(served.ttft_s.mean())
             # The source's E2E is put together like this, also where lengths vary.
             e2e_ms = ttft_ms + (row.output_tokens - 1) * tpot_ms
             return {"TPOT ms": tpot_ms, "E2E ms": e2e_ms, "TTFT ms": ttft_ms}
 
         for score in scores_of(chosen.name, label, d, load, measured, predict, role):
-            indication = score.metric in unlike and role == "scored"
+            indication = score.metric == "TTFT ms" and role == "scored"
             yield replace(score, role="shown") if indication else score
 
 

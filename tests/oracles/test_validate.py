@@ -11,7 +11,7 @@ from experiments.commands import validate as command
 from experiments.validation import bars, fit_overheads, protocols, rows, sets
 from experiments.validation.rows import BurstRow, ClosedLoopRow, Deployment, OpenLoopRow, RequestRow
 from experiments.validation.scores import Bar, Score, judge, summarise
-from experiments.validation.servers import Server, model_of, server_of
+from experiments.validation.servers import Server, closed_loop_server, model_of, server_of
 from experiments.validation.step_tables import step_tables
 from hardware_profiles import load_engine, load_gpu
 from hardware_profiles.fit import step_shape
@@ -218,7 +218,7 @@ def test_the_fit_finds_the_constants_that_made_the_rows():
     for concurrency in (1, 4, 16, 48):
         for prompt, output in ((64, 8), (2048, 30), (512, 60)):
             row = closed_row(concurrency, prompt, output)
-            served = protocols.closed_loop(row, server_of(H100, overheads=truth))
+            served = protocols.closed_loop(row, closed_loop_server(row, truth))
             made.append(replace(row, tpot_ms=1e3 * float(served.tpot_s.mean())))
     start = truth.model_copy(update={"kernel_factor": 1.0, "step_ms": 0.0, "prefill_step_ms": 0.0})
     found, errors = fit_overheads.fit(made, start)

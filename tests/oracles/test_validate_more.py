@@ -12,13 +12,14 @@ from experiments.validation import (
     own_tables,
     protocols,
     rows,
+    sets,
     sglang_blocks,
     unequal_contexts,
 )
 from experiments.validation.bands import bands
 from experiments.validation.rows import ClosedLoopRow, Deployment, RequestRow
 from experiments.validation.scores import Score
-from experiments.validation.servers import server_of
+from experiments.validation.servers import closed_loop_server, server_of
 from hardware_profiles import find_table, load_gpu, load_model, step_cost
 from tests.oracles.test_validate import server
 
@@ -89,19 +90,35 @@ def test_a_replay_computes_a_shared_beginning_once():
     assert served.steps["prefill_tokens"].tolist() == [64, 32, 36]
 
 
-def test_where_clients_drifted_the_fit_is_to_the_time_from_end_to_end():
+def test_runs_of_many_clients_leave_the_time_of_a_step_as_it_was():
     start = load_gpu("h200-sxm").overheads("sglang-0_5")
     truth = start.model_copy(update={"kernel_factor": 1.05, "prefill_step_ms": 4.0, "per_sequence_ms": 0.05})
     made, h100 = [], Deployment("h100-80gb-sxm", "llama-3.1-8b", "vllm", "0.12.0")
-    for concurrency, prompt, output in ((2, 64, 8), (8, 512, 20), (12, 2048, 9)):
-        row = ClosedLoopRow("made", h100, concurrency, prompt, output, 1.0, 1.0, 1.0)
-        served = protocols.closed_loop(row, server_of(h100, overheads=truth))
-        tokens_s = (output - 1) * served.tpot_s.mean()
-        made.append(dataclasses.replace(row, e2e_ms=1e3 * float(served.ttft_s.mean() + tokens_s)))
-    found, errors = fit_overheads.fit_to_e2e(made, start)
-    assert np.abs(errors).max() < 0.003
-    assert found.kernel_factor == pytest.approx(1.05, abs=0.01)
+    for clients, prompt, output in ((40, 64, 8), (41, 512, 20), (44, 2048, 9), (50, 1024, 6)) * 2:
+        row = ClosedLoopRow("made", h100, clients, prompt + len(made), output, 1.0, 1.0, 1.0)
+        served = protocols.closed_loop(row, closed_loop_server(row, truth))
+        made.append(dataclasses.replace(row, tpot_ms=1e3 * float(served.tpot_s.mean())))
+    found, errors = fit_overheads.fit(made, start.model_copy(update={"kernel_factor": 0.9}))
+    assert np.abs(errors).max() < 0.005
+    assert found.kernel_factor == pytest.approx(1.05, abs=0.02)
     assert found.step_ms == start.step_ms
+
+
+def test_a_source_sets_the_budget_of_its_own_runs():
+    budgets = {
+        (row.deployment.engine, row.deployment.engine_version): (
+            row.prompt_tokens, row.max_num_batched_tokens, row.max_prefill_tokens
+        )
+        for row in rows.closed_loop_rows()
+    }  # fmt: skip
+    prompt, budget, _ = budgets["vllm", "0.12.0"]
+    assert budget == prompt + 1628
+    prompt, budget, prompts = budgets["sglang", "0.5.6.post2"]
+    assert (budget, prompts) == (None, prompt + 1500)
+    assert budgets["trtllm", "unknown"][1:] == (None, None)
+    (row, *_) = sets.SGLANG_8B.rows()
+    policy = closed_loop_server(row).scheduler()
+    assert (policy.max_prefill_tokens, policy.enable_mixed_chunk) == (row.max_prefill_tokens, True)
 
 
 def test_each_row_is_held_to_the_band_of_the_others_of_its_corner():
