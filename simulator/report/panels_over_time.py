@@ -130,7 +130,9 @@ def draw_goodput(axes: "Axes", log: RequestLog, user: UserModel) -> None:
     )
     lowest, highest = min(0.0, float(benefit.min())), max(float(delivered.max()), float(benefit.max())) or 1.0
     axes.set_ylim(1.05 * lowest, highest + 0.25 * (highest - lowest))
-    axes.legend(loc="upper left", ncols=3, borderpad=0.1, columnspacing=1.2)
+    axes.legend(
+        loc="upper left", ncols=3, borderpad=0.1, columnspacing=0.8, handlelength=1.4, handletextpad=0.5
+    )
 
 
 def _penalty_over_bins(waits: Stalls, user: UserModel, edges: Floats, alpha: Floats | None = None) -> Floats:
