@@ -18,7 +18,7 @@ SPLITS = {
     "closed-qwen3-32b": "runs taken alternately within each size: one half fitted, the other scored",
     "closed-70b-fp8": "runs taken alternately within each GPU, engine and size: one half fitted, the other scored",
     "closed-trtllm-8b": "runs taken alternately within each size: one half fitted, the other scored",
-    "closed-sglang-8b": "FP8 in blocks, H200; constants fitted to the end-to-end times of one half (no bar)",
+    "closed-sglang-8b": "FP8 in blocks, H200, with mixed chunks; runs taken alternately: one half fitted (no bar)",
     "closed-sglang-32b": "runs taken alternately within each size: one half fitted, the other scored (no bar)",
     "per-request": "nothing fitted: tables of this GPU, overheads fitted on H100 (vLLM 0.15.1, other runs)",
     "per-request-experts": "nothing fitted: tables of this GPU, wires of L40S, overheads of H100 (vLLM"
