@@ -96,11 +96,8 @@ def _scores(name: str, quick: bool) -> Iterator[Score]:
                 "TTFT ms": 1e3 * float(served.ttft_s.mean()),
             }
 
-        measured = {
-            "TPOT ms": float(row["tpot_mean_ms"]),
-            "throughput tok/s": float(row["output_tok_s"]),
-            "TTFT ms": float(row["ttft_mean_ms"]),
-        }
+        metrics = {"TPOT ms": "tpot_mean_ms", "throughput tok/s": "output_tok_s", "TTFT ms": "ttft_mean_ms"}
+        measured = {metric: float(row[column]) for metric, column in metrics.items() if row[column]}
         for score in scores_of(name, label, deployment, load, measured, predict, role, note):
             indication = score.metric == "TTFT ms" and role == "scored"
             yield replace(score, role="shown") if indication else score
