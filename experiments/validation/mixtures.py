@@ -16,7 +16,15 @@ import numpy as np
 from experiments.validation.protocols import burst_lengths
 from experiments.validation.rows import BurstRow, Deployment, table
 from experiments.validation.scores import Role, Score, scores_of
-from experiments.validation.servers import Engine, overheads_of, scheduler_of, sglang, trtllm, vllm
+from experiments.validation.servers import (
+    Engine,
+    overheads_of,
+    sampler_of,
+    scheduler_of,
+    sglang,
+    trtllm,
+    vllm,
+)
 from experiments.validation.sets import FRONT_END_BOUND_TOKENS
 from experiments.validation.sglang_blocks import after_the_page
 from hardware_profiles import (
@@ -173,7 +181,7 @@ def server_of(row: Row, chosen_gpu: Gpu | None = None) -> Server:
         max_num_batched_tokens=tokens,
         max_num_seqs=min(seqs, gpu.default_max_num_seqs),  # SGLang does not reserve for all of its many seats
         tensor_parallel=tp,
-        sampler="pytorch" if row["engine"] == "vllm" else "flashinfer",
+        sampler=sampler_of(row["engine"], row["engine_version"]),
     )
     blocks, block_size, beside = capacity.num_blocks, 16, capacity.fixed_kv
     if is_sglang:  # whose windows have a pool of their own

@@ -24,6 +24,7 @@ from hardware_profiles import (
 )
 from hardware_profiles.expert_parallel import RanksCost, rank_model
 from hardware_profiles.gpu import EngineOverheads
+from hardware_profiles.kv_capacity import Sampler
 from hardware_profiles.quantisation.scheme import UNIFORM
 from policies.scheduling.orca import Orca
 from policies.scheduling.sglang import Sglang
@@ -111,6 +112,16 @@ ENGINES = {
 }
 
 
+# vLLM sampled with FlashInfer from 0.11.0 on, where it is a dependency, with PyTorch from 0.11.1 on
+# (vllm-project/vllm#26859), and again with FlashInfer as the start-up log of 0.19.0 has it.
+_SAMPLES_WITH_PYTORCH = "0.10.2", "0.12.0", "0.13.0", "0.15.1", "0.16.0", "0.17.0", "0.18.0"
+
+
+def sampler_of(engine: str, version: str) -> Sampler:
+    """Return whose memory an engine keeps free for sampling."""
+    return "pytorch" if engine == "vllm" and version in _SAMPLES_WITH_PYTORCH else "flashinfer"
+
+
 def engine_of(deployment: Deployment) -> Engine:
     """Return how a deployment's engine is simulated; InputError if it is not known."""
     key = deployment.engine, deployment.engine_version
@@ -161,7 +172,8 @@ def server_of(
     tokens = max_num_batched_tokens or engine.max_num_batched_tokens or gpu.default_max_num_batched_tokens
     ranks = deployment.ranks
     held = model if ranks == 1 else rank_model(model, ranks, tp)
-    blocks = num_gpu_blocks or _blocks(engine, gpu, held, tp, tokens, seqs)
+    sampler = sampler_of(deployment.engine, deployment.engine_version)
+    blocks = num_gpu_blocks or _blocks(engine, gpu, held, tp, tokens, seqs, sampler)
     block_size = 16
     if engine.policy == "sglang":
         blocks, block_size = blocks * block_size, 1
@@ -217,7 +229,7 @@ def _cost(gpu: Gpu, model: Model, tp: int, overheads: EngineOverheads) -> Hardwa
     return TabulatedCost(gpu, model, halved, tp, overheads)
 
 
-def _blocks(engine: Engine, gpu: Gpu, model: Model, tp: int, tokens: int, seqs: int) -> int:
+def _blocks(engine: Engine, gpu: Gpu, model: Model, tp: int, tokens: int, seqs: int, sampler: Sampler) -> int:
     """Return the KV blocks that the engine would make: a share of all memory, or of what is left."""
     if engine.kv_share_of_free is None:
         sampled = seqs
@@ -230,6 +242,7 @@ def _blocks(engine: Engine, gpu: Gpu, model: Model, tp: int, tokens: int, seqs: 
         max_num_seqs=sampled,
         tensor_parallel=tp,
         cuda_graphs_gib=engine.cuda_graphs_gib,
+        sampler=sampler,
     )
     if engine.kv_share_of_free is None:
         return capacity.num_blocks
