@@ -6,14 +6,14 @@ been generated already (the estimate of the mean of an exponential distribution:
 
 from math import inf
 
-from simulator.replica.cost import CostModel, StepShape
+from simulator.replica.cost import StepShape
 from simulator.replica.engine import Engine
 from simulator.replica.job import Job
 
 LEAST_LEFT = 0.1  # share of a job's tokens that its end leaves to newcomers, however fast the others grow
 
 
-def predicted_ttft_s(engine: Engine, cost: CostModel, job: Job, in_flight_s: float) -> float:
+def predicted_ttft_s(engine: Engine, job: Job, in_flight_s: float) -> float:
     """Return the seconds until a job's first token: the steps in flight, the prompts ahead, a seat and KV blocks.
 
     ``in_flight_s`` is what is left of the steps in flight. Prompts are computed in steps as full as the token budget
@@ -21,12 +21,10 @@ def predicted_ttft_s(engine: Engine, cost: CostModel, job: Job, in_flight_s: flo
     """
     own = max(1, job.known_tokens - engine.cached_tokens(job))
     ahead = engine.uncomputed_tokens
-    return in_flight_s + max(
-        _prompts_s(engine, cost, ahead + own), _wait_s(engine, cost, job) + _prompts_s(engine, cost, own)
-    )
+    return in_flight_s + max(_prompts_s(engine, ahead + own), _wait_s(engine, job) + _prompts_s(engine, own))
 
 
-def predicted_tbt_s(engine: Engine, cost: CostModel, job: Job) -> float:
+def predicted_tbt_s(engine: Engine, job: Job) -> float:
     """Return the seconds of a step in which all decode who are here when the job does: the load of its decodes.
 
     Who waits now has started by then, as far as seats and KV go; none has ended (Qin et al., "Mooncake",
@@ -34,7 +32,7 @@ def predicted_tbt_s(engine: Engine, cost: CostModel, job: Job) -> float:
     """
     seqs = min(len(engine.running) + len(engine.waiting) + 1, engine.limits.max_num_seqs)
     tokens = min(engine.outstanding_tokens + job.known_tokens, engine.total_blocks * engine.block_size)
-    return cost.step_s(StepShape(decode_seqs=seqs, decode_context_tokens=tokens))
+    return engine.price(StepShape(decode_seqs=seqs, decode_context_tokens=tokens))
 
 
 def usual_tokens(engine: Engine, job: Job) -> float:
@@ -45,25 +43,23 @@ def usual_tokens(engine: Engine, job: Job) -> float:
     return (engine.done_tokens + running) / engine.done_jobs
 
 
-def _prompts_s(engine: Engine, cost: CostModel, tokens: int) -> float:
+def _prompts_s(engine: Engine, tokens: int) -> float:
     """Seconds to compute so many tokens of prompts in full steps beside the present decodes."""
     room = max(1, engine.limits.max_num_batched_tokens - engine.group.size)
     full, rest = divmod(tokens, room)
-    return (full * _step_s(engine, cost, room) if full else 0.0) + (
-        _step_s(engine, cost, rest) if rest else 0.0
-    )
+    return (full * _step_s(engine, room) if full else 0.0) + (_step_s(engine, rest) if rest else 0.0)
 
 
-def _step_s(engine: Engine, cost: CostModel, chunk: int) -> float:
+def _step_s(engine: Engine, chunk: int) -> float:
     """Seconds of a step with all decodes and so many tokens of one prompt."""
     group = engine.group
     shape = StepShape(decode_seqs=group.size, decode_context_tokens=group.context_tokens())
     if chunk:
         shape.count(chunk, 0, False, 1)
-    return cost.step_s(shape)
+    return engine.price(shape)
 
 
-def _wait_s(engine: Engine, cost: CostModel, job: Job) -> float:
+def _wait_s(engine: Engine, job: Job) -> float:
     """Seconds until those who run have left a seat and KV blocks for a job and all who wait before it.
 
     Where the engine is full, those who end are replaced: at every step of all n running jobs n / usual tokens of them
@@ -90,4 +86,4 @@ def _wait_s(engine: Engine, cost: CostModel, job: Job) -> float:
         left = max(known - usual, LEAST_LEFT * known)
         steps = max(steps, blocks * engine.block_size / (ending * left))
     queued = (engine.outside_tokens + job.known_tokens) / (waiting + 1 + len(engine.partial))
-    return steps * _step_s(engine, cost, int(min(ending * queued, engine.limits.max_num_batched_tokens)))
+    return steps * _step_s(engine, int(min(ending * queued, engine.limits.max_num_batched_tokens)))

@@ -89,7 +89,7 @@ class Replica(StepLoop):
         self._engine = self._new_engine(
             self.policy,
             rules,
-            price=getattr(self.cost, "expected_s" if varies else "step_s"),
+            price=getattr(self.cost, "expected_s", self.cost.step_s),
             decode_piece=getattr(self.cost, "decode_piece", None),
             on_end=self.effects.ended,
             on_prompt_done=self._prompt_done,

@@ -129,8 +129,8 @@ class View(ABC):
 
     @property
     def price(self) -> Callable[[StepShape], float]:
-        """How long a step of some shape takes, seconds."""
-        return self.cost.step_s
+        """How long a step of some shape is expected to take, seconds."""
+        return self._engine.price
 
     def cached_tokens(self, job: Job) -> int:
         """Known tokens of a request that the prefix cache holds."""
@@ -143,7 +143,7 @@ class View(ABC):
         """Seconds until a job that came now would have its first token, as far as can be told."""
         self.catch_up()
         left_s = max(0.0, self.in_flight[-1][0] - self.clock.now) if self.in_flight else 0.0
-        predicted_s = predicted_ttft_s(self._engine, self.cost, job, left_s)
+        predicted_s = predicted_ttft_s(self._engine, job, left_s)
         self._looked_for(job)
         return predicted_s
 
@@ -163,7 +163,7 @@ class View(ABC):
     def predicted_tbt_s(self, job: Job) -> float:
         """Seconds between its tokens when a job that came now decodes, with all who are here."""
         self.catch_up()
-        return predicted_tbt_s(self._engine, self.cost, job)
+        return predicted_tbt_s(self._engine, job)
 
     @property
     def last_step_s(self) -> float:

@@ -46,6 +46,15 @@ def test_the_factor_has_mean_one_and_its_deviation(variation):
     assert cost.expected_s(StepShape(decode_seqs=1)) == 2.0
 
 
+def test_a_prediction_draws_no_factor():
+    """Admission control that predicts, and lets all in, leaves every step as it is without."""
+    plain, predicting = (
+        run(Scenario(workload=TRAFFIC, policy={"admission": admission}, engine={"step_jitter": 0.3})).steps()
+        for admission in ("none", {"name": "early_reject", "ttft_s": 1e6})
+    )
+    assert plain.equals(predicting)
+
+
 def test_the_same_steps_take_the_same_factors_whatever_the_policy():
     alone = {"arrivals": "constant", "rate_rps": 1, "requests": 1, "prompt_tokens": 40, "output_tokens": 30}
     longer = []
