@@ -29,7 +29,7 @@ CORE = {
     ],
     "simulator/cluster": [
         "building", "choice", "cluster", "departures", "early_sends", "faults", "fleet", "fleets", "flow", "hand_off",
-        "intake", "kv_transfers", "link", "migrations", "recovery", "ticker", "traffic",
+        "intake", "kv_transfers", "link", "migrations", "recovery", "shared_wires", "ticker", "traffic",
     ],
 }  # fmt: skip
 

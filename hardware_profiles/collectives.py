@@ -55,6 +55,11 @@ class Group:
         """Nodes that it spreads over."""
         return ceil(self.ranks / self.per_node)
 
+    @property
+    def ports(self) -> int:
+        """Ports of a full node to others, one for each of its ranks."""
+        return min(self.ranks, self.per_node)
+
     def all_reduce_s(self, size_bytes: float, algorithm: Algorithm | None = None) -> float:
         """Return the seconds of one all-reduce of so many bytes a rank: measured, or of the fastest algorithm."""
         n = self.ranks
@@ -66,15 +71,19 @@ class Group:
             return min(self.all_reduce_s(size_bytes, each) for each in self.algorithms)
         if algorithm not in self.algorithms:
             raise InputError(f"{algorithm}: expected ring or tree over several nodes")
-        wire = 2 * (n - 1) / n * size_bytes
         if algorithm == "one-shot":
             return self.least_s + (n - 1) * size_bytes / self.inside_bytes_per_s
         if algorithm == "two-shot":
-            return 2 * self.least_s + wire / self.inside_bytes_per_s
-        if algorithm == "ring":
-            return self._ring_s(2, size_bytes)
-        inside, across = 2 * (min(n, self.per_node) - 1), 2 * log2(self.nodes)
-        return self._nccl_s(_TREE_START_S, inside, across, _TREE_NET_S, 2 * size_bytes / _TREE_SHARE)
+            return 2 * self.least_s + 2 * (n - 1) / n * size_bytes / self.inside_bytes_per_s
+        return self._nccl_all_reduce(algorithm, size_bytes)[0]
+
+    def all_reduce_across_s(self, size_bytes: float) -> float:
+        """Return the seconds of an all-reduce in which the ports to other nodes send and receive, 0 on one node."""
+        if self.nodes == 1:
+            return 0.0
+        _, wire_s = min(self._nccl_all_reduce(each, size_bytes) for each in self.algorithms)
+        ports_bytes_per_s = self.ports * self.across_bytes_per_s
+        return wire_s * min(1.0, self.inside_bytes_per_s / ports_bytes_per_s)
 
     @property
     def algorithms(self) -> tuple[Algorithm, ...]:
@@ -90,7 +99,7 @@ class Group:
         """Return the seconds until every rank has all parts, ``size_bytes`` together."""
         if self.ranks == 1:
             return 0.0
-        return self._ring_s(1, size_bytes)
+        return self._ring(1, size_bytes)[0]
 
     def reduce_scatter_s(self, size_bytes: float) -> float:
         """Return the seconds until each rank has its part of the sum of ``size_bytes``: as an all-gather."""
@@ -116,30 +125,37 @@ class Group:
             return self.across_latency_s + size_bytes / self.across_bytes_per_s
         return self.least_s + size_bytes / self.inside_bytes_per_s
 
-    def _ring_s(self, rounds: int, size_bytes: float) -> float:
-        """Return the seconds of so many trips around the ring, each of all but the rank's own part."""
+    def _nccl_all_reduce(self, algorithm: Algorithm, size_bytes: float) -> tuple[float, float]:
+        """Return the seconds of a ring or a tree, and those of them in which bytes are on the slowest wire."""
+        if algorithm == "ring":
+            return self._ring(2, size_bytes)
+        inside, across = 2 * (min(self.ranks, self.per_node) - 1), 2 * log2(self.nodes)
+        return self._nccl(_TREE_START_S, inside, across, _TREE_NET_S, 2 * size_bytes / _TREE_SHARE)
+
+    def _ring(self, rounds: int, size_bytes: float) -> tuple[float, float]:
+        """Return the seconds of so many trips around the ring, each of all but the rank's own part; those on wires."""
         n, across = self.ranks, rounds * (self.nodes - 1)
         inside = rounds * (n - 1) - across
-        return self._nccl_s(_RING_START_S, inside, across, _RING_NET_S, rounds * (n - 1) / n * size_bytes)
+        return self._nccl(_RING_START_S, inside, across, _RING_NET_S, rounds * (n - 1) / n * size_bytes)
 
-    def _nccl_s(
+    def _nccl(
         self,
         start_s: tuple[float, float],
         inside: float,
         across: float,
         net_s: tuple[float, float],
         wire_bytes: float,
-    ) -> float:
-        """Return the faster of LL and Simple, for so many steps and the bytes through a node."""
+    ) -> tuple[float, float]:
+        """Return the faster of LL and Simple, for so many steps and the bytes through a node; what the bytes take."""
         bandwidth = self.inside_bytes_per_s
         if self.nodes > 1:
-            ports = min(self.ranks, self.per_node)
-            bandwidth = min(bandwidth, ports * self.across_bytes_per_s)
+            bandwidth = min(bandwidth, self.ports * self.across_bytes_per_s)
         hop_s = _HOP_S["nvlink" if self.inside_bytes_per_s > _PCIE_BYTES_PER_S else "pcie"]
-        return min(
-            start_s[each] + inside * hop_s[each] + across * net_s[each] + wire_bytes / bandwidth / share
-            for each, share in enumerate((_LL_SHARE, 1.0))
-        )
+        found = []
+        for each, share in enumerate((_LL_SHARE, 1.0)):
+            wire_s = wire_bytes / bandwidth / share
+            found.append((start_s[each] + inside * hop_s[each] + across * net_s[each] + wire_s, wire_s))
+        return min(found)
 
 
 def group_of(gpu: Gpu, ranks: int, per_node: int = 8, link: LinkProfile | None = None) -> Group:

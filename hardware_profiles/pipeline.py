@@ -153,6 +153,7 @@ class PipelineCost(HardwareCost):
             mine = _share_of(table, share, float(stage == last)) if layout.stages > 1 else table
             self._stages.append(TabulatedCost(gpu, part, mine, size, own, block_size))
         self._added_memo: dict[int, list[float]] = {}
+        self._across_memo: dict[int, float] = {}
 
     def step_s(self, shape: StepShape) -> float:
         """Return the seconds of a step that is alone in the pipeline: all stages one after the other."""
@@ -185,6 +186,19 @@ class PipelineCost(HardwareCost):
         size = 2 * tokens * self.model.hidden_size * self.model.bytes_per_value
         sent_s = group.send_s(size / self.tensor_parallel, self.layout.crosses(stage))
         return sent_s + (group.all_gather_s(size) if self.tensor_parallel > 1 else 0.0)
+
+    def across_s(self, shape: StepShape) -> tuple[float, float]:
+        """Return the seconds of a step of one stage in which its ports to other nodes send, and receive."""
+        tokens = shape.prefill_tokens + shape.decode_seqs
+        found = self._across_memo.get(tokens)
+        if found is None:
+            group, model = self._group, self.model
+            assert group is not None
+            size = tokens * model.hidden_size * model.bytes_per_value
+            found = model.sublayers * group.all_reduce_across_s(size) if tokens else 0.0
+            if tokens <= _MEMO:
+                self._across_memo[tokens] = found
+        return found, found
 
     def _added_s(self, tokens: int) -> list[float]:
         """Return what each stage takes beside its own GPUs' work on one node."""

@@ -59,6 +59,10 @@ class HardwareCost(ABC):
         """Return the seconds after which another step can be done: its own, or those of a pipeline's slowest stage."""
         return self.step_s(shape)
 
+    def swaps_s(self, shape: StepShape) -> tuple[float, float]:
+        """Return the seconds of a step in which KV blocks leave over the link to the host, and come over it."""
+        return self.swap_s_per_block * shape.swap_out_blocks, self.swap_s_per_block * shape.swap_in_blocks
+
     @abstractmethod
     def other_kernels_s(self, tokens: int, seqs: int) -> float:
         """Return the seconds of everything but attention in a step, engine overheads included."""

@@ -8,7 +8,7 @@ from simulator.blame import wrong_answer
 from simulator.clock import Clock
 from simulator.cluster.deployment import Deployment
 from simulator.cluster.jitter import JitteredCost
-from simulator.cluster.slowable import SlowableCost
+from simulator.cluster.slowable import SlowableCost, WiredCost
 from simulator.cluster.tiers import Tiers, content_of
 from simulator.replica.adaptive_engine import AdaptiveEngine
 from simulator.replica.content import Content
@@ -42,6 +42,7 @@ def replicas_of(
     ``engine(limits, policy, rules, **parts)`` makes a replica's engine.
     """
     share = deployment.moves.gpu_share if deployment.migrating else 0.0
+    slowable, moving = bool(deployment.faults.events or share), deployment.moving
     replicas: list[Replica] = []
     for pool in deployment.pools:
         make = maker(pool.cost, pool.lockstep)
@@ -50,10 +51,14 @@ def replicas_of(
             if pool.step_jitter:
                 own = draws(deployment.seed, f"step jitter {len(replicas)}")
                 cost = JitteredCost(cost, pool.step_jitter, own)
+            if moving and pool.on_wires_s is not None:
+                cost = WiredCost(cost, share)
+            elif slowable:
+                cost = SlowableCost(cost, share)
             replica = make(
                 clock,
                 pool.scheduler,
-                SlowableCost(cost, share) if deployment.faults.events or share else cost,
+                cost,
                 partial(engine, pool.limits, speculation=pool.speculation, sm_split=pool.sm_split),
                 effects,
                 rules=pool.rules,

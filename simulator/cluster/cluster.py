@@ -61,8 +61,10 @@ class Cluster:
         self._stranded: list[Job] = []  # no replica is up that takes requests
         self._ticker = Ticker(clock, self._going_on)
         self.traffic = Traffic(clock, workload, self._deliver, deployment.promised)
-        if deployment.disaggregated or deployment.migrating:
-            self.kv_transfers = KvTransfers(clock, deployment.link, deployment.ranks, deployment.later)
+        if deployment.moving:
+            self.kv_transfers = KvTransfers(
+                clock, deployment.link, deployment.ranks, deployment.later, shared=deployment.shares_wires
+            )
         if deployment.disaggregated:
             rule = deployment.hand_off
             assert rule is not None
@@ -70,6 +72,8 @@ class Cluster:
             choose = Choice(rule.router, draws(deployment.seed, "hand_off"))
             self.hand_offs = HandOffs(rule, self.kv_transfers, lambda: self.fleets.decoders, choose)
         self.replicas = self._build(engine)
+        if self.kv_transfers is not None and deployment.shares_wires:
+            self.kv_transfers.share_wires(self.replicas, deployment.on_wires_s)
         self._mixed = MixedPools(workload, deployment, self.replicas) if deployment.mixed else None
         self._intake = Intake(workload, deployment, self.replicas, self._mixed)
         self.cascades: Cascades | None = None
@@ -204,8 +208,7 @@ class Cluster:
     def open_loop(self) -> bool:
         """Whether nothing but arrivals is ever scheduled: no end of a step reaches anything outside its replica."""
         deployment = self.deployment
-        moving = deployment.disaggregated or deployment.migrating or deployment.stores_together
-        moving = moving or deployment.cascading
+        moving = deployment.moving or deployment.stores_together or deployment.cascading
         return not (self._leaving or moving or deployment.changing or self.traffic.closed)
 
     @property

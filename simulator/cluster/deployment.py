@@ -7,7 +7,7 @@ from typing import Literal
 
 from simulator.cluster.grading import Grading
 from simulator.cluster.policy import Abandonment, Admission, Migration, Roles, Router, Scaler
-from simulator.replica.cost import CostModel
+from simulator.replica.cost import CostModel, StepShape
 from simulator.replica.kv_tier import TiersPlan
 from simulator.replica.limits import Limits
 from simulator.replica.offer import NO_OFFER, Offer
@@ -20,6 +20,7 @@ from simulator.replica.speculation import Speculation
 from simulator.results.delivery import Delivery
 
 FirstToken = Literal["decode", "prefill"]
+Wires = Callable[[StepShape], tuple[float, float]]  # seconds of a step alone that it sends, and receives
 WhenFull = Literal["wait", "recompute", "colocate", "evict"]
 
 
@@ -52,6 +53,7 @@ class Pool:
     lockstep: int = 1  # so many replicas in a row are ranks that step together
     offer: Offer = NO_OFFER
     step_jitter: float = 0.0  # standard deviation of the factor by which each step varies
+    on_wires_s: Wires | None = None  # over the ports that KV caches travel on; None: steps do not use them
 
     @property
     def places(self) -> int:
@@ -183,6 +185,21 @@ class Deployment:
     def migrating(self) -> bool:
         """Whether requests may migrate."""
         return self.migration is not None and self.migration.interval_s < math.inf
+
+    @property
+    def moving(self) -> bool:
+        """Whether KV caches go from replica to replica."""
+        return self.disaggregated or self.migrating
+
+    @property
+    def shares_wires(self) -> bool:
+        """Whether steps take part of what KV caches travel on."""
+        return self.moving and any(pool.on_wires_s is not None for pool in self.pools)
+
+    @property
+    def on_wires_s(self) -> list[Wires | None]:
+        """That of each replica's pool."""
+        return [pool.on_wires_s for pool in self.pools for _ in range(pool.places)]
 
     @property
     def speculating(self) -> bool:

@@ -5,9 +5,11 @@ from math import inf, nan
 from typing import Literal, NamedTuple
 
 from simulator.clock import Clock
-from simulator.cluster.deployment import Link
+from simulator.cluster.deployment import Link, Wires
 from simulator.cluster.flow import Flow
 from simulator.cluster.link import Fabric
+from simulator.cluster.shared_wires import SharedFabric, StepsAtPort
+from simulator.cluster.slowable import WiredCost
 from simulator.replica.job import Job
 from simulator.replica.replica import Replica
 
@@ -64,19 +66,39 @@ class TransferRow(NamedTuple):
 class KvTransfers:
     """The transfers in flight, and the record of those that are over."""
 
-    def __init__(self, clock: Clock, link: Link, ranks: Sequence[int], strangers: Iterable[int] = ()) -> None:
+    def __init__(
+        self,
+        clock: Clock,
+        link: Link,
+        ranks: Sequence[int],
+        strangers: Iterable[int] = (),
+        *,
+        shared: bool = False,
+    ) -> None:
         """``ranks`` is how many GPUs each replica has, each with a port of its own.
 
-        ``strangers`` are replicas that come after the others have been connected.
+        ``strangers`` are replicas that come after the others have been connected; ``shared``: steps use ports, too.
         """
         self.clock = clock
         self.link = link
         self.ranks = ranks
-        self.fabric = Fabric(clock, len(ranks), [link.bytes_per_s * n for n in ranks], link.latency_s)
+        kind = SharedFabric if shared else Fabric
+        self.fabric: Fabric = kind(clock, len(ranks), [link.bytes_per_s * n for n in ranks], link.latency_s)
         self.in_flight: dict[Job, Transfer] = {}
         self.done: list[TransferRow] = []
         self._strangers = set(strangers)
         self._met: dict[tuple[Life, Life], float] = {}  # when two are connected, of those that were not
+
+    def share_wires(self, replicas: Sequence[Replica], on_wires_s: Sequence[Wires | None]) -> None:
+        """Let the steps of replicas share their ports, of those that are on wires for some time."""
+        fabric = self.fabric
+        assert isinstance(fabric, SharedFabric)
+        for replica, wires in zip(replicas, on_wires_s, strict=True):
+            if wires is not None:
+                cost = replica.cost
+                assert isinstance(cost, WiredCost)
+                cost.at_port = StepsAtPort(self.clock, fabric, replica, wires)
+                fabric.connect(cost.at_port)
 
     def begin(
         self,

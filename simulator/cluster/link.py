@@ -37,6 +37,8 @@ class Fabric:
         self._latency_s = latency_s
         self._as_new_bytes_per_s = rates
         self._bytes_per_s = rates.copy()
+        self._left_out = self._left_in = self._bytes_per_s  # what flows may take of it
+        self._foresees = True  # whether a flow that begins later may be given its rate before
         self._flows: list[Flow] = []  # in the order they were sent
         # Bytes of flows that are over, added once each: with whole bytes these sums are exact.
         self._out_bytes = [0.0] * ports
@@ -70,7 +72,7 @@ class Fabric:
         flow.restart(now_s)
         self._flows.append(flow)
         if begins_s > now_s:  # until then it takes nothing from the others
-            if len(self._flows) == 1 and done is not None:
+            if self._foresees and len(self._flows) == 1 and done is not None:
                 flow.run(self._alone_bytes_per_s(flow), begins_s)  # if no other comes in between
                 self._wake_at(flow.due_s)
             else:
@@ -187,7 +189,7 @@ class Fabric:
 
     def _alone_bytes_per_s(self, flow: Flow) -> float:
         """Return the rate of a flow that shares its ports with no other."""
-        ports = self._bytes_per_s[flow.source], self._bytes_per_s[flow.destination]
+        ports = self._left_out[flow.source], self._left_in[flow.destination]
         return min(flow.cap_bytes_per_s, *ports)
 
     def _wake_at(self, time_s: float) -> None:
@@ -201,8 +203,8 @@ class Fabric:
 
     def _fill(self, flows: list[Flow], now_s: float) -> None:
         """Raise the rates of ``flows`` together; one that meets a full port or its cap stays there."""
-        left_out = {flow.source: self._bytes_per_s[flow.source] for flow in flows}  # bytes/s
-        left_in = {flow.destination: self._bytes_per_s[flow.destination] for flow in flows}
+        left_out = {flow.source: self._left_out[flow.source] for flow in flows}  # bytes/s
+        left_in = {flow.destination: self._left_in[flow.destination] for flow in flows}
         users_out, users_in = dict.fromkeys(left_out, 0), dict.fromkeys(left_in, 0)
         for flow in flows:
             users_out[flow.source] += 1

@@ -1,8 +1,9 @@
-"""Steps that take longer for a while: because a replica is slow, or copies KV caches beside them."""
+"""Steps that take longer for a while: a replica is slow, or copies KV caches beside them, or shares wires with some."""
 
 from collections.abc import Callable, Sequence
 from typing import cast
 
+from simulator.cluster.shared_wires import StepsAtPort
 from simulator.replica.cost import CostModel, DecodePiece, StagedCost, StepShape
 from simulator.replica.replica import Replica
 
@@ -44,6 +45,17 @@ class SlowableCost:
     def stage_s(self, shape: StepShape) -> Sequence[float]:
         """As the cost model says of each stage of a pipeline, times the factor."""
         return [each * self.factor for each in cast(StagedCost, self.cost).stage_s(shape)]
+
+
+class WiredCost(SlowableCost):
+    """A cost model of one replica's steps, which share the port of its KV transfers once that is known."""
+
+    at_port: StepsAtPort | None = None
+
+    def step_s(self, shape: StepShape) -> float:
+        """As the cost model says, and what transfers held up before; to be called once for each step."""
+        alone_s = super().step_s(shape)
+        return alone_s if self.at_port is None else self.at_port.lasts_s(shape, alone_s)
 
 
 def reprice(replica: Replica, *, slowed: float | None = None, copies: int = 0) -> None:

@@ -147,15 +147,15 @@ class StepLoop(View):
 
     def _fast_forward(self, time_s: float) -> bool:
         """Run steps in which all jobs decode, of which those before ``time_s`` are planned; False if there is none."""
-        engine, in_flight, spare_blocks = self._engine, self.in_flight, self._spare_blocks
-        assert spare_blocks is not None
+        engine, in_flight = self._engine, self.in_flight
         pipelined = bool(in_flight)
         before = in_flight[0][1] if pipelined else NO_JOBS
         if before and self._ends_unseen:
             return False
         if engine.pending:
             engine.settle_requests()
-        if not engine.only_decodes(before) or (self._hears and engine.speculates):
+        spare_blocks = self._spare_blocks  # None where what comes now has steps be watched
+        if spare_blocks is None or not engine.only_decodes(before) or (self._hears and engine.speculates):
             return False
         if self._hears:
             engine.open(self._now_s)  # what it looks at is as in a plan

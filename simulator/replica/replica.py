@@ -77,11 +77,10 @@ class Replica(StepLoop):
         """Have nothing in memory."""
         self.policy = self._new_policy()
         rules = self._rules.serving(self.policy)
-        self._depth, self._spare_blocks = rules.pipeline_depth, self.policy.fast_forward_spare_blocks()
+        self._depth, self._step_by_step = rules.pipeline_depth, False
         self._stages = StageTimes(rules.stages) if rules.stages > 1 else None
-        varies = getattr(self.cost, "varies", False)
-        if rules.stages > 1 or varies:  # each step is planned
-            self._spare_blocks = None
+        planned = rules.stages > 1 or getattr(self.cost, "varies", False)  # each step
+        self._runs_on = self._spare_blocks = None if planned else self.policy.fast_forward_spare_blocks()
         made = type(self.policy)
         self._hears = (
             made.goes_on_decoding is not Scheduler.goes_on_decoding or made.decoded is not Scheduler.decoded
@@ -162,6 +161,11 @@ class Replica(StepLoop):
         """What it computes of a request."""
         return self._role
 
+    def watch_steps(self, on: bool) -> None:
+        """Plan each step, in a turn of its own, as what steps take depends on others meanwhile; or no more."""
+        self._step_by_step, self._spare_blocks = on, None if on else self._runs_on
+        self._set_timer(self.next_effect_s())
+
     def take_role(self, role: Role) -> None:
         """Compute something else of the requests to come."""
         self._role = role
@@ -182,13 +186,15 @@ class Replica(StepLoop):
         """Return a lower bound of when the end of a step can reach others; infinite if none can."""
         engine, in_flight, effects = self._engine, self.in_flight, self.effects
         watched, draining = effects.ended is not None, self.state is ReplicaState.DRAINING
-        coupled = watched or draining or effects.every_step or self._role == "prefill"
+        coupled = watched or draining or effects.every_step or self._role == "prefill" or self._step_by_step
         if not (coupled or engine.transfers.requests or engine.transfers.detaching):
             return inf
         if self._to_plan:
             return self._now_s
         if not in_flight:
             return inf
+        if self._step_by_step:
+            return in_flight[0][0]
         return effect_bound_s(engine, in_flight, watched, effects.chunks is not None)
 
     def load(self) -> tuple[int, float]:

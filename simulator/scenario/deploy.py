@@ -17,7 +17,7 @@ from simulator.replica.policy import Scheduler
 from simulator.rng import stream
 from simulator.scenario.discover import PolicyKind, load
 from simulator.scenario.kv_offloading import tiers_of
-from simulator.scenario.links import hand_off_of, link_of
+from simulator.scenario.links import hand_off_of, link_of, wires_of
 from simulator.scenario.policy import IDLE_POLICY, PolicyChoice
 from simulator.scenario.resolve import ResolvedPool, make_policy
 from simulator.scenario.scenario import Scenario
@@ -59,6 +59,7 @@ def deploy(
                 each.lockstep,
                 offer_of(each),
                 each.step_jitter,
+                wires_of(scenario, each),
             )
             for each in pools
         ],

@@ -61,7 +61,7 @@ class Hardware(Section):
     node_link: str = Field(
         "infiniband",
         description="what nodes are connected by, a port for each GPU: a shipped link (infiniband, ethernet,"
-        " roce-mooncake), or the path of a profile",
+        " roce-mooncake), or the path of a profile; shared with KV transfers if cluster.link.kind is the same",
     )
     quantization: Literal["fp8", "fp8_block", "int8", "int4", "mxfp4", "nvfp4"] | None = Field(
         None,

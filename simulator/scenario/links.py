@@ -1,9 +1,12 @@
 """From the keys of a scenario and a link's profile to what carries KV caches, and the rule of hand-offs."""
 
 from hardware_profiles import LinkProfile
-from simulator.cluster.deployment import HandOff, Link
+from hardware_profiles.pipeline import PipelineCost
+from simulator.cluster.deployment import HandOff, Link, Wires
 from simulator.policy import Router
 from simulator.scenario.cluster import HandOffSpec, LinkSpec
+from simulator.scenario.resolve import ResolvedPool, make_policy
+from simulator.scenario.scenario import Scenario
 
 
 def link_of(spec: LinkSpec, profile: LinkProfile, kv_bytes_per_token: int, layers: int) -> Link:
@@ -37,3 +40,18 @@ def hand_off_of(spec: HandOffSpec, profile: LinkProfile, layers: int, router: Ro
         hold_s=spec.hold_s,
         when_expired=spec.when_expired,
     )
+
+
+def wires_of(scenario: Scenario, pool: ResolvedPool) -> Wires | None:
+    """Return how long steps of a pool are on the wires that KV caches travel on; None: they take others.
+
+    Those between nodes, where one engine's GPUs are on several and both links are the same; PCIe, where blocks are
+    swapped to the host. Not of ranks in step and of policies that split the SMs, whose steps are priced together.
+    """
+    kind, layout, cost = scenario.cluster.link.kind, pool.layout, pool.cost
+    if pool.lockstep > 1 or make_policy("scheduling", pool.scheduling).splits_sms():
+        return None
+    across = layout.stages == 1 and layout.tensor_parallel > layout.gpus_per_node
+    if across and kind == scenario.hardware.node_link and isinstance(cost, PipelineCost):
+        return cost.across_s
+    return cost.swaps_s if kind == "pcie" else None

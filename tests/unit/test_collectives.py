@@ -57,6 +57,14 @@ def test_a_large_ring_takes_its_bytes_over_all_ports_of_a_node() -> None:
     assert group.all_reduce_s(size, "ring") == pytest.approx(wire_s, rel=0.01)
 
 
+def test_ports_to_other_nodes_are_busy_while_bytes_cross_and_no_longer() -> None:
+    group, size = over(16), 2**32
+    assert group.all_reduce_across_s(size) == pytest.approx(2 * 15 / 16 * size / (8 * 50e9 * 0.845))
+    assert group.all_reduce_across_s(2**12) < 0.02 * group.all_reduce_s(2**12)  # the rest are steps
+    assert over(8).all_reduce_across_s(size) == 0.0
+    assert 0 < over(8, 4).all_reduce_across_s(size) < over(8, 4).all_reduce_s(size)
+
+
 @settings(max_examples=200, deadline=None)
 @given(st.integers(1, 256), st.sampled_from([1, 2, 4, 8]), st.integers(0, 2**32), st.integers(0, 2**32))
 def test_more_bytes_never_take_less_time(ranks: int, per_node: int, size: int, more: int) -> None:

@@ -4,8 +4,11 @@ from pathlib import Path
 
 import pytest
 
+import hardware_profiles
 from simulator import Scenario, run
 from simulator.results.result import Result
+from simulator.scenario.deploy import deploy
+from simulator.scenario.resolve import resolve_pools
 from tests.refusals import folder, refusal
 
 __all__ = ["folder"]
@@ -79,6 +82,51 @@ def test_the_kind_of_link_and_the_overlap_come_from_the_scenario():
     assert lasted_s["infiniband", "after"] == pytest.approx(20e-6 + kv_bytes / 50e9)
     assert lasted_s["ethernet", "after"] == pytest.approx(100e-6 + kv_bytes / 12.5e9)
     assert lasted_s["ethernet", "layerwise"] == pytest.approx(kv_bytes / 32 / 12.5e9, rel=0.7)
+
+
+@pytest.mark.parametrize(
+    ("changes", "shared"),
+    [
+        ([], [True, True]),
+        (["cluster.decode.tensor_parallel_size=4"], [True, False]),
+        (["hardware.node_link=ethernet"], [False, False]),
+        (["hardware.gpus_per_node=8"], [False, False]),
+        (["cluster.link.kind=pcie"], [True, True]),  # with swaps, if there are any
+        (["cluster.link.kind=pcie", "cluster.decode.scheduling=muxwise"], [True, False]),
+    ],
+)
+def test_steps_share_the_wires_that_they_use(changes, shared):
+    Path("two.toml").write_text(TWO_POOLS)
+    nodes = [
+        "engine.tensor_parallel_size=8",
+        "cluster.decode.tensor_parallel_size=8",
+        "hardware.gpus_per_node=4",
+    ]
+    scenario = Scenario.from_toml(Path("two.toml"), [*nodes, *changes])
+    found = deploy(scenario, resolve_pools(scenario))
+    assert [pool.on_wires_s is not None for pool in found.pools] == shared
+
+
+def test_a_hand_off_beside_all_reduces_between_nodes_takes_longer_and_so_do_they(tmp_path):
+    """A prompt is computed while the one before is sent; the same link under another name is another link."""
+    (tmp_path / "other.toml").write_text(
+        (Path(hardware_profiles.__file__).parent / "links/infiniband.toml").read_text()
+    )
+    burst = ["workload.requests=6", "workload.rate_rps=50", "workload.prompt_tokens=4000"]
+    burst += ["cluster.link.setup_s=0", "cluster.link.descriptor_s=0", "cluster.hand_off.routing_s=0"]
+    nodes = [f"{part}.tensor_parallel_size=8" for part in ("engine", "cluster.decode")]
+    nodes += ["cluster.prefill.replicas=1", "hardware.gpus_per_node=4"]
+    Path("two.toml").write_text(TWO_POOLS)
+    lasted_s = []
+    for kind in ("infiniband", str(tmp_path / "other.toml")):
+        result = run(Scenario.from_toml(Path("two.toml"), [*burst, *nodes, f"cluster.link.kind={kind}"]))
+        moves, steps = result.transfers().to_pydict(), result.steps().to_pydict()
+        took_s = [end - begun for begun, end in zip(moves["connected_s"], moves["end_s"], strict=True)]
+        busy_s = [end - begun for begun, end in zip(steps["start_s"], steps["end_s"], strict=True)]
+        lasted_s.append((max(took_s), max(busy_s)))
+    shared, apart = lasted_s
+    assert shared[0] > apart[0]
+    assert shared[1] > apart[1]
 
 
 @pytest.mark.parametrize(
