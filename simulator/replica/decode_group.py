@@ -49,6 +49,11 @@ class DecodeGroup:
         self.openers, self.last_ticks = other.openers, other.last_ticks
         self._joined, self._ends = other.ranks_given, other.end_ticks
 
+    def go_on_at(self, ranks: int) -> None:
+        """Have given so many ranks, and nothing that is over to keep, while there is no job."""
+        self._joined = ranks
+        self._ends.clear()
+
     @property
     def rounds(self) -> int:
         """In how many steps they have decoded."""

@@ -17,7 +17,8 @@ from simulator.replica.draft_runs import DraftRunEngine
 from simulator.replica.engine import NO_JOBS
 from simulator.replica.fast_forward import fast_forward
 from simulator.replica.job import Job
-from simulator.replica.pipeline_engine import StageTimes
+from simulator.replica.pipeline_engine import PipelineEngine, StageTimes
+from simulator.replica.pipeline_runs import run_batches
 from simulator.replica.policy import Scheduler
 from simulator.replica.view import View
 
@@ -55,6 +56,7 @@ class StepLoop(View):
         if not self._to_plan and (not in_flight or in_flight[0][0] >= time_s):
             return True
         engine, forwards, waits_for = self._engine, self._spare_blocks is not None, self._depth - 1
+        staged = self._stages is not None
         self._running = True
         while True:
             if self._to_plan:
@@ -65,7 +67,7 @@ class StepLoop(View):
                     return False
                 most_steps -= 1
                 self._to_plan = self._late = False
-                alike = forwards and not engine.waiting and len(in_flight) == waits_for
+                alike = forwards and not engine.waiting and (len(in_flight) == waits_for or staged)
                 if not (alike and self._fast_forward(time_s)):
                     self._plan()
                     if not in_flight:
@@ -155,6 +157,13 @@ class StepLoop(View):
         if engine.pending:
             engine.settle_requests()
         spare_blocks = self._spare_blocks  # None where what comes now has steps be watched
+        if self._stages is not None and spare_blocks is not None and not self._hears:
+            self._now_s, due = run_batches(
+                cast(PipelineEngine, engine), in_flight, self._stages, cast(StagedCost, self.cost),
+                self._now_s, time_s, spare_blocks,
+            )  # fmt: skip
+            self.busy_until_s = in_flight[-1][0] if in_flight else self.busy_until_s
+            return not due
         if spare_blocks is None or not engine.only_decodes(before) or (self._hears and engine.speculates):
             return False
         if self._hears:

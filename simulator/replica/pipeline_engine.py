@@ -66,6 +66,8 @@ class PipelineEngine(Engine):
                 group.leave(job)
                 self.outside_tokens += job.known_tokens
                 batch.append(job)
+        if not group.size:
+            group.end_ticks.clear()  # of which none is to come
         self._batches.append(batch)
         self._in_flight.update(batch)
         return completing
@@ -86,3 +88,40 @@ class PipelineEngine(Engine):
     def only_decodes(self, completing: Sequence[Job]) -> bool:
         """Never: a step has the jobs of its own batch only."""
         return False
+
+    def decoding_batches(self) -> list[list[Job]] | None:
+        """Return the batches in flight, the oldest first, and the jobs of the decode group, if there are no others."""
+        group, batches = self.group, self._batches
+        if self.swapped or self.pending or self.partial or self.dropped or not group.size:
+            return None
+        if group.size + sum(map(len, batches)) != len(self.running) or not all(batches):
+            return None
+        next_jobs = [job for job in self.running if job.group is not None]
+        if any(job.joined_tick != group.tick for job in next_jobs):
+            return None
+        if any(blocks or dropped for blocks, _, dropped in self.unended):
+            return None
+        return [*batches, next_jobs]
+
+    def park(self) -> None:
+        """Take all jobs out of the decode group, as if all were in flight."""
+        for job in self.running:
+            if job.group is not None:
+                self.group.leave(job)
+                self.outside_tokens += job.known_tokens
+
+    def unpark(self, batches: Sequence[Sequence[Job]], group_is_last: bool, ranks: int) -> None:
+        """Have these batches in flight, the oldest first; but the last is the decode group where it is so.
+
+        ``ranks`` were given in the group by the time that its jobs, if there are any, had joined it.
+        """
+        in_flight = batches[:-1] if group_is_last else batches
+        self._batches = deque(list(batch) for batch in in_flight)
+        self._in_flight = {job for batch in in_flight for job in batch}
+        if not group_is_last:
+            self.group.go_on_at(ranks)
+            return
+        self.group.go_on_at(ranks - len(batches[-1]))
+        for job in batches[-1]:
+            self.outside_tokens -= job.known_tokens
+            self.group.join(job)

@@ -127,6 +127,12 @@ class PrefixBlocks:
         self._use(blocks)
         self._fill_at(self._group.tick)
 
+    def decoding_apart(self, blocks: int, filling: Sequence[tuple[Job, int]]) -> None:
+        """As ``decoding``, of jobs that are not in the decode group, with the blocks that they fill."""
+        self._use(blocks)
+        for job, block in filling:
+            self._fill(job, block)
+
     def drafting(self, blocks: int, seqs: int, too_many: int) -> None:
         """Nothing changes: they have taken their blocks, and ``grew`` tells what they fill."""
 

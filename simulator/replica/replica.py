@@ -79,8 +79,8 @@ class Replica(StepLoop):
         rules = self._rules.serving(self.policy)
         self._depth, self._step_by_step = rules.pipeline_depth, False
         self._stages = StageTimes(rules.stages) if rules.stages > 1 else None
-        planned = rules.stages > 1 or getattr(self.cost, "varies", False)  # each step
-        self._runs_on = self._spare_blocks = None if planned else self.policy.fast_forward_spare_blocks()
+        varies = getattr(self.cost, "varies", False)  # then each step is planned
+        self._runs_on = self._spare_blocks = None if varies else self.policy.fast_forward_spare_blocks()
         made = type(self.policy)
         self._hears = (
             made.goes_on_decoding is not Scheduler.goes_on_decoding or made.decoded is not Scheduler.decoded

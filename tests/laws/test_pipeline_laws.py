@@ -7,11 +7,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from policies.scheduling.vllm_v1 import VllmV1
 from simulator.replica.loop import StepLoop
 from simulator.replica.pipeline_engine import PipelineEngine, StageTimes
 from simulator.replica.rules import DEFAULT_RULES, EngineRules
-from tests.engine_cases import CHOICES, RaggedCost, load, play, scenarios
+from tests.engine_cases import CHOICES, RaggedCost, load, play, scenarios, serve
 from tests.examples import examples
+from tests.laws.test_cluster_laws import same
 from tests.laws.test_laws import check
 
 FITTING = [
@@ -82,6 +84,56 @@ def test_no_request_is_in_two_batches_and_blocks_balance(case):
     play({**case, "policy": watched(case["policy"], case["rules"].stages)})
 
 
+def planning_each(policy, plans):
+    """The policy, which lets no step go without a plan, and notes each in ``plans``."""
+
+    class PlanningEach(type(policy())):
+        def fast_forward_spare_blocks(self):
+            return None
+
+        def plan(self, step):
+            plans.append(step.step)
+            super().plan(step)
+
+    fields = {name: getattr(policy(), name) for name in type(policy()).__dataclass_fields__}
+    return lambda: PlanningEach(**fields)
+
+
+def test_steps_that_are_not_planned_are_as_if_they_were():
+    """The same tables, to the last bit."""
+    planned, steps = [], [0]
+
+    @settings(max_examples=examples(60), deadline=None)
+    @given(case=pipelines())
+    def law(case):
+        _, at_once = play(case)
+        cluster, one_by_one = play({**case, "policy": planning_each(case["policy"], planned)})
+        same(at_once.tables, one_by_one.tables)
+        steps[0] += sum(server.engine.step for server in cluster.replicas)
+
+    law()
+    assert len(planned) >= steps[0] > 1000
+
+
+def test_most_steps_are_not_planned():
+    plans = []
+
+    class Counting(VllmV1):
+        def plan(self, step):
+            plans.append(step.step)
+            super().plan(step)
+
+    outcome = serve(
+        Counting,
+        np.arange(40) / 4.0,
+        [100] * 40,
+        [60] * 40,
+        cost=Staged([0.4, 0.6]),
+        rules=EngineRules(stages=2),
+    )
+    assert len(plans) < 0.5 * len(outcome.tables.steps["end_s"])
+
+
 @settings(max_examples=examples(80), deadline=None)
 @given(
     batches=st.lists(
@@ -111,7 +163,6 @@ def test_one_stage_is_as_ever(case):
 def test_even_stages_decode_as_often_in_all_and_no_faster_alone():
     """Two stages of half the time: one request waits as long for a token, four batches give twice the tokens."""
     from simulator.replica.limits import Limits
-    from tests.engine_cases import serve
 
     class Even:
         def __init__(self, stages):

@@ -35,6 +35,8 @@ OPTIONS = {
     "lockstep.py",
     "outline.py",
     "phased_group.py",
+    "pipeline_engine.py",
+    "pipeline_runs.py",
     "prefix_blocks.py",
     "radix_pages.py",
     "radix_tree.py",
