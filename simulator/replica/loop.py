@@ -121,7 +121,7 @@ class StepLoop(View):
                     break
                 continue
             if tiers is not None:
-                end_s = tiers.step_end_s(start_s, end_s, shape)
+                end_s = tiers.step_end_s(start_s, end_s)
             self._begin(start_s, end_s, lighter)
 
     def _begin(self, start_s: float, end_s: float, lighter: bool) -> Sequence[Job]:

@@ -116,7 +116,7 @@ class PipelineEngine(Engine):
         ``ranks`` were given in the group by the time that its jobs, if there are any, had joined it.
         """
         in_flight = batches[:-1] if group_is_last else batches
-        self._batches = deque(list(batch) for batch in in_flight)
+        self._batches = deque([list(batch) for batch in in_flight])
         self._in_flight = {job for batch in in_flight for job in batch}
         if not group_is_last:
             self.group.go_on_at(ranks)

@@ -74,19 +74,13 @@ class TieredCache(CacheAbove):
             lower.tier.use(name)
             self._put(0, name, lower.read.carry(self._chunk_bytes, now_s), now_s, arriving=True)
 
-    def step_end_s(self, start_s: float, end_s: float, shape: StepShape) -> float:
+    def step_end_s(self, start_s: float, end_s: float) -> float:
         """Return when a step ends that would end at ``end_s`` but for its transfers.
 
         What the GPU evicted is written before it is overwritten; loads come before the step, or layer by layer beside
-        it; what it computed is written when it ends. Blocks swapped wait for the link to the host.
+        it; what it computed is written when it ends. Nothing is swapped: blocks of a prefix cache stay where they are.
         """
         kernels_s, begins_s = end_s - start_s, start_s
-        first = self.tiers[0]
-        if first.tier.kind == "host":
-            for link, blocks in ((first.write, shape.swap_out_blocks), (first.read, shape.swap_in_blocks)):
-                if blocks:
-                    begins_s = max(begins_s, link.free_s)
-                    link.carry(blocks * self.block_size * self.plan.bytes_per_token, start_s)
         if self._evicted:
             begins_s = max(begins_s, self._store(self._evicted, start_s))
             self._evicted = []

@@ -103,7 +103,7 @@ def test_what_was_scheduled_and_preempted_in_a_step_is_not_written():
     for job in jobs:
         assert engine.admit(job, 8)
     engine.preempt(jobs[1])
-    cache.step_end_s(0.0, 1.0, engine.shape)
+    cache.step_end_s(0.0, 1.0)
     contents = [Content([(number, 8)], number + 9) for number in range(2)]
     assert [[name in tier for name in names.of(each, 8)] for each in contents] == [[True] * 2, [False] * 2]
 
