@@ -46,12 +46,15 @@ def wires_of(scenario: Scenario, pool: ResolvedPool) -> Wires | None:
     """Return how long steps of a pool are on the wires that KV caches travel on; None: they take others.
 
     Those between nodes, where one engine's GPUs are on several and both links are the same; PCIe, where blocks are
-    swapped to the host. Not of ranks in step and of policies that split the SMs, whose steps are priced together.
+    swapped to the host, which those of a prefix cache never are. Not of ranks in step and of policies that split the
+    SMs, whose steps are priced together.
     """
     kind, layout, cost = scenario.cluster.link.kind, pool.layout, pool.cost
-    if pool.lockstep > 1 or make_policy("scheduling", pool.scheduling).splits_sms():
+    scheduler = make_policy("scheduling", pool.scheduling)
+    if pool.lockstep > 1 or scheduler.splits_sms():
         return None
     across = layout.stages == 1 and layout.tensor_parallel > layout.gpus_per_node
     if across and kind == scenario.hardware.node_link and isinstance(cost, PipelineCost):
         return cost.across_s
-    return cost.swaps_s if kind == "pcie" else None
+    swaps = scheduler.prefix_cache() is None and pool.limits.num_cpu_blocks > 0
+    return cost.swaps_s if kind == "pcie" and swaps else None

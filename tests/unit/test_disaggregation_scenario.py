@@ -91,8 +91,9 @@ def test_the_kind_of_link_and_the_overlap_come_from_the_scenario():
         (["cluster.decode.tensor_parallel_size=4"], [True, False]),
         (["hardware.node_link=ethernet"], [False, False]),
         (["hardware.gpus_per_node=8"], [False, False]),
-        (["cluster.link.kind=pcie"], [True, True]),  # with swaps, if there are any
-        (["cluster.link.kind=pcie", "cluster.decode.scheduling=muxwise"], [True, False]),
+        (["cluster.link.kind=pcie"], [False, True]),  # vllm_v1 swaps nothing, sarathi may
+        (["cluster.link.kind=pcie", "engine.swap_space=0"], [False, False]),
+        (["cluster.decode.scheduling=muxwise"], [True, False]),
     ],
 )
 def test_steps_share_the_wires_that_they_use(changes, shared):
