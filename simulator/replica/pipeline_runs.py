@@ -5,6 +5,7 @@ While no job comes or leaves, the jobs of a batch stay together: they are the ne
 
 from collections import deque
 from collections.abc import Sequence
+from math import inf, nextafter
 
 from simulator.replica.bounds import InFlight
 from simulator.replica.cost import StagedCost
@@ -67,7 +68,9 @@ def run_batches(
     step is still to be planned then.
     """
     cache, kv, records, group = engine.cache, engine.kv, engine.records, engine.group
-    if (in_flight and in_flight[-1][0] >= until_s) or not (cache is None or isinstance(cache, PrefixBlocks)):
+    if not (cache is None or isinstance(cache, PrefixBlocks)):
+        return now_s, True
+    if until_s == nextafter(now_s, inf) or (in_flight and in_flight[-1][0] >= until_s):  # too few
         return now_s, True
     batches = engine.decoding_batches()
     if batches is None or any(completing for _, completing, _ in in_flight):
