@@ -1,10 +1,13 @@
 """From the keys of a scenario and a link's profile to what carries KV caches, and the rule of hand-offs."""
 
+from collections.abc import Sequence
+
 from hardware_profiles import LinkProfile
 from hardware_profiles.pipeline import PipelineCost
 from simulator.cluster.deployment import HandOff, Link, Wires
 from simulator.policy import Router
 from simulator.scenario.cluster import HandOffSpec, LinkSpec
+from simulator.scenario.policy import IDLE_POLICY
 from simulator.scenario.resolve import ResolvedPool, make_policy
 from simulator.scenario.scenario import Scenario
 
@@ -58,3 +61,14 @@ def wires_of(scenario: Scenario, pool: ResolvedPool) -> Wires | None:
         return cost.across_s
     swaps = scheduler.prefix_cache() is None and pool.limits.num_cpu_blocks > 0
     return cost.swaps_s if kind == "pcie" and swaps else None
+
+
+def wire_remarks(scenario: Scenario, pools: Sequence[ResolvedPool]) -> list[str]:
+    """Return what is not known of a run whose steps share wires with KV transfers."""
+    moving = scenario.cluster.disaggregated or scenario.policy.migration.name != IDLE_POLICY["migration"]
+    if not moving or all(wires_of(scenario, each) is None for each in pools):
+        return []
+    return [
+        f"steps and KV transfers share {scenario.cluster.link.kind}: not validated, no measurement of both at once was"
+        " found"
+    ]

@@ -31,6 +31,7 @@ from simulator.scenario.fits import (
     check_readers,
 )
 from simulator.scenario.layout import UNVALIDATED, memory_lines
+from simulator.scenario.links import wire_remarks
 from simulator.scenario.origins import origins
 from simulator.scenario.resolve import ResolvedPool, resolve_pools
 from simulator.scenario.scenario import Scenario
@@ -167,7 +168,7 @@ def _manifest(
             "cost_model": server.cost.kind,
             "overheads": server.cost.overheads.engine_version,
             "frontend_s": server.cost.overheads.frontend_s,
-            "model_remarks": _model_remarks(pools),
+            "model_remarks": [*_model_remarks(pools), *wire_remarks(scenario, pools)],
             "overheads_carried_over": [text for each in pools if (text := _carried_over(each)) is not None],
         },
         "pools": [

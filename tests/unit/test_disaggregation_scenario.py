@@ -125,6 +125,12 @@ def test_a_hand_off_beside_all_reduces_between_nodes_takes_longer_and_so_do_they
         took_s = [end - begun for begun, end in zip(moves["connected_s"], moves["end_s"], strict=True)]
         busy_s = [end - begun for begun, end in zip(steps["start_s"], steps["end_s"], strict=True)]
         lasted_s.append((max(took_s), max(busy_s)))
+        said = [
+            each
+            for each in result.manifest["engine"]["model_remarks"]
+            if "steps and KV transfers share" in each
+        ]
+        assert len(said) == (kind == "infiniband")
     shared, apart = lasted_s
     assert shared[0] > apart[0]
     assert shared[1] > apart[1]
