@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from simulator.replica.engine import Engine
 from simulator.replica.job import Job
+from simulator.replica.pipeline_engine import PipelineEngine
 
 # Of each step: when it ends, the jobs that it completes, whether jobs decode in it.
 InFlight = deque[tuple[float, Sequence[Job], bool]]
@@ -32,6 +33,8 @@ def effect_bound_s(engine: Engine, in_flight: InFlight, watched: bool, chunks: b
             return end_s
     last_s: float = in_flight[-1][0]
     unknown_s = first_s if watched else last_s
+    if isinstance(engine, PipelineEngine) and not engine.swapped:
+        return max(unknown_s, engine.completion_bound_s([end_s for end_s, _, _ in in_flight], ROUNDING))
     if engine.swapped or not _all_decode(engine, in_flight):
         return unknown_s
     steps = _steps_to_completion(engine, fits=watched)

@@ -9,7 +9,9 @@ is taken until it has handed its activations on.
 
 from collections import deque
 from collections.abc import Sequence
+from math import inf
 
+from simulator.replica.cost import StepShape
 from simulator.replica.engine import Engine
 from simulator.replica.job import Job, JobState
 
@@ -88,6 +90,26 @@ class PipelineEngine(Engine):
     def only_decodes(self, completing: Sequence[Job]) -> bool:
         """Never: a step has the jobs of its own batch only."""
         return False
+
+    def completion_bound_s(self, ends_s: Sequence[float], rounding: float) -> float:
+        """Return a lower bound of when a job is complete or blocks run out, 0 unless all are in flight and decode.
+
+        ``ends_s`` are those of the steps in flight; a product of steps is so much lower by ``rounding``.
+        """
+        batches, bound_s = self._batches, inf
+        if self.waiting or self.pending or self.partial or self.dropped or not self.running:
+            return 0.0
+        if sum(map(len, batches)) != len(self.running):
+            return 0.0
+        turns = self.block_size * (self.kv.free_blocks // len(self.running))
+        for batch, end_s in zip(batches, ends_s, strict=True):
+            seqs = len(batch)
+            if seqs:
+                context_tokens = sum([job.computed + 1 for job in batch])
+                step_s = self.price(StepShape(decode_seqs=seqs, decode_context_tokens=context_tokens))
+                steps = min(turns, min([job.target_tokens - job.generated for job in batch]))
+                bound_s = min(bound_s, end_s + steps * step_s * rounding)
+        return bound_s
 
     def decoding_batches(self) -> list[list[Job]] | None:
         """Return the batches in flight, the oldest first, and the jobs of the decode group, if there are no others."""
