@@ -25,7 +25,7 @@ CORE = {
         "effects", "engine",
         "engine_state", "fast_forward", "held_blocks", "job", "kv", "lanes", "late_prefix_blocks", "ledger", "lockstep",
         "loop", "outline", "phased_group", "pipeline_engine", "pipeline_runs", "prefix_blocks", "radix_pages",
-        "radix_tree", "records", "replica", "speculative_engine", "state", "transfers", "tree_engine", "view",
+        "radix_tree", "records", "replica", "speculative_engine", "state", "taking", "transfers", "tree_engine", "view",
     ],
     "simulator/cluster": [
         "building", "choice", "cluster", "departures", "early_sends", "faults", "fleet", "fleets", "flow", "hand_off",

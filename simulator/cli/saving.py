@@ -13,16 +13,22 @@ if TYPE_CHECKING:
 
 
 def simulate_and_save(
-    scenario: "Scenario", base_dir: Path | None, folder: Path | None, *, plot: bool, processes: int = 1
+    scenario: "Scenario",
+    base_dir: Path | None,
+    folder: Path | None,
+    *,
+    plot: bool,
+    processes: int = 1,
+    only_summary: bool = False,
 ) -> "tuple[Result, Exception | None]":
     """Simulate and save; return the result, and what the command must fail with once that is printed.
 
     ``folder`` is claimed by the caller, or in one that is. The first Ctrl-C ends the simulation early, or skips the
-    picture; the records are saved all the same.
+    picture; the records are saved all the same. ``only_summary`` as in ``simulator.scenario.run.run``.
     """
     with stop_on_interrupt() as asked:
         try:
-            result = _simulate(scenario, base_dir, asked, processes)
+            result = _simulate(scenario, base_dir, asked, processes, only_summary and not plot)
         except KeyboardInterrupt as error:
             raise InterruptedRunError("interrupted twice; nothing was saved") from error
         cut_off = asked()
@@ -46,15 +52,16 @@ def simulate_and_save(
 
 
 def _simulate(
-    scenario: "Scenario", base_dir: Path | None, asked: Callable[[], bool], processes: int
+    scenario: "Scenario", base_dir: Path | None, asked: Callable[[], bool], processes: int, only_summary: bool
 ) -> "Result":
     with progress(scenario.name) as on_progress:
         from simulator.scenario.run import run as simulate  # slow enough for a Ctrl-C to land in it
 
         try:
             return simulate(
-                scenario, base_dir=base_dir, on_progress=on_progress, should_stop=asked, processes=processes
-            )
+                scenario, base_dir=base_dir, on_progress=on_progress, should_stop=asked, processes=processes,
+                only_summary=only_summary,
+            )  # fmt: skip
         except StallError as error:
             stalled: Result | None = error.result
             if stalled is None:

@@ -82,6 +82,7 @@ class Cluster:
         self.fleets = Fleets(self.replicas, deployment.disaggregated)
         self._connect()
         self.mine = range(len(self.replicas))  # those that are simulated; other processes may have the others
+        self.ends_taken = 0  # requests whose ends are no longer in the records
         self.closed = False  # whether other processes have settled what they recorded
         self._arrivals: Iterator[None] = iter(())
         # Jobs of the last arrivals, by replica, where replicas need not know of one another
@@ -102,7 +103,7 @@ class Cluster:
         """Requests that have reached a final state."""
         ended = sum(records.ends for each in self.replicas for records in (*each.past, each.records))
         turned_down = 0 if self.cascades is None else self.cascades.turned_down
-        return len(self.refused) + ended - turned_down
+        return len(self.refused) + self.ends_taken + ended - turned_down
 
     def over(self) -> bool:
         """Whether there is nothing left to serve."""

@@ -13,10 +13,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from simulator.cluster.cluster import Cluster
 from simulator.replica.records import Records
 from simulator.replica.request import RequestState
+from simulator.results.folding import Fold, Handed
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
 
+MOST_AHEAD = (
+    1 << 16
+)  # requests that one process may have met more than another, where the records go on the way
 Play = Callable[..., tuple[bool, str | None]]  # what a process does with its replicas: ``engine.play``
 
 
@@ -46,6 +50,7 @@ def play_split(
     play: Play,
     on_progress: Callable[[float, int, int], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
+    fold: Fold | None = None,
 ) -> tuple[bool, str | None]:
     """Play a cluster that ``can_be_split`` in so many processes; return as ``play`` does.
 
@@ -62,7 +67,9 @@ def play_split(
     for number in range(processes):
         mine = range(n * number // processes, n * (number + 1) // processes)
         receiver, sender = context.Pipe(duplex=False)
-        worker = context.Process(target=_work, args=(cluster, mine, play, sender, stop), daemon=True)
+        worker = context.Process(
+            target=_work, args=(cluster, mine, play, sender, stop, fold is not None), daemon=True
+        )
         with warnings.catch_warnings():
             # Of threads: those of a progress display hold nothing that a fork needs.
             warnings.simplefilter("ignore", DeprecationWarning)
@@ -72,12 +79,16 @@ def play_split(
         pipes.append(receiver)
     gc.unfreeze()
     try:
-        parts = _collect(pipes, len(cluster.workload), stop, on_progress, should_stop)
+        parts = _collect(pipes, len(cluster.workload), stop, on_progress, should_stop, fold)
     finally:
         for worker in workers:
             worker.kill()
             worker.join()
-    return play(cluster, on_progress, should_stop) if parts is None else _put_together(cluster, parts)
+    if parts is not None:
+        return _put_together(cluster, parts)
+    if fold is not None:
+        fold.begin(cluster.workload, cluster.frontend_s, cluster.deployment.horizon_s)
+    return play(cluster, on_progress, should_stop, None if fold is None else fold.take)
 
 
 def _collect(
@@ -86,14 +97,19 @@ def _collect(
     stop: Any,
     on_progress: Callable[[float, int, int], None] | None,
     should_stop: Callable[[], bool] | None,
+    fold: Fold | None,
 ) -> list[Played] | None:
     """Wait for all processes; tell how far they are together, and tell them to stop. None: one has failed."""
     from multiprocessing.connection import wait
 
     parts: dict[Connection, Played] = {}
     progress = dict.fromkeys(pipes, (0.0, 0))
+    arrived = dict.fromkeys(pipes, 0)
     while len(parts) < len(pipes):
-        ready = wait([each for each in pipes if each not in parts], timeout=0.05)
+        at_work = [each for each in pipes if each not in parts]
+        # One that is far ahead waits until it is listened to, as what it hands over is held until then
+        furthest = min(arrived[each] for each in at_work) + MOST_AHEAD
+        ready = wait([each for each in at_work if arrived[each] <= furthest], timeout=0.05)
         for pipe in (each for each in pipes if each in ready):
             try:
                 found = pipe.recv()
@@ -103,6 +119,10 @@ def _collect(
                 return None
             if isinstance(found, Played):
                 parts[pipe] = found
+            elif isinstance(found, Handed):
+                assert fold is not None
+                arrived[pipe] = found.arrived
+                fold.take(found)
             else:
                 progress[pipe] = found
         if should_stop is not None and should_stop():
@@ -113,13 +133,18 @@ def _collect(
     return [parts[pipe] for pipe in pipes]
 
 
-def _work(cluster: Cluster, mine: range, play: Play, pipe: "Connection", stop: Any) -> None:
+def _work(cluster: Cluster, mine: range, play: Play, pipe: "Connection", stop: Any, hands_over: bool) -> None:
     """Play some of the replicas and send what came of it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the first process hears it and says what to do
     signal.signal(signal.SIGTERM, signal.SIG_DFL)  # one that is stopped has nothing to tell
     try:
         cluster.mine = mine
-        interrupted, stalled = play(cluster, lambda now_s, done, _: pipe.send((now_s, done)), stop.is_set)
+        interrupted, stalled = play(
+            cluster,
+            lambda now_s, done, _: pipe.send((now_s, done)),
+            stop.is_set,
+            pipe.send if hands_over else None,
+        )
         cluster.close()
         records = {index: cluster.replicas[index].recorded for index in mine}
         for each in records.values():

@@ -5,7 +5,7 @@ cost model or policy of its own starts here.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
@@ -18,12 +18,14 @@ from simulator.cluster.autoscaler import scaling_table
 from simulator.cluster.building import engine_for
 from simulator.cluster.cluster import Cluster
 from simulator.cluster.deployment import Deployment
+from simulator.cluster.handing_over import HandsOver, can_fold
 from simulator.cluster.shards import can_be_split, play_split
 from simulator.cluster.tiers import Tiers, tier_rows
 from simulator.errors import StallError
 from simulator.replica.request import FIELDS
 from simulator.results.collect import collect, readers_leave_s
 from simulator.results.drafts import drafts_made
+from simulator.results.folding import Fold, Handed
 from simulator.results.grades import grades, of_readers
 from simulator.results.recorded import ending_rows, hit_rows
 from simulator.results.tables import (
@@ -79,6 +81,7 @@ def simulate(
     should_stop: Callable[[], bool] | None = None,
     keep_steps: bool = True,
     processes: int = 1,
+    fold: Fold | None = None,
 ) -> Outcome:
     """Serve ``workload`` and return its tables.
 
@@ -86,17 +89,22 @@ def simulate(
     last request, at the horizon, when ``should_stop`` says so, or when a policy makes no more progress
     (``Outcome.stalled`` then says how). With more than one process, replicas that need not know of one
     another are simulated at the same time, where that is worth it; the tables are the same.
-    ``keep_steps`` as in ``unfold``.
+    ``keep_steps`` as in ``unfold``. With ``fold`` all is handed to that, where it can be (``can_fold``).
     """
     cluster = assemble(workload, deployment)
+    if fold is not None and not can_fold(cluster):
+        fold = None
+    if fold is not None:
+        fold.begin(workload, cluster.frontend_s, deployment.horizon_s)
     if processes > 1 and len(workload) >= WORTH_SPLITTING and can_be_split(cluster):
-        interrupted, stalled = play_split(cluster, processes, play, on_progress, should_stop)
+        interrupted, stalled = play_split(cluster, processes, play, on_progress, should_stop, fold)
     else:
-        interrupted, stalled = play(cluster, on_progress, should_stop)
-    tables, end_s = unfold(cluster, keep_steps)
+        interrupted, stalled = play(cluster, on_progress, should_stop, None if fold is None else fold.take)
+    tables, end_s = unfold(cluster, keep_steps) if fold is None else _folded(cluster, fold)
     plan, caches = deployment.tiers, [each.engine.tiers for each in cluster.replicas]
     tiers = None if plan is None else tier_rows(plan, [each for each in caches if each is not None])
-    return Outcome(tables, end_s, interrupted, stalled, prefix_hits(cluster), tiers, _drafts(cluster))
+    hits = prefix_hits(cluster, None if fold is None else fold.found_tokens)
+    return Outcome(tables, end_s, interrupted, stalled, hits, tiers, _drafts(cluster))
 
 
 def assemble(workload: Workload, deployment: Deployment) -> Cluster:
@@ -186,13 +194,23 @@ def _patience_ends_s(workload: Workload, rows: Ints, arrival_s: Floats) -> Float
     return np.maximum(leave_s[rows] + (arrival_s - workload.arrival_s[rows]), arrival_s)
 
 
-def prefix_hits(cluster: Cluster) -> PrefixHits | None:
-    """Return what was found in prefix caches; None without such a cache."""
+def _folded(cluster: Cluster, fold: Fold) -> tuple[Tables, float]:
+    """Return the tables of a run that was folded, without steps, and the time of the last event."""
+    requests, folded, end_s = fold.finish(cluster.clock.now)
+    scaling = scaling_table(cluster.autoscalers.lifetimes)
+    return Tables({}, folded, requests, {}, (), scaling), end_s
+
+
+def prefix_hits(cluster: Cluster, found_tokens: Sequence[int] | None = None) -> PrefixHits | None:
+    """Return what was found in prefix caches; None without such a cache.
+
+    ``found_tokens``: by admissions, and by those after a preemption, where the records do not have that any more.
+    """
     if all(each.policy.prefix_cache() is None for each in cluster.replicas):
         return None
     lives = [records for each in cluster.replicas for records in (*each.past, each.records)]
-    found = [0, 0]
-    for records in lives:
+    found = [0, 0] if found_tokens is None else list(found_tokens)
+    for records in lives if found_tokens is None else ():
         _, tokens, again = hit_rows(records)
         found[0] += int(tokens[again == 0].sum())
         found[1] += int(tokens[again == 1].sum())
@@ -211,8 +229,26 @@ def play(
     cluster: Cluster,
     on_progress: Callable[[float, int, int], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
+    take: Callable[[Handed], None] | None = None,
 ) -> tuple[bool, str | None]:
-    """Run a cluster to its end; return whether it was interrupted, and how it stalled if it did."""
+    """Run a cluster to its end; return whether it was interrupted, and how it stalled if it did.
+
+    ``take`` gets what replicas record while they go on, and all of it in the end; None: they keep it.
+    """
+    if take is None:
+        return _play(cluster, on_progress, should_stop, None)
+    hand_over = HandsOver(cluster, take)
+    ended = _play(cluster, on_progress, should_stop, hand_over)
+    hand_over.finish()
+    return ended
+
+
+def _play(
+    cluster: Cluster,
+    on_progress: Callable[[float, int, int], None] | None,
+    should_stop: Callable[[], bool] | None,
+    hand_over: HandsOver | None,
+) -> tuple[bool, str | None]:
     clock, total = cluster.clock, len(cluster.workload)
     next_look, turn = 0.0, 0
     try:
@@ -220,8 +256,11 @@ def play(
             if on_progress is not None and time.monotonic() > next_look:
                 on_progress(clock.now, cluster.requests_done(), total)
                 next_look = time.monotonic() + SECONDS_BETWEEN_LOOKS
-            turn = (turn + 1) % len(cluster.replicas)
-            cluster.replicas[turn].recorded.pack()
+            if hand_over is not None:
+                hand_over.after(EVENTS_BETWEEN_LOOKS)
+            else:
+                turn = (turn + 1) % len(cluster.replicas)
+                cluster.replicas[turn].recorded.pack()
             if should_stop is not None and should_stop():
                 return True, None
     except StallError as error:

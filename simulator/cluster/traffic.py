@@ -2,7 +2,7 @@
 
 import math
 from array import array
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import count, repeat
 
 import numpy as np
@@ -19,7 +19,7 @@ ROWS_AT_ONCE = 16_384  # that are turned from columns into requests, which take 
 class Traffic:
     """Delivers the requests of a workload: open loop, a number of clients, or sessions.
 
-    Requests are numbered in the order in which they arrive; ``rows`` are theirs in the workload, so far.
+    Requests are numbered in the order in which they arrive.
     """
 
     def __init__(
@@ -30,8 +30,9 @@ class Traffic:
         ``promised`` are optional fields of those requests that do not say them.
         """
         self.clock = clock
-        self.rows = array("q")
         self.arrived = 0
+        self._in_order = False  # whether they are numbered as in the workload, and arrive when that says
+        self._rows = array("q")
         self.workload = workload
         self._arrival_s = array("d")
         self.to_come = len(workload)  # requests that may still arrive
@@ -56,7 +57,7 @@ class Traffic:
 
     def walk(self) -> Iterator[None]:
         """Open loop where nothing but arrivals is ever scheduled: let one request arrive at each step of this."""
-        clock = self.clock
+        clock, self._in_order = self.clock, True
         for request in self._requests:
             if request.arrival_s >= clock.stops_at_s:
                 return
@@ -66,26 +67,33 @@ class Traffic:
 
     def have_arrived(self, requests: int) -> None:
         """Note that the first so many requests have arrived, elsewhere."""
-        self.arrived = requests
+        self.arrived, self._in_order = requests, True
         self.to_come = len(self.workload) - requests
-        self.rows.extend(range(requests))
-        self._arrival_s.extend(self.workload.arrival_s[:requests].tolist())
+
+    @property
+    def rows(self) -> Sequence[int]:
+        """The row in the workload of each request that has arrived."""
+        return range(self.arrived) if self._in_order else self._rows
 
     @property
     def arrival_s(self) -> Floats:
         """When each request arrived."""
-        return np.array(self._arrival_s, np.float64)
+        return (
+            self.workload.arrival_s[: self.arrived]
+            if self._in_order
+            else np.array(self._arrival_s, np.float64)
+        )
 
     def answered(self, number: int, state: RequestState, time_s: float) -> None:
         """A request has ended; the client that waited for its answer has it at ``time_s`` and goes on."""
         if self._graph is not None:
-            ready, lost = self._graph.answered(self.rows[number], state)
+            ready, lost = self._graph.answered(self._rows[number], state)
             self.to_come -= lost
             for request in ready:
                 thought = request.think_s == request.think_s  # not NaN
                 self._arrive_at(request, time_s + (request.think_s if thought else 0.0))
             return
-        turn = self._next_turn.pop(self.rows[number], None)
+        turn = self._next_turn.pop(self._rows[number], None)
         if turn is not None and state == RequestState.COMPLETED:
             self._arrive_at(turn, time_s + turn.think_s)
             return
@@ -122,8 +130,9 @@ class Traffic:
 
     def _deliver(self, request: Request, arrival_s: float) -> None:
         number, self.arrived = self.arrived, self.arrived + 1
-        self.rows.append(request.row)
-        self._arrival_s.append(arrival_s)
+        if not self._in_order:
+            self._rows.append(request.row)
+            self._arrival_s.append(arrival_s)
         self.to_come -= 1
         self._deliver_to(request, number, arrival_s)
 

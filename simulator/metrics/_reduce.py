@@ -8,14 +8,15 @@ unfolds each part once.
 It sees of the user only when tokens are due (``Reading``), which is all that what was kept depends on.
 """
 
-from collections.abc import Callable, Collection
-from functools import wraps
+from collections.abc import Callable, Collection, Sequence
+from functools import partial, wraps
 from inspect import signature
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, cast
 
 import numpy as np
 
 from simulator.arrays import Floats
+from simulator.metrics._compact import CompactColumn
 from simulator.metrics._options import Reader, Reading
 from simulator.metrics._pool import ValuePool
 
@@ -42,7 +43,8 @@ class Marked:
         reading = user.reading if self.of_user and user is not None else None
         if (self.name, reading) not in log.kept:
             reduce(log, [self], reading)
-        return log.kept[self.name, reading]
+        found = log.kept[self.name, reading]
+        return found.whole() if isinstance(found, CompactColumn) else found
 
 
 def per_request(
@@ -59,26 +61,67 @@ def pooled(
     return cast("Callable[Concatenate[RequestLog, P], ValuePool]", Marked(compute, pools=True))
 
 
+class Reduction:
+    """Marked functions of a log whose parts come one after another."""
+
+    def __init__(
+        self, functions: Collection[Marked], reading: Reading | None, pools: Callable[[], ValuePool]
+    ) -> None:
+        """``pools`` makes those that values are pooled in."""
+        self._keys = {each: (each.name, reading if each.of_user else None) for each in functions}
+        self._rows: dict[Marked, list[Floats]] = {each: [] for each in functions if not each.pools}
+        self._pools = {each: pools() for each in functions if each.pools}
+        self._reading = reading
+
+    def add(self, part: "RequestLog") -> None:
+        """Compute them of the next part."""
+        for each, key in self._keys.items():
+            if key in part.kept:  # as another function has asked for it
+                values = part.kept[key]
+            else:
+                values = each.compute(part, self._reading) if each.of_user else each.compute(part)
+            if each.pools:
+                self._pools[each].add(values)
+            else:
+                self._rows[each].append(values)
+
+    def found(self) -> KeptReadings:
+        """Return what they are of all parts."""
+        found: KeptReadings = {}
+        for each, rows in self._rows.items():
+            column = rows[0] if len(rows) == 1 else np.concatenate(rows)
+            column.flags.writeable = False
+            found[self._keys[each]] = column
+        return found | {self._keys[each]: pool for each, pool in self._pools.items()}
+
+
+class CompactReduction(Reduction):
+    """One whose values a request are kept in as little room as holds them."""
+
+    def __init__(self, functions: Collection[Marked], reading: Reading | None) -> None:
+        """Pools are sketches."""
+        super().__init__(functions, reading, partial(ValuePool, False))
+        self._columns = {each: CompactColumn() for each in self._rows}
+
+    def add_known(self, part: "RequestLog", known: Sequence[Floats]) -> None:
+        """Compute them of the next part; those that are among the ``known`` columns of it take no room of their own."""
+        self.add(part)
+        there = {column.tobytes(): column for column in known}
+        for each, rows in self._rows.items():
+            self._columns[each].add(rows.pop(), there)
+
+    def found(self) -> KeptReadings:
+        """Return what they are of all parts."""
+        pools = {self._keys[each]: pool for each, pool in self._pools.items()}
+        return {self._keys[each]: column for each, column in self._columns.items()} | pools
+
+
 def reduce(log: "RequestLog", functions: Collection[Marked], reading: Reading | None) -> None:
     """Compute marked functions in one pass over the parts of a log, and keep what they return with it."""
-    keys = {each: (each.name, reading if each.of_user else None) for each in functions}
-    missing = [each for each, key in keys.items() if key not in log.kept]
-    rows: dict[Marked, list[Floats]] = {each: [] for each in missing if not each.pools}
-    tokens = int(log.token_offsets[-1])
-    pools = {each: ValuePool(log.keeps_tokens, tokens) for each in missing if each.pools}
-    for part in log.parts() if missing else ():
-        for each in missing:
-            if keys[each] in part.kept:  # as another function has asked for it
-                values = part.kept[keys[each]]
-            else:
-                values = each.compute(part, reading) if each.of_user else each.compute(part)
-            if each.pools:
-                pools[each].add(values)
-            else:
-                rows[each].append(values)
-    for each, found in rows.items():
-        column = found[0] if len(found) == 1 else np.concatenate(found)
-        column.flags.writeable = False
-        log.kept[keys[each]] = column
-    for each, pool in pools.items():
-        log.kept[keys[each]] = pool
+    missing = [each for each in functions if (each.name, reading if each.of_user else None) not in log.kept]
+    if missing:
+        pools = partial(ValuePool, log.keeps_tokens, int(log.token_offsets[-1]))
+        reduction = Reduction(missing, reading, pools)
+        for part in log.parts():
+            reduction.add(part)
+        log.kept.update(reduction.found())

@@ -40,7 +40,7 @@ RUN_COLUMNS = ("first_step", "steps", "start_s", "decode_seqs", "decode_context_
 ENDED_COLUMNS = ("request_id", "state", "time_s")
 
 # Of each list: how many columns its rows have, and as what they are packed
-_WIDTH = {
+WIDTH = {
     "steps": (1 + len(STEP_COLUMNS), np.float64),
     "runs": (len(RUN_COLUMNS), np.float64),
     "run_ends": (1, np.float64),
@@ -67,7 +67,7 @@ class Records:
     """
 
     __slots__ = (
-        *_WIDTH,
+        *WIDTH,
         "_packed",
         "looked_up_tokens",
         "looked_up_again_tokens",
@@ -95,7 +95,7 @@ class Records:
         self.looked_up_again_tokens = 0  # those of admissions after a preemption, which are not in it
         self.trimmed_steps = 0  # in which drafts were chosen by whether they pay, be it all
         self.in_flight = 0  # steps at the end that had not ended when the simulation did
-        self._packed: dict[str, list[NDArray[Any]]] = {name: [] for name in _WIDTH}
+        self._packed: dict[str, list[NDArray[Any]]] = {name: [] for name in WIDTH}
 
     def look_up(self, request: int, known_tokens: int, found_tokens: int, again: bool) -> None:
         """Note what an admission found in a prefix cache; after a preemption a request finds its own blocks again."""
@@ -108,7 +108,7 @@ class Records:
 
     def pack(self, most_rows: int = _MOST_ROWS, last_rows: int = _LAST_ROWS) -> None:
         """Make lists of more than ``most_rows`` rows small; the ``last_rows`` of each stay as they are."""
-        for name, (width, kind) in _WIDTH.items():
+        for name, (width, kind) in WIDTH.items():
             rows: list[float] = getattr(self, name)
             if len(rows) > most_rows * width:
                 old = len(rows) - last_rows * width
@@ -117,7 +117,7 @@ class Records:
 
     def rows(self, name: str) -> NDArray[Any]:
         """Return all rows of a list as float64 or int64, shape (columns, rows)."""
-        width, kind = _WIDTH[name]
+        width, kind = WIDTH[name]
         wide = np.float64 if kind is np.float64 else np.int64
         parts = [*self._packed[name], np.array(getattr(self, name), kind)]
         return np.concatenate(parts, dtype=wide).reshape(-1, width).T

@@ -34,6 +34,7 @@ from simulator.results.classes import pooled_by_class, with_classes
 from simulator.results.energy import energy
 from simulator.results.engine_summary import engine_summary, traffic_summary
 from simulator.results.folders import claimed
+from simulator.results.folding import FoldedTokens
 from simulator.results.grades import quality
 from simulator.results.measures import check_kept, kept, per_request, pooled
 from simulator.results.notebook import ShownResult
@@ -68,8 +69,7 @@ class Result(OptionalTables, ShownResult):
 
         Below trace level "tokens" there may be only totals of the steps; read from a folder, no tokens or requests.
         """
-        self.manifest = manifest
-        self._requests = requests
+        self.manifest, self._requests = manifest, requests
         super().__init__(transfers, scaling, work)
         self._steps = steps
         if isinstance(tokens, dict):
@@ -94,9 +94,7 @@ class Result(OptionalTables, ShownResult):
         """
         self._require("requests")
         assert self._requests is not None
-        if (
-            self.trace_level == "tokens" or self._tokens is None
-        ):  # the columns of a folder have all that was kept
+        if self.trace_level == "tokens" or self._tokens is None:  # a folder's columns have all that was kept
             return requests_table(self._requests)
         return requests_table(self._requests | per_request(self.measured.all, self.user))
 
@@ -159,7 +157,9 @@ class Result(OptionalTables, ShownResult):
             first_s=requests["first_token_s"],
             last_s=requests["last_token_s"],
             source=self._tokens,
-            saved=kept(requests, self.manifest["pooled"], self.user) if self._tokens is None else {},
+            saved=kept(requests, self.manifest["pooled"], self.user)
+            if self._tokens is None
+            else getattr(self._tokens, "readings", {}),
         )
 
     def summary(
@@ -177,7 +177,7 @@ class Result(OptionalTables, ShownResult):
         asked = own.changed(user=user, slo=slo, window=window, also=also)
         if asked == own:
             return self._own_summary
-        if self._requests is None:
+        if self._requests is None or isinstance(self._tokens, FoldedTokens):
             raise InputError(
                 "only the summary of this run was kept (run.trace_level = 'summary'), for its own user, slo and"
                 " metrics; for others, expected a run with trace_level = 'requests' or above"

@@ -43,37 +43,74 @@ class StepTotals:
         return {name: value for name, value in asdict(self).items() if name != "load"}
 
 
+class StepSums:
+    """Adds up the steps of replicas, all of one at once or some of it at a time."""
+
+    def __init__(self, usable_blocks: Ints, edges_s: Floats | None = None) -> None:
+        """``usable_blocks`` are those of each replica; with ``edges_s`` all steps of a replica are added at once."""
+        self._usable_blocks, self._edges_s = usable_blocks, edges_s
+        self._steps = self._preemptions = self._waiting_max = self._running_max = 0
+        self._kv_share_max = 0.0
+        # Of each replica, so that what they come to does not depend on whose steps are added first
+        self._seconds: Columns = {name: np.zeros(len(usable_blocks)) for name in _SECONDS}
+        self._bins = {} if edges_s is None else {name: np.zeros(len(edges_s) - 1) for name in _LOAD}
+
+    def add(self, replica: int, mine: Columns) -> None:
+        """Add steps; the columns start_s, end_s, running, waiting, kv_blocks_used and preemptions are needed."""
+        lasted_s = mine["end_s"] - mine["start_s"]
+        used = mine["kv_blocks_used"] / self._usable_blocks[replica]
+        self._steps += len(lasted_s)
+        seconds = (
+            lasted_s,
+            used * lasted_s,  # not @, whose sums depend on the number of cores
+            lasted_s[used >= _NEARLY_FULL],
+            mine["waiting"] * lasted_s,
+            mine["running"] * lasted_s,
+        )
+        for name, each in zip(_SECONDS, seconds, strict=True):
+            self._seconds[name][replica] += each.sum()
+        self._kv_share_max = max(self._kv_share_max, float(used.max(initial=0.0)))
+        self._preemptions += int(mine["preemptions"].sum())
+        self._waiting_max = max(self._waiting_max, int(mine["waiting"].max(initial=0)))
+        self._running_max = max(self._running_max, int(mine["running"].max(initial=0)))
+        for name, mean in self._bins.items():
+            assert self._edges_s is not None
+            mean += mean_step_over_bins(mine, name, self._edges_s)
+
+    def totals(self) -> StepTotals:
+        """Return what they are of all steps so far."""
+        edges_s = self._edges_s
+        load = LoadOverTime(edges_s, **self._bins) if edges_s is not None and self._steps else None
+        return StepTotals(
+            steps=self._steps,
+            kv_share_max=self._kv_share_max,
+            preemptions=self._preemptions,
+            waiting_max=self._waiting_max,
+            running_max=self._running_max,
+            load=load,
+            **{name: one_by_one(each) for name, each in self._seconds.items()},
+        )
+
+
+def one_by_one(values: Floats) -> float:
+    """Return their sum, added in order."""
+    total = 0.0
+    for value in values.tolist():
+        total += value
+    return total
+
+
 def add_up(
     steps_by_replica: Iterable[tuple[int, Columns]], usable_blocks: Ints, edges_s: Floats | None
 ) -> StepTotals:
-    """Return the totals of the steps of each replica; ``usable_blocks`` are those of each replica.
-
-    Of the steps, the columns start_s, end_s, running, waiting, kv_blocks_used and preemptions are needed.
-    """
-    steps = preemptions = waiting_max = running_max = 0
-    busy_s = kv_share_s = kv_share_max = nearly_full_s = waiting_s = running_s = 0.0
-    bins = {} if edges_s is None else {name: np.zeros(len(edges_s) - 1) for name in _LOAD}
+    """Return the totals of the steps of each replica; ``usable_blocks`` are those of each replica."""
+    sums = StepSums(usable_blocks, edges_s)
     for replica, mine in steps_by_replica:
-        lasted_s = mine["end_s"] - mine["start_s"]
-        used = mine["kv_blocks_used"] / usable_blocks[replica]
-        steps += len(lasted_s)
-        busy_s += float(lasted_s.sum())
-        kv_share_s += float((used * lasted_s).sum())  # not @, whose sums depend on the number of cores
-        kv_share_max = max(kv_share_max, float(used.max(initial=0.0)))
-        nearly_full_s += float(lasted_s[used >= _NEARLY_FULL].sum())
-        preemptions += int(mine["preemptions"].sum())
-        waiting_s += float((mine["waiting"] * lasted_s).sum())
-        running_s += float((mine["running"] * lasted_s).sum())
-        waiting_max = max(waiting_max, int(mine["waiting"].max(initial=0)))
-        running_max = max(running_max, int(mine["running"].max(initial=0)))
-        for name, mean in bins.items():
-            assert edges_s is not None
-            mean += mean_step_over_bins(mine, name, edges_s)
-    load = LoadOverTime(edges_s, **bins) if edges_s is not None and steps else None
-    counted = (steps, busy_s, kv_share_s, kv_share_max, nearly_full_s, preemptions, waiting_max, running_max)
-    return StepTotals(*counted, waiting_s, running_s, load)
+        sums.add(replica, mine)
+    return sums.totals()
 
 
+_SECONDS = ("busy_s", "kv_share_s", "kv_nearly_full_s", "waiting_s", "running_s")
 _LOAD = ("running", "waiting", "kv_blocks_used")
 
 

@@ -27,7 +27,7 @@ from simulator.results.recorded import (
     run_rows,
     steps_ended,
 )
-from simulator.results.tokens import UnfoldedTokens, joined
+from simulator.results.tokens import TokenSource, UnfoldedTokens, joined
 
 Endings = tuple[Ints, Ints, Floats]  # request, state and time of requests that ended
 
@@ -53,7 +53,7 @@ class Tables:
     """
 
     steps: Columns
-    unfolding: UnfoldedTokens
+    unfolding: TokenSource
     requests: Columns
     transfers: Columns  # KV caches that went from replica to replica, in the order in which they ended
     incarnations: Sequence[Incarnation]  # in order of replica and time
@@ -78,11 +78,7 @@ class Tables:
         """
         found: dict[int, list[Ints]] = {}
         for each in self.incarnations:
-            most = np.zeros(steps_ended(each.records), np.int64)
-            step, _, tokens, before = chunk_columns(each.records)
-            prompts = (step < len(most)) & (tokens > 1)
-            np.maximum.at(most, step[prompts], before[prompts])
-            found.setdefault(each.replica, []).append(most)
+            found.setdefault(each.replica, []).append(prior_tokens(each.records))
         return {replica: np.concatenate(parts) for replica, parts in found.items()}
 
     def prompt_attention(self) -> dict[int, Floats]:
@@ -100,6 +96,15 @@ class Tables:
             part = np.stack([np.bincount(step, of, n) for of in attended]).astype(np.float64)
             found.setdefault(each.replica, []).append(part)
         return {replica: np.concatenate(parts, axis=1) for replica, parts in found.items()}
+
+
+def prior_tokens(records: Records) -> Ints:
+    """Return, per step of an incarnation, the most tokens that a chunk of a prompt had before it, as above."""
+    most = np.zeros(steps_ended(records), np.int64)
+    step, _, tokens, before = chunk_columns(records)
+    prompts = (step < len(most)) & (tokens > 1)
+    np.maximum.at(most, step[prompts], before[prompts])
+    return most
 
 
 def split_by_replica(steps: Columns) -> Iterator[tuple[int, Columns]]:
@@ -122,7 +127,7 @@ def step_table(incarnations: Sequence[Incarnation], names: Sequence[str] = STEP_
 
     A step's number counts within its replica, through all incarnations of that.
     """
-    parts = [_steps_of(each.records, names) for each in incarnations]
+    parts = [steps_of(each.records, names) for each in incarnations]
     replicas = [each.replica for each in incarnations]
     rows = np.array([len(part["end_s"]) for part in parts], np.int64)
     stepped = np.bincount(replicas, rows, minlength=1).astype(np.int64)
@@ -133,7 +138,7 @@ def step_table(incarnations: Sequence[Incarnation], names: Sequence[str] = STEP_
     }
 
 
-def _steps_of(records: Records, names: Sequence[str]) -> Columns:
+def steps_of(records: Records, names: Sequence[str]) -> Columns:
     """Return columns of the steps of one incarnation that have ended, in order."""
     index, planned = planned_step_rows(records)
     runs, ends = run_rows(records), run_ends_s(records)

@@ -14,8 +14,6 @@ from simulator.cluster.simulate import Outcome, simulate
 from simulator.errors import StallError
 from simulator.results.billing import bill
 from simulator.results.result import Result
-from simulator.results.step_totals import StepTotals, add_up, bin_edges
-from simulator.results.tables import Tables
 from simulator.results.trace_level import kept_tables
 from simulator.results.work import work_table
 from simulator.scenario.deploy import deploy
@@ -35,6 +33,7 @@ from simulator.scenario.links import wire_remarks
 from simulator.scenario.origins import origins
 from simulator.scenario.resolve import ResolvedPool, resolve_pools
 from simulator.scenario.scenario import Scenario
+from simulator.scenario.step_figures import StepFigures, can_fold
 from simulator.workload import Workload, build
 from simulator.workload.difficulty import with_difficulty
 
@@ -46,6 +45,7 @@ def run(
     on_progress: Callable[[float, int, int], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
     processes: int = 1,
+    only_summary: bool = False,
 ) -> Result:
     """Simulate a scenario and return its result.
 
@@ -53,7 +53,9 @@ def run(
     ``on_progress`` gets simulated seconds, requests done and requests in all, some 30 times a second;
     ``should_stop`` is asked as often and ends the run early, with what is finished kept
     (``Result.partial``). ``processes`` is how many a large cluster whose replicas need not know of one another
-    may be split over; the result is the same.
+    may be split over; the result is the same. ``only_summary``: nothing will be asked of the result but its own
+    summary and its files, so that at trace level "summary" a long run can be measured while it goes on, in a tenth
+    of the memory.
 
     Raises InputError for anything in the scenario that cannot be simulated, and StallError when the
     policy stops making progress; its ``result`` holds everything up to then.
@@ -67,6 +69,8 @@ def run(
         for each in pools
         if each.scaling is not None
     }
+    figures = StepFigures(pools)
+    fold = figures.fold(scenario) if only_summary and can_fold(scenario, pools) else None
     with blamed(**{"scheduling": pools[0].scheduling.name, **names}, **schedulers, **scalers):
         outcome = simulate(
             workload,
@@ -75,12 +79,14 @@ def run(
             should_stop=should_stop,
             keep_steps="steps" in kept_tables(scenario.run.trace_level),
             processes=processes,
+            fold=fold,
         )
-    manifest = _manifest(scenario, workload, pools, outcome)
+    figures.look_at(outcome.tables)
+    manifest = _manifest(scenario, workload, pools, outcome, figures)
     arrival_s, scaling = outcome.tables.requests["arrival_s"], outcome.tables.scaling
     if len(arrival_s) and len(scaling["replica"]):
         manifest["replicas"] = bill(manifest, scaling, float(arrival_s[0]), outcome.end_s)["replicas"]
-    steps = _steps(pools, outcome)
+    steps = figures.steps(outcome.tables)
     if scenario.hardware.usd_per_kwh is not None:
         manifest["energy"], drawn = energy_of(pools, outcome.tables, manifest, outcome.end_s)
         steps = steps | drawn if isinstance(steps, dict) else steps
@@ -88,7 +94,7 @@ def run(
         requests=outcome.tables.requests,
         tokens=outcome.tables.unfolding,
         steps=steps,
-        transfers=outcome.tables.transfers,
+        transfers=outcome.tables.transfers or None,
         scaling=scaling,
         work=work_table(outcome.tables.incarnations, outcome.tables.request_of)
         if "steps" in kept_tables(scenario.run.trace_level)
@@ -119,18 +125,8 @@ def ready(scenario: Scenario, base_dir: Path | None = None) -> tuple[Workload, l
     return workload, pools
 
 
-def _steps(pools: list[ResolvedPool], outcome: Outcome) -> dict[str, Any] | StepTotals:
-    """Return the steps where they were kept, else their totals."""
-    tables = outcome.tables
-    if tables.steps:
-        return {name: column for name, column in tables.steps.items() if name != "ticks"}
-    blocks = np.repeat([each.usable_blocks for each in pools], [each.places for each in pools])
-    edges_s = bin_edges(tables.requests["arrival_s"], tables.requests["end_s"])
-    return add_up(tables.steps_by_replica(), blocks, edges_s)
-
-
 def _manifest(
-    scenario: Scenario, workload: Workload, pools: list[ResolvedPool], outcome: Outcome
+    scenario: Scenario, workload: Workload, pools: list[ResolvedPool], outcome: Outcome, figures: StepFigures
 ) -> dict[str, Any]:
     server = pools[0]
     limits = server.limits
@@ -202,7 +198,7 @@ def _manifest(
         **({} if outcome.tiers is None else {"kv_tiers": outcome.tiers}),
         **_drafts(outcome),
         "end_of_run_s": outcome.end_s,
-        "extrapolated_share": _extrapolated_share(pools, outcome.tables),
+        "extrapolated_share": figures.extrapolated_share,
         "partial": outcome.interrupted,
         "stalled": outcome.stalled,
     }
@@ -231,19 +227,6 @@ def _carried_over(pool: ResolvedPool) -> str | None:
     return (
         None if on is None else f"{overheads.engine_version}: fitted on {on}, not on {gpus} {pool.gpu.name}"
     )
-
-
-def _extrapolated_share(pools: list[ResolvedPool], tables: Tables) -> float:
-    """Share of the busy time that is spent in steps outside of what the cost model was measured on."""
-    cost_of = [each.cost for each in pools for _ in range(each.places)]
-    prior_tokens = tables.prefill_prior_tokens()
-    busy_s = outside_s = 0.0
-    for replica, steps in tables.steps_by_replica():
-        lasted_s = steps["end_s"] - steps["start_s"]
-        busy_s += float(lasted_s.sum())
-        columns = {**steps, "prefill_prior_tokens": prior_tokens[replica]}
-        outside_s += float(lasted_s[cost_of[replica].outside_measured_range(columns)].sum())
-    return outside_s / busy_s if busy_s else 0.0
 
 
 def _prefix_cache(outcome: Outcome) -> dict[str, Any]:

@@ -43,6 +43,7 @@ OPTIONS = {
     "sm_split.py",
     "speculation.py",
     "speculative_engine.py",
+    "taking.py",
     "tiered_cache.py",
     "transfers.py",
     "tree_engine.py",

@@ -78,7 +78,7 @@ def run(
 
     with claimed_anew(chosen.name) if out is None else claimed(out, overwrite) as folder:
         result, failure = simulate_and_save(
-            chosen, base_dir, folder, plot=not no_plot, processes=jobs or cores()
+            chosen, base_dir, folder, plot=not no_plot, processes=jobs or cores(), only_summary=page is None
         )
     summary = result.summary()
     with_band = band and failure is None

@@ -1,0 +1,92 @@
+"""Rows taken out of a replica's records while it goes on, so that they need not all be held at once."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from simulator.replica.records import PROMPT_END_COLUMNS, RUN_COLUMNS, SPAN_COLUMNS, WIDTH, Records
+from simulator.replica.replica import Replica
+
+AFTER_ALL = 2**60  # a step, tick or request that comes after all there are
+# Of each list whose rows belong to a step: the column that names it
+_STEP_AT = {
+    "steps": 0,
+    "chunks": 0,
+    "prompt_ends": 1,
+    "withheld": 1,
+    "drafts": 1,
+    "trimmed": 1,
+    "preemptions": 0,
+}
+_OF_RUNS = ("run_ends", "run_blocks")  # one for each step of the runs
+
+
+class TakenRows(NamedTuple):
+    """Rows that were taken, and what is not among them."""
+
+    rows: dict[str, NDArray[Any]]  # of each list of ``Records`` that had any, flat
+    least_request: int  # of those with tokens in rows that stay; ``AFTER_ALL`` if there are none
+
+
+class GivenRecords(Records):
+    """Records whose rows are given, flat by list: those of some requests, or of some steps."""
+
+    __slots__ = ("_given",)
+
+    def __init__(self, given: Mapping[str, NDArray[Any]]) -> None:
+        """Have no rows in the lists that are not there."""
+        super().__init__()
+        self._given = given
+
+    def rows(self, name: str) -> NDArray[Any]:
+        """Return all rows of a list as float64 or int64, shape (columns, rows)."""
+        if name not in self._given:
+            return super().rows(name)
+        width, kind = WIDTH[name]
+        wide = np.float64 if kind is np.float64 else np.int64
+        return self._given[name].astype(wide).reshape(-1, width).T
+
+
+def take(replica: Replica, at_the_end: bool) -> TakenRows:
+    """Take what a replica, whose records are never packed, has recorded and needs no more: ``at_the_end`` all of it.
+
+    What is in flight may be taken back, and what came last is looked at, so that rows of the last steps stay. A run of
+    steps goes once all of it may go.
+    """
+    engine = replica.engine
+    records, ahead = engine.records, len(replica.in_flight) + 1
+    before_step = AFTER_ALL if at_the_end else engine.step - ahead
+    before_tick = AFTER_ALL if at_the_end else engine.group.tick - ahead
+    stops = {
+        name: _before(name, getattr(records, name), width, before_step, before_tick)
+        for name, (width, _) in WIDTH.items()
+    }
+    in_runs = int(sum(records.runs[stops["runs"] + 1 :: len(RUN_COLUMNS)]))  # steps in those that stay
+    taken: dict[str, NDArray[Any]] = {}
+    for name, (_, kind) in WIDTH.items():
+        rows: list[float] = getattr(records, name)
+        stop = len(rows) - in_runs if name in _OF_RUNS else stops[name]
+        if stop:
+            taken[name] = np.array(rows[:stop], kind)
+            del rows[:stop]
+    requests = records.spans[:: len(SPAN_COLUMNS)] + records.prompt_ends[:: len(PROMPT_END_COLUMNS)]
+    return TakenRows(taken, min(requests, default=AFTER_ALL))
+
+
+def _before(name: str, rows: list[float], width: int, before_step: int, before_tick: int) -> int:
+    """Return how many numbers of a list are of steps before a step, or of spans that ended before a tick."""
+    place = len(rows)
+    while place:
+        first = place - width
+        if name == "spans":
+            stays = rows[first + 1] + rows[first + 2] >= before_tick
+        elif name == "runs":
+            stays = rows[first] + rows[first + 1] > before_step
+        else:
+            stays = name in _STEP_AT and rows[first + _STEP_AT[name]] >= before_step
+        if not stays:
+            break
+        place = first
+    return place
