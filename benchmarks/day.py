@@ -17,6 +17,7 @@ REQUESTS_A_DAY, DAY_S = 27_000_000, 86_400
 SMALL, FULL = 100_000, 1_000_000
 COMPILED = not clock_file.endswith(".py")
 MOST_US = 60.0 if COMPILED else 120.0
+MOST_KB, OWN_MB = 0.3, 350  # of memory: for each request, and whatever their number
 
 
 @dataclass(frozen=True)
@@ -33,9 +34,20 @@ class Day:
         """CPU microseconds a request, start-up included."""
         return self.cpu_s / self.requests * 1e6
 
+    @property
+    def kb_a_request(self) -> float:
+        """Peak memory a request, beside what any number of them takes."""
+        return max(self.peak_mb - OWN_MB, 0.0) / self.requests * 1e3
+
     def checks(self) -> Iterable[Check]:
         """Yield what it is held to."""
         yield f"W10 {self.requests:,} requests of the day, CPU a request", self.us_a_request, MOST_US, "us"
+        yield (
+            f"W10 {self.requests:,} requests, memory a request beside {OWN_MB} MB",
+            self.kb_a_request,
+            MOST_KB,
+            "KB",
+        )
 
 
 def work(requests: int) -> Work:
