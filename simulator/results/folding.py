@@ -96,6 +96,7 @@ class Fold:
         self._last_s = 0.0  # the last end of a step or of a folded request
         self._reduction = CompactReduction(marked(), self._reading)
         self._tokens = 0
+        self._worth = FOLD_TOKENS  # tokens for which it is worth to look
         self._kept: deque[tuple[RequestLog, slice]] = deque()  # all parts, as long as they are few tokens
         self.found_tokens = [0, 0]  # in prefix caches: by admissions, and by those after a preemption
 
@@ -123,14 +124,19 @@ class Fold:
         there = self._ended[self._frontier : self._arrived]
         self._frontier += len(there) if there.all() else int(np.argmin(there))
         stop = min([self._frontier, *(each.least_request for each in self._replicas.values())])
-        wanted = self._workload.output_tokens[self._folded : stop]
-        if wanted.sum(dtype=np.int64) >= FOLD_TOKENS:
-            # What is said of them must not depend on when the run ends, which is after the last arrival so far
-            self._fold(stop, float(self._workload.arrival_s[self._arrived - 1]))
+        asked_for = int(self._workload.output_tokens[self._folded : stop].sum(dtype=np.int64))
+        if asked_for >= self._worth:
+            # What is said of them must not depend on when the run ends: after the last arrival so far
+            last_s = float(self._workload.arrival_s[self._arrived - 1])
+            all_came = self._arrived == len(self._workload)
+            window_end_s = self._window_end_s(np.inf) if all_came else np.inf
+            before = self._folded
+            self._fold(stop, np.inf if all_came else last_s, window_end_s)
+            self._worth = FOLD_TOKENS if self._folded > before else 2 * asked_for
 
     def finish(self, now_s: float) -> tuple[Columns, FoldedTokens, float]:
         """Measure all other requests; return all as ``request_table`` does, their tokens, and the last event's time."""
-        end_s = self._fold(self._arrived, None, now_s)
+        end_s = self._fold(self._arrived, None, None, now_s)
         n, optional = self._folded, self._workload.optional
         columns: Columns = {
             "arrival_s": self._workload.arrival_s[:n],
@@ -146,10 +152,18 @@ class Fold:
         all_s = np.concatenate([np.empty(0), *few]) if self._tokens <= tokens.KEPT_TOKENS else None
         return columns, FoldedTokens(columns["delivered_tokens"], readings, all_s), end_s
 
-    def _fold(self, stop: int, until_s: float | None, now_s: float = 0.0) -> float:
+    def _window_end_s(self, end_s: float) -> float:
+        """Return when the measured window ends if the run does at ``end_s``, and no more requests arrive."""
+        arrival_s = self._workload.arrival_s
+        last_s = float(arrival_s[self._arrived - 1])
+        return last_s if self._ends_with_arrivals and last_s > arrival_s[0] else end_s
+
+    def _fold(
+        self, stop: int, until_s: float | None, window_end_s: float | None, now_s: float = 0.0
+    ) -> float:
         """Measure requests up to one, but only whole parts of which all tokens came by ``until_s``; None: all.
 
-        Returns when the last thing so far happened.
+        ``window_end_s``: as far as is known; None: the run has ended. Returns when the last thing so far happened.
         """
         first, workload = self._folded, self._workload
         requests, every, steps = self._unfolded(first, stop, now_s)
@@ -164,7 +178,8 @@ class Fold:
         for name, column in self._columns.items():
             column[first : first + folded] = requests[name][:folded]
         if folded:
-            self._measure(requests, every, folded, end_s if until_s is None else None)
+            known_s = self._window_end_s(end_s) if window_end_s is None else window_end_s
+            self._measure(requests, every, folded, known_s)
             self._last_s = max(self._last_s, float(np.nanmax(requests["end_s"][:folded])))
             self._folded = next_request = first + folded
             came_s = workload.arrival_s[next_request] if next_request < len(workload) else np.inf
@@ -196,13 +211,9 @@ class Fold:
             steps,
         )
 
-    def _measure(self, requests: Columns, every: UnfoldedTokens, folded: int, end_s: float | None) -> None:
-        """Measure the first requests of those, and their tokens, in parts; ``end_s``: the run has ended then."""
-        arrival_s, first = self._workload.arrival_s, self._folded
-        window_end_s = np.inf  # as far as is known
-        if end_s is not None:
-            last_s = arrival_s[first + folded - 1]
-            window_end_s = last_s if self._ends_with_arrivals and last_s > arrival_s[0] else end_s
+    def _measure(self, requests: Columns, every: UnfoldedTokens, folded: int, window_end_s: float) -> None:
+        """Measure the first requests of those, and their tokens, in parts."""
+        first = self._folded
         optional: dict[str, Any] = {
             name: column[first : first + folded]
             for name, column in self._workload.optional.items()
@@ -215,8 +226,8 @@ class Fold:
             state=requests["state"][:folded],
             end_s=requests["end_s"][:folded],
             token_offsets=every.offsets[: folded + 1],
-            start_s=float(arrival_s[0]),
-            end_of_run_s=float(window_end_s),
+            start_s=float(self._workload.arrival_s[0]),
+            end_of_run_s=window_end_s,
             first_s=requests["first_token_s"][:folded],
             last_s=requests["last_token_s"][:folded],
             source=every,
