@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from simulator.arrays import Flags, Floats, Ints
+from simulator.metrics._by_rows import by_rows
 from simulator.metrics._distribution import rate
 from simulator.metrics._log import RequestLog
 from simulator.metrics._options import Reader, UserModel
@@ -70,6 +71,7 @@ def idle_by_window_end_s(log: RequestLog, user: UserModel) -> Floats:
     return _idle_by_s(log, user, log.end_of_run_s, tokens_by_window_end(log), lateness)
 
 
+@by_rows
 def accrued_benefit_tokens(log: RequestLog, user: UserModel) -> Floats:
     """Return what each request was worth at the end of the window, less what it was at its start, f64[n]."""
     start_s, tokens = float(np.nextafter(log.start_s, -np.inf)), tokens_before_window(log)

@@ -1,5 +1,6 @@
 """A column of numbers in as little room as holds them without loss."""
 
+from bisect import bisect_left, bisect_right
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ class CompactColumn:
     def __init__(self) -> None:
         """Have nothing yet."""
         self._parts: list[NDArray[Any]] = []
+        self._stops = [0]  # rows up to each part
 
     def add(self, values: Floats, known: dict[bytes, NDArray[Any]]) -> None:
         """Add a part; ``known`` are arrays that are kept anyway, by their bytes as float64, to which it is added."""
@@ -22,14 +24,24 @@ class CompactColumn:
         if key not in known:
             known[key] = _narrow(values)
         self._parts.append(known[key])
+        self._stops.append(self._stops[-1] + len(values))
 
     def whole(self) -> Floats:
         """Return all of it."""
-        return np.concatenate([np.empty(0), *self._parts])
+        return self[:]
 
     def __getitem__(self, rows: Any) -> Floats:
-        """Return some rows."""
-        found: Floats = self.whole()[rows]
+        """Return some rows; a slice of them, without a step, is made without the others."""
+        if not isinstance(rows, slice):
+            some: Floats = self[:][rows]
+            return some
+        first, stop, _ = rows.indices(self._stops[-1])
+        low, high = bisect_right(self._stops, first) - 1, bisect_left(self._stops, stop)
+        parts = self._parts[low:high]
+        if not parts:
+            return np.empty(0)
+        begins = self._stops[low]
+        found: Floats = np.concatenate(parts, dtype=np.float64)[first - begins : stop - begins]
         return found
 
 

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from simulator.arrays import Flags, Floats, Ints
+from simulator.metrics._by_rows import by_rows
 from simulator.metrics._log import RequestLog
 from simulator.metrics._options import Reader, UserModel
 from simulator.metrics._places import curve_of, first_read_s, is_steady, next_place, places, thinking_tokens
@@ -113,6 +114,7 @@ def asking_again_s(log: RequestLog, user: Reader) -> Floats:
     return again_s
 
 
+@by_rows
 def idle_latency_s(log: RequestLog, user: Reader) -> Floats:
     """Return the user idle latency ``l`` of each request, f64[n], >= 0.
 
@@ -159,6 +161,7 @@ def penalty(idle_s: Floats, user: UserModel, alpha_tokens: Floats | None = None)
     return (user.alpha_tokens if alpha_tokens is None else alpha_tokens) * f
 
 
+@by_rows
 def benefit_tokens(log: RequestLog, user: UserModel) -> Floats:
     """Return what each request was worth, ``w_in·n_in + w_out·n − alpha·f(l)`` tokens (Eq. 10), f64[n]; may be < 0."""
     return worth_tokens(log, user, log.token_counts, idle_latency_s(log, user))

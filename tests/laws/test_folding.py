@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from simulator.cluster import handing_over
 from simulator.cluster import simulate as engine
-from simulator.metrics import Slo, UserModel, _segments, summarise
+from simulator.metrics import Slo, UserModel, _by_rows, _segments, summarise
 from simulator.metrics._streamed import StreamedLog
 from simulator.metrics._summary import marked
 from simulator.results import folding, tokens
@@ -35,6 +35,7 @@ def pieces(patch, part_tokens, fold_tokens, events):
     patch.setattr(_segments, "PART", part_tokens)
     patch.setattr(folding, "FOLD_TOKENS", fold_tokens)
     patch.setattr(handing_over, "EVENTS_BETWEEN", events)
+    patch.setattr(_by_rows, "ROWS", part_tokens)
     patch.setattr(engine, "EVENTS_BETWEEN_LOOKS", events)
 
 
