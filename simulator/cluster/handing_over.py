@@ -39,9 +39,8 @@ class HandsOver:
         rows = {each.index: take(each, at_the_end) for each in mine}
         refused = cluster.refused[self._refused :]
         self._refused += len(refused)
-        cluster.ends_taken += sum(len(each.rows.get("ended", ())) for each in rows.values()) // len(
-            ENDED_COLUMNS
-        )
+        ended = sum(len(each.rows.get("ended", ())) for each in rows.values())
+        cluster.ends_taken += ended // len(ENDED_COLUMNS)
         in_flight = {each.index: each.recorded.in_flight for each in mine} if at_the_end else None
         return Handed(rows, refused, cluster.arrived, in_flight)
 
@@ -49,8 +48,7 @@ class HandsOver:
 def can_fold(cluster: Cluster) -> bool:
     """Whether a cluster's tokens can be measured while it goes on, and may be too many to be kept.
 
-    Requests must end in the order in which they come, more or less, on the replica to which they came, and be numbered
-    and timed as the workload has them.
+    Requests must be numbered and timed as the workload has them, and end on the replica to which they came.
     """
     deployment, workload = cluster.deployment, cluster.workload
     plain = not (deployment.speculating or deployment.tiers or deployment.grading or deployment.delivery)

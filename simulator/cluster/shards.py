@@ -18,9 +18,8 @@ from simulator.results.folding import Fold, Handed
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
 
-MOST_AHEAD = (
-    1 << 16
-)  # requests that one process may have met more than another, where the records go on the way
+# Requests that one process may have met more than another, where it hands over what it records
+MOST_AHEAD = 1 << 16
 Play = Callable[..., tuple[bool, str | None]]  # what a process does with its replicas: ``engine.play``
 
 

@@ -33,7 +33,7 @@ from simulator.scenario.links import wire_remarks
 from simulator.scenario.origins import origins
 from simulator.scenario.resolve import ResolvedPool, resolve_pools
 from simulator.scenario.scenario import Scenario
-from simulator.scenario.step_figures import StepFigures, can_fold
+from simulator.scenario.step_figures import StepFigures, needs_tokens_once
 from simulator.workload import Workload, build
 from simulator.workload.difficulty import with_difficulty
 
@@ -70,7 +70,7 @@ def run(
         if each.scaling is not None
     }
     figures = StepFigures(pools)
-    fold = figures.fold(scenario) if only_summary and can_fold(scenario, pools) else None
+    fold = figures.fold(scenario) if only_summary and needs_tokens_once(scenario, pools) else None
     with blamed(**{"scheduling": pools[0].scheduling.name, **names}, **schedulers, **scalers):
         outcome = simulate(
             workload,

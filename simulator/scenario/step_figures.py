@@ -88,7 +88,7 @@ def _joined(steps: Sequence[Columns]) -> Columns:
     return {name: np.concatenate([each[name] for each in steps]) for name in steps[0]}
 
 
-def can_fold(scenario: Scenario, pools: Sequence[ResolvedPool]) -> bool:
+def needs_tokens_once(scenario: Scenario, pools: Sequence[ResolvedPool]) -> bool:
     """Whether a scenario's summary needs each token once, and does not need to know then when the run ends."""
     by = scoring(scenario)
     once = not (by.also or scenario.workload.classes or any(each.name for each in pools))

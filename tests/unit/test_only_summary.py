@@ -98,6 +98,15 @@ def test_processes_measure_what_one_does(monkeypatch):
     assert folded.summary() == kept.summary()
 
 
+@pytest.mark.skipif("fork" not in get_all_start_methods(), reason="needs fork")
+def test_a_mistake_in_a_process_is_named(tmp_path):
+    policy = tmp_path / "wrong.py"
+    policy.write_text(IDLE.replace("pass", "raise KeyError('oops')"))
+    more = {"policy": {"scheduling": str(policy)}, "workload": {"requests": 30}}
+    with pytest.raises(InputError, match=r"wrong.py: line 6: KeyError: 'oops'"):
+        made("summary", more, only_summary=True, processes=2)
+
+
 def test_one_that_is_stopped_is_measured_as_far_as_it_came():
     def stop():
         looks = iter(range(8))
