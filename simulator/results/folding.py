@@ -6,23 +6,24 @@ Where there turn out to be few tokens, they are all kept, and the run is as any 
 """
 
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from simulator.arrays import Columns, Floats, Ints
+from simulator.arrays import Columns
 from simulator.metrics import RequestLog
 from simulator.metrics._log import OF_READERS
 from simulator.metrics._options import Reading
-from simulator.metrics._reduce import CompactReduction, KeptReadings
-from simulator.metrics._streamed import NoTokensError, StreamedLog
+from simulator.metrics._reduce import CompactReduction
+from simulator.metrics._streamed import StreamedLog
 from simulator.metrics._summary import marked
 from simulator.replica.request import FIELDS, RequestState
 from simulator.replica.taking import TakenRows
 from simulator.results import tokens
 from simulator.results.collect import collect, readers_leave_s
+from simulator.results.folded_tokens import FoldedTokens
 from simulator.results.recorded import ending_rows
 from simulator.results.tables import Incarnation, last_event_s, request_table
 from simulator.results.taken import TakenRecords
@@ -46,27 +47,6 @@ class Handed(NamedTuple):
     refused: Sequence[tuple[int, RequestState, float]]
     arrived: int  # requests, of all, by now
     in_flight: Mapping[int, int] | None = None  # at the end, by replica: steps that have not ended
-
-
-class FoldedTokens:
-    """The tokens of a run that was folded: their numbers, and what was measured of them."""
-
-    def __init__(self, counts: Ints, readings: KeptReadings, delivered_s: Floats | None) -> None:
-        """``delivered_s`` are those of all tokens where they are few enough to be kept."""
-        self.offsets: Ints = np.zeros(len(counts) + 1, np.int64)
-        np.cumsum(counts, out=self.offsets[1:])
-        self.bounds: Ints = np.array([0, len(counts)])
-        self.readings, self.delivered_s = readings, delivered_s
-
-    def part_delivered_s(self, part: int) -> Floats:
-        """Raise NoTokensError, unless they were kept."""
-        if self.delivered_s is None:
-            raise NoTokensError("only the summary of this run was kept; expected run.trace_level = 'tokens'")
-        return self.delivered_s
-
-    def pieces(self) -> Iterator[Columns]:
-        """Raise NoTokensError."""
-        raise NoTokensError("only the summary of this run was kept; expected run.trace_level = 'tokens'")
 
 
 class Fold:

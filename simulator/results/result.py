@@ -33,8 +33,8 @@ from simulator.results.billing import bill, price
 from simulator.results.classes import pooled_by_class, with_classes
 from simulator.results.energy import energy
 from simulator.results.engine_summary import engine_summary, traffic_summary
+from simulator.results.folded_tokens import FoldedTokens
 from simulator.results.folders import claimed
-from simulator.results.folding import FoldedTokens
 from simulator.results.grades import quality
 from simulator.results.measures import check_kept, kept, per_request, pooled
 from simulator.results.notebook import ShownResult

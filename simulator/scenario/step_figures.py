@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 
 from simulator.arrays import Columns
-from simulator.results.folding import Fold, FoldedTokens
+from simulator.results.folded_tokens import FoldedTokens
+from simulator.results.folding import Fold
 from simulator.results.scoring import Scoring
 from simulator.results.step_totals import StepSums, StepTotals, add_up, bin_edges, one_by_one
 from simulator.results.tables import Tables

@@ -14,7 +14,8 @@ from simulator.metrics import Slo, UserModel, _by_rows, _segments, summarise
 from simulator.metrics._streamed import StreamedLog
 from simulator.metrics._summary import marked
 from simulator.results import folding, tokens
-from simulator.results.folding import Fold, FoldedTokens
+from simulator.results.folded_tokens import FoldedTokens
+from simulator.results.folding import Fold
 from simulator.results.step_totals import StepSums
 from simulator.results.tables import split_by_replica
 from tests.cluster_cases import deployments

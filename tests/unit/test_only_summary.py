@@ -12,7 +12,7 @@ from simulator.cluster import simulate as engine
 from simulator.errors import InputError, StallError
 from simulator.metrics import Slo, _segments
 from simulator.results import folding, result, tokens
-from simulator.results.folding import FoldedTokens
+from simulator.results.folded_tokens import FoldedTokens
 from simulator.scenario.run import run
 from simulator.workload.build import build
 
