@@ -51,7 +51,7 @@ def log_of(outcome, end_s, saved):
     )  # fmt: skip
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(
     deployments(modes=("plain", "tight")),
     st.integers(1, 30),
