@@ -139,7 +139,7 @@ class PlainPrefixBlocks:
             if job in self.running and job.preemptions == preemptions:
                 self.register(job, place)
 
-    def fast_forwarded(self, first_tick, steps, blocks):
+    def fast_forwarded(self, first_tick, steps, blocks, seqs):
         for tick in range(first_tick, first_tick + steps):
             if tick > first_tick:
                 self.step_ended(())

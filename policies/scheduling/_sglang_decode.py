@@ -26,21 +26,43 @@ class Decoding:
         return 0
 
     def goes_on_decoding(self, step: Ledger) -> bool:
-        """After a step that decoded; not where requests end with it, which it sees a step late."""
-        if (
-            self._in_flight != "decode"
-            or self._extended
-            or step.joined
-            or len(step.running) != step.group.size
-        ):
+        """Unless it looks at what has come, or memory may be short, where prompts were extended before."""
+        size = step.group.size
+        if self._in_flight == "" or step.joined:
             return False
+        if self._extended:
+            if (
+                len(step.running) > size
+                or self._heard_s < inf
+                or size > min(step.token_budget, step.free_blocks)
+            ):
+                return False
+            self._merge(step)
         self._full = not self._batch.filter(step) and self._full
         return True
 
     def decoded(self, begun_s: float, ends_s: Sequence[float], first_tick: int) -> None:
         """Expect a little less with each step."""
+        self._in_flight = "decode"
         self._batch.decay_ratio(len(ends_s))
         self._unheard += len(ends_s)
+
+    def _merge(self, step: Ledger) -> None:
+        """Let the requests whose prompts the step before computed, or that came from other replicas, decode."""
+        batch = self._batch
+        ready: list[Job] = []
+        if self._extended:
+            ready = [job for job in self._extended if job in step.running and job not in step.partial]
+            if len(ready) < len(self._extended):
+                self._full = False
+        if step.joined:
+            batch.bring(step, step.joined)
+        if ready and not batch.jobs:
+            self._full = False  # the extend batch becomes the running one, and was never full
+        batch.merge(ready, self._in_flight if step.in_flight else "")
+        if self._mixed:
+            step.rank_decodes(batch.jobs)  # prompts come first in a mixed batch, and stay so
+        self._extended, self._mixed = [], False
 
     def _hear(self, step: Ledger, interval: int) -> None:
         """Look at what has come, unless fewer steps than ``interval`` decoded since, and nothing else was done.

@@ -9,7 +9,7 @@ from policies.scheduling._sglang_extend import Added, ExtendBatch
 from policies.scheduling._sglang_order import Rule, sort_waiting
 from policies.scheduling._sglang_priority import make_way
 from policies.scheduling._sglang_running import RunningBatch
-from simulator.policy import Job, Ledger, Scheduler
+from simulator.policy import Ledger, Scheduler
 
 
 @dataclass
@@ -77,19 +77,7 @@ class Sglang(Decoding, Scheduler):
         batch = self._batch
         if self.scheduler_recv_interval > 1:
             self._hear(step, self.scheduler_recv_interval)
-        ready: list[Job] = []
-        if self._extended:
-            ready = [job for job in self._extended if job in step.running and job not in step.partial]
-            if len(ready) < len(self._extended):
-                self._full = False
-        if step.joined:  # from other replicas
-            batch.bring(step, step.joined)
-        if ready and not batch.jobs:
-            self._full = False  # the extend batch becomes the running one, and was never full
-        batch.merge(ready, self._in_flight if step.in_flight else "")
-        if self._mixed:
-            step.rank_decodes(batch.jobs)  # prompts come first in a mixed batch, and stay so
-        self._extended, self._mixed = [], False
+        self._merge(step)
         if not step.running and all(job.arrival_s == step.now_s for job in step.waiting):
             batch.jobs.clear()  # it was idle until now
             batch.reset_ratio()

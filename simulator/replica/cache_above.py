@@ -106,9 +106,9 @@ class CacheAbove:
         """A plan is final."""
         self._gpu.step_planned(chunks)
 
-    def fast_forwarded(self, first_tick: int, steps: int, blocks: int) -> None:
+    def fast_forwarded(self, first_tick: int, steps: int, blocks: int, seqs: int) -> None:
         """Steps in which all decode."""
-        self._gpu.fast_forwarded(first_tick, steps, blocks)
+        self._gpu.fast_forwarded(first_tick, steps, blocks, seqs)
 
     def take(self, job: Job, blocks: int) -> None:
         """Give a job blocks of the GPU."""

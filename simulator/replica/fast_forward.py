@@ -73,7 +73,7 @@ def fast_forward(
     engine.fruitless_steps = 0
     engine.step += steps
     if engine.cache is not None:
-        engine.cache.fast_forwarded(first_tick, steps, taken)
+        engine.cache.fast_forwarded(first_tick, steps, taken, size)
     group.tick = tick
     return begun_s, end_s, group.finished() if tick in group.last_ticks else NO_JOBS
 

@@ -124,10 +124,11 @@ class PrefixCache(KvPool, Protocol):
         """A step ends; what it completed has not left yet."""
         ...
 
-    def fast_forwarded(self, first_tick: int, steps: int, blocks: int) -> None:
+    def fast_forwarded(self, first_tick: int, steps: int, blocks: int, seqs: int) -> None:
         """The decode group has ticked so many times, from a tick on, in steps of which only the last is in flight.
 
-        They took so many ``blocks``, which are not among the free ones any more.
+        They took so many ``blocks``, which are not among the free ones any more. In each so many ``seqs`` decoded, of
+        which some, in a single step, got a token beyond their last one.
         """
         ...
 

@@ -12,6 +12,7 @@ from typing import cast
 
 from simulator.errors import StallError
 from simulator.replica.adaptive_engine import AdaptiveEngine
+from simulator.replica.beyond import decode_beyond
 from simulator.replica.cost import StagedCost
 from simulator.replica.draft_runs import DraftRunEngine
 from simulator.replica.engine import NO_JOBS
@@ -37,6 +38,7 @@ class StepLoop(View):
     _late: bool  # whether it plans in an extra turn of this instant
     _depth: int  # steps planned before the first of them has ended
     _ends_unseen: bool  # whether a step is planned before the stop tokens of the one before are seen
+    _plans_ends: bool  # whether the policy plans a token beyond each last one in flight
     _spare_blocks: int | None  # what a step that is run without a plan leaves free; None: each is planned
     _stages: StageTimes | None  # where the layers are spread over several
     _hears: bool  # whether the policy is asked before such steps, and told of them
@@ -171,18 +173,15 @@ class StepLoop(View):
             if not self.policy.goes_on_decoding(engine):
                 return False
         start_s = self.busy_until_s if pipelined else self._now_s
-        if before:  # when those complete, their seats and blocks are free
-            time_s, most_steps = inf, 1
-        else:
-            most_steps = MOST_STEPS
+        most_steps = 1 if before else MOST_STEPS  # when those complete, their seats and blocks are free
         first_step, first_tick = engine.step, engine.group.tick
-        if engine.speculates:
-            drafting = cast(DraftRunEngine, engine)
-            begun_s, end_s, completing = drafting.run_drafts(start_s, time_s, spare_blocks, pipelined)
+        if beyond := self._plans_ends and before:
+            run = decode_beyond(engine, start_s, spare_blocks, before)
+        elif engine.speculates:
+            run = cast(DraftRunEngine, engine).run_drafts(start_s, time_s, spare_blocks, pipelined)
         else:
-            begun_s, end_s, completing = fast_forward(
-                engine, start_s, time_s, spare_blocks, pipelined, most_steps
-            )
+            run = fast_forward(engine, start_s, time_s, spare_blocks, pipelined, most_steps)
+        begun_s, end_s, completing = run
         steps = engine.step - first_step
         if not steps:
             return False
@@ -192,7 +191,7 @@ class StepLoop(View):
             in_flight[0] = begun_s, NO_JOBS, True
             engine.unended[0] = 0, True, NO_JOBS
         in_flight.append((end_s, completing, True))
-        engine.unended.append((0, True, NO_JOBS))
+        engine.unended.append((engine.too_many_blocks if beyond else 0, True, NO_JOBS))
         self.busy_until_s = end_s
         if completing and self.effects.load_fell is not None:
             self._load_fell()

@@ -42,6 +42,7 @@ class Scheduler(ABC):
     def plans_unseen_ends(self) -> bool:
         """Whether it says itself, by ``decode_all(beyond=True)``, which steps compute a token too many.
 
+        Those that are run without a plan then compute it wherever a last one is in flight.
         Else an engine that plans ahead adds it to the step after each answer's last where that was a stop token.
         """
         return False

@@ -166,7 +166,7 @@ class PrefixBlocks:
             if job in self._running and job.preemptions == preemptions:
                 self._register(job, block, block + 1)
 
-    def fast_forwarded(self, first_tick: int, steps: int, blocks: int) -> None:
+    def fast_forwarded(self, first_tick: int, steps: int, blocks: int, seqs: int) -> None:
         """Do what planning and ending each of these steps does, in that order."""
         if blocks:
             self._use(blocks)

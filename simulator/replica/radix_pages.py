@@ -10,15 +10,16 @@ the same plan can still find them, as in the engine, which allocates for a whole
 """
 
 from collections.abc import Callable, Collection, Sequence
+from itertools import chain
 from typing import ClassVar
 
 from simulator.replica.content import Content, StreamPieces
 from simulator.replica.decode_group import DecodeGroup
 from simulator.replica.job import Job
 from simulator.replica.kv import PrefixRule
+from simulator.replica.radix_ranks import depth_first, longest_prefix_first
 from simulator.replica.radix_tree import Node, RadixTree, Runs
 
-LIKE_EARLIER_TOKENS = 32  # sharing as many with an earlier waiting request, and not more with the cache: wait
 ROOM_AFTER_PREEMPTION = 20  # tokens that are evicted for each request that goes on decoding
 
 
@@ -26,8 +27,8 @@ class RadixPages:
     """Computed pages in a radix tree; a block is a page (a ``PrefixCache``)."""
 
     __slots__ = (
-        "_asked", "_chunked", "_computing", "_content", "_contents", "_decoding", "_extending", "_found", "_group",
-        "_nodes", "_partial", "_running", "_taken", "block_size", "free_blocks", "total_blocks", "tree",
+        "_asked", "_content", "_contents", "_found", "_group", "_partial", "_running", "block_size", "chunked",
+        "computing", "decoding_now", "extending", "free_blocks", "nodes", "taken", "total_blocks", "tree",
     )  # fmt: skip
 
     group_type: ClassVar[type[DecodeGroup]] = DecodeGroup
@@ -39,22 +40,25 @@ class RadixPages:
         self.tree = RadixTree(block_size)
         self._content = content
         self._contents: dict[Job, Content] = {}
-        self._nodes: dict[Job, Node] = {}  # of running jobs: the end of what the tree holds of them, locked
-        self._chunked: list[Job] = []  # had a chunk of their prompt, not the last, in the step planned last
+        self.nodes: dict[Job, Node] = {}  # of running jobs: the end of what the tree holds of them, locked
+        self.chunked: list[Job] = []  # had a chunk of their prompt, not the last, in the step planned last
         # Of each step in flight: jobs whose prompts end, their preemptions and tokens
-        self._computing: list[list[tuple[Job, int, int]]] = []
+        self.computing: list[list[tuple[Job, int, int]]] = []
         self._found = self.tree.root
         self._asked: tuple[Job, int, int] | None = (
             None  # what was looked up last, after how many uses of the tree
         )
-        self._taken = 0  # blocks taken by the plan so far
-        self._extending = 0  # tokens that its prompts ask for
-        self._decoding = (0, 0)  # blocks that its decodes ask for: those they need, and one for each
+        self.taken = 0  # blocks taken by the plan so far
+        self.extending = 0  # tokens that its prompts ask for
+        self.decoding_now = (0, 0)  # blocks that its decodes ask for: those they need, and one for each
 
     @property
     def can_fast_forward(self) -> bool:
-        """While no prompt is being computed, whose pages would be stored when a step ends."""
-        return not self._chunked and not any(self._computing)
+        """While what is being computed, which is stored when its step ends, is nowhere in the tree yet.
+
+        Then as many blocks are free as were before.
+        """
+        return not self.chunked and (not any(self.computing) or self._stays_apart())
 
     def watch(self, running: Collection[Job], partial: Collection[Job], group: DecodeGroup) -> None:
         """Look at the running jobs, at those of them with tokens to compute, and at those that decode."""
@@ -77,12 +81,16 @@ class RadixPages:
 
     def prefix_ranks(self, rule: PrefixRule, waiting: Sequence[Job]) -> dict[Job, float]:
         """Return where waiting jobs stand by what the tree holds of them, SGLang's two ways; smallest first."""
-        return self._longest_prefix_first(waiting) if rule == "lpm" else self._depth_first(waiting)
+        if rule == "lpm":
+            return longest_prefix_first(
+                self.tree, ((job, self._runs(job, job.known_tokens - 1)) for job in waiting)
+            )
+        return depth_first(self.tree, ((job, self._match(job)) for job in waiting))
 
     def begin(self, job: Job) -> int:
         """Give a waiting job what the tree holds of it; return how many tokens that is."""
         node = self._match(job)
-        self._nodes[job] = node
+        self.nodes[job] = node
         self._lock(node)
         job.blocks, job.computed = node.stop // self.block_size, node.stop
         return node.stop
@@ -91,25 +99,25 @@ class RadixPages:
 
     def step_opened(self) -> None:
         """Store the chunks of the step planned before."""
-        if self._chunked:
-            for job in self._chunked:
+        if self.chunked:
+            for job in self.chunked:
                 if job in self._partial:
                     self._store(job, job.computed)
-            self._chunked.clear()
+            self.chunked.clear()
 
     def chunk(self, job: Job, first_token: int, tokens: int) -> None:
         """Note what it asks for: with pages of many tokens one more than it needs. It is stored when it is computed."""
-        self._extending += tokens if self.block_size == 1 else tokens + self.block_size
+        self.extending += tokens if self.block_size == 1 else tokens + self.block_size
 
     def decoding(self, blocks: int, seqs: int) -> None:
         """Note what the decoding jobs take."""
-        self._taken += blocks
-        self._decoding = blocks, seqs
+        self.taken += blocks
+        self.decoding_now = blocks, seqs
 
     def drafting(self, blocks: int, seqs: int, too_many: int) -> None:
         """Note what they take, which is counted already but for what is too many."""
-        self._taken += too_many
-        self._decoding = blocks, seqs
+        self.taken += too_many
+        self.decoding_now = blocks, seqs
 
     def grew(self, job: Job, tokens: int) -> None:
         """They are stored when the job is complete."""
@@ -129,33 +137,36 @@ class RadixPages:
 
     def step_planned(self, chunks: Collection[Job]) -> None:
         """Make the plan's blocks empty, and note whose prompts the step computes."""
-        opened, seqs = self._decoding
-        if self._extending or seqs:
+        opened, seqs = self.decoding_now
+        if self.extending or seqs:
             left, size = self.free_blocks, self.block_size
             empty = left * size - self.tree.evictable
             # Else what is asked for is empty even when all of the plan has been taken
-            if empty < self._extending or empty < opened * size or empty < seqs * size:
-                self.free_blocks += self._taken  # as it was before the plan
-                extended = self._taken - opened
-                self._make_room(self._extending)
+            if empty < self.extending or empty < opened * size or empty < seqs * size:
+                self.free_blocks += self.taken  # as it was before the plan
+                extended = self.taken - opened
+                self._make_room(self.extending)
                 self.free_blocks -= extended
                 self._make_room(opened * size)
                 self._make_room(seqs * size)
                 self.free_blocks = left
-            self._taken = self._extending = 0
-            self._decoding = 0, 0
+            self.taken = self.extending = 0
+            self.decoding_now = 0, 0
         ending: list[tuple[Job, int, int]] = []
         if chunks:
-            self._chunked = [job for job in chunks if job in self._partial]
-            done = (job for job in chunks if job not in self._partial)
-            ending = [(job, job.preemptions, job.computed_tokens) for job in done]
-        elif self._chunked:
-            self._chunked = []
-        self._computing.append(ending)
+            self.chunked = []
+            for job in chunks:
+                if job in self._partial:
+                    self.chunked.append(job)
+                else:
+                    ending.append((job, job.preemptions, job.computed_tokens))
+        elif self.chunked:
+            self.chunked = []
+        self.computing.append(ending)
 
     def step_ended(self, completing: Sequence[Job]) -> None:
         """Store the prompts that the step computed, and what is complete."""
-        ended = self._computing.pop(0)
+        ended = self.computing.pop(0)
         if not ended and not completing:
             return
         stored = set()
@@ -167,20 +178,26 @@ class RadixPages:
             if job in self._running and job not in stored:
                 self._store(job, job.computed)
 
-    def fast_forwarded(self, first_tick: int, steps: int, blocks: int) -> None:
-        """Evict what planning each of these steps does; nothing is stored in them."""
-        openers, size, block_size = self._group.openers, self._group.size, self.block_size
-        left = self.free_blocks
-        if left * block_size - self.tree.evictable < size * block_size:
-            ticks = range(first_tick, first_tick + steps)
-            self.free_blocks += blocks
-            for tick in ticks:
-                opened = openers[tick % block_size]
-                self._make_room(opened * block_size)
-                self._make_room(size * block_size)
-                self.free_blocks -= opened
+    def fast_forwarded(self, first_tick: int, steps: int, blocks: int, seqs: int) -> None:
+        """Evict what planning each of these steps does; store what the step in flight computed when it ends."""
+        for _ in range(min(len(self.computing), steps - 1)):
+            self.step_ended(())  # what it stores is locked, so that as much can be evicted as before
+            self.computing.append([])
+        size, left, tree = self.block_size, self.free_blocks, self.tree
+        most, empty = seqs * size, left * size - tree.evictable
+        if empty < most:
+            empty += blocks * size
+            openers = self._group.openers if steps > 1 else [blocks] * size
+            for tick in range(first_tick, first_tick + steps):
+                opened = openers[tick % size] * size
+                if empty < most:
+                    if empty < opened:
+                        empty += tree.evict(opened)
+                    if empty < most:
+                        empty += tree.evict(most)
+                empty -= opened
         assert self.free_blocks == left
-        self._computing.append([])
+        self.computing.append([])
 
     def forget(self, job: Job) -> None:
         """A job has left; what it consists of need not be known any more."""
@@ -192,26 +209,40 @@ class RadixPages:
         """Give a job blocks; there are as many free."""
         self.free_blocks -= blocks
         job.blocks += blocks
-        self._taken += blocks
-        if job not in self._nodes:  # it comes from elsewhere
-            self._nodes[job] = self.tree.root
+        self.taken += blocks
+        if job not in self.nodes:  # it comes from elsewhere
+            self.nodes[job] = self.tree.root
 
     def release(self, job: Job) -> None:
         """Empty the job's own pages; those in the tree become evictable, unless others hold them too."""
-        node = self._nodes.pop(job)
+        node = self.nodes.pop(job)
         self.free_blocks += job.blocks - node.stop // self.block_size
         job.blocks = 0
         self._unlock(node)
 
     def _store(self, job: Job, tokens: int) -> None:
         """Hand the whole pages of a job's first ``tokens`` tokens to the tree; where it has them, drop ours."""
-        held = self._nodes[job]
-        node, _ = self.tree.insert(self._runs(job, tokens), to_lock=True)
+        held = self.nodes[job]
+        runs = self._piece(job, held.stop, tokens) if held.stop < tokens else ()
+        node, _ = self.tree.insert(runs, to_lock=True, held=held)
         if node is not held:
-            self.free_blocks += (node.stop - held.stop) // self.block_size
-            self._lock(node)
-            self._unlock(held)
-            self._nodes[job] = node
+            newly_locked = self.tree.lock(node, held)
+            self.free_blocks += (node.stop - held.stop) // self.block_size - newly_locked // self.block_size
+            self.nodes[job] = node
+
+    def _stays_apart(self) -> bool:
+        """Whether all that the steps in flight compute will be stored beside what the tree has now."""
+        places: list[tuple[Node, Runs]] = []
+        for job, preemptions, tokens in chain.from_iterable(self.computing):
+            held, page = self.nodes.get(job), self.block_size
+            if held is None or job.preemptions != preemptions:
+                return False
+            if held.stop + page <= tokens:
+                piece = self._piece(job, held.stop, held.stop + page)
+                if piece in held.children:
+                    return False
+                places.append((held, piece))
+        return len(places) < 2 or len(set(places)) == len(places)
 
     def _lock(self, node: Node) -> None:
         self.free_blocks -= self.tree.lock(node) // self.block_size
@@ -229,16 +260,19 @@ class RadixPages:
 
     # What sequences begin alike
 
-    def _content_of(self, job: Job) -> Content:
-        content = self._contents.get(job)
-        if content is None:
-            content = self._contents[job] = self._content(job)
-        return content
-
     def _runs(self, job: Job, tokens: int) -> Runs:
         """The job's first ``tokens`` tokens."""
-        runs, end = [], 0
-        for stream, length in self._content_of(job).pieces(0, tokens) if tokens else ():
+        return self._piece(job, 0, tokens) if tokens else ()
+
+    def _piece(self, job: Job, start: int, stop: int) -> Runs:
+        """The job's tokens at positions ``start`` to ``stop``."""
+        content = self._contents.get(job)
+        if content is None:
+            content = self._contents[job] = self._content(job).read()
+        if len(content.streams) == 1:  # nothing in common with another, which is quickly said
+            return ((content.streams[0], stop),)
+        runs, end = [], start
+        for stream, length in content.pieces(start, stop):
             end += length
             runs.append((stream, end))
         return tuple(runs)
@@ -250,43 +284,3 @@ class RadixPages:
             self._found = self.tree.match(self._runs(job, tokens))
             self._asked = job, tokens, self.tree.uses
         return self._found
-
-    def _longest_prefix_first(self, waiting: Sequence[Job]) -> dict[Job, float]:
-        """By cached tokens; of those that begin alike and find little, all but one wait for it to be cached."""
-        ranks: dict[Job, float] = {}
-        earlier = RadixTree()
-        for job in waiting:
-            runs = self._runs(job, job.known_tokens - 1)
-            cached = self.tree.match(runs).stop
-            ranks[job] = -cached
-            if cached <= LIKE_EARLIER_TOKENS:
-                if earlier.match(runs).stop >= LIKE_EARLIER_TOKENS:
-                    ranks[job] = float("inf")
-                else:
-                    earlier.insert(runs)
-        return ranks
-
-    def _depth_first(self, waiting: Sequence[Job]) -> dict[Job, float]:
-        """In the order of a walk that takes the branch with the most waiting jobs first, children first."""
-        ends: dict[Node, list[Job]] = {}
-        for job in waiting:
-            ends.setdefault(self._match(job), []).append(job)
-        weights: dict[Node, int] = {}
-        for end, jobs in ends.items():
-            node: Node | None = end
-            while node is not None:
-                weights[node] = weights.get(node, 0) + len(jobs)
-                node = node.parent
-        ranks: dict[Job, float] = {}
-        stack = [(self.tree.root, False)]
-        while stack:
-            node, children_done = stack.pop()
-            if children_done:
-                for job in ends.get(node, ()):
-                    ranks[job] = len(ranks)
-                continue
-            stack.append((node, True))
-            children = [child for child in node.children.values() if child in weights]
-            children.sort(key=weights.__getitem__, reverse=True)
-            stack.extend((child, False) for child in reversed(children))
-        return ranks

@@ -20,11 +20,12 @@ MOST_OUT_OF_DATE = 1000  # entries of the heap of leaves, beside twice as many a
 class Node:
     """The tokens at positions ``start`` to ``stop`` of all sequences that go through it."""
 
-    __slots__ = ("children", "locks", "parent", "runs", "start", "stop", "used")
+    __slots__ = ("children", "locks", "page", "parent", "runs", "start", "stop", "used")
 
-    def __init__(self, parent: "Node | None", start: int, runs: Runs) -> None:
-        """``start`` is the position of the first token; ``runs`` end where the node does."""
+    def __init__(self, parent: "Node | None", start: int, runs: Runs, page: Runs = ()) -> None:
+        """``start`` is the position of the first token; ``runs`` end where the node does; ``page`` is its first one."""
         self.parent = parent
+        self.page = page
         self.start = start
         self.stop = runs[-1][1] if runs else 0  # the position behind the last token
         self.runs = runs
@@ -55,13 +56,17 @@ class RadixTree:
         self.told: Callable[[StreamPieces, int, int], None] | None = None
         self.uses = 0  # and evictions: what is found stays the same while the number does
 
-    def match(self, runs: Runs) -> Node:
+    def match(self, runs: Runs, held: Node | None = None) -> Node:
         """Return the node at which the longest stored beginning of ``runs`` ends, split off if need be.
 
-        All nodes on the way count as used, the one that was split with them.
+        All nodes on the way count as used, the one that was split with them. ``held`` is one of them that is locked,
+        if known: what is before its end need not be among the ``runs``.
         """
-        page_size = self.page_size
-        node, end = self.root, self._whole_pages(runs)
+        page_size, node = self.page_size, self.root
+        if held is not None:
+            self._use_again(held)
+            node = held
+        end = self._whole_pages(runs)
         while (stop := node.stop) < end:
             child = node.children.get(cut(runs, stop, stop + page_size))
             if child is None:
@@ -72,18 +77,20 @@ class RadixTree:
             node = child if agreed == child.stop else self._split(child, agreed)
         return node
 
-    def insert(self, runs: Runs, *, to_lock: bool = False) -> tuple[Node, int]:
+    def insert(self, runs: Runs, *, to_lock: bool = False, held: Node | None = None) -> tuple[Node, int]:
         """Store ``runs``; return the node at which it ends and how many tokens were there already.
 
-        ``to_lock``: the node will be locked at once, so that it need not line up for eviction.
+        ``to_lock``: the node will be locked at once, so that it need not line up for eviction. ``held`` is as in
+        ``match``.
         """
-        node, end = self.match(runs), self._whole_pages(runs)
+        node, end = self.match(runs, held), self._whole_pages(runs)
         matched = node.stop
         if matched < end:
-            leaf = Node(node, matched, cut(runs, matched, end))
+            page = cut(runs, matched, matched + self.page_size)
+            leaf = Node(node, matched, cut(runs, matched, end), page)
             if node.children or node.parent is None:
                 self._leaves += 1
-            node.children[self._first_page(leaf)] = leaf
+            node.children[page] = leaf
             self.uses += 1
             leaf.used = self.uses
             if not to_lock:
@@ -99,10 +106,13 @@ class RadixTree:
             node = node.parent
         return node.stop
 
-    def lock(self, node: Node) -> int:
-        """Protect a node and all above it from eviction; return how many tokens were not before."""
+    def lock(self, node: Node, held: Node | None = None) -> int:
+        """Protect a node and all above it from eviction; return how many tokens were not before.
+
+        Or only those below ``held``, which is one of them: the lock on it goes on to the node.
+        """
         before = self.evictable
-        while node.parent is not None:
+        while node.parent is not None and node is not held:
             if node.locks == 0:
                 self.evictable -= node.stop - node.start
             node.locks += 1
@@ -131,7 +141,7 @@ class RadixTree:
                 continue
             parent = leaf.parent
             assert parent is not None
-            del parent.children[self._first_page(leaf)]
+            del parent.children[leaf.page]
             if self.told is not None:
                 self.told(tokens_up_to(leaf), leaf.start, leaf.stop)
             leaf.used = -1
@@ -161,22 +171,31 @@ class RadixTree:
         """Cut a node in two; return the upper part. The lower one stays the same object."""
         parent = node.parent
         assert parent is not None
-        upper = Node(parent, node.start, cut(node.runs, node.start, position))
+        upper = Node(parent, node.start, cut(node.runs, node.start, position), node.page)
         upper.locks = node.locks
-        parent.children[self._first_page(upper)] = upper
+        parent.children[upper.page] = upper
         node.parent, node.start, node.runs = upper, position, cut(node.runs, position, node.stop)
-        upper.children[self._first_page(node)] = node
+        node.page = cut(node.runs, position, position + self.page_size)
+        upper.children[node.page] = node
         self._use(upper)
         return upper
+
+    def _use_again(self, held: Node) -> None:
+        """Count a locked node and all above it as used, the upper ones first."""
+        nodes: list[Node] = []
+        node = held
+        while node.parent is not None:
+            nodes.append(node)
+            node = node.parent
+        for node in reversed(nodes):
+            self.uses += 1
+            node.used = self.uses
 
     def _use(self, node: Node) -> None:
         self.uses += 1
         node.used = self.uses
         if not node.locks and not node.children:
             self._line_up(node)
-
-    def _first_page(self, node: Node) -> Runs:
-        return cut(node.runs, node.start, node.start + self.page_size)
 
     def _whole_pages(self, runs: Runs) -> int:
         end = runs[-1][1] if runs else 0
@@ -185,6 +204,9 @@ class RadixTree:
 
 def cut(runs: Runs, start: int, stop: int) -> Runs:
     """The part of ``runs`` at positions ``start`` to ``stop``."""
+    if len(runs) == 1:  # as most are, and quicker
+        stream, end = runs[0]
+        return ((stream, end if end < stop else stop),) if end > start else ()
     found: list[tuple[int, int]] = []
     for stream, end in runs:
         if end > start:

@@ -96,7 +96,8 @@ class Replica(StepLoop):
         )
         unseen = self._engine.limits.stop_tokens or self._engine.speculates
         ahead = self._depth > 1 and self._stages is None
-        self._ends_unseen = ahead and unseen and not self.policy.plans_unseen_ends()
+        self._plans_ends = self.policy.plans_unseen_ends()
+        self._ends_unseen = ahead and unseen and not self._plans_ends
         self.in_flight = deque()
         self._now_s = 0.0  # when it plans next, or planned last
         self.busy_until_s = 0.0  # when the last planned step ends

@@ -21,6 +21,7 @@ MOST_LINES = 300
 KERNEL = ("simulator/clock.py", "simulator/replica")
 OPTIONS = {
     "adaptive_engine.py",
+    "beyond.py",
     "block_runs.py",
     "cache_above.py",
     "content.py",
@@ -39,6 +40,7 @@ OPTIONS = {
     "pipeline_runs.py",
     "prefix_blocks.py",
     "radix_pages.py",
+    "radix_ranks.py",
     "radix_tree.py",
     "sm_split.py",
     "speculation.py",

@@ -177,7 +177,7 @@ class Counted:
         self.in_tree = tree.tokens // engine.block_size
         self.evictable = tree.evictable // engine.block_size
         self.own = sum(
-            engine.blocks_held(job) - engine.cache._nodes[job].stop // engine.block_size
+            engine.blocks_held(job) - engine.cache.nodes[job].stop // engine.block_size
             for job in engine.running
         )
 
@@ -201,7 +201,7 @@ def test_the_engine_loses_no_block(seed):
         assert engine.free_blocks == engine.total_blocks - locked - counted.own
         assert engine.free_blocks >= 0
         ends = {}
-        for node in engine.cache._nodes.values():
+        for node in engine.cache.nodes.values():
             while node.parent is not None:
                 ends[node] = ends.get(node, 0) + 1
                 node = node.parent

@@ -44,35 +44,71 @@ def test_where_decodes_lack_a_page_all_that_is_evictable_goes(page):
     assert (pages.free_blocks, pages.tree.evictable) == (3, 0)
 
 
+@pytest.mark.parametrize("computing", [False, True])
 @pytest.mark.parametrize("empty", range(5))
 @pytest.mark.parametrize("steps", [1, 2, 5])
-def test_steps_that_are_run_at_once_make_the_room_of_steps_one_by_one(empty, steps):
-    """Two decode, which open a page each fourth token, one after the other; six pages are left in the tree."""
+def test_steps_that_are_run_at_once_make_the_room_of_steps_one_by_one(empty, steps, computing):
+    """Two decode, which open a page each fourth token, one after the other; six pages are left in the tree.
+
+    The prompt of one of them may be in flight, and is stored when the first of these steps has been planned.
+    """
 
     def kept(at_once):
         pages, group = (
-            RadixPages(6 + empty, 4, lambda job: Content(((job.id, 16),), 100 + job.id)),
+            RadixPages(8 + empty, 4, lambda job: Content(((job.id, 16),), 100 + job.id)),
             DecodeGroup(4, []),
         )
         for stream in range(6):
-            pages.tree.insert(((stream, 4),))
+            pages.tree.insert(((10 + stream, 4),))
         jobs = [new_job(number, prompt_tokens=8 - number, output_tokens=20) for number in range(2)]
+        running = dict.fromkeys(jobs)
+        pages.watch(running, {}, group)
         for job in jobs:
             job.computed, job.generated = job.prompt_tokens, 1
+            if job is jobs[0]:
+                pages.begin(job)
+                pages.take(job, 2)
+                job.computed = job.prompt_tokens
             group.join(job)
-        pages.watch(dict.fromkeys(jobs), {}, group)
+        pages.step_planned(jobs[:1] if computing else ())
+        assert pages.can_fast_forward
         opened = [group.openers[tick % 4] for tick in range(steps)]
         if at_once:
             pages.free_blocks -= sum(opened)
-            pages.fast_forwarded(0, steps, sum(opened))
+            pages.fast_forwarded(0, steps, sum(opened), len(jobs))
         else:
-            for blocks in opened:
+            for nth, blocks in enumerate(opened):
+                if nth:
+                    pages.step_ended(())
                 pages.free_blocks -= blocks
                 pages.decoding(blocks, len(jobs))
                 pages.step_planned(())
-        return pages.tree.tokens, pages.free_blocks
+        pages.step_ended(())
+        pages.step_ended(())
+        return pages.tree.tokens, pages.tree.uses, pages.free_blocks
 
     assert kept(at_once=True) == kept(at_once=False)
+
+
+@pytest.mark.parametrize("alike", [False, True])
+@pytest.mark.parametrize("stored", [False, True])
+def test_steps_are_planned_until_a_prompt_is_stored_of_which_the_tree_will_have_more_by_then(alike, stored):
+    """What two requests compute of the same text is kept once, and the pages of one of them are free again."""
+    pages = RadixPages(20, 4, lambda job: Content(((0 if alike else job.id, 8),), 100 + job.id))
+    jobs = [new_job(number, prompt_tokens=8, output_tokens=20) for number in range(2)]
+    pages.watch(dict.fromkeys(jobs), {}, DecodeGroup(4, []))
+    for job in jobs:
+        pages.begin(job)
+        pages.take(job, 2)
+        job.computed, job.generated = 8, 1
+    if stored:
+        pages.step_planned(jobs[:1])
+        pages.step_ended(())
+    pages.step_planned(jobs[stored:])
+    assert pages.can_fast_forward is not alike
+    free = pages.free_blocks
+    pages.step_ended(())
+    assert pages.free_blocks == free + 2 * alike
 
 
 def test_where_decodes_with_drafts_lack_a_page_it_goes_too():
