@@ -18,6 +18,7 @@ from simulator.replica.job import Job
 from simulator.replica.kv import CountedBlocks, KvPool, PrefixCache
 from simulator.replica.lanes import Lanes
 from simulator.replica.late_prefix_blocks import LatePrefixBlocks
+from simulator.replica.late_radix_pages import LateRadixPages
 from simulator.replica.limits import Limits
 from simulator.replica.lockstep import maker
 from simulator.replica.pipeline_engine import PipelineEngine
@@ -107,11 +108,14 @@ def engine_for(
     kv: KvPool
     cache: PrefixCache | None = None
     late_cache = None
-    if policy.prefix_cache() == "radix":
+    late = late and speculation is None and rules.stages == 1
+    if policy.prefix_cache() == "radix" and late:
+        pages = LateRadixPages(total_blocks, block_size, content)
+        kv, cache, late_cache = pages, pages, pages.begin_in
+    elif policy.prefix_cache() == "radix":
         kv = cache = RadixPages(total_blocks, block_size, content)
     elif policy.prefix_cache() == "blocks":
-        alone = speculation is None and rules.stages == 1
-        pool = LatePrefixBlocks if late and alone else PrefixBlocks
+        pool = LatePrefixBlocks if late else PrefixBlocks
         blocks = pool(
             total_blocks, block_size, content, deferred=ahead, partial_first=rules.partial_blocks_first
         )

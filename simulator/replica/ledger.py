@@ -158,7 +158,7 @@ class StepLedger(EngineState):
         if job.brought:
             if self.cache is not None:
                 self.cache.seated(job)
-        elif self.late_cache is not None:  # nothing can be found as yet
+        elif self.cache is None and self.late_cache is not None:  # nothing can be found as yet
             self.records.look_up(job.id, job.known_tokens, 0, job.preemptions > 0)
         if self.waiting[0] is job:
             self.waiting.popleft()

@@ -33,6 +33,7 @@ OPTIONS = {
     "kv_tier.py",
     "lanes.py",
     "late_prefix_blocks.py",
+    "late_radix_pages.py",
     "lockstep.py",
     "outline.py",
     "phased_group.py",

@@ -1,10 +1,14 @@
 """How much room a step makes in the radix tree, page by page."""
 
+import random
+from types import SimpleNamespace
+
 import pytest
 
 from policies.acceptance.rate import Rate
 from simulator.replica.content import Content
 from simulator.replica.decode_group import DecodeGroup
+from simulator.replica.late_radix_pages import LateRadixPages
 from simulator.replica.limits import Limits
 from simulator.replica.radix_pages import RadixPages
 from simulator.replica.speculation import Speculation
@@ -109,6 +113,40 @@ def test_steps_are_planned_until_a_prompt_is_stored_of_which_the_tree_will_have_
     free = pages.free_blocks
     pages.step_ended(())
     assert pages.free_blocks == free + 2 * alike
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_tree_that_is_built_late_holds_and_evicts_what_one_from_the_start_does(seed):
+    def played(kind):
+        rng, gone = random.Random(seed), []
+        pages = kind(60, 4, lambda job: Content((), -1 - job.id))
+        running = {new_job(n, prompt_tokens=20, output_tokens=20): None for n in range(8)}
+        pages.watch(running, {}, DecodeGroup(4, []))
+        for job in running:
+            if job.id % 2:  # the others come from elsewhere
+                pages.begin(job)
+            pages.take(job, 7)
+        for _ in range(30):
+            job = rng.choice([*running])
+            job.computed = min(job.computed + rng.randint(0, 9), 28)
+            pages.seated(job)
+            if rng.random() < 0.3 and len(running) > 2:
+                del running[job]
+                pages.release(job)
+            if rng.random() < 0.2:
+                pages.decode_refused(pages.free_blocks - pages.tree.evictable // 4 + 1)
+        engine = SimpleNamespace(cache=pages)
+        if kind is LateRadixPages:
+            pages.begin_in(engine)
+        pages = engine.cache
+        left = pages.tree.evictable
+        pages.tree.told = lambda pieces, start, stop: gone.append((pieces[-1][0], start, stop))
+        for job in running:
+            pages.release(job)
+        pages.tree.evict(1000)
+        return left, gone, pages.free_blocks
+
+    assert played(LateRadixPages) == played(RadixPages)
 
 
 def test_where_decodes_with_drafts_lack_a_page_it_goes_too():
