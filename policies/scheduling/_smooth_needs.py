@@ -22,6 +22,9 @@ def go_on(readers: list[Keyed], latest: float) -> None:
 
 def need_s(by_pace: Mapping[float, list[Keyed]], place: int, tick: int) -> float:
     """When the reader in that place (0 is the first) needs a token; never, if there are not so many."""
+    if len(by_pace) == 1:  # they are in order already
+        for pace_s, readers in by_pace.items():
+            return readers[place][0] + pace_s * tick if place < len(readers) else inf
     in_order = (
         [key + pace_s * tick for key, _, _ in islice(readers, place + 1)]
         for pace_s, readers in by_pace.items()

@@ -25,17 +25,18 @@ class Prompts:
         """
         self._step, self._start_s, self._worth, self._readers = step, start_s, worth, readers
         self.line = [(job.remaining_tokens, False, job) for job in step.partial]
-        room = step.free_blocks - keep_free * step.total_blocks
-        seats = step.seats - keep_free * step.limits.max_num_seqs
         offered = away = 0
         for job in step.waiting:
             if offered >= step.token_budget:
                 break
             tokens = job.remaining_tokens
             can_wait = job.generated_tokens and step.running and readers.owed_s(job) > start_s + BACK_BEFORE_S
-            if can_wait and (seats <= 0 or step.blocks_to_admit(job, job.known_tokens) > room):
-                away += 1
-                continue
+            if can_wait:
+                room = step.free_blocks - keep_free * step.total_blocks
+                seats = step.seats - keep_free * step.limits.max_num_seqs
+                if seats <= 0 or step.blocks_to_admit(job, job.known_tokens) > room:
+                    away += 1
+                    continue
             self.line.append((tokens, True, job))
             offered += tokens
         if step.partial:
@@ -56,6 +57,14 @@ class Prompts:
     def _place(self, each: tuple[int, bool, Job]) -> tuple[bool, float, bool]:
         tokens, waits, job = each
         return not job.generated_tokens, tokens / max(self._slope(job), 1e-9), waits
+
+    def fit_in_ample_memory(self, spare_blocks: float) -> bool:
+        """Whether there are blocks for all of them and for outputs as usual, with ``spare_blocks`` for each request."""
+        step = self._step
+        requests = len(step.running) + len(self.line)
+        growth = requests * (spare_blocks + self._readers.outputs.usual_tokens / step.block_size)
+        needed = sum(step.blocks_to_admit(job, job.known_tokens) if waits else _missing(job, step) for _, waits, job in self.line)
+        return step.seats > 0 and step.group.lockstep and needed + growth + step.group.size < step.free_blocks
 
     def first_waiting(self) -> Job | None:
         """The first one that is not begun."""

@@ -88,17 +88,14 @@ class Readers(Clocks):
             return
         group, joined = step.group, step.joined
         for pace_s, readers in list(self._by_pace.items()):
-            stay = [each for each in readers if each[2].group is group and each[2] not in joined]
-            if len(stay) == len(readers):
-                continue
-            for _, _, job in readers:
-                if job.group is not group or job in joined:
-                    self.outputs.add(job.generated_tokens)
-                    self._starts_s.pop(job, None)
-                    self._tokens.pop(job, None)
-            if stay:
-                self._by_pace[pace_s] = stay
-            else:
+            gone = [each for each in readers if each[2].group is not group or each[2] in joined]
+            for each in gone:
+                job = each[2]
+                readers.remove(each)
+                self.outputs.add(job.generated_tokens)
+                self._starts_s.pop(job, None)
+                self._tokens.pop(job, None)
+            if not readers:
                 del self._by_pace[pace_s]
         for job in step.joined:
             self.join(job, step.now_s, step.group.rounds)
@@ -130,7 +127,9 @@ class Readers(Clocks):
 
     def most_ahead(self, tick: int) -> tuple[Job, float]:
         """The request whose reader can wait longest, and when that one needs a token."""
-        pace_s = max(self._by_pace, key=lambda each: self._by_pace[each][-1][0] + each * tick)
+        pace_s = self.quickest_s
+        if len(self._by_pace) > 1:
+            pace_s = max(self._by_pace, key=lambda each: self._by_pace[each][-1][0] + each * tick)
         need_s, _, job = self._by_pace[pace_s][-1]
         return job, need_s + pace_s * tick
 

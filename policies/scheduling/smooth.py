@@ -77,7 +77,8 @@ class Smooth(Choosing, Scheduler):
             self._sorted_s = self._start_s
             step.sort_waiting(self._urgency)
         prompts = Prompts(step, self._start_s, self.keep_free, self._worth, self._readers)
-        way = bool(step.waiting) and self._gives_way(step, prompts)
+        ample = prompts.fit_in_ample_memory(self.spare_blocks)  # so that no caution is needed
+        way = not ample and bool(step.waiting) and self._gives_way(step, prompts)
         caution = 0.0 if way else self.caution
         tokens, decodes = self._choose(step, prompts)
         if decodes:
