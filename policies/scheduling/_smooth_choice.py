@@ -65,7 +65,7 @@ class Choosing:
         near, each = readers.needing(self._start_s + NEAR_S, tick)
         queue = prompts.cost() / each if each else inf
         claim = self.queue_claim if self._worth.alike else self.convex_claim
-        if self._full(step, prompts, queue, each):
+        if self._full(step, prompts, queue, each, decode_s, pace_s):
             return 0, True
         if self.queue_over_pace * queue * decode_s >= size * (pace_s - decode_s):
             return self._let_wait(prompts, queue, near + self.reader_weight * (size - near), near, decode_s)
@@ -99,14 +99,15 @@ class Choosing:
             self._catching_up = alone < min(prompts.offered, self.least_prompt_tokens)
         return (both, True) if self._catching_up else (alone, False)
 
-    def _full(self, step: Ledger, prompts: Prompts, queue: float, each: float) -> bool:
+    def _full(
+        self, step: Ledger, prompts: Prompts, queue: float, each: float, decode_s: float, pace_s: float
+    ) -> bool:
         """Whether those who decode lose more by another prompt than the queue loses by waiting.
 
         Each prompt begun delays all who decode by its time, the fewer the better; and where a round takes longer
         than the pace, one reader more makes all others wait longer at every token.
         """
         group, readers = step.group, self._readers
-        decode_s, pace_s = self._decode_s(step), readers.round_s
         if decode_s > self.near_pace * pace_s and readers.outputs.usual_tokens:
             least = min(prompts.offered, max(LEAST_CHUNK, prompts.line[0][0]))
             if queue < self.join_weight * group.size * prompts.price(least, False):

@@ -24,18 +24,21 @@ class Clocks:
     def _first_key(self, job: Job, token_s: float, tick: int) -> float:
         """What a request is ordered by whose next token comes at ``token_s``."""
         pace_s, number = job.pace_s, job.generated_tokens + 1
-        if job not in self._starts_s and self._begins_to_read(job, number):
-            self._begin(job, token_s)
-        elif job not in self._starts_s:
-            self._begin(job, job.arrival_s + job.allowance_s)
-        place = job.place_of(number)
-        due_s = self._starts_s[job] + pace_s * place
-        need_s = max(due_s, self._owed_s.pop(job, due_s), token_s) + pace_s * (
-            job.place_of(number + 1) - place
-        )
+        start_s = self._starts_s.get(job)
+        if start_s is None:
+            arrived_s = job.arrival_s + job.allowance_s
+            start_s = self._begin(job, token_s if self._begins_to_read(job, number) else arrived_s)
+        place, more = job.place_of(number), 1.0
         if job.curve is not None:
+            more = job.place_of(number + 1) - place
             self._tokens[job] = number
-        return need_s - pace_s * tick
+        due_s = start_s + pace_s * place
+        return max(due_s, self._owed_s.pop(job, due_s), token_s) + pace_s * more - pace_s * tick
+
+    def _forget(self, job: Job) -> None:
+        """A request has ended."""
+        self._starts_s.pop(job, None)
+        self._tokens.pop(job, None)
 
     def _begins_to_read(self, job: Job, number: int) -> bool:
         """Whether the clock of a reader begins with the token of that number, the first that is read."""

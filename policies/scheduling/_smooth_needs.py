@@ -1,21 +1,19 @@
 """Readers in the order in which they need their next tokens, for the policy ``smooth``."""
 
-from bisect import bisect_right
+from bisect import bisect_left
 from collections.abc import Mapping
 from heapq import merge
 from itertools import islice
 from math import inf
-from operator import itemgetter
 
 from simulator.policy import Job
 
 Keyed = tuple[float, int, Job]  # a reader: need less its ticks, id, job
-by_need = itemgetter(0)
 
 
 def go_on(readers: list[Keyed], latest: float) -> None:
     """Bring those who needed a token earlier up to this need."""
-    late = bisect_right(readers, latest, key=by_need)
+    late = bisect_left(readers, (latest, inf))
     if late:
         readers[:late] = sorted((latest, number, job) for _, number, job in readers[:late])
 

@@ -43,13 +43,17 @@ class Prompts:
             self.line.sort(key=self._place)
         self.count = len(step.waiting) + len(step.partial) - away
         self._tokens, self._pairs, self._context = [0], [0.0], [0]
+        all_tokens, pairs, context = 0, 0.0, 0
         for tokens, _, job in self.line:
             prior = job.computed_tokens
-            self._tokens.append(self._tokens[-1] + tokens)
-            self._pairs.append(self._pairs[-1] + tokens * (prior + 0.5 * tokens))
-            self._context.append(self._context[-1] + prior + tokens)
-        self.offered = min(self._tokens[-1], step.token_budget)
-        self._prices: dict[tuple[int, int], float] = {}  # by tokens, and how many decode beside them
+            all_tokens += tokens
+            pairs += tokens * (prior + 0.5 * tokens)
+            context += prior + tokens
+            self._tokens.append(all_tokens)
+            self._pairs.append(pairs)
+            self._context.append(context)
+        self.offered = min(all_tokens, step.token_budget)
+        self._prices: dict[tuple[int, bool], float] = {}  # by tokens, and whether all decode beside them
 
     def _slope(self, job: Job) -> float:
         return self._worth.waiting(job, self._start_s)
@@ -57,14 +61,6 @@ class Prompts:
     def _place(self, each: tuple[int, bool, Job]) -> tuple[bool, float, bool]:
         tokens, waits, job = each
         return not job.generated_tokens, tokens / max(self._slope(job), 1e-9), waits
-
-    def fit_in_ample_memory(self, spare_blocks: float) -> bool:
-        """Whether there are blocks for all of them and for outputs as usual, with ``spare_blocks`` for each request."""
-        step = self._step
-        requests = len(step.running) + len(self.line)
-        growth = requests * (spare_blocks + self._readers.outputs.usual_tokens / step.block_size)
-        needed = sum(step.blocks_to_admit(job, job.known_tokens) if waits else _missing(job, step) for _, waits, job in self.line)
-        return step.seats > 0 and step.group.lockstep and needed + growth + step.group.size < step.free_blocks
 
     def first_waiting(self) -> Job | None:
         """The first one that is not begun."""
@@ -88,10 +84,9 @@ class Prompts:
 
     def price(self, tokens: int, decodes: bool) -> float:
         """Seconds of a step with so many tokens of prompts, with or without all decodes."""
-        group = self._step.group
-        asked = tokens, group.size * decodes
-        if asked in self._prices:
-            return self._prices[asked]
+        price_s = self._prices.get((tokens, decodes))
+        if price_s is not None:
+            return price_s
         done = self.finished_by(tokens)
         pairs, context = self._pairs[done], self._context[done]
         rest = tokens - self._tokens[done]
@@ -99,16 +94,23 @@ class Prompts:
             prior = self.line[done][2].computed_tokens
             pairs += rest * (prior + 0.5 * rest)
             context += prior + rest
-        shape = self._readers.shape(self._step, asked[1], group.context_tokens() * decodes)
+        step = self._step
+        seqs, decode_context = (step.group.size, step.group.context_tokens()) if decodes else (0, 0)
+        shape = self._readers.shape(step, seqs, decode_context)
         shape.prefill_tokens, shape.prefill_seqs = tokens, done + (rest > 0)
         shape.prefill_attention_pairs, shape.prefill_context_tokens = pairs, context
-        return self._prices.setdefault(asked, self._step.price(shape))
+        price_s = self._prices[tokens, decodes] = step.price(shape)
+        return price_s
 
     def fit(self, seconds: float, decodes: bool) -> int:
         """How many tokens a step of at most that length can compute, to within 16."""
-        most = min(self.offered, self._step.token_budget - decodes * self._readers.round_tokens(self._step))
-        if most <= 0 or seconds == inf or self.price(most, decodes) <= seconds:
-            return max(0, most)
+        most, step = self.offered, self._step
+        if decodes:
+            most = min(most, step.token_budget - self._readers.round_tokens(step))
+        if most <= 0:
+            return 0
+        if seconds == inf or self.price(most, decodes) <= seconds:
+            return most
         fits, fits_not = 0, most
         while fits_not - fits > 16:
             middle = (fits + fits_not) // 2
@@ -117,39 +119,3 @@ class Prompts:
             else:
                 fits_not = middle
         return fits
-
-    def compute(self, tokens: int, spare_blocks: float, caution: float) -> list[Job]:
-        """Schedule so many tokens; return whose next token that brings.
-
-        A prompt is begun only if all of it fits beside the rest of those begun before, with
-        ``spare_blocks`` left for each running request.
-        """
-        step = self._step
-        brought: list[Job] = []
-        seats = min(step.limits.max_num_seqs, step.limits.max_num_batched_tokens)
-        outputs = self._readers.outputs
-        owed = sum(_missing(job, step) for _, waits, job in self.line if not waits)
-        for rest, waits, job in self.line:
-            chunk = min(rest, tokens, step.token_budget)
-            if chunk <= 0:
-                break
-            if waits:
-                needed = step.blocks_to_admit(job, job.known_tokens) + owed + spare_blocks * len(step.running)
-                most = outputs.usual_tokens * len(step.running) / step.block_size
-                if caution and needed + most > step.free_blocks and step.running:
-                    needed += max(0.0, outputs.growth(step, caution))
-                begun = len(step.running) < seats and needed <= step.free_blocks and step.admit(job, chunk)
-                if not begun:
-                    spare_blocks = step.total_blocks  # none overtakes it
-                    continue
-                owed += _missing(job, step)
-            elif not step.prefill(job, chunk):
-                continue
-            tokens -= chunk
-            if chunk == rest:
-                brought.append(job)
-        return brought
-
-
-def _missing(job: Job, step: Ledger) -> int:
-    return step.blocks_for(job.known_tokens) - step.blocks_held(job)

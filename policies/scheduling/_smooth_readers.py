@@ -6,7 +6,7 @@ from math import inf
 from typing import ClassVar
 
 from policies.scheduling._smooth_clocks import Clocks
-from policies.scheduling._smooth_needs import Keyed, by_need, go_on, need_s
+from policies.scheduling._smooth_needs import Keyed, go_on, need_s
 from policies.scheduling._smooth_outputs import Outputs
 from policies.scheduling._smooth_worth import Worth
 from simulator.policy import Job, Ledger, StepShape
@@ -29,21 +29,23 @@ class Readers(Clocks):
         super().__init__(worth)
         self.tokens_each = 1.0  # that a reader gets in a round, where all decode
         self._by_pace: dict[float, list[Keyed]] = {}  # sorted
+        self.quickest_s = inf  # between the tokens of the reader who reads fastest
+        self._size = 0  # readers
+        self._shape = StepShape()
         self.outputs = Outputs()
 
     @property
-    def quickest_s(self) -> float:
-        """Seconds between the tokens of the reader who reads fastest."""
-        return min(self._by_pace, default=inf)
-
-    @property
     def round_s(self) -> float:
-        """Seconds between the rounds that keep pace with that reader."""
+        """Seconds between the rounds that keep pace with the reader who reads fastest."""
         return self.quickest_s * self.tokens_each
 
     def shape(self, step: Ledger, seqs: int, context_tokens: int) -> StepShape:
-        """The shape of a step in which so many requests decode."""
-        return StepShape(decode_seqs=seqs, decode_context_tokens=context_tokens)
+        """The shape of a step in which so many requests decode, until another one is asked for."""
+        shape = self._shape
+        shape.decode_seqs, shape.decode_context_tokens = seqs, context_tokens
+        shape.prefill_tokens = shape.prefill_seqs = shape.prefill_context_tokens = 0
+        shape.prefill_attention_pairs = 0.0
+        return shape
 
     def round_tokens(self, step: Ledger) -> int:
         """Of the step's budget, what a round of all that decode takes."""
@@ -54,7 +56,20 @@ class Readers(Clocks):
         self._insert(job, self._first_key(job, token_s, tick))
 
     def _insert(self, job: Job, key: float) -> None:
-        insort(self._by_pace.setdefault(job.pace_s, []), (key, job.id, job))
+        readers = self._by_pace.get(job.pace_s)
+        if readers is None:
+            readers = self._by_pace[job.pace_s] = []
+            self.quickest_s = min(self._by_pace)
+        insort(readers, (key, job.id, job))
+        self._size += 1
+
+    def _remove(self, reader: Keyed) -> None:
+        readers = self._by_pace[reader[2].pace_s]
+        readers.remove(reader)
+        self._size -= 1
+        if not readers:
+            del self._by_pace[reader[2].pace_s]
+            self.quickest_s = min(self._by_pace, default=inf)
 
     def tick(self, tokens_s: Sequence[float], first_tick: int) -> None:
         """Give every reader a token at each of these times, ``first_tick`` ticks being done before them.
@@ -84,19 +99,15 @@ class Readers(Clocks):
 
     def drop_leavers(self, step: Ledger) -> None:
         """Forget those who have ended; remember how long their outputs were. Take in who came from elsewhere."""
-        if not step.joined and sum(map(len, self._by_pace.values())) == step.group.size:
-            return
         group, joined = step.group, step.joined
-        for pace_s, readers in list(self._by_pace.items()):
-            gone = [each for each in readers if each[2].group is not group or each[2] in joined]
+        if self._size == group.size and not joined:
+            return
+        for readers in list(self._by_pace.values()):
+            gone = [each for each in readers if each[2].group is not group or (joined and each[2] in joined)]
             for each in gone:
-                job = each[2]
-                readers.remove(each)
-                self.outputs.add(job.generated_tokens)
-                self._starts_s.pop(job, None)
-                self._tokens.pop(job, None)
-            if not readers:
-                del self._by_pace[pace_s]
+                self._remove(each)
+                self.outputs.add(each[2].generated_tokens)
+                self._forget(each[2])
         for job in step.joined:
             self.join(job, step.now_s, step.group.rounds)
 
@@ -108,7 +119,7 @@ class Readers(Clocks):
         """How many readers need a token before then, and what a second of waiting costs each, in the mean, tokens."""
         count, cost = 0, 0.0
         for pace_s, readers in self._by_pace.items():
-            here = bisect_left(readers, until_s - pace_s * tick, key=by_need)
+            here = bisect_left(readers, (until_s - pace_s * tick,))
             if here:
                 count += here
                 cost += here * self._mean_slope(readers, here, pace_s, tick)
@@ -117,13 +128,11 @@ class Readers(Clocks):
     def _mean_slope(self, readers: list[Keyed], count: int, pace_s: float, tick: int) -> float:
         if self._worth.alike:
             return self._worth.slope(0.0, pace_s)
-        some = readers[: count : -(-count // MOST_LOOKED_AT)]
-        return sum(
-            self._worth.slope(
-                key + pace_s * (tick - job.place_of(self.number(job) + 1)) - self._starts_s[job], pace_s
-            )
-            for key, _, job in some
-        ) / len(some)
+        slopes = []
+        for key, _, job in readers[: count : -(-count // MOST_LOOKED_AT)]:
+            need_s = key + pace_s * (tick - job.place_of(self.number(job) + 1))
+            slopes.append(self._worth.slope(need_s - self._starts_s[job], pace_s))
+        return sum(slopes) / len(slopes)
 
     def most_ahead(self, tick: int) -> tuple[Job, float]:
         """The request whose reader can wait longest, and when that one needs a token."""
@@ -137,7 +146,5 @@ class Readers(Clocks):
         """Remove and return that request."""
         job, need_s = self.most_ahead(tick)
         self._owed_s[job] = need_s
-        self._by_pace[job.pace_s].pop()
-        if not self._by_pace[job.pace_s]:
-            del self._by_pace[job.pace_s]
+        self._remove(self._by_pace[job.pace_s][-1])
         return job

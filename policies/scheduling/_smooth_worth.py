@@ -35,4 +35,6 @@ class Worth:
             return self.slope(0.0, job.pace_s)
         if self.at_first_token:
             return 0.0
+        if self.alike:  # it does not matter how long it has waited
+            return self.cost.weight(job.pace_s)
         return self.slope(time_s - job.due_s - self.grace_s, job.pace_s)

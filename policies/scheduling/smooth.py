@@ -6,6 +6,7 @@ from typing import Any, Self
 
 from policies.scheduling._smooth_choice import NEAR_S, Choosing
 from policies.scheduling._smooth_drafts import DraftReaders
+from policies.scheduling._smooth_memory import compute, is_ample
 from policies.scheduling._smooth_prompts import Prompts
 from policies.scheduling._smooth_readers import Readers
 from policies.scheduling._smooth_worth import Worth
@@ -77,13 +78,15 @@ class Smooth(Choosing, Scheduler):
             self._sorted_s = self._start_s
             step.sort_waiting(self._urgency)
         prompts = Prompts(step, self._start_s, self.keep_free, self._worth, self._readers)
-        ample = prompts.fit_in_ample_memory(self.spare_blocks)  # so that no caution is needed
-        way = not ample and bool(step.waiting) and self._gives_way(step, prompts)
-        caution = 0.0 if way else self.caution
+        outputs, caution = self._readers.outputs, None
+        if not is_ample(step, prompts, outputs, self.spare_blocks):
+            caution = 0.0 if step.waiting and self._gives_way(step, prompts) else self.caution
         tokens, decodes = self._choose(step, prompts)
         if decodes:
             self._decode(step)
-        brought = prompts.compute(tokens, self.spare_blocks, caution) if not step.preempted else []
+        brought: list[Job] = []
+        if not step.preempted:
+            brought = compute(step, prompts, tokens, outputs, self.spare_blocks, caution)
         if not (step.shape.prefill_seqs or step.shape.decode_seqs or step.preempted):
             if step.group.size:
                 self._decode(step)

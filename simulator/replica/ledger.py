@@ -47,11 +47,11 @@ class StepLedger(EngineState):
 
     def blocks_to_admit(self, job: Job, tokens: int) -> int:
         """Free blocks that a waiting job takes to hold its first ``tokens`` tokens, cached ones included."""
-        fixed = self.fixed_blocks(job)
-        if job.waits_with_kv:
+        fixed = 0 if self.limits.fixed_kv is None else self.fixed_blocks(job)
+        if job.brought and job.waits_with_kv:
             return max(0, self.blocks_for(tokens) - job.blocks) + fixed
         return fixed + (
-            self.blocks_for(tokens) if self.cache is None else self.cache.blocks_to_admit(job, tokens)
+            -(-tokens // self.block_size) if self.cache is None else self.cache.blocks_to_admit(job, tokens)
         )
 
     def prefix_ranks(self, rule: PrefixRule) -> dict[Job, float]:
