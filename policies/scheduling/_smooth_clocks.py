@@ -28,8 +28,9 @@ class Clocks:
         if start_s is None:
             arrived_s = job.arrival_s + job.allowance_s
             start_s = self._begin(job, token_s if self._begins_to_read(job, number) else arrived_s)
-        place, more = job.place_of(number), 1.0
+        place, more = float(number), 1.0
         if job.curve is not None:
+            place = job.place_of(number)
             more = job.place_of(number + 1) - place
             self._tokens[job] = number
         due_s = start_s + pace_s * place

@@ -24,7 +24,7 @@ def compute(
     """
     brought: list[Job] = []
     seats = min(step.limits.max_num_seqs, step.limits.max_num_batched_tokens)
-    owed = sum(_missing(job, step) for _, waits, job in prompts.line if not waits)
+    owed = sum(_missing(job, step) for job in step.partial) if step.partial else 0
     for rest, waits, job in prompts.line:
         chunk = min(rest, tokens, step.token_budget)
         if chunk <= 0:

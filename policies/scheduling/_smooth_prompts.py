@@ -1,7 +1,6 @@
 """The prompts that could be computed now, for the policy ``smooth``."""
 
 from bisect import bisect_right
-from math import inf
 
 from policies.scheduling._smooth_readers import Readers
 from policies.scheduling._smooth_worth import Worth
@@ -53,6 +52,7 @@ class Prompts:
             self._pairs.append(pairs)
             self._context.append(context)
         self.offered = min(all_tokens, step.token_budget)
+        self._most: dict[bool, tuple[int, float]] = {}  # by whether all decode beside them
         self._prices: dict[tuple[int, bool], float] = {}  # by tokens, and whether all decode beside them
 
     def _slope(self, job: Job) -> float:
@@ -73,10 +73,11 @@ class Prompts:
     def cost(self) -> float:
         """What a second of all their waiting costs, tokens."""
         jobs = self._step.waiting
-        some = [job for _, _, job in self.line[:MOST_LOOKED_AT]]
+        costs = [self._slope(job) for _, _, job in self.line[:MOST_LOOKED_AT]]
         if not self._worth.alike and len(jobs) > MOST_LOOKED_AT:
-            some += [jobs[i] for i in range(MOST_LOOKED_AT, len(jobs), -(-len(jobs) // MOST_LOOKED_AT))]
-        return self.count * sum(map(self._slope, some)) / len(some) if some else 0.0
+            places = range(MOST_LOOKED_AT, len(jobs), -(-len(jobs) // MOST_LOOKED_AT))
+            costs += [self._slope(jobs[place]) for place in places]
+        return self.count * sum(costs) / len(costs) if costs else 0.0
 
     def finished_by(self, tokens: int) -> int:
         """How many prompts so many tokens complete."""
@@ -102,14 +103,18 @@ class Prompts:
         price_s = self._prices[tokens, decodes] = step.price(shape)
         return price_s
 
-    def fit(self, seconds: float, decodes: bool) -> int:
-        """How many tokens a step of at most that length can compute, to within 16."""
+    def _most_of(self, decodes: bool) -> tuple[int, float]:
+        """How many tokens fit a step, and its seconds."""
         most, step = self.offered, self._step
         if decodes:
             most = min(most, step.token_budget - self._readers.round_tokens(step))
-        if most <= 0:
-            return 0
-        if seconds == inf or self.price(most, decodes) <= seconds:
+        found = self._most[decodes] = (most, self.price(most, decodes)) if most > 0 else (0, 0.0)
+        return found
+
+    def fit(self, seconds: float, decodes: bool) -> int:
+        """How many tokens a step of at most that length can compute, to within 16."""
+        most, most_s = self._most.get(decodes) or self._most_of(decodes)
+        if most_s <= seconds:
             return most
         fits, fits_not = 0, most
         while fits_not - fits > 16:
