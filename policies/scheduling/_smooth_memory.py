@@ -6,12 +6,15 @@ from simulator.policy import Job, Ledger
 
 
 def is_ample(step: Ledger, prompts: Prompts, outputs: Outputs, spare_blocks: float) -> bool:
-    """Whether there are blocks for all prompts and for outputs as usual, with ``spare_blocks`` for each request."""
-    requests, needed = len(step.running) + len(prompts.line), 0
-    for _, waits, job in prompts.line:
-        needed += step.blocks_to_admit(job, job.known_tokens) if waits else _missing(job, step)
-    growth = requests * (spare_blocks + outputs.usual_tokens / step.block_size)
-    return step.seats > 0 and step.group.lockstep and needed + growth + step.group.size < step.free_blocks
+    """Whether there surely are seats, and blocks for all prompts and for outputs as usual.
+
+    ``spare_blocks`` are left for each request, which may also begin a block with its prompt, and one with a token.
+    """
+    each = spare_blocks + outputs.usual_tokens / step.block_size + 2
+    needed = prompts.all_tokens / step.block_size + each * (len(step.running) + len(prompts.line))
+    return (
+        needed < step.free_blocks and step.seats > 0 and step.group.lockstep and step.limits.fixed_kv is None
+    )
 
 
 def compute(

@@ -51,7 +51,7 @@ class Prompts:
             self._tokens.append(all_tokens)
             self._pairs.append(pairs)
             self._context.append(context)
-        self.offered = min(all_tokens, step.token_budget)
+        self.all_tokens, self.offered = all_tokens, min(all_tokens, step.token_budget)
         self._most: dict[bool, tuple[int, float]] = {}  # by whether all decode beside them
         self._prices: dict[tuple[int, bool], float] = {}  # by tokens, and whether all decode beside them
 
