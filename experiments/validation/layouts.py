@@ -13,7 +13,7 @@ import numpy as np
 
 from experiments.validation.rows import Deployment, table
 from experiments.validation.scores import Role, Score, scores_of
-from experiments.validation.servers import server_of
+from experiments.validation.servers import sampler_of, server_of
 from hardware_profiles import kv_capacity, load_gpu, load_model
 from policies.routing.random import Random
 from simulator.studies.calibration.served import Served, serve
@@ -100,7 +100,7 @@ def _served(row: LayoutRow) -> Served:
             model,
             gpu_memory_utilization=MEMORY_SHARE,
             tensor_parallel=row.tensor_parallel,
-            sampler="pytorch",
+            sampler=sampler_of(row.deployment.engine, row.deployment.engine_version),
         ).num_blocks
     n = row.requests
     workload = Workload(

@@ -106,15 +106,14 @@ ENGINES = {
     ("sglang", "0.5.1.post1"): sglang("sglang-0_5"),
     ("sglang", "0.5.3.post3"): sglang("sglang-0_5"),
     ("sglang", "0.5.6"): sglang("sglang-0_5"),
-    ("sglang", "0.5.6.post2"): sglang(
-        "sglang-0_5", mixed_chunk=True
-    ),  # as AIConfigurator's generator sets it
+    # As AIConfigurator's generator sets it
+    ("sglang", "0.5.6.post2"): sglang("sglang-0_5", mixed_chunk=True),
 }
 
 
 # vLLM sampled with FlashInfer from 0.11.0 on, where it is a dependency, with PyTorch from 0.11.1 on
 # (vllm-project/vllm#26859), and again with FlashInfer as the start-up log of 0.19.0 has it.
-_SAMPLES_WITH_PYTORCH = "0.10.2", "0.12.0", "0.13.0", "0.15.1", "0.16.0", "0.17.0", "0.18.0"
+_SAMPLES_WITH_PYTORCH = "2025-09", "0.10.2", "0.12.0", "0.13.0", "0.15.1", "0.16.0", "0.17.0", "0.18.0"
 
 
 def sampler_of(engine: str, version: str) -> Sampler:
