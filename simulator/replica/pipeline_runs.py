@@ -12,7 +12,7 @@ from simulator.replica.cost import StagedCost
 from simulator.replica.engine import NO_JOBS
 from simulator.replica.job import Job
 from simulator.replica.pipeline_engine import PipelineEngine, StageTimes
-from simulator.replica.prefix_blocks import PrefixBlocks
+from simulator.replica.prefix_blocks import PrefixBlocks, admission_of
 
 FEWEST_TURNS = 3  # before a job is complete; for fewer, planning each step is faster
 
@@ -49,7 +49,7 @@ class DecodingBatch:
                 self.openers[opens] = self.openers.get(opens, 0) + 1
                 self.filling.setdefault((opens - 1) % block_size, []).append(job)
         for filling in self.filling.values():
-            filling.sort(key=_admission)
+            filling.sort(key=admission_of)
 
 
 def run_batches(
@@ -146,7 +146,3 @@ def _go_on(batch: DecodingBatch, block_size: int) -> None:
             rank += 1
             job.rank = rank
             job.recomputes = False
-
-
-def _admission(job: Job) -> int:
-    return job.admission

@@ -180,7 +180,7 @@ class PrefixBlocks:
         for tick in range(first_tick, ended):
             filling = phases[(tick + 1) % size]
             if filling:
-                for job in sorted(filling, key=_admission) if len(filling) > 1 else filling:
+                for job in sorted(filling, key=admission_of) if len(filling) > 1 else filling:
                     block = (job.computed + tick - job.joined_tick) // size
                     self._register(job, block, block + 1)
         for tick in range(ended, last):
@@ -221,7 +221,7 @@ class PrefixBlocks:
     def _fill_at(self, tick: int) -> None:
         """Decoding jobs fill blocks with their tokens of a tick."""
         filling = self._group.phases[(tick + 1) % self.block_size]
-        for job in sorted(filling, key=_admission) if len(filling) > 1 else filling:
+        for job in sorted(filling, key=admission_of) if len(filling) > 1 else filling:
             self._fill(job, (job.computed + tick - job.joined_tick) // self.block_size)
 
     def _fill(self, job: Job, block: int) -> None:
@@ -283,5 +283,6 @@ class PrefixBlocks:
         return self._found
 
 
-def _admission(job: Job) -> int:
+def admission_of(job: Job) -> int:
+    """Return a job's place in the order of admissions."""
     return job.admission
