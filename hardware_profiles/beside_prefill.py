@@ -16,6 +16,8 @@ from hardware_profiles.step_cost import packing_loss_factor
 from hardware_profiles.tables import OperatorTable
 from simulator.arrays import Floats
 
+Ratios = dict[tuple[float, float], float]  # by decodes and their context
+
 
 def grid(points: Floats) -> tuple[Floats, Floats, Floats]:
     """Return the two axes and the values of points (x, y, value); gaps in a row are interpolated along it."""
@@ -47,9 +49,7 @@ class BesidePrefill:
         prefill = {(new, prior): ms for new, prior, ms in table.prefill.tolist()}
         alone = {(seqs, context): ms for seqs, context, ms in table.decode.tolist()}
         self._batches, self._contexts = batches, contexts
-        self._found: dict[
-            float, dict[float, dict[tuple[float, float], float]]
-        ] = {}  # by tokens, then prior ones
+        self._found: dict[float, dict[float, Ratios]] = {}  # by tokens, then prior ones
         for new, prior, seqs, context, ms in table.mixed.tolist():
             if (new, prior) in prefill and (seqs, context) in alone:
                 ratio = max(0.0, ms - prefill[new, prior]) / alone[seqs, context]
@@ -77,7 +77,7 @@ def _between(values: list[float]) -> list[float]:
     return [((low + 1) * (high + 1)) ** 0.5 - 1 for low, high in pairwise(values)]
 
 
-def _on_grid(ratios: dict[tuple[float, float], float], batches: Floats, contexts: Floats) -> Floats:
+def _on_grid(ratios: Ratios, batches: Floats, contexts: Floats) -> Floats:
     """Return the ratios at (decodes, context), interpolated to a grid and held beyond their own."""
     points = np.array([(*key, ratio) for key, ratio in ratios.items()])
     own_batches, own_contexts, values = grid(points)

@@ -22,9 +22,13 @@ class FoldedTokens:
     def part_delivered_s(self, part: int) -> Floats:
         """Raise NoTokensError, unless they were kept."""
         if self.delivered_s is None:
-            raise NoTokensError("only the summary of this run was kept; expected run.trace_level = 'tokens'")
+            raise _missing()
         return self.delivered_s
 
     def pieces(self) -> Iterator[Columns]:
         """Raise NoTokensError."""
-        raise NoTokensError("only the summary of this run was kept; expected run.trace_level = 'tokens'")
+        raise _missing()
+
+
+def _missing() -> NoTokensError:
+    return NoTokensError("only the summary of this run was kept; expected run.trace_level = 'tokens'")
