@@ -58,12 +58,13 @@ def _growth(known: Mapping[str, Any], path: Path) -> None:
 
 def _peers(known: Mapping[str, Any], path: Path) -> None:
     """Whole processes on W1 as multiples of the reference loop on the same machine."""
-    ours = next(each["whole_ratio"] for each in known["works"]["rows"] if each["name"] == "W1")
+    measured = [each for each in known.get("peers", {}).get("rows", ()) if each["work"] == "W1"]
+    alone = next(each["whole_ratio"] for each in known["works"]["rows"] if each["name"] == "W1")
+    # Beside a peer as in the run with it, which may have been on another machine
+    ours = measured[0]["ours"]["cpu_s"] / measured[0]["loop_s"] if measured else alone
     rows = [("servesim, all result files", ours, BLUE)]
     rows += [
-        (f"{peers.NAME}, measured here", each["peer"]["cpu_s"] / each["loop_s"], ORANGE)
-        for each in known.get("peers", {}).get("rows", ())
-        if each["work"] == "W1"
+        (f"{peers.NAME}, measured here", each["peer"]["cpu_s"] / each["loop_s"], ORANGE) for each in measured
     ]
     quoted = [each for each in peers.quoted() if each.work == "W1"]
     rows += [(f"{each.peer}, quoted", each.cpu_s / each.loop_cpu_s, GREY) for each in quoted]
