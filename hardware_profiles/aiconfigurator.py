@@ -1,9 +1,9 @@
 """Operator tables out of NVIDIA's aiconfigurator (PyPI, Apache-2.0, Linux x86): an optional dependency.
 
-It brings 180 MB of measured kernels for vLLM on many GPUs. Matrices, lm_head, all-reduce, decode attention and
-prefill attention without a past were measured, each alone; other kernels are bytes / (0.8 · bandwidth) + 3 µs;
-prefill attention after a past is derived, t(full)·(full² - prior²)/full². Experts were measured with tokens that
-spread over as many of them as they can, which says how many were read.
+It brings 180 MB of measured kernels for vLLM, SGLang and TensorRT-LLM on many GPUs. Matrices, lm_head, all-reduce,
+decode attention and prefill attention without a past were measured, each alone; other kernels are bytes / (0.8 ·
+bandwidth) + 3 µs; prefill attention after a past is derived, t(full)·(full² - prior²)/full². Experts were measured with
+tokens that spread over as many of them as they can, which says how many were read.
 """
 
 import logging
@@ -18,7 +18,8 @@ SYSTEMS = {
     "a100-80gb-sxm": "a100_sxm", "h100-80gb-sxm": "h100_sxm", "h200-sxm": "h200_sxm", "b200-sxm": "b200_sxm",
     "l40s": "l40s", "l4": "l4", "rtx-pro-6000": "rtx_pro_6000_server",
 }  # fmt: skip
-QUANTIZATIONS = ("fp8", "nvfp4")
+QUANTIZATIONS = ("fp8", "fp8_block", "nvfp4")
+ENGINES = {"vllm": "vLLM", "sglang": "SGLang", "trtllm": "TensorRT-LLM"}
 _TOKENS = (
     1, 2, 4, 8, 12, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384, 448, 512, 640, 768,
     896, 1024, 1280, 1536, 1792, 2048, 2560, 3072, 4096, 6144, 8192, 12288, 16384,
@@ -52,17 +53,18 @@ def read_system(
     tensor_parallel: int,
     quantization: str | None = None,
     mixture: tuple[int, int] | None = None,
+    engine: str = "vllm",
 ) -> tuple[dict[str, Any], TableOrigin]:
     """Return the rows of a table for a Hugging Face model on a system, and where they come from.
 
-    ``version`` is vLLM's, by default the latest there; ``mixture`` as in ``rows_of``. Raises InputError where the
-    package is missing or has no such data.
+    ``version`` is the engine's (one of ENGINES), by default the latest there; ``mixture`` as in ``rows_of``. Raises
+    InputError where the package is missing or has no such data.
     """
-    session, version, released = _session(system, version, model, tensor_parallel, quantization)
+    session, version, released = _session(system, engine, version, model, tensor_parallel, quantization)
     origin = TableOrigin(
         f"NVIDIA aiconfigurator {released} (PyPI), {system}, {model}; kernels measured one by one, interpolated",
         "Apache-2.0 (tables: Copyright (c) 2025-2026 NVIDIA CORPORATION & AFFILIATES)",
-        f"vLLM {version}",
+        f"{ENGINES[engine]} {version}",
         "Attention after a prior context is derived from that without one; so small chunks after long contexts"
         " are too cheap. Kernels beside matrices and attention are bytes / (0.8 x bandwidth) + 3 us each.",
     )
@@ -72,7 +74,9 @@ def read_system(
         raise
     except Exception as error:  # its own kinds of refusal are many, and change
         text = " ".join(str(error).split())[:200]
-        raise InputError(f"aiconfigurator: {model} on {system}, vLLM {version}: {text}") from error
+        raise InputError(
+            f"aiconfigurator: {model} on {system}, {ENGINES[engine]} {version}: {text}"
+        ) from error
 
 
 def rows_of(session: Any, tensor_parallel: int, mixture: tuple[int, int] | None = None) -> dict[str, Any]:
@@ -147,9 +151,9 @@ class _Session:
 
 
 def _session(
-    system: str, version: str | None, model: str, size: int, quantization: str | None
+    system: str, engine: str, version: str | None, model: str, size: int, quantization: str | None
 ) -> tuple[_Session, str, str]:
-    """Return a session, vLLM's version and aiconfigurator's own."""
+    """Return a session, the engine's version and aiconfigurator's own."""
     from importlib.metadata import version as installed
 
     try:
@@ -162,10 +166,11 @@ def _session(
     except ImportError:
         raise InputError(MISSING) from None
     logging.disable(logging.CRITICAL)
-    there = {name: list(found.get("vllm", [])) for name, found in get_supported_databases().items()}
+    there = {name: list(found.get(engine, [])) for name, found in get_supported_databases().items()}
     known = sorted(name for name, versions in there.items() if versions)
     if system not in known:
-        raise InputError(f"aiconfigurator has no vLLM tables of {system}: expected one of {', '.join(known)}")
+        expected = f"expected one of {', '.join(known)}"
+        raise InputError(f"aiconfigurator has no {ENGINES[engine]} tables of {system}: {expected}")
     tried = [version] if version else sorted(there[system], key=_by_version, reverse=True)
     quantized: dict[str, Any] = {}
     if quantization is not None:
@@ -178,20 +183,20 @@ def _session(
     why = "no tables of that version"
     for one in tried:
         try:
-            database = get_database(system, "vllm", one, allow_unlisted_version=True)
+            database = get_database(system, engine, one, allow_unlisted_version=True)
             if database is None:
                 continue
             shared = ModelConfig(
                 tp_size=size, moe_tp_size=size, moe_ep_size=1, workload_distribution="balanced", **quantized
             )
-            made = get_model(model, shared, "vllm")
-            session = _Session(InferenceSession(made, database, get_backend("vllm")), RuntimeConfig)
+            made = get_model(model, shared, engine)
+            session = _Session(InferenceSession(made, database, get_backend(engine)), RuntimeConfig)
             session.decode(1, 512)
         except Exception as error:  # its own kinds of refusal are many, and change
             why = " ".join(str(error).split())[:200]
             continue
         return session, one, installed("aiconfigurator")
-    raise InputError(f"aiconfigurator: {model} on {system}, vLLM {', '.join(tried)}: {why}")
+    raise InputError(f"aiconfigurator: {model} on {system}, {ENGINES[engine]} {', '.join(tried)}: {why}")
 
 
 def _by_version(text: str) -> tuple[int, ...]:

@@ -224,7 +224,7 @@ class AnalyticCost(HardwareCost):
                 if context <= self._expands_up_to * entries:
                     attention_s += self._s_per_prior_key * (context - shape.prefill_tokens)
             if self._more_for_prompts:
-                attention_s += self._more_for_prompts * (attention_s + token_s - self._token_s(max(1, seqs)))
+                attention_s += self._more_for_prompts * (token_s - self._token_s(max(1, seqs)))
             head_s = self._head_s_per_seq * (seqs + entries)
             if head_s < self._head_read_s:
                 head_s = self._head_read_s

@@ -25,19 +25,21 @@ def step_cost(
 
     Raises InputError for ``kind`` "tabulated" without a table, and as the models' constructors do.
     """
-    table = table_of(gpu, model, kind, tensor_parallel)
+    table = table_of(gpu, model, kind, tensor_parallel, overheads)
     if table is not None:
         return TabulatedCost(gpu, model, table, tensor_parallel, overheads, block_size)
     return AnalyticCost(gpu, model, tensor_parallel, overheads, block_size)
 
 
-def table_of(gpu: Gpu, model: Model, kind: CostKind, tensor_parallel: int) -> OperatorTable | None:
+def table_of(
+    gpu: Gpu, model: Model, kind: CostKind, tensor_parallel: int, engine: EngineOverheads | None = None
+) -> OperatorTable | None:
     """Return the table that ``kind`` asks for; None for the formula. InputError where it must be and is not."""
     if kind == "analytic":
         return None
-    table = find_table(gpu, model, tensor_parallel)
+    table = find_table(gpu, model, tensor_parallel, engine)
     if table is None and kind == "tabulated":
-        there = ", ".join(f"{name} on {size}" for name, size in list_tables(gpu)) or "none"
+        there = ", ".join(f"{name} on {size}" for name, size in list_tables(gpu, engine)) or "none"
         raise InputError(
             f"no operator table for {model.name} on {tensor_parallel} x {gpu.name}:"
             f" expected analytic, auto, or a table that there is (on this GPU: {there})"

@@ -11,8 +11,8 @@ passes are then fitted to the expert tables of Qwen3-30B-A3B (1, 2, 4 GPUs) and 
 507 points of 1 to 16,384 tokens, which they give to a median 5 % and 30 % at worst; those on L40S to one of 7 to 37 %.
 
 An expert that all tokens share has launches of its own, as many as an MLP: half of a layer's overhead. In a server
-prompts take longer than the sum of their kernels, by a share that the block has too (``served_prompts``): skewed picks,
-kernels that are launched one by one, what is not fused.
+prompts take longer than the sum of their kernels, attention apart, by a share that the block has too
+(``served_prompts``): skewed picks, kernels that are launched one by one, what is not fused.
 """
 
 from typing import NamedTuple

@@ -67,7 +67,8 @@ class RanksCost(HardwareCost):
         launched = self.overheads.model_copy(update={"expert_layer_launch_ms": 0.0})
         parts = (tensor_parallel, launched, block_size)
         table, whole = (
-            None if kind == "analytic" else find_table(gpu, model, size) for size in (tensor_parallel, 1)
+            None if kind == "analytic" else find_table(gpu, model, size, overheads)
+            for size in (tensor_parallel, 1)
         )
         self._times: ExpertTimes | None = None
         self._alone: HardwareCost

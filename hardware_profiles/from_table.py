@@ -78,6 +78,9 @@ def write_profile(
         "validated": f"kernels: {origin.source}; no run of a real server was compared; the rest: {base.name}.",
         "kernel_fit": fit,
         "operator_tables": OperatorTables(folder=name, remark=origin.remark, **said),
+        "engine_overheads": {  # these kernels are every engine's now
+            key: each.model_copy(update={"operator_tables": None}) for key, each in base.engine_overheads.items()
+        },
         "path": out,
     })  # fmt: skip
     write_gpu(new, out)

@@ -190,6 +190,7 @@ class EngineOverheads(Sourced):
     expert_layer_launch_ms: float = Field(0.0, ge=0)
     frontend_s: float = Field(ge=0)
     fitted_on: FittedOn | None = None  # None: not said
+    operator_tables: str | None = None  # folder of its engine's own, which come before the GPU's
     remark: str
 
     def carried_to(self, gpu: str, gpus: int) -> str | None:

@@ -138,7 +138,7 @@ class PipelineCost(HardwareCost):
         self._group: Group | None = None
         if layout.gpus > 1:
             self._group = group_of(gpu, size, layout.gpus_per_node, layout.link)
-        table = table_of(gpu, model, kind, size)
+        table = table_of(gpu, model, kind, size, overheads)
         self.kind = "analytic" if table is None else "tabulated"
         last = layout.stages - 1
         self._stages: list[HardwareCost] = []

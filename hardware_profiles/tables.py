@@ -3,7 +3,8 @@
 One file per GPU, model and tensor-parallel size, ``tables/<gpu>/<model>.tp<n>.csv.gz`` (a quantised model:
 ``<model>-fp8``), with the columns
 ``part, new_tokens, prior_tokens, sequences, context_tokens, ms``, in tables of models with experts also ``experts``
-before ``ms``, which is for all layers of the model on one rank. The parts are
+before ``ms``, which is for all layers of the model on one rank. An engine whose own kernels were measured has a folder
+of its own, ``tables/<gpu>-<engine>``, which its overheads name. The parts are
 
     linear       the layers' matrices, by the step's tokens (``new_tokens``); no experts where they are a part
     experts      mixtures of experts, by the same tokens and the different ``experts`` of a layer that they pick
@@ -24,7 +25,7 @@ from typing import Any
 import numpy as np
 
 from hardware_profiles.files import PACKAGE_DIR, read_toml, shipped_path
-from hardware_profiles.gpu import Gpu
+from hardware_profiles.gpu import EngineOverheads, Gpu
 from hardware_profiles.model import Model
 from hardware_profiles.model_files import list_models, load_model
 from hardware_profiles.quantisation.formats import SIXTEEN_BITS
@@ -70,10 +71,13 @@ class OperatorTable:
         return np.asarray(rows[(rows[:, 0] > 0) & (rows[:, 2] > 0)])
 
 
-def list_tables(gpu: Gpu) -> list[tuple[str, int]]:
-    """Return (model, tensor_parallel) of every table there is for a GPU, sorted; "-fp8" is part of a name."""
+def list_tables(gpu: Gpu, engine: EngineOverheads | None = None) -> list[tuple[str, int]]:
+    """Return (model, tensor_parallel) of every table there is for a GPU, sorted; "-fp8" is part of a name.
+
+    ``engine``: with those of its own kernels.
+    """
     found = set()
-    for folder in _folders(gpu):
+    for folder in _folders(gpu, engine):
         for path in folder.glob("*.tp*.csv.gz"):
             model, _, size = path.name.removesuffix(".csv.gz").rpartition(".tp")
             if size.isdecimal():
@@ -81,13 +85,17 @@ def list_tables(gpu: Gpu) -> list[tuple[str, int]]:
     return sorted(found)
 
 
-def find_table(gpu: Gpu, model: Model, tensor_parallel: int) -> OperatorTable | None:
+def find_table(
+    gpu: Gpu, model: Model, tensor_parallel: int, engine: EngineOverheads | None = None
+) -> OperatorTable | None:
     """Return the table for a GPU, a model and a tensor-parallel size, or None if there is none.
+
+    Where an engine has tables of its own kernels, they come first: its overheads were fitted on top of them.
 
     A table is of a name and a shape: a checkpoint under another name has the table of a shipped model that it equals
     layer by layer, and one of other layers under a shipped model's name has none.
     """
-    measured = {name for name, size in list_tables(gpu) if size == tensor_parallel}
+    measured = {name for name, size in list_tables(gpu, engine) if size == tensor_parallel}
     stem = table_stem(model)
     if stem is None:
         return None
@@ -97,7 +105,7 @@ def find_table(gpu: Gpu, model: Model, tensor_parallel: int) -> OperatorTable | 
     name = next((name for name in measured_names if name not in shipped or _equal(model, name)), None)
     if name is None:
         return None
-    for folder in _folders(gpu):
+    for folder in _folders(gpu, engine):
         path = folder / f"{name}{bits}.tp{tensor_parallel}.csv.gz"
         if path.is_file():
             return read_table(path)
@@ -129,12 +137,13 @@ def table_stem(model: Model) -> str | None:
     return model.name if formats == [SIXTEEN_BITS.name] else f"{model.name}-{formats[0]}"
 
 
-def _folders(gpu: Gpu) -> list[Path]:
-    """Return where a GPU's tables may lie: beside its own file, then among the shipped ones."""
+def _folders(gpu: Gpu, engine: EngineOverheads | None) -> list[Path]:
+    """Return where a GPU's tables may lie: an engine's own first, beside the GPU's file before the shipped ones."""
     if gpu.operator_tables is None:
         return []
-    name = gpu.operator_tables.folder
-    return [gpu.path.parent / "tables" / name, PACKAGE_DIR / "tables" / name]
+    own = None if engine is None else engine.operator_tables
+    named = [name for name in (own, gpu.operator_tables.folder) if name is not None]
+    return [home / "tables" / name for name in named for home in (gpu.path.parent, PACKAGE_DIR)]
 
 
 def read_table(path: Path) -> OperatorTable:

@@ -216,7 +216,7 @@ def scheduler_of(engine: Engine, max_prefill_tokens: int | None = None) -> Sched
 
 def _cost(gpu: Gpu, model: Model, tp: int, overheads: EngineOverheads) -> HardwareCost:
     """Return the price of steps; where the KV cache has 8 bits, half of what a table adds with the context."""
-    table = find_table(gpu, model, tp) if isinstance(model, Fp8KvModel) else None
+    table = find_table(gpu, model, tp, overheads) if isinstance(model, Fp8KvModel) else None
     if table is None:
         return step_cost(gpu, model, tensor_parallel=tp, overheads=overheads)
     attention = table.attention.copy()  # new tokens, prior tokens, sequences, context, ms

@@ -56,6 +56,10 @@ def _cost_models(gpus: list[Gpu]) -> Table:
         sizes: dict[str, list[str]] = {}
         for name, size in list_tables(gpu):
             sizes.setdefault(name, []).append(str(size))
+        for block, engine in gpu.engine_overheads.items():
+            if engine.operator_tables is not None:
+                for name, size in sorted({*list_tables(gpu, engine)} - {*list_tables(gpu)}):
+                    sizes.setdefault(f"{name}, {block}", []).append(str(size))
         rows += [[gpu.name, name, "tabulated", ", ".join(found)] for name, found in sizes.items()]
         more = "any other" if sizes else "any"
         rows.append([gpu.name, more, "analytic", "1, 2, 4, 8" if gpu.all_reduce else "1"])

@@ -29,6 +29,7 @@ from hardware_profiles.fit import (
     steps_of_table,
     with_coefficients,
 )
+from hardware_profiles.gpu import EngineOverheads
 from hardware_profiles.quantisation.scheme import UNIFORM
 from tests.hardware_costs import H100, LLAMA, MODELS, step, without_mixing
 
@@ -108,14 +109,27 @@ def test_errors_where_mixed_batches_were_measured(name: str) -> None:
     assert errors_by_kind(predict_s(gpu, steps), steps)["all"].mean_pct < 8
 
 
-@pytest.mark.parametrize("gpu", [load_gpu(name) for name in list_gpus()], ids=lambda gpu: gpu.name)
-def test_every_table_is_met_at_its_points(gpu: Gpu) -> None:
-    for model, size in list_tables(gpu):
+def _with_engines() -> list[tuple[Gpu, EngineOverheads | None]]:
+    """Return each GPU for itself, and with each engine that has tables of its own."""
+    found: list[tuple[Gpu, EngineOverheads | None]] = []
+    for gpu in (load_gpu(name) for name in list_gpus()):
+        engines = (each for each in gpu.engine_overheads.values() if each.operator_tables is not None)
+        found += [(gpu, None), *((gpu, each) for each in engines)]
+    return found
+
+
+@pytest.mark.parametrize(
+    ("gpu", "engine"),
+    _with_engines(),
+    ids=lambda each: each.name if isinstance(each, Gpu) else "own" if each else "all",
+)
+def test_every_table_is_met_at_its_points(gpu: Gpu, engine: EngineOverheads | None) -> None:
+    for model, size in sorted({*list_tables(gpu, engine)} - ({*list_tables(gpu)} if engine else set())):
         name, _, bits = model.rpartition("-")
-        quantised = bits in ("fp8", "nvfp4")
+        quantised = bits in ("fp8", "fp8_block", "nvfp4")
         plain = load_model(name if quantised else model)
         shape = dataclasses.replace(plain, quantization=UNIFORM[bits]) if quantised else plain
-        table = find_table(gpu, shape, size)
+        table = find_table(gpu, shape, size, engine)
         assert table is not None
         cost = TabulatedCost(gpu, shape, table, size, bare(gpu.overheads()))
         tokens, head = dict(table.linear.tolist()), dict(table.lm_head.tolist())

@@ -153,7 +153,8 @@ def test_a_model_with_other_operators_is_refused():
 
 def test_wrong_arguments_are_refused(capsys):
     aic = ("profile", "from-aiconfigurator", "Qwen/Qwen3-8B", "--model", "qwen3-8b", "--out", "a.toml")
-    assert "expected fp8 or nvfp4" in refusal(capsys, *aic, "--quantization", "int4")
+    assert "expected fp8 or fp8_block or nvfp4" in refusal(capsys, *aic, "--quantization", "int4")
+    assert "--engine orca: expected vllm, sglang, trtllm" in refusal(capsys, *aic, "--engine", "orca")
     assert "--system: expected the name" in refusal(capsys, *aic, "--gpu", "mi300x")
 
 

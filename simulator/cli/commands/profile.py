@@ -185,19 +185,22 @@ def from_aiconfigurator(
     system: Annotated[
         str | None, typer.Option(help="Name of the GPU there; unset: as the profile's.")
     ] = None,
+    engine: Annotated[
+        str, typer.Option(metavar="vllm|sglang|trtllm", help="Whose kernels were measured.")
+    ] = "vllm",
     version: Annotated[
-        str | None, typer.Option("--engine-version", help="vLLM's; unset: the latest there.")
+        str | None, typer.Option("--engine-version", help="The engine's; unset: the latest there.")
     ] = None,
     tensor_parallel: Size = 1,
     quantization: Annotated[
-        str | None, typer.Option(metavar="fp8|nvfp4", help="Of the layers' matrices.")
+        str | None, typer.Option(metavar="fp8|fp8_block|nvfp4", help="Of the layers' matrices.")
     ] = None,
     overwrite: ReplaceFiles = False,
 ) -> None:
     """Make a profile of the operator tables that NVIDIA aiconfigurator has."""
     from dataclasses import replace
 
-    from hardware_profiles.aiconfigurator import QUANTIZATIONS, SYSTEMS, read_system
+    from hardware_profiles.aiconfigurator import ENGINES, QUANTIZATIONS, SYSTEMS, read_system
     from hardware_profiles.expert_times import mixture_of
     from hardware_profiles.from_table import write_profile
     from hardware_profiles.gpu_file import check_new
@@ -205,15 +208,18 @@ def from_aiconfigurator(
     from simulator.studies.calibration.listing import table_text
 
     check_new(out, overwrite)
+    if engine not in ENGINES:
+        raise InputError(f"--engine {engine}: expected {', '.join(ENGINES)}")
     base, shape = _load(gpu, model)
     if quantization is not None:
         if quantization not in QUANTIZATIONS:
-            raise InputError(f"--quantization {quantization}: expected fp8 or nvfp4")
+            raise InputError(f"--quantization {quantization}: expected {' or '.join(QUANTIZATIONS)}")
         shape = replace(shape, quantization=UNIFORM[quantization])
     chosen = system or SYSTEMS.get(base.name)
     if chosen is None:
         raise InputError(f"--system: expected the name that aiconfigurator has for {base.name}")
-    rows, origin = read_system(chosen, version, hf_model, tensor_parallel, quantization, mixture_of(shape))
+    mixture = mixture_of(shape)
+    rows, origin = read_system(chosen, version, hf_model, tensor_parallel, quantization, mixture, engine)
     new = write_profile(base, shape, tensor_parallel, rows, out, origin)
     say(table_text(new, origin), kept=out)
     wrote("profile", out, f", table: {new.table}")
