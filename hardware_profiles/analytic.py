@@ -130,14 +130,17 @@ class AnalyticCost(HardwareCost):
             + 2 * read_s_per_byte * model.state_bytes / tensor_parallel
         )
         peak, latent = gpu.peak_flop_per_s, gpu.latent_kernels
-        self._attention = AttentionCost(model, tensor_parallel, fit, peak, bandwidth, a, latent)
+        self._expands_up_to = latent_kernels.expands_up_to(gpu, model, engine)
+        sparse = latent_kernels.sparse_s_per_token(gpu, model, tensor_parallel)
+        self._attention = AttentionCost(
+            model, tensor_parallel, fit, peak, bandwidth, a, latent, sparse, self._expands_up_to
+        )
         self._s_per_pair = self._attention.s_per_pair
         self._s_per_context_token = self._attention.s_per_context_token
         self._s_per_key_read = self._attention.read_s_per_context_token
         parts = gpu, model, tensor_parallel
         self._s_per_key_expanded = a * latent_kernels.expanded_s_per_key(*parts)
         self._s_per_prior_key = a * latent_kernels.prior_s_per_key(*parts)
-        self._expands_up_to = latent_kernels.expands_up_to(model)
         self._limited = self._attention.limited
         attended = model.attention_layers
         self._walk_s = a * attended * fit.prefill_context_ns_per_layer * 1e-9
@@ -219,10 +222,9 @@ class AnalyticCost(HardwareCost):
                 attention_s = read_s
             if self._walk_s * context > attention_s:
                 attention_s = self._walk_s * context
-            if self._s_per_key_expanded:
+            if self._s_per_key_expanded and context <= self._expands_up_to * entries:
                 attention_s += self._s_per_key_expanded * shape.prefill_tokens
-                if context <= self._expands_up_to * entries:
-                    attention_s += self._s_per_prior_key * (context - shape.prefill_tokens)
+                attention_s += self._s_per_prior_key * (context - shape.prefill_tokens)
             if self._more_for_prompts:
                 attention_s += self._more_for_prompts * (token_s - self._token_s(max(1, seqs)))
             head_s = self._head_s_per_seq * (seqs + entries)

@@ -11,6 +11,7 @@ every head attends to the latent itself, by arithmetic or by reading it, whichev
 """
 
 from bisect import bisect_right
+from collections.abc import Mapping
 from itertools import accumulate
 from math import inf
 
@@ -37,7 +38,10 @@ class AttentionCost:
         bandwidth: float,
         kernel_factor: float,
         latent: LatentKernels | None = None,
+        sparse_s_per_token: Mapping[float, float] | None = None,
+        expands_up_to: float = inf,
     ) -> None:
+        """``sparse_s_per_token`` by reach, of prompts with contexts beyond ``expands_up_to``: ``latent_kernels``."""
         a = kernel_factor
         flop_per_s = fit.prefill_attention_efficiency * peak_flop_per_s
 
@@ -75,6 +79,9 @@ class AttentionCost:
                 )
         self.limited = bool(by_reach)
         self._by_reach = [(int(reach), *found) for reach, found in sorted(by_reach.items())]
+        slots = sparse_s_per_token or {}
+        self._sparse_s = [a * slots.get(float(reach), 0.0) for reach, *_ in self._by_reach]
+        self._expands_up_to = expands_up_to
         # Up to the first reach, from it to the second, ...: what all contexts cost a token, and each sequence.
         slopes = [each[3] for each in self._by_reach]
         rest = [*list(accumulate(reversed(slopes)))[::-1], 0.0]
@@ -99,9 +106,12 @@ class AttentionCost:
         n = tokens / entries
         prior = (shape.prefill_context_tokens - tokens) / entries
         arithmetic_s = read_s = 0.0
-        for reach, pair_s, key_s, _ in self._by_reach:
-            ramp = min(n, max(0.0, reach - prior))
-            pairs = ramp * (prior + 0.5 * ramp) + (n - ramp) * reach
-            arithmetic_s += pair_s * pairs
+        sparse = prior + n > self._expands_up_to
+        for (reach, pair_s, key_s, _), slots_s in zip(self._by_reach, self._sparse_s, strict=True):
+            if sparse and slots_s:
+                arithmetic_s += slots_s * n
+            else:
+                ramp = min(n, max(0.0, reach - prior))
+                arithmetic_s += pair_s * (ramp * (prior + 0.5 * ramp) + (n - ramp) * reach)
             read_s += key_s * (min(prior, reach) + n)
         return arithmetic_s * entries, read_s * entries

@@ -237,6 +237,7 @@ def _profile(
         source=f"servesim profile fit: {said}", licence="yours", date=today,
         engine_version=f"as timed in {source}", asynchronous=asynchronous,
         frontend_s=gpu.overheads(asynchronous=asynchronous).frontend_s, fitted_on=None, operator_tables=None,
+        short_prompts_dense=False,
         remark=f"On average; worst {error.worst_pct:.1f} %. frontend_s was not fitted: that of {gpu.name}.",
         **{key: round(value, 6) for key, value in predictor.overheads(solution.values).items()},
     )  # fmt: skip

@@ -188,6 +188,7 @@ class EngineOverheads(Sourced):
     per_sequence_ms: float = Field(ge=0)
     prefill_step_ms: float = Field(0.0, ge=0)
     expert_layer_launch_ms: float = Field(0.0, ge=0)
+    short_prompts_dense: bool = False  # where attention is sparse, prompts without more keys than it picks
     frontend_s: float = Field(ge=0)
     fitted_on: FittedOn | None = None  # None: not said
     operator_tables: str | None = None  # folder of its engine's own, which come before the GPU's

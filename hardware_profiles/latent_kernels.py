@@ -4,15 +4,24 @@
 
 A prompt attends to heads that its latents are expanded to (DeepSeek-V2, arXiv 2405.04434, section 2.1.2), which are
 written and read in memory. Engines keep latents alone, so a later chunk expands what came before it again.
+
+Where an indexer picks the best K keys (DeepSeek-V3.2-Exp's report, section 2.1) a prompt meets the latents themselves:
+
+    layer = tokens·(K·max(heads, 64)·FLOP of a pair/(ηs·PF) + ti)
+
+as FlashMLA's sparse kernel computes all K slots of a query, by blocks of 64 heads; ti: picking them. SGLang attends to
+prompts of up to K tokens as if they were not sparse; vLLM has one way for all.
 """
 
 from collections.abc import Iterator
 from math import inf
 
-from hardware_profiles.gpu import Gpu
-from hardware_profiles.layers import LayerPart, Matrix
+from hardware_profiles.gpu import EngineOverheads, Gpu
+from hardware_profiles.layers import Cache, LayerPart, Matrix
 from hardware_profiles.matrix_rates import matrix_rate
 from hardware_profiles.model import Model
+
+HEADS_TOGETHER = 64  # of a sparse kernel, which computes as many where a GPU has fewer
 
 
 def measured_layers(gpu: Gpu, model: Model) -> int:
@@ -64,9 +73,44 @@ def prior_s_per_key(gpu: Gpu, model: Model, tensor_parallel: int) -> float:
     return total
 
 
-def expands_up_to(model: Model) -> float:
-    """Return the longest context whose prior keys are expanded: beyond it, sparse attention meets latents."""
-    return min((cache.most_keys or inf for cache in model.caches if cache.latent), default=inf)
+def expands_up_to(gpu: Gpu, model: Model, engine: EngineOverheads) -> float:
+    """Return the longest context of a prompt that is expanded: beyond it, sparse attention meets latents."""
+    if not any(_sparse(cache) for cache in model.caches):
+        return inf
+    if (
+        gpu.latent_kernels is not None
+        and gpu.latent_kernels.sparse_prompts
+        and not engine.short_prompts_dense
+    ):
+        return 0.0
+    return min(cache.most_keys for cache in model.caches if cache.most_keys is not None and cache.latent)
+
+
+def sparse_s_per_token(gpu: Gpu, model: Model, tensor_parallel: int) -> dict[float, float]:
+    """Return the seconds in which a GPU attends to all slots of a prompt's token, in all layers, by reach.
+
+    Empty where that was not measured on the GPU.
+    """
+    own = gpu.latent_kernels
+    if own is None or own.sparse_prompts is None:
+        return {}
+    measured = own.sparse_prompts
+    short = model.kv_bytes_per_value < model.bytes_per_value
+    share = measured.slot_efficiency_8_bits if short else measured.slot_efficiency
+    found: dict[float, float] = {}
+    for cache, n in model.caches.items():
+        if _sparse(cache):
+            heads = max(HEADS_TOGETHER, cache.query_heads_on(tensor_parallel))
+            flop = heads * cache.decode_flop_per_pair * cache.reach * n
+            found[cache.reach] = found.get(cache.reach, 0.0) + flop / (share * gpu.peak_flop_per_s)
+    for cache, n in model.caches.items():
+        if cache.copied and found:
+            found[min(found)] += measured.indexer_us * 1e-6 * n
+    return found
+
+
+def _sparse(cache: Cache) -> bool:
+    return cache.latent and cache.most_keys is not None
 
 
 def _expands(matrix: Matrix) -> bool:

@@ -29,6 +29,18 @@ class ExpertKernels(Sourced):
     remark: str
 
 
+class SparsePrompts(Profile):
+    """Prompts whose queries attend to the best so many latents: all slots are computed, with or without a key."""
+
+    slot_efficiency: float = Field(
+        gt=0, le=2
+    )  # share of peak FLOP/s in 16 bits; above 1 where slots are skipped
+    slot_efficiency_8_bits: float = Field(gt=0, le=2)  # the same with a KV cache of 8 bits
+    indexer_us: float = Field(
+        ge=0
+    )  # of a token in a layer that has an indexer, its matrices and logits left out
+
+
 class LatentKernels(Sourced):
     """Attention to latents of a layer, its matrices left out."""
 
@@ -39,4 +51,5 @@ class LatentKernels(Sourced):
     compute_efficiency: float = Field(gt=0, le=1.2)  # of decodes: share of peak FLOP/s in 16 bits
     prompt_efficiency: float = Field(gt=0, le=1.2)  # the same of prompts
     prompt_passes: float = Field(ge=0)  # over the keys and values that a prompt's latents are expanded to
+    sparse_prompts: SparsePrompts | None = None  # None: priced as if expanded
     remark: str

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from hardware_profiles import AnalyticCost, Model, load_gpu
+from hardware_profiles import AnalyticCost, Model, load_gpu, load_model
 from hardware_profiles.fit import bare
 from hardware_profiles.layers import Layer, LayerPart, attention, latent_attention, mlp
 from simulator import Scenario, run
@@ -86,6 +86,45 @@ def test_sparse_attention_keeps_everything_and_reads_the_best() -> None:
     assert (
         priced.step_s(step([], [60_000])) == priced.step_s(step([], [2048])) > priced.step_s(step([], [1024]))
     )
+
+
+def prompt_s(priced: AnalyticCost, tokens: int, prior: int) -> float:
+    """Seconds of attention of a chunk, with what a prompt of one token takes left out."""
+    return priced.step_s(step([(tokens, prior)], [])) - priced.other_kernels_s(tokens, 1)
+
+
+def test_prompts_of_sparse_attention_compute_all_slots_with_64_heads_at_least() -> None:
+    """vLLM's one way; SGLang attends to prompts of up to as many keys as if they were not sparse."""
+    dense = H100.overheads("sglang-0_5").model_copy(update={"kernel_factor": 1.0, "prefill_step_ms": 0.0})
+    few, many = model(*[latent_of(16, 2048)] * 30), model(*[latent_of(128, 2048)] * 30)
+    vllm, wide = cost(few), cost(many)
+    grown = [prompt_s(vllm, 4000, prior) - prompt_s(vllm, 1000, prior) for prior in (0, 20_000)]
+    measured = H100.latent_kernels.sparse_prompts
+    slots_s = 2048 * 64 * 2 * (576 + 512) / (measured.slot_efficiency * PEAK)
+    assert grown == pytest.approx([30 * 3000 * slots_s] * 2, rel=0.02)
+    assert prompt_s(wide, 4000, 0) - prompt_s(vllm, 4000, 0) == pytest.approx(30 * 4000 * slots_s, rel=0.02)
+    sglang = AnalyticCost(H100, few, 1, dense)
+    assert prompt_s(sglang, 2000, 0) < 0.5 * prompt_s(vllm, 2000, 0)
+    assert prompt_s(sglang, 2000, 100) == pytest.approx(prompt_s(vllm, 2000, 100), rel=0.05)
+
+
+@pytest.mark.parametrize(
+    ("name", "gpus", "tokens", "layer_ms"),
+    [
+        ("h200-sxm", 8, 4096, 3.16), ("h200-sxm", 2, 8192, 8.16), ("h200-sxm", 1, 8192, 13.5),
+        ("h100-80gb-sxm", 8, 8192, 6.90), ("b200-sxm", 8, 8192, 5.09),
+    ],
+)  # fmt: skip
+def test_a_sparse_layer_takes_what_was_measured(name: str, gpus: int, tokens: int, layer_ms: float) -> None:
+    """DeepSeek-V3.2's attention module under vLLM 0.24.0, one prompt (aiconfigurator 0.12.0)."""
+    gpu, whole = load_gpu(name), load_model("deepseek-v3.2")
+    layer = whole.layers[0]
+    parts = tuple(part for part in layer.parts if part.kind == "latent attention")
+    alone = dataclasses.replace(whole, layers=(dataclasses.replace(layer, parts=parts),) * 30)
+    nothing = dataclasses.replace(whole, layers=(dataclasses.replace(layer, parts=()),) * 30)
+    with_it, without = (AnalyticCost(gpu, each, gpus, bare(gpu.overheads())) for each in (alone, nothing))
+    shape = step([(tokens, 0)], [])
+    assert 1e3 * (with_it.step_s(shape) - without.step_s(shape)) / 30 == pytest.approx(layer_ms, rel=0.2)
 
 
 def test_nothing_was_measured_of_latents_sparse_attention_and_states() -> None:

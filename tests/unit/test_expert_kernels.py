@@ -64,18 +64,22 @@ def test_a_dense_model_has_none_of_it():
 
 @pytest.mark.parametrize("ranks", [1, 8])
 def test_prompts_of_a_mixture_take_longer_in_a_server_and_decodes_do_not(ranks):
-    gpu, model = load_gpu("h100-80gb-sxm"), load_model("deepseek-r1")
+    gpu, model = load_gpu("h100-80gb-sxm"), load_model("qwen3-235b-a22b")
     price = partial(RanksCost, model=model, ranks=8) if ranks > 1 else partial(AnalyticCost, model=model)
     served, alone = price(gpu), price(kernels_alone(gpu))
     decodes = StepShape(decode_seqs=8, decode_context_tokens=8192)
     assert served.step_s(decodes) == alone.step_s(decodes)
-    mixed = StepShape(
-        prefill_seqs=1, prefill_tokens=8000, prefill_context_tokens=8000, prefill_attention_pairs=32e6,
-        decode_seqs=8, decode_context_tokens=8192,
+    mixed, longer = (
+        StepShape(
+            prefill_seqs=16, prefill_tokens=8000, prefill_context_tokens=8000, prefill_attention_pairs=pairs,
+            decode_seqs=8, decode_context_tokens=8192,
+        ) for pairs in (2e6, 32e6)
     )  # fmt: skip
     more = served.step_s(mixed) - served.step_s(decodes)
     kernels = alone.step_s(mixed) - alone.step_s(decodes)
     assert more == pytest.approx(gpu.expert_kernels.served_prompts * kernels, rel=0.05)
+    attended = alone.step_s(longer) - alone.step_s(mixed)  # as in dense models
+    assert served.step_s(longer) - served.step_s(mixed) == pytest.approx(attended)
 
 
 def test_experts_reach_what_their_format_was_measured_with():
