@@ -23,7 +23,9 @@ def test_list_has_every_gpu_with_price_errors_and_cost_models(capsys):
         lines = [line for line in out.splitlines() if line.startswith(f"{name} ")]
         assert len(lines) >= 2
         assert "." in lines[0].split()[1]  # $/hour
-    assert "h100-80gb-sxm  llama-3.1-8b         tabulated" in out
+    rows = [line.split() for line in out.splitlines()]
+    assert ["h100-80gb-sxm", "llama-3.1-8b", "tabulated", "1,", "2,", "4,", "8"] in rows
+    assert ["h200-sxm", "qwen3-32b-fp8_block,", "sglang-0_5", "tabulated", "1,", "2,", "4,", "8"] in rows
     assert "not validated" in next(line for line in out.splitlines() if line.startswith("l4 "))
 
 
