@@ -31,7 +31,7 @@ class Server:
 
 
 @given(st.integers(1, FEW + 6), st.lists(st.tuples(st.integers(0, 5), st.integers(-30, 30)), max_size=80))
-def test_the_heap_says_what_looking_at_all_says(replicas, changes):
+def test_bounds_say_what_looking_at_all_says(replicas, changes):
     servers = [Server() for _ in range(replicas)]
     fleet = Fleet(servers)
     for number, change in changes:
