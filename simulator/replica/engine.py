@@ -165,35 +165,34 @@ class Engine(StepLedger):
 
     def retire(self, completing: Sequence[Job], end_s: float) -> None:
         """End a step at ``end_s``: the jobs it completed leave."""
-        cache = self.cache
         blocks, _, dropped = self.unended.popleft()
         self.kv.free_blocks += blocks
         if dropped:
             completing = sorted([*completing, *dropped], key=rank_of)
-        if cache is not None:
-            cache.step_ended(completing)
+        if self.cache is not None:
+            self.cache.step_ended(completing)
+        if completing:
+            self.complete(completing, end_s)
+
+    def complete(self, completing: Sequence[Job], end_s: float) -> None:
+        """Let jobs leave that are complete with a step that ends now."""
         for job in completing:
             if job.state is JobState.RUNNING:
                 del self.running[job]
                 if job.fixed_blocks:
                     self.give_fixed(job)
-                if job in self.dropped:
-                    self.kv.release(job)
-                    self.record_end(job, RequestState.COMPLETED, end_s)
-                    continue
-                self.done_jobs += 1
-                self.done_tokens += job.generated
-                if job.generated < job.output_tokens:
-                    self._hand_over(job, end_s)
-                    continue
+                if job not in self.dropped:
+                    self.done_jobs += 1
+                    self.done_tokens += job.generated
+                    if job.generated < job.output_tokens:
+                        self._hand_over(job, end_s)
+                        continue
                 self.kv.release(job)
             elif job.state is JobState.WAITING:  # preempted while its last token was in flight
                 if not job.completing:  # which is lost
                     continue
-                if (
-                    job.generated < job.output_tokens and job not in self.dropped
-                ):  # what was to be handed over is lost
-                    if self.withholds:
+                if job.generated < job.output_tokens and job not in self.dropped:
+                    if self.withholds:  # what was to be handed over is lost
                         job.generated -= 1
                     else:
                         job.target_tokens += 1
@@ -203,9 +202,9 @@ class Engine(StepLedger):
             else:  # the client left meanwhile
                 continue
             self.record_end(job, RequestState.COMPLETED, end_s)
-        if cache is not None:
+        if self.cache is not None:
             for job in completing:
-                cache.forget(job)
+                self.cache.forget(job)
 
     def _hand_over(self, job: Job, time_s: float) -> None:
         """A job's part here is done; unless it was dropped while its last step here was in flight, it goes on."""

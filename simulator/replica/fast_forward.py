@@ -20,62 +20,84 @@ def fast_forward(
     until_s: float,
     spare_blocks: int,
     pipelined: bool,
-    most_steps: int,
-) -> tuple[float, float, Sequence[Job]]:
-    """Run steps in which all running jobs decode, as far as they need no plan; ``most_steps`` at most.
+    before: Sequence[Job],
+    goes_on: bool,
+) -> tuple[float, float, Sequence[Job], Sequence[Job]]:
+    """Run steps in which all running jobs decode, as far as they need no plan.
 
     The first of them is planned now and starts at ``start_s``; the others are planned when the step before
-    them ends (pipelined: when that starts) and before ``until_s``. Ends with the first step that completes
-    a job, and before ``spare_blocks`` blocks would no longer be left. Does what planning each of these
+    them ends (pipelined: when that starts) and before ``until_s``. The step in flight, if any, completes the jobs
+    ``before``: until it ends one step is planned. Ends with the first step that completes a job, unless it ``goes_on``
+    past that, and before ``spare_blocks`` blocks would no longer be left. Does what planning each of these
     steps would do, to the last bit. Returns the start and the end of the last step, or ``start_s`` twice if
-    there was none, and the jobs it completes.
+    there was none, the jobs that the step before it completes, if that is in flight, and those that it completes.
     """
-    group, records, piece = engine.group, engine.records, engine.decode_piece or partial(_priced, engine)
-    size, first_tick, openers, block_size = group.size, group.tick, group.openers, group.block_size
+    group, records, kv = engine.group, engine.records, engine.kv
+    piece, openers, block_size = (
+        engine.decode_piece or partial(_priced, engine),
+        group.openers,
+        group.block_size,
+    )
+    begun_s, end_s, completing = start_s, start_s, NO_JOBS
     if engine.decode_piece is None:
         engine.open(start_s)  # otherwise nothing looks at what a plan begins with
     engine.now_s = start_s
-    if size > engine.limits.max_num_batched_tokens:
-        return start_s, start_s, NO_JOBS
-    context_tokens = first_context = group.context_base + size * first_tick
-    left, most_used = engine.kv.free_blocks - spare_blocks, engine.total_blocks - spare_blocks
-    last_tick = min(group.next_end(), first_tick + most_steps)
-    begun_s, end_s, tick = start_s, start_s, first_tick
-    many = None
-    if last_tick - first_tick >= LONG_RUN:
-        many = _many(engine, start_s, until_s, left, pipelined, min(LONGEST_RUN, last_tick - first_tick))
-    if many is not None:
-        begun_s, end_s, steps, left = many
-        tick += steps
-    else:
-        write_end, write_blocks = records.run_ends.append, records.run_blocks.append
-        planned_s, high, offset, slope = -inf, 0.0, 0.0, 0.0
-        while tick < last_tick:
-            blocks = openers[tick % block_size]
-            if blocks > left or planned_s >= until_s:
+    if group.size > engine.limits.max_num_batched_tokens:
+        return start_s, start_s, before, NO_JOBS
+    write_end, write_blocks = records.run_ends.append, records.run_blocks.append
+    left, most_used = kv.free_blocks - spare_blocks, engine.total_blocks - spare_blocks
+    while True:
+        size, first_tick = group.size, group.tick
+        context_tokens = first_context = group.context_base + size * first_tick
+        last_tick = first_tick + 1 if before else group.next_end()
+        first_s, first_left, tick, many = end_s, left, first_tick, None
+        if last_tick - first_tick >= LONG_RUN:
+            most_steps = min(LONGEST_RUN, last_tick - first_tick)
+            many = _many(engine, first_s, until_s, left, pipelined, most_steps)
+        if many is not None:
+            begun_s, end_s, steps, left = many
+            tick += steps
+        else:
+            planned_s, high, offset, slope = -inf, 0.0, 0.0, 0.0
+            while tick < last_tick:
+                blocks = openers[tick % block_size]
+                if blocks > left or planned_s >= until_s:
+                    break
+                if context_tokens >= high:
+                    _, high, offset, slope = piece(size, context_tokens)
+                begun_s = end_s
+                end_s += offset + slope * context_tokens
+                planned_s = begun_s if pipelined else end_s
+                context_tokens += size
+                left -= blocks
+                write_end(end_s)
+                write_blocks(most_used - left)
+                tick += 1
+        steps = tick - first_tick
+        if not steps:
+            return start_s, start_s, before, NO_JOBS
+        kv.free_blocks = left + spare_blocks
+        records.runs.extend((engine.step, steps, first_s, size, first_context, len(engine.running)))
+        engine.fruitless_steps = 0
+        engine.step += steps
+        if engine.cache is not None:
+            engine.cache.fast_forwarded(first_tick, steps, first_left - left, size)
+        group.tick = tick
+        completing = group.finished() if tick in group.last_ticks else NO_JOBS
+        # The next one is planned when these jobs, if any, have left
+        leaving, ends_s = (before, begun_s) if pipelined else (completing, end_s)
+        if not goes_on or tick < last_tick or ends_s >= until_s or not group.size:
+            break
+        if openers[tick % block_size] > left:
+            break
+        if leaving:
+            if min([job.generated - job.output_tokens for job in leaving]) < 0:  # one goes on elsewhere
                 break
-            if context_tokens >= high:
-                _, high, offset, slope = piece(size, context_tokens)
-            begun_s = end_s
-            end_s += offset + slope * context_tokens
-            planned_s = begun_s if pipelined else end_s
-            context_tokens += size
-            left -= blocks
-            write_end(end_s)
-            write_blocks(most_used - left)
-            tick += 1
-    steps = tick - first_tick
-    if not steps:
-        return start_s, start_s, NO_JOBS
-    taken = engine.kv.free_blocks - spare_blocks - left
-    engine.kv.free_blocks = left + spare_blocks
-    records.runs.extend((engine.step, steps, start_s, size, first_context, len(engine.running)))
-    engine.fruitless_steps = 0
-    engine.step += steps
-    if engine.cache is not None:
-        engine.cache.fast_forwarded(first_tick, steps, taken, size)
-    group.tick = tick
-    return begun_s, end_s, group.finished() if tick in group.last_ticks else NO_JOBS
+            engine.complete(leaving, ends_s)
+            left = kv.free_blocks - spare_blocks
+        before = completing if pipelined else NO_JOBS
+        engine.now_s = end_s
+    return begun_s, end_s, before, completing
 
 
 def _many(

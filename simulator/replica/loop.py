@@ -26,7 +26,6 @@ from simulator.replica.view import View
 # Steps without a single new token that are always allowed while no request ends; beyond them as many again as there
 # are tokens outstanding, because a step that makes progress computes at least one.
 FRUITLESS_STEPS = 1000
-MOST_STEPS = 1 << 20  # that are run at once: enough for any output, and bounded
 
 
 class StepLoop(View):
@@ -42,6 +41,7 @@ class StepLoop(View):
     _spare_blocks: int | None  # what a step that is run without a plan leaves free; None: each is planned
     _stages: StageTimes | None  # where the layers are spread over several
     _hears: bool  # whether the policy is asked before such steps, and told of them
+    _goes_on: bool  # whether such steps go on where a job is complete
 
     @abstractmethod
     def _chunks(self, start_s: float, end_s: float) -> None: ...
@@ -173,27 +173,29 @@ class StepLoop(View):
             if not self.policy.goes_on_decoding(engine):
                 return False
         start_s = self.busy_until_s if pipelined else self._now_s
-        most_steps = 1 if before else MOST_STEPS  # when those complete, their seats and blocks are free
-        first_step, first_tick = engine.step, engine.group.tick
+        first_step, first_tick, size = engine.step, engine.group.tick, engine.group.size
         if beyond := self._plans_ends and before:
-            run = decode_beyond(engine, start_s, spare_blocks, before)
+            begun_s, end_s, completing = decode_beyond(engine, start_s, spare_blocks, before)
         elif engine.speculates:
-            run = cast(DraftRunEngine, engine).run_drafts(start_s, time_s, spare_blocks, pipelined)
+            drafts = cast(DraftRunEngine, engine)
+            begun_s, end_s, completing = drafts.run_drafts(start_s, time_s, spare_blocks, pipelined)
         else:
-            run = fast_forward(engine, start_s, time_s, spare_blocks, pipelined, most_steps)
-        begun_s, end_s, completing = run
+            goes_on = self._goes_on and engine.cache is None
+            begun_s, end_s, before, completing = fast_forward(
+                engine, start_s, time_s, spare_blocks, pipelined, before, goes_on
+            )
         steps = engine.step - first_step
         if not steps:
             return False
         if self._hears:
             self.policy.decoded(start_s, engine.records.run_ends[-steps:], first_tick)
         if pipelined and steps > 1:
-            in_flight[0] = begun_s, NO_JOBS, True
+            in_flight[0] = begun_s, before, True
             engine.unended[0] = 0, True, NO_JOBS
         in_flight.append((end_s, completing, True))
         engine.unended.append((engine.too_many_blocks if beyond else 0, True, NO_JOBS))
         self.busy_until_s = end_s
-        if completing and self.effects.load_fell is not None:
+        if engine.group.size < size and self.effects.load_fell is not None:
             self._load_fell()
         return True
 
