@@ -6,12 +6,12 @@
   end at it *end*, replica by replica in the order of their numbers (their turns), then come the last events. So
   what arrives at ``t`` is seen by what is planned at ``t``, and a look at a replica shows the steps
   that end at ``t`` exactly if its turn of that instant is over: ``ended_before`` is that rule.
-* Turns. A replica has at most one that counts, at the time that it asked for last; they are a heap of pairs beside
-  SimPy's queue, because an event object each would cost as much as the step that it stands for.
+* Turns and calls. A replica has at most one turn that counts, at the time that it asked for last. They are a heap of
+  tuples beside SimPy's queue, because an event object each would cost as much as the step that it stands for.
 """
 
 import math
-from collections.abc import Generator
+from collections.abc import Callable
 from heapq import heappop, heappush
 from math import nextafter
 from typing import Any, Protocol
@@ -20,12 +20,16 @@ import simpy
 from simpy.core import StopSimulation
 from simpy.events import Event, EventPriority
 
-Steps = Generator[Event, Any, Any]  # of a process
-
-_TURNS = 2  # after SimPy's URGENT (0) and NORMAL (1); plus the number of the replica whose turn it is
+_TURNS = 3  # after SimPy's URGENT (0) and NORMAL (1); plus twice the number of the replica whose turn it is
 _LAST = EventPriority(1 << 30)
 _NORMAL = EventPriority(1)
 _FIRST = EventPriority(-1)
+URGENT = 0  # before all that is at an instant but its stop
+
+
+def before_turn(index: int) -> int:
+    """Return the priority of what comes right before the turn of replica ``index``."""
+    return _TURNS + 2 * index - 1
 
 
 class TakesTurns(Protocol):
@@ -53,8 +57,8 @@ class Clock(simpy.Environment):
         super().__init__()
         self.stops_at_s = math.inf
         self._reached = 0  # the highest priority among the events of this instant that have begun
-        self._turns: list[tuple[float, int]] = []  # a heap: time and priority
-        self._takers: dict[int, TakesTurns] = {}  # by priority
+        # A heap: time, priority and number of each call and turn, and what is called with which argument
+        self._calls: list[tuple[float, int, int, Callable[[Any], object], Any]] = []
 
     def at(self, time_s: float) -> Event:
         """Return an event at exactly ``time_s`` (>= now), before every replica's turn of that instant."""
@@ -63,6 +67,16 @@ class Clock(simpy.Environment):
     def last_at(self, time_s: float) -> Event:
         """Return an event at exactly ``time_s`` (>= now), after all replicas' turns of that instant."""
         return self._schedule_at(time_s, _LAST)
+
+    def call_at(
+        self,
+        time_s: float,
+        function: Callable[[Any], object],
+        argument: object = None,
+        priority: int = _NORMAL,
+    ) -> None:
+        """Call ``function(argument)`` at exactly ``time_s`` (>= now), where ``at`` has its events unless told else."""
+        heappush(self._calls, (time_s, priority, next(self._eid), function, argument))
 
     def stop_at(self, time_s: float) -> None:
         """End the simulation at ``time_s``, before anything else that happens at that instant."""
@@ -76,11 +90,11 @@ class Clock(simpy.Environment):
     def ended_before(self, index: int) -> float:
         """Return the time before which the steps of replica ``index`` have ended, seen from this moment."""
         now_s = self._now
-        return nextafter(now_s, math.inf) if self._reached > _TURNS + index else now_s
+        return nextafter(now_s, math.inf) if self._reached > _TURNS + 2 * index else now_s
 
     def turn_over(self, index: int) -> bool:
         """Whether a replica's turn of this instant is over; if it is given something to do, it gets another."""
-        return self._reached > _TURNS + index
+        return self._reached > _TURNS + 2 * index
 
     def turn_at(self, time_s: float, taker: TakesTurns) -> float:
         """Call a replica's ``take_turn`` at exactly ``time_s``, or now if that is over, when its turn comes.
@@ -89,9 +103,7 @@ class Clock(simpy.Environment):
         """
         if time_s < self._now:
             time_s = self._now
-        priority = _TURNS + taker.index
-        self._takers[priority] = taker
-        heappush(self._turns, (time_s, priority))
+        self.call_at(time_s, taker.take_turn, time_s, _TURNS + 2 * taker.index)
         return time_s
 
     @property
@@ -102,15 +114,19 @@ class Clock(simpy.Environment):
     @property
     def anything_scheduled(self) -> bool:
         """Whether any event is to come."""
-        return bool(self._queue or self._turns)
+        return bool(self._queue or self._calls)
 
     def run_some(self, events: int) -> bool:
         """Process up to ``events`` events and turns; return whether any is left before the stopping time."""
-        queue, turns = self._queue, self._turns
+        queue, calls = self._queue, self._calls
         try:
             for _ in range(events):
-                if turns and (not queue or turns[0] < queue[0]):
-                    self._take_turn()
+                if calls and (not queue or calls[0] < queue[0]):
+                    time_s, priority, _, function, argument = heappop(calls)
+                    if time_s > self._now or priority > self._reached:
+                        self._reached = priority
+                    self._now = time_s
+                    function(argument)
                     continue
                 if not queue:
                     return False
@@ -121,14 +137,6 @@ class Clock(simpy.Environment):
         except StopSimulation:
             return False
         return True
-
-    def _take_turn(self) -> None:
-        """Let the first turn be taken."""
-        time_s, priority = heappop(self._turns)
-        if time_s > self._now or priority > self._reached:
-            self._reached = priority
-        self._now = time_s
-        self._takers[priority].take_turn(time_s)
 
     def _schedule_at(self, time_s: float, priority: EventPriority) -> Event:
         event = _Due(self)

@@ -35,6 +35,9 @@ class HandOffs:
         self.decoders = decoders
         self.choose = choose
         self.stranded: list[tuple[Job, Replica]] = []  # no decode replica is up
+        # Whether blocks may be set aside right before a plan, not in it: what took no time would be in that plan then
+        takes_time = kv_transfers.link.latency_s + kv_transfers.link.setup_s > 0
+        self._asks_late = rule.when_full == "wait" and not rule.early and takes_time
         self.early = EarlySends(rule, kv_transfers, decoders, choose)
         self._held: deque[tuple[float, Job, Replica]] = deque()  # until when blocks are held at a source
 
@@ -83,6 +86,9 @@ class HandOffs:
             self.kv_transfers.drop(transfer)
             self._end(job, source)
             return
+        if self._asks_late and (grants_s := destination.grants_s()) < inf:
+            self.kv_transfers.before_turn(transfer, grants_s, self._ask)
+            return
         waits = rule in ("wait", "evict")
         if waits or incoming.reserve(job, transfer.tokens, sharing=True):
             # What is not even computed yet must not be in the way
@@ -95,6 +101,20 @@ class HandOffs:
             self._stay(job, source)
         else:
             self._recompute(job, source, destination)
+
+    def _ask(self, transfer: Transfer) -> None:
+        """The decode replica is about to plan and has nothing else to settle: set blocks aside now if there are any."""
+        job, engine = transfer.job, transfer.destination.engine
+        incoming = engine.transfers
+        if (
+            engine.seats > 0
+            and not incoming.requests
+            and incoming.reserve(job, transfer.tokens, sharing=True)
+        ):
+            self._granted(job, 0)
+        else:
+            incoming.request(BlockRequest(job, transfer.tokens, False, self._granted))
+            transfer.destination.wake()
 
     def _granted(self, job: Job, cached_tokens: int) -> None:
         """Blocks are set aside: connect, and pull what is not there."""

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 from math import inf, nan
 from typing import Literal, NamedTuple
 
-from simulator.clock import Clock
+from simulator.clock import Clock, before_turn
 from simulator.cluster.deployment import Link, Wires
 from simulator.cluster.flow import Flow
 from simulator.cluster.link import Fabric
@@ -119,11 +119,17 @@ class KvTransfers:
             then(transfer)
             return
 
-        def go_on(_: object) -> None:
-            if self.in_flight.get(transfer.job) is transfer:
-                then(transfer)
+        self.clock.call_at(time_s, self._go_on, (transfer, then))
 
-        self.clock.at(time_s).callbacks.append(go_on)
+    def before_turn(self, transfer: Transfer, time_s: float, then: Callable[[Transfer], None]) -> None:
+        """Call ``then`` at a time, right before the turn of its destination, unless it has been called off by then."""
+        self.clock.call_at(time_s, self._go_on, (transfer, then), before_turn(transfer.destination.index))
+
+    def _go_on(self, waiting: tuple[Transfer, Callable[[Transfer], None]]) -> None:
+        """It is the time that a transfer was to wait for, unless it has been called off."""
+        transfer, then = waiting
+        if self.in_flight.get(transfer.job) is transfer:
+            then(transfer)
 
     def connected_s(self, transfer: Transfer) -> float:
         """Return when the two replicas are connected; if they never were, they begin now."""

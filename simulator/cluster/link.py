@@ -10,8 +10,6 @@ import math
 from collections.abc import Sequence
 from types import EllipsisType
 
-from simpy.events import Event
-
 from simulator.clock import Clock
 from simulator.cluster.flow import Done, Flow
 
@@ -43,7 +41,7 @@ class Fabric:
         # Bytes of flows that are over, added once each: with whole bytes these sums are exact.
         self._out_bytes = [0.0] * ports
         self._in_bytes = [0.0] * ports
-        self._next: Event | None = None  # the one event that counts; SimPy cannot take back older ones
+        self._wakes = 0  # of which only the last counts; what is on the clock cannot be taken back
         self._next_s = math.inf
 
     def send(
@@ -196,10 +194,9 @@ class Fabric:
         """Let ``time_s`` be when anything changes next."""
         if time_s != self._next_s:
             self._next_s = time_s
-            self._next = None
+            self._wakes += 1
             if time_s < math.inf:
-                self._next = self._clock.at(time_s)
-                self._next.callbacks.append(self._wake)
+                self._clock.call_at(time_s, self._wake, self._wakes)
 
     def _fill(self, flows: list[Flow], now_s: float) -> None:
         """Raise the rates of ``flows`` together; one that meets a full port or its cap stays there."""
@@ -231,11 +228,11 @@ class Fabric:
                 users_in[flow.destination] -= 1
             flows = rising
 
-    def _wake(self, event: Event) -> None:
+    def _wake(self, wake: int) -> None:
         """Finish the flows that are due, in the order they were sent, and let new ones begin."""
-        if event is not self._next:
+        if wake != self._wakes:
             return
-        self._next, self._next_s = None, math.inf
+        self._next_s = math.inf
         self.update()
         now_s = self._clock.now
         arrived = [flow for flow in self._flows if flow.due_s <= now_s and flow.done is not None]
@@ -244,8 +241,9 @@ class Fabric:
             self._close(flow)
         self._share()
         for flow in arrived:
-            if flow.done is not None:
-                flow.done()
+            done, flow.done = flow.done, None  # which knows the flow: nothing is to be left of them
+            if done is not None:
+                done()
 
 
 def _check_flow(size_bytes: float, cap_bytes_per_s: float) -> None:

@@ -8,7 +8,7 @@ from itertools import count, repeat
 import numpy as np
 
 from simulator.arrays import Floats
-from simulator.clock import Clock, Steps
+from simulator.clock import URGENT, Clock
 from simulator.cluster.agent_graph import AgentGraph
 from simulator.replica.request import DEFAULTS, Request, RequestState
 from simulator.workload.workload import Workload
@@ -53,7 +53,8 @@ class Traffic:
             for client in range(self.concurrency):
                 self._next_client(self.workload.ramp_s * client / self.concurrency)
         else:
-            self.clock.process(self._arrive(self._first_turns()))
+            self._requests = iter(self._first_turns())
+            self.clock.call_at(self.clock.now, self._arrive, next(self._requests, None), URGENT)
 
     def walk(self) -> Iterator[None]:
         """Open loop where nothing but arrivals is ever scheduled: let one request arrive at each step of this."""
@@ -120,13 +121,15 @@ class Traffic:
                 last[request.session] = request.row
         return first
 
-    def _arrive(self, requests: Iterable[Request]) -> Steps:
+    def _arrive(self, request: Request | None) -> None:
         """Open loop: every request arrives at its time, whatever becomes of the others."""
-        clock = self.clock
-        for request in requests:
+        clock, requests = self.clock, self._requests
+        while request is not None:
             if request.arrival_s > clock.now:
-                yield clock.at(request.arrival_s)
+                clock.call_at(request.arrival_s, self._arrive, request)
+                return
             self._deliver(request, request.arrival_s)
+            request = next(requests, None)
 
     def _deliver(self, request: Request, arrival_s: float) -> None:
         number, self.arrived = self.arrived, self.arrived + 1
@@ -146,7 +149,7 @@ class Traffic:
         self._arrive_at(request, arrival_s)
 
     def _arrive_at(self, request: Request, arrival_s: float) -> None:
-        self.clock.at(arrival_s).callbacks.append(lambda _: self._deliver(request, arrival_s))
+        self.clock.call_at(arrival_s, lambda _: self._deliver(request, arrival_s))
 
 
 def _requests(workload: Workload, promised: Mapping[str, float]) -> Iterator[Request]:

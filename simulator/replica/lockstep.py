@@ -252,6 +252,10 @@ class Rank(Replica):
         """As of its group."""
         return self.group.next_effect_s()
 
+    def grants_s(self) -> float:
+        """Never: its group plans."""
+        return inf
+
     def load(self) -> tuple[int, float]:
         """Return outstanding tokens as computed so far, and until when they can only become more."""
         group = self.group

@@ -157,8 +157,10 @@ class Replica(StepLoop):
 
     def catch_up(self) -> None:
         """Be where the clock is."""
-        if not self._running:
-            self.run_until(self.clock.ended_before(self.index))
+        if not self._running and (self._to_plan or self.in_flight):
+            time_s = self.clock.ended_before(self.index)
+            if self._to_plan or self.in_flight[0][0] < time_s:
+                self.run_until(time_s)
 
     @property
     def role(self) -> Role:
@@ -189,9 +191,9 @@ class Replica(StepLoop):
     def next_effect_s(self) -> float:
         """Return a lower bound of when the end of a step can reach others; infinite if none can."""
         engine, in_flight, effects = self._engine, self.in_flight, self.effects
-        watched, draining = effects.ended is not None, self.state is ReplicaState.DRAINING
-        coupled = watched or draining or effects.every_step or self._role == "prefill" or self._step_by_step
-        if not (coupled or engine.transfers.requests or engine.transfers.detaching):
+        watched, transfers = effects.ended is not None, engine.transfers
+        coupled = watched or effects.every_step or self._role == "prefill" or self._step_by_step
+        if not (coupled or transfers.requests or transfers.detaching or self.state is ReplicaState.DRAINING):
             return inf
         if self._to_plan:
             return self._now_s
@@ -200,6 +202,15 @@ class Replica(StepLoop):
         if self._step_by_step:
             return in_flight[0][0]
         return effect_bound_s(engine, in_flight, watched, effects.chunks is not None)
+
+    def grants_s(self) -> float:
+        """Return when it next plans a step, if blocks that are asked for can as well be set aside before; else inf."""
+        engine, effects = self._engine, self.effects
+        plain = self._goes_on and self._spare_blocks is not None and self._stages is None
+        told = effects.idle is not None or effects.every_step or engine.transfers.requests
+        if not plain or told or engine.cache is not None or engine.queue_key is not None:
+            return inf
+        return self.in_flight[0][0] if self.in_flight and not self._to_plan else inf
 
     def load(self) -> tuple[int, float]:
         """Return outstanding tokens as computed so far, and until when they can only become more."""

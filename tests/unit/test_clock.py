@@ -7,7 +7,7 @@ import pytest
 import simpy
 from simpy.events import Event, EventPriority
 
-from simulator.clock import Clock
+from simulator.clock import URGENT, Clock, before_turn
 
 
 class Taker:
@@ -62,10 +62,13 @@ def test_at_one_instant_arrivals_come_first_then_replicas_in_order_then_the_last
     for index in (2, 0, 1):
         clock.turn_at(1.0, Taker(index, log))
     clock.at(1.0).callbacks.append(note(clock, log, "arrival"))
+    clock.call_at(1.0, note(clock, log, "call"))
     clock.timeout(1.0).callbacks.append(note(clock, log, "timeout"))
+    clock.call_at(1.0, note(clock, log, "before 1"), None, before_turn(1))
+    clock.call_at(1.0, note(clock, log, "first"), None, URGENT)
     assert not clock.run_some(100)
     assert [what for _, what in log] == [
-        "arrival", "timeout", "replica 0", "replica 1", "replica 2", "last",
+        "first", "arrival", "call", "timeout", "replica 0", "before 1", "replica 1", "replica 2", "last",
     ]  # fmt: skip
     assert {time_s for time_s, _ in log} == {1.0}
 
