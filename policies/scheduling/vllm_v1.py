@@ -110,17 +110,18 @@ class VllmV1(Scheduler):
     def _admit(self, step: Ledger) -> None:
         """Start waiting requests in order until one does not fit."""
         set_aside: list[Job] = []
-        while len(step.waiting) > len(set_aside) and step.token_budget:
-            job = step.waiting[len(set_aside)]
+        waiting, longest = step.waiting, self.long_prefill_token_threshold
+        in_full = self._or_of_version(self.scheduler_reserve_full_isl)
+        while len(waiting) > len(set_aside) and (budget := step.token_budget):
+            job = waiting[len(set_aside)]
             known, cached = job.known_tokens, step.cached_tokens(job)
-            tokens = self._chunk(known - cached, self.long_prefill_token_threshold or known)
-            if tokens > step.token_budget and not self.enable_chunked_prefill:
+            tokens = min(known - cached, longest or known)
+            if tokens > budget and not self.enable_chunked_prefill:
                 if self.engine_version != "0.11.0":
                     break
                 set_aside.append(job)  # 0.11.0 lets younger requests overtake
                 continue
-            tokens = min(tokens, step.token_budget)
-            in_full = self._or_of_version(self.scheduler_reserve_full_isl)
+            tokens = min(tokens, budget)
             needed = step.blocks_to_admit(job, known if in_full else cached + tokens)
             if self.watermark and step.running:
                 needed += int(self.watermark * step.limits.num_gpu_blocks)

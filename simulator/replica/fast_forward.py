@@ -32,18 +32,14 @@ def fast_forward(
     steps would do, to the last bit. Returns the start and the end of the last step, or ``start_s`` twice if
     there was none, the jobs that the step before it completes, if that is in flight, and those that it completes.
     """
-    group, records, kv = engine.group, engine.records, engine.kv
-    piece, openers, block_size = (
-        engine.decode_piece or partial(_priced, engine),
-        group.openers,
-        group.block_size,
-    )
-    begun_s, end_s, completing = start_s, start_s, NO_JOBS
-    if engine.decode_piece is None:
+    group, records, kv, piece = engine.group, engine.records, engine.kv, engine.decode_piece
+    if piece is None:
         engine.open(start_s)  # otherwise nothing looks at what a plan begins with
-    engine.now_s = start_s
+        piece = partial(_priced, engine)
+    engine.now_s = begun_s = end_s = start_s
     if group.size > engine.limits.max_num_batched_tokens:
         return start_s, start_s, before, NO_JOBS
+    openers, block_size = group.openers, group.block_size
     write_end, write_blocks = records.run_ends.append, records.run_blocks.append
     left, most_used = kv.free_blocks - spare_blocks, engine.total_blocks - spare_blocks
     while True:
@@ -52,8 +48,7 @@ def fast_forward(
         last_tick = first_tick + 1 if before else group.next_end()
         first_s, first_left, tick, many = end_s, left, first_tick, None
         if last_tick - first_tick >= LONG_RUN:
-            most_steps = min(LONGEST_RUN, last_tick - first_tick)
-            many = _many(engine, first_s, until_s, left, pipelined, most_steps)
+            many = _many(engine, first_s, until_s, left, pipelined, last_tick - first_tick)
         if many is not None:
             begun_s, end_s, steps, left = many
             tick += steps
@@ -86,9 +81,8 @@ def fast_forward(
         completing = group.finished() if tick in group.last_ticks else NO_JOBS
         # The next one is planned when these jobs, if any, have left
         leaving, ends_s = (before, begun_s) if pipelined else (completing, end_s)
-        if not goes_on or tick < last_tick or ends_s >= until_s or not group.size:
-            break
-        if openers[tick % block_size] > left:
+        stops = tick < last_tick or ends_s >= until_s or not group.size or openers[tick % block_size] > left
+        if stops or not goes_on:
             break
         if leaving:
             if min([job.generated - job.output_tokens for job in leaving]) < 0:  # one goes on elsewhere
@@ -111,7 +105,7 @@ def _many(
     piece = engine.decode_piece
     if piece is None or until_s <= start_s:
         return None
-    group = engine.group
+    group, steps = engine.group, min(steps, LONGEST_RUN)
     size, tick = group.size, group.tick
     context_tokens = group.context_base + size * tick
     _, _, offset, slope = piece(size, context_tokens)

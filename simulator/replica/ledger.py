@@ -143,8 +143,8 @@ class StepLedger(EngineState):
         """
         if job.state is not JobState.WAITING:
             raise ValueError(f"{job} is not waiting but {job.state.name.lower()}")
-        if self.seats <= 0 or job.completing:  # preempted in this step, with its last token in flight
-            return False
+        if len(self.running) >= self.limits.max_num_seqs or job.generated >= job.target_tokens:
+            return False  # in the latter case it was preempted in this step, with its last token in flight
         if self.limits.fixed_kv is not None:
             self.take_fixed(job)
         if job.brought or self.cache is None:
