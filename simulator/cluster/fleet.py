@@ -39,8 +39,9 @@ class Fleet(Sequence[Replica]):
         while until_s[over := until_s.argmin()] <= now_s:
             bounds[over], until_s[over] = 0, inf
         while (place := int(bounds.argmin())) != seen:  # each turn makes a bound exact
-            replicas[place].catch_up()
-            self._note(place)
+            if seen >= 0:
+                self._note(seen)
+            bounds[place] = replicas[place].outstanding_tokens
             seen = place
         self._chosen = place
         return place

@@ -23,9 +23,6 @@ class Server:
         self.looks += 1
         return self.tokens
 
-    def catch_up(self):
-        self.looks += 1
-
     def load(self):
         return self.tokens, math.inf
 
