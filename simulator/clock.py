@@ -44,10 +44,7 @@ class TakesTurns(Protocol):
 class _Due(Event):
     """An event that has been triggered, to be put on the queue."""
 
-    def __init__(self, env: simpy.Environment) -> None:
-        super().__init__(env)
-        self._ok = True
-        self._value = None
+    _ok, _value = True, None
 
 
 class Clock(simpy.Environment):

@@ -2,9 +2,12 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any, Literal
 
 from simulator.policy import Job, Ledger, Scheduler, check_share
+
+URGENCY = attrgetter("priority", "arrival_s", "id")
 
 
 @dataclass(frozen=True)
@@ -49,13 +52,17 @@ class VllmV1(Scheduler):
         """Full blocks are shared, if so told."""
         return "blocks" if self.enable_prefix_caching else None
 
+    def admits_what_comes(self) -> bool:
+        """In the order of arrival, and without a watermark."""
+        return self.policy == "fcfs" and not self.watermark
+
     def fast_forward_spare_blocks(self) -> int:
         """With an empty queue, whatever fits goes on."""
         return 0
 
     def queue_key(self) -> Callable[[Job], Any] | None:
         """By priority, then arrival, if so told."""
-        return _urgency if self.policy == "priority" else None
+        return URGENCY if self.policy == "priority" else None
 
     def plan(self, step: Ledger) -> None:
         """Keep all jobs running if they fit; then fill the step up from the queue."""
@@ -111,7 +118,8 @@ class VllmV1(Scheduler):
         """Start waiting requests in order until one does not fit."""
         set_aside: list[Job] = []
         waiting, longest = step.waiting, self.long_prefill_token_threshold
-        in_full = self._or_of_version(self.scheduler_reserve_full_isl)
+        in_full = self.scheduler_reserve_full_isl
+        in_full = self.engine_version != "0.11.0" if in_full is None else in_full
         while len(waiting) > len(set_aside) and (budget := step.token_budget):
             job = waiting[len(set_aside)]
             known, cached = job.known_tokens, step.cached_tokens(job)
@@ -133,14 +141,6 @@ class VllmV1(Scheduler):
     def _chunk(self, tokens: int, token_budget: int) -> int:
         """Tokens of the remaining ones that this step may compute."""
         return min(tokens, self.long_prefill_token_threshold or token_budget, token_budget)
-
-    def _or_of_version(self, choice: bool | None) -> bool:
-        """What was chosen, or else what 0.24.0 does and 0.11.0 does not."""
-        return self.engine_version != "0.11.0" if choice is None else choice
-
-
-def _urgency(job: Job) -> tuple[int, float, int]:
-    return job.priority, job.arrival_s, job.id
 
 
 def _in_order(step: Ledger) -> list[Job]:

@@ -25,7 +25,7 @@ class EngineState:
     """Queues, KV blocks and records of one engine."""
 
     __slots__ = (
-        "_admissions", "block_size", "cache", "changed", "chunks", "decode_piece", "done_jobs", "done_tokens",
+        "admissions", "block_size", "cache", "changed", "chunks", "decode_piece", "done_jobs", "done_tokens",
         "dropped", "free_cpu_blocks", "fruitless_steps", "group", "joined", "kv", "lanes", "late_cache", "limits",
         "now_s", "on_end", "outside_tokens", "partial", "pending", "plans_ahead", "preempted", "price", "queue_key",
         "recomputes_as_prefill", "records", "running", "shape", "step", "swapped", "ticks", "token_budget",
@@ -86,7 +86,7 @@ class EngineState:
         self.fruitless_steps = 0  # since a step produced a token, or a job ended
         self.pending = False  # whether jobs come or leave before the next plan other than by the policy
         self.queue_key = queue_key
-        self._admissions = 0
+        self.admissions = 0
         self.chunks: dict[Job, int] = {}  # tokens scheduled in this step outside the group
         self.outside_tokens = 0  # known tokens of unfinished jobs outside the decode group
         self.done_jobs = self.done_tokens = 0  # whose part here was completed, and their output tokens
@@ -230,8 +230,8 @@ class EngineState:
         job.move(JobState.RUNNING)
         self.running[job] = None
         self.take_fixed(job)  # where none is free the next plan preempts
-        job.admission = self._admissions
-        self._admissions += 1
+        job.admission = self.admissions
+        self.admissions += 1
         self.outside_tokens -= job.known_tokens
         self.group.join(job)
         self.joined.append(job)

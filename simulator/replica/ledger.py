@@ -166,8 +166,8 @@ class StepLedger(EngineState):
             self.waiting.remove(job)
         job.move(JobState.RUNNING)
         self.running[job] = self.partial[job] = None
-        job.admission = self._admissions
-        self._admissions += 1
+        job.admission = self.admissions
+        self.admissions += 1
         return True
 
     def preempt(

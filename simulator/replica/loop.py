@@ -12,6 +12,7 @@ from typing import cast
 
 from simulator.errors import StallError
 from simulator.replica.adaptive_engine import AdaptiveEngine
+from simulator.replica.arriving import decode_with_arrivals
 from simulator.replica.beyond import decode_beyond
 from simulator.replica.cost import StagedCost
 from simulator.replica.draft_runs import DraftRunEngine
@@ -41,6 +42,7 @@ class StepLoop(View):
     _spare_blocks: int | None  # what a step that is run without a plan leaves free; None: each is planned
     _stages: StageTimes | None  # where the layers are spread over several
     _hears: bool  # whether the policy is asked before such steps, and told of them
+    _admits_all: bool  # whether those who come with their KV are admitted in such a step, too
     _goes_on: bool  # whether such steps go on where a job is complete
 
     @abstractmethod
@@ -69,7 +71,8 @@ class StepLoop(View):
                     return False
                 most_steps -= 1
                 self._to_plan = self._late = False
-                alike = forwards and not engine.waiting and (len(in_flight) == waits_for or staged)
+                none_new = not engine.waiting or (self._admits_all and engine.waiting[-1].brought)
+                alike = forwards and none_new and (len(in_flight) == waits_for or staged)
                 if not (alike and self._fast_forward(time_s)):
                     self._plan()
                     if not in_flight:
@@ -176,6 +179,8 @@ class StepLoop(View):
         first_step, first_tick, size = engine.step, engine.group.tick, engine.group.size
         if beyond := self._plans_ends and before:
             begun_s, end_s, completing = decode_beyond(engine, start_s, spare_blocks, before)
+        elif engine.waiting:
+            begun_s, end_s, completing = decode_with_arrivals(engine, start_s, spare_blocks)
         elif engine.speculates:
             drafts = cast(DraftRunEngine, engine)
             begun_s, end_s, completing = drafts.run_drafts(start_s, time_s, spare_blocks, pipelined)
@@ -195,7 +200,7 @@ class StepLoop(View):
         in_flight.append((end_s, completing, True))
         engine.unended.append((engine.too_many_blocks if beyond else 0, True, NO_JOBS))
         self.busy_until_s = end_s
-        if engine.group.size < size and self.effects.load_fell is not None:
+        if (completing or engine.group.size < size) and self.effects.load_fell is not None:
             self._load_fell()
         return True
 

@@ -62,6 +62,13 @@ class Scheduler(ABC):
         """
         return False
 
+    def admits_what_comes(self) -> bool:
+        """Whether ``plan`` admits all that wait in the queue with their KV, if they fit and all others decode.
+
+        The engine then may do so without asking, where ``fast_forward_spare_blocks`` allows it.
+        """
+        return False
+
     def fast_forward_spare_blocks(self) -> int | None:
         """Return how many KV blocks a step has to leave free for the engine to run it without asking.
 

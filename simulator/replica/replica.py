@@ -98,9 +98,10 @@ class Replica(StepLoop):
         ahead = self._depth > 1 and self._stages is None
         self._plans_ends = self.policy.plans_unseen_ends()
         self._ends_unseen = ahead and unseen and not self._plans_ends
-        self._goes_on = self.effects.ended is None and not (
-            unseen or self._plans_ends or self._hears or self._engine.decode_piece is None
-        )
+        plain = not (unseen or self._plans_ends or self._hears or self._engine.decode_piece is None)
+        self._goes_on = plain and self.effects.ended is None
+        told = self.effects.chunks is not None or self._stages is not None
+        self._admits_all = plain and self.policy.admits_what_comes() and not told
         self.in_flight = deque()
         self._now_s = 0.0  # when it plans next, or planned last
         self.busy_until_s = 0.0  # when the last planned step ends

@@ -21,6 +21,7 @@ MOST_LINES = 300
 KERNEL = ("simulator/clock.py", "simulator/replica")
 OPTIONS = {
     "adaptive_engine.py",
+    "arriving.py",
     "beyond.py",
     "block_runs.py",
     "cache_above.py",
