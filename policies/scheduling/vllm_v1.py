@@ -52,9 +52,9 @@ class VllmV1(Scheduler):
         """Full blocks are shared, if so told."""
         return "blocks" if self.enable_prefix_caching else None
 
-    def admits_what_comes(self) -> bool:
-        """In the order of arrival, and without a watermark."""
-        return self.policy == "fcfs" and not self.watermark
+    def admits_all(self) -> bool:
+        """Unless blocks are kept free, or prompts cut."""
+        return not (self.watermark or self.long_prefill_token_threshold)
 
     def fast_forward_spare_blocks(self) -> int:
         """With an empty queue, whatever fits goes on."""

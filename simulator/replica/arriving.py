@@ -1,9 +1,49 @@
-"""A step in which all running jobs decode, and those that wait with their KV compute the token that they lack."""
+"""Steps that are not asked of a policy which admits all that waits, if it fits, beside jobs that all decode."""
 
 from collections.abc import Sequence
 
 from simulator.replica.engine import NO_JOBS, Engine
 from simulator.replica.job import Job, JobState
+
+
+def admit_all(engine: Engine) -> bool:
+    """Plan a step in which all that run decode and all that wait start, each with all of its known tokens.
+
+    False, and nothing is planned, where one that runs has more to compute, or was preempted just now, or there is no
+    seat, block or token of the budget for all of that.
+    """
+    group, kv, waiting, shape = engine.group, engine.kv, engine.waiting, engine.shape
+    if engine.partial or engine.preempted or not waiting:
+        return False
+    if engine.cache is not None or engine.limits.fixed_kv is not None:
+        return False
+    block_size, running, late = engine.block_size, engine.running, engine.late_cache is not None
+    tokens_left, blocks_left = engine.token_budget - group.size, kv.free_blocks - engine.blocks_opening
+    for job in waiting:
+        known = job.prompt_tokens + job.generated
+        tokens_left -= known - job.computed
+        blocks_left -= max(0, -(-known // block_size) - job.blocks)
+        if job.generated >= job.target_tokens:  # its last token is in flight
+            return False
+    seats = engine.limits.max_num_seqs - len(running)
+    if tokens_left < 0 or blocks_left < 0 or len(waiting) > seats or not engine.decode_all():
+        return False
+    for job in waiting:
+        known = job.prompt_tokens + job.generated
+        tokens, blocks = known - job.computed, -(-known // block_size) - job.blocks
+        if blocks > 0:
+            kv.take(job, blocks)
+        if late and not job.brought:
+            engine.records.look_up(job.id, known, 0, job.preemptions > 0)
+        shape.count(tokens, job.computed, tokens == 1 and job.decodes, 1)
+        job.move(JobState.RUNNING)
+        engine.chunks[job] = tokens
+        running[job] = engine.partial[job] = None
+        job.admission = engine.admissions
+        engine.admissions += 1
+    engine.token_budget = tokens_left
+    waiting.clear()
+    return True
 
 
 def decode_with_arrivals(

@@ -12,7 +12,7 @@ from typing import cast
 
 from simulator.errors import StallError
 from simulator.replica.adaptive_engine import AdaptiveEngine
-from simulator.replica.arriving import decode_with_arrivals
+from simulator.replica.arriving import admit_all, decode_with_arrivals
 from simulator.replica.beyond import decode_beyond
 from simulator.replica.cost import StagedCost
 from simulator.replica.draft_runs import DraftRunEngine
@@ -42,7 +42,7 @@ class StepLoop(View):
     _spare_blocks: int | None  # what a step that is run without a plan leaves free; None: each is planned
     _stages: StageTimes | None  # where the layers are spread over several
     _hears: bool  # whether the policy is asked before such steps, and told of them
-    _admits_all: bool  # whether those who come with their KV are admitted in such a step, too
+    _admits_all: bool  # whether all that waits is admitted, if it fits, where all jobs decode
     _goes_on: bool  # whether such steps go on where a job is complete
 
     @abstractmethod
@@ -110,7 +110,8 @@ class StepLoop(View):
             engine.open(now_s)
             if ends_unseen:
                 engine.decode_unseen_ends()
-            self.policy.plan(engine)
+            if not (self._admits_all and admit_all(engine)):
+                self.policy.plan(engine)
             if isinstance(engine, AdaptiveEngine):
                 engine.trim_drafts()
             start_s = end_s = self.busy_until_s if self.busy_until_s > now_s else now_s

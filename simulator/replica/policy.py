@@ -62,10 +62,10 @@ class Scheduler(ABC):
         """
         return False
 
-    def admits_what_comes(self) -> bool:
-        """Whether ``plan`` admits all that wait in the queue with their KV, if they fit and all others decode.
+    def admits_all(self) -> bool:
+        """Whether ``plan`` admits all that wait, with all of their known tokens, if that fits and all others decode.
 
-        The engine then may do so without asking, where ``fast_forward_spare_blocks`` allows it.
+        The engine then does so without asking.
         """
         return False
 

@@ -101,7 +101,7 @@ class Replica(StepLoop):
         plain = not (unseen or self._plans_ends or self._hears or self._engine.decode_piece is None)
         self._goes_on = plain and self.effects.ended is None
         told = self.effects.chunks is not None or self._stages is not None
-        self._admits_all = plain and self.policy.admits_what_comes() and not told
+        self._admits_all = plain and self.policy.admits_all() and not told
         self.in_flight = deque()
         self._now_s = 0.0  # when it plans next, or planned last
         self.busy_until_s = 0.0  # when the last planned step ends

@@ -84,5 +84,6 @@ def test_what_is_not_planned_is_what_would_have_been(case):
     one = served()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Engine, "only_decodes", lambda self, completing: False)
+        patch.setattr(VllmV1, "admits_all", lambda self: False)
         patch.setattr(Replica, "grants_s", lambda self: float("inf"))
         same(one, served())
