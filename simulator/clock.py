@@ -20,6 +20,8 @@ import simpy
 from simpy.core import StopSimulation
 from simpy.events import Event, EventPriority
 
+Call = Callable[[Any], object]
+
 _TURNS = 3  # after SimPy's URGENT (0) and NORMAL (1); plus twice the number of the replica whose turn it is
 _LAST = EventPriority(1 << 30)
 _NORMAL = EventPriority(1)
@@ -44,7 +46,10 @@ class TakesTurns(Protocol):
 class _Due(Event):
     """An event that has been triggered, to be put on the queue."""
 
-    _ok, _value = True, None
+    def __init__(self, env: simpy.Environment) -> None:
+        super().__init__(env)
+        self._ok = True
+        self._value = None
 
 
 class Clock(simpy.Environment):
@@ -55,7 +60,7 @@ class Clock(simpy.Environment):
         self.stops_at_s = math.inf
         self._reached = 0  # the highest priority among the events of this instant that have begun
         # A heap: time, priority and number of each call and turn, and what is called with which argument
-        self._calls: list[tuple[float, int, int, Callable[[Any], object], Any]] = []
+        self._calls: list[tuple[float, int, int, Call, Any]] = []
 
     def at(self, time_s: float) -> Event:
         """Return an event at exactly ``time_s`` (>= now), before every replica's turn of that instant."""
@@ -65,15 +70,9 @@ class Clock(simpy.Environment):
         """Return an event at exactly ``time_s`` (>= now), after all replicas' turns of that instant."""
         return self._schedule_at(time_s, _LAST)
 
-    def call_at(
-        self,
-        time_s: float,
-        function: Callable[[Any], object],
-        argument: object = None,
-        priority: int = _NORMAL,
-    ) -> None:
-        """Call ``function(argument)`` at exactly ``time_s`` (>= now), where ``at`` has its events unless told else."""
-        heappush(self._calls, (time_s, priority, next(self._eid), function, argument))
+    def call_at(self, time_s: float, call: Call, argument: Any = None, priority: int = _NORMAL) -> None:
+        """Call ``call(argument)`` at exactly ``time_s`` (>= now), where ``at`` has its events unless told else."""
+        heappush(self._calls, (time_s, priority, next(self._eid), call, argument))
 
     def stop_at(self, time_s: float) -> None:
         """End the simulation at ``time_s``, before anything else that happens at that instant."""
@@ -119,11 +118,11 @@ class Clock(simpy.Environment):
         try:
             for _ in range(events):
                 if calls and (not queue or calls[0] < queue[0]):
-                    time_s, priority, _, function, argument = heappop(calls)
+                    time_s, priority, _, call, argument = heappop(calls)
                     if time_s > self._now or priority > self._reached:
                         self._reached = priority
                     self._now = time_s
-                    function(argument)
+                    call(argument)
                     continue
                 if not queue:
                     return False

@@ -53,8 +53,8 @@ class VllmV1(Scheduler):
         return "blocks" if self.enable_prefix_caching else None
 
     def admits_all(self) -> bool:
-        """Unless blocks are kept free, or prompts cut."""
-        return not (self.watermark or self.long_prefill_token_threshold)
+        """Unless blocks are kept free, or prompts cut; a policy derived from it may plan otherwise."""
+        return type(self) is VllmV1 and not (self.watermark or self.long_prefill_token_threshold)
 
     def fast_forward_spare_blocks(self) -> int:
         """With an empty queue, whatever fits goes on."""

@@ -1,4 +1,4 @@
-"""What decode replicas do without asking their policy gives what asking it at every step gives."""
+"""What replicas that hand over do without asking their policies gives what asking them at every step gives."""
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ from simulator.replica.limits import Limits
 from simulator.replica.replica import Replica
 from simulator.workload.workload import Workload
 from tests.cluster_cases import KV_BYTES
-from tests.engine_cases import EvenCost, RaggedCost, native
+from tests.engine_cases import EvenCost, RaggedCost, native, serve
 from tests.examples import examples
 from tests.laws.test_cluster_laws import same
 
@@ -87,3 +87,17 @@ def test_what_is_not_planned_is_what_would_have_been(case):
         patch.setattr(VllmV1, "admits_all", lambda self: False)
         patch.setattr(Replica, "grants_s", lambda self: float("inf"))
         same(one, served())
+
+
+def test_a_policy_that_derives_from_one_which_admits_all_is_asked():
+    asked = []
+
+    class Own(VllmV1):
+        def plan(self, step):
+            asked.append(len(step.waiting))
+            super().plan(step)
+
+    assert serve(Own, [0.0], [8], [3]).tables.requests["delivered_tokens"].tolist() == [3]
+    assert asked[0] == 1
+    assert VllmV1().admits_all()
+    assert not VllmV1(watermark=0.1).admits_all()
