@@ -181,10 +181,13 @@ def _name(stretch, place, block_size):
     pieces, end = [], place + 1
     while stretch is not None:
         before, first, holds = stretch.name
-        pieces[:0] = [(holds, (end - first) * block_size)] if isinstance(holds, int) else holds
+        meet, stream = ((), holds) if isinstance(holds, int) else (holds, holds[-1][0])
+        pieces[:0] = [*meet, (stream, (end - first - bool(meet)) * block_size)]
         stretch, end = before, first
     merged = []
     for stream, tokens in pieces:
+        if not tokens:
+            continue
         if merged and merged[-1][0] == stream:
             merged[-1] = stream, merged[-1][1] + tokens
         else:

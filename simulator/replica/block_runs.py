@@ -34,7 +34,7 @@ class BlockRun:
 
 
 class Stretch:
-    """Blocks that hold the same stream after the same beginning, or one block in which streams meet."""
+    """Blocks that hold the same stream after the same beginning; in the first of them others may end."""
 
     __slots__ = ("name", "runs", "uses")
 
@@ -44,6 +44,10 @@ class Stretch:
         self.uses = (
             0  # stretches that follow it, and requests of which it is the last known one; -1: it is forgotten
         )
+
+    def meets_at(self, block: int) -> bool:
+        """Whether streams meet in a block of it."""
+        return block == self.name[1] and not isinstance(self.name[2], int)
 
     def chain(self, first: int, end: int) -> Iterator[tuple[BlockRun, int]]:
         """The runs that hold its blocks from ``first`` to ``end``, and up to which block, as far as there are some.
@@ -201,6 +205,8 @@ def pieces_up_to(stretch: Stretch, end: int, block_size: int) -> StreamPieces:
         if isinstance(holds, int):
             pieces.append((holds, (end - first) * block_size))
         else:
+            if end > first + 1:
+                pieces.append((holds[-1][0], (end - first - 1) * block_size))
             pieces += reversed(holds)
         end = first
     return tuple(reversed(pieces))

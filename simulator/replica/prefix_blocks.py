@@ -74,6 +74,9 @@ class PrefixBlocks:
         size = self.block_size
 
         def tell(stretch: Stretch, first: int, end: int) -> None:
+            if first + 1 < end and stretch.meets_at(first):  # the block in which streams meet comes last
+                told(pieces_up_to(stretch, end, size), (first + 1) * size, end * size)
+                end = first + 1
             told(pieces_up_to(stretch, end, size), first * size, end * size)
 
         self._free.told = tell
