@@ -164,6 +164,9 @@ def kept(cache):
 
 
 def _kept_by_runs(cache):
+    for stretch in list(cache._stretches._known.values()):
+        if stretch.grows_by is not None:
+            cache._look_at(stretch)
     free = [
         None if run.stretch is None else _name(run.stretch, place, cache.block_size)
         for run in cache._free.in_order()

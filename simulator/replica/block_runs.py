@@ -8,6 +8,7 @@ every sequence that it belongs to, where blocks have 16 tokens.
 from collections.abc import Callable, Iterator
 
 from simulator.replica.content import StreamPieces
+from simulator.replica.job import Job
 
 # The stretch before, the first block, and what the blocks hold (``Outline``).
 StretchName = tuple["Stretch | None", int, int | StreamPieces]
@@ -36,10 +37,11 @@ class BlockRun:
 class Stretch:
     """Blocks that hold the same stream after the same beginning; in the first of them others may end."""
 
-    __slots__ = ("name", "runs", "uses")
+    __slots__ = ("grows_by", "name", "runs", "uses")
 
     def __init__(self, name: StretchName) -> None:
         self.name = name
+        self.grows_by: Job | None = None  # of whose answer not all that is there is registered
         self.runs: list[BlockRun] = []  # that hold its blocks, in the order of their registration
         self.uses = (
             0  # stretches that follow it, and requests of which it is the last known one; -1: it is forgotten

@@ -12,9 +12,9 @@ MOST_KEPT = 512  # outlines, of the requests that were looked up last
 class Outline:
     """A request's sequence cut into stretches of neighbouring blocks that hold the same; the last one has no end.
 
-    ``firsts`` are the first block of each, ``holds`` what its blocks hold: one stream; or the pieces of its first block,
-    in which streams meet, and the last of these streams in those after it. Two sequences have the same first n blocks
-    if the stretches that begin in them are equal.
+    ``firsts`` are the first block of each, ``holds`` what its blocks hold: one stream; or the pieces of the first one,
+    in which streams meet, and after it the last of these streams. Two sequences have the same first n blocks if the
+    stretches that begin in them are equal.
     """
 
     __slots__ = ("content", "cut", "ends", "firsts", "holds", "runs", "stretches")
@@ -51,9 +51,7 @@ class Outline:
         self.cut = block, start, len(ends), len(firsts)
         firsts.append(block)
         meet = block * block_size < start
-        holds.append(
-            content.pieces(block * block_size, (block + 1) * block_size) if meet else streams[-1]
-        )
+        holds.append(content.pieces(block * block_size, (block + 1) * block_size) if meet else streams[-1])
         if before is not None:
             alike = before.cut[3]
             most = min(len(firsts), len(before.firsts))
