@@ -41,7 +41,7 @@ class Stretch:
 
     def __init__(self, name: StretchName) -> None:
         self.name = name
-        self.grows_by: Job | None = None  # of whose answer not all that is there is registered
+        self.grows_by: Job | None = None  # of whose answer not all that is there, or after it, is registered
         self.runs: list[BlockRun] = []  # that hold its blocks, in the order of their registration
         self.uses = (
             0  # stretches that follow it, and requests of which it is the last known one; -1: it is forgotten

@@ -91,7 +91,7 @@ class FilledBlocks:
             self._use(blocks)
         group, fills = self._group, self._fills
         if group.joined:
-            self._let_grow()
+            self._let_grow(first_tick)
         last = first_tick + steps
         ended = last - 1 - len(fills)  # the ticks before it end, as many steps as before stay in flight
         for _ in range(min(len(fills), steps - 1)):
@@ -167,9 +167,10 @@ class FilledBlocks:
             while len(stretches) <= place:
                 known = len(stretches)
                 before = stretches[-1] if stretches else None
-                stretches.append(self._stretches.follow((before, firsts[known], holds[known])))
-            if stretches[place].grows_by is not None:
-                self._look_at(stretches[place])
+                follows = self._stretches.follow((before, firsts[known], holds[known]))
+                stretches.append(follows)
+                if follows.grows_by is not None:
+                    self._look_at(follows)
             stop = firsts[place + 1] if place + 1 < len(firsts) else end
             if stop > end:
                 stop = end
@@ -179,26 +180,26 @@ class FilledBlocks:
 
     # What is written down later
 
-    def _let_grow(self) -> None:
-        """Do not register block by block any more what decoding jobs fill that no other has, once a block can be found.
+    def _let_grow(self, tick: int) -> None:
+        """From this tick on, do not register block by block any more what decoding jobs fill that no other has.
 
-        Those that steps in flight fill are registered twice, which changes nothing.
+        Not yet where no block can be found, or one is not registered that is full by then.
         """
-        group = self._group
+        group, size = self._group, self.block_size
         for job in list(group.joined):
             held = self._held[job]
-            if not held.in_answer():
+            if not held.runs or held.ends[-1] != (job.computed + tick - job.joined_tick) // size:
                 continue
             del group.joined[job]
             stretch = held.stretches[-1]
-            if stretch.uses == 1 and stretch.grows_by is None and held.goes_on():
+            if stretch.uses == 1 and stretch.grows_by is None and held.is_last(stretch):
                 stretch.grows_by = job
                 held.runs[-1].alone = False
                 group.grow(job)
                 self._changes += 1
 
     def _look_at(self, stretch: Stretch) -> None:
-        """Have in a stretch all that is there; from now on it is registered block by block."""
+        """Have in a stretch, and after it, all that is there; from now on it is registered block by block."""
         job = stretch.grows_by
         assert job is not None
         self._write_down(job)

@@ -42,18 +42,20 @@ class HeldBlocks:
             run = _rest(run)
         return run
 
-    def in_answer(self) -> bool:
-        """Whether the last findable block is of the answer's stretch, which is the last one."""
-        runs, stretches, outline = self.runs, self.stretches, self.outline
-        known = outline is not None and bool(runs) and len(stretches) == len(outline.firsts)
-        return known and runs[-1].stretch is stretches[-1]
+    def is_last(self, stretch: Stretch) -> bool:
+        """Whether the last findable block is of a stretch, only this job holds it, and none was registered since."""
+        run = self.runs[-1]
+        return (
+            run.end == self.ends[-1]
+            and run.references == 1
+            and run.stretch is stretch
+            and stretch.runs[-1] is run
+        )
 
     def goes_on(self) -> bool:
-        """Whether a block after that one would be one more of its run."""
-        if not self.in_answer():
-            return False
-        run = self.runs[-1]
-        return run.end == self.ends[-1] and run.references == 1 and self.stretches[-1].runs[-1] is run
+        """Whether a block after the last findable one would be one more of its run, as it is of the answer."""
+        outline, stretches = self.outline, self.stretches
+        return outline is not None and len(stretches) == len(outline.firsts) and self.is_last(stretches[-1])
 
     def add(self, stretch: Stretch, first: int, end: int) -> None:
         """Have blocks of a stretch that are registered just now, and were nameless before."""
