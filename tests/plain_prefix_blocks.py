@@ -164,6 +164,9 @@ def kept(cache):
 
 
 def _kept_by_runs(cache):
+    for stretch in list(cache._stretches._known.values()):
+        if stretch.grows_by is not None:
+            cache._look_at(stretch)
     free = [
         None if run.stretch is None else _name(run.stretch, place, cache.block_size)
         for run in cache._free.in_order()
@@ -181,10 +184,13 @@ def _name(stretch, place, block_size):
     pieces, end = [], place + 1
     while stretch is not None:
         before, first, holds = stretch.name
-        pieces[:0] = [(holds, (end - first) * block_size)] if isinstance(holds, int) else holds
+        meet, stream = ((), holds) if isinstance(holds, int) else (holds, holds[-1][0])
+        pieces[:0] = [*meet, (stream, (end - first - bool(meet)) * block_size)]
         stretch, end = before, first
     merged = []
     for stream, tokens in pieces:
+        if not tokens:
+            continue
         if merged and merged[-1][0] == stream:
             merged[-1] = stream, merged[-1][1] + tokens
         else:

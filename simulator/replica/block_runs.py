@@ -8,6 +8,7 @@ every sequence that it belongs to, where blocks have 16 tokens.
 from collections.abc import Callable, Iterator
 
 from simulator.replica.content import StreamPieces
+from simulator.replica.job import Job
 
 # The stretch before, the first block, and what the blocks hold (``Outline``).
 StretchName = tuple["Stretch | None", int, int | StreamPieces]
@@ -34,16 +35,21 @@ class BlockRun:
 
 
 class Stretch:
-    """Blocks that hold the same stream after the same beginning, or one block in which streams meet."""
+    """Blocks that hold the same stream after the same beginning; in the first of them others may end."""
 
-    __slots__ = ("name", "runs", "uses")
+    __slots__ = ("grows_by", "name", "runs", "uses")
 
     def __init__(self, name: StretchName) -> None:
         self.name = name
+        self.grows_by: Job | None = None  # of whose answer not all that is there, or after it, is registered
         self.runs: list[BlockRun] = []  # that hold its blocks, in the order of their registration
         self.uses = (
             0  # stretches that follow it, and requests of which it is the last known one; -1: it is forgotten
         )
+
+    def meets_at(self, block: int) -> bool:
+        """Whether streams meet in a block of it."""
+        return block == self.name[1] and not isinstance(self.name[2], int)
 
     def chain(self, first: int, end: int) -> Iterator[tuple[BlockRun, int]]:
         """The runs that hold its blocks from ``first`` to ``end``, and up to which block, as far as there are some.
@@ -201,6 +207,8 @@ def pieces_up_to(stretch: Stretch, end: int, block_size: int) -> StreamPieces:
         if isinstance(holds, int):
             pieces.append((holds, (end - first) * block_size))
         else:
+            if end > first + 1:
+                pieces.append((holds[-1][0], (end - first - 1) * block_size))
             pieces += reversed(holds)
         end = first
     return tuple(reversed(pieces))

@@ -1,6 +1,7 @@
 """Which findable blocks a request holds, or would find, by runs of them."""
 
 from bisect import bisect_right
+from collections.abc import Callable
 from typing import NamedTuple
 
 from simulator.replica.block_runs import BlockRun, FreeBlocks, Stretch, Stretches, split
@@ -40,6 +41,21 @@ class HeldBlocks:
         while run.end < end:
             run = _rest(run)
         return run
+
+    def is_last(self, stretch: Stretch) -> bool:
+        """Whether the last findable block is of a stretch, only this job holds it, and none was registered since."""
+        run = self.runs[-1]
+        return (
+            run.end == self.ends[-1]
+            and run.references == 1
+            and run.stretch is stretch
+            and stretch.runs[-1] is run
+        )
+
+    def goes_on(self) -> bool:
+        """Whether a block after the last findable one would be one more of its run, as it is of the answer."""
+        outline, stretches = self.outline, self.stretches
+        return outline is not None and len(stretches) == len(outline.firsts) and self.is_last(stretches[-1])
 
     def add(self, stretch: Stretch, first: int, end: int) -> None:
         """Have blocks of a stretch that are registered just now, and were nameless before."""
@@ -111,8 +127,13 @@ class HeldBlocks:
         return freed
 
 
-def look_up(outline: Outline, known_stretches: Stretches, most: int) -> Hits:
-    """Follow a request's stretches as far as there are blocks of them, ``most`` blocks at most."""
+def look_up(
+    outline: Outline, known_stretches: Stretches, most: int, look_at: Callable[[Stretch], None]
+) -> Hits:
+    """Follow a request's stretches as far as there are blocks of them, ``most`` blocks at most.
+
+    ``look_at`` is called where not all that is there is registered as yet.
+    """
     firsts, holds, known = outline.firsts, outline.holds, outline.stretches
     runs: list[tuple[BlockRun, int, int]] = []
     block = free_blocks = place = 0
@@ -141,6 +162,8 @@ def look_up(outline: Outline, known_stretches: Stretches, most: int) -> Hits:
             if stretch is None:
                 break
         stretches.append(stretch)
+        if stretch.grows_by is not None:
+            look_at(stretch)
         stop = firsts[nth + 1] if nth + 1 < len(firsts) else most
         if stop > most:
             stop = most

@@ -28,7 +28,8 @@ class LatePrefixBlocks(PrefixBlocks):
         self.free_blocks = counted.free_blocks
         fixed = sum(job.fixed_blocks for job in engine.running)  # which are of no block in particular
         self._use(self.total_blocks - self.free_blocks - fixed)
-        self._fills.extend([] for _ in engine.unended)
+        self._planned_tick = self._seen_tick = engine.group.tick  # no job that may grow has joined by then
+        self._fills.extend((self._seen_tick, []) for _ in engine.unended)
         for job in engine.running:
             self._take_over(job, engine)
         transfers = engine.transfers
@@ -46,7 +47,7 @@ class LatePrefixBlocks(PrefixBlocks):
         registered = tokens // self.block_size
         if self._deferred and registered and tokens % self.block_size == 0 and _decoded_last(job, engine):
             registered -= 1
-            self._fills[-1].append((job, registered, job.preemptions))  # type: ignore[attr-defined]
+            self._fills[-1][1].append((job, registered, job.preemptions))
         self._register(job, 0, registered)
         if chunk:
             self.chunk(job, tokens, chunk)

@@ -12,8 +12,9 @@ MOST_KEPT = 512  # outlines, of the requests that were looked up last
 class Outline:
     """A request's sequence cut into stretches of neighbouring blocks that hold the same; the last one has no end.
 
-    ``firsts`` are the first block of each, ``holds`` what its blocks hold: one stream, or the pieces of a single block
-    in which streams meet. Two sequences have the same first n blocks if the stretches that begin in them are equal.
+    ``firsts`` are the first block of each, ``holds`` what its blocks hold: one stream; or the pieces of the first one,
+    in which streams meet, and after it the last of these streams. Two sequences have the same first n blocks if the
+    stretches that begin in them are equal.
     """
 
     __slots__ = ("content", "cut", "ends", "firsts", "holds", "runs", "stretches")
@@ -41,19 +42,16 @@ class Outline:
             if block * block_size < start and (block + 1) * block_size <= end:
                 firsts.append(block)
                 holds.append(content.pieces(block * block_size, (block + 1) * block_size))
-                block += 1
-            if end // block_size > block:
+                block = end // block_size
+            elif end // block_size > block:
                 firsts.append(block)
                 holds.append(stream)
                 block = end // block_size
             start = end
         self.cut = block, start, len(ends), len(firsts)
-        if block * block_size < start:
-            firsts.append(block)
-            holds.append(content.pieces(block * block_size, (block + 1) * block_size))
-            block += 1
         firsts.append(block)
-        holds.append(streams[-1])
+        meet = block * block_size < start
+        holds.append(content.pieces(block * block_size, (block + 1) * block_size) if meet else streams[-1])
         if before is not None:
             alike = before.cut[3]
             most = min(len(firsts), len(before.firsts))

@@ -10,9 +10,10 @@ from math import inf, nextafter
 from simulator.replica.bounds import InFlight
 from simulator.replica.cost import StagedCost
 from simulator.replica.engine import NO_JOBS
+from simulator.replica.filled_blocks import admission_of
 from simulator.replica.job import Job
 from simulator.replica.pipeline_engine import PipelineEngine, StageTimes
-from simulator.replica.prefix_blocks import PrefixBlocks, admission_of
+from simulator.replica.prefix_blocks import PrefixBlocks
 
 FEWEST_TURNS = 3  # before a job is complete; for fewer, planning each step is faster
 

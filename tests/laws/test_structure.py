@@ -30,6 +30,7 @@ OPTIONS = {
     "draft_runs.py",
     "draft_trees.py",
     "experts.py",
+    "filled_blocks.py",
     "held_blocks.py",
     "kv_tier.py",
     "lanes.py",

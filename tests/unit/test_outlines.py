@@ -25,7 +25,8 @@ def unrolled(outline):
     found = []
     ends = [*outline.firsts[1:], 100]
     for first, end, held in zip(outline.firsts, ends, outline.holds, strict=True):
-        found += [held if isinstance(held, tuple) else ((held, SIZE),)] * (end - first)
+        meet, stream = ([held], held[-1][0]) if isinstance(held, tuple) else ([], held)
+        found += [*meet, *[((stream, SIZE),)] * (end - first - len(meet))]
     return found
 
 
