@@ -4,15 +4,16 @@ from collections.abc import Sequence
 
 from simulator.replica.engine import NO_JOBS, Engine
 from simulator.replica.job import Job
+from simulator.replica.policy import Scheduler
 
 
 def decode_beyond(
-    engine: Engine, start_s: float, spare_blocks: int, beyond: Sequence[Job]
+    engine: Engine, start_s: float, spare_blocks: int, beyond: Sequence[Job], told: Scheduler | None
 ) -> tuple[float, float, Sequence[Job]]:
     """Run a step as ``decode_all(beyond=True)`` plans it, for a token more of the jobs ``beyond`` their last ones.
 
     Returns its start and its end, seconds, and the jobs it completes; ``start_s`` twice, and nothing was done, where it
-    would exceed the token budget or leave fewer than ``spare_blocks`` blocks.
+    would exceed the token budget or leave fewer than ``spare_blocks`` blocks. The policy may be ``told`` of it.
     """
     group, kv, shape, records = engine.group, engine.kv, engine.shape, engine.records
     seqs, too_many = group.size + len(beyond), 0
@@ -35,4 +36,7 @@ def decode_beyond(
     engine.step += 1
     if engine.cache is not None:
         engine.cache.fast_forwarded(group.tick, 1, blocks, seqs)
-    return start_s, end_s, engine.decoded() or NO_JOBS
+    completing = engine.decoded() or NO_JOBS
+    if told is not None:
+        told.decoded(start_s, (end_s,), group.tick - 1)
+    return start_s, end_s, completing

@@ -9,6 +9,7 @@ import numpy as np
 from simulator.replica.cost import DecodePiece
 from simulator.replica.engine import NO_JOBS, Engine
 from simulator.replica.job import Job
+from simulator.replica.policy import Scheduler
 
 # Runs from so many steps on are computed at once; the longest bounds what that takes.
 LONG_RUN, LONGEST_RUN = 80, 1024
@@ -22,15 +23,17 @@ def fast_forward(
     pipelined: bool,
     before: Sequence[Job],
     goes_on: bool,
+    told: Scheduler | None,
 ) -> tuple[float, float, Sequence[Job], Sequence[Job]]:
     """Run steps in which all running jobs decode, as far as they need no plan.
 
     The first of them is planned now and starts at ``start_s``; the others are planned when the step before
     them ends (pipelined: when that starts) and before ``until_s``. The step in flight, if any, completes the jobs
     ``before``: until it ends one step is planned. Ends with the first step that completes a job, unless it ``goes_on``
-    past that, and before ``spare_blocks`` blocks would no longer be left. Does what planning each of these
-    steps would do, to the last bit. Returns the start and the end of the last step, or ``start_s`` twice if
-    there was none, the jobs that the step before it completes, if that is in flight, and those that it completes.
+    past that, and before ``spare_blocks`` blocks would no longer be left. A policy that is ``told`` is asked again each
+    time a step has completed a job, or has ended. Does what planning each of these steps would do, to the last bit.
+    Returns the start and the end of the last step, or ``start_s`` twice if there was none, the jobs that the step
+    before it completes, if that is in flight, and those that it completes.
     """
     group, records, kv, piece = engine.group, engine.records, engine.kv, engine.decode_piece
     if piece is None:
@@ -79,6 +82,8 @@ def fast_forward(
             engine.cache.fast_forwarded(first_tick, steps, first_left - left, size)
         group.tick = tick
         completing = group.finished() if tick in group.last_ticks else NO_JOBS
+        if told is not None:
+            told.decoded(first_s, records.run_ends[-steps:], first_tick)
         # The next one is planned when these jobs, if any, have left
         leaving, ends_s = (before, begun_s) if pipelined else (completing, end_s)
         stops = tick < last_tick or ends_s >= until_s or not group.size or openers[tick % block_size] > left
@@ -89,7 +94,9 @@ def fast_forward(
                 break
             engine.complete(leaving, ends_s)
             left = kv.free_blocks - spare_blocks
-        before = completing if pipelined else NO_JOBS
+        engine.now_s, before = ends_s, completing if pipelined else NO_JOBS
+        if told is not None and not told.goes_on_decoding(engine):
+            return begun_s, end_s, NO_JOBS, before
         engine.now_s = end_s
     return begun_s, end_s, before, completing
 

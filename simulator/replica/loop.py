@@ -177,9 +177,9 @@ class StepLoop(View):
             if not self.policy.goes_on_decoding(engine):
                 return False
         start_s = self.busy_until_s if pipelined else self._now_s
-        first_step, first_tick, size = engine.step, engine.group.tick, engine.group.size
+        first_step, size, told = engine.step, engine.group.size, self.policy if self._hears else None
         if beyond := self._plans_ends and before:
-            begun_s, end_s, completing = decode_beyond(engine, start_s, spare_blocks, before)
+            begun_s, end_s, completing = decode_beyond(engine, start_s, spare_blocks, before, told)
         elif engine.waiting:
             begun_s, end_s, completing = decode_with_arrivals(engine, start_s, spare_blocks)
         elif engine.speculates:
@@ -188,14 +188,11 @@ class StepLoop(View):
         else:
             goes_on = self._goes_on and engine.cache is None
             begun_s, end_s, before, completing = fast_forward(
-                engine, start_s, time_s, spare_blocks, pipelined, before, goes_on
+                engine, start_s, time_s, spare_blocks, pipelined, before, goes_on, told
             )
-        steps = engine.step - first_step
-        if not steps:
+        if engine.step == first_step:
             return False
-        if self._hears:
-            self.policy.decoded(start_s, engine.records.run_ends[-steps:], first_tick)
-        if pipelined and steps > 1:
+        if pipelined and engine.step > first_step + 1:
             in_flight[0] = begun_s, before, True
             engine.unended[0] = 0, True, NO_JOBS
         in_flight.append((end_s, completing, True))

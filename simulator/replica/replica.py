@@ -81,10 +81,8 @@ class Replica(StepLoop):
         self._stages = StageTimes(rules.stages) if rules.stages > 1 else None
         varies = getattr(self.cost, "varies", False)  # then each step is planned
         self._runs_on = self._spare_blocks = None if varies else self.policy.fast_forward_spare_blocks()
-        made = type(self.policy)
-        self._hears = (
-            made.goes_on_decoding is not Scheduler.goes_on_decoding or made.decoded is not Scheduler.decoded
-        )
+        heard = type(self.policy).goes_on_decoding, type(self.policy).decoded
+        self._hears = heard != (Scheduler.goes_on_decoding, Scheduler.decoded)
         self._engine = self._new_engine(
             self.policy,
             rules,
@@ -98,10 +96,10 @@ class Replica(StepLoop):
         ahead = self._depth > 1 and self._stages is None
         self._plans_ends = self.policy.plans_unseen_ends()
         self._ends_unseen = ahead and unseen and not self._plans_ends
-        plain = not (unseen or self._plans_ends or self._hears or self._engine.decode_piece is None)
+        plain = not (unseen or self._plans_ends or self._engine.decode_piece is None)
         self._goes_on = plain and self.effects.ended is None
         told = self.effects.chunks is not None or self._stages is not None
-        self._admits_all = plain and self.policy.admits_all() and not told
+        self._admits_all = plain and self.policy.admits_all() and not (told or self._hears)
         self.in_flight = deque()
         self._now_s = 0.0  # when it plans next, or planned last
         self.busy_until_s = 0.0  # when the last planned step ends
@@ -207,7 +205,7 @@ class Replica(StepLoop):
     def grants_s(self) -> float:
         """Return when it next plans a step, if blocks that are asked for can as well be set aside before; else inf."""
         engine, effects = self._engine, self.effects
-        plain = self._goes_on and self._spare_blocks is not None and self._stages is None
+        plain = self._goes_on and not self._hears and self._spare_blocks is not None and self._stages is None
         told = effects.idle is not None or effects.every_step or engine.transfers.requests
         if not plain or told or engine.cache is not None or engine.queue_key is not None:
             return inf
