@@ -72,27 +72,29 @@ class Choosing:
         if self._decoded:
             self._credit_s += claim * queue / size * decode_s
         buffer_s = self.buffer_steps * self._lone_s
-        bulk = max(1, prompts.fit(buffer_s, False))
-        bulk_s = prompts.price(bulk, False)  # what prompts cost in steps of their own
-        trial = prompts.fit(max(pace_s, (1 + claim * queue / size) * decode_s), True)
-        trial = trial or min(prompts.offered, self.least_prompt_tokens)
-        mixes = prompts.price(trial, True) - decode_s < trial * bulk_s / bulk
-
+        bulk, bulk_s = prompts.fit(buffer_s, False)  # what prompts cost in steps of their own
+        if not bulk:
+            bulk, bulk_s = 1, prompts.price(1, False)
+        trial, trial_s = prompts.fit(max(pace_s, (1 + claim * queue / size) * decode_s), True)
+        if not trial:
+            trial = min(prompts.offered, self.least_prompt_tokens)
+            trial_s = prompts.price(trial, True)
+        mixes = trial_s - decode_s < trial * bulk_s / bulk
         # Rounds of decodes cost less the rarer they are: a long queue is worth some readers' waiting,
         # even all readers' where a round costs hardly more than that of one.
         worth = self.queue_weight * queue * self._lone_s / pace_s
         most = size * (self.most_waiting if decode_s > 2 * self._lone_s else 1)
         place = 0 if mixes else int(min(worth, most))
         slack_s = max(readers.need_s(place, tick) - self._start_s, self._credit_s + decode_s)
-        both = prompts.fit(slack_s, True) if mixes else 0
+        both, both_s = prompts.fit(slack_s, True) if mixes else (0, 0.0)
         if both:
-            both_s, done = prompts.price(both, True), max(1, prompts.finished_by(both))
+            done = max(1, prompts.finished_by(both))
             saved_s = both * bulk_s / bulk - (both_s - decode_s)
             delay_s = both_s - prompts.price(both, False)
             losing = queue - done + near + self.reader_weight * (size - near)
             if losing * saved_s > done * delay_s:
                 return both, True
-        alone = prompts.fit(slack_s - decode_s, False)
+        alone, _ = prompts.fit(slack_s - decode_s, False)
         if self._catching_up:
             self._catching_up = slack_s - decode_s < buffer_s
         else:
@@ -130,7 +132,7 @@ class Choosing:
         worth_s = served * max(self._readers.round_s, decode_s)
         least, choice = inf, (0, True)
         for decodes in (False, True):
-            tokens = prompts.fit(inf, decodes)
+            tokens, _ = prompts.fit(inf, decodes)
             while tokens > 0:
                 cost = ((queue + near) * prompts.price(tokens, decodes) - worth_s * decodes) / tokens
                 if cost < least:

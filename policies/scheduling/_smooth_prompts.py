@@ -73,10 +73,11 @@ class Prompts:
     def cost(self) -> float:
         """What a second of all their waiting costs, tokens."""
         jobs = self._step.waiting
-        costs = [self._slope(job) for _, _, job in self.line[:MOST_LOOKED_AT]]
+        waiting, start_s = self._worth.waiting, self._start_s
+        costs = [waiting(job, start_s) for _, _, job in self.line[:MOST_LOOKED_AT]]
         if not self._worth.alike and len(jobs) > MOST_LOOKED_AT:
             places = range(MOST_LOOKED_AT, len(jobs), -(-len(jobs) // MOST_LOOKED_AT))
-            costs += [self._slope(jobs[place]) for place in places]
+            costs += [waiting(jobs[place], start_s) for place in places]
         return self.count * sum(costs) / len(costs) if costs else 0.0
 
     def finished_by(self, tokens: int) -> int:
@@ -111,11 +112,12 @@ class Prompts:
         found = self._most[decodes] = (most, self.price(most, decodes)) if most > 0 else (0, 0.0)
         return found
 
-    def fit(self, seconds: float, decodes: bool) -> int:
-        """How many tokens a step of at most that length can compute, to within 16."""
-        most, most_s = self._most.get(decodes) or self._most_of(decodes)
+    def fit(self, seconds: float, decodes: bool) -> tuple[int, float]:
+        """How many tokens a step of at most that length can compute, to within 16, and its seconds; 0, 0.0: none."""
+        found = self._most.get(decodes) or self._most_of(decodes)
+        most, most_s = found
         if most_s <= seconds:
-            return most
+            return found
         fits, fits_not = 0, most
         while fits_not - fits > 16:
             middle = (fits + fits_not) // 2
@@ -123,4 +125,4 @@ class Prompts:
                 fits = middle
             else:
                 fits_not = middle
-        return fits
+        return fits, self.price(fits, decodes) if fits else 0.0
