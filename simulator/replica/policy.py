@@ -81,7 +81,8 @@ class Scheduler(ABC):
     def goes_on_decoding(self, step: Ledger) -> bool:
         """Whether ``plan`` would do nothing but ``decode_all()``, now and until a request comes, leaves or is complete.
 
-        Asked before such steps are run without a plan of each, where ``fast_forward_spare_blocks`` allows that.
+        Asked before such steps are run without a plan of each, where ``fast_forward_spare_blocks`` allows that, and
+        again when one of them has completed a request, after ``decoded`` told of those so far.
         """
         return True
 

@@ -1,5 +1,7 @@
 """Many decode steps computed at once are those that are priced one by one, to the last bit."""
 
+from functools import partial
+
 import pytest
 
 from policies.acceptance.rate import Rate
@@ -128,3 +130,29 @@ def test_a_policy_is_asked_for_each_plan_unless_it_says_that_decoding_goes_on(go
     generated_s = serve(Says, [0.0], [100], [40]).tables.tokens["generated_s"].tolist()
     assert (len(planned) >= 40, bool(heard)) == (not goes_on, goes_on)
     assert heard == [time_s for time_s in generated_s if time_s in heard]
+
+
+@pytest.mark.parametrize("ahead", [True, False])
+@pytest.mark.parametrize("refused", [0, 2, 3])
+def test_a_policy_is_told_and_asked_again_where_a_request_is_complete(ahead, refused):
+    """Answers of unequal lengths; each ``refused``-th time it is asked it wants to plan, which changes nothing."""
+    asked, heard = [], []
+
+    class Says(VllmV1):
+        def goes_on_decoding(self, step):
+            asked.append((step.now_s, len(step.running)))
+            return not refused or len(asked) % refused > 0
+
+        def decoded(self, begun_s, ends_s, first_tick):
+            assert asked[-1][0] <= begun_s
+            heard.append((first_tick, len(ends_s)))
+
+    traffic = [0.0] * 6, [50] * 6, [12, 30, 30, 31, 33, 90]
+    outcome = serve(partial(Says, async_scheduling=ahead), *traffic)
+    same(outcome.tables, serve(partial(VllmV1, async_scheduling=ahead), *traffic).tables)
+    assert asked == sorted(asked, key=lambda each: each[0])
+    ends = [first + steps for first, steps in heard]
+    assert all(end <= first for end, (first, _) in zip(ends, heard[1:], strict=False))
+    if not refused:
+        assert {running for _, running in asked} == {1, 2, 3, 5, 6}
+        assert {11, 29, 30, 32, 89} <= set(ends)
