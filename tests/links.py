@@ -1,5 +1,7 @@
 """A fabric, its clock, and a log of what was done when."""
 
+from math import inf
+
 from simulator.clock import Clock
 from simulator.cluster.link import Fabric
 
@@ -25,8 +27,9 @@ class Net:
 
     def run(self, check=lambda: None):
         while self.clock.run_some(1):
-            if self.clock.peek() > self.clock.now:  # everything of this instant has happened
-                check()
+            calls = self.clock._calls
+            if min(self.clock.peek(), calls[0][0] if calls else inf) > self.clock.now:
+                check()  # everything of this instant has happened
             self.events += 1
             assert self.events < 10_000
         return self.finished
