@@ -161,7 +161,7 @@ class EngineState:
 
     def _insert(self, job: Job, at_head: bool) -> None:
         key = self.queue_key
-        if key is not None and self.waiting:
+        if key is not None:
             find = bisect_left if at_head else bisect_right
             self.waiting.insert(find(self.waiting, key(job), key=key), job)
         elif at_head:
