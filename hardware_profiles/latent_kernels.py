@@ -75,15 +75,9 @@ def prior_s_per_key(gpu: Gpu, model: Model, tensor_parallel: int) -> float:
 
 def expands_up_to(gpu: Gpu, model: Model, engine: EngineOverheads) -> float:
     """Return the longest context of a prompt that is expanded: beyond it, sparse attention meets latents."""
-    if not any(_sparse(cache) for cache in model.caches):
-        return inf
-    if (
-        gpu.latent_kernels is not None
-        and gpu.latent_kernels.sparse_prompts
-        and not engine.short_prompts_dense
-    ):
-        return 0.0
-    return min(cache.most_keys for cache in model.caches if cache.most_keys is not None and cache.latent)
+    reach = min((cache.reach for cache in model.caches if _sparse(cache)), default=inf)
+    measured = gpu.latent_kernels is not None and gpu.latent_kernels.sparse_prompts is not None
+    return 0.0 if measured and reach < inf and not engine.short_prompts_dense else reach
 
 
 def sparse_s_per_token(gpu: Gpu, model: Model, tensor_parallel: int) -> dict[float, float]:

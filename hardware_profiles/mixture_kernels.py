@@ -32,13 +32,11 @@ class ExpertKernels(Sourced):
 class SparsePrompts(Profile):
     """Prompts whose queries attend to the best so many latents: all slots are computed, with or without a key."""
 
-    slot_efficiency: float = Field(
-        gt=0, le=2
-    )  # share of peak FLOP/s in 16 bits; above 1 where slots are skipped
+    # Share of peak FLOP/s in 16 bits; above 1 where slots are skipped
+    slot_efficiency: float = Field(gt=0, le=2)
     slot_efficiency_8_bits: float = Field(gt=0, le=2)  # the same with a KV cache of 8 bits
-    indexer_us: float = Field(
-        ge=0
-    )  # of a token in a layer that has an indexer, its matrices and logits left out
+    # Of a token in a layer that has an indexer, its matrices and logits left out
+    indexer_us: float = Field(ge=0)
 
 
 class LatentKernels(Sourced):

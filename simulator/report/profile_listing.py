@@ -54,12 +54,13 @@ def _cost_models(gpus: list[Gpu]) -> Table:
     rows = []
     for gpu in gpus:
         sizes: dict[str, list[str]] = {}
-        for name, size in list_tables(gpu):
+        shared = list_tables(gpu)
+        for name, size in shared:
             sizes.setdefault(name, []).append(str(size))
         for block, engine in gpu.engine_overheads.items():
-            if engine.operator_tables is not None:
-                for name, size in sorted({*list_tables(gpu, engine)} - {*list_tables(gpu)}):
-                    sizes.setdefault(f"{name}, {block}", []).append(str(size))
+            own = set() if engine.operator_tables is None else {*list_tables(gpu, engine)}
+            for name, size in sorted(own - {*shared}):
+                sizes.setdefault(f"{name}, {block}", []).append(str(size))
         rows += [[gpu.name, name, "tabulated", ", ".join(found)] for name, found in sizes.items()]
         more = "any other" if sizes else "any"
         rows.append([gpu.name, more, "analytic", "1, 2, 4, 8" if gpu.all_reduce else "1"])
