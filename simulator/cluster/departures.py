@@ -19,15 +19,15 @@ class Departures:
         self,
         clock: Clock,
         policy: Abandonment | None,
-        stranded: list[Job],
+        take_back: Callable[[Job], None],
         refuse: Callable[[Job, RequestState], None],
         kv_transfers: KvTransfers | None,
         hand_offs: HandOffs | None,
     ) -> None:
-        """``stranded`` are the jobs that no replica has; ``refuse`` ends one of them."""
+        """``take_back`` is called with a job that no replica has, and that leaves; ``refuse`` ends it."""
         self.clock = clock
         self.policy = policy
-        self.stranded = stranded
+        self.take_back = take_back
         self.refuse = refuse
         self.kv_transfers = kv_transfers
         self.hand_offs = hand_offs
@@ -68,7 +68,7 @@ class Departures:
     def leave(self, job: Job, state: RequestState) -> None:
         """Take a job out, wherever it is."""
         if job.state is JobState.UNPLACED:
-            self.stranded.remove(job)
+            self.take_back(job)
             self.refuse(job, state)
             return
         replica = job.replica

@@ -151,6 +151,7 @@ class Deployment:
         None  # of KV beyond the GPU; replicas then have a prefix cache and stay as they are
     )
     frontend_s: float = 0.0  # constant time between the generation of a token and its delivery
+    frontend_request_s: float = 0.0  # in which an API server reads a request, alone; one server a replica
     pace_s: float = 0.05  # V: readers take a token every so many seconds,
     allowance_s: float = 0.0  # S: beginning so long after their request's arrival
     curve: ReadingCurve | None = None  # how they go through an answer; None: token by token, steadily

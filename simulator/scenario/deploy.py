@@ -86,6 +86,7 @@ def deploy(
         max_gpus=cluster.scaling.max_gpus,
         tiers=tiers_of(scenario, first),
         frontend_s=first.cost.overheads.frontend_s,
+        frontend_request_s=1e-3 * scenario.engine.frontend_ms_per_request,
         pace_s=scenario.user.v_s_per_token,
         allowance_s=scenario.user.first_token_allowance_s,
         curve=scenario.user.curve,

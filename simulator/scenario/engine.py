@@ -205,6 +205,10 @@ class EngineSpec(Section):
         0.0,
         description="how much steps vary: the standard deviation of a log-normal factor with mean 1; 0: not",
     )
+    frontend_ms_per_request: Annotated[float, Field(ge=0, le=1e5, allow_inf_nan=False)] = Field(
+        0.0,
+        description="ms in which an API server reads a request, alone; a replica has one, which all its requests share",
+    )
     strict_engine: bool = Field(
         False, description="do what the engine does even where that hangs, for requests that can never fit"
     )

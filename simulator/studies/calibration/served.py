@@ -34,6 +34,7 @@ class Server:
     frontend_s: float
     rules: EngineRules
     ranks: int = 1  # data-parallel, in step; limits are of each
+    frontend_request_s: float = 0.0  # in which the API server reads a request, alone
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,8 @@ def serve(
         rules=server.rules,
         frontend_s=server.frontend_s,
     )
-    cluster = assemble(workload, replace(deployment, tiers=tiers))
+    deployment = replace(deployment, tiers=tiers, frontend_request_s=server.frontend_request_s)
+    cluster = assemble(workload, deployment)
     _, stalled = play(cluster)
     n = len(workload)
     ends = sum(replica.records.ends for replica in cluster.replicas)
