@@ -91,6 +91,34 @@ def test_experts_reach_what_their_format_was_measured_with():
     assert expert_rate(without, SIXTEEN_BITS).flop_per_s < 989e12 / SLOWDOWN
 
 
+@pytest.mark.parametrize(
+    ("gpu", "measured_us"),  # of a layer of Kimi-K2.5 on one of 8 GPUs, by tokens: Marlin, vLLM 0.24.0
+    [
+        ("h100-80gb-sxm", {1: 40, 8: 122, 128: 533, 2048: 1178, 8192: 4390}),
+        ("h200-sxm", {1: 41, 8: 111, 128: 477, 2048: 1138, 8192: 4337}),
+        ("b200-sxm", {1: 45, 8: 101, 128: 416, 2048: 1056, 8192: 3978}),
+    ],
+)
+def test_experts_of_four_bits_are_unpacked_at_the_speed_that_was_measured(gpu, measured_us):
+    gpu, model = load_gpu(gpu), load_model("kimi-k2.5")
+    layers = sum(n for part, n in model.parts.items() if part.kind == "experts")
+    p, shared_s = gpu.kernel_fit.soft_max_exponent, gpu.kernel_fit.layer_overhead_us / 2 * 1e-6
+    for tokens, us in measured_us.items():
+        read_s = compute_s = 0.0
+        for (matrix, weights), n in model.matrices.items():
+            if matrix.is_expert:
+                rate = expert_rate(gpu, weights)
+                read_s += (
+                    matrix.bytes(weights) / matrix.count * matrix.read(tokens) * n / 8 / rate.bytes_per_s
+                )
+                compute_s += 2 * matrix.active_parameters * n * tokens / 8 / rate.flop_per_s
+        fixed_s = (
+            overhead_s(gpu, model) / layers - shared_s + sorting_s_per_token(gpu, model) * tokens / layers
+        )
+        ours_us = 1e6 * (fixed_s + (read_s**p + compute_s**p) ** (1 / p) / layers)
+        assert ours_us == pytest.approx(us, rel=0.35), tokens
+
+
 def test_latents_are_expanded_again_by_later_chunks():
     gpu, model = load_gpu("h100-80gb-sxm"), load_model("deepseek-r1")
     measured, alone = AnalyticCost(gpu, model, 8), AnalyticCost(without_latents(gpu), model, 8)
