@@ -17,6 +17,7 @@ from experiments.validation.protocols import burst_lengths
 from experiments.validation.rows import BurstRow, Deployment, table
 from experiments.validation.scores import Role, Score, scores_of
 from experiments.validation.servers import (
+    READ_S,
     Engine,
     overheads_of,
     sampler_of,
@@ -87,7 +88,7 @@ def _scores(name: str, quick: bool) -> Iterator[Score]:
         load = "light" if clients <= 16 else "medium" if clients <= 64 else "heavy"
         prompt, output = (int(row[key]) for key in ("prompt_tokens", "output_tokens"))
         n = 1 if row["lengths"] == "uniform" else int(row["requests"])
-        short = row["lengths"] == "fixed" and prompt / n <= FRONT_END_BOUND_TOKENS
+        short = is_short(row)
         role: Role = "shown" if short or row["not_expressed"] else "scored"
         label = (
             f"{row['row']} {row['model']} tp{int(row['tensor_parallel']) * int(row['ranks'])}"
@@ -112,8 +113,18 @@ def _scores(name: str, quick: bool) -> Iterator[Score]:
             yield replace(score, role="shown") if indication else score
 
 
-def play(row: Row) -> Served:
-    """Serve a row's requests on its server, each with the output bound that its client sends."""
+def is_short(row: Row) -> bool:
+    """Whether a row is a burst of prompts so short that reading them is what takes long."""
+    return row["lengths"] == "fixed" and int(row["prompt_tokens"]) <= FRONT_END_BOUND_TOKENS * int(
+        row["requests"]
+    )
+
+
+def play(row: Row, read_s: float | None = None) -> Served:
+    """Serve a row's requests on its server, each with the output bound that its client sends.
+
+    ``read_s``: what the API server takes for a request; None: what GPUStack's do.
+    """
     if row["lengths"] == "uniform":
         longest = {"isl_max": row["prompt_tokens"], "osl_max": row["output_tokens"]}
         return after_the_page({**row, **longest}, server_of(row))
@@ -125,7 +136,7 @@ def play(row: Row) -> Served:
         "measured run", concurrency=int(row["max_concurrency"]) if row["max_concurrency"] else None,
         limit_tokens=output,
     )  # fmt: skip
-    server = server_of(row)
+    server = replace(server_of(row), frontend_request_s=READ_S[row["engine"]] if read_s is None else read_s)
     return serve(workload, server, router=RoundRobin() if server.ranks > 1 else None)
 
 

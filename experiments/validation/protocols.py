@@ -31,10 +31,10 @@ def closed_loop(row: ClosedLoopRow, server: Server) -> Served:
     return serve(_workload(row.row, np.zeros(n), prompt, output, concurrency=row.concurrency), server)
 
 
-def burst(row: BurstRow, server: Server, seed: int = 0, requests_per_s: float | None = None) -> Served:
-    """All requests at t = 0, or as fast as the API server lets them through, or a closed loop."""
+def burst(row: BurstRow, server: Server, seed: int = 0) -> Served:
+    """All requests at t = 0, or a closed loop."""
     prompt, output = burst_lengths(row, seed)
-    arrival = np.arange(row.requests) / requests_per_s if requests_per_s else np.zeros(row.requests)
+    arrival = np.zeros(row.requests)
     return serve(_workload(row.row, arrival, prompt, output, concurrency=row.concurrency), server)
 
 

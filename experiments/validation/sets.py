@@ -20,7 +20,7 @@ from experiments.validation.rows import (
     request_rows,
 )
 from experiments.validation.scores import Role, Score, scores_of
-from experiments.validation.servers import closed_loop_server, server_of
+from experiments.validation.servers import READ_S, closed_loop_server, server_of
 from simulator.arrays import Floats
 from simulator.replica.cost import StepShape
 from simulator.studies.calibration.served import Server
@@ -39,10 +39,9 @@ RTX_4090_BLOCKS = 2588  # that the server printed
 MIXED_BATCH_RUN = "ob006"
 TRTLLM_A100_RUNS = ("ob022", "ob023", "ob030")
 
-# Prompts of 128 tokens, a thousand at once: the API server lets some 41 a second through (37 to 45 in these
-# and similar runs of the source), so the GPU is not what is measured. Shown, not scored.
+# Prompts of 128 tokens, a thousand at once: reading them takes an API server as long as the GPU computes. Shown, not
+# scored; ``fit_front_end`` has from them how long.
 FRONT_END_BOUND_TOKENS = 128
-FRONT_END_REQUESTS_PER_S = 41.0
 
 
 @dataclass(frozen=True)
@@ -115,12 +114,17 @@ def closed_loop(chosen: ClosedLoopSet, quick: bool) -> Iterator[Score]:
             yield replace(score, role="shown") if indication else score
 
 
+def is_short(row: BurstRow) -> bool:
+    """Whether a row is a burst of prompts so short that reading them is what takes long."""
+    return row.fixed_lengths and row.total_prompt_tokens <= FRONT_END_BOUND_TOKENS * row.requests
+
+
 def bursts(quick: bool) -> Iterator[Score]:
     """All requests at once (A100), and two small closed loops (H100): duration and throughput."""
     for row in burst_rows():
         if quick and row.deployment.engine != "vllm":
             continue
-        bound = row.fixed_lengths and row.total_prompt_tokens / row.requests <= FRONT_END_BOUND_TOKENS
+        bound = is_short(row)
         role: Role = "shown" if bound or row.concurrency else "scored"
         if row.row in (MIXED_BATCH_RUN, *TRTLLM_A100_RUNS):
             role = "fitted"
@@ -133,9 +137,9 @@ def bursts(quick: bool) -> Iterator[Score]:
         shape = f"{row.total_prompt_tokens / row.requests:.0f}/{row.total_output_tokens / row.requests:.0f}"
         label = f"{row.row} {row.requests} x {shape}" + (f" c{row.concurrency}" if row.concurrency else "")
 
-        def predict(row: BurstRow = row, bound: bool = bound) -> dict[str, float]:
-            pace = FRONT_END_REQUESTS_PER_S if bound else None
-            served = protocols.burst(row, server_of(row.deployment), requests_per_s=pace)
+        def predict(row: BurstRow = row) -> dict[str, float]:
+            server = replace(server_of(row.deployment), frontend_request_s=READ_S[row.deployment.engine])
+            served = protocols.burst(row, server)
             return {
                 "duration s": served.duration_s,
                 "throughput tok/s": float(served.output_tokens.sum()) / served.duration_s,
@@ -143,7 +147,7 @@ def bursts(quick: bool) -> Iterator[Score]:
                 "TPOT ms": 1e3 * float(served.tpot_s.mean()),
             }
 
-        note = "bound by the API server, paced at 41 requests/s" if bound else ""
+        note = "bound by the API server" if bound else ""
         load = "light" if row.concurrency else "heavy"
         for score in scores_of("burst", label, row.deployment, load, measured, predict, role, note):
             indication = score.metric in ("TTFT ms", "TPOT ms") and role == "scored"
