@@ -36,7 +36,7 @@ from simulator.studies.calibration.served import Server
 
 # In which an API server of GPUStack's test beds reads a request: medians of 10 and 4 bursts (``fit_front_end``). Of
 # TensorRT-LLM there is one (5.2 ms), and its factor on A100 was fitted without.
-READ_S = {"vllm": 5.7e-3, "sglang": 0.6e-3, "trtllm": 0.0}
+READ_S = {"vllm": 5.1e-3, "sglang": 0.9e-3, "trtllm": 0.0}
 
 
 @dataclass(frozen=True)
