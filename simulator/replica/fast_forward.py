@@ -141,8 +141,8 @@ def _many(
     if not steps:
         return None
     used = engine.total_blocks - engine.kv.free_blocks
-    engine.records.run_ends += ends[:steps].tolist()
-    engine.records.run_blocks += (used + taken[:steps]).tolist()
+    engine.records.run_ends.frombytes(ends[:steps].tobytes())
+    engine.records.run_blocks.frombytes((used + taken[:steps]).astype(np.intc).tobytes())
     begun_s = float(ends[steps - 2]) if steps > 1 else start_s
     return begun_s, float(ends[steps - 1]), steps, left - int(taken[steps - 1])
 

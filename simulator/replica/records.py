@@ -6,6 +6,7 @@ that completes adds one token at its step. Nor are steps in which all jobs only 
 steps is one row, with an end and a count of KV blocks for each. ``simulator.results.tables`` unfolds all of it.
 """
 
+from array import array
 from typing import Any
 
 import numpy as np
@@ -79,8 +80,9 @@ class Records:
         """Start with no rows."""
         self.steps: list[float] = []  # the step's index, then STEP_COLUMNS, of each step that was planned
         self.runs: list[float] = []  # RUN_COLUMNS: steps in a row in which all jobs decode
-        self.run_ends: list[float] = []  # end_s of each step of the runs
-        self.run_blocks: list[int] = []  # kv_blocks_used of each step of the runs
+        # Of each step of the runs, the most rows by far: without an object each in memory, where they would be cold
+        self.run_ends = array("d")  # end_s
+        self.run_blocks = array("i")  # kv_blocks_used
         self.chunks: list[int] = []  # CHUNK_COLUMNS: known tokens computed, in order of scheduling
         self.spans: list[int] = []  # SPAN_COLUMNS: tokens decoded tick after tick
         self.prompt_ends: list[int] = []  # PROMPT_END_COLUMNS: the token that follows the last known one
