@@ -8,7 +8,7 @@ import numpy as np
 
 from simulator.replica.replica import Replica
 
-FEW = 8  # replicas, which are looked at faster than bounds are kept
+FEW = 4  # replicas, which are looked at faster than bounds are kept
 
 
 class Fleet(Sequence[Replica]):
