@@ -17,9 +17,8 @@ other collectives, too. Times over several nodes are not validated, but for the 
 published times of DeepEP.
 """
 
-from dataclasses import dataclass
 from math import ceil, log2
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -39,8 +38,7 @@ _TREE_SHARE = 0.92  # of it, which a tree reaches
 _PCIE_BYTES_PER_S = 64e9  # of 16 lanes of PCIe 5.0, one direction: what is faster is NVLink
 
 
-@dataclass(frozen=True)
-class Group:
+class Group(NamedTuple):
     """Ranks that exchange data, ``per_node`` of them on each node; the last one may have fewer."""
 
     gpu: Gpu

@@ -205,9 +205,7 @@ def _with_experts(model: Model, change: Callable[[Matrix], Matrix | None]) -> Mo
 
     def changed(part: LayerPart) -> LayerPart:
         matrices = (change(each) if each.is_expert else each for each in part.matrices)
-        return dataclasses.replace(part, matrices=tuple(each for each in matrices if each is not None))
+        return part._replace(matrices=tuple(each for each in matrices if each is not None))
 
-    layers = tuple(
-        dataclasses.replace(layer, parts=tuple(map(changed, layer.parts))) for layer in model.layers
-    )
+    layers = tuple(layer._replace(parts=tuple(map(changed, layer.parts))) for layer in model.layers)
     return dataclasses.replace(model, layers=layers)

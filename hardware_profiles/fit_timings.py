@@ -7,7 +7,7 @@ one model's step times cannot tell those from the engine's own.
 
 import datetime
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -137,7 +137,7 @@ def fit_timings(
     parameters = tuple(each for each in parameters if each.name in solution.values)
     if not free:
         silent = tuple(each for each in all_ if each.name in absent)
-        solution = replace(solution, kept=(*solution.kept, *silent))
+        solution = solution._replace(kept=(*solution.kept, *silent))
     predictor = _Predictor(gpu, model, tensor_parallel, what, steps)
     measured = np.array([step.step_ms for step in steps])
     fitted = _errors(predictor(solution.values) / measured - 1, steps)

@@ -18,8 +18,7 @@ formula is within 0.5 % (Llama-2-7B, CodeLlama-34B TP2, Llama-2-70B TP4). For ll
 qwen-2.5-14b it gives 443k and 225k tokens with the H100 defaults (8192 tokens, 1024 sequences).
 """
 
-import dataclasses
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from hardware_profiles.gpu import GIB, Gpu
 from hardware_profiles.model import Model
@@ -33,8 +32,7 @@ SAMPLER_BYTES_PER_LOGIT: dict[Sampler, int] = {"pytorch": 40, "flashinfer": 16}
 _STATE_BLOCK_BYTES = 4096  # of a block where requests hold a state and no growing KV cache
 
 
-@dataclasses.dataclass(frozen=True)
-class KvCapacity:
+class KvCapacity(NamedTuple):
     """The memory sum of one GPU of a replica, term by term, and the KV blocks that it leaves.
 
     ``num_blocks`` counts what vLLM calls ``num_gpu_blocks``; V1 keeps one of them as its null block, which
@@ -185,7 +183,7 @@ def kv_capacity(
         share_of_free=share_of_free,
         growing_bytes_per_token=_growing_bytes(model, tensor_parallel) + drafter_kv_bytes_per_token,
     )
-    capacity = dataclasses.replace(capacity, fixed_kv=_fixed_kv(model, tensor_parallel, capacity))
+    capacity = capacity._replace(fixed_kv=_fixed_kv(model, tensor_parallel, capacity))
     blocks = capacity.kv_bytes // capacity.block_bytes
     if blocks < 1:
         raise DoesNotFitError(
@@ -198,7 +196,7 @@ def kv_capacity(
                 else ""
             )
         )
-    return dataclasses.replace(capacity, num_blocks=_positive("num_gpu_blocks", num_gpu_blocks, blocks))
+    return capacity._replace(num_blocks=_positive("num_gpu_blocks", num_gpu_blocks, blocks))
 
 
 def _growing_bytes(model: Model, tensor_parallel: int) -> int:

@@ -7,6 +7,7 @@ name that its module has in the checkpoint, because quantisation is written down
 
 import dataclasses
 from math import inf
+from typing import NamedTuple
 
 from hardware_profiles.quantisation.formats import WeightFormat
 
@@ -59,8 +60,7 @@ class Matrix:
         return self.count * (1 - (1 - self.active / self.count) ** tokens)
 
 
-@dataclasses.dataclass(frozen=True)
-class Cache:
+class Cache(NamedTuple):
     """What one layer keeps of every token of a sequence, and what attending to it takes.
 
     ``heads`` KV heads are divided among GPUs, and copied where there are fewer than GPUs; a latent is one head.
@@ -95,8 +95,7 @@ class Cache:
         return self.decode_flop_per_pair != self.flop_per_pair
 
 
-@dataclasses.dataclass(frozen=True)
-class RecurrentState:
+class RecurrentState(NamedTuple):
     """What one layer keeps of a sequence however long it is: a recurrent state, and the inputs of a convolution."""
 
     values: int
@@ -110,8 +109,7 @@ class RecurrentState:
         return self.values * self.bytes_per_value + self.conv_values * 2
 
 
-@dataclasses.dataclass(frozen=True)
-class LayerPart:
+class LayerPart(NamedTuple):
     """An attention, a recurrent layer, or an MLP: what adds one time to the residual stream."""
 
     kind: str  # attention, latent attention, linear attention, mamba, mlp, experts
@@ -124,8 +122,7 @@ class LayerPart:
     )
 
 
-@dataclasses.dataclass(frozen=True)
-class Layer:
+class Layer(NamedTuple):
     """One layer: its parts in the order in which a token passes them."""
 
     name: str  # in the checkpoint: model.layers.3

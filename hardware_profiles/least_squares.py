@@ -1,8 +1,8 @@
 """Least squares of relative errors with bounds, and what the data do not determine: refused, or left as it was."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
 from itertools import combinations
+from typing import NamedTuple
 
 import numpy as np
 
@@ -16,8 +16,7 @@ WIDE = 1.96  # standard errors to either side: an interval of 95 %
 SOFT_PCT = 5.0  # relative errors beyond count linearly, so that a few odd rows do not decide
 
 
-@dataclass(frozen=True)
-class Parameter:
+class Parameter(NamedTuple):
     """One unknown: its bounds, the size of a typical change, and what data tell it from the others."""
 
     name: str
@@ -27,8 +26,7 @@ class Parameter:
     needs: str
 
 
-@dataclass(frozen=True)
-class Solution:
+class Solution(NamedTuple):
     """Values and standard errors by name, the residuals left, and which values ended at a bound above 0.
 
     ``kept`` are the parameters that were left where they started, as the data do not determine them.
@@ -130,7 +128,7 @@ def solve_what_can_be(
             found = solve(residuals, left, first, difference=difference, most_steps=steps, most=most)
             loosest = max(left, key=lambda each: _looseness(found, each))
             if len(left) == 1 or _looseness(found, loosest) <= 1:
-                return replace(found, kept=tuple(kept))
+                return found._replace(kept=tuple(kept))
         except UnderdeterminedError as error:
             if len(left) == 1:
                 raise

@@ -4,6 +4,7 @@ import dataclasses
 from collections import Counter
 from collections.abc import Callable
 from functools import cached_property
+from typing import NamedTuple
 
 from hardware_profiles.expert_load import Chances, reached
 from hardware_profiles.layers import Cache, Layer, LayerPart, Matrix, RecurrentState
@@ -12,8 +13,7 @@ from hardware_profiles.quantisation.scheme import Quantization
 from simulator.errors import InputError
 
 
-@dataclasses.dataclass(frozen=True)
-class ReadPlan:
+class ReadPlan(NamedTuple):
     """What a step reads of the layers' matrices on one GPU: ``fixed`` always, and experts as they are picked."""
 
     fixed: float

@@ -9,7 +9,7 @@ every stage, what it adds for each sequence only the last one's, which samples: 
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -29,8 +29,7 @@ from simulator.replica.cost import StepShape
 _MEMO = 65_536  # largest key of the memo, to bound it
 
 
-@dataclasses.dataclass(frozen=True)
-class Layout:
+class Layout(NamedTuple):
     """How the GPUs of one engine are divided among stages and nodes; GPUs of a stage are next to each other."""
 
     layers: tuple[int, ...]  # of each stage

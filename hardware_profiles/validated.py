@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
+from typing import NamedTuple
 
 from pydantic import BaseModel, ConfigDict
 
@@ -58,8 +59,7 @@ class Corner:
         return f"{self.gpu}, {self.model} {self.weights}{size}" + (f", {self.load} load" if self.load else "")
 
 
-@dataclass(frozen=True)
-class ValidatedError:
+class ValidatedError(NamedTuple):
     """The absolute error of ``SHARE`` of the rows of a corner."""
 
     corner: Corner  # the narrowest with enough rows

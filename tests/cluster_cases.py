@@ -80,7 +80,7 @@ def _scaled(draw, draws, pool):
     least = draw(st.integers(0, pool.replicas))
     most = draw(st.integers(pool.replicas, 4))
     delays = st.sampled_from([0.0, 0.2, 1.0])
-    return dataclasses.replace(pool, scaling=Scaling(Fickle(draws), least, most, draw(delays), draw(delays)))
+    return pool._replace(scaling=Scaling(Fickle(draws), least, most, draw(delays), draw(delays)))
 
 
 def _any(draw, kind):
@@ -106,15 +106,13 @@ def deployments(draw, choices=tuple(CHOICES), modes=MODES):
     if "disaggregated" in on:
         replicas = draw(st.integers(1, 2))
         blocks = case["limits"].num_gpu_blocks
-        limits = dataclasses.replace(
-            case["limits"], num_gpu_blocks=draw(st.sampled_from([blocks, 2 * blocks]))
-        )
+        limits = case["limits"]._replace(num_gpu_blocks=draw(st.sampled_from([blocks, 2 * blocks])))
         other = draw(scenarios(choices))["policy"] if draw(st.booleans()) else case["policy"]
         splits = other().splits_prompts()
         if not splits and limits.max_num_batched_tokens < limits.max_model_len:
             other = case["policy"]
         pools = [
-            dataclasses.replace(pool, replicas=replicas, role="prefill"),
+            pool._replace(replicas=replicas, role="prefill"),
             Pool(other, case["cost"], limits, draw(st.integers(1, 2)), "decode", rules=native(other)),
         ]
         parts["hand_off"] = HandOff(
@@ -128,7 +126,7 @@ def deployments(draw, choices=tuple(CHOICES), modes=MODES):
             draw(st.sampled_from(["fail", "recompute"])),
         )
         ranks = draw(st.sampled_from([(1, 1), (1, 2), (4, 1)]))
-        pools = [dataclasses.replace(each, ranks=n) for each, n in zip(pools, ranks, strict=True)]
+        pools = [each._replace(ranks=n) for each, n in zip(pools, ranks, strict=True)]
         if "scaling" not in on and draw(st.booleans()) and sum(each.replicas for each in pools) > 2:
             parts["roles"] = Restless(draws)
     if "scaling" in on:

@@ -53,8 +53,7 @@ def mixed_deployments(draw, choices=tuple(CHOICES), modes=MODES):
         scheduler = draw(scenarios(choices))["policy"] if draw(st.booleans()) else pool.scheduler
         twice = draw(st.sampled_from([1, 2]))  # as many blocks: a sequence is never longer than they hold
         longest = draw(st.integers(1, twice)) * pool.limits.max_model_len
-        limits = dataclasses.replace(
-            pool.limits,
+        limits = pool.limits._replace(
             max_model_len=longest,
             num_gpu_blocks=twice * pool.limits.num_gpu_blocks,
             max_num_batched_tokens=max(pool.limits.max_num_batched_tokens, longest),
@@ -63,10 +62,9 @@ def mixed_deployments(draw, choices=tuple(CHOICES), modes=MODES):
         scaling = pool.scaling
         if scaling is not None:
             least = draw(st.integers(0, scaling.min_replicas))
-            scaling = dataclasses.replace(scaling, min_replicas=least, gpus=draw(st.sampled_from([1, 2, 4])))
+            scaling = scaling._replace(min_replicas=least, gpus=draw(st.sampled_from([1, 2, 4])))
         pools.append(
-            dataclasses.replace(
-                pool,
+            pool._replace(
                 replicas=pool.replicas
                 if scaling is None
                 else draw(st.integers(scaling.min_replicas, pool.replicas)),
@@ -83,13 +81,13 @@ def mixed_deployments(draw, choices=tuple(CHOICES), modes=MODES):
     columns = {**traffic.optional, "model": np.array(asked, np.int64)}
     traffic = dataclasses.replace(traffic, optional=columns, model_names=models)
     events = [each for each in deployment.faults.events if each.replica < sum(pool.places for pool in pools)]
-    faults = dataclasses.replace(deployment.faults, events=events)
+    faults = deployment.faults._replace(events=events)
     shared = {"migration": None, "max_gpus": _shared(draw, pools)}  # KV caches are unlike
-    deployment = dataclasses.replace(deployment, pools=pools, faults=faults, **shared)
+    deployment = deployment._replace(pools=pools, faults=faults, **shared)
     if cascade:
         draws = np.random.default_rng(draw(st.integers(0, 2**20)))
         shape = n, len(pools)
         grading = Grading(draws.random(shape) < 0.5, draws.random(shape), draws.random(len(pools)))
         router = Cascade(draw(st.sampled_from([0.0, 0.4])), draw(st.sampled_from([0, 1, 2])))
-        deployment = dataclasses.replace(deployment, router=router, grading=grading)
+        deployment = deployment._replace(router=router, grading=grading)
     return traffic, deployment

@@ -1,7 +1,5 @@
 """Clusters of which everything can be worked out by hand: steps of a second, links of whole tokens a second."""
 
-import dataclasses
-
 import numpy as np
 
 from policies.routing.round_robin import RoundRobin
@@ -91,7 +89,7 @@ def apart(
         **{"router": RoundRobin(), **(hand_over or {})},
         when_full=when_full, early=early or layers > 0, layers=layers, first_token=first_token,
     )  # fmt: skip
-    wire = dataclasses.replace(link(speed, latency_s), **costs_of_link or {})
+    wire = link(speed, latency_s)._replace(**costs_of_link or {})
     return Deployment(pools, RoundRobin(), link=wire, hand_off=rule, **more)
 
 

@@ -1,8 +1,7 @@
 """The fields of a Hugging Face ``config.json`` that all decoders have, and what a family of them is."""
 
-import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar, NoReturn
+from typing import Any, ClassVar, NamedTuple, NoReturn
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 
@@ -163,8 +162,7 @@ class ExpertConfig(DecoderConfig):
         return experts, active
 
 
-@dataclasses.dataclass(frozen=True)
-class Family:
+class Family(NamedTuple):
     """How the layers of a family of models follow from their config."""
 
     config: type[DecoderConfig]

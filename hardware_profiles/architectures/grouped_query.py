@@ -4,14 +4,13 @@ Which matrices have biases and how many norms there are is in no config; it is t
 ``models/*/modeling_*.py``).
 """
 
-import dataclasses
+from typing import NamedTuple
 
 from hardware_profiles.architectures.config import DecoderConfig, Family
 from hardware_profiles.layers import Layer, attention, mlp
 
 
-@dataclasses.dataclass(frozen=True)
-class Habits:
+class Habits(NamedTuple):
     """What the code of a family does whatever its config says."""
 
     qkv_bias: bool | None = None  # None: as attention_bias says

@@ -4,7 +4,6 @@ Shapes: transformers 4.57 ``models/deepseek_v3``; the indexer of DeepSeek V3.2 i
 section 2.1) and vLLM 0.11 ``models/deepseek_v2.py``, which keeps 128 FP8 values and a 4-byte scale of each token's key.
 """
 
-import dataclasses
 from typing import ClassVar
 
 from pydantic import Field
@@ -61,8 +60,7 @@ def _with_indexer(config: LatentConfig, part: LayerPart) -> LayerPart:
         Matrix("self_attn.indexer.weights_proj", config.hidden_size, heads, copied=True),
     )
     keys = Cache(1, width + _SCALE_BYTES, heads, 2 * width, 2 * width, byte_values=True, copied=True)
-    return dataclasses.replace(
-        part,
+    return part._replace(
         matrices=part.matrices + matrices,
         others=part.others + 2 * width,  # the norm of the keys
         caches=(*part.caches, keys),

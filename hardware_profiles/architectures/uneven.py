@@ -128,7 +128,7 @@ def _gemma4(config: Gemma4Config) -> list[Layer]:
             else matrix
             for matrix in mixture.matrices
         )
-        dense = dataclasses.replace(mixture, matrices=beside)
+        dense = mixture._replace(matrices=beside)
     kinds = config.kinds(("full_attention", "sliding_attention")) or [
         "full_attention" if (index + 1) % 6 == 0 else "" for index in range(config.num_hidden_layers)
     ]
@@ -161,15 +161,14 @@ def _minimax3(config: MiniMax3Config) -> list[Layer]:
     width, index_heads, blocks, block = numbers
     full = attention(hidden, config.num_attention_heads, config.kv_heads, dim, others=2 * dim)
     index = Cache(1, width, index_heads, 2 * width, 2 * width, copied=True)
-    picked = dataclasses.replace(
-        full,
+    picked = full._replace(
         matrices=(
             *full.matrices,
             Matrix("self_attn.index_q_proj", hidden, index_heads * width, copied=True),
             Matrix("self_attn.index_k_proj", hidden, width, copied=True),
         ),
         others=full.others + 2 * width,
-        caches=(dataclasses.replace(full.caches[0], most_keys=blocks * block), index),
+        caches=(full.caches[0]._replace(most_keys=blocks * block), index),
     )
     freq = sparse.get("sparse_attention_freq") or [1] * config.num_hidden_layers
     if not isinstance(freq, list) or len(freq) != config.num_hidden_layers:

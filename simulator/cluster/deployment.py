@@ -2,30 +2,30 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from simulator.cluster.grading import Grading
 from simulator.cluster.policy import Abandonment, Admission, Migration, Roles, Router, Scaler
 from simulator.replica.cost import CostModel, StepShape
-from simulator.replica.kv_tier import TiersPlan
 from simulator.replica.limits import Limits
 from simulator.replica.offer import NO_OFFER, Offer
 from simulator.replica.policy import Scheduler
-from simulator.replica.reading import ReadingCurve
 from simulator.replica.replica import Role
 from simulator.replica.rules import DEFAULT_RULES, EngineRules
 from simulator.replica.sm_split import DEFAULT_SPLIT, SmSplit
-from simulator.replica.speculation import Speculation
-from simulator.results.delivery import Delivery
+
+if TYPE_CHECKING:
+    from simulator.replica.kv_tier import TiersPlan
+    from simulator.replica.reading import ReadingCurve
+    from simulator.replica.speculation import Speculation
+    from simulator.results.delivery import Delivery
 
 FirstToken = Literal["decode", "prefill"]
 Wires = Callable[[StepShape], tuple[float, float]]  # seconds of a step alone that it sends, and receives
 WhenFull = Literal["wait", "recompute", "colocate", "evict"]
 
 
-@dataclass(frozen=True)
-class Scaling:
+class Scaling(NamedTuple):
     """How many replicas a pool has is its policy's to say, within bounds; a new one takes its time."""
 
     policy: Scaler
@@ -36,8 +36,7 @@ class Scaling:
     gpus: int = 1  # of a replica
 
 
-@dataclass(frozen=True)
-class Pool:
+class Pool(NamedTuple):
     """Identical replicas; those of a pool with a name in its offer may be unlike those of others."""
 
     scheduler: Callable[[], Scheduler]  # makes one policy for each replica
@@ -48,7 +47,7 @@ class Pool:
     scaling: Scaling | None = None
     rules: EngineRules = DEFAULT_RULES
     ranks: int = 1  # GPUs of a replica
-    speculation: Speculation | None = None
+    speculation: "Speculation | None" = None
     sm_split: SmSplit = DEFAULT_SPLIT  # for policies that split the SMs
     lockstep: int = 1  # so many replicas in a row are ranks that step together
     offer: Offer = NO_OFFER
@@ -61,8 +60,7 @@ class Pool:
         return self.replicas if self.scaling is None else self.scaling.max_replicas
 
 
-@dataclass(frozen=True)
-class Link:
+class Link(NamedTuple):
     """What KV caches travel on: each GPU of a replica has a port, as fast in either direction.
 
     A transfer takes latency + set-up + descriptors x the time of one + bytes / rate, seconds.
@@ -78,8 +76,7 @@ class Link:
     connected: bool = True  # whether those that are there at the start are
 
 
-@dataclass(frozen=True)
-class HandOff:
+class HandOff(NamedTuple):
     """How a prefill replica hands requests over; ``router`` chooses the decode replica."""
 
     router: Router
@@ -92,16 +89,14 @@ class HandOff:
     when_expired: Literal["fail", "recompute"] = "fail"
 
 
-@dataclass(frozen=True)
-class MoveCosts:
+class MoveCosts(NamedTuple):
     """What a live migration costs beside the transfers."""
 
     handshake_s: float = 0.0  # before each stage, and once while the request stands still
     gpu_share: float = 0.0  # by which steps on both sides are longer meanwhile
 
 
-@dataclass(frozen=True)
-class Fault:
+class Fault(NamedTuple):
     """A replica crashes, or steps or its link are ``factor`` times slower, from ``at_s`` for ``for_s`` seconds."""
 
     kind: Literal["crash", "slow", "link"]
@@ -111,8 +106,7 @@ class Fault:
     factor: float = 2.0
 
 
-@dataclass(frozen=True)
-class Faults:
+class Faults(NamedTuple):
     """Faults at given times, and crashes at random; what becomes of a crashed replica's requests."""
 
     events: Sequence[Fault] = ()
@@ -126,8 +120,7 @@ class Faults:
         return bool(self.events) or self.mtbf_s < math.inf
 
 
-@dataclass(frozen=True)
-class Deployment:
+class Deployment(NamedTuple):
     """Everything that serves; a workload beside it is a simulation.
 
     There is one pool of role "both", or one of role "prefill" and one of role "decode" in this order, or several of
@@ -140,23 +133,23 @@ class Deployment:
     abandonment: Abandonment | None = None
     migration: Migration | None = None
     roles: Roles | None = None
-    delivery: Delivery | None = None
-    link: Link = field(default_factory=Link)
-    moves: MoveCosts = field(default_factory=MoveCosts)
+    delivery: "Delivery | None" = None
+    link: Link = Link()
+    moves: MoveCosts = MoveCosts()
     grading: Grading | None = None  # with pools whose models' quality is known
     hand_off: HandOff | None = None  # with pools of prefill and decode replicas
-    faults: Faults = field(default_factory=Faults)
+    faults: Faults = Faults()
     max_gpus: int | None = None  # that the pools which are scaled hold at once; None: no bound
-    tiers: TiersPlan | None = (
+    tiers: "TiersPlan | None" = (
         None  # of KV beyond the GPU; replicas then have a prefix cache and stay as they are
     )
     frontend_s: float = 0.0  # constant time between the generation of a token and its delivery
     frontend_request_s: float = 0.0  # in which an API server reads a request, alone; one server a replica
     pace_s: float = 0.05  # V: readers take a token every so many seconds,
     allowance_s: float = 0.0  # S: beginning so long after their request's arrival
-    curve: ReadingCurve | None = None  # how they go through an answer; None: token by token, steadily
+    curve: "ReadingCurve | None" = None  # how they go through an answer; None: token by token, steadily
     # Optional fields of requests that do not say them, such as ``tpot_slo_s``; those that are not here stay NEVER
-    promised: Mapping[str, float] = field(default_factory=dict)
+    promised: Mapping[str, float] = {}
     thinking_share: float = 0.0  # of outputs that is not read, where a request says nothing of it
     seed: int = 0
     horizon_s: float | None = None
@@ -253,7 +246,7 @@ def colocated(
     replicas: int = 1,
     lockstep: int = 1,
     rules: EngineRules = DEFAULT_RULES,
-    speculation: Speculation | None = None,
+    speculation: "Speculation | None" = None,
     frontend_s: float = 0.0,
     seed: int = 0,
     horizon_s: float | None = None,

@@ -1,12 +1,11 @@
 """How good the answers of each pool's model are, request by request, and what a judge would say of them."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from simulator.arrays import Flags, Floats
 
 
-@dataclass(frozen=True)
-class Grading:
+class Grading(NamedTuple):
     """What is not known in the cluster beforehand, of every request of the workload."""
 
     good: Flags  # bool[requests, pools]: whether the pool's model answers it well

@@ -6,7 +6,6 @@ cost model or policy of its own starts here.
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -60,8 +59,7 @@ class PrefixHits(NamedTuple):
     looked_up_again_tokens: int = 0
 
 
-@dataclass(frozen=True)
-class Outcome:
+class Outcome(NamedTuple):
     """The tables of a simulation, and why it ended early if it did."""
 
     tables: Tables

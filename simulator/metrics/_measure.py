@@ -6,8 +6,7 @@ sweeps, targets and plans read label, unit and direction here, so a metric's fil
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from simulator.errors import InputError
 
@@ -19,8 +18,7 @@ SHARE_OF = "share of "  # how the unit of a share of something begins
 INDEX = "0 to 1"  # the unit of an index
 
 
-@dataclass(frozen=True)
-class Measure:
+class Measure(NamedTuple):
     """A number of a summary: how it is called, which way is better, and where it is shown by default."""
 
     key: str  # that leads to it, from the name of the metric's file on, with dots
@@ -83,7 +81,7 @@ def spread(
 
 def checked(family: str, file: str, given: Any) -> dict[str, Measure]:
     """Return the ``MEASURES`` of a file by key; InputError, naming the file, for what are none of its own."""
-    if not isinstance(given, tuple):
+    if not isinstance(given, tuple) or isinstance(given, Measure):
         raise InputError(f"{file}: MEASURES: expected a tuple of Measure, got {given!r}")
     for each in given:
         if not isinstance(each, Measure):

@@ -1,8 +1,8 @@
 """Who is waiting, and what they were promised: the user model and the service level objectives."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import inf
-from typing import Any, Literal, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 from simulator.errors import InputError
 from simulator.metrics._presets import DEFAULT, PRESETS, STEADY, beside_preset, of_preset
@@ -23,8 +23,7 @@ _LARGEST_UNIT, _LARGEST_FACTOR = 1_000_000_000, 1e3
 _OF_PRESET: Any = None  # the default of every field that is the preset's to say; no instance has it
 
 
-@dataclass(frozen=True)
-class Reading:
+class Reading(NamedTuple):
     """When a reader's tokens are due: the part of the user model on which waiting depends."""
 
     v_s_per_token: float
@@ -157,7 +156,7 @@ class UserModel:
         curve = ReadingCurve(
             float(unit), float(self.skim_after_tokens), float(self.skim_speedup), float(self.fatigue)
         )
-        steady = curve == replace(BY_TOKEN, skim_after_tokens=curve.skim_after_tokens)
+        steady = curve == BY_TOKEN._replace(skim_after_tokens=curve.skim_after_tokens)
         return None if steady else curve
 
     @property

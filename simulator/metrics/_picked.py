@@ -1,7 +1,7 @@
 """The log of some requests of a run, such as those of one class, over the same window."""
 
-from dataclasses import dataclass, fields, replace
-from typing import Any
+from dataclasses import fields, replace
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -14,8 +14,7 @@ from simulator.metrics._streamed import StreamedLog, TokenParts
 _BY_REQUEST = ("arrival_s", "prompt_tokens", "output_tokens", "state", "end_s", *OF_READERS)
 
 
-@dataclass(frozen=True)
-class PickedParts:
+class PickedParts(NamedTuple):
     """The tokens of some of the requests of a source, part by part."""
 
     source: TokenParts

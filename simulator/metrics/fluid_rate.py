@@ -45,7 +45,7 @@ def measure(log: RequestLog, user: UserModel, slo: Slo) -> dict[str, Any]:
 
 def _highest(log: RequestLog, reading: Reading) -> float | None:
     def keeps(tokens_per_s: float) -> bool:
-        index = fluidity_index(log, replace(reading, v_s_per_token=1 / tokens_per_s))
+        index = fluidity_index(log, reading._replace(v_s_per_token=1 / tokens_per_s))
         return bool(np.mean(index > FLUID_ABOVE) >= SHARE)
 
     slow, fast = SLOWEST, FASTEST

@@ -18,8 +18,7 @@ WriteRule = Literal["write_through", "write_back", "on_eviction"]
 ChunkName = tuple[int, int]  # the stretch that its last token lies in, and its place in the sequence
 
 
-@dataclass(frozen=True)
-class TierPlan:
+class TierPlan(NamedTuple):
     """One tier: its size, and what a replica reads and writes it at."""
 
     kind: TierKind
@@ -30,8 +29,7 @@ class TierPlan:
     common_link: bool = False  # whether replicas share these rates, not only what is stored
 
 
-@dataclass(frozen=True)
-class TiersPlan:
+class TiersPlan(NamedTuple):
     """The tiers of each replica, the one next to the GPU first, and the rules for all of them."""
 
     tiers: Sequence[TierPlan]

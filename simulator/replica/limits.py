@@ -1,11 +1,10 @@
 """The limits of one engine instance."""
 
-from dataclasses import dataclass
 from math import ceil
+from typing import NamedTuple
 
 
-@dataclass(frozen=True)
-class FixedKv:
+class FixedKv(NamedTuple):
     """KV that a running request holds beside the blocks that grow with it: recurrent states, and layers with a window.
 
     In KV blocks, which need not be whole. A windowed layer keeps the window's tokens in whole blocks, the one that is
@@ -24,8 +23,7 @@ class FixedKv:
         return ceil(held)
 
 
-@dataclass(frozen=True)
-class Limits:
+class Limits(NamedTuple):
     """What an engine instance may use, in vLLM's words."""
 
     max_num_seqs: int  # requests running at once

@@ -1,12 +1,10 @@
 """How a reader goes through an answer: the reading position g(i) of a token, from which its deadline follows."""
 
-from dataclasses import dataclass
 from math import inf
-from typing import Any
+from typing import Any, NamedTuple
 
 
-@dataclass(frozen=True)
-class ReadingCurve:
+class ReadingCurve(NamedTuple):
     """When a reader comes to each token of an answer, in steady reading times of one token.
 
     Token ``i`` is due ``d_i = clock + S + V·g(i)``. A steady reader has ``g(i) = i`` (Wang et al., arXiv 2410.14257v2,

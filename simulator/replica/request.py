@@ -1,6 +1,5 @@
 """A request as the traffic brings it, and the states that it can end in."""
 
-from dataclasses import dataclass
 from enum import IntEnum
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -19,8 +18,7 @@ class RequestState(IntEnum):
 NEVER = float("nan")
 
 
-@dataclass(frozen=True)
-class Field:
+class Field(NamedTuple):
     """What all who carry, check, read or write an optional field of a request need to know of it.
 
     whole: whole numbers of either sign; tokens: whole numbers >= 1; label: whole numbers, or in a trace texts,

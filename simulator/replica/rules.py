@@ -1,14 +1,12 @@
 """What an engine does whatever policy plans for it: how far ahead it plans, and how it counts KV blocks."""
 
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from simulator.replica.policy import Scheduler
 
 
-@dataclass(frozen=True)
-class EngineRules:
+class EngineRules(NamedTuple):
     """The rules of one engine, the same for every policy that it serves; the defaults are those of vLLM 0.24.
 
     A profile of ``hardware_profiles/engines`` says them for each engine, with sources.
@@ -27,9 +25,9 @@ class EngineRules:
     def serving(self, policy: "Scheduler") -> "EngineRules":
         """Return how a policy is served: step by step if it has to know how the step before has ended."""
         if self.stages > 1:
-            return replace(self, pipeline_depth=self.stages)
+            return self._replace(pipeline_depth=self.stages)
         if self.pipeline_depth > 1 and policy.decides_each_step():
-            return replace(self, pipeline_depth=1)
+            return self._replace(pipeline_depth=1)
         return self
 
     recomputes_as_prefill: bool = False  # what a preemption lost: also a last token that is left alone

@@ -4,7 +4,6 @@ Zhu et al., "MuxWise" (arXiv 2504.14489, first called "Drift"): prompts and deco
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from simulator.replica.cost import StepShape
@@ -24,8 +23,7 @@ class SoloTime(NamedTuple):
         return self.full_s + self.scaling_s * (self.sms / sms - 1)
 
 
-@dataclass(frozen=True)
-class SmSplit:
+class SmSplit(NamedTuple):
     """A GPU's SMs, its model's layers, and which shares of a step on all SMs scale with the SMs that it gets.
 
     A GPU's profile says them (``[sm_split]``), with sources; the defaults are those of an H100.

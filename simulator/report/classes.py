@@ -1,7 +1,6 @@
 """The classes of a run's requests beside one another."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 from simulator.metrics import Measure
@@ -52,7 +51,7 @@ def measures_of_classes(summaries: Sequence[Mapping[str, Any]]) -> list[Measure]
         if all(name in each.get("classes", {}) for each in summaries)
     ]
     return [
-        replace(names[key], key=f"classes.{name}.{key}", label=f"{name}: {names[key].label}")
+        names[key]._replace(key=f"classes.{name}.{key}", label=f"{name}: {names[key].label}")
         for name in common
         for key in _KEYS
     ]

@@ -47,8 +47,7 @@ def share(value: float | None) -> Amount:
     return Amount(value, "-" if value is None else f"{number(100 * value, 3)} %")
 
 
-@dataclass(frozen=True)
-class TableColumn:
+class TableColumn(NamedTuple):
     """A column: its heading, and what becomes of it where there is no room for all."""
 
     name: str
@@ -58,8 +57,7 @@ class TableColumn:
     wraps: bool = False  # its words may go on in further lines
 
 
-@dataclass(frozen=True)
-class Table:
+class Table(NamedTuple):
     """Rows of cells, one for each column."""
 
     columns: Sequence[TableColumn]
@@ -70,15 +68,13 @@ class Table:
     )
 
 
-@dataclass(frozen=True)
-class Facts:
+class Facts(NamedTuple):
     """Labels with what they say; a label that is empty goes on with the one above."""
 
     pairs: Sequence[tuple[str, str]]
 
 
-@dataclass(frozen=True)
-class Words:
+class Words(NamedTuple):
     """Lines of words; ``exact`` ones, such as commands, are not to be broken."""
 
     lines: Sequence[str]

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -51,7 +50,7 @@ _MEASURED_MANIFEST: dict[str, set[str]] = {
     "end_of_run_s": set(),
     "partial": set(),
 }
-_STEPS = {each.name for each in fields(StepTotals)} - {"load", "waiting_s", "running_s"}
+_STEPS = {*StepTotals._fields} - {"load", "waiting_s", "running_s"}
 
 
 def read_folder(folder: Path, most_tokens: int) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:

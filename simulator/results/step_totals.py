@@ -1,8 +1,7 @@
 """What is left of the engine's steps in a summary and a picture, added up replica by replica."""
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -12,8 +11,7 @@ BINS = 80  # of time, in a picture
 _NEARLY_FULL = 0.95  # share of a replica's KV blocks
 
 
-@dataclass(frozen=True)
-class LoadOverTime:
+class LoadOverTime(NamedTuple):
     """Means over equal bins of time, summed over replicas; 0 while none steps."""
 
     edges_s: Floats  # f64[bins + 1]
@@ -22,8 +20,7 @@ class LoadOverTime:
     kv_blocks_used: Floats
 
 
-@dataclass(frozen=True)
-class StepTotals:
+class StepTotals(NamedTuple):
     """Sums and maxima over all steps of all replicas; times in seconds."""
 
     steps: int
@@ -40,7 +37,7 @@ class StepTotals:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the numbers, to be saved; the load is not."""
-        return {name: value for name, value in asdict(self).items() if name != "load"}
+        return {name: value for name, value in self._asdict().items() if name != "load"}
 
 
 class StepSums:

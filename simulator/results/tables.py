@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import groupby, pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,8 +35,7 @@ _STEP_TIMES = ("start_s", "end_s")
 TIMING = ("start_s", "end_s", "ticks")  # of a step: what tokens and requests are made from
 
 
-@dataclass(frozen=True)
-class Incarnation:
+class Incarnation(NamedTuple):
     """What a replica recorded between two of its crashes."""
 
     replica: int

@@ -7,7 +7,6 @@ step stand for all tokens; only a part of them, whole requests (``segments.cut``
 
 from collections.abc import Iterator
 from copy import deepcopy
-from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -75,8 +74,7 @@ class TokenSegments(NamedTuple):
     replica: NDArray[np.int32]
 
 
-@dataclass(frozen=True)
-class Delay:
+class Delay(NamedTuple):
     """How tokens come from the replica to their readers."""
 
     frontend_s: float = 0.0  # constant

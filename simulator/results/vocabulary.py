@@ -68,5 +68,5 @@ def measure_of(name: str) -> Measure:
     if key.startswith("classes.") and key.count(".") >= 2:
         _, of_class, rest = key.split(".", 2)
         own = measure_of(rest)
-        return replace(own, key=key, label=f"{of_class}: {own.label}")
+        return own._replace(key=key, label=f"{of_class}: {own.label}")
     return vocabulary().get(key) or Measure(key, key, "")

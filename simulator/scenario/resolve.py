@@ -1,8 +1,7 @@
 """From the names in a scenario to the objects that serve: hardware, limits, policies, a deployment."""
 
-from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from hardware_profiles import (
     EngineProfile,
@@ -46,8 +45,7 @@ _HARDWARE = ("gpu", "model", "power_cap_w")  # keys of a pool that stand for tho
 LEAST_WHOLE_PROMPT_BUDGET = 2048  # vLLM's floor where prompts are not split
 
 
-@dataclass(frozen=True)
-class ResolvedPool:
+class ResolvedPool(NamedTuple):
     """The hardware, the limits and the price of a step that a scenario comes down to."""
 
     gpu: Gpu
@@ -112,7 +110,7 @@ class ResolvedPool:
     @property
     def rules(self) -> EngineRules:
         """What the engine does under any policy."""
-        return replace(self.profile.engine_rules, stages=self.layout.stages)
+        return self.profile.engine_rules._replace(stages=self.layout.stages)
 
 
 def resolve_pools(scenario: Scenario, base_dir: Path | None = None) -> list[ResolvedPool]:
@@ -137,16 +135,16 @@ def resolve_pools(scenario: Scenario, base_dir: Path | None = None) -> list[Reso
         replicas = pool.replicas * alike.engine.data_parallel_size
         if isinstance(pool, MixedPoolSpec):
             quality, usd = pool.published
-            own = replace(server, name=name, replicas=replicas, quality=quality, usd_per_request=usd)
-            found.append(replace(own, own_usd_per_gpu_hour=pool.usd_per_gpu_hour))
+            own = server._replace(name=name, replicas=replicas, quality=quality, usd_per_request=usd)
+            found.append(own._replace(own_usd_per_gpu_hour=pool.usd_per_gpu_hour))
         else:
             role: Role = "prefill" if name == "prefill" else "decode"
-            found.append(replace(server, role=role, replicas=replicas))
+            found.append(server._replace(role=role, replicas=replicas))
     replicas = scenario.cluster.replicas * scenario.engine.data_parallel_size
-    found = found or [replace(resolve_pool(scenario, base_dir), replicas=replicas)]
+    found = found or [resolve_pool(scenario, base_dir)._replace(replicas=replicas)]
     bounds = scenario.cluster.bounds(scenario.policy)
     found = [
-        replace(server, scaling=plan_of(each, scenario.cluster.scaling, server.model))
+        server._replace(scaling=plan_of(each, scenario.cluster.scaling, server.model))
         for server, each in zip(found, bounds, strict=True)
     ]
     shared = [(each.name, each.replicas, each.layout.gpus, each.scaling) for each in found]
@@ -269,7 +267,7 @@ def _split_of(gpu: Gpu, model: Model, scheduling: PolicyChoice) -> SmSplit:
             f"policy.scheduling: {scheduling.name} splits the SMs of a GPU, and {gpu.name} has no [sm_split] in its"
             " profile; expected a GPU that has, such as h100-80gb-sxm"
         )
-    said = gpu.sm_split.model_dump(include={each.name for each in fields(SmSplit)})
+    said = gpu.sm_split.model_dump(include={*SmSplit._fields})
     return SmSplit(layers=model.num_hidden_layers, **said)
 
 

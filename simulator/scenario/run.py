@@ -2,7 +2,6 @@
 
 import platform
 from collections.abc import Callable
-from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -175,7 +174,7 @@ def _manifest(
                 "places": each.places,
                 "scaling": None
                 if each.scaling is None
-                else asdict(each.scaling) | {"policy": str(each.scaling.policy.name)},
+                else each.scaling._asdict() | {"policy": str(each.scaling.policy.name)},
                 "gpu": each.gpu.name,
                 "usd_per_gpu_hour": each.usd_per_gpu_hour,
                 "tensor_parallel_size": each.tensor_parallel_size,

@@ -1,7 +1,7 @@
 """How each pool is scaled, and whether the GPUs that pools share can be enough."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from hardware_profiles import Model
 from simulator.cluster.deployment import Scaling
@@ -11,8 +11,7 @@ from simulator.scenario.cluster import Bounds, ScalingSpec
 from simulator.scenario.policy import IDLE_POLICY, PolicyChoice
 
 
-@dataclass(frozen=True)
-class ScalingPlan:
+class ScalingPlan(NamedTuple):
     """How a pool is scaled: ``simulator.cluster.deployment.Scaling`` with the policy's name."""
 
     policy: PolicyChoice

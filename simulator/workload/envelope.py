@@ -7,6 +7,7 @@ homogeneous process into one with that rate (for Poisson arrivals: Çinlar, "Int
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -82,8 +83,7 @@ class Envelope:
         return slopes
 
 
-@dataclass(frozen=True)
-class Shape:
+class Shape(NamedTuple):
     """Factors (or rates) at given times; before the first time there is the first one, after the last the last.
 
     ``linear``: in between on straight lines; else each holds until the next. With ``period_s``, more than the

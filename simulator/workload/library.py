@@ -1,10 +1,10 @@
 """The traffic shipped inside the package, and how a name in a scenario finds a file."""
 
 import json
-from dataclasses import dataclass
 from difflib import get_close_matches
 from glob import glob
 from pathlib import Path
+from typing import NamedTuple
 
 from simulator.errors import InputError
 from simulator.input_files import check_regular
@@ -15,8 +15,7 @@ _LENGTHS_PREFIX = "lengths_"
 _LOAD_PREFIX = "load_"
 
 
-@dataclass(frozen=True)
-class QuantileTable:
+class QuantileTable(NamedTuple):
     """Marginal quantiles of prompt and output lengths at ``levels`` (0 to 1), with provenance."""
 
     name: str

@@ -1,7 +1,7 @@
 """A load that changes over time, as a scenario describes it: a shape, spikes and growth on a mean rate."""
 
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -18,8 +18,7 @@ from simulator.workload.spec import WorkloadSpec
 _LARGEST_GROWTH = 1e100  # times other factors it stays a number
 
 
-@dataclass(frozen=True)
-class Load:
+class Load(NamedTuple):
     """What the rate is over time: ``shape`` times spikes times growth.
 
     With ``rate_rps`` only the form of that counts: scaled so that its mean over the time of the run, from 0 to

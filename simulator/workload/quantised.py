@@ -1,6 +1,6 @@
 """Coarse time stamps: many requests on one stamp, which came one after another before they were rounded."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -13,8 +13,7 @@ _SHARE_TIED = 0.3  # of requests on the stamp of the one before
 _GRIDS_S = (3600.0, 60.0, 10.0, 1.0)
 
 
-@dataclass(frozen=True)
-class Stamps:
+class Stamps(NamedTuple):
     """How coarse the stamps of a trace are."""
 
     step_s: float  # from one stamp to the next, at least about

@@ -35,8 +35,8 @@ def adaptive(deployment, speculation, draft_s=None):
     deployment = speculating(deployment, dataclasses.replace(speculation, adaptive=True))
     if draft_s is None:
         return deployment
-    pools = [dataclasses.replace(pool, cost=CostlyDrafts(draft_s)) for pool in deployment.pools]
-    return dataclasses.replace(deployment, pools=pools)
+    pools = [pool._replace(cost=CostlyDrafts(draft_s)) for pool in deployment.pools]
+    return deployment._replace(pools=pools)
 
 
 WITH_CHANCES = speculations().filter(lambda each: hasattr(each.acceptance, "chances"))

@@ -1,7 +1,6 @@
 """Laws that hold for every policy in every kind of deployment: nothing is lost on the way."""
 
 import copy
-import dataclasses
 import math
 import random
 from itertools import pairwise
@@ -224,9 +223,9 @@ def test_laws_of_deployments_on_every_engine(mode, data):
     pools = []
     for pool in deployment.pools:
         blocks = pool.limits.num_gpu_blocks + rules.null_blocks
-        limits = dataclasses.replace(pool.limits, num_gpu_blocks=blocks)
-        pools.append(dataclasses.replace(pool, rules=rules, limits=limits))
-    deployment = dataclasses.replace(deployment, pools=pools)
+        limits = pool.limits._replace(num_gpu_blocks=blocks)
+        pools.append(pool._replace(rules=rules, limits=limits))
+    deployment = deployment._replace(pools=pools)
     check(traffic, deployment, *play(traffic, deployment))
 
 

@@ -42,7 +42,7 @@ def one_pool(draw):
     )
     deployment = deployed(name, options, limits, EvenCost() if ties else RaggedCost())
     horizon_s = draw(st.sampled_from([None, None, 2.1]))
-    deployment = dataclasses.replace(deployment, horizon_s=horizon_s)
+    deployment = deployment._replace(horizon_s=horizon_s)
     return traffic, speculating(deployment, draw(speculations()))
 
 

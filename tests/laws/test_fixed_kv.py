@@ -1,7 +1,5 @@
 """Every policy keeps its laws where running requests also hold KV that does not grow: windows and states."""
 
-import dataclasses
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -27,7 +25,7 @@ def test_laws_hold_with_windows_and_states(choice, data, fixed):
     limits = case["limits"]
     # What an engine's start sees to: the longest request has room for what it holds beside its blocks.
     room = fixed.blocks(limits.max_model_len, limits.block_size)
-    more = dataclasses.replace(limits, fixed_kv=fixed, num_gpu_blocks=limits.num_gpu_blocks + room)
+    more = limits._replace(fixed_kv=fixed, num_gpu_blocks=limits.num_gpu_blocks + room)
     check({**case, "limits": more})
 
 

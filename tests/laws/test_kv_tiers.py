@@ -1,7 +1,5 @@
 """Laws of KV tiers over random deployments: what is in them, what goes over their links, and what it changes."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -12,6 +10,7 @@ from policies.scheduling.sglang import Sglang
 from policies.scheduling.vllm_v1 import VllmV1
 from simulator.cluster import simulate as engine
 from simulator.cluster.deployment import Deployment, Pool
+from simulator.cluster.tiers import tier_rows
 from simulator.replica.kv_tier import Tier, TierLink, TierPlan, TiersPlan
 from simulator.replica.limits import Limits
 from simulator.replica.tiered_cache import TieredCache
@@ -137,7 +136,7 @@ def test_tiers_balance(case):
         written_s = max(found[id(tier), name] for name in what.names)
         assert end_s >= max(start_s, written_s) + what.tokens * plan.bytes_per_token / rate - 1e-9
     # What is in a tier is what came less what went
-    rows = engine.tier_rows(plan, caches)
+    rows = tier_rows(plan, caches)
     for place, row in enumerate(rows[1:]):
         tiers = {id(each.tiers[place].tier): each.tiers[place].tier for each in caches}.values()
         assert row["written_tokens"] - row["evicted_tokens"] == sum(map(len, tiers)) * plan.chunk_tokens
@@ -168,7 +167,7 @@ def test_what_is_found_is_what_is_not_computed(case):
     cluster = engine.assemble(traffic, deployment)
     assert engine.play(cluster) == (False, None)
     hits = engine.prefix_hits(cluster)
-    rows = engine.tier_rows(deployment.tiers, [each.engine.tiers for each in cluster.replicas])
+    rows = tier_rows(deployment.tiers, [each.engine.tiers for each in cluster.replicas])
     assert sum(row["hit_tokens"] for row in rows) == hits.hit_tokens
     assert sum(row["found_again_tokens"] for row in rows) == hits.found_again_tokens
 
@@ -182,8 +181,8 @@ def test_tiers_in_which_nothing_has_room_change_nothing(case):
     """
     traffic, deployment = case
     (pool,) = deployment.pools
-    alone = replace(deployment, pools=[replace(pool, replicas=1)], tiers=None)
-    tiers = replace(deployment.tiers, chunk_tokens=10_000, prefetch=False)
-    found, without = (engine.simulate(traffic, each) for each in (replace(alone, tiers=tiers), alone))
+    alone = deployment._replace(pools=[pool._replace(replicas=1)], tiers=None)
+    tiers = deployment.tiers._replace(chunk_tokens=10_000, prefetch=False)
+    found, without = (engine.simulate(traffic, each) for each in (alone._replace(tiers=tiers), alone))
     same(found.tables, without.tables)
     assert found.prefix_hits == without.prefix_hits

@@ -3,7 +3,6 @@
 A bound of a load that is too high shows only where there are many replicas that no router has looked at for long.
 """
 
-import dataclasses
 import random
 
 import numpy as np
@@ -50,11 +49,10 @@ def large(draw):
         concurrency=draw(st.sampled_from([None, None, None, 120])),
     )
     replicas = draw(st.integers(40, 60))
-    pools = [dataclasses.replace(pool, replicas=replicas) for pool in deployment.pools]
+    pools = [pool._replace(replicas=replicas) for pool in deployment.pools]
     seed, migrating = draw(st.integers(0, 2**20)), deployment.migration is not None
     return traffic, [
-        dataclasses.replace(
-            deployment,
+        deployment._replace(
             pools=pools,
             router=router(),
             migration=Often(random.Random(seed)) if migrating else None,

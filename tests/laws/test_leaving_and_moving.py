@@ -1,6 +1,5 @@
 """Clients that leave while their requests are moved, on an engine where those end with their next token (SGLang)."""
 
-import dataclasses
 import random
 
 import numpy as np
@@ -33,7 +32,7 @@ def deployment(draw: random.Random, overlap: bool) -> tuple[Workload, Deployment
     limits = Limits(draw.choice([1, 1, 2, 3]), draw.choice([1, 2, 8]), 12, draw.choice([14, 20]), 1)
     pool = Pool(scheduler, EvenCost(), limits, 2, rules=native(scheduler))
     if draw.random() < 0.7:
-        pool = dataclasses.replace(pool, scaling=Scaling(Fickle(draw), 0, draw.choice([2, 3]), 0.0, 0.0))
+        pool = pool._replace(scaling=Scaling(Fickle(draw), 0, draw.choice([2, 3]), 0.0, 0.0))
     link = Link(draw.choice([1e4, 1e4, 1e6]), 0.0, 1024, connected=False)
     moves = MoveCosts(draw.choice([0.0, 0.02]), 0.0)
     router = load("routing", "least_loaded")()

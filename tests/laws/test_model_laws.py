@@ -129,11 +129,11 @@ def test_a_window_makes_no_step_dearer(whole: Model, tokens: int, prior: int) ->
     layers = []
     for layer in whole.layers:
         opened = [
-            dataclasses.replace(part, caches=tuple(dataclasses.replace(c, window=None, most_keys=None)
+            part._replace(caches=tuple(c._replace(window=None, most_keys=None)
                                                    for c in part.caches))
             for part in layer.parts
         ]  # fmt: skip
-        layers.append(dataclasses.replace(layer, parts=tuple(opened)))
+        layers.append(layer._replace(parts=tuple(opened)))
     latent = H100.latent_kernels.model_copy(update={"sparse_prompts": None})  # all slots are computed: below
     gpu = H100.model_copy(update={"latent_kernels": latent})
     full = AnalyticCost(gpu, dataclasses.replace(whole, layers=tuple(layers)))

@@ -1,6 +1,5 @@
 """Of a request that has ended nothing is kept but its records: long runs need no more memory than short ones."""
 
-import dataclasses
 import gc
 import types
 
@@ -87,7 +86,7 @@ def test_nothing_is_kept_of_a_request_that_has_ended(case, speculation):
 @given(tiered())
 def test_nor_by_tiers_whose_router_asks_all_replicas(case):
     traffic, deployment = case
-    check(traffic, dataclasses.replace(deployment, router=AskAll()))
+    check(traffic, deployment._replace(router=AskAll()))
 
 
 def test_nor_of_drafts_of_an_earlier_step():

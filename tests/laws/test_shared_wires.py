@@ -1,7 +1,6 @@
 """Steps and transfers on the same wires: a case by hand, and laws of random deployments."""
 
 import copy
-import dataclasses
 
 import numpy as np
 import pytest
@@ -20,11 +19,8 @@ NEARLY = 1 + 1e-9
 
 def wired(deployment, *on_wires_s):
     """The deployment, whose pools' steps are on the wires for so long."""
-    pools = [
-        dataclasses.replace(pool, on_wires_s=each)
-        for pool, each in zip(deployment.pools, on_wires_s, strict=True)
-    ]
-    return dataclasses.replace(deployment, pools=pools)
+    pools = [pool._replace(on_wires_s=each) for pool, each in zip(deployment.pools, on_wires_s, strict=True)]
+    return deployment._replace(pools=pools)
 
 
 def constant(sends_s, receives_s):
@@ -115,8 +111,8 @@ def test_laws(watched):
     def law(case, data):
         plan, deployment = case
         shares = st.sampled_from([0.3, 1.0, 0.0])
-        slow = dataclasses.replace(deployment.link, bytes_per_s=data.draw(st.sampled_from([2e4, 3e5])))
-        deployment = dataclasses.replace(deployment, link=slow)
+        slow = deployment.link._replace(bytes_per_s=data.draw(st.sampled_from([2e4, 3e5])))
+        deployment = deployment._replace(link=slow)
         pools = []
         for pool in deployment.pools:
             part, cost = (data.draw(shares), data.draw(shares)), pool.cost

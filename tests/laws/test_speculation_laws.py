@@ -50,8 +50,8 @@ def adapts_where_it_can(speculation):
 
 
 def speculating(deployment, speculation):
-    pools = [dataclasses.replace(pool, speculation=speculation) for pool in deployment.pools]
-    return dataclasses.replace(deployment, pools=pools)
+    pools = [pool._replace(speculation=speculation) for pool in deployment.pools]
+    return deployment._replace(pools=pools)
 
 
 @pytest.mark.parametrize("mode", ["plain", "tight", "disaggregated", "mixed"])
@@ -72,11 +72,9 @@ def test_nothing_is_lost_with_windows_and_states(data, fixed):
     pools = []
     for pool in deployment.pools:
         room = fixed.blocks(pool.limits.max_model_len, pool.limits.block_size)
-        limits = dataclasses.replace(
-            pool.limits, fixed_kv=fixed, num_gpu_blocks=pool.limits.num_gpu_blocks + room
-        )
-        pools.append(dataclasses.replace(pool, limits=limits))
-    deployment = speculating(dataclasses.replace(deployment, pools=pools), data.draw(speculations()))
+        limits = pool.limits._replace(fixed_kv=fixed, num_gpu_blocks=pool.limits.num_gpu_blocks + room)
+        pools.append(pool._replace(limits=limits))
+    deployment = speculating(deployment._replace(pools=pools), data.draw(speculations()))
     cluster, outcome = play(traffic, deployment)
     check(traffic, deployment, cluster, outcome)
 

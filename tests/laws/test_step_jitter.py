@@ -1,7 +1,6 @@
 """Steps that vary: nothing is lost, the mean stays, equal seeds give equal bytes, and policies are told the price."""
 
 import copy
-import dataclasses
 
 import numpy as np
 import pytest
@@ -21,8 +20,8 @@ TRAFFIC = {"arrivals": "poisson", "rate_rps": 12.0, "requests": 60, "lengths": "
 
 
 def jittered(deployment, variation):
-    pools = [dataclasses.replace(pool, step_jitter=variation) for pool in deployment.pools]
-    return dataclasses.replace(deployment, pools=pools)
+    pools = [pool._replace(step_jitter=variation) for pool in deployment.pools]
+    return deployment._replace(pools=pools)
 
 
 @pytest.mark.parametrize("mode", ["disaggregated", "faults", "migration"])

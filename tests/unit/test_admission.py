@@ -1,7 +1,5 @@
 """The rules of the admission controls."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 from hypothesis import given
@@ -84,9 +82,8 @@ def test_predictions_hold_on_the_average_while_seats_are_short():
     draw = np.random.default_rng(0)
     arrivals = np.cumsum(draw.exponential(0.02, 400))
     outputs = draw.geometric(1 / 50, 400)
-    deployment = replace(
-        colocated(VllmV1, RaggedCost(), Limits(8, 512, 2048, 1000, 16), RoundRobin()), admission=Asks()
-    )
+    plain = colocated(VllmV1, RaggedCost(), Limits(8, 512, 2048, 1000, 16), RoundRobin())
+    deployment = plain._replace(admission=Asks())
     requests = simulate(workload(arrivals, [100] * 400, outputs), deployment).tables.requests
     came = requests["first_token_s"] - requests["arrival_s"]
     full = came[100:] > 1.0

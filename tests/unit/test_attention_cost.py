@@ -120,8 +120,8 @@ def test_a_sparse_layer_takes_what_was_measured(name: str, gpus: int, tokens: in
     gpu, whole = load_gpu(name), load_model("deepseek-v3.2")
     layer = whole.layers[0]
     parts = tuple(part for part in layer.parts if part.kind == "latent attention")
-    alone = dataclasses.replace(whole, layers=(dataclasses.replace(layer, parts=parts),) * 30)
-    nothing = dataclasses.replace(whole, layers=(dataclasses.replace(layer, parts=()),) * 30)
+    alone = dataclasses.replace(whole, layers=(layer._replace(parts=parts),) * 30)
+    nothing = dataclasses.replace(whole, layers=(layer._replace(parts=()),) * 30)
     with_it, without = (AnalyticCost(gpu, each, gpus, bare(gpu.overheads())) for each in (alone, nothing))
     shape = step([(tokens, 0)], [])
     assert 1e3 * (with_it.step_s(shape) - without.step_s(shape)) / 30 == pytest.approx(layer_ms, rel=0.2)

@@ -52,7 +52,7 @@ def test_whatever_it_looks_at_is_refused(peek, on):
 def test_of_hand_offs_too():
     mine = Mine(PEEKS["load"])
     deployment = apart(decode=2)
-    deployment = type(deployment)(**vars(deployment) | {"hand_off": HandOff(mine)})
+    deployment = deployment._replace(hand_off=HandOff(mine))
     with pytest.raises(InputError, match="Mine declares looks_at_load = False"):
         serve(REQUESTS, deployment)
 

@@ -137,7 +137,7 @@ def test_a_handover_is_expected_where_it_was_sent_before_it_is_there():
     from policies.routing.least_loaded import LeastLoaded
 
     deployment = decoded(1, 2, hand_over={"routing_s": 5.0})
-    object.__setattr__(deployment.hand_off, "router", LeastLoaded())
+    deployment = deployment._replace(hand_off=deployment.hand_off._replace(router=LeastLoaded()))
     outcome = serve(traffic([0, 0], [21, 21], [3, 3]), deployment)
     assert sorted(column(outcome, "destination")) == [1, 2]
 

@@ -203,7 +203,7 @@ def test_a_table_is_of_one_shape() -> None:
 
 
 def with_mlp(model: Model, part: LayerPart) -> Model:
-    layers = tuple(dataclasses.replace(layer, parts=(layer.parts[0], part)) for layer in model.layers)
+    layers = tuple(layer._replace(parts=(layer.parts[0], part)) for layer in model.layers)
     return dataclasses.replace(model, layers=layers)
 
 

@@ -1,7 +1,5 @@
 """At the horizon everything ends, however many steps a replica has still to compute up to there."""
 
-from dataclasses import replace
-
 import pytest
 
 from policies.routing.round_robin import RoundRobin
@@ -28,7 +26,7 @@ def test_nothing_happens_after_the_horizon(kind):
     limits = Limits(4, 100, 9100, 2000, 16)
     pool = colocated(policy, EvenCost(0.001), limits, RoundRobin(), rules=native(policy))
     faults = Faults(events=[Fault(kind, 0, at_s, 1.0, 2.0) for at_s in (20.0, 30.0)])
-    cluster, outcome = play(traffic, replace(pool, faults=faults, horizon_s=HORIZON_S))
+    cluster, outcome = play(traffic, pool._replace(faults=faults, horizon_s=HORIZON_S))
     assert len(outcome.tables.steps["start_s"]) > 4 * STEPS_BETWEEN_LOOKS
     assert cluster.clock.now == HORIZON_S
     assert outcome.tables.tokens["generated_s"].max() < HORIZON_S

@@ -156,7 +156,7 @@ def test_a_steady_reader_is_one_of_units_of_one_token(log, user):
     log = replace(log, thinking_tokens=None)
     assert steady.curve is None
     assert replace(steady, reads=1).curve is None
-    by_curve = replace(steady.reading, curve=BY_TOKEN)
+    by_curve = steady.reading._replace(curve=BY_TOKEN)
     assert lateness_s(log, steady).tolist() == lateness_s(replace(log), by_curve).tolist()
     none = replace(log, thinking_tokens=np.zeros(log.n, np.int64))
     assert idle_latency_s(log, steady).tolist() == idle_latency_s(none, steady).tolist()

@@ -1,7 +1,6 @@
 """Replicas that are ordered and given back: when they serve, and that nothing is lost with them."""
 
 import copy
-import dataclasses
 
 import numpy as np
 import pytest
@@ -36,7 +35,7 @@ def test_a_new_replica_serves_when_it_is_there_and_has_loaded():
 
 def test_the_queue_grows_while_replicas_come():
     """A seat for one, a request a second of two seconds each: three replicas are enough when they are there."""
-    limits = dataclasses.replace(ROOMY, max_num_seqs=1)
+    limits = ROOMY._replace(max_num_seqs=1)
     requests = traffic(np.arange(60.0), [4] * 60, [2] * 60)
     policy = QueueLength(interval_s=1.0, waiting_per_replica=1.0)
     slow = serve(
@@ -112,9 +111,9 @@ def test_what_waits_is_spread_over_all_that_come_at_once():
 
 def test_a_pool_of_decode_replicas_comes_from_none_too():
     base = apart(1, 1)
-    decode = dataclasses.replace(base.pools[1], scaling=Scaling(Wants(0), 0, 2, 4.0, 1.0))
+    decode = base.pools[1]._replace(scaling=Scaling(Wants(0), 0, 2, 4.0, 1.0))
     requests = traffic([5], [4], [5])
-    outcome = serve(requests, dataclasses.replace(base, pools=[base.pools[0], decode]))
+    outcome = serve(requests, base._replace(pools=[base.pools[0], decode]))
     assert lives(outcome) == [(1, 0, 0, 0, 1, 1), (1, 7, 11, 12, 12, pytest.approx(16.4))]
     assert places(outcome, 0) == [0, 1, 1, 1, 1]
     assert times(outcome, 0)[1] > 12
@@ -123,11 +122,11 @@ def test_a_pool_of_decode_replicas_comes_from_none_too():
 def test_each_pool_is_scaled_by_itself():
     base = apart(1, 1)
     pools = [
-        dataclasses.replace(pool, scaling=Scaling(Wants(number), 1, 4, 1.0, 0.0))
+        pool._replace(scaling=Scaling(Wants(number), 1, 4, 1.0, 0.0))
         for pool, number in zip(base.pools, (2, 3), strict=True)
     ]
     requests = traffic(np.arange(20.0), [4] * 20, [3] * 20)
-    outcome = serve(requests, dataclasses.replace(base, pools=pools))
+    outcome = serve(requests, base._replace(pools=pools))
     assert [life[0] for life in lives(outcome)] == [0, 1, 4, 5, 6]
     assert set(outcome.tables.requests["replica"].tolist()) == {4, 5, 6}
     assert set(outcome.tables.steps["replica"].tolist()) == {0, 1, 4, 5, 6}

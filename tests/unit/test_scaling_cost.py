@@ -1,7 +1,6 @@
 """What replicas that come and go cost."""
 
 import copy
-import dataclasses
 import math
 
 import numpy as np
@@ -23,19 +22,17 @@ def test_a_pool_that_never_changes_is_the_fixed_cluster():
     )
     def check(case):
         requests, deployment = case
-        pools = [dataclasses.replace(each, scaling=None) for each in deployment.pools]
+        pools = [each._replace(scaling=None) for each in deployment.pools]
         count = sum(each.replicas for each in pools)
         faults = [each for each in deployment.faults.events if each.replica < count]
-        faults = dataclasses.replace(deployment.faults, events=faults)
-        fixed = dataclasses.replace(deployment, pools=pools, roles=None, faults=faults)
+        faults = deployment.faults._replace(events=faults)
+        fixed = deployment._replace(pools=pools, roles=None, faults=faults)
         held = [
-            dataclasses.replace(
-                each, scaling=Scaling(Wants(each.replicas + 1, 0), each.replicas, each.replicas)
-            )
+            each._replace(scaling=Scaling(Wants(each.replicas + 1, 0), each.replicas, each.replicas))
             for each in pools
         ]
         one = play(requests, copy.deepcopy(fixed))[1].tables
-        two = play(requests, copy.deepcopy(dataclasses.replace(fixed, pools=held)))[1].tables
+        two = play(requests, copy.deepcopy(fixed._replace(pools=held)))[1].tables
         assert len(two.scaling["replica"]) == count
         for table in ("requests", "tokens", "steps", "transfers"):
             for name, column in getattr(one, table).items():

@@ -74,7 +74,7 @@ def _curve(log: RequestLog, user: UserModel) -> dict[str, float | None] | None:
     if is_steady(log, user):
         return None
     curve = curve_of(user)
-    return vars(curve) | {"unit_tokens": None if math.isinf(curve.unit_tokens) else curve.unit_tokens}
+    return curve._asdict() | {"unit_tokens": None if math.isinf(curve.unit_tokens) else curve.unit_tokens}
 
 
 class _Cut:

@@ -4,7 +4,7 @@ The token trace is not unfolded, which makes five million tokens a run affordabl
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -90,7 +90,7 @@ def serve(
         rules=server.rules,
         frontend_s=server.frontend_s,
     )
-    deployment = replace(deployment, tiers=tiers, frontend_request_s=server.frontend_request_s)
+    deployment = deployment._replace(tiers=tiers, frontend_request_s=server.frontend_request_s)
     cluster = assemble(workload, deployment)
     _, stalled = play(cluster)
     n = len(workload)

@@ -7,7 +7,6 @@ of an answer takes one of the seats for a step, whose number and least time are 
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -71,7 +70,7 @@ def _work_s(scenario: Scenario, pools: Sequence[ResolvedPool], traffic: Requests
     tied = scenario.cluster.hand_off.when_full != "colocate" and scenario.policy.roles.name == "fixed"
     if tied:  # each pool does its part, and no other can help it out
         return max(_alone_s(pool, traffic) / pool.places for pool in pools)
-    prices = [Prices(replace(pool, role="both"), traffic).prices for pool in pools]
+    prices = [Prices(pool._replace(role="both"), traffic).prices for pool in pools]
     prompt = 0.0 if traffic.cached else float(traffic.prompt.sum())
     work_s = float(np.min(prices, axis=0) @ [prompt, traffic.decoded.sum(), traffic.context.sum()])
     seats_s = min(_seat_s(pool) for pool in pools) * float(traffic.output.sum())

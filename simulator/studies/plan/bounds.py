@@ -13,7 +13,7 @@ law) and step time at that batch leave the goals room.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -102,7 +102,7 @@ class MixJudge:
             return
         self._needs = _needs(pools, scenario, goals, traffic)
         if self._needs.refused is None:
-            self._alone = [enough([replace(pool, replicas=1)], scenario, goals, traffic) for pool in pools]
+            self._alone = [enough([pool._replace(replicas=1)], scenario, goals, traffic) for pool in pools]
 
     def judge(self, ratio: Sequence[int], counts: Sequence[int]) -> Judgement:
         """Judge the line of a ratio."""

@@ -92,7 +92,7 @@ def _prices(pool: ResolvedPool, scenario: Scenario, traffic: Requests, decodes: 
             return None
     key = (
         pool.gpu.name, pool.gpu.path, pool.model.shape, str(pool.layout), pool.cost.kind,
-        pool.cost.overheads.engine_version, pool.most_tokens_a_step, vars(pool.limits).values(), pool.usable_blocks,
+        pool.cost.overheads.engine_version, pool.most_tokens_a_step, pool.limits, pool.usable_blocks,
         prefill, decode,
     )  # fmt: skip
     known = traffic.prices.get(str(key))
