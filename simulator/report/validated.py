@@ -9,7 +9,7 @@ from hardware_profiles.validated import METRICS, Corner, corner_of, is_validated
 from simulator.errors import InputError
 from simulator.report.tables import Document, Words
 from simulator.report.text import counted
-from simulator.scenario.resolve import resolve_pools
+from simulator.scenario.resolve import hardware_of
 from simulator.scenario.scenario import Scenario
 
 LIGHT_SEQS, MEDIUM_SEQS = (
@@ -20,11 +20,11 @@ RunNumbers = Mapping[str, Any]  # a summary
 
 
 def corners(scenario: Scenario, base_dir: Path | None, load: str | None = None) -> list[Corner]:
-    """Return where each pool of a scenario is; InputError as ``resolve_pools``."""
+    """Return where each pool of a scenario is; InputError as ``hardware_of``."""
     return list(
         dict.fromkeys(
-            corner_of(pool.gpu.name, pool.model, pool.tensor_parallel_size, load)
-            for pool in resolve_pools(scenario, base_dir)
+            corner_of(gpu.name, model, tensor_parallel, load)
+            for gpu, model, tensor_parallel in hardware_of(scenario, base_dir)
         )
     )
 

@@ -1,5 +1,6 @@
 """From the names in a scenario to the objects that serve: hardware, limits, policies, a deployment."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -116,18 +117,7 @@ class ResolvedPool(NamedTuple):
 def resolve_pools(scenario: Scenario, base_dir: Path | None = None) -> list[ResolvedPool]:
     """Return what each pool of replicas consists of; raises as ``resolve_pool`` does."""
     found = []
-    for name, pool in scenario.cluster.named_pools.items():
-        hardware = {key: given for key in _HARDWARE if (given := getattr(pool, key, None)) is not None}
-        keys = PoolSpec.model_fields.keys() & EngineSpec.model_fields.keys()
-        engine = {key: getattr(pool, key) for key in keys if getattr(pool, key) is not None}
-        scheduling = pool.scheduling or scenario.policy.scheduling
-        alike = scenario.model_copy(
-            update={
-                "hardware": scenario.hardware.model_copy(update=hardware),
-                "engine": scenario.engine.model_copy(update=engine),
-                "policy": scenario.policy.model_copy(update={"scheduling": scheduling}),
-            }
-        )
+    for name, pool, alike in _pools_alone(scenario):
         try:
             server = resolve_pool(alike, base_dir)
         except InputError as error:
@@ -152,16 +142,49 @@ def resolve_pools(scenario: Scenario, base_dir: Path | None = None) -> list[Reso
     return found
 
 
+def _pools_alone(scenario: Scenario) -> Iterator[tuple[str, PoolSpec, Scenario]]:
+    """Yield the pools that are given one by one, each with a scenario in which all replicas are as it has them."""
+    keys = PoolSpec.model_fields.keys() & EngineSpec.model_fields.keys()
+    for name, pool in scenario.cluster.named_pools.items():
+        hardware = {key: given for key in _HARDWARE if (given := getattr(pool, key, None)) is not None}
+        engine = {key: getattr(pool, key) for key in keys if getattr(pool, key) is not None}
+        scheduling = pool.scheduling or scenario.policy.scheduling
+        yield (
+            name,
+            pool,
+            scenario.model_copy(
+                update={
+                    "hardware": scenario.hardware.model_copy(update=hardware),
+                    "engine": scenario.engine.model_copy(update=engine),
+                    "policy": scenario.policy.model_copy(update={"scheduling": scheduling}),
+                }
+            ),
+        )
+
+
+def hardware_of(scenario: Scenario, base_dir: Path | None = None) -> list[tuple[Gpu, Model, int]]:
+    """Return the GPU, the model and the tensor-parallel size of each pool; not what that can hold, nor its step times.
+
+    Raises InputError for a GPU or model that is unknown.
+    """
+    alone = [each for _, _, each in _pools_alone(scenario)] or [scenario]
+    return [(*_gpu_and_model(each, base_dir), each.engine.tensor_parallel_size) for each in alone]
+
+
+def _gpu_and_model(scenario: Scenario, base_dir: Path | None) -> tuple[Gpu, Model]:
+    gpu = under_key("hardware.gpu", lambda: load_gpu(scenario.hardware.gpu, base_dir))
+    model = under_key("hardware.model", lambda: load_model(scenario.hardware.model, base_dir))
+    return gpu, served_model(model, scenario.hardware, scenario.engine)
+
+
 def resolve_pool(scenario: Scenario, base_dir: Path | None = None) -> ResolvedPool:
     """Load the scenario's hardware and work out its limits; no simulation.
 
     Raises InputError for an unknown GPU or model, a model that does not fit, and limits that contradict
     one another.
     """
-    gpu = under_key("hardware.gpu", lambda: load_gpu(scenario.hardware.gpu, base_dir))
-    model = under_key("hardware.model", lambda: load_model(scenario.hardware.model, base_dir))
+    gpu, model = _gpu_and_model(scenario, base_dir)
     engine = scenario.engine
-    model = served_model(model, scenario.hardware, engine)
     policy: Scheduler = make_policy("scheduling", scenario.policy.scheduling)
     profile = under_key("engine.profile", lambda: engine_of(engine.profile, policy, base_dir))
     rules, usual, named = profile.engine_rules, profile.defaults, named_after(policy, profile)
