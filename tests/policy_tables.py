@@ -38,6 +38,9 @@ def members(like):
             yield f"`{node.target.id}`", said, f"`{ast.unparse(node.value)}`" if node.value else ""
         elif isinstance(node, ast.FunctionDef):
             node.args.args.pop(0)  # self
+            for each in node.args.args:
+                if isinstance(each.annotation, ast.Constant):  # in quotes, as it is imported late
+                    each.annotation = ast.Name(each.annotation.value)
             written = f"`{node.name}({ast.unparse(node.args)}) -> {ast.unparse(node.returns)}`"
             default = node.body[-1]
             other = (

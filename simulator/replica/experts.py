@@ -11,7 +11,7 @@ class ExpertLoad(ABC):
     """Says how tokens spread over experts: one file, one method."""
 
     @abstractmethod
-    def shares(self, layers: int, experts: int, rng: np.random.Generator) -> Floats:
+    def shares(self, layers: int, experts: int, rng: "np.random.Generator") -> Floats:
         """Return how often each expert of each layer is picked, ``layers`` x ``experts``, in any unit, none below 0.
 
         ``rng`` is a stream of its own, asked once before a run.

@@ -9,6 +9,7 @@ import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, ClassVar
 
 import numpy as np
@@ -62,14 +63,18 @@ class _Streams(threading.local):
         self.start["state"]["counter"][:] = 0
 
 
-_streams = _Streams()
+@cache
+def _streams() -> _Streams:
+    """Return it, made when the first answer is drafted: numpy's generators take long to import."""
+    return _Streams()
 
 
 def _uniform(key: tuple[int, int], count: int) -> NDArray[np.float64]:
     """Return the first numbers of a stream, in [0, 1), shape (count,); those of ``Philox(key=key)``."""
-    _streams.start["state"]["key"][:] = key
-    _streams.philox.state = _streams.start
-    return _streams.generator.random(count)
+    streams = _streams()
+    streams.start["state"]["key"][:] = key
+    streams.philox.state = streams.start
+    return streams.generator.random(count)
 
 
 class Acceptance(ABC):

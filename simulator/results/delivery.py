@@ -14,7 +14,7 @@ class Delivery(Protocol):
     wait for those of other requests, is given all at once.
     """
 
-    def deliver(self, generated_s: Floats, starts: Ints, rng: np.random.Generator) -> Floats:
+    def deliver(self, generated_s: Floats, starts: Ints, rng: "np.random.Generator") -> Floats:
         """Return the time at which each token is delivered, never before it was generated.
 
         The tokens of a request are in order, those of request k begin at ``starts[k]``; ``rng`` is a

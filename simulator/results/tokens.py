@@ -79,7 +79,7 @@ class Delay(NamedTuple):
 
     frontend_s: float = 0.0  # constant
     policy: Delivery | None = None
-    rng: np.random.Generator | None = None  # the policy's
+    rng: "np.random.Generator | None" = None  # the policy's
 
 
 class UnfoldedTokens:
@@ -262,7 +262,7 @@ class UnfoldedTokens:
         return generated_s + frontend_s if frontend_s else generated_s
 
     def _handed_over(
-        self, policy: Delivery, generated_s: Floats, counts: NDArray[Any], rng: np.random.Generator | None
+        self, policy: Delivery, generated_s: Floats, counts: NDArray[Any], rng: "np.random.Generator | None"
     ) -> Floats:
         """Return when a policy delivers the tokens of requests with these counts."""
         sent_s = self._left_engine(generated_s)
@@ -273,7 +273,7 @@ class UnfoldedTokens:
         return np.maximum(_times_s(policy, sent_s, starts, rng), sent_s)
 
 
-def _times_s(policy: Delivery, generated_s: Floats, starts: Ints, rng: np.random.Generator) -> Floats:
+def _times_s(policy: Delivery, generated_s: Floats, starts: Ints, rng: "np.random.Generator") -> Floats:
     """Return what a delivery policy returns; InputError unless it is a time for each, in order, none too early."""
     try:
         given: object = policy.deliver(generated_s, starts, rng)

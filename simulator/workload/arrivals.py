@@ -18,7 +18,7 @@ UnitGaps = Callable[[int], Floats]  # n gaps with mean 1
 MOST_REQUESTS = 20_000_000
 
 
-def unit_gaps(kind: str, rng: np.random.Generator, burstiness: float | None) -> UnitGaps:
+def unit_gaps(kind: str, rng: "np.random.Generator", burstiness: float | None) -> UnitGaps:
     """Return a source of gaps with mean 1 for ``poisson``, ``gamma`` or ``constant`` arrivals.
 
     ``burstiness`` is the shape k of Gamma gaps, as in ``vllm bench serve --burstiness``: the gaps'

@@ -70,7 +70,7 @@ class LengthShape(BaseModel):
         """Return the quantiles that were given, by name, in order."""
         return {name: vars(self)[name] for name in _LEVELS if vars(self)[name] is not None}
 
-    def draw(self, rng: np.random.Generator, n: int) -> Ints:
+    def draw(self, rng: "np.random.Generator", n: int) -> Ints:
         """Return ``n`` lengths, tokens, i64[n]."""
         if self.range_ratio is not None:
             assert self.mean is not None

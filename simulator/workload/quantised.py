@@ -45,7 +45,7 @@ def stamps(arrival_s: Floats) -> Stamps | None:
     return None
 
 
-def spread(arrival_s: Floats, found: Stamps, rng: np.random.Generator) -> Floats:
+def spread(arrival_s: Floats, found: Stamps, rng: "np.random.Generator") -> Floats:
     """Return arrivals moved uniformly up to the next stamp, at most by a step; ascending as before."""
     known = ~np.isnan(arrival_s)
     times = arrival_s[known]

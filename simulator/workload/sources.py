@@ -152,14 +152,14 @@ def starts(
     spec: WorkloadSpec, seed: int, base_dir: Path | None, count: int | None
 ) -> tuple[Floats, list[str]]:
     """Return when requests, or sessions, arrive (s), and what that is: so many, or those up to ``duration_s``."""
-    from simulator.workload import load as loads
-    from simulator.workload.arrivals import unit_gaps
-
     assert spec.arrivals is not None
     changing = _load(spec, seed, base_dir)
     if spec.arrivals == "burst":
         assert count is not None
         return np.zeros(count), ["burst: all arrive at 0"]
+    from simulator.workload import load as loads
+    from simulator.workload.arrivals import unit_gaps
+
     gaps = unit_gaps(spec.arrivals, stream(seed, "arrivals"), spec.burstiness)
     if count is not None:
         arrival_s = loads.first_n(spec, changing, gaps, count)
@@ -231,17 +231,17 @@ def _sessions(
     return sessions.in_order(columns) if spec.concurrency is None else sessions.at_once(columns)
 
 
-def _drawn(shape: int | LengthShape, rng: np.random.Generator, n: int) -> tuple[Ints, str]:
-    """Return so many lengths, and what they are."""
+def _drawn(shape: int | LengthShape, seed: int, name: str, n: int) -> tuple[Ints, str]:
+    """Return so many lengths, and what they are; ``name`` is that of their stream."""
     if isinstance(shape, int):
         return np.full(n, shape, np.int64), f"{shape:,}"
-    return shape.draw(rng, n), f"({shape.described()})"
+    return shape.draw(stream(seed, name), n), f"({shape.described()})"
 
 
 def _lengths(spec: WorkloadSpec, seed: int, n: int, base_dir: Path | None) -> tuple[Ints, Ints, str]:
     if spec.lengths is None:
         (prompt, prompt_is), (output, output_is) = (
-            _drawn(getattr(spec, f"{what}_tokens"), stream(seed, f"{what}_lengths"), n)
+            _drawn(getattr(spec, f"{what}_tokens"), seed, f"{what}_lengths", n)
             for what in ("prompt", "output")
         )
         return prompt, output, f"{prompt_is} prompt and {output_is} output tokens each"
