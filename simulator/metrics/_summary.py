@@ -58,14 +58,16 @@ def summarise(log: RequestLog, user: UserModel, slo: Slo, also: Collection[str] 
     metric that wants to look at all tokens of a log at once, where they are not all there, is
     ``{"not_measured": why}``.
     """
+    families = {name: _metric(name) for name in metric_names()}
+    functions = marked() if log.n or log.all.n else []
     if log.all.n:
-        reduce(log.all, marked(), user.reading)
+        reduce(log.all, functions, user.reading)
     if log.n and log.run is not None:
-        reduce(log, marked(), user.reading)
+        reduce(log, functions, user.reading)
     summary: dict[str, Any] = {}
-    left_out = set(on_request()) - set(also)
-    for name in (each for each in metric_names() if each not in left_out):
-        metric = _metric(name)
+    for name, metric in families.items():
+        if getattr(metric, "ON_REQUEST", False) and name not in also:
+            continue
         try:
             summary[name] = metric.measure(log, user, slo)
         except NoTokensError as error:

@@ -63,7 +63,8 @@ def choice(kind: PolicyKind, field: str = "") -> BeforeValidator:
             raise InputError(f"{field}.{key}: not a policy's parameter; expected as engine.{key}")
         if not isinstance(name, str):
             raise InputError(f"{field}.name: expected a name in quotes, got {name!r}")
-        return PolicyChoice(name=name, params=complete(kind, name, params, field))
+        does_nothing = not params and name == IDLE_POLICY.get(kind)  # and so is not looked for
+        return PolicyChoice(name=name, params={} if does_nothing else complete(kind, name, params, field))
 
     return BeforeValidator(choose)
 
