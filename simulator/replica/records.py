@@ -7,6 +7,7 @@ steps is one row, with an end and a count of KV blocks for each. ``simulator.res
 """
 
 from array import array
+from collections.abc import MutableSequence
 from typing import Any
 
 import numpy as np
@@ -111,7 +112,7 @@ class Records:
     def pack(self, most_rows: int = _MOST_ROWS, last_rows: int = _LAST_ROWS) -> None:
         """Make lists of more than ``most_rows`` rows small; the ``last_rows`` of each stay as they are."""
         for name, (width, kind) in WIDTH.items():
-            rows: list[float] = getattr(self, name)
+            rows: MutableSequence[float] = getattr(self, name)
             if len(rows) > most_rows * width:
                 old = len(rows) - last_rows * width
                 self._packed[name].append(np.array(rows[:old], kind))

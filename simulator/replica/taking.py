@@ -1,6 +1,6 @@
 """Rows taken out of a replica's records while it goes on, so that they need not all be held at once."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableSequence, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -66,7 +66,7 @@ def take(replica: Replica, at_the_end: bool) -> TakenRows:
     in_runs = int(sum(records.runs[stops["runs"] + 1 :: len(RUN_COLUMNS)]))  # steps in those that stay
     taken: dict[str, NDArray[Any]] = {}
     for name, (_, kind) in WIDTH.items():
-        rows: list[float] = getattr(records, name)
+        rows: MutableSequence[float] = getattr(records, name)
         stop = len(rows) - in_runs if name in _OF_RUNS else stops[name]
         if stop:
             taken[name] = np.array(rows[:stop], kind)
@@ -75,7 +75,7 @@ def take(replica: Replica, at_the_end: bool) -> TakenRows:
     return TakenRows(taken, min(requests, default=AFTER_ALL))
 
 
-def _before(name: str, rows: list[float], width: int, before_step: int, before_tick: int) -> int:
+def _before(name: str, rows: Sequence[float], width: int, before_step: int, before_tick: int) -> int:
     """Return how many numbers of a list are of steps before a step, or of spans that ended before a tick."""
     place = len(rows)
     while place:
