@@ -146,11 +146,12 @@ class Lockstep:
 class Rank(Replica):
     """One rank: a replica to routers and to those who hand over, which plans and ends its steps with its group."""
 
-    def __init__(self, group: Lockstep, *parts: Any, **named: Any) -> None:
-        """As ``Replica``, of a group."""
-        self.group = group
-        self._lighter = False  # whether jobs came or left before its last plan
-        super().__init__(*parts, **named)
+    group: Lockstep
+    _lighter: bool  # whether jobs came or left before its last plan
+
+    def enter(self, group: Lockstep) -> None:
+        """Be of a group from now on, before anything else is asked of it."""
+        self.group, self._lighter = group, False
         group.join(self)
 
     # What the group does
@@ -276,6 +277,10 @@ def maker(cost: CostModel, size: int) -> Callable[..., Replica]:
     def make(*parts: Any, **named: Any) -> Replica:
         if len(groups[-1].ranks) == size:
             groups.append(Lockstep(cost))
-        return Rank(groups[-1], *parts, **named)
+        rank = Rank(*parts, **named)
+        rank.enter(
+            groups[-1]
+        )  # not by a constructor that passes all this on: mypyc hands starred arguments on as one
+        return rank
 
     return make
