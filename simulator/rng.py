@@ -28,27 +28,33 @@ class _Draws(random.Random):
     def __new__(cls, seed: int, name: str) -> "_Draws":
         return super().__new__(cls)
 
+    def __init__(self, seed: int, name: str) -> None:
+        super().__init__(0)
+        self._of: tuple[int, str] | None = (seed, name)  # None: has begun
+
     def __reduce__(self) -> tuple[Any, ...]:
         return random.Random, (), self.getstate()
 
-    def __init__(self, seed: int, name: str) -> None:
-        super().__init__(0)
-        self._of = seed, name
-
     def random(self) -> float:
         self._begin()
-        return self.random()
+        return super().random()
 
     def getrandbits(self, k: int, /) -> int:
         self._begin()
-        return self.getrandbits(k)
+        return super().getrandbits(k)
 
     def getstate(self) -> tuple[Any, ...]:
         self._begin()
         return super().getstate()
 
+    def setstate(self, state: tuple[Any, ...]) -> None:
+        self._of = None
+        super().setstate(state)
+
+    def seed(self, a: Any = None, version: int = 2) -> None:
+        self._of = None
+        super().seed(a, version)
+
     def _begin(self) -> None:
-        if "random" not in vars(self):
+        if self._of is not None:
             self.seed(int(stream(*self._of).integers(2**63)))
-            # From now on without a look at whether it has begun
-            vars(self).update(random=super().random, getrandbits=super().getrandbits)
