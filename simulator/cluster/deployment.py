@@ -2,23 +2,21 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 from simulator.cluster.grading import Grading
 from simulator.cluster.policy import Abandonment, Admission, Migration, Roles, Router, Scaler
 from simulator.replica.cost import CostModel, StepShape
+from simulator.replica.kv_tier import TiersPlan
 from simulator.replica.limits import Limits
 from simulator.replica.offer import NO_OFFER, Offer
 from simulator.replica.policy import Scheduler
+from simulator.replica.reading import ReadingCurve
 from simulator.replica.replica import Role
 from simulator.replica.rules import DEFAULT_RULES, EngineRules
 from simulator.replica.sm_split import DEFAULT_SPLIT, SmSplit
-
-if TYPE_CHECKING:
-    from simulator.replica.kv_tier import TiersPlan
-    from simulator.replica.reading import ReadingCurve
-    from simulator.replica.speculation import Speculation
-    from simulator.results.delivery import Delivery
+from simulator.replica.speculation import Speculation
+from simulator.results.delivery import Delivery
 
 FirstToken = Literal["decode", "prefill"]
 Wires = Callable[[StepShape], tuple[float, float]]  # seconds of a step alone that it sends, and receives
@@ -47,7 +45,7 @@ class Pool(NamedTuple):
     scaling: Scaling | None = None
     rules: EngineRules = DEFAULT_RULES
     ranks: int = 1  # GPUs of a replica
-    speculation: "Speculation | None" = None
+    speculation: Speculation | None = None
     sm_split: SmSplit = DEFAULT_SPLIT  # for policies that split the SMs
     lockstep: int = 1  # so many replicas in a row are ranks that step together
     offer: Offer = NO_OFFER
@@ -133,21 +131,21 @@ class Deployment(NamedTuple):
     abandonment: Abandonment | None = None
     migration: Migration | None = None
     roles: Roles | None = None
-    delivery: "Delivery | None" = None
+    delivery: Delivery | None = None
     link: Link = Link()
     moves: MoveCosts = MoveCosts()
     grading: Grading | None = None  # with pools whose models' quality is known
     hand_off: HandOff | None = None  # with pools of prefill and decode replicas
     faults: Faults = Faults()
     max_gpus: int | None = None  # that the pools which are scaled hold at once; None: no bound
-    tiers: "TiersPlan | None" = (
+    tiers: TiersPlan | None = (
         None  # of KV beyond the GPU; replicas then have a prefix cache and stay as they are
     )
     frontend_s: float = 0.0  # constant time between the generation of a token and its delivery
     frontend_request_s: float = 0.0  # in which an API server reads a request, alone; one server a replica
     pace_s: float = 0.05  # V: readers take a token every so many seconds,
     allowance_s: float = 0.0  # S: beginning so long after their request's arrival
-    curve: "ReadingCurve | None" = None  # how they go through an answer; None: token by token, steadily
+    curve: ReadingCurve | None = None  # how they go through an answer; None: token by token, steadily
     # Optional fields of requests that do not say them, such as ``tpot_slo_s``; those that are not here stay NEVER
     promised: Mapping[str, float] = {}
     thinking_share: float = 0.0  # of outputs that is not read, where a request says nothing of it
@@ -246,7 +244,7 @@ def colocated(
     replicas: int = 1,
     lockstep: int = 1,
     rules: EngineRules = DEFAULT_RULES,
-    speculation: "Speculation | None" = None,
+    speculation: Speculation | None = None,
     frontend_s: float = 0.0,
     seed: int = 0,
     horizon_s: float | None = None,
