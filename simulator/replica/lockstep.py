@@ -149,10 +149,11 @@ class Rank(Replica):
     group: Lockstep
     _lighter: bool  # whether jobs came or left before its last plan
 
-    def enter(self, group: Lockstep) -> None:
-        """Be of a group from now on, before anything else is asked of it."""
+    def enter(self, group: Lockstep) -> "Rank":
+        """Be of a group from now on, before anything else is asked of it; return itself."""
         self.group, self._lighter = group, False
         group.join(self)
+        return self
 
     # What the group does
 
@@ -277,10 +278,7 @@ def maker(cost: CostModel, size: int) -> Callable[..., Replica]:
     def make(*parts: Any, **named: Any) -> Replica:
         if len(groups[-1].ranks) == size:
             groups.append(Lockstep(cost))
-        rank = Rank(*parts, **named)
-        rank.enter(
-            groups[-1]
-        )  # not by a constructor that passes all this on: mypyc hands starred arguments on as one
-        return rank
+        # Not by a constructor that passes all this on: mypyc hands starred arguments on as one
+        return Rank(*parts, **named).enter(groups[-1])
 
     return make

@@ -92,11 +92,6 @@ def test_ranks_begin_and_end_passes_together(rows, ranks, groups, policy, cost, 
     assert set(requests_table["replica"]) <= set(range(ranks * groups))
 
 
-def entered(rank, group):
-    rank.enter(group)
-    return rank
-
-
 @settings(max_examples=40, deadline=None)
 @given(requests, st.sampled_from(POLICIES), st.sampled_from([None, 3]), st.booleans())
 def test_a_group_of_one_rank_is_a_replica(rows, policy, concurrency, stop_tokens):
@@ -104,7 +99,7 @@ def test_a_group_of_one_rank_is_a_replica(rows, policy, concurrency, stop_tokens
     found = []
     for make in (
         clusters.maker,
-        lambda cost, size: lambda *parts, **more: entered(Rank(*parts, **more), Lockstep(cost)),
+        lambda cost, size: lambda *parts, **more: Rank(*parts, **more).enter(Lockstep(cost)),
     ):
         kept, clusters.maker = clusters.maker, make
         try:
