@@ -26,7 +26,7 @@ from experiments.validation.servers import (
     trtllm,
     vllm,
 )
-from experiments.validation.sets import FRONT_END_BOUND_TOKENS
+from experiments.validation.sets import is_short
 from experiments.validation.sglang_blocks import after_the_page
 from hardware_profiles import (
     Gpu,
@@ -88,7 +88,7 @@ def _scores(name: str, quick: bool) -> Iterator[Score]:
         load = "light" if clients <= 16 else "medium" if clients <= 64 else "heavy"
         prompt, output = (int(row[key]) for key in ("prompt_tokens", "output_tokens"))
         n = 1 if row["lengths"] == "uniform" else int(row["requests"])
-        short = is_short(row)
+        short = is_burst_of_short_prompts(row)
         role: Role = "shown" if short or row["not_expressed"] else "scored"
         label = (
             f"{row['row']} {row['model']} tp{int(row['tensor_parallel']) * int(row['ranks'])}"
@@ -113,11 +113,9 @@ def _scores(name: str, quick: bool) -> Iterator[Score]:
             yield replace(score, role="shown") if indication else score
 
 
-def is_short(row: Row) -> bool:
-    """Whether a row is a burst of prompts so short that reading them is what takes long."""
-    return row["lengths"] == "fixed" and int(row["prompt_tokens"]) <= FRONT_END_BOUND_TOKENS * int(
-        row["requests"]
-    )
+def is_burst_of_short_prompts(row: Row) -> bool:
+    """As ``is_short`` of a row."""
+    return is_short(row["lengths"] == "fixed", int(row["prompt_tokens"]), int(row["requests"]))
 
 
 def play(row: Row, read_s: float | None = None) -> Served:

@@ -34,8 +34,9 @@ def closed_loop(row: ClosedLoopRow, server: Server) -> Served:
 def burst(row: BurstRow, server: Server, seed: int = 0) -> Served:
     """All requests at t = 0, or a closed loop."""
     prompt, output = burst_lengths(row, seed)
-    arrival = np.zeros(row.requests)
-    return serve(_workload(row.row, arrival, prompt, output, concurrency=row.concurrency), server)
+    return serve(
+        _workload(row.row, np.zeros(row.requests), prompt, output, concurrency=row.concurrency), server
+    )
 
 
 def burst_lengths(row: BurstRow, seed: int) -> tuple[Ints, Ints]:

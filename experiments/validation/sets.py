@@ -114,9 +114,9 @@ def closed_loop(chosen: ClosedLoopSet, quick: bool) -> Iterator[Score]:
             yield replace(score, role="shown") if indication else score
 
 
-def is_short(row: BurstRow) -> bool:
-    """Whether a row is a burst of prompts so short that reading them is what takes long."""
-    return row.fixed_lengths and row.total_prompt_tokens <= FRONT_END_BOUND_TOKENS * row.requests
+def is_short(fixed_lengths: bool, prompt_tokens: int, requests: int) -> bool:
+    """Whether requests with so many prompt tokens in all are so short that reading them is what takes long."""
+    return fixed_lengths and prompt_tokens <= FRONT_END_BOUND_TOKENS * requests
 
 
 def bursts(quick: bool) -> Iterator[Score]:
@@ -124,7 +124,7 @@ def bursts(quick: bool) -> Iterator[Score]:
     for row in burst_rows():
         if quick and row.deployment.engine != "vllm":
             continue
-        bound = is_short(row)
+        bound = is_short(row.fixed_lengths, row.total_prompt_tokens, row.requests)
         role: Role = "shown" if bound or row.concurrency else "scored"
         if row.row in (MIXED_BATCH_RUN, *TRTLLM_A100_RUNS):
             role = "fitted"

@@ -21,7 +21,7 @@ def metric_names() -> list[str]:
 
 def on_request() -> list[str]:
     """Return the names of the families that are measured only where they are asked for."""
-    return [name for name in metric_names() if getattr(_metric(name), "ON_REQUEST", False)]
+    return [name for name in metric_names() if _is_on_request(_metric(name))]
 
 
 def measures() -> dict[str, Measure]:
@@ -42,6 +42,10 @@ def marked() -> list[Marked]:
     files = [importlib.import_module(f"simulator.metrics.{name}") for name in names]
     found = {each.name: each for file in files for each in vars(file).values() if isinstance(each, Marked)}
     return [found[name] for name in sorted(found)]
+
+
+def _is_on_request(metric: Any) -> bool:
+    return bool(getattr(metric, "ON_REQUEST", False))
 
 
 def _metric(name: str) -> Any:
@@ -66,7 +70,7 @@ def summarise(log: RequestLog, user: UserModel, slo: Slo, also: Collection[str] 
         reduce(log, functions, user.reading)
     summary: dict[str, Any] = {}
     for name, metric in families.items():
-        if getattr(metric, "ON_REQUEST", False) and name not in also:
+        if _is_on_request(metric) and name not in also:
             continue
         try:
             summary[name] = metric.measure(log, user, slo)
