@@ -94,8 +94,8 @@ def draw(path: Path) -> None:
             panel.set_title(scheduler)
             panel.set_xlabel(
                 "time since the request (s)\n\n"
-                f"{log.token_counts[request]} tokens delivered $-$ {USER.alpha_tokens:g} tokens/s"
-                f" $\\times$ {idle_s:.2f} s of waiting\n= benefit of {worth:.0f} tokens"
+                f"{log.token_counts[request]} tokens delivered \u2212 {USER.alpha_tokens:g} tokens/s"
+                f" \u00d7 {idle_s:.2f} s of waiting\n= benefit of {worth:.0f} tokens"
             )
         mark_slack(grid[0, 0], tokens_of(logs[SCHEDULERS[0]], request))
         grid[0, 1].set_ylabel("")

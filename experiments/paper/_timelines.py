@@ -78,7 +78,7 @@ def draw_timeline(
             _from_zero(place),
             color=BLACK,
             linestyle="--",
-            label=f"due: $d_i = V i$, {1 / v_s_per_token:g} tokens/s",
+            label=f"due: d_i = V i, {1 / v_s_per_token:g} tokens/s",
         )
     panel.set_xlabel("time since the arrival (s)")
     panel.set_ylabel("tokens")
