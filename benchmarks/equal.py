@@ -1,6 +1,6 @@
 """Whether this checkout computes what another one does, to the bit, and how fast: ``python -m benchmarks.equal OLD``.
 
-Random deployments of every kind (``tests/cluster_cases.py``), the demo and the works W1 to W5 are simulated in
+Random deployments of every kind (``tests/cluster_cases.py``), the demo and the works W1 to W8 are simulated in
 either checkout, each in a process of its own; digests of the tables of requests, tokens, steps and transfers are
 compared one by one. ``--speed`` times the engine on the works in turn and prints after / before.
 """
@@ -19,6 +19,7 @@ from typing import Any
 
 TABLES = ("requests", "tokens", "steps", "transfers")
 SMALL_W5 = 50_000  # requests: a twentieth
+SMALL_W8 = 5_000  # turns: a tenth
 ROUNDS = 3
 
 
@@ -64,7 +65,7 @@ def random_deployments(examples: int, seed: int) -> Iterator[tuple[str, str]]:
 
 
 def works() -> dict[str, Any]:
-    """Return the works by name, W5 in the small."""
+    """Return the works by name, W5 and W8 in the small."""
     from benchmarks.works import WORKS, Work, many
 
     demo = Work("demo", "the demo", ())
@@ -77,6 +78,8 @@ def works() -> dict[str, Any]:
         "least_loaded": Work("least_loaded", "24/s", (*chat, lengths, four, "policy.routing=least_loaded")),
         "closed": Work("closed", "200 clients in closed loop", (*clients, four)),
         "W5/20": many(SMALL_W5, "W5/20"),
+        **{name: WORKS[name] for name in ("W7", "W7b")},
+        "W8/10": WORKS["W8"].with_settings("W8/10", f"workload.limit={SMALL_W8}"),
     }
 
 
@@ -127,9 +130,7 @@ def main() -> int:
     parser.add_argument("--examples", type=int, default=334, help="random deployments of each of nine kinds")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--speed", action="store_true", help="time the works instead of comparing tables")
-    parser.add_argument(
-        "--works", nargs="*", help="only these of demo, W1 to W4, least_loaded, closed, W5/20"
-    )
+    parser.add_argument("--works", nargs="*", help=f"only these of {', '.join(works())}")
     given = parser.parse_args()
     new, old = Path(__file__).parent.parent, given.old.resolve()
     names = list(works()) if given.works is None else given.works
