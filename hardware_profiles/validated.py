@@ -8,6 +8,7 @@ row of that kind in ``SHARE`` of cases, as long as rows are exchangeable: the ce
 
 import json
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -18,6 +19,7 @@ from pydantic import BaseModel, ConfigDict
 
 from hardware_profiles.files import PACKAGE_DIR, validate
 from hardware_profiles.model import Model
+from hardware_profiles.quantisation.formats import SIXTEEN_BITS
 from simulator.errors import InputError
 from simulator.input_files import read_text
 
@@ -96,8 +98,12 @@ def kind_of(model: Model) -> str:
 
 
 def weights_of(model: Model) -> str:
-    """Return the format of most weights as the rows have it: bf16, fp8, nvfp4, ..."""
-    return "bf16" if model.quantization is None else model.quantization.usual.name
+    """Return the format of most weights of the layers as the rows have it: bf16, fp8, mxfp4, ..."""
+    values: Counter[str] = Counter()
+    for (matrix, stored), layers in model.matrices.items():
+        values[stored.name] += matrix.parameters * layers
+    ((most, _),) = values.most_common(1)
+    return "bf16" if most == SIXTEEN_BITS.name else most
 
 
 def corner_of(gpu: str, model: Model, tensor_parallel: int | None = None, load: str | None = None) -> Corner:

@@ -7,12 +7,14 @@ import pytest
 
 from experiments.validation.scores import Score
 from experiments.validation.validated_errors import json_of, main
+from hardware_profiles.model_files import load_model
 from hardware_profiles.validated import (
     FILE,
     Corner,
     is_validated,
     narrowest,
     validated_error,
+    weights_of,
     within_pct,
 )
 from simulator import Scenario, run
@@ -47,6 +49,19 @@ def test_what_was_never_measured_is_called_so():
     (said,) = validated_words(scenario, None, run(scenario).summary()).lines
     assert said == "not validated: no server with a100-80gb-sxm and a MoE bf16 model was measured"
     assert not step_error(scenario, None).validated
+
+
+@pytest.mark.parametrize(
+    ("model", "weights"),
+    [
+        ("gpt-oss-120b", "mxfp4"),  # its experts, which its config names by what is not
+        ("kimi-k2.5", "int4"),
+        ("deepseek-r1", "fp8_block"),
+        ("llama-3.1-8b", "bf16"),
+    ],
+)
+def test_a_model_has_the_format_of_most_of_its_weights(model, weights):
+    assert weights_of(load_model(model)) == weights
 
 
 def test_the_shipped_errors_are_of_every_corner_once_and_finite():
