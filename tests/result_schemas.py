@@ -41,6 +41,7 @@ _TIERS = [
 ]
 CASES: dict[str, dict[str, Any]] = {
     "plain": {"workload": _TRAFFIC},
+    "api servers": {"workload": _TRAFFIC, "engine": {"frontend_ms_per_request": 5.0}},
     "bounds": {"workload": _TRAFFIC, "slo": {"ttft_s": 0.2, "tpot_s": 0.05, "tail_tbt_s": 0.1, "e2e_s": 9.0}},
     "also": {"workload": _TRAFFIC, "metrics": {"also": ["fluid_rate"]}},
     "classes": {

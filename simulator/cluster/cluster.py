@@ -60,7 +60,7 @@ class Cluster:
         self.migrations: Migrations | None = None
         self._choose = Choice(deployment.router, draws(deployment.seed, "routing"))
         self._admission_draw = draws(deployment.seed, "admission")
-        self._front_end = FrontEnd(
+        self.front_end = FrontEnd(
             clock, deployment.frontend_request_s, lambda: len(self.fleets.entrances), partial(self._place, newly=True)
         )  # fmt: skip
         self._ticker = Ticker(clock, self._going_on)
@@ -166,7 +166,7 @@ class Cluster:
         """Set up what connects replicas."""
         deployment, seed, migration = self.deployment, self.deployment.seed, self.deployment.migration
         self._departures = Departures(
-            self.clock, deployment.abandonment, self._front_end.forget, self._refuse, self.kv_transfers, self.hand_offs
+            self.clock, deployment.abandonment, self.front_end.forget, self._refuse, self.kv_transfers, self.hand_offs
         )  # fmt: skip
         self._recovery = Recovery(
             deployment.faults.retries,
@@ -199,7 +199,7 @@ class Cluster:
 
     def _unplaced(self, pool: Pool | None = None) -> Collection[Job]:
         """Return the requests that no replica has taken; those that wait for one of a pool."""
-        waiting = self._front_end.stranded
+        waiting = self.front_end.stranded
         return waiting if self._mixed is None or pool is None else self._mixed.waiting_for(pool, waiting)
 
     def _going_on(self) -> bool:
@@ -214,7 +214,7 @@ class Cluster:
         """Whether nothing but arrivals is ever scheduled: no end of a step reaches anything outside its replica."""
         deployment = self.deployment
         moving = deployment.moving or deployment.stores_together or deployment.cascading
-        reading = self._front_end.takes_time
+        reading = self.front_end.takes_time
         return not (self._leaving or moving or reading or deployment.changing or self.traffic.closed)
 
     @property
@@ -227,7 +227,7 @@ class Cluster:
         job = self._intake.job(request, number, arrival_s)
         if self._intake.never_fits(request):
             self._refuse(job, RequestState.FAILED)
-        elif self._front_end.take(job) and self._leaving:
+        elif self.front_end.take(job) and self._leaving:
             self._departures.watch(job)
 
     def _place(self, job: Job, newly: bool = False) -> bool:
@@ -238,7 +238,7 @@ class Cluster:
         if self._mixed is not None:
             entrances = self._mixed.open_to(job, entrances)
         if not entrances:
-            self._front_end.stranded.append(job)
+            self.front_end.stranded.append(job)
             return True
         replica = self._choose(job, entrances)
         admission = self.deployment.admission
@@ -292,7 +292,7 @@ class Cluster:
     def _reopen(self) -> None:
         """Others take requests than before: find places for those that had none."""
         self.fleets.update()
-        for job in self._front_end.no_longer_stranded():
+        for job in self.front_end.no_longer_stranded():
             self._place(job)
         if self.hand_offs is not None:
             self._ticker.wake()

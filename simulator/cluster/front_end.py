@@ -24,6 +24,7 @@ class FrontEnd:
         """
         self.clock = clock
         self.takes_time = request_s > 0
+        self.read: list[tuple[int, float]] = []  # requests that have been read, and when each was
         self.stranded: list[Job] = []  # have been read, and no replica is up that takes them
         self._request_s = request_s
         self._servers = servers
@@ -77,5 +78,7 @@ class FrontEnd:
             return  # others have come or left since
         self._work_s, self._since_s = self._reading[0][0], self.clock.now
         while self._reading and self._reading[0][0] <= self._work_s:
-            self._deliver(self._reading.popleft()[1])
+            job = self._reading.popleft()[1]
+            self.read.append((job.id, self._since_s))
+            self._deliver(job)
         self._wait()

@@ -163,6 +163,10 @@ def unfold(cluster: Cluster, keep_steps: bool = True) -> tuple[Tables, float]:
     for name, field in FIELDS.items():
         if field.saved and name in workload.optional:
             arrived[name] = workload.optional[name][rows].astype(np.float64 if field.is_float else np.int64)
+    if cluster.front_end.takes_time:
+        arrived["read_s"] = np.full(len(rows), np.nan)
+        for request, read_s in cluster.front_end.read:
+            arrived["read_s"][request] = read_s
     requests = request_table(
         lives, refused, arrived, steps, every, until_s, deployment.horizon_s, cluster.clock.now
     )

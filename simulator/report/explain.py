@@ -45,6 +45,8 @@ def longest(requests: Columns, count: int) -> Ints:
 
 
 def _sentence(histories: Histories, request: int, phase: Phase) -> str:
+    if phase.doing == "read":
+        return "read by its API server"
     if phase.doing == "queued":
         return _queued(histories, request, phase)
     if phase.doing == "prefill":

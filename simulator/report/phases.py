@@ -14,7 +14,7 @@ from simulator.results.result import Result
 if TYPE_CHECKING:
     import pyarrow as pa
 
-Doing = Literal["queued", "prefill", "decode", "paused", "preempted", "transfer", "delivery", "gone"]
+Doing = Literal["read", "queued", "prefill", "decode", "paused", "preempted", "transfer", "delivery", "gone"]
 _CLOSE_S = 1e-9  # steps so close follow one another
 
 
@@ -125,7 +125,7 @@ class Histories:
     def phases(self, request: int) -> list[Phase]:
         """Return what a request did, from its arrival to its end: each phase begins where the one before ended."""
         arrival_s, ends_s = float(self.requests["arrival_s"][request]), self._ends_s(request)
-        found = [Phase("queued", arrival_s, arrival_s)]
+        found = [Phase("read", arrival_s, self._read_s(request, arrival_s, ends_s))]
         for busy in self._busy(request):
             start_s, end_s = max(busy.start_s, found[-1].end_s), min(busy.end_s, ends_s)
             if end_s <= start_s:
@@ -145,6 +145,13 @@ class Histories:
             else:
                 found += self._idle(request, found[-1].end_s, ends_s, first=waits)
         return [phase for phase in found if phase.lasts_s > 0]
+
+    def _read_s(self, request: int, arrival_s: float, ends_s: float) -> float:
+        """When its API server had read it, where that takes time; its end if that came before."""
+        if "read_s" not in self.requests:
+            return arrival_s
+        read_s = float(self.requests["read_s"][request])
+        return read_s if np.isfinite(read_s) else ends_s
 
     def _ends_s(self, request: int) -> float:
         """When its last token was delivered, or, if later, when it left; a run that was cut off ends all."""

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 KINDS = ("prefill", "preempted")  # of rows of the table of work, by their codes
 STATES = [state.name.lower() for state in RequestState]
 ROW_GROUP = 1 << 20  # tokens of whole requests that are written together, at least
-_OPTIONAL_TIMES = ("first_scheduled_s", "first_token_s", "last_token_s")
+_OPTIONAL_TIMES = ("read_s", "first_scheduled_s", "first_token_s", "last_token_s")
 # No dictionaries, no statistics: for these columns they cost time and save nothing. LZ4 would take two thirds of
 # zstd's time and 40 % more room.
 _HOW = {"compression": "zstd", "write_statistics": False, "write_page_checksum": True}
@@ -38,7 +38,7 @@ def requests_table(columns: Columns) -> "pa.Table":
     arrays = {name: _arrow(column) for name, column in columns.items()}
     arrays["state"] = pa.DictionaryArray.from_arrays(arrays["state"], _strings(STATES))
     floats = [name for name, field in FIELDS.items() if field.is_float and name in columns]
-    for name in (*_OPTIONAL_TIMES, *floats):
+    for name in (*(each for each in _OPTIONAL_TIMES if each in columns), *floats):
         arrays[name] = _arrow(columns[name], nan_is_null=True)
     return pa.table(arrays)
 

@@ -1,6 +1,7 @@
 """API servers: what they do to bursts and to a light load, and requests that leave before they have been read."""
 
 import copy
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,6 +11,8 @@ from hypothesis import strategies as st
 from simulator import InputError, Scenario, run
 from simulator.clock import Clock
 from simulator.cluster.front_end import FrontEnd
+from simulator.report.explain import explain
+from simulator.report.phases import Histories
 from tests.cluster_cases import deployments, play
 from tests.engine_cases import CHOICES
 from tests.examples import examples
@@ -22,6 +25,9 @@ LIGHT = {"arrivals": "constant", "rate_rps": 2.0, "requests": 20, "prompt_tokens
 def served(ms, **keys):
     engine = {"frontend_ms_per_request": ms, **keys.pop("engine", {})}
     return run(Scenario(**{"workload": LIGHT, **keys, "engine": engine}))
+
+
+BURST = {"arrivals": "burst", "requests": 20, "prompt_tokens": 100, "output_tokens": 5}
 
 
 def ttft_s(result):
@@ -58,16 +64,16 @@ def read_by(arrival_s, request_s, servers):
 def test_servers_are_shared_by_all_that_they_read(arrival_s, request_s, servers):
     clock, found = Clock(), {}
     front_end = FrontEnd(
-        clock, request_s, lambda: servers, lambda i: found.setdefault(i, clock.now) is not None
+        clock, request_s, lambda: servers, lambda job: found.setdefault(job.id, clock.now) is not None
     )
     for i, at_s in enumerate(arrival_s):
-        clock.call_at(at_s, front_end.take, i)
+        clock.call_at(at_s, front_end.take, SimpleNamespace(id=i))
     while clock.run_some(100):
         pass
     assert [found[i] for i in range(len(arrival_s))] == pytest.approx(
         read_by(arrival_s, request_s, servers), abs=1e-7
     )
-    assert list(found) == sorted(found)
+    assert front_end.read == sorted(found.items())
 
 
 def test_a_lone_request_waits_for_its_own_reading_alone():
@@ -112,6 +118,22 @@ def test_nothing_is_lost_and_equal_seeds_give_equal_bytes(mode, data, request_s)
     cluster, outcome = play(traffic, once)
     check(traffic, once, cluster, outcome)
     same(outcome.tables, play(traffic, again)[1].tables)
+
+
+def test_an_explanation_tells_reading_from_queueing():
+    result = served(ALONE_MS, workload=BURST, engine={"max_num_seqs": 4})
+    histories = Histories.of(result)
+    for request in range(20):
+        read, queued, *_ = histories.phases(request)
+        assert (read.doing, read.lasts_s) == ("read", pytest.approx(20 * ALONE_MS / 1e3))
+        assert queued.doing == ("prefill" if request < 4 else "queued")
+    assert "0.2000 s  read by its API server\n" in explain(histories, 19)
+    assert "read_s" not in served(0.0).requests().column_names
+
+
+def test_what_left_unread_was_being_read_to_its_end():
+    histories = Histories.of(served(ALONE_MS, workload=BURST, run={"horizon_s": 0.1}))
+    assert [(each.doing, each.lasts_s) for each in histories.phases(3)] == [("read", 0.1)]
 
 
 def test_a_time_below_zero_is_refused():
