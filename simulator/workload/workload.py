@@ -116,11 +116,13 @@ class Workload:
             arrival_s=_private(arrival),
             prompt_tokens=_private(prompt),
             output_tokens=_private(output),
-            max_tokens=max_tokens,
+            max_tokens=int(
+                max_tokens
+            ),  # a column's largest is a number of numpy's, which compiled code refuses
             source=source,
-            concurrency=concurrency,
-            ramp_s=ramp_s,
-            send_gap_s=send_gap_s,
+            concurrency=None if concurrency is None else int(concurrency),
+            ramp_s=float(ramp_s),
+            send_gap_s=float(send_gap_s),
             segments=segments,
             output_stream=stream,
             waits_for=None if waits_for is None else _earlier(*waits_for, n),

@@ -147,6 +147,16 @@ def test_a_duration_takes_the_first_arrivals_up_to_it(duration_s):
     assert np.array_equal(workload.arrival_s, expected)
 
 
+def test_numbers_of_numpy_become_numbers():
+    outputs = np.array([3, 5])
+    made = Workload(
+        "x", [0, 1], [1, 1], outputs, outputs.max(), "s", np.int64(2), np.float32(1), np.float64(0.5)
+    )
+    kept = made.max_tokens, made.concurrency, made.ramp_s, made.send_gap_s
+    assert [type(each) for each in kept] == [int, int, float, float]
+    assert kept == (5, 2, 1.0, 0.5)
+
+
 def test_columns_are_checked_and_read_only():
     workload = Workload("w", [0.0, 1.0], [3, 4], [1, 2], 2, "test")
     assert workload.prompt_tokens.dtype == np.int64
