@@ -14,8 +14,8 @@ from simulator.errors import InputError
 
 UnitGaps = Callable[[int], Floats]  # n gaps with mean 1
 
-# 500 MB of columns, and many times that in a run's records: more is a slip of the keyboard.
-MOST_REQUESTS = 20_000_000
+# Nearly two days of a large service (benchmarks/day.py), and 1.2 GB of columns: more is a slip of the keyboard.
+MOST_REQUESTS = 50_000_000
 
 
 def unit_gaps(kind: str, rng: "np.random.Generator", burstiness: float | None) -> UnitGaps:
