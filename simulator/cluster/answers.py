@@ -1,25 +1,32 @@
-"""What policies that look at several replicas may answer: checked where it is taken, in one sentence if it is wrong."""
+"""What policies that look at several replicas may answer: checked where it is taken, in one sentence if it is wrong.
+
+What returns one truth value or number is asked here, too: compiled code refuses an answer of another type by itself.
+"""
 
 import numbers
 import operator
+import random
 from collections.abc import Iterable, Sequence
 
 import numpy as np
 
 from simulator.blame import wrong_answer
 from simulator.cluster.policy import Abandonment, Admission, Migration, Move, Roles, Scaler
+from simulator.replica.job import Job
 from simulator.replica.replica import Replica
 
 
-def let_in(policy: Admission, answer: object) -> bool:
-    """Return the answer of an admission policy; InputError unless it is a truth value."""
+def let_in(policy: Admission, job: Job, replica: Replica, now_s: float, draw: random.Random) -> bool:
+    """Ask an admission policy; InputError unless it answers a truth value."""
+    answer: object = policy.admit(job, replica, now_s, draw)
     if isinstance(answer, bool | np.bool_):
         return bool(answer)
     raise wrong_answer("admission", policy.admit, answer, "True or False")
 
 
-def leaves_s(policy: Abandonment, answer: object) -> float:
-    """Return when a request is dropped, seconds; InputError unless it is a number, ``inf`` for never."""
+def leaves_s(policy: Abandonment, job: Job, tokens: int) -> float:
+    """Ask when a request is dropped, seconds; InputError unless it is a number, ``inf`` for never."""
+    answer: object = policy.drop_s(job, tokens)
     if isinstance(answer, numbers.Real) and not isinstance(answer, bool):
         try:
             time_s = float(answer)

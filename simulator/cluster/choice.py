@@ -62,7 +62,9 @@ class Choice:
         So it is never shown anything that it could not see then.
         """
         self.blind = not getattr(router, "looks_at_load", True)
-        self._route, self._name, self._draw = router.route, type(router).__name__, draw
+        # What it answers is looked at before it is a number: compiled code would refuse one of another type
+        self._route: Any = router.route
+        self._name, self._draw = type(router).__name__, draw
         self._hidden: dict[int, Hidden] = {}
         self._replicas: Sequence[Replica] = ()  # chosen from last
         self._each: list[Replica] = []
@@ -75,11 +77,12 @@ class Choice:
             self._each = list(replicas)
             if self.blind:
                 self._seen = cast("Sequence[ReplicaView]", Unseen(self._name, replicas, self._hidden))
-        index = self._route(job, self._seen, self._draw)
+        index: Any = self._route(job, self._seen, self._draw)
         each = self._each
         if index.__class__ is not int or not 0 <= index < len(each):
             self._check(index, len(each))
-        return each[index]
+        chosen: Replica = each[index]
+        return chosen
 
     def _check(self, index: object, count: int) -> None:
         """Raise InputError for an answer that is no number of a replica."""

@@ -243,7 +243,7 @@ class Cluster:
         replica = self._choose(job, entrances)
         admission = self.deployment.admission
         if (newly and admission is not None) and not let_in(
-            admission, admission.admit(job, replica, self.clock.now, self._admission_draw)
+            admission, job, replica, self.clock.now, self._admission_draw
         ):
             self._refuse(job, RequestState.REJECTED)
             return False

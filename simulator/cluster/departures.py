@@ -51,7 +51,7 @@ class Departures:
     def _look_later(self, policy: Abandonment, job: Job) -> None:
         """Look at a request again when the system would drop it."""
         tokens = delivered(job)
-        drop_s = leaves_s(policy, policy.drop_s(job, tokens))
+        drop_s = leaves_s(policy, job, tokens)
         if drop_s < math.inf:
 
             def look(_: object) -> None:
