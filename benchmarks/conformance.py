@@ -86,7 +86,7 @@ def workload_of(recording: dict[str, Any]) -> Workload:
     """The recorded requests as traffic."""
     requests = recording["requests"]
     output = requests.get("output", requests["max_output"])
-    aborts = requests.get("abort_ns")
+    aborts, segments = requests.get("abort_ns"), requests.get("segs")
     return Workload(
         recording["scenario"],
         np.array(requests["arrival_ns"]) * NANO,
@@ -97,7 +97,7 @@ def workload_of(recording: dict[str, Any]) -> Workload:
         limit_tokens=np.array(requests["max_output"]) if "output" in requests else None,
         priority=np.array(requests["priority"]) if "priority" in requests else None,
         leave_s=np.array([np.nan if t is None else t * NANO for t in aborts]) if aborts else None,
-        segments=requests.get("segs"),
+        segments=[[(stream, n) for stream, n in row] for row in segments] if segments else None,
         output_stream=np.array(requests["out_stream"]) if "out_stream" in requests else None,
     )
 
@@ -226,7 +226,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     folder: Path = parser.parse_args(arguments).folder
     total = matching = 0
     for name, recording in recordings(folder):
-        difference = first_difference(recording)
+        try:
+            difference = first_difference(recording)
+        except RuntimeError as error:
+            print(f"conformance: {error}", file=sys.stderr)
+            return 2
         total += 1
         matching += difference is None
         print(f"{name}: {difference or 'match'}", flush=True)

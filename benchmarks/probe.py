@@ -1,5 +1,6 @@
 """Writes a replica's steps down as the recordings of vLLM's schedulers have them."""
 
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -18,6 +19,10 @@ class Probe:
         self.rows: list[dict[str, Any]] = []
         self.unfinished_rows: list[dict[str, Any]] = []
         kind = type(self.engine)
+        if not str(getattr(sys.modules[kind.__module__], "__file__", "")).endswith(".py"):
+            raise RuntimeError(
+                "the core is compiled, so it cannot be looked into; expected it interpreted (make pure)"
+            )
         probe = self
 
         class Watched(kind):  # type: ignore[valid-type, misc]

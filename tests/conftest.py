@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from hypothesis import Phase, settings
 
+from tests.compiled import look_out
+
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A shell has started the tests in the background. Processes of theirs that get a Ctrl-C are to hear it.
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -18,6 +20,7 @@ settings.register_profile("few", deadline=None, derandomize=True, max_examples=2
 # Where only whether a law fails is asked, and not the smallest case
 settings.register_profile("mutants", deadline=None, derandomize=True, phases=[Phase.explicit, Phase.generate])
 settings.register_profile("random", deadline=None, print_blob=True)
+look_out()
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
 
 # A folder, and files of others, whose tests take long

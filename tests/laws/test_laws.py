@@ -6,10 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from simulator.policy import Ledger, Scheduler
-from simulator.replica.cost import StepShape
 from simulator.replica.limits import FixedKv, Limits
 from simulator.replica.request import RequestState
 from simulator.testing import new_engine, new_job
+from tests.compiled import SHAPE
 from tests.engine_cases import CHOICES, ENGINES, EvenCost, play, scenarios, serve
 from tests.examples import examples
 
@@ -147,7 +147,7 @@ class Chaos(Scheduler):
     def seen(self, step: Ledger) -> tuple:
         """What a verb that is refused must not change."""
         jobs = [(job.id, job.blocks, job.computed, job.reserved) for job in (*step.running, *step.waiting)]
-        shape = [getattr(step.shape, name) for name in StepShape.__slots__]
+        shape = [getattr(step.shape, name) for name in SHAPE]
         return jobs, shape, step.token_budget, step.free_blocks, dict(step.chunks), step.ticks, step.changed
 
     def check(self, step: Ledger) -> None:

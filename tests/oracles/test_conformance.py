@@ -12,6 +12,7 @@ from policies.routing.round_robin import RoundRobin
 from simulator.cluster.deployment import colocated
 from simulator.cluster.simulate import simulate
 from simulator.replica.request import RequestState
+from tests.compiled import interpreted_only
 from tests.examples import few
 
 FILES = sorted(conformance.SHIPPED.rglob("*.json.gz"))
@@ -31,6 +32,7 @@ def test_all_recordings_are_here():
 
 
 @pytest.mark.parametrize("name", NAMES[:: 3 if few() else 1])
+@interpreted_only
 def test_every_step_is_as_recorded(name):
     assert conformance.first_difference(recording(name)) is None
 
@@ -45,6 +47,7 @@ def test_every_step_is_as_recorded(name):
         ("t_ns", lambda value: value + 100),
     ],
 )
+@interpreted_only
 def test_a_changed_recording_does_not_match(column, change):
     changed = recording("vllm-v1-0.24.0/kv_medium")
     changed["steps"][column][200] = change(changed["steps"][column][200])
@@ -66,12 +69,14 @@ def test_a_changed_recording_does_not_match(column, change):
         ("t_sched_ns", lambda value: value + 100),
     ],
 )
+@interpreted_only
 def test_a_changed_recording_of_sglang_does_not_match(column, change):
     changed = recording("sglang-0.5.3/kv_growing_overlap")
     changed["steps"][column][300] = change(changed["steps"][column][300])
     assert f"step 300, {column}" in str(conformance.first_difference(changed))
 
 
+@interpreted_only
 def test_the_runner_reads_any_folder_and_says_what_it_found(tmp_path, capsys):
     good = recording("vllm-v1-0.24.0/edge_singles")
     for name, change in (("a/good", 0), ("b/bad", 1)):

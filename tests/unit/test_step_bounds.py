@@ -11,6 +11,7 @@ from simulator.replica.prefix_blocks import PrefixBlocks
 from simulator.replica.request import RequestState
 from simulator.replica.shortage import cause
 from simulator.testing import new_engine, new_job
+from tests.compiled import SHAPE
 
 
 def begun(engine, *prompts, output=30):
@@ -149,16 +150,16 @@ def test_a_plan_begins_with_nothing_of_the_one_before():
     """Which swapped a job out and computed a prompt, or swapped it in again beside decodes."""
     engine = new_engine(Limits(4, 100, 200, 40, 4, num_cpu_blocks=20))
     first, _ = begun(engine, 18, 10)
-    new = [getattr(StepShape(), name) for name in StepShape.__slots__]
+    new = [getattr(StepShape(), name) for name in SHAPE]
     for verb in (engine.swap_out, lambda job: engine.swap_in(job, 1)):
         engine.submit(other := new_job(2 + engine.step, prompt_tokens=16))
         assert verb(first)
         assert engine.decode_all()
         assert engine.admit(other, 16)
-        assert [getattr(engine.shape, name) for name in StepShape.__slots__] != new
+        assert [getattr(engine.shape, name) for name in SHAPE] != new
         engine.retire(engine.advance(), 2.0)
         engine.open(2.0)
-        assert [getattr(engine.shape, name) for name in StepShape.__slots__] == new
+        assert [getattr(engine.shape, name) for name in SHAPE] == new
         assert not engine.preempted
 
 

@@ -17,6 +17,7 @@ from simulator.replica.speculation import Speculation
 from simulator.replica.speculative_engine import SpeculativeEngine
 from simulator.replica.transfers import BlockRequest
 from simulator.testing import new_engine, new_job
+from tests.compiled import SHAPE
 
 LIMITS = Limits(4, 100, 200, 40, 4)
 
@@ -113,14 +114,14 @@ def test_padding_is_computed_as_said_within_the_budget():
     engine.open(0.0)
     assert engine.admit(job, 8)
     shape = engine.shape
-    before = {name: getattr(shape, name) for name in StepShape.__slots__}
+    before = {name: getattr(shape, name) for name in SHAPE}
     padding = {
         "prefill_tokens": 50, "prefill_attention_pairs": 600.0, "prefill_context_tokens": 70, "decode_seqs": 30,
         "decode_context_tokens": 900,
     }  # fmt: skip
     assert engine.pad(StepShape(**padding))
     assert engine.token_budget == 100 - 8 - 80
-    added = {name: getattr(shape, name) - before[name] for name in StepShape.__slots__}
+    added = {name: getattr(shape, name) - before[name] for name in SHAPE}
     assert {name: number for name, number in added.items() if number} == padding
     assert not engine.pad(StepShape(decode_seqs=13))
     assert engine.pad(StepShape(decode_seqs=12))

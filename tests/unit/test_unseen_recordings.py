@@ -7,7 +7,9 @@ from hypothesis import strategies as st
 
 from benchmarks.conformance import replay
 from policies.scheduling.vllm_v1 import VllmV1
+from tests.compiled import interpreted_only
 
+pytestmark = interpreted_only
 LENGTHS = st.tuples(st.integers(1, 20), st.integers(1, 20))  # prompt and output tokens
 MOST_STEPS = 5000
 

@@ -1,0 +1,42 @@
+"""Tests that look inside by replacing methods of the core: compiled code calls its own, so they are left out there.
+
+What they hold, the interpreted core is held to, and ``benchmarks.compiled`` holds the two equal.
+"""
+
+import sys
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+import simulator.clock
+from simulator.replica.cost import StepShape
+
+COMPILED = not str(simulator.clock.__file__).endswith(".py")
+interpreted_only = pytest.mark.skipif(COMPILED, reason="takes the place of a class of the core")
+# Compiled classes have no ``__slots__``
+SHAPE = tuple(
+    name for name in dir(StepShape) if not name.startswith("_") and not callable(getattr(StepShape, name))
+)
+OURS = "simulator", "hardware_profiles"
+_setattr: Any = pytest.MonkeyPatch.setattr
+
+
+def _is_compiled(target: object) -> bool:
+    module = sys.modules.get(target.__module__) if isinstance(target, type) else target
+    if not isinstance(module, ModuleType) or module.__name__.partition(".")[0] not in OURS:
+        return False
+    return not str(module.__file__).endswith(".py")
+
+
+def set_or_skip(patch: pytest.MonkeyPatch, target: object, *more: Any, **options: Any) -> None:
+    """Do what ``MonkeyPatch.setattr`` does; skip the test if that is of no effect."""
+    if _is_compiled(target):
+        pytest.skip(f"replaces {more[0]} of the compiled core")
+    _setattr(patch, target, *more, **options)
+
+
+def look_out() -> None:
+    """Have tests skipped that replace something of the compiled core."""
+    if COMPILED:
+        pytest.MonkeyPatch.setattr = set_or_skip  # type: ignore[method-assign,assignment]
