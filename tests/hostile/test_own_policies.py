@@ -260,3 +260,10 @@ def test_numbers_of_any_type_are_times(tmp_path, answer):
     found = run(Scenario(policy={"abandonment": str(file)}, workload=WORKLOAD)).summary()
     assert found["states"]["arrived"] == 4
     assert math.isfinite(found["window"]["duration_s"])
+
+
+@pytest.mark.parametrize(("kind", "answer"), [("routing", "np.int64(0)"), ("admission", "np.bool_(True)")])
+def test_answers_may_be_of_types_of_numpy(tmp_path, kind, answer):
+    file = tmp_path / "mine.py"
+    file.write_text(HEAD + answering(kind, answer))
+    assert run(Scenario(policy={kind: str(file)}, workload=WORKLOAD)).summary()["states"]["completed"]["count"] == 4
