@@ -12,7 +12,7 @@ demo: $(VENV)/run.stamp
 test: $(VENV)/dev.stamp
 	$(BIN)/python -m pytest -n auto
 
-# The core compiled in place from the same files, by mypyc: some 35 s, a C compiler, twice the speed. `make pure` undoes it.
+# The core compiled in place from the same files, by mypyc: two minutes, a C compiler, twice the speed. `make pure` undoes it.
 fast: $(VENV)/dev.stamp
 	SERVESIM_COMPILE=1 $(BIN)/python setup.py --quiet build_ext --inplace
 	$(BIN)/servesim --version
