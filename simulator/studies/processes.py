@@ -3,19 +3,20 @@
 import hashlib
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from multiprocessing.context import SpawnContext, SpawnProcess
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
-    from concurrent.futures import ProcessPoolExecutor
+    from concurrent.futures import Future, ProcessPoolExecutor
 
 
+_Found = TypeVar("_Found")
 ROOT = Path(__file__).parent.parent.parent
 _SHOWING = {
     ("simulator", "cli"),
@@ -56,17 +57,28 @@ def pool_of(jobs: int) -> "ProcessPoolExecutor":
     if jobs not in _pools:
         from concurrent.futures import ProcessPoolExecutor
 
-        _pools[jobs] = pool = ProcessPoolExecutor(jobs, mp_context=_Spawning(), initializer=_begin)
-        with _interrupt_held():
-            pool.submit(os.getpid)  # starts the first of them, the others start when there is work for them
+        _pools[jobs] = ProcessPoolExecutor(jobs, mp_context=_Spawning(), initializer=_begin)
+        submit(
+            _pools[jobs], os.getpid
+        )  # starts the first of them, the others start when there is work for them
     return _pools[jobs]
 
 
+def submit(pool: "ProcessPoolExecutor", work: Callable[..., _Found], *arguments: object) -> "Future[_Found]":
+    """Have ``work(*arguments)`` done by a pool, which may start a process for it, out of reach of Ctrl-C.
+
+    A Ctrl-C after the start and before the pool has noted the process would leave it one that it never ends, and that
+    takes the message to end from another, for which it then waits for ever.
+    """
+    with _interrupt_held():
+        return pool.submit(work, *arguments)
+
+
 class _Process(SpawnProcess):
-    """A process that starts out of reach of Ctrl-C, and without the main program."""
+    """A process that starts without the main program."""
 
     def start(self) -> None:
-        with _interrupt_held(), _without_the_main_program():
+        with _without_the_main_program():
             super().start()
 
 

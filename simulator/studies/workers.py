@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from simulator.studies.processes import close_pools, pool_of
+from simulator.studies.processes import close_pools, pool_of, submit
 
 _Key = TypeVar("_Key")
 _Found = TypeVar("_Found")
@@ -57,7 +57,7 @@ class Workers:
         try:
             while True:
                 for key, arguments in itertools.islice(queue, 2 * self.jobs - len(in_flight)):
-                    in_flight[pool.submit(work, *arguments)] = key
+                    in_flight[submit(pool, work, *arguments)] = key
                 if not in_flight:
                     return
                 for future in wait(in_flight, return_when=FIRST_COMPLETED).done:

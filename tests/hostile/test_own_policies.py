@@ -266,4 +266,7 @@ def test_numbers_of_any_type_are_times(tmp_path, answer):
 def test_answers_may_be_of_types_of_numpy(tmp_path, kind, answer):
     file = tmp_path / "mine.py"
     file.write_text(HEAD + answering(kind, answer))
-    assert run(Scenario(policy={kind: str(file)}, workload=WORKLOAD)).summary()["states"]["completed"]["count"] == 4
+    assert (
+        run(Scenario(policy={kind: str(file)}, workload=WORKLOAD)).summary()["states"]["completed"]["count"]
+        == 4
+    )

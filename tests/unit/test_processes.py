@@ -2,6 +2,8 @@
 
 import shutil
 import signal
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -63,3 +65,35 @@ def test_a_ctrl_c_that_another_thread_gets_is_held_back_while_processes_start():
     assert came_through
     assert signal.getsignal(signal.SIGINT) is before
     assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
+
+
+INTERRUPTED = """
+import os, signal
+from multiprocessing.context import SpawnProcess
+from simulator.studies.workers import Workers
+
+start = SpawnProcess.start
+
+def interrupted(process):
+    start(process)
+    if process.name.endswith("-2"):
+        os.kill(os.getpid(), signal.SIGINT)
+
+SpawnProcess.start = interrupted
+workers = Workers(jobs=2)
+try:
+    list(workers.done(abs, {key: (key,) for key in range(8)}))
+except KeyboardInterrupt:
+    print("heard", flush=True)
+finally:
+    workers.close()
+print("ended")
+"""
+
+
+def test_a_ctrl_c_right_after_a_process_has_started_leaves_none_that_is_waited_for():
+    """The second of a pool, whose start the pool has not noted yet."""
+    done = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.stdout.split() == ["heard", "ended"], done.stderr
