@@ -13,7 +13,7 @@ import simulator.clock
 from simulator.replica.cost import StepShape
 
 COMPILED = not str(simulator.clock.__file__).endswith(".py")
-interpreted_only = pytest.mark.skipif(COMPILED, reason="takes the place of a class of the core")
+interpreted_only = pytest.mark.skipif(COMPILED, reason="gives the core something in place of its own classes")
 # Compiled classes have no ``__slots__``
 SHAPE = tuple(
     name for name in dir(StepShape) if not name.startswith("_") and not callable(getattr(StepShape, name))

@@ -1,7 +1,6 @@
 """A slow, obvious simulator of one replica, to hold the fast engine against.
 
-Every step looks at every job; nothing is kept as a sum, nothing is shared with the engine but the cost
-model. The policies are written again here from their published rules, in the engines' own order.
+Every step looks at every job; no sums are kept, and the policies are written again from their published rules.
 """
 
 from dataclasses import dataclass, field

@@ -127,6 +127,7 @@ def test_requests_that_can_never_fit(name, strict):
         assert (requests["state"][fits] == RequestState.COMPLETED).all()
 
 
+@interpreted_only
 def test_prefix_caching_saves_the_shared_prompt():
     """Four requests with one long beginning compute it once."""
     run = recording("vllm-v1-0.24.0/prefix_shared")

@@ -8,6 +8,9 @@ from hypothesis import strategies as st
 from simulator.clock import Clock
 from simulator.cluster.fleet import FEW, Fleet
 from simulator.policy import least_loaded, place_of
+from tests.compiled import interpreted_only
+
+pytestmark = interpreted_only
 
 
 class Server:

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from simulator.replica.content import Content
 from simulator.replica.outline import MOST_KEPT, Outline, Outlines
+from tests.compiled import interpreted_only
 
 SIZE = 4
 TOKENS = st.integers(0, 11)
@@ -50,6 +51,7 @@ def test_an_outline_that_goes_on_from_another_is_one_made_anew(data):
 
 
 @pytest.mark.parametrize("own", [0, 5])
+@interpreted_only
 def test_a_session_takes_over_what_its_turn_before_has(own):
     """Of each turn: what the last had, its answer of 9 tokens, then 6 new ones."""
     requests = [Content(((7, 10), (-1, own)) if own else ((7, 10),), -1)]
@@ -85,6 +87,7 @@ def test_a_prompt_that_repeats_no_other_is_read_from_its_beginning():
         assert not Content(segments, 9).go_on_from(before)
 
 
+@interpreted_only
 def test_few_are_kept():
     outlines = Outlines(lambda job: Content(((job.number, 8),), -1 - job.number), SIZE)
     jobs = [SimpleNamespace(number=number) for number in range(MOST_KEPT + 1)]

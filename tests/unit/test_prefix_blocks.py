@@ -9,7 +9,10 @@ from hypothesis import strategies as st
 
 from simulator.replica.content import Content
 from simulator.replica.prefix_blocks import PrefixBlocks
+from tests.compiled import interpreted_only
 from tests.plain_prefix_blocks import PlainPrefixBlocks, kept
+
+pytestmark = interpreted_only
 
 SIZE = 4
 

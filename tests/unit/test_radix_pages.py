@@ -14,6 +14,7 @@ from simulator.replica.radix_pages import RadixPages
 from simulator.replica.speculation import Speculation
 from simulator.replica.speculative_engine import SpeculativeEngine
 from simulator.testing import new_job
+from tests.compiled import interpreted_only
 
 
 @pytest.mark.parametrize(("page", "most"), [(1, 8), (4, 4)])
@@ -116,6 +117,7 @@ def test_steps_are_planned_until_a_prompt_is_stored_of_which_the_tree_will_have_
 
 
 @pytest.mark.parametrize("seed", range(20))
+@interpreted_only
 def test_a_tree_that_is_built_late_holds_and_evicts_what_one_from_the_start_does(seed):
     def played(kind):
         rng, gone = random.Random(seed), []
