@@ -125,6 +125,10 @@ class Records:
         parts = [*self._packed[name], np.array(getattr(self, name), kind)]
         return np.concatenate(parts, dtype=wide).reshape(-1, width).T
 
+    def count(self, name: str) -> int:
+        """Return how many rows a list has."""
+        return (sum(map(len, self._packed[name])) + len(getattr(self, name))) // WIDTH[name][0]
+
     def prompt_end(self, request: int, step: int) -> int | None:
         """Where it is written that a prompt ends in one of the last steps, from ``step`` on; None if it does not."""
         return last_place(self.prompt_ends, request, step)
@@ -145,7 +149,7 @@ class Records:
     @property
     def ends(self) -> int:
         """How many requests have reached a final state."""
-        return (sum(map(len, self._packed["ended"])) + len(self.ended)) // len(ENDED_COLUMNS)
+        return self.count("ended")
 
 
 def last_place(rows: list[int], request: int, step: int, width: int = len(PROMPT_END_COLUMNS)) -> int | None:

@@ -33,20 +33,12 @@ class TakenRows(NamedTuple):
 class GivenRecords(Records):
     """Records whose rows are given, flat by list: those of some requests, or of some steps."""
 
-    __slots__ = ("_given",)
+    __slots__ = ()
 
     def __init__(self, given: Mapping[str, NDArray[Any]]) -> None:
         """Have no rows in the lists that are not there."""
         super().__init__()
-        self._given = given
-
-    def rows(self, name: str) -> NDArray[Any]:
-        """Return all rows of a list as float64 or int64, shape (columns, rows)."""
-        if name not in self._given:
-            return super().rows(name)
-        width, kind = WIDTH[name]
-        wide = np.float64 if kind is np.float64 else np.int64
-        return self._given[name].astype(wide).reshape(-1, width).T
+        self._packed |= {name: [rows] for name, rows in given.items()}
 
 
 def take(replica: Replica, at_the_end: bool) -> TakenRows:

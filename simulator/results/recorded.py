@@ -19,7 +19,7 @@ from simulator.replica.request import RequestState
 
 def steps_ended(records: Records) -> int:
     """Return how many steps ended."""
-    return int(records.rows("steps").shape[1] + records.rows("run_ends").shape[1]) - records.in_flight
+    return records.count("steps") + records.count("run_ends") - records.in_flight
 
 
 def planned_step_rows(records: Records) -> tuple[Ints, dict[str, Floats]]:

@@ -126,52 +126,72 @@ def step_table(incarnations: Sequence[Incarnation], names: Sequence[str] = STEP_
 
     A step's number counts within its replica, through all incarnations of that.
     """
-    parts = [steps_of(each.records, names) for each in incarnations]
     replicas = [each.replica for each in incarnations]
-    rows = np.array([len(part["end_s"]) for part in parts], np.int64)
+    rows = np.array([steps_ended(each.records) for each in incarnations], np.int64)
     stepped = np.bincount(replicas, rows, minlength=1).astype(np.int64)
+    steps = _no_steps(int(rows.sum()), names)
+    for each, n, stop in zip(incarnations, rows, np.cumsum(rows), strict=True):
+        _fill_in({name: column[stop - n : stop] for name, column in steps.items()}, each.records)
     return {
         "replica": np.repeat(np.array(replicas, np.int32), rows),
         "step": np.concatenate([np.arange(n, dtype=np.int32) for n in stepped]),
-        **{name: np.concatenate([part[name] for part in parts]) for name in names},
+        **steps,
     }
 
 
 def steps_of(records: Records, names: Sequence[str]) -> Columns:
     """Return columns of the steps of one incarnation that have ended, in order."""
+    steps = _no_steps(steps_ended(records), names)
+    _fill_in(steps, records)
+    return steps
+
+
+def _no_steps(n: int, names: Sequence[str]) -> Columns:
+    return {name: np.zeros(n, np.float64 if name in _STEP_TIMES else np.int32) for name in names}
+
+
+def _fill_in(steps: Columns, records: Records) -> None:
+    """Put the steps of one incarnation that have ended into columns of zeros."""
     index, planned = planned_step_rows(records)
-    runs, ends = run_rows(records), run_ends_s(records)
-    n = len(index) + len(ends)
-    counts = runs["steps"].astype(np.int64)
-    begins = np.cumsum(counts) - counts
-    nth = np.arange(len(ends)) - np.repeat(begins, counts)  # place within the run
-    rows = np.repeat(runs["first_step"].astype(np.int64), counts) + nth
+    runs, n = run_rows(records), len(steps["end_s"])
+    first, counts = runs["first_step"].astype(np.int64), runs["steps"].astype(np.int64)
+    order = np.argsort(np.concatenate([index, first]), kind="stable")  # a planned step is as a run of one
+    lengths = np.concatenate([np.ones_like(index), counts])[order]
 
-    def in_runs(name: str) -> NDArray[Any] | float:
-        if name == "end_s":
-            return ends
-        if name == "start_s":
-            starts = np.empty_like(ends)
-            starts[1:] = ends[:-1]
-            starts[begins] = runs["start_s"]
-            return starts
-        if name == "ticks":
-            return 1.0
-        if name == "kv_blocks_used":
-            return run_blocks(records)
-        if name not in runs:
-            return 0.0
-        values: Floats = np.repeat(runs[name], counts)
-        if name == "decode_context_tokens":
-            values += nth * np.repeat(runs["decode_seqs"], counts)
-        return values
+    def repeated(of_planned: NDArray[Any], of_runs: NDArray[Any]) -> NDArray[Any]:
+        return np.repeat(np.concatenate([of_planned, of_runs])[order], lengths)[:n]
 
-    steps: Columns = {}
-    for name in names:
-        steps[name] = column = np.empty(n, np.float64 if name in _STEP_TIMES else np.int32)
-        column[index] = planned[name]
-        column[rows] = in_runs(name)
-    return {name: column[: n - records.in_flight] for name, column in steps.items()}
+    ran = repeated(np.zeros(len(index), np.bool_), np.ones(len(counts), np.bool_))
+    ended = index < n
+    index = index[ended]
+
+    def fill(name: str) -> None:
+        column, of_planned = steps[name], planned[name]
+        if name == "start_s":  # in a run at the end of the step before
+            column[1:] = steps["end_s"][:-1]
+            begun = (counts > 0) & (first < n)
+            column[first[begun]] = runs[name][begun]
+        elif name in ("end_s", "kv_blocks_used"):
+            column[ran] = (run_ends_s(records) if name == "end_s" else run_blocks(records))[
+                : np.count_nonzero(ran)
+            ]
+        elif name == "ticks":
+            column[:] = 1
+        elif name in runs:
+            of_runs = runs[name].astype(np.int64)
+            if name != "decode_context_tokens":
+                column[:] = repeated(of_planned.astype(np.int32), of_runs.astype(np.int32))
+                return
+            # Each step adds one token a sequence. Sums in 32 bits are right where the results have no more.
+            seqs = runs["decode_seqs"].astype(np.int64)
+            column[:] = repeated(np.zeros(len(of_planned), np.int32), seqs.astype(np.int32))
+            column *= np.arange(n, dtype=np.int32)
+            column += repeated(of_planned.astype(np.int32), (of_runs - first * seqs).astype(np.int32))
+            return
+        column[index] = of_planned[ended]
+
+    for name in sorted(steps):  # ends before starts
+        fill(name)
 
 
 def request_table(
