@@ -35,14 +35,14 @@ _FIGURES = ("mean", *(f"p{p}" for p in PERCENTILES), "max")
 class ValuePool:
     """Values whose distribution is written down; added in parts, they give the same as added at once."""
 
-    def __init__(self, exact: bool, room: int = 0) -> None:
+    def __init__(self, exact: bool, memory: Floats | None = None) -> None:
         """``exact`` keeps all values; otherwise half a megabyte stands for any number of them.
 
-        ``room`` is how many values are expected: memory that is asked for at once costs less than twice as much later.
+        ``memory`` for as many values as are expected may be used again once the pool is settled.
         """
         self.exact = exact
         self.count = 0
-        self._values: Floats = np.empty(room if exact else 0)  # the first ``count`` are there
+        self._values: Floats = np.empty(0) if memory is None else memory  # the first ``count`` are there
         self._sum, self._min, self._max = 0.0, np.inf, -np.inf
         # Buckets from the most negative, over 0 in the middle, to the largest.
         self._buckets = np.zeros(0 if exact else 2 * _BUCKETS + 1, np.int64)
@@ -91,6 +91,11 @@ class ValuePool:
             self._figures = self._exact_figures() if self.exact else self._sketched_figures()
             self._values, self._buckets = self._values[:0].copy(), self._buckets[:0]
         return self._figures
+
+    def settle(self) -> None:
+        """Let go of values that are kept, as no more are to come."""
+        if self.exact and self.count:
+            self.figures()
 
     def _exact_figures(self) -> dict[str, float]:
         values = self._values[: self.count]

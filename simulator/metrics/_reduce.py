@@ -92,6 +92,8 @@ class Reduction:
             column = rows[0] if len(rows) == 1 else np.concatenate(rows)
             column.flags.writeable = False
             found[self._keys[each]] = column
+        for pool in self._pools.values():
+            pool.settle()
         return found | {self._keys[each]: pool for each, pool in self._pools.items()}
 
 
@@ -117,11 +119,18 @@ class CompactReduction(Reduction):
 
 
 def reduce(log: "RequestLog", functions: Collection[Marked], reading: Reading | None) -> None:
-    """Compute marked functions in one pass over the parts of a log, and keep what they return with it."""
+    """Compute marked functions in a pass over the parts of a log, and keep what they return with it.
+
+    Pools that keep their values take turns in the same memory, each in a pass of its own: what the system has to give
+    for the first time takes longer than another pass.
+    """
     missing = [each for each in functions if (each.name, reading if each.of_user else None) not in log.kept]
-    if missing:
-        pools = partial(ValuePool, log.keeps_tokens, int(log.token_offsets[-1]))
-        reduction = Reduction(missing, reading, pools)
+    together, memory = missing, None
+    if log.keeps_tokens and (pools := [each for each in missing if each.pools]):
+        together = [each for each in missing if each not in pools[1:]]
+        memory = np.empty(int(log.token_offsets[-1]))
+    for some in [together, *([each] for each in missing if each not in together)] if missing else ():
+        reduction = Reduction(some, reading, partial(ValuePool, log.keeps_tokens, memory))
         for part in log.parts():
             reduction.add(part)
         log.kept.update(reduction.found())
