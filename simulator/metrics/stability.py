@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from simulator.arrays import Floats
+from simulator.arrays import Floats, median
 from simulator.metrics._log import RequestLog
 from simulator.metrics._options import Slo, UserModel
 from simulator.replica.request import RequestState
@@ -54,11 +54,11 @@ def _wait_growth(arrival_s: Floats, wait_s: Floats) -> float | None:
     if len(wait_s) < _FEWEST_REQUESTS:
         return None
     blocks = np.array_split(np.arange(len(wait_s)), _BLOCKS)
-    wait = np.array([np.median(wait_s[block]) for block in blocks])
-    when = np.array([np.median(arrival_s[block]) for block in blocks])
+    wait = np.array([median(wait_s[block]) for block in blocks])
+    when = np.array([median(arrival_s[block]) for block in blocks])
     earlier, later = np.triu_indices(_BLOCKS, k=1)
     rising = float(np.mean(wait[later] > wait[earlier]))
-    if rising < _RISING_PAIRS or wait[-1] < _GROWTH * np.median(wait[:3]) or when[-1] <= when[0]:
+    if rising < _RISING_PAIRS or wait[-1] < _GROWTH * median(wait[:3]) or when[-1] <= when[0]:
         return None
     centred = when - when.mean()
     slope = float(centred @ (wait - wait.mean()) / (centred @ centred))

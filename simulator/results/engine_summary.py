@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from simulator.arrays import Columns
+from simulator.arrays import Columns, median
 from simulator.metrics import Measure, RequestLog
 from simulator.results import drafts
 from simulator.results.billing import service_s
@@ -95,8 +95,7 @@ def _moves(transfers: Columns | None) -> dict[str, Any]:
         parts = hand_over_parts(transfers)
         if len(parts["total"]):
             found["hand_over_s"] = {
-                name: {"mean": float(part.mean()), "p50": float(np.median(part))}
-                for name, part in parts.items()
+                name: {"mean": float(part.mean()), "p50": median(part)} for name, part in parts.items()
             }
     return found
 

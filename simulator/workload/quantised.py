@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from simulator.arrays import Floats
+from simulator.arrays import Floats, median
 
 _LEAST_ROWS = 8
 _LOOK_AT = 100_000  # the first of them, as they are all alike
@@ -41,7 +41,7 @@ def stamps(arrival_s: Floats) -> Stamps | None:
         if (np.abs(since / step_s - np.rint(since / step_s)) < 1e-6).mean() >= _SHARE_WHOLE:
             return Stamps(step_s, True, tied)
     if tied >= _SHARE_TIED:
-        return Stamps(float(np.median(distinct)), False, tied)
+        return Stamps(median(distinct), False, tied)
     return None
 
 

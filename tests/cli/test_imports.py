@@ -25,7 +25,7 @@ NOT_NEEDED = {
     "xml",
 }
 SYNTHETIC = ("workload.arrivals=constant", "workload.prompt_tokens=9", "workload.output_tokens=9")
-SMALL = ("workload.rate_rps=5", "workload.requests=5")
+SMALL = ("workload.rate_rps=50", "workload.requests=150")  # from 100 on stability is looked at
 RANDOM = ("--set", "workload.arrivals=poisson", "--vary", "hardware.gpu=l40s,h100")
 
 
@@ -50,7 +50,7 @@ def below(modules, *names):
 
 
 @pytest.mark.parametrize(
-    "settings", [(*SYNTHETIC, *SMALL), ("workload.trace=azure2023_conv", "workload.limit=5")]
+    "settings", [(*SYNTHETIC, *SMALL), ("workload.trace=azure2023_conv", "workload.limit=150")]
 )
 def test_a_run_imports_what_it_uses(tmp_path, settings):
     found = imported(tmp_path, *settings)
@@ -71,7 +71,7 @@ def test_a_run_imports_what_it_uses(tmp_path, settings):
 def test_synthetic_traffic_needs_nothing_that_reads_files_and_a_trace_nothing_that_draws(tmp_path):
     drawn = imported(tmp_path / "drawn", *SYNTHETIC, *SMALL)
     assert below(drawn, "simulator.workload.reader", "simulator.workload.formats") == []
-    read = imported(tmp_path / "read", "workload.trace=azure2023_conv", "workload.limit=5")
+    read = imported(tmp_path / "read", "workload.trace=azure2023_conv", "workload.limit=150")
     assert below(read, "simulator.workload.load", "simulator.workload.lengths") == []
 
 
