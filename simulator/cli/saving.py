@@ -1,6 +1,8 @@
 """Simulate and save, for ``run`` and ``compare``: what a Ctrl-C, a stall and a full disk leave behind."""
 
+import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +12,10 @@ from simulator.errors import InputError, StallError
 if TYPE_CHECKING:
     from simulator.results.result import Result
     from simulator.scenario.scenario import Scenario
+
+# malloc.h: up to which size a block is not the system's own, and how much may lie free
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
+_OF_MALLOC = {M_MMAP_THRESHOLD: 4 << 20, M_TRIM_THRESHOLD: 64 << 20}
 
 
 def simulate_and_save(
@@ -26,6 +32,7 @@ def simulate_and_save(
     ``folder`` is claimed by the caller, or in one that is. The first Ctrl-C ends the simulation early, or skips the
     picture; the records are saved all the same. ``only_summary`` as in ``simulator.scenario.run.run``.
     """
+    keep_freed_memory()
     with stop_on_interrupt() as asked:
         try:
             result = _simulate(scenario, base_dir, asked, processes, only_summary and not plot)
@@ -49,6 +56,17 @@ def simulate_and_save(
                 f"interrupted twice; the records of this run are not in {folder}"
             ) from error
         return result, _cut_off(result, folder, asked())
+
+
+def keep_freed_memory() -> None:
+    """Have the C library keep what long columns leave behind for the next: the system gives it page by page."""
+    if sys.platform == "linux":
+        from ctypes import CDLL
+
+        with suppress(AttributeError):  # of a C library that knows no such settings
+            mallopt = CDLL(None).mallopt
+            for setting, n_bytes in _OF_MALLOC.items():
+                mallopt(setting, n_bytes)
 
 
 def _simulate(
