@@ -16,12 +16,12 @@ _OTHER_PEAKS = ("peak_fp8_tflops", "peak_fp4_tflops", "peak_int8_tops", "compute
 
 
 def filled_in(given: dict[str, Any], path: Path) -> dict[str, Any]:
-    """Return the values of a GPU file with those of the GPU that it is ``like``, if it is like any.
+    """Return the values of a GPU file with its path and those of the GPU that it is ``like``, if it is like any.
 
     Raises InputError, naming the file, where that is no shipped GPU, or one that is itself like another.
     """
     if "like" not in given:
-        return given
+        return given | {"path": path}
     like, names = given["like"], shipped_names("gpus")
     if like not in names:
         raise InputError(
@@ -42,7 +42,7 @@ def filled_in(given: dict[str, Any], path: Path) -> dict[str, Any]:
         "description": f"derived from {like}",
         "validated": f"not validated: derived from {like}; nothing was measured on this GPU",
     }
-    return said | _merged(base, given, like)
+    return said | _merged(base, given, like) | {"path": path}
 
 
 def _merged(base: dict[str, Any], given: dict[str, Any], like: str) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pydantic import Field
 
-from hardware_profiles.files import profile_path, read_toml, shipped_names, validate
+from hardware_profiles.files import load, profile_path, shipped_names
 from hardware_profiles.model import Model
 from hardware_profiles.sourced import Profile, Sourced
 from hardware_profiles.step_cost import HardwareCost
@@ -52,7 +52,7 @@ def load_drafter(name_or_path: str, base_dir: Path | None = None) -> DrafterProf
     """
     also = "the path of a drafter's profile (.toml)"
     path = profile_path("drafters", "drafter", name_or_path, base_dir, list_drafters(), also)
-    return validate(DrafterProfile, read_toml(path), str(path))
+    return load(DrafterProfile, path)
 
 
 @dataclass(frozen=True)

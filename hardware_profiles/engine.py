@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 
 from pydantic import Field
 
-from hardware_profiles.files import profile_path, read_toml, shipped_names, validate
+from hardware_profiles.files import load, profile_path, shipped_names
 from hardware_profiles.gpu import EngineOverheads, Gpu
 from hardware_profiles.sourced import Profile, Sourced
 from simulator.policy import Scheduler
@@ -110,7 +110,7 @@ def load_engine(name_or_path: str, base_dir: Path | None = None) -> EngineProfil
     """
     known, also = [*list_engines(), NATIVE], "the path of an engine profile (.toml)"
     path = profile_path("engines", "engine", name_or_path, base_dir, known, also)
-    return validate(EngineProfile, read_toml(path), str(path))
+    return load(EngineProfile, path)
 
 
 def engine_of(profile: str, policy: Scheduler, base_dir: Path | None = None) -> EngineProfile:

@@ -1,6 +1,7 @@
 """Finding and reading profile files; every refusal is one sentence naming the file and the key."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -88,10 +89,39 @@ def read_text(path: Path) -> str:
 
 def read_toml(path: Path) -> dict[str, Any]:
     """Return the table in ``path``; InputError naming the file and line on a syntax error."""
+    return toml_of(read_text(path), path)
+
+
+def toml_of(text: str, path: Path) -> dict[str, Any]:
+    """Return the table in the text of ``path``, as ``read_toml`` does."""
     try:
-        return parse_toml(read_text(path))
+        return parse_toml(text)
     except NotTomlError as error:
         raise InputError(f"{path}: not valid TOML ({error})") from None
+
+
+TomlTable = dict[str, Any]
+
+
+def load(
+    schema: type[_Validated],
+    path: Path,
+    fill: Callable[[TomlTable, Path], TomlTable] = lambda table, path: table,
+) -> _Validated:
+    """Return the table in ``path`` as a ``schema``, made once of the same text; ``fill`` adds what it leaves open.
+
+    Raises InputError as ``read_toml`` and ``validate`` do.
+    """
+    found = _loaded(schema, read_text(path), path, fill)
+    assert isinstance(found, schema)
+    return found
+
+
+@lru_cache
+def _loaded(
+    schema: type[BaseModel], text: str, path: Path, fill: Callable[[TomlTable, Path], TomlTable]
+) -> BaseModel:
+    return validate(schema, fill(toml_of(text, path), path), str(path))
 
 
 def validate(schema: type[_Validated], values: object, where: str) -> _Validated:

@@ -10,7 +10,7 @@ from typing import Annotated
 from pydantic import Field
 
 from hardware_profiles.derived import filled_in
-from hardware_profiles.files import profile_path, read_toml, shipped_names, validate
+from hardware_profiles.files import load, profile_path, shipped_names
 from hardware_profiles.mixture_kernels import ExpertKernels, LatentKernels
 from hardware_profiles.power import PowerDraw
 from hardware_profiles.sourced import Profile, Sourced
@@ -292,4 +292,4 @@ def load_gpu(name_or_path: str, base_dir: Path | None = None) -> Gpu:
     """
     also = "the path of a GPU profile (.toml)"
     path = profile_path("gpus", "gpu", name_or_path, base_dir, list_gpus(), also)
-    return validate(Gpu, {**filled_in(read_toml(path), path), "path": path}, str(path))
+    return load(Gpu, path, filled_in)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pydantic import Field
 
-from hardware_profiles.files import profile_path, read_toml, shipped_names, validate
+from hardware_profiles.files import load, profile_path, shipped_names
 from hardware_profiles.sourced import Profile, Sourced
 
 
@@ -67,4 +67,4 @@ def load_link(name_or_path: str, base_dir: Path | None = None) -> LinkProfile:
     path = profile_path(
         "links", "link", name_or_path, base_dir, list_links(), "the path of a link profile (.toml)"
     )
-    return validate(LinkProfile, read_toml(path), str(path))
+    return load(LinkProfile, path)

@@ -1,8 +1,17 @@
 """Finding a model: shipped (``models/*.toml``), or the ``config.json`` of a checkpoint by path."""
 
+from functools import lru_cache
 from pathlib import Path
 
-from hardware_profiles.files import full_name, read_toml, shipped_names, shipped_path, unknown
+from hardware_profiles.files import (
+    full_name,
+    read_text,
+    read_toml,
+    shipped_names,
+    shipped_path,
+    toml_of,
+    unknown,
+)
 from hardware_profiles.huggingface import model_of, read_config
 from hardware_profiles.model import Model
 from simulator.errors import InputError
@@ -28,11 +37,7 @@ def load_model(name_or_path: str, base_dir: Path | None = None) -> Model:
     name = name_or_path if exact else None if path.exists() else _shipped(name_or_path)
     if name is not None:
         path = shipped_path("models", name)
-        table = read_toml(path)
-        config = table.get("config")
-        if not isinstance(config, dict):
-            raise InputError(f"{path}: table [config] is missing")
-        return model_of(config, name, f"{table.get('source', path)}", str(path))
+        return _model_of(read_text(path), name, path)
     folder = path.is_dir()
     if folder:
         path = path / "config.json"
@@ -40,6 +45,16 @@ def load_model(name_or_path: str, base_dir: Path | None = None) -> Model:
         name = path.parent.name if path.name == "config.json" else path.stem
         return model_of(read_config(path), name or path.stem, str(path), str(path), _beside(path))
     raise unknown("model", name_or_path, list_models(), "the path of a Hugging Face config.json")
+
+
+@lru_cache
+def _model_of(text: str, name: str, path: Path) -> Model:
+    """Return the model of a shipped file: a run asks for it three times."""
+    table = toml_of(text, path)
+    config = table.get("config")
+    if not isinstance(config, dict):
+        raise InputError(f"{path}: table [config] is missing")
+    return model_of(config, name, f"{table.get('source', path)}", str(path))
 
 
 def _beside(path: Path) -> Path | None:

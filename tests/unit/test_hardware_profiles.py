@@ -1,6 +1,7 @@
 """Loading GPU and model profiles: what ships, what may be given by path, and how bad input is refused."""
 
 import gzip
+import re
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,15 @@ def test_every_shipped_gpu_loads_and_states_its_origin(name: str) -> None:
     measured = gpu.kernel_fit.measured_range is not None
     assert measured == (gpu.kernel_fit.error is not None) == (gpu.operator_tables is not None)
     assert measured == bool(list_tables(gpu)) == (not gpu.validated.startswith("not validated"))
+
+
+def test_a_profile_is_made_once_of_the_same_text_and_anew_of_another(tmp_path: Path) -> None:
+    assert load_gpu("l40s") is load_gpu("l40s")
+    assert load_model("llama-3.1-8b") is load_model("llama-3.1-8b")
+    path, text = tmp_path / "mine.toml", (PACKAGE_DIR / "gpus" / "l40s.toml").read_text(encoding="utf-8")
+    for price in ("0.25", "0.75"):
+        path.write_text(re.sub(r"(?m)^usd_per_hour = .*", f"usd_per_hour = {price}", text), encoding="utf-8")
+        assert load_gpu(str(path)).usd_per_hour == float(price)
 
 
 @pytest.mark.parametrize("name", list_models())
