@@ -10,7 +10,6 @@ import json
 import math
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
@@ -29,8 +28,7 @@ METRICS = ("TTFT", "TPOT", "E2E", "throughput")
 FILE = PACKAGE_DIR / "validated_errors.json"
 
 
-@dataclass(frozen=True)
-class Corner:
+class Corner(NamedTuple):
     """Where a prediction is made, or was scored."""
 
     gpu: str
@@ -43,9 +41,9 @@ class Corner:
         """Return this corner and those that hold it, the narrowest first: any load, any size, both."""
         return [
             self,
-            replace(self, load=None),
-            replace(self, tensor_parallel=None),
-            replace(self, tensor_parallel=None, load=None),
+            self._replace(load=None),
+            self._replace(tensor_parallel=None),
+            self._replace(tensor_parallel=None, load=None),
         ]
 
     def holds(self, other: "Corner") -> bool:

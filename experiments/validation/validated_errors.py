@@ -21,7 +21,7 @@ def json_of(scores: list[Score], date: datetime.date) -> str:
     """Return the file's text: the signed errors of all scored rows by corner, in % to a tenth; a line a corner."""
     corners: dict[tuple[object, ...], list[float]] = {}
     for metric, corner, error in scored_rows(scores):
-        key = METRICS.index(metric), *dataclasses.astuple(corner)
+        key = METRICS.index(metric), *corner
         corners.setdefault(key, []).append(round(error, 1))
     sets = ", ".join(dict.fromkeys(score.set_name for score in scores if scored_rows([score])))
     rows = [

@@ -1,14 +1,12 @@
 """How a matrix's weights are stored, and in what they are multiplied."""
 
-import dataclasses
 from math import ceil
-from typing import Literal
+from typing import Literal, NamedTuple
 
 Activations = Literal["16 bits", "fp8", "fp4", "int8"]
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class WeightFormat:
+class WeightFormat(NamedTuple):
     """Bits of a weight, what its scales add, and the type of what it is multiplied with.
 
     ``group``: the inputs and the outputs that share a scale; 0: all of them. ``activations`` "16 bits": the kernel
@@ -35,10 +33,10 @@ FP8 = WeightFormat("fp8", 8, "fp8")  # a scale a matrix
 FP8_BY_CHANNEL = WeightFormat("fp8", 8, "fp8", 4.0, (0, 1))
 NVFP4 = WeightFormat("nvfp4", 4, "fp4", 1.0, (16, 1))  # an FP8 scale for 16 values
 # The same weights, multiplied in 16 bits.
-NVFP4_WEIGHT_ONLY = dataclasses.replace(NVFP4, activations="16 bits")
+NVFP4_WEIGHT_ONLY = NVFP4._replace(activations="16 bits")
 # OCP microscaling formats, v1.0, section 5: an 8-bit exponent for 32 values. Weights alone in 4 bits, as vLLM has them.
 MXFP4 = WeightFormat("mxfp4", 4, "16 bits", 1.0, (32, 1))
-MXFP4_BOTH = dataclasses.replace(MXFP4, activations="fp4")
+MXFP4_BOTH = MXFP4._replace(activations="fp4")
 MXFP8 = WeightFormat("mxfp8", 8, "fp8", 1.0, (32, 1))
 
 # Normal floats with a 32-bit scale for 64 values (QLoRA, arXiv 2305.14314, section 3).

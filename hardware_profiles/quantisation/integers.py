@@ -1,6 +1,5 @@
 """GPTQ, AWQ, AutoRound and bitsandbytes: weights alone in few bits, multiplied in 16 bits."""
 
-import dataclasses
 import re
 
 from hardware_profiles.quantisation.fields import Fields, choice, kv_cache_of, refuse, whole_number
@@ -89,7 +88,7 @@ def read_bitsandbytes(fields: Fields, where: str) -> Quantization:
         choice(fields, "bnb_4bit_quant_type", where, ("nf4", "fp4"), "fp4")
         twice = choice(fields, "bnb_4bit_use_double_quant", where, (False, True), False)
         # Scales that are quantised once more: 8 bits each, and 32 bits for 256 of them.
-        usual = dataclasses.replace(NF4, scale_bytes=1 + 4 / 256) if twice else NF4
+        usual = NF4._replace(scale_bytes=1 + 4 / 256) if twice else NF4
     rules = ((left, SIXTEEN_BITS),)
     return Quantization("bitsandbytes", usual, rules, kv_cache=kv_cache_of(fields, where))
 

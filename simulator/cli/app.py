@@ -52,7 +52,7 @@ def _built_for(arguments: Sequence[str]) -> typer.Typer:
     if arguments[0] in HELP and len(arguments) == 1:
         return build({name: _listed(file) for name, file in commands().items()})
     files = _files()
-    return build(commands(arguments[0]) if arguments[0] in files else None)
+    return build({arguments[0]: import_module(files[arguments[0]])} if arguments[0] in files else None)
 
 
 def build(files: Mapping[str, ModuleType] | None = None) -> typer.Typer:
@@ -167,10 +167,9 @@ def _below(root: Path) -> Iterator[None]:
             os.environ[ROOT] = before
 
 
-def commands(*names: str) -> dict[str, ModuleType]:
-    """Return the file of each command by name, or of those named, in the order of the help."""
-    files = _files()
-    found = {name: import_module(files[name]) for name in names or files}
+def commands() -> dict[str, ModuleType]:
+    """Return the file of each command by name, in the order of the help."""
+    found = {name: import_module(file) for name, file in _files().items()}
     return dict(sorted(found.items(), key=lambda each: (getattr(each[1], "ORDER", math.inf), each[0])))
 
 

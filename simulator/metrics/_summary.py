@@ -3,6 +3,7 @@
 import importlib
 import pkgutil
 from collections.abc import Collection
+from functools import cache
 from typing import Any
 
 import simulator.metrics
@@ -15,8 +16,13 @@ from simulator.metrics._streamed import NoTokensError
 
 def metric_names() -> list[str]:
     """Return the names of all metric families, sorted: the files of this package without an underscore."""
-    files = pkgutil.iter_modules(simulator.metrics.__path__)
-    return sorted(file.name for file in files if not file.name.startswith("_"))
+    return list(_names_in(tuple(simulator.metrics.__path__)))
+
+
+@cache
+def _names_in(folders: tuple[str, ...]) -> tuple[str, ...]:
+    files = pkgutil.iter_modules(folders)
+    return tuple(sorted(file.name for file in files if not file.name.startswith("_")))
 
 
 def on_request() -> list[str]:

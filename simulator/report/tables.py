@@ -18,8 +18,7 @@ LineKind = Literal["title", "head", "row", "words", "warning"]
 GAP = "  "
 
 
-@dataclass(frozen=True)
-class Amount:
+class Amount(NamedTuple):
     """A number, and how it is written for people."""
 
     value: float | None

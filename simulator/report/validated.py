@@ -1,7 +1,6 @@
 """What is known of how true a run is: how far predictions were off where servers of its kind were measured."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +51,7 @@ def validated_words(scenario: Scenario, base_dir: Path | None, summary: RunNumbe
     """Say how far predictions were off where this was measured; makes no simulation."""
     where = corners(scenario, base_dir)
     lines, load = unvalidated(where), load_of(summary)
-    for corner in (replace(each, load=load) for each in where if is_validated(each)):
+    for corner in (each._replace(load=load) for each in where if is_validated(each)):
         found = [_said(corner, metric) for metric in METRICS if counts_for(metric, scenario, summary)]
         lines.append(f"validated on {corner}: {', '.join(found)}")
     return Words(lines)

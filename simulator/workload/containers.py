@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO, ClassVar, cast
+from typing import BinaryIO, ClassVar, NamedTuple, cast
 
 import numpy as np
 
@@ -24,8 +24,7 @@ BATCH_ROWS = 65_536  # held at a time, beside what is kept of them
 Label = int | str  # what names a session or a tenant
 
 
-@dataclass(frozen=True)
-class Wanted:
+class Wanted(NamedTuple):
     """The columns to read; an empty cell is NaN in an ``optional`` one of numbers, and refused in others."""
 
     required: Sequence[str] = ()

@@ -7,9 +7,9 @@ says what is wrong and in which line.
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -31,8 +31,7 @@ _LEAST_DATE = 1e8  # what is less is a date in none of the units that its size s
 _EXACT = 2.0**53  # up to which floats are exact whole numbers
 
 
-@dataclass(frozen=True)
-class _Times:
+class _Times(NamedTuple):
     """How a column of times is read."""
 
     type: "pa.DataType"

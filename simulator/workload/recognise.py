@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from simulator.errors import InputError
 from simulator.input_files import check_regular
@@ -39,8 +39,7 @@ _NO_BLOCKS = "workload.block_tokens: only for a trace whose blocks may have any 
 _LOOK_AT = 50  # records, in search of one that can be read
 
 
-@dataclass(frozen=True)
-class ReadAs:
+class ReadAs(NamedTuple):
     """How a file is to be read, where that is not left to its content."""
 
     format: str | None = None  # the name of a format
@@ -108,9 +107,9 @@ def open_requests(path: Path, what: str, how: ReadAs) -> Opened:
     if fmt is not None:
         fmt, said = _with_blocks(fmt, few, how)
         if how.turns is not None:
-            fmt = replace(fmt, format=replace(fmt.format, turns_add=how.turns == "added"))
+            fmt = fmt._replace(format=replace(fmt.format, turns_add=how.turns == "added"))
         if fmt.apart is not None and len(few) > 1:
-            fmt = replace(fmt, begin=fmt.apart, sorts=False, format=replace(fmt.format, arrival_s=None))
+            fmt = fmt._replace(begin=fmt.apart, sorts=False, format=replace(fmt.format, arrival_s=None))
         return Opened(_rows(path, found, fmt, how), _with_less(fmt), said)
     if how.skip_bad or how.sort or many or found.unit == "entry":
         name, chosen = _table_of(first, accepted)
@@ -228,7 +227,7 @@ def _with_blocks(fmt: RecordFormat, few: list[TraceRow], how: ReadAs) -> tuple[R
     said = f"blocks of {found:,} tokens" + (
         ", as prompts and their ids tell" if how.block_tokens is None else ""
     )
-    return replace(fmt, format=replace(own, hash_block_tokens=found)), said
+    return fmt._replace(format=replace(own, hash_block_tokens=found)), said
 
 
 def _with_less(fmt: RecordFormat) -> dict[str, TraceFormat]:

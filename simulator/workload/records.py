@@ -7,10 +7,9 @@ import csv
 import json
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from simulator.errors import InputError
 from simulator.input_files import as_json
@@ -22,8 +21,7 @@ _CHUNK = 2**20  # characters of a JSON document read at a time
 Opener = Callable[[], Iterator[str]]
 
 
-@dataclass(frozen=True)
-class BadRecord:
+class BadRecord(NamedTuple):
     """A place where no record could be read, and why."""
 
     problem: str
@@ -32,8 +30,7 @@ class BadRecord:
 ReadRecord = tuple[int, dict[str, Any] | BadRecord]
 
 
-@dataclass(frozen=True)
-class RecordSource:
+class RecordSource(NamedTuple):
     """How to go through the records of a file, and what they are counted in: "line", "entry" or "row"."""
 
     unit: str

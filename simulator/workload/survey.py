@@ -1,7 +1,7 @@
 """What is in a file of requests: how many, how fast, how long, in which sessions, what they share, and what is odd."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -86,7 +86,7 @@ def survey(path: Path, how: ReadAs, context_tokens: int) -> Survey:
 def _read_again(path: Path, how: ReadAs, problem: str) -> tuple[Trace, TrafficColumns]:
     """Read what is good of a file with such a problem, which is that of the whole if nothing is good."""
     try:
-        trace = Trace(path, replace(how, skip_bad=True, sort=True))
+        trace = Trace(path, how._replace(skip_bad=True, sort=True))
         return trace, trace.read()[0]
     except InputError as error:
         raise InputError(problem) from error

@@ -22,7 +22,7 @@ from functools import cache
 from importlib import import_module
 from pkgutil import iter_modules
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 from simulator.replica.request import TRACE_COLUMNS
 
@@ -115,8 +115,7 @@ class TraceFormat:
         return (self.prompt_tokens, self.output_tokens)
 
 
-@dataclass(frozen=True)
-class Parser:
+class Parser(NamedTuple):
     """A format of text that is no table: what is one of its files, and how its lines become rows."""
 
     name: str
@@ -126,8 +125,7 @@ class Parser:
     format: TraceFormat  # the names under which its rows have what
 
 
-@dataclass(frozen=True)
-class PlainColumns:
+class PlainColumns(NamedTuple):
     """The three columns of a CSV file that are all that a format takes from it; no other changes what rows are."""
 
     arrival: str
@@ -136,8 +134,7 @@ class PlainColumns:
     unit: str | None = None  # of numbers in ``arrival``, or "iso"; None: their size tells
 
 
-@dataclass(frozen=True)
-class RecordFormat:
+class RecordFormat(NamedTuple):
     """A format of records that are more than columns: what is one of its files, and the rows of a record."""
 
     name: str

@@ -9,7 +9,7 @@ Where turns have no ``timestamp``, those that no other session starts begin at 0
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from simulator.workload.formats import FaultyRecordError, NumberedRow, TraceRow
 from simulator.workload.values import ESTIMATED, is_empty, number, text_tokens, whole, wrong
@@ -47,8 +47,7 @@ def rows_of_all(records: list[NumberedRow]) -> Iterator[NumberedRow]:
             )
 
 
-@dataclass(frozen=True)
-class _Start:
+class _Start(NamedTuple):
     """When and from what a session begins."""
 
     at_s: float  # if answers took no time
