@@ -61,9 +61,11 @@ def simulate_and_save(
 def keep_freed_memory() -> None:
     """Have the C library keep what long columns leave behind for the next: the system gives it page by page."""
     if sys.platform == "linux":
-        from ctypes import CDLL
+        with suppress(
+            ImportError, AttributeError
+        ):  # a Python without ctypes, a C library without such settings
+            from ctypes import CDLL
 
-        with suppress(AttributeError):  # of a C library that knows no such settings
             mallopt = CDLL(None).mallopt
             for setting, n_bytes in _OF_MALLOC.items():
                 mallopt(setting, n_bytes)

@@ -1,8 +1,10 @@
 """What commands are seldom asked for: schemas, drafters, pages of studies, another form, an odd terminal."""
 
+import ctypes
 import io
 import json
 import sys
+from types import SimpleNamespace
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -10,7 +12,7 @@ import pytest
 
 from hardware_profiles.drafter import list_drafters
 from simulator.cli import main as cli
-from simulator.cli import output, saved_runs
+from simulator.cli import output, saved_runs, saving
 from simulator.cli.report_page import report_of_study
 from simulator.report.tables import Document, Table, TableColumn, Words
 from simulator.scenario.schema import scenario_schema
@@ -176,3 +178,15 @@ def test_a_remark_is_not_made_in_quiet(capsys):
     assert capsys.readouterr().err == ""
     output.remark("hello")
     assert capsys.readouterr().err == "hello\n"
+
+
+def test_a_run_goes_on_with_a_c_library_that_keeps_no_memory(monkeypatch):
+    asked = []
+    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.setattr(
+        ctypes, "CDLL", lambda name: SimpleNamespace(mallopt=lambda *given: asked.append(given))
+    )
+    saving.keep_freed_memory()
+    assert asked == [(saving.M_MMAP_THRESHOLD, 4 << 20), (saving.M_TRIM_THRESHOLD, 64 << 20)]
+    monkeypatch.setattr(ctypes, "CDLL", lambda name: object())
+    saving.keep_freed_memory()
