@@ -52,8 +52,10 @@ def transfers_table(columns: Columns) -> "pa.Table":
         for name, column in columns.items()
         if column.dtype.kind not in "Ub"
     }
-    arrays["kind"] = pa.array(columns["kind"].tolist())
-    arrays["arrived"] = pa.array(columns["arrived"].tolist())
+    arrived = columns["arrived"]
+    bits = pa.py_buffer(np.packbits(arrived, bitorder="little"))
+    arrays["kind"] = _strings(columns["kind"].tolist())
+    arrays["arrived"] = pa.Array.from_buffers(pa.bool_(), len(arrived), [None, bits])
     return pa.table({name: arrays[name] for name in columns})
 
 
