@@ -59,18 +59,21 @@ class Fabric:
         With ``done=None`` the flow stays open at its size, taking no bandwidth, until it is resized with
         a ``done`` or cancelled.
         """
-        self._check_port(source)
-        self._check_port(destination)
+        ports = len(self._bytes_per_s)
+        if not (0 <= source < ports and 0 <= destination < ports):
+            self._check_port(source)
+            self._check_port(destination)
         if source == destination:
             raise ValueError(f"a flow needs two ports, not {source} twice")
         _check_flow(size_bytes, cap_bytes_per_s)
-        now_s = self._clock.now
+        now_s, flows = self._clock.now, self._flows
         begins_s = now_s + (self._latency_s + after_s)
         flow = Flow(source, destination, size_bytes, cap_bytes_per_s, now_s, done, begins_s)
-        flow.restart(now_s)
-        self._flows.append(flow)
+        if not size_bytes:
+            flow.restart(now_s)
+        flows.append(flow)
         if begins_s > now_s:  # until then it takes nothing from the others
-            if self._foresees and len(self._flows) == 1 and done is not None:
+            if len(flows) == 1 and done is not None and self._foresees:
                 flow.run(self._alone_bytes_per_s(flow), begins_s)  # if no other comes in between
                 self._wake_at(flow.due_s)
             else:
@@ -233,13 +236,16 @@ class Fabric:
         if wake != self._wakes:
             return
         self._next_s = math.inf
-        self.update()
         now_s = self._clock.now
         arrived = [flow for flow in self._flows if flow.due_s <= now_s and flow.done is not None]
+        others = len(arrived) < len(self._flows) or not self._foresees  # have to be looked at
+        if others:
+            self.update()
         for flow in arrived:
-            flow.finished_s = now_s
+            flow.sent_bytes, flow.finished_s = flow.size_bytes, now_s
             self._close(flow)
-        self._share()
+        if others:
+            self._share()
         for flow in arrived:
             done, flow.done = flow.done, None  # which knows the flow: nothing is to be left of them
             if done is not None:
