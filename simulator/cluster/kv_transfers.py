@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from math import inf, nan
-from typing import Literal, NamedTuple
+from typing import Any, Literal
 
 from simulator.clock import Clock, before_turn
 from simulator.cluster.deployment import Link, Wires
@@ -43,26 +43,6 @@ class Transfer:
         self.prefill_end_s = self.routed_s = self.granted_s = self.connected_s = nan
 
 
-class TransferRow(NamedTuple):
-    """A transfer that is over."""
-
-    request_id: int
-    kind: Kind
-    source: int
-    destination: int
-    start_s: float
-    prefill_end_s: float
-    routed_s: float
-    granted_s: float
-    connected_s: float
-    end_s: float
-    bytes: float
-    descriptors: int
-    cached_tokens: int
-    tokens_before: int  # output tokens that the request had been given
-    arrived: bool
-
-
 class KvTransfers:
     """The transfers in flight, and the record of those that are over."""
 
@@ -85,7 +65,7 @@ class KvTransfers:
         kind = SharedFabric if shared else Fabric
         self.fabric: Fabric = kind(clock, len(ranks), [link.bytes_per_s * n for n in ranks], link.latency_s)
         self.in_flight: dict[Job, Transfer] = {}
-        self.done: list[TransferRow] = []
+        self.done: list[Any] = []  # those that are over: what is noted of one after what is noted of another
         self._strangers = set(strangers)
         self._met: dict[tuple[Life, Life], float] = {}  # when two are connected, of those that were not
 
@@ -118,7 +98,6 @@ class KvTransfers:
         if time_s <= self.clock.now:
             then(transfer)
             return
-
         self.clock.call_at(time_s, self._go_on, (transfer, then))
 
     def before_turn(self, transfer: Transfer, time_s: float, then: Callable[[Transfer], None]) -> None:
@@ -135,8 +114,9 @@ class KvTransfers:
         """Return when the two replicas are connected; if they never were, they begin now."""
         link, now_s = self.link, self.clock.now
         source, destination = transfer.source, transfer.destination
-        lost = source.past or destination.past
-        met = link.connected and not lost and self._strangers.isdisjoint((source.index, destination.index))
+        met = link.connected and not (source.past or destination.past)
+        if met and self._strangers:
+            met = self._strangers.isdisjoint((source.index, destination.index))
         if met or not link.handshake_s:
             return now_s
         pair = _life(source), _life(destination)
@@ -155,14 +135,15 @@ class KvTransfers:
         It begins when its descriptors have been posted, one for each piece of memory that lies in one:
         time = set-up + descriptors x time of one + bytes / rate.
         """
-        link, ranks = self.link, (self.ranks[transfer.source.index], self.ranks[transfer.destination.index])
+        link, source, destination = self.link, transfer.source.index, transfer.destination.index
+        ranks = self.ranks[source], self.ranks[destination]
         blocks = -(-tokens // transfer.source.block_size)
         # A rank on the side with fewer has a piece for each rank on the other that holds a part of its heads.
         descriptors = blocks * link.descriptors_per_block * max(ranks) // min(ranks)
         transfer.descriptors += descriptors
         flow = self.fabric.send(
-            transfer.source.index,
-            transfer.destination.index,
+            source,
+            destination,
             tokens * link.kv_bytes_per_token * share,
             None if done is None else lambda: self._sent(transfer, flow, done),
             cap_bytes_per_s=cap_bytes_per_s,
@@ -228,14 +209,12 @@ class KvTransfers:
         del self.in_flight[job]
         if transfer.over is not None:
             transfer.over(transfer)
-        self.done.append(
-            TransferRow(
-                job.id, transfer.kind, transfer.source.index, transfer.destination.index, transfer.start_s,
-                transfer.prefill_end_s, transfer.routed_s, transfer.granted_s, transfer.connected_s,
-                self.clock.now, transfer.sent_bytes, transfer.descriptors, transfer.cached_tokens,
-                job.generated_tokens - in_flight, arrived,
-            )
-        )  # fmt: skip
+        self.done.extend((
+            job.id, transfer.kind, transfer.source.index, transfer.destination.index, transfer.start_s,
+            transfer.prefill_end_s, transfer.routed_s, transfer.granted_s, transfer.connected_s,
+            self.clock.now, transfer.sent_bytes, transfer.descriptors, transfer.cached_tokens,
+            job.generated_tokens - in_flight, arrived,
+        ))  # fmt: skip
 
 
 def _life(replica: Replica) -> Life:

@@ -39,14 +39,14 @@ MOMENTS = {
 }
 
 
-def transfer_table(done: Sequence[Sequence[Any]], steps: Columns, tokens: UnfoldedTokens) -> Columns:
+def transfer_table(done: Sequence[Any], steps: Columns, tokens: UnfoldedTokens) -> Columns:
     """One row per transfer, its columns ``NOTED``, and the step that gave the next token after one that arrived.
 
-    ``steps`` are all steps' times, ordered by replica and number. A time that never came is NaN.
+    ``done`` has what is noted, row by row; ``steps`` are all steps' times, ordered by replica and number. A time that
+    never came is NaN.
     """
-    rows = list(zip(*done, strict=True)) or [()] * len(NOTED)
     columns: Columns = {
-        name: np.array(row, kind) for (name, kind), row in zip(NOTED.items(), rows, strict=True)
+        name: np.array(done[place :: len(NOTED)], kind) for place, (name, kind) in enumerate(NOTED.items())
     }
     n = len(columns["request_id"])
     for name in ("step_start_s", "step_end_s", "delivered_s"):
