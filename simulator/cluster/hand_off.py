@@ -43,9 +43,11 @@ class HandOffs:
 
     def offer(self, job: Job, source: Replica) -> None:
         """A job's part at the source is done, and its KV is there: find a place where it goes on."""
-        if self.rule.early and self.early.finish(job):
+        rule, kv_transfers = self.rule, self.kv_transfers
+        if rule.early and self.early.finish(job):
             return
-        self._hold(job, source)
+        if rule.hold_s < inf:
+            self._hold(job, source)
         decoders = self.decoders()
         if not decoders:
             self.stranded.append((job, source))
@@ -54,11 +56,11 @@ class HandOffs:
         if destination is source:  # it has changed its role
             self._stay(job, source)
             return
-        transfer = self.kv_transfers.begin("hand_off", job, source, destination)
+        transfer = kv_transfers.begin("hand_off", job, source, destination)
         transfer.tokens = job.known_tokens - 1
-        transfer.prefill_end_s = self.kv_transfers.clock.now
-        destination.engine.transfers.expect(job)
-        self.kv_transfers.later(transfer, transfer.prefill_end_s + self.rule.routing_s, self._routed)
+        transfer.prefill_end_s = transfer.start_s
+        destination.expect(job)
+        kv_transfers.later(transfer, transfer.start_s + rule.routing_s, self._routed)
 
     def forget(self, job: Job) -> None:
         """A job does not go anywhere any more."""
@@ -81,8 +83,7 @@ class HandOffs:
         transfer.routed_s = self.kv_transfers.clock.now
         engine, rule = destination.engine, self.rule.when_full
         incoming = engine.transfers
-        needed = max(incoming.blocks_to_receive(job, transfer.tokens), engine.blocks_for(job.known_tokens))
-        if needed > destination.total_blocks:
+        if incoming.blocks_to_receive(job, transfer.tokens + 1) > engine.total_blocks:
             self.kv_transfers.drop(transfer)
             self._end(job, source)
             return
@@ -132,8 +133,6 @@ class HandOffs:
     def _hold(self, job: Job, source: Replica) -> None:
         """Hold a job's blocks at the source until it is pulled, or for as long as the rule says."""
         clock = self.kv_transfers.clock
-        if self.rule.hold_s == inf:
-            return
         self._held.append((clock.now + self.rule.hold_s, job, source))
         if len(self._held) == 1:
             clock.at(self._held[0][0]).callbacks.append(self._look_at_held)

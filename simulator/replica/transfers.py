@@ -66,7 +66,8 @@ class Transfers:
 
     def blocks_to_receive(self, job: Job, tokens: int) -> int:
         """KV blocks that a job takes which brings the KV of so many tokens along."""
-        return self._engine.blocks_for(job.prompt_tokens + job.max_tokens if self.whole else tokens)
+        held_for = job.prompt_tokens + job.max_tokens if self.whole else tokens
+        return -(-held_for // self._engine.block_size)
 
     def room_for(self, job: Job, tokens: int) -> bool:
         """Whether there are blocks for the KV of so many tokens beside those that were asked for before."""
@@ -98,7 +99,8 @@ class Transfers:
             self.reserved[job], job.blocks = job.blocks, elsewhere
         else:
             self.reserved[job] = held
-        self._await(job, job.known_tokens)
+        if self._awaited_tokens.get(job) != (tokens := job.known_tokens):
+            self._await(job, tokens)
         return True
 
     def _share(self, cache: PrefixCache, job: Job, blocks: int) -> bool:
@@ -134,8 +136,7 @@ class Transfers:
 
     def receive(self, job: Job, *, takes_seat: bool) -> None:
         """A job's KV has come into the blocks reserved for it: it takes the next seat, or waits in the queue."""
-        self._await(job, job.known_tokens)
-        del self._awaited_tokens[job]
+        self._engine.outside_tokens += job.known_tokens - self._awaited_tokens.pop(job, 0)
         job.blocks = self.reserved.pop(job)
         job.reserved = self.whole
         self._go_on(job, takes_seat)

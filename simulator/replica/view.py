@@ -72,6 +72,10 @@ class View(ABC):
             self._set_timer(self.in_flight[0][0])
         return self._engine
 
+    def expect(self, job: Job) -> None:
+        """A job has been sent here, though nothing of it is here yet; no step that is planned before sees it."""
+        self._engine.transfers.expect(job)
+
     @property
     def outstanding_tokens(self) -> int:
         """Known tokens of the unfinished requests here."""
