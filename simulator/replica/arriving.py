@@ -12,21 +12,25 @@ def admit_all(engine: Engine) -> bool:
     False, and nothing is planned, where one that runs has more to compute, or was preempted just now, or there is no
     seat, block or token of the budget for all of that.
     """
-    group, kv, waiting, shape = engine.group, engine.kv, engine.waiting, engine.shape
+    group, kv, waiting, shape, limits = engine.group, engine.kv, engine.waiting, engine.shape, engine.limits
     if engine.partial or engine.preempted or not waiting:
         return False
-    if engine.cache is not None or engine.limits.fixed_kv is not None:
+    if engine.cache is not None or limits.fixed_kv is not None:
         return False
     block_size, running, late = engine.block_size, engine.running, engine.late_cache is not None
-    tokens_left, blocks_left = engine.token_budget - group.size, kv.free_blocks - engine.blocks_opening
+    decodes = group.size
+    tokens_left, blocks_left = engine.token_budget - decodes, kv.free_blocks - engine.blocks_opening
     for job in waiting:
         known = job.prompt_tokens + job.generated
         tokens_left -= known - job.computed
-        blocks_left -= max(0, -(-known // block_size) - job.blocks)
+        blocks = -(-known // block_size) - job.blocks
+        if blocks > 0:
+            blocks_left -= blocks
         if job.generated >= job.target_tokens:  # its last token is in flight
             return False
-    seats = engine.limits.max_num_seqs - len(running)
-    if tokens_left < 0 or blocks_left < 0 or len(waiting) > seats or not engine.decode_all():
+    if tokens_left < 0 or blocks_left < 0 or len(running) + len(waiting) > limits.max_num_seqs:
+        return False
+    if decodes and not engine.decode_all():
         return False
     for job in waiting:
         known = job.prompt_tokens + job.generated
@@ -55,19 +59,20 @@ def decode_with_arrivals(
     there is no seat, block or token of the budget for one of them, or fewer than ``spare_blocks`` would be left.
     """
     group, kv, records, limits = engine.group, engine.kv, engine.records, engine.limits
-    arriving = list(engine.waiting)
+    arriving, block_size = list(engine.waiting), engine.block_size
     if engine.cache is not None or limits.fixed_kv is not None:
         return start_s, start_s, NO_JOBS
     seqs, context_tokens = group.size + len(arriving), group.context_tokens()
     opening = blocks = engine.blocks_opening
     for job in arriving:
-        if not job.brought or job.remaining_tokens != 1:
+        known = job.computed + 1
+        if not job.brought or job.prompt_tokens + job.generated != known:
             return start_s, start_s, NO_JOBS
-        context_tokens += job.computed + 1
-        blocks += max(0, engine.blocks_for(job.computed + 1) - job.blocks)
-    seats = limits.max_num_seqs - len(engine.running)
+        context_tokens += known
+        if (more := -(-known // block_size) - job.blocks) > 0:
+            blocks += more
     if (
-        len(arriving) > seats
+        len(engine.running) + len(arriving) > limits.max_num_seqs
         or seqs > limits.max_num_batched_tokens
         or blocks > kv.free_blocks - spare_blocks
     ):
@@ -79,8 +84,8 @@ def decode_with_arrivals(
     completing = engine.decoded() or []
     engine.waiting.clear()
     for job in arriving:
-        more = engine.blocks_for(job.computed + 1) - job.blocks
-        if more > 0:
+        known = job.computed + 1
+        if (more := -(-known // block_size) - job.blocks) > 0:
             kv.take(job, more)
         job.move(JobState.RUNNING)
         engine.running[job] = None
@@ -88,10 +93,10 @@ def decode_with_arrivals(
         engine.admissions += 1
         records.chunks.extend((step, job.id, 1, job.computed))
         records.prompt_ends.extend((job.id, step))
-        engine.outside_tokens -= job.known_tokens
-        job.computed += 1
+        engine.outside_tokens -= known
+        job.computed = known
         job.generated += 1
-        if job.completing:
+        if job.generated >= job.target_tokens:
             completing.append(job)
         else:
             group.join(job)
