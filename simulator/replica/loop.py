@@ -21,7 +21,6 @@ from simulator.replica.fast_forward import fast_forward
 from simulator.replica.job import Job
 from simulator.replica.pipeline_engine import PipelineEngine, StageTimes
 from simulator.replica.pipeline_runs import run_batches
-from simulator.replica.policy import Scheduler
 from simulator.replica.view import View
 
 # Steps without a single new token that are always allowed while no request ends; beyond them as many again as there
@@ -32,7 +31,11 @@ FRUITLESS_STEPS = 1000
 class StepLoop(View):
     """An engine whose steps end and are planned, one after the other."""
 
-    policy: Scheduler
+    __slots__ = (
+        "_admits_all", "_depth", "_ends_unseen", "_goes_on", "_hears", "_late", "_now_s", "_plans_ends",
+        "_spare_blocks", "_stages", "busy_until_s",
+    )  # fmt: skip
+
     busy_until_s: float  # when the last planned step ends
     _now_s: float  # when it plans next, or planned last
     _late: bool  # whether it plans in an extra turn of this instant

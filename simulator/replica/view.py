@@ -18,6 +18,10 @@ from simulator.replica.state import ReplicaState
 class View(ABC):
     """What may be asked of a replica at any moment: it catches up with the clock and answers."""
 
+    __slots__ = (
+        "_engine", "_running", "_to_plan", "clock", "cost", "effects", "in_flight", "index", "policy", "state",
+    )  # fmt: skip
+
     index: int  # in its cluster
     state: ReplicaState
     clock: Clock
