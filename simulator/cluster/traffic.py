@@ -10,7 +10,7 @@ import numpy as np
 from simulator.arrays import Floats
 from simulator.clock import URGENT, Clock
 from simulator.cluster.agent_graph import AgentGraph
-from simulator.replica.request import DEFAULTS, Request, RequestState
+from simulator.replica.request import COMPLETED, DEFAULTS, Request, RequestState
 from simulator.workload.workload import Workload
 
 ROWS_AT_ONCE = 16_384  # that are turned from columns into requests, which take ten times the memory
@@ -95,7 +95,7 @@ class Traffic:
                 self._arrive_at(request, time_s + (request.think_s if thought else 0.0))
             return
         turn = self._next_turn.pop(self._rows[number], None)
-        if turn is not None and state == RequestState.COMPLETED:
+        if turn is not None and state == COMPLETED:
             self._arrive_at(turn, time_s + turn.think_s)
             return
         while turn is not None:  # the session ends with it

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from simulator.replica.engine import NO_JOBS, Engine
-from simulator.replica.job import Job, JobState
+from simulator.replica.job import RUNNING, Job
 
 
 def admit_all(engine: Engine) -> bool:
@@ -40,7 +40,7 @@ def admit_all(engine: Engine) -> bool:
         if late and not job.brought:
             engine.records.look_up(job.id, known, 0, job.preemptions > 0)
         shape.count(tokens, job.computed, tokens == 1 and job.decodes, 1)
-        job.move(JobState.RUNNING)
+        job.move(RUNNING)
         engine.chunks[job] = tokens
         running[job] = engine.partial[job] = None
         job.admission = engine.admissions
@@ -87,7 +87,7 @@ def decode_with_arrivals(
         known = job.computed + 1
         if (more := -(-known // block_size) - job.blocks) > 0:
             kv.take(job, more)
-        job.move(JobState.RUNNING)
+        job.move(RUNNING)
         engine.running[job] = None
         job.admission = engine.admissions
         engine.admissions += 1

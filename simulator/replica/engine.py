@@ -12,11 +12,11 @@ from simulator.replica.cost import DecodePiece, StepShape
 from simulator.replica.decode_group import rank_of
 from simulator.replica.draft_trees import ChooseNodes
 from simulator.replica.engine_state import LateCache
-from simulator.replica.job import Job, JobState
+from simulator.replica.job import RECEIVED, RUNNING, SWAPPED, UNPLACED, WAITING, Job
 from simulator.replica.kv import KvPool, PrefixCache
 from simulator.replica.ledger import StepLedger
 from simulator.replica.limits import Limits
-from simulator.replica.request import RequestState
+from simulator.replica.request import COMPLETED, RequestState
 from simulator.replica.tiered_cache import TieredCache
 from simulator.replica.transfers import Transfers
 
@@ -177,7 +177,7 @@ class Engine(StepLedger):
     def complete(self, completing: Sequence[Job], end_s: float) -> None:
         """Let jobs leave that are complete with a step that ends now."""
         for job in completing:
-            if job.state is JobState.RUNNING:
+            if job.state is RUNNING:
                 del self.running[job]
                 if job.fixed_blocks:
                     self.give_fixed(job)
@@ -188,7 +188,7 @@ class Engine(StepLedger):
                         self._hand_over(job, end_s)
                         continue
                 self.kv.release(job)
-            elif job.state is JobState.WAITING:  # preempted while its last token was in flight
+            elif job.state is WAITING:  # preempted while its last token was in flight
                 if not job.completing:  # which is lost
                     continue
                 if job.generated < job.output_tokens and job not in self.dropped:
@@ -201,7 +201,7 @@ class Engine(StepLedger):
                 self.waiting.remove(job)
             else:  # the client left meanwhile
                 continue
-            self.record_end(job, RequestState.COMPLETED, end_s)
+            self.record_end(job, COMPLETED, end_s)
         if self.cache is not None:
             for job in completing:
                 self.cache.forget(job)
@@ -235,7 +235,7 @@ class Engine(StepLedger):
         # Of a job that was dropped twice the first time counts
         gone = dict(reversed(self._leaving)) | self.dropped
         for job, state in gone.items():
-            if job.state in (JobState.RUNNING, JobState.WAITING, JobState.SWAPPED, JobState.RECEIVED):
+            if job.state in (RUNNING, WAITING, SWAPPED, RECEIVED):
                 self.end(job, state, now_s)
         transfers = self.transfers
         jobs = [*self.running, *self.waiting, *self.swapped, *transfers.received, *transfers.sending]
@@ -261,7 +261,7 @@ class Engine(StepLedger):
             job.lose_cache()
         lost_jobs = [job for job in jobs if job not in gone]
         for job in lost_jobs:
-            job.move(JobState.UNPLACED)
+            job.move(UNPLACED)
         self.records.in_flight = steps_in_flight
         return lost_jobs
 
@@ -274,20 +274,20 @@ class Engine(StepLedger):
 
     def _drop_leavers(self) -> None:
         for job, state in self._leaving:
-            if job.state is JobState.RUNNING and self.drops_with_next_token:
+            if job.state is RUNNING and self.drops_with_next_token:
                 self.end_with_next_token(job, state)
                 continue
-            if job.state is JobState.RUNNING:
+            if job.state is RUNNING:
                 self.stop_running(job)
                 self.kv.release(job)
-            elif job.state is JobState.SWAPPED:
+            elif job.state is SWAPPED:
                 del self.swapped[job]
                 self.free_cpu_blocks += job.blocks
-            elif job.state is JobState.WAITING:
+            elif job.state is WAITING:
                 self.waiting.remove(job)
                 if job.blocks:  # its KV has come
                     self.kv.release(job)
-            elif job.state is JobState.RECEIVED:
+            elif job.state is RECEIVED:
                 self.transfers.received.remove(job)
                 self.kv.release(job)
             else:  # it was served in time

@@ -11,7 +11,7 @@ from typing import Any
 
 from simulator.replica.cost import DecodePiece, StepShape
 from simulator.replica.decode_group import DecodeGroup
-from simulator.replica.job import Job, JobState
+from simulator.replica.job import ENDED, RUNNING, WAITING, Job
 from simulator.replica.kv import KvPool, PrefixCache
 from simulator.replica.lanes import Lanes
 from simulator.replica.limits import Limits
@@ -139,7 +139,7 @@ class EngineState:
 
     def enqueue(self, job: Job, at_head: bool = False) -> None:
         """Put a job into the queue, at its end unless the queue has an order."""
-        job.move(JobState.WAITING)
+        job.move(WAITING)
         self._insert(job, at_head)
 
     def enqueue_with_kv(self, job: Job) -> None:
@@ -153,7 +153,7 @@ class EngineState:
                 if not other.waits_with_kv:
                     break
                 place += 1
-        job.move(JobState.WAITING)
+        job.move(WAITING)
         if self.queue_key is None:
             self.waiting.insert(place, job)
         else:
@@ -227,7 +227,7 @@ class EngineState:
 
     def seat(self, job: Job) -> None:
         """Let a job decode whose KV came from elsewhere."""
-        job.move(JobState.RUNNING)
+        job.move(RUNNING)
         self.running[job] = None
         self.take_fixed(job)  # where none is free the next plan preempts
         job.admission = self.admissions
@@ -285,7 +285,7 @@ class EngineState:
         """Record the final state of a job whose tokens are counted nowhere any more."""
         self.fruitless_steps = 0  # steps spent on it were none without an end
         state = self.dropped.pop(job, state)
-        job.move(JobState.ENDED)
+        job.move(ENDED)
         self.records.ended.extend((job.id, state, time_s))
         if self.on_end is not None:
             self.on_end(job, state, time_s)

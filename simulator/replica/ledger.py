@@ -11,7 +11,7 @@ from typing import Any
 
 from simulator.replica.cost import StepShape
 from simulator.replica.engine_state import EngineState
-from simulator.replica.job import Job, JobState
+from simulator.replica.job import RUNNING, SWAPPED, WAITING, Job
 from simulator.replica.kv import PrefixCache, PrefixRule
 from simulator.replica.request import RequestState
 from simulator.replica.shortage import cause
@@ -141,7 +141,7 @@ class StepLedger(EngineState):
         ``reserve_tokens`` takes the blocks for that many tokens at once; with 0 tokens nothing is computed as yet. Of
         a job that has brought its KV along no more is computed than is missing.
         """
-        if job.state is not JobState.WAITING:
+        if job.state is not WAITING:
             raise ValueError(f"{job} is not waiting but {job.state.name.lower()}")
         if len(self.running) >= self.limits.max_num_seqs or job.generated >= job.target_tokens:
             return False  # in the latter case it was preempted in this step, with its last token in flight
@@ -164,7 +164,7 @@ class StepLedger(EngineState):
             self.waiting.popleft()
         else:
             self.waiting.remove(job)
-        job.move(JobState.RUNNING)
+        job.move(RUNNING)
         self.running[job] = self.partial[job] = None
         job.admission = self.admissions
         self.admissions += 1
@@ -211,7 +211,7 @@ class StepLedger(EngineState):
         why = cause(self, for_job)
         self.stop_running(job)
         self.kv.release(job)
-        job.move(JobState.SWAPPED)
+        job.move(SWAPPED)
         job.blocks = blocks  # now on the host
         job.preemptions += 1
         self.free_cpu_blocks -= blocks
@@ -238,7 +238,7 @@ class StepLedger(EngineState):
         self.free_cpu_blocks += blocks
         self.shape.swap_in_blocks += blocks
         self.changed = True
-        job.move(JobState.RUNNING)
+        job.move(RUNNING)
         self.running[job] = self.partial[job] = None
         return True
 

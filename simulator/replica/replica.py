@@ -22,7 +22,7 @@ from simulator.replica.policy import Scheduler
 from simulator.replica.records import Records
 from simulator.replica.request import RequestState
 from simulator.replica.rules import DEFAULT_RULES, EngineRules
-from simulator.replica.state import NEXT, ReplicaState
+from simulator.replica.state import DRAINING, NEXT, ReplicaState
 
 Role = Literal["both", "prefill", "decode"]
 
@@ -182,7 +182,7 @@ class Replica(StepLoop):
         engine, in_flight, effects = self._engine, self.in_flight, self.effects
         watched, transfers = effects.ended is not None, engine.transfers
         coupled = watched or effects.every_step or self._role == "prefill" or self._step_by_step
-        if not (coupled or transfers.requests or transfers.detaching or self.state is ReplicaState.DRAINING):
+        if not (coupled or transfers.requests or transfers.detaching or self.state is DRAINING):
             return inf
         if self._to_plan:
             return self._now_s

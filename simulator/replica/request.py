@@ -15,6 +15,7 @@ class RequestState(IntEnum):
     UNFINISHED = 5  # still waiting or running at the horizon
 
 
+COMPLETED = RequestState.COMPLETED  # as an attribute of an Enum it is looked up slowly
 NEVER = float("nan")
 
 

@@ -36,6 +36,7 @@ class ReplicaState(Enum):
 
 
 _S = ReplicaState
+DRAINING = _S.DRAINING  # as an attribute of an Enum it is looked up slowly
 NEXT = {
     _S.ABSENT: {_S.SERVING},
     _S.SERVING: {_S.DRAINING, _S.DOWN, _S.ABSENT},
