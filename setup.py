@@ -24,7 +24,7 @@ CORE = {
         "adaptive_engine", "arriving", "beyond", "block_runs", "bounds", "content", "cost", "decode_group",
         "draft_group", "draft_runs", "effects", "engine", "engine_state", "fast_forward", "filled_blocks",
         "held_blocks", "job",
-        "kv", "lanes", "late_prefix_blocks", "late_radix_pages", "ledger", "lockstep", "loop", "outline",
+        "kv", "lanes", "late_prefix_blocks", "late_radix_pages", "ledger", "lockstep", "long_runs", "loop", "outline",
         "phased_group", "pipeline_engine", "pipeline_runs", "prefix_blocks", "radix_pages", "radix_ranks",
         "radix_tree", "records", "replica", "speculative_engine", "state", "taking", "transfers", "tree_engine",
         "view",

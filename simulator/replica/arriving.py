@@ -100,9 +100,10 @@ def decode_with_arrivals(
             completing.append(job)
         else:
             group.join(job)
-    records.runs.extend((step, 1, start_s, seqs, context_tokens, len(engine.running)))
+    used = engine.total_blocks - kv.free_blocks - blocks
+    records.runs.extend((step, 1, start_s, seqs, context_tokens, len(engine.running), used))
     records.run_ends.append(end_s)
-    records.run_blocks.append(engine.total_blocks - kv.free_blocks)
+    records.run_blocks.append(blocks)
     engine.fruitless_steps = 0
     engine.step += 1
     return start_s, end_s, completing

@@ -29,9 +29,10 @@ def decode_beyond(
     end_s = start_s + engine.price(shape)
     kv.free_blocks -= blocks
     engine.too_many_blocks = too_many
-    records.runs.extend((engine.step, 1, start_s, seqs, context_tokens, len(engine.running)))
+    used = engine.total_blocks - kv.free_blocks - blocks
+    records.runs.extend((engine.step, 1, start_s, seqs, context_tokens, len(engine.running), used))
     records.run_ends.append(end_s)
-    records.run_blocks.append(engine.total_blocks - kv.free_blocks)
+    records.run_blocks.append(blocks)
     engine.fruitless_steps = 0
     engine.step += 1
     if engine.cache is not None:

@@ -1,5 +1,6 @@
 """Jobs that decode together, kept as sums instead of a loop over them."""
 
+from array import array
 from collections.abc import Sequence
 from heapq import heappop, heappush
 from operator import attrgetter
@@ -38,7 +39,9 @@ class DecodeGroup:
         self.tick = 0
         self.size = 0
         self.context_base = 0  # Σ (computed + 1) over the jobs, less size·tick
-        self.openers = [0] * block_size  # jobs that need a new block at ticks ≡ index (mod block size)
+        self.openers = (
+            array("i", [0]) * block_size
+        )  # jobs that need a new block at ticks ≡ index (mod block size)
         self.last_ticks: dict[int, list[Job]] = {}  # tick count after which these jobs are complete
         self._joined = 0  # ranks given so far
         self._ends: list[int] = []  # a heap of these tick counts, and of some that are over

@@ -1,18 +1,16 @@
 """Steps in which all running jobs decode need no plan: they are computed one after the other, or all at once."""
 
+from array import array
+from bisect import bisect_right
 from collections.abc import Sequence
 from functools import partial
-from math import ceil, inf
-
-import numpy as np
+from itertools import accumulate, repeat
 
 from simulator.replica.cost import DecodePiece
 from simulator.replica.engine import NO_JOBS, Engine
 from simulator.replica.job import Job
+from simulator.replica.long_runs import LONG_RUN, run_many
 from simulator.replica.policy import Scheduler
-
-# Runs from so many steps on are computed at once; the longest bounds what that takes.
-LONG_RUN, LONGEST_RUN = 80, 1024
 
 
 def fast_forward(
@@ -43,39 +41,52 @@ def fast_forward(
     if group.size > engine.limits.max_num_batched_tokens:
         return start_s, start_s, before, NO_JOBS
     openers, block_size = group.openers, group.block_size
-    write_end, write_blocks = records.run_ends.append, records.run_blocks.append
+    priced, high, offset, slope = 0, 0.0, 0.0, 0.0
+    run_ends, write_end = records.run_ends, records.run_ends.append
     left, most_used = kv.free_blocks - spare_blocks, engine.total_blocks - spare_blocks
     while True:
         size, first_tick = group.size, group.tick
-        context_tokens = first_context = group.context_base + size * first_tick
+        first_context = group.context_base + size * first_tick
         last_tick = first_tick + 1 if before else group.next_end()
-        first_s, first_left, tick, many = end_s, left, first_tick, None
-        if last_tick - first_tick >= LONG_RUN:
-            many = _many(engine, first_s, until_s, left, pipelined, last_tick - first_tick)
+        first_s, first_left, turn = end_s, left, first_tick % block_size
+        most, many = last_tick - first_tick, None
+        if size * (most // block_size + 1) > left:
+            most = bisect_right(list(accumulate(_turns(openers, turn, most))), left)
+        if most >= LONG_RUN:
+            many = run_many(engine, first_s, until_s, pipelined, most)
         if many is not None:
-            begun_s, end_s, steps, left = many
-            tick += steps
+            begun_s, end_s, steps = many
         else:
-            planned_s, high, offset, slope = -inf, 0.0, 0.0, 0.0
-            while tick < last_tick:
-                blocks = openers[tick % block_size]
-                if blocks > left or planned_s >= until_s:
-                    break
+            # As floats, in which they are exact, they are multiplied and compared faster
+            context_tokens, more_tokens, steps = float(first_context), float(size), len(run_ends)
+            if size != priced:
+                priced, high = size, 0.0
+            one_more = pipelined and first_s < until_s  # planned when the first one starts that ends too late
+            for _ in repeat(None, most):
                 if context_tokens >= high:
-                    _, high, offset, slope = piece(size, context_tokens)
-                begun_s = end_s
+                    _, high, offset, slope = piece(size, int(context_tokens))
                 end_s += offset + slope * context_tokens
-                planned_s = begun_s if pipelined else end_s
-                context_tokens += size
-                left -= blocks
                 write_end(end_s)
-                write_blocks(most_used - left)
-                tick += 1
-        steps = tick - first_tick
+                if end_s >= until_s:
+                    if not one_more:
+                        break
+                    one_more = False
+                context_tokens += more_tokens
+            steps = len(run_ends) - steps
+            begun_s = run_ends[-2] if steps > 1 else first_s
         if not steps:
             return start_s, start_s, before, NO_JOBS
+        tick = first_tick + steps
+        end = turn + steps
+        opened = openers[turn:end] if end <= block_size else _turns(openers, turn, steps)
+        records.run_blocks.extend(opened)
+        if steps > block_size:  # all of these in turn, more than once
+            left -= steps // block_size * sum(openers)
+            opened = opened[: steps % block_size]
+        left -= sum(opened)
         kv.free_blocks = left + spare_blocks
-        records.runs.extend((engine.step, steps, first_s, size, first_context, len(engine.running)))
+        running, used = len(engine.running), most_used - first_left
+        records.runs.extend((engine.step, steps, first_s, size, first_context, running, used))
         engine.fruitless_steps = 0
         engine.step += steps
         if engine.cache is not None:
@@ -90,8 +101,9 @@ def fast_forward(
         if stops or not goes_on:
             break
         if leaving:
-            if min([job.generated - job.output_tokens for job in leaving]) < 0:  # one goes on elsewhere
-                break
+            for job in leaving:
+                if job.generated < job.output_tokens:  # it goes on elsewhere
+                    return begun_s, end_s, before, completing
             engine.complete(leaving, ends_s)
             left = kv.free_blocks - spare_blocks
         engine.now_s, before = ends_s, completing if pipelined else NO_JOBS
@@ -101,50 +113,10 @@ def fast_forward(
     return begun_s, end_s, before, completing
 
 
-def _many(
-    engine: Engine, start_s: float, until_s: float, left: int, pipelined: bool, steps: int
-) -> tuple[float, float, int, int] | None:
-    """As ``fast_forward``, for many steps at once: they end at a running sum, whose terms lie on a line.
-
-    ``steps`` are at most to run, and ``left`` blocks to be had. Returns the start and the end of the last step, how
-    many there were and what is left. None where they turn out to be few, which is faster one by one.
-    """
-    piece = engine.decode_piece
-    if piece is None or until_s <= start_s:
-        return None
-    group, steps = engine.group, min(steps, LONGEST_RUN)
-    size, tick = group.size, group.tick
-    context_tokens = group.context_base + size * tick
-    _, _, offset, slope = piece(size, context_tokens)
-    first_s = offset + slope * context_tokens  # steps only become longer
-    if until_s - start_s < first_s * steps:
-        steps = min(steps, int((until_s - start_s) / first_s) + 2)
-    if steps < LONG_RUN:
-        return None
-    nth = np.arange(steps)
-    contexts = context_tokens + size * nth
-    lasts_s = np.empty(steps)
-    done = 0
-    while done < steps:
-        _, high, offset, slope = piece(size, context_tokens + size * done)
-        stop = steps if high == inf else min(steps, max(done + 1, ceil((high - context_tokens) / size)))
-        lasts_s[done:stop] = offset + slope * contexts[done:stop]
-        done = stop
-    lasts_s[0] += start_s
-    ends = np.add.accumulate(lasts_s)
-    # Planned before ``until_s`` are the first, and those before which a step ends (pipelined: starts) by then.
-    planned = 1 + int(np.searchsorted(ends, until_s))
-    if pipelined:
-        planned += 1
-    taken = np.add.accumulate(np.array(group.openers)[(tick + nth) % group.block_size])
-    steps = min(steps, planned, int(np.searchsorted(taken, left, side="right")))
-    if not steps:
-        return None
-    used = engine.total_blocks - engine.kv.free_blocks
-    engine.records.run_ends.frombytes(ends[:steps].tobytes())
-    engine.records.run_blocks.frombytes((used + taken[:steps]).astype(np.intc).tobytes())
-    begun_s = float(ends[steps - 2]) if steps > 1 else start_s
-    return begun_s, float(ends[steps - 1]), steps, left - int(taken[steps - 1])
+def _turns(openers: "array[int]", turn: int, steps: int) -> "array[int]":
+    """Return how many jobs open a block in each of so many steps, from a turn of a block's on."""
+    end = turn + steps
+    return (openers if end <= len(openers) else openers * (end // len(openers) + 1))[turn:end]
 
 
 def _priced(engine: Engine, seqs: int, context_tokens: int) -> DecodePiece:

@@ -38,7 +38,10 @@ TRIMMED_COLUMNS = ("request_id", "step", "drafts")
 PREEMPTION_COLUMNS = ("step", "request_id", "computed_tokens", "for_request", "blocks_lacked")
 
 
-RUN_COLUMNS = ("first_step", "steps", "start_s", "decode_seqs", "decode_context_tokens", "running")
+# Of its KV blocks those used before its first step
+RUN_COLUMNS = (
+    "first_step", "steps", "start_s", "decode_seqs", "decode_context_tokens", "running", "kv_blocks_used"
+)  # fmt: skip
 ENDED_COLUMNS = ("request_id", "state", "time_s")
 
 # Of each list: how many columns its rows have, and as what they are packed
@@ -83,7 +86,7 @@ class Records:
         self.runs: list[float] = []  # RUN_COLUMNS: steps in a row in which all jobs decode
         # Of each step of the runs, the most rows by far: without an object each in memory, where they would be cold
         self.run_ends = array("d")  # end_s
-        self.run_blocks = array("i")  # kv_blocks_used
+        self.run_blocks = array("i")  # that it takes
         self.chunks: list[int] = []  # CHUNK_COLUMNS: known tokens computed, in order of scheduling
         self.spans: list[int] = []  # SPAN_COLUMNS: tokens decoded tick after tick
         self.prompt_ends: list[int] = []  # PROMPT_END_COLUMNS: the token that follows the last known one

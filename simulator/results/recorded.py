@@ -41,8 +41,12 @@ def run_ends_s(records: Records) -> Floats:
 
 def run_blocks(records: Records) -> Ints:
     """Return the KV blocks used in each step of the runs."""
-    blocks: Ints = records.rows("run_blocks")[0]
-    return blocks
+    blocks, runs = records.rows("run_blocks")[0], run_rows(records)
+    counts = runs["steps"].astype(np.int64)
+    used: Ints = np.cumsum(blocks)
+    begins = np.cumsum(counts) - counts
+    used += np.repeat(runs["kv_blocks_used"].astype(np.int64) - (used - blocks)[begins], counts)
+    return used
 
 
 def chunk_rows(records: Records) -> tuple[Ints, Ints]:

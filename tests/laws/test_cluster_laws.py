@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from simulator.cluster.cluster import Cluster
 from simulator.cluster.deployment import Deployment, Link, Pool
 from simulator.replica import fast_forward as ff
+from simulator.replica import long_runs
 from simulator.replica.engine import Engine
 from simulator.replica.limits import Limits
 from simulator.replica.replica import Replica
@@ -281,7 +282,8 @@ def test_fast_forward_changes_nothing(case):
     traffic, deployment = case
     one = play(traffic, copy.deepcopy(deployment))[1]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ff, "LONG_RUN", 2)  # short runs, too, are computed at once
+        for module in (ff, long_runs):
+            patch.setattr(module, "LONG_RUN", 2)  # short runs, too, are computed at once
         two = play(traffic, copy.deepcopy(deployment))[1]
         patch.setattr(Engine, "only_decodes", lambda self, completing: False)
         three = play(traffic, copy.deepcopy(deployment))[1]

@@ -37,6 +37,7 @@ OPTIONS = {
     "late_prefix_blocks.py",
     "late_radix_pages.py",
     "lockstep.py",
+    "long_runs.py",
     "outline.py",
     "phased_group.py",
     "pipeline_engine.py",
