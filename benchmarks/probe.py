@@ -53,6 +53,7 @@ class Probe:
         self.was_swapped: dict[Job, None] = {}
         self.ended = 0
         self.engine.__class__ = Watched
+        replica._admits_all = False
 
     def planned(self) -> None:
         engine = self.engine

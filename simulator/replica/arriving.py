@@ -6,48 +6,62 @@ from simulator.replica.engine import NO_JOBS, Engine
 from simulator.replica.job import RUNNING, Job
 
 
-def admit_all(engine: Engine) -> bool:
+def start_all(engine: Engine) -> list[Job] | None:
     """Plan a step in which all that run decode and all that wait start, each with all of its known tokens.
 
-    False, and nothing is planned, where one that runs has more to compute, or was preempted just now, or there is no
-    seat, block or token of the budget for all of that.
+    Returns the jobs that it completes, and leaves the engine as ``advance`` does, but for the count of steps. None, and
+    nothing is planned, where one that runs has more to compute, or was preempted just now, or there is no seat, block
+    or token of the budget for all of that.
     """
     group, kv, waiting, shape, limits = engine.group, engine.kv, engine.waiting, engine.shape, engine.limits
     if engine.partial or engine.preempted or not waiting:
-        return False
+        return None
     if engine.cache is not None or limits.fixed_kv is not None:
-        return False
-    block_size, running, late = engine.block_size, engine.running, engine.late_cache is not None
-    decodes = group.size
-    tokens_left, blocks_left = engine.token_budget - decodes, kv.free_blocks - engine.blocks_opening
+        return None
+    block_size, running, size, tick = engine.block_size, engine.running, group.size, group.tick
+    tokens_left, blocks_left = engine.token_budget - size, kv.free_blocks - group.openers[tick % block_size]
     for job in waiting:
         known = job.prompt_tokens + job.generated
-        tokens_left -= known - job.computed
         blocks = -(-known // block_size) - job.blocks
+        tokens_left -= known - job.computed
         if blocks > 0:
             blocks_left -= blocks
         if job.generated >= job.target_tokens:  # its last token is in flight
-            return False
-    if tokens_left < 0 or blocks_left < 0 or len(running) + len(waiting) > limits.max_num_seqs:
-        return False
-    if decodes and not engine.decode_all():
-        return False
+            return None
+    if tokens_left < 0 or blocks_left < 0 or len(waiting) > limits.max_num_seqs - len(running):
+        return None
+    completing: list[Job] = []
+    if size:
+        shape.decode_seqs, shape.decode_context_tokens = size, group.context_base + size * tick
+        engine.ticks = True
+        completing = engine.decoded() or completing
+    records, late, step = engine.records, engine.late_cache is not None, engine.step
     for job in waiting:
-        known = job.prompt_tokens + job.generated
-        tokens, blocks = known - job.computed, -(-known // block_size) - job.blocks
+        known, computed = job.prompt_tokens + job.generated, job.computed
+        tokens, blocks = known - computed, -(-known // block_size) - job.blocks
         if blocks > 0:
-            kv.take(job, blocks)
+            job.blocks += blocks
         if late and not job.brought:
-            engine.records.look_up(job.id, known, 0, job.preemptions > 0)
-        shape.count(tokens, job.computed, tokens == 1 and job.decodes, 1)
+            records.look_up(job.id, known, 0, job.preemptions > 0)
+        shape.count(tokens, computed, tokens == 1 and job.decodes, 1)
         job.move(RUNNING)
-        engine.chunks[job] = tokens
-        running[job] = engine.partial[job] = None
+        running[job] = None
         job.admission = engine.admissions
         engine.admissions += 1
-    engine.token_budget = tokens_left
+        records.chunks.extend((step, job.id, tokens, computed))
+        records.prompt_ends.extend((job.id, step))
+        engine.outside_tokens -= known
+        job.computed = known
+        job.generated += 1
+        if job.generated < job.target_tokens:
+            group.join(job)
+            continue
+        if engine.withholds and job.generated < job.output_tokens:
+            records.withheld.extend((job.id, step))
+        completing.append(job)
+    engine.token_budget, kv.free_blocks = tokens_left, blocks_left
     waiting.clear()
-    return True
+    return completing
 
 
 def decode_with_arrivals(

@@ -85,10 +85,9 @@ class Engine(StepLedger):
         shape.decode_seqs = shape.decode_context_tokens = 0
         if self.chunks:
             self.chunks.clear()
-            shape.prefill_tokens = 0
-            shape.prefill_seqs = 0
+        if shape.prefill_tokens:
+            shape.prefill_tokens = shape.prefill_seqs = shape.prefill_context_tokens = 0
             shape.prefill_attention_pairs = 0.0
-            shape.prefill_context_tokens = 0
         if self.changed:
             self.changed = False
             self.preempted.clear()
@@ -125,11 +124,8 @@ class Engine(StepLedger):
 
     def advance(self) -> Sequence[Job]:
         """Make the plan final; return the jobs that are complete when the step ends."""
-        completing: list[Job] | None = None
-        fruitful = ticks = self.ticks
-        if ticks:
-            self.ticks = False
-            completing = self.decoded()
+        fruitful = self.ticks
+        completing = self.decoded() if fruitful else None
         if self.chunks:
             for job, chunk in self.chunks.items():
                 self.records.chunks.extend((self.step, job.id, chunk, job.computed))
@@ -152,10 +148,15 @@ class Engine(StepLedger):
                         completing.append(job)
         if self.cache is not None:
             self.cache.step_planned(self.chunks)
-        self.step += 1
-        self.unended.append((self.too_many_blocks, ticks, NO_JOBS))
-        self.fruitless_steps = 0 if fruitful else self.fruitless_steps + 1
+        self.advanced(fruitful)
         return NO_JOBS if completing is None else completing
+
+    def advanced(self, fruitful: bool) -> None:
+        """The plan is final, and gives tokens if it is ``fruitful``."""
+        self.step += 1
+        self.unended.append((self.too_many_blocks, self.ticks, NO_JOBS))
+        self.ticks = False
+        self.fruitless_steps = 0 if fruitful else self.fruitless_steps + 1
 
     def decoded(self) -> list[Job] | None:
         """Give each job that decodes in this step its token; return those that are complete with it."""

@@ -12,7 +12,7 @@ from typing import cast
 
 from simulator.errors import StallError
 from simulator.replica.adaptive_engine import AdaptiveEngine
-from simulator.replica.arriving import admit_all, decode_with_arrivals
+from simulator.replica.arriving import decode_with_arrivals, start_all
 from simulator.replica.beyond import decode_beyond
 from simulator.replica.cost import StagedCost
 from simulator.replica.draft_runs import DraftRunEngine
@@ -63,7 +63,7 @@ class StepLoop(View):
         if not self._to_plan and (not in_flight or in_flight[0][0] >= time_s):
             return True
         engine, forwards, waits_for = self._engine, self._spare_blocks is not None, self._depth - 1
-        staged = self._stages is not None
+        staged, waiting, tiers = self._stages is not None, engine.waiting, engine.tiers
         self._running = True
         while True:
             if self._to_plan:
@@ -74,8 +74,8 @@ class StepLoop(View):
                     return False
                 most_steps -= 1
                 self._to_plan = self._late = False
-                none_new = not engine.waiting or (self._admits_all and engine.waiting[-1].brought)
-                alike = forwards and none_new and (len(in_flight) == waits_for or staged)
+                none_new = forwards and (not waiting or (self._admits_all and waiting[-1].brought))
+                alike = none_new and (len(in_flight) == waits_for or staged)
                 if not (alike and self._fast_forward(time_s)):
                     self._plan()
                     if not in_flight:
@@ -85,8 +85,8 @@ class StepLoop(View):
             if not in_flight or in_flight[0][0] >= time_s:
                 break
             self._now_s, completing, _ = in_flight[0]
-            if engine.tiers is not None:
-                engine.tiers.now_s = self._now_s
+            if tiers is not None:
+                tiers.now_s = self._now_s
             engine.retire(completing, self._now_s)
             if self._engine is not engine:
                 return True  # that was the end of it
@@ -104,8 +104,8 @@ class StepLoop(View):
         ends_unseen = self._ends_unseen
         always, lanes = self._spare_blocks is None or ends_unseen or self._hears, engine.lanes
         while len(in_flight) < depth and (
-            (running and (always or engine.anything_to_compute()))
-            or waiting or engine.swapped or transfers.received or transfers.requests
+            waiting or (running and (always or engine.anything_to_compute()))
+            or engine.swapped or transfers.received or transfers.requests
         ):  # fmt: skip
             lighter = engine.pending
             if tiers is not None:
@@ -113,7 +113,8 @@ class StepLoop(View):
             engine.open(now_s)
             if ends_unseen:
                 engine.decode_unseen_ends()
-            if not (self._admits_all and admit_all(engine)):
+            completing = start_all(engine) if self._admits_all else None
+            if completing is None:
                 self.policy.plan(engine)
             if isinstance(engine, AdaptiveEngine):
                 engine.trim_drafts()
@@ -131,12 +132,14 @@ class StepLoop(View):
                 continue
             if tiers is not None:
                 end_s = tiers.step_end_s(start_s, end_s)
-            self._begin(start_s, end_s, lighter)
+            self._begin(start_s, end_s, lighter, completing)
 
-    def _begin(self, start_s: float, end_s: float, lighter: bool) -> Sequence[Job]:
+    def _begin(
+        self, start_s: float, end_s: float, lighter: bool, completing: Sequence[Job] | None = None
+    ) -> Sequence[Job]:
         """Make the planned step final, record it, and return the jobs that are complete when it ends.
 
-        ``lighter``: jobs had come or left before it was planned.
+        ``lighter``: jobs had come or left before it was planned; ``completing`` are known where it is final already.
         """
         engine, shape, effects = self._engine, self._engine.shape, self.effects
         engine.records.steps.extend((
@@ -145,7 +148,10 @@ class StepLoop(View):
             engine.total_blocks - engine.kv.free_blocks, len(engine.preempted), engine.ticks,
         ))  # fmt: skip
         ticks = engine.ticks
-        completing = engine.advance()
+        if completing is None:
+            completing = engine.advance()
+        else:
+            engine.advanced(True)
         self.in_flight.append((end_s, completing, ticks))
         self.busy_until_s = end_s
         if effects.load_fell is not None and (completing or lighter or engine.changed):
