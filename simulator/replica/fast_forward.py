@@ -42,48 +42,59 @@ def fast_forward(
         return start_s, start_s, before, NO_JOBS
     openers, block_size = group.openers, group.block_size
     priced, high, offset, slope = 0, 0.0, 0.0, 0.0
-    run_ends, write_end = records.run_ends, records.run_ends.append
+    run_ends, write_end, run_blocks = records.run_ends, records.run_ends.append, records.run_blocks
     left, most_used = kv.free_blocks - spare_blocks, engine.total_blocks - spare_blocks
     while True:
         size, first_tick = group.size, group.tick
         first_context = group.context_base + size * first_tick
         last_tick = first_tick + 1 if before else group.next_end()
         first_s, first_left, turn = end_s, left, first_tick % block_size
-        most, many = last_tick - first_tick, None
-        if size * (most // block_size + 1) > left:
-            most = bisect_right(list(accumulate(_turns(openers, turn, most))), left)
-        if most >= LONG_RUN:
-            many = run_many(engine, first_s, until_s, pipelined, most)
-        if many is not None:
-            begun_s, end_s, steps = many
+        most, many, steps = last_tick - first_tick, None, 1
+        if most == 1 and openers[turn] <= left:
+            if size != priced or first_context >= high:
+                priced, (_, high, offset, slope) = size, piece(size, first_context)
+            begun_s = end_s
+            end_s += offset + slope * first_context
+            write_end(end_s)
+            run_blocks.append(openers[turn])
+            left -= openers[turn]
         else:
-            # As floats, in which they are exact, they are multiplied and compared faster
-            context_tokens, more_tokens, steps = float(first_context), float(size), len(run_ends)
-            if size != priced:
-                priced, high = size, 0.0
-            one_more = pipelined and first_s < until_s  # planned when the first one starts that ends too late
-            for _ in repeat(None, most):
-                if context_tokens >= high:
-                    _, high, offset, slope = piece(size, int(context_tokens))
-                end_s += offset + slope * context_tokens
-                write_end(end_s)
-                if end_s >= until_s:
-                    if not one_more:
-                        break
-                    one_more = False
-                context_tokens += more_tokens
-            steps = len(run_ends) - steps
-            begun_s = run_ends[-2] if steps > 1 else first_s
-        if not steps:
-            return start_s, start_s, before, NO_JOBS
+            if size * (most // block_size + 1) > left:
+                most = bisect_right(list(accumulate(_turns(openers, turn, most))), left)
+            if most >= LONG_RUN:
+                many = run_many(engine, first_s, until_s, pipelined, most)
+            if many is not None:
+                begun_s, end_s, steps = many
+            else:
+                # As floats, in which they are exact, they are multiplied and compared faster
+                context_tokens, more_tokens, steps = float(first_context), float(size), len(run_ends)
+                if size != priced:
+                    priced, high = size, 0.0
+                one_more = (
+                    pipelined and first_s < until_s
+                )  # planned when the first one starts that ends too late
+                for _ in repeat(None, most):
+                    if context_tokens >= high:
+                        _, high, offset, slope = piece(size, int(context_tokens))
+                    end_s += offset + slope * context_tokens
+                    write_end(end_s)
+                    if end_s >= until_s:
+                        if not one_more:
+                            break
+                        one_more = False
+                    context_tokens += more_tokens
+                steps = len(run_ends) - steps
+                begun_s = run_ends[-2] if steps > 1 else first_s
+            if not steps:
+                return start_s, start_s, before, NO_JOBS
+            end = turn + steps
+            opened = openers[turn:end] if end <= block_size else _turns(openers, turn, steps)
+            run_blocks.extend(opened)
+            if steps > block_size:  # all of these in turn, more than once
+                left -= steps // block_size * sum(openers)
+                opened = opened[: steps % block_size]
+            left -= sum(opened)
         tick = first_tick + steps
-        end = turn + steps
-        opened = openers[turn:end] if end <= block_size else _turns(openers, turn, steps)
-        records.run_blocks.extend(opened)
-        if steps > block_size:  # all of these in turn, more than once
-            left -= steps // block_size * sum(openers)
-            opened = opened[: steps % block_size]
-        left -= sum(opened)
         kv.free_blocks = left + spare_blocks
         running, used = len(engine.running), most_used - first_left
         records.runs.extend((engine.step, steps, first_s, size, first_context, running, used))

@@ -27,7 +27,7 @@ class StepLedger(EngineState):
     @property
     def outstanding_tokens(self) -> int:
         """Known tokens of all unfinished jobs: queued, being computed and in the cache."""
-        return self.outside_tokens + self.group.context_tokens()
+        return self.outside_tokens + self.group.context_base + self.group.size * self.group.tick
 
     @property
     def uncomputed_tokens(self) -> int:
