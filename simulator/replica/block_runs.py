@@ -158,13 +158,16 @@ class FreeBlocks:
 
     def add(self, run: BlockRun) -> None:
         """Free a run of a stretch."""
-        last, stretch = self._ends.before, run.stretch
+        ends, stretch = self._ends, run.stretch
+        last = ends.before
         if stretch is None or last.stretch is not stretch or not stretch.join(run, last):
-            _put_before(self._ends, run)
+            run.before, run.after = last, ends
+            last.after = ends.before = run
 
     def take(self, run: BlockRun) -> None:
         """Take a run out of the queue."""
-        run.before.after, run.after.before = run.after, run.before
+        before, after = run.before, run.after
+        before.after, after.before = after, before
         run.before = run.after = self._ends  # so that it does not keep its old neighbours alive
 
     def use(self, blocks: int) -> bool:

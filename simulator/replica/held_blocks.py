@@ -85,6 +85,19 @@ class HeldBlocks:
                 return found
         return [*found, (first, end)]
 
+    def hold_all(self, found: list[tuple[BlockRun, int, int]], free: FreeBlocks) -> None:
+        """Share what a look-up has found: of each run these blocks."""
+        runs, ends = self.runs, self.ends
+        for run, first, end in found:
+            if run.first == first and run.end == end:
+                if not run.references:
+                    free.take(run)
+                run.references += 1
+                runs.append(run)
+                ends.append(end)
+            else:
+                self.hold(run, first, end, free)
+
     def hold(self, run: BlockRun, first: int, end: int, free: FreeBlocks) -> None:
         """Share blocks ``first`` to ``end`` of a run, or of what came off its end meanwhile, after all others."""
         while run.end <= first:
@@ -136,20 +149,18 @@ def look_up(
     """
     firsts, holds, known = outline.firsts, outline.holds, outline.stretches
     runs: list[tuple[BlockRun, int, int]] = []
-    block = free_blocks = place = 0
+    block = free_blocks = 0
     # As far as the request that this one goes on from has left it: a run for each stretch, and no other
-    last = min(len(known), len(outline.runs), len(firsts) - 1)
-    while place < last:
-        run, end = outline.runs[place], outline.ends[place]
-        if not (run.alone and run.first == block and run.end == end == firsts[place + 1] <= most):
+    for run, end, before, next_first in zip(outline.runs, outline.ends, known, firsts[1:], strict=False):
+        if not (run.alone and run.first == block and run.end == end == next_first <= most):
             break
-        if run.stretch is not known[place]:
+        if run.stretch is not before:
             break
         runs.append((run, block, end))
         if not run.references:
             free_blocks += end - block
         block = end
-        place += 1
+    place = len(runs)
     stretches = known[:place]
     stretch = stretches[-1] if stretches else None
     for nth, first in enumerate(firsts[place:], place):

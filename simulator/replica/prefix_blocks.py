@@ -83,8 +83,7 @@ class PrefixBlocks(FilledBlocks):
         held.know(self._outlines.of(job))
         if hits.stretches:
             hits.stretches[-1].uses += 1
-        for run, first, end in hits.runs:
-            held.hold(run, first, end, self._free)
+        held.hold_all(hits.runs, self._free)
         self.free_blocks -= hits.free_blocks
         self._changes += 1
         job.blocks, job.computed = hits.blocks, hits.blocks * self.block_size
