@@ -65,11 +65,17 @@ def _sentence(histories: Histories, request: int, phase: Phase) -> str:
 def _queued(histories: Histories, request: int, phase: Phase) -> str:
     """Say behind how many it queued, and who overtook."""
     columns = histories.requests
-    replica = columns["replica"][request]
+    began_on = histories.began_on
+    replica = began_on[request]
     arrival, first = columns["arrival_s"], columns["first_scheduled_s"]
-    here = (columns["replica"] == replica) & (np.arange(len(arrival)) != request)
+    here = (began_on == replica) & (np.arange(len(arrival)) != request)
     began = np.where(np.isnan(first), np.inf, first)
     ends = np.fmax(columns["end_s"], columns["last_token_s"])
+    if (
+        histories.transfers
+    ):  # those that went elsewhere ran here until their prompt was computed, or they had moved
+        moved = {name: column[histories.transfers["arrived"]] for name, column in histories.transfers.items()}
+        np.fmin.at(ends, moved["request_id"], np.fmin(moved["prefill_end_s"], moved["end_s"]))
     before = here & (arrival <= arrival[request]) & (began > phase.start_s) & (began < phase.end_s)
     running = here & (began <= phase.start_s) & (ends > phase.start_s)
     overtook = here & (arrival > arrival[request]) & (began < phase.end_s)

@@ -101,6 +101,17 @@ class Histories:
         first, last = np.searchsorted(self._prefill_keys, self._key(replica, step) + np.array([0, 1]))
         return int(last - first)
 
+    @cached_property
+    def began_on(self) -> Ints:
+        """The replica whose queue each request was in first; where none began it, the one it is noted to be on."""
+        found: Ints = self.requests["replica"].copy()
+        rows = np.arange(len(self.work["request_id"]))
+        rows = rows[
+            np.argsort(-self._starts(rows), kind="stable")
+        ]  # so that the first to begin is put in last
+        found[self.work["request_id"][rows]] = self.work["replica"][rows]
+        return found
+
     def policy(self, replica: int) -> str:
         """Return the name of a replica's scheduling policy."""
         names: list[str] = []

@@ -145,6 +145,32 @@ def test_kinds_of_runs_show_what_they_are():
     assert not {"preempted", "transfer"} & doing("plain")
 
 
+def test_a_request_that_is_handed_over_queued_where_its_prompt_was_computed():
+    cluster = {"prefill": {"replicas": 1}, "decode": {"replicas": 2}}
+    burst = {"arrivals": "burst", "requests": 30, "prompt_tokens": 3000, "output_tokens": 20}
+    histories = Histories.of(run(Scenario(workload=burst, cluster=cluster)))
+    assert set(histories.began_on.tolist()) == {0}
+    assert set(histories.requests["replica"].tolist()) == {1, 2}
+    assert "queued on replica 0, 3 requests running and 25 waiting before it" in explain(histories, 29)
+
+
+def test_what_was_handed_over_does_not_run_where_it_came_from():
+    cluster = {"prefill": {"replicas": 1}, "decode": {"replicas": 1}}
+    steady = {
+        "arrivals": "constant",
+        "rate_rps": 4.0,
+        "requests": 40,
+        "prompt_tokens": 200,
+        "output_tokens": 200,
+    }
+    histories = Histories.of(run(Scenario(workload=steady, cluster=cluster)))
+    assert "decode, 200 steps" in explain(histories, 39)  # longer than it takes for several more to arrive
+    assert "queued on replica 0, " not in explain(histories, 39)
+    late = {**steady, "rate_rps": 400.0}
+    histories = Histories.of(run(Scenario(workload=late, cluster=cluster, engine={"max_num_seqs": 2})))
+    assert "queued on replica 0, 2 requests running" in explain(histories, 39)
+
+
 def test_who_overtook_is_named():
     workload = {"arrivals": "burst", "requests": 3, "prompt_tokens": 100, "output_tokens": 40}
     policy = {"scheduling": {"name": "sjf"}}
