@@ -11,12 +11,11 @@ from dataclasses import dataclass
 
 from benchmarks.speed import report
 from benchmarks.works import LIMITS, Check, Work, whole
-from simulator.clock import __file__ as clock_file
+from simulator.cli.version import is_compiled
 
 REQUESTS_A_DAY, DAY_S = 27_000_000, 86_400
 SMALL, FULL = 100_000, 1_000_000
-COMPILED = not clock_file.endswith(".py")
-MOST_US = 60.0 if COMPILED else 120.0
+MOST_US = 60.0 if is_compiled() else 120.0
 MOST_KB, OWN_MB = 0.3, 350  # of memory: for each request, and whatever their number
 
 

@@ -1,9 +1,9 @@
 """Writes a replica's steps down as the recordings of vLLM's schedulers have them."""
 
-import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from simulator.cli.version import is_compiled
 from simulator.replica.job import Job
 from simulator.replica.replica import Replica
 from simulator.replica.request import RequestState
@@ -19,7 +19,7 @@ class Probe:
         self.rows: list[dict[str, Any]] = []
         self.unfinished_rows: list[dict[str, Any]] = []
         kind = type(self.engine)
-        if not str(getattr(sys.modules[kind.__module__], "__file__", "")).endswith(".py"):
+        if is_compiled():
             raise RuntimeError(
                 "the core is compiled, so it cannot be looked into; expected it interpreted (make pure)"
             )

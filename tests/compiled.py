@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-import simulator.clock
+from simulator.cli.version import is_compiled
 from simulator.replica.cost import StepShape
 
-COMPILED = not str(simulator.clock.__file__).endswith(".py")
+COMPILED = is_compiled()
 interpreted_only = pytest.mark.skipif(COMPILED, reason="gives the core something in place of its own classes")
 # Compiled classes have no ``__slots__``
 SHAPE = tuple(

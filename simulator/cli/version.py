@@ -12,9 +12,10 @@ def versions() -> str:
     packages = ", ".join(f"{name} {_version(name)}" for name in ("simpy", "numpy", "scipy", "pyarrow"))
     engines = [f"{each.name} ({each.evidence.date})" for each in map(load_engine, list_engines())]
     gpus = [f"{each.name} ({each.datasheet.date})" for each in map(load_gpu, list_gpus())]
+    core = "compiled core" if is_compiled() else "interpreted"
     return "\n".join(
         [
-            f"servesim {_version('servesim')}, Python {platform.python_version()}, {_core()}",
+            f"servesim {_version('servesim')}, Python {platform.python_version()}, {core}",
             packages,
             f"engine profiles: {', '.join(engines)}",
             f"GPU profiles: {', '.join(gpus)}",
@@ -22,11 +23,10 @@ def versions() -> str:
     )
 
 
-def _core() -> str:
-    """Say whether the engine's files were compiled."""
+def is_compiled() -> bool:
+    """Whether the engine's files were compiled."""
     found = find_spec("simulator.replica.loop")
-    compiled = found is not None and found.origin is not None and not found.origin.endswith(".py")
-    return "compiled core" if compiled else "interpreted"
+    return found is not None and found.origin is not None and not found.origin.endswith(".py")
 
 
 def _version(package: str) -> str:
