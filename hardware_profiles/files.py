@@ -13,6 +13,7 @@ from simulator.input_files import read_text as text_of
 
 PACKAGE_DIR = Path(__file__).parent
 
+TomlTable = dict[str, Any]
 _Validated = TypeVar("_Validated", bound=BaseModel)
 
 
@@ -98,9 +99,6 @@ def toml_of(text: str, path: Path) -> dict[str, Any]:
         return parse_toml(text)
     except NotTomlError as error:
         raise InputError(f"{path}: not valid TOML ({error})") from None
-
-
-TomlTable = dict[str, Any]
 
 
 def load(

@@ -61,9 +61,8 @@ def simulate_and_save(
 def keep_freed_memory() -> None:
     """Have the C library keep what long columns leave behind for the next: the system gives it page by page."""
     if sys.platform == "linux":
-        with suppress(
-            ImportError, AttributeError
-        ):  # a Python without ctypes, a C library without such settings
+        # There are Pythons without ctypes, and C libraries without such settings
+        with suppress(ImportError, AttributeError):
             from ctypes import CDLL
 
             mallopt = CDLL(None).mallopt

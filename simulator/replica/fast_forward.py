@@ -70,9 +70,8 @@ def fast_forward(
                 context_tokens, more_tokens, steps = float(first_context), float(size), len(run_ends)
                 if size != priced:
                     priced, high = size, 0.0
-                one_more = (
-                    pipelined and first_s < until_s
-                )  # planned when the first one starts that ends too late
+                # Pipelined, one more is planned when the first step starts that ends too late
+                one_more = pipelined and first_s < until_s
                 for _ in repeat(None, most):
                     if context_tokens >= high:
                         _, high, offset, slope = piece(size, int(context_tokens))

@@ -71,9 +71,8 @@ def _queued(histories: Histories, request: int, phase: Phase) -> str:
     here = (began_on == replica) & (np.arange(len(arrival)) != request)
     began = np.where(np.isnan(first), np.inf, first)
     ends = np.fmax(columns["end_s"], columns["last_token_s"])
-    if (
-        histories.transfers
-    ):  # those that went elsewhere ran here until their prompt was computed, or they had moved
+    if histories.transfers:
+        # What went elsewhere ran here until its prompt was computed, or it had moved
         moved = {name: column[histories.transfers["arrived"]] for name, column in histories.transfers.items()}
         np.fmin.at(ends, moved["request_id"], np.fmin(moved["prefill_end_s"], moved["end_s"]))
     before = here & (arrival <= arrival[request]) & (began > phase.start_s) & (began < phase.end_s)

@@ -105,10 +105,8 @@ class Histories:
     def began_on(self) -> Ints:
         """The replica whose queue each request was in first; where none began it, the one it is noted to be on."""
         found: Ints = self.requests["replica"].copy()
-        rows = np.arange(len(self.work["request_id"]))
-        rows = rows[
-            np.argsort(-self._starts(rows), kind="stable")
-        ]  # so that the first to begin is put in last
+        # The last to begin come first, so that what began first is what stays
+        rows = np.argsort(-self._starts(np.arange(len(self.work["step"]))), kind="stable")
         found[self.work["request_id"][rows]] = self.work["replica"][rows]
         return found
 
