@@ -19,6 +19,8 @@ from benchmarks.works import W1, W2, Check, Work, cpu_s, poisson, prepare
 from simulator.cluster.cluster import Cluster
 from simulator.cluster.deployment import colocated
 from simulator.cluster.simulate import assemble, play, unfold
+from simulator.replica.records import WIDTH
+from simulator.replica.taking import pack
 from simulator.scenario.resolve import ResolvedPool, make_policy, resolve_pool
 from simulator.scenario.scenario import Scenario
 from simulator.workload import Workload
@@ -164,11 +166,9 @@ def memory_per_request() -> Check:
     play(cluster)
     peak = tracemalloc.get_traced_memory()[1] - before
     tracemalloc.stop()
+    pack(cluster.replicas[0], at_the_end=True)
     records = cluster.replicas[0].records
-    rows: list[Sequence[float]] = [records.steps, records.runs, records.ended]
-    rows += [records.chunks, records.spans, records.prompt_ends, records.preemptions]
-    values = {id(value): value for row in rows for value in row}  # small whole numbers are shared
-    kept = sum(map(sys.getsizeof, [*rows, *values.values(), records.run_ends, records.run_blocks]))
+    kept = sum(records.count(name) * width * np.dtype(kind).itemsize for name, (width, kind) in WIDTH.items())
     assert cluster.requests_done() == n
     return "peak memory a request beyond its records", max(0, peak - kept) / n / 1000, 1.5, "KB"
 

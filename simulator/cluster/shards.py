@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from simulator.cluster.cluster import Cluster
 from simulator.replica.records import Records
 from simulator.replica.request import RequestState
+from simulator.replica.taking import pack
 from simulator.results.folding import Fold, Handed
 
 if TYPE_CHECKING:
@@ -145,9 +146,9 @@ def _work(cluster: Cluster, mine: range, play: Play, pipe: "Connection", stop: A
             pipe.send if hands_over else None,
         )
         cluster.close()
+        for index in mine:
+            pack(cluster.replicas[index], at_the_end=True)
         records = {index: cluster.replicas[index].recorded for index in mine}
-        for each in records.values():
-            each.pack(0, 0)
         pipe.send(Played(records, cluster.refused, cluster.arrived, cluster.clock.now, interrupted, stalled))
     except MemoryError:
         raise SystemExit(1) from None

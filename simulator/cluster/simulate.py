@@ -22,6 +22,7 @@ from simulator.cluster.shards import can_be_split, play_split
 from simulator.cluster.tiers import Tiers, tier_rows
 from simulator.errors import StallError
 from simulator.replica.request import FIELDS
+from simulator.replica.taking import pack
 from simulator.results.collect import collect, readers_leave_s
 from simulator.results.drafts import drafts_made
 from simulator.results.folding import Fold, Handed
@@ -262,7 +263,7 @@ def _play(
                 hand_over.after(EVENTS_BETWEEN_LOOKS)
             else:
                 turn = (turn + 1) % len(cluster.replicas)
-                cluster.replicas[turn].recorded.pack()
+                pack(cluster.replicas[turn])
             if should_stop is not None and should_stop():
                 return True, None
     except StallError as error:

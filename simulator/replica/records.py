@@ -60,15 +60,13 @@ WIDTH = {
     "hits": (len(HIT_COLUMNS), np.int32),
     "ended": (len(ENDED_COLUMNS), np.float64),
 }
-_MOST_ROWS = 4096  # in a list before it is packed, which leaves the last rows for what looks back
-_LAST_ROWS = 2048
 
 
 class Records:
     """The rows of one replica. Each list is flat: its columns follow one another, row by row.
 
-    Lists are the fastest to append to but take some 30 bytes a number, so ``pack`` moves what is old into
-    arrays. Only the end of a list may be looked at or changed; ``rows`` gives all of it.
+    Lists are the fastest to append to but take some 30 bytes a number, so what is old is moved into arrays
+    (``taking.pack``). Only the end of a list may be looked at or changed; ``rows`` gives all of it.
     """
 
     __slots__ = (
@@ -112,14 +110,11 @@ class Records:
         if found_tokens:
             self.hits.extend((request, found_tokens, again))
 
-    def pack(self, most_rows: int = _MOST_ROWS, last_rows: int = _LAST_ROWS) -> None:
-        """Make lists of more than ``most_rows`` rows small; the ``last_rows`` of each stay as they are."""
-        for name, (width, kind) in WIDTH.items():
-            rows: MutableSequence[float] = getattr(self, name)
-            if len(rows) > most_rows * width:
-                old = len(rows) - last_rows * width
-                self._packed[name].append(np.array(rows[:old], kind))
-                del rows[:old]
+    def pack(self, name: str, stop: int) -> None:
+        """Make the first ``stop`` numbers of a list small: nothing looks at them any more."""
+        rows: MutableSequence[float] = getattr(self, name)
+        self._packed[name].append(np.array(rows[:stop], WIDTH[name][1]))
+        del rows[:stop]
 
     def rows(self, name: str) -> NDArray[Any]:
         """Return all rows of a list as float64 or int64, shape (columns, rows)."""

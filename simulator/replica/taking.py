@@ -1,4 +1,4 @@
-"""Rows taken out of a replica's records while it goes on, so that they need not all be held at once."""
+"""Rows of a replica's records that it needs no more while it goes on: made small, or taken out."""
 
 from collections.abc import Mapping, MutableSequence, Sequence
 from typing import Any, NamedTuple
@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from simulator.replica.records import PROMPT_END_COLUMNS, RUN_COLUMNS, SPAN_COLUMNS, WIDTH, Records
 from simulator.replica.replica import Replica
 
+PACKED_ROWS = 1024  # of a list, at least, each time: as objects they take some 250 bytes
 AFTER_ALL = 2**60  # a step, tick or request that comes after all there are
 # Of each list whose rows belong to a step: the column that names it
 _STEP_AT = {
@@ -41,30 +42,41 @@ class GivenRecords(Records):
         self._packed |= {name: [rows] for name, rows in given.items()}
 
 
+def pack(replica: Replica, at_the_end: bool = False) -> None:
+    """Make lists of many rows small, but for what the replica may still need; ``at_the_end`` all of them."""
+    records, least = replica.recorded, 0 if at_the_end else PACKED_ROWS
+    for name, stop in _settled(replica, at_the_end).items():
+        if stop > least * WIDTH[name][0]:
+            records.pack(name, stop)
+
+
 def take(replica: Replica, at_the_end: bool) -> TakenRows:
-    """Take what a replica, whose records are never packed, has recorded and needs no more: ``at_the_end`` all of it.
+    """Take what a replica, whose records are never packed, has recorded and needs no more: ``at_the_end`` all of it."""
+    records = replica.recorded
+    taken: dict[str, NDArray[Any]] = {}
+    for name, stop in _settled(replica, at_the_end).items():
+        if stop:
+            rows: MutableSequence[float] = getattr(records, name)
+            taken[name] = np.array(rows[:stop], WIDTH[name][1])
+            del rows[:stop]
+    requests = records.spans[:: len(SPAN_COLUMNS)] + records.prompt_ends[:: len(PROMPT_END_COLUMNS)]
+    return TakenRows(taken, min(requests, default=AFTER_ALL))
+
+
+def _settled(replica: Replica, at_the_end: bool) -> dict[str, int]:
+    """Return how many numbers of each list of its records a replica needs no more.
 
     What is in flight may be taken back, and what came last is looked at, so that rows of the last steps stay. A run of
     steps goes once all of it may go.
     """
-    engine = replica.engine
-    records, ahead = engine.records, len(replica.in_flight) + 1
-    before_step = AFTER_ALL if at_the_end else engine.step - ahead
-    before_tick = AFTER_ALL if at_the_end else engine.group.tick - ahead
+    records = replica.recorded
+    before_step, before_tick = (AFTER_ALL, AFTER_ALL) if at_the_end else replica.unsettled
     stops = {
         name: _before(name, getattr(records, name), width, before_step, before_tick)
         for name, (width, _) in WIDTH.items()
     }
     in_runs = int(sum(records.runs[stops["runs"] + 1 :: len(RUN_COLUMNS)]))  # steps in those that stay
-    taken: dict[str, NDArray[Any]] = {}
-    for name, (_, kind) in WIDTH.items():
-        rows: MutableSequence[float] = getattr(records, name)
-        stop = len(rows) - in_runs if name in _OF_RUNS else stops[name]
-        if stop:
-            taken[name] = np.array(rows[:stop], kind)
-            del rows[:stop]
-    requests = records.spans[:: len(SPAN_COLUMNS)] + records.prompt_ends[:: len(PROMPT_END_COLUMNS)]
-    return TakenRows(taken, min(requests, default=AFTER_ALL))
+    return stops | {name: len(getattr(records, name)) - in_runs for name in _OF_RUNS}
 
 
 def _before(name: str, rows: Sequence[float], width: int, before_step: int, before_tick: int) -> int:

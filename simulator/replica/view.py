@@ -61,6 +61,12 @@ class View(ABC):
         self._engine.records = records
 
     @property
+    def unsettled(self) -> tuple[int, int]:
+        """From which step and which tick on what it has recorded may change, or be looked at."""
+        engine, ahead = self._engine, len(self.in_flight) + 1
+        return engine.step - ahead, engine.group.tick - ahead
+
+    @property
     def asleep(self) -> bool:
         """Whether it has nothing to do until something comes."""
         self.catch_up()

@@ -76,7 +76,7 @@ def check_draft_runs(traffic, deployment):
 
 def lives_of(outcome):
     """The drafts of each life of each replica; one that begins when all has ended has none, and may not begin."""
-    lives = [list(life.records.drafts) for life in outcome.tables.incarnations]
+    lives = [life.records.rows("drafts").T.tolist() for life in outcome.tables.incarnations]
     return [drafts for drafts in lives if drafts]
 
 

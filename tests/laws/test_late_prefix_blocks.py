@@ -54,7 +54,7 @@ def served(traffic, policy, limits, version, replicas, apart=None):
     cluster = assemble(traffic, deployment)
     ended = play(cluster)
     kinds = {type(each.engine.kv) for each in cluster.replicas}
-    preempted = [len(each.engine.records.preemptions) > 0 for each in cluster.replicas]
+    preempted = [each.engine.records.count("preemptions") > 0 for each in cluster.replicas]
     late = [each.engine.late_cache is not None for each in cluster.replicas]
     return unfold(cluster)[0], (ended, prefix_hits(cluster)), kinds, preempted, late
 
