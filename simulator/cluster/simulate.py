@@ -29,12 +29,13 @@ from simulator.results.folding import Fold, Handed
 from simulator.results.grades import grades, of_readers
 from simulator.results.recorded import ending_rows, hit_rows
 from simulator.results.tables import (
-    TIMING,
     Incarnation,
     Tables,
+    first_steps,
     last_event_s,
     request_table,
     step_table,
+    step_times,
 )
 from simulator.results.tokens import Delay
 from simulator.results.transfer_table import transfer_table
@@ -146,14 +147,14 @@ def unfold(cluster: Cluster, keep_steps: bool = True) -> tuple[Tables, float]:
     ]
     records = [life.records for life in lives]
     refused = ending_rows(cluster.refused)
-    steps = step_table(lives) if keep_steps else step_table(lives, TIMING)
+    steps = step_table(lives) if keep_steps else step_times(lives)
     rng = None if deployment.delivery is None else stream(deployment.seed, "delivery")
     until_s = readers_leave_s(
         len(rows), refused, records, _patience_ends_s(workload, rows, arrival_s), deployment.horizon_s
     )
     delay = Delay(cluster.frontend_s, deployment.delivery, rng)
     every, tokens = collect(
-        records, [life.replica for life in lives], steps, len(rows), until_s, delay, deployment.speculating,
+        lives, steps, first_steps(lives), len(rows), until_s, delay, deployment.speculating,
         None if cascades is None else len(of_requests),
     )  # fmt: skip
     arrived: Columns = {
@@ -179,7 +180,7 @@ def unfold(cluster: Cluster, keep_steps: bool = True) -> tuple[Tables, float]:
         )
         requests = of_readers(requests, number_of, len(of_requests), len(workload)) | said
     done = [] if cluster.kv_transfers is None else cluster.kv_transfers.done
-    transfers = transfer_table(done, steps, tokens)
+    transfers = transfer_table(done, lives, steps, tokens)
     scaling = scaling_table(cluster.autoscalers.lifetimes)
     request_of = None if cascades is None else np.concatenate([np.arange(len(workload)), number_of])
     tables = Tables(steps if keep_steps else {}, tokens, requests, transfers, lives, scaling, request_of)

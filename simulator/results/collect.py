@@ -9,38 +9,40 @@ from simulator.arrays import Columns, Floats, Ints
 from simulator.replica.records import Records
 from simulator.replica.request import RequestState
 from simulator.results.recorded import draft_columns, ended_rows, prompt_end_rows, span_rows, steps_ended
+from simulator.results.tables import Incarnation
 from simulator.results.tokens import Delay, TokenSegments, UnfoldedTokens
 
 
 def collect(
-    records: Sequence[Records],
-    replicas: Sequence[int],
+    lives: Sequence[Incarnation],
     steps: Columns,
+    first_steps: Sequence[int],
     requests: int,
     until_s: Floats | None,
     delay: Delay,
     speculates: bool = False,
     readers: int | None = None,
 ) -> tuple[UnfoldedTokens, UnfoldedTokens]:
-    """Return the tokens of all incarnations, each of the replica given, and of these those of the first ``readers``.
+    """Return the tokens of all lives of replicas, and of these those of the first ``readers``.
 
-    ``steps`` are theirs, one after another. None: all requests have readers, and both are the same.
+    ``steps`` are their times, one life after another, and ``first_steps`` the number of the first step of each. None:
+    all requests have readers, and both are the same.
 
     ``until_s`` is up to when a reader takes tokens, f64[requests], inf where there is no limit: what comes later is
     left out, as from a step in flight with asynchronous scheduling. None: there is no limit for any. With
     ``speculates`` it is said of each token whether it came as a draft.
     """
-    found: list[tuple[Ints, Ints, Ints, NDArray[np.int32]]] = []
+    found: list[tuple[NDArray[np.int32], ...]] = []
     made = None if until_s is None else np.zeros(requests, np.int64)
-    points_s: list[Floats] = []
-    points_step: list[NDArray[np.int32]] = []
-    points_draft: list[NDArray[np.int8]] = []
+    # The longest columns by far: there once, and at most a little longer than they need be
+    most = len(steps["end_s"]) + sum(map(_points_alone, lives))
+    times_s, step_numbers = np.empty(most), np.empty(most, np.int32)
+    drafts = np.zeros(most, np.int8) if speculates else None
     row = points = 0
-    for replica, each in zip(replicas, records, strict=True):
+    for (replica, each), first_step in zip(lives, first_steps, strict=True):
         n_steps = steps_ended(each)
-        mine = slice(row, row + n_steps)
-        end_s, number = steps["end_s"][mine], steps["step"][mine]
-        ticks = np.flatnonzero(steps["ticks"][mine])
+        end_s = steps["end_s"][row : row + n_steps]
+        ticks = np.flatnonzero(steps["ticks"][row : row + n_steps])
         request, tick, tokens = span_rows(each)
         ended, step = prompt_end_rows(each)
         drafted, its_step, _, accepted, got = draft_columns(each)
@@ -51,7 +53,6 @@ def collect(
         step = np.concatenate([step, np.repeat(its_step, got)])
         here = step < n_steps
         ended, step = ended[here], step[here]
-        points_draft += [np.zeros(len(ticks), np.int8), draft[here]]
         tick_s, alone_s = end_s[ticks], end_s[step]
         # The steps in flight when the simulation ended gave no tokens.
         tokens, alone = np.minimum(tokens, len(ticks) - tick), np.ones_like(step)
@@ -64,17 +65,23 @@ def collect(
         first = points + np.concatenate([tick, len(ticks) + np.arange(len(step))])
         count = np.concatenate([tokens, alone])
         some = count > 0
-        found.append((owner[some], first[some], count[some], np.full(int(some.sum()), replica, np.int32)))
-        points_s += [tick_s, alone_s]
-        points_step += [number[ticks], number[step]]
-        points += len(ticks) + len(step)
+        where = np.full(int(some.sum()), replica)
+        columns = owner[some], first[some], count[some], where
+        found.append(tuple(column.astype(np.int32) for column in columns))
+        mine, of_ticks = slice(points, points + len(ticks) + len(step)), slice(points, points + len(ticks))
+        alone_from = slice(of_ticks.stop, mine.stop)
+        times_s[of_ticks], times_s[alone_from] = tick_s, alone_s
+        step_numbers[of_ticks], step_numbers[alone_from] = first_step + ticks, first_step + step
+        if drafts is not None:
+            drafts[alone_from] = draft[here]
+        points = mine.stop
         row += n_steps
-    times_s = np.concatenate(points_s)
+    times_s, step_numbers = times_s[:points], step_numbers[:points]
+    drafts = None if drafts is None else drafts[:points]
     owner, first, count, where = (np.concatenate(column) for column in zip(*found, strict=True))
+    found.clear()
     order = np.lexsort((times_s[first], owner))
-    segments = TokenSegments(*(column[order].astype(np.int32) for column in (owner, first, count, where)))
-    step_numbers = np.concatenate(points_step)
-    drafts = np.concatenate(points_draft) if speculates else None
+    segments = TokenSegments(*(column[order] for column in (owner, first, count, where)))
 
     def unfolded(n: int) -> UnfoldedTokens:
         until, computed = (None, None) if until_s is None or made is None else (until_s[:n], made[:n])
@@ -82,6 +89,12 @@ def collect(
 
     every = unfolded(requests)
     return every, every if readers is None else unfolded(readers)
+
+
+def _points_alone(life: Incarnation) -> int:
+    """Return of how many tokens each has a point of its own, or of some that are not given, too."""
+    *_, got = draft_columns(life.records)
+    return life.records.count("prompt_ends") + int(got.sum())
 
 
 def readers_leave_s(

@@ -178,7 +178,7 @@ class Fold:
         refused = ending_rows(mine)
         records = [life.records for life in lives]
         until_s = readers_leave_s(n, refused, records, None, self._horizon_s)
-        every, _ = collect(records, [life.replica for life in lives], steps, n, until_s, self._delay)
+        every, _ = collect(lives, steps, [each.first_step for each in held], n, until_s, self._delay)
         arrived: Columns = {
             "arrival_s": workload.arrival_s[first:stop],
             "prompt_tokens": workload.prompt_tokens[first:stop],

@@ -3,10 +3,11 @@
 Everything here is vectorised and runs once, after the simulation.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import groupby, pairwise
+from itertools import accumulate, groupby, pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -121,29 +122,37 @@ def _made_anew(incarnations: Sequence[Incarnation]) -> Iterator[tuple[int, Colum
             yield replica, steps
 
 
-def step_table(incarnations: Sequence[Incarnation], names: Sequence[str] = STEP_COLUMNS) -> Columns:
+def step_table(incarnations: Sequence[Incarnation]) -> Columns:
     """Return the steps of all incarnations one after another; counts are int32, times are seconds.
 
     A step's number counts within its replica, through all incarnations of that.
     """
-    replicas = [each.replica for each in incarnations]
-    rows = np.array([steps_ended(each.records) for each in incarnations], np.int64)
-    stepped = np.bincount(replicas, rows, minlength=1).astype(np.int64)
-    steps = _no_steps(int(rows.sum()), names)
-    for each, n, stop in zip(incarnations, rows, np.cumsum(rows), strict=True):
-        _fill_in({name: column[stop - n : stop] for name, column in steps.items()}, each.records)
+    rows = [steps_ended(each.records) for each in incarnations]
+    numbers = zip(first_steps(incarnations), rows, strict=True)
     return {
-        "replica": np.repeat(np.array(replicas, np.int32), rows),
-        "step": np.concatenate([np.arange(n, dtype=np.int32) for n in stepped]),
-        **steps,
+        "replica": np.repeat(np.array([each.replica for each in incarnations], np.int32), rows),
+        "step": np.concatenate([np.arange(first, first + n, dtype=np.int32) for first, n in numbers]),
+        **step_times(incarnations, STEP_COLUMNS),
     }
 
 
-def steps_of(records: Records, names: Sequence[str]) -> Columns:
-    """Return columns of the steps of one incarnation that have ended, in order."""
-    steps = _no_steps(steps_ended(records), names)
-    _fill_in(steps, records)
+def step_times(incarnations: Sequence[Incarnation], names: Sequence[str] = TIMING) -> Columns:
+    """Return columns of the steps of all incarnations one after another, without their numbers."""
+    rows = [steps_ended(each.records) for each in incarnations]
+    steps = _no_steps(sum(rows), names)
+    for each, n, stop in zip(incarnations, rows, accumulate(rows), strict=True):
+        _fill_in({name: column[stop - n : stop] for name, column in steps.items()}, each.records)
     return steps
+
+
+def first_steps(incarnations: Sequence[Incarnation]) -> list[int]:
+    """Return the number of the first step of each, which is how many its replica had before."""
+    stepped: Counter[int] = Counter()
+    first = []
+    for each in incarnations:
+        first.append(stepped[each.replica])
+        stepped[each.replica] += steps_ended(each.records)
+    return first
 
 
 def _no_steps(n: int, names: Sequence[str]) -> Columns:

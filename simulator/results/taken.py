@@ -17,7 +17,7 @@ from simulator.replica.records import (
     Records,
 )
 from simulator.replica.taking import AFTER_ALL, GivenRecords, TakenRows
-from simulator.results.tables import TIMING, prior_tokens, steps_of
+from simulator.results.tables import TIMING, Incarnation, prior_tokens, step_times
 
 _NUMBERED = {"steps": 1 + len(STEP_COLUMNS), "runs": len(RUN_COLUMNS), "chunks": len(CHUNK_COLUMNS)}
 _OF_STEPS = ("steps", "runs", "run_ends", "run_blocks", "chunks")
@@ -33,12 +33,11 @@ class TakenRecords:
             "start_s": np.empty(0),
             "end_s": np.empty(0),
             "ticks": np.empty(0, np.int32),
-            "step": np.empty(0, np.int32),
         }
         self.least_request = AFTER_ALL  # of those with tokens that are not here yet
         self.newly_ended: Ints = np.empty(0, np.int64)
         self.newly_found = [0, 0]  # tokens in a prefix cache: by admissions, and by those after a preemption
-        self._first_step = self._first_tick = 0  # of the steps that are held
+        self.first_step = self._first_tick = 0  # of the steps that are held
         self._stop_step = 0  # after the last one
         self._rows = {
             name: np.empty((0, len(columns)), np.float64 if name == "ended" else np.int32)
@@ -56,11 +55,10 @@ class TakenRecords:
                 new[name][::width] -= self._stop_step
         records = GivenRecords(new)
         records.in_flight = in_flight
-        steps = steps_of(records, STEP_COLUMNS)
+        steps = step_times([Incarnation(0, records)], STEP_COLUMNS)
         n = len(steps["end_s"])
         for name in TIMING:
             self.steps[name] = np.concatenate([self.steps[name], steps[name]])
-        self.steps["step"] = np.arange(self._first_step, self._stop_step + n, dtype=np.int32)
         self._stop_step += n
         for name, columns in _OF_REQUESTS.items():
             if name in taken.rows:
@@ -92,7 +90,7 @@ class TakenRecords:
             if name == "spans":
                 mine[:, 1] -= self._first_tick
             elif name == "prompt_ends":
-                mine[:, 1] -= self._first_step
+                mine[:, 1] -= self.first_step
             found[name] = mine.reshape(-1)
         return GivenRecords(found)
 
@@ -101,6 +99,6 @@ class TakenRecords:
         for name, rows in self._rows.items():
             self._rows[name] = rows[rows[:, 0] >= next_request]
         steps = int(np.searchsorted(self.steps["end_s"], came_s))
-        self._first_step += steps
+        self.first_step += steps
         self._first_tick += int(self.steps["ticks"][:steps].sum())
         self.steps = {name: column[steps:].copy() for name, column in self.steps.items()}

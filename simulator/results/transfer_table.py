@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 
 from simulator.arrays import Columns, Floats, Ints
+from simulator.results.recorded import steps_ended
+from simulator.results.tables import Incarnation
 from simulator.results.tokens import UnfoldedTokens
 
 # What is noted of a transfer when it is over
@@ -39,11 +41,13 @@ MOMENTS = {
 }
 
 
-def transfer_table(done: Sequence[Any], steps: Columns, tokens: UnfoldedTokens) -> Columns:
+def transfer_table(
+    done: Sequence[Any], lives: Sequence[Incarnation], steps: Columns, tokens: UnfoldedTokens
+) -> Columns:
     """One row per transfer, its columns ``NOTED``, and the step that gave the next token after one that arrived.
 
-    ``done`` has what is noted, row by row; ``steps`` are all steps' times, ordered by replica and number. A time that
-    never came is NaN.
+    ``done`` has what is noted, row by row; ``steps`` are the times of the steps of ``lives``, one after another. A time
+    that never came is NaN.
     """
     columns: Columns = {
         name: np.array(done[place :: len(NOTED)], kind) for place, (name, kind) in enumerate(NOTED.items())
@@ -55,7 +59,8 @@ def transfer_table(done: Sequence[Any], steps: Columns, tokens: UnfoldedTokens) 
     given = np.flatnonzero(columns["arrived"] & (before < tokens.counts[request]))
     token = tokens.offsets[request[given]] + before[given]
     replica, step = tokens.steps_of(request[given], before[given])
-    row = np.searchsorted(steps["replica"], replica) + step
+    replicas, stepped = [each.replica for each in lives], [steps_ended(each.records) for each in lives]
+    row = np.concatenate([[0], np.cumsum(np.bincount(replicas, stepped))]).astype(np.int64)[replica] + step
     columns["step_start_s"][given] = steps["start_s"][row]
     columns["step_end_s"][given] = steps["end_s"][row]
     columns["delivered_s"][given] = _delivered_s(tokens, request[given], token)
