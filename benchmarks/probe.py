@@ -33,7 +33,7 @@ class Probe:
             def open(self, now_s: float) -> None:
                 probe.before = dict.fromkeys(self.running)
                 probe.was_swapped = dict(self.swapped)
-                probe.ended = self.records.ends
+                probe.ended = self.records.count("ended")
                 super().open(now_s)
 
             def only_decodes(self, completing: object) -> bool:

@@ -1,4 +1,4 @@
-"""Simulated time: SimPy's environment plus the three things this engine needs beside it.
+"""Simulated time: a SimPy environment, and the three things this engine needs beside it.
 
 * Exact times: an arrival at ``t`` happens at ``t``, not at ``now + (t - now)``, which can differ by
   one rounding.
@@ -52,40 +52,63 @@ class _Due(Event):
         self._value = None
 
 
-class Clock(simpy.Environment):
-    """A SimPy environment in seconds with exact absolute times."""
+class _SimPy(simpy.Environment):
+    """SimPy's environment where the time is a clock's."""
+
+    def __init__(self, clock: "Clock") -> None:
+        self._clock = clock
+        super().__init__()
+        self.queue, self.numbers = self._queue, self._eid
+
+    @property
+    def _now(self) -> float:
+        return self._clock.now
+
+    @_now.setter
+    def _now(self, time_s: float) -> None:
+        self._clock.now = time_s
+
+
+class Clock:
+    """Seconds, with exact absolute times; its events, and processes beside them, are those of ``env``."""
+
+    __slots__ = ("_calls", "_numbers", "_queue", "_reached", "env", "now", "stops_at_s")
 
     def __init__(self) -> None:
-        super().__init__()
-        self.stops_at_s = math.inf
+        self.now, self.stops_at_s = 0.0, math.inf
+        self.env = _SimPy(self)
+        self._queue, self._numbers = self.env.queue, self.env.numbers
         self._reached = 0  # the highest priority among the events of this instant that have begun
         # A heap: time, priority and number of each call and turn, and what is called with which argument
         self._calls: list[tuple[float, int, int, Call, Any]] = []
 
-    def at(self, time_s: float) -> Event:
+    def at(self, time_s: float, priority: EventPriority = _NORMAL) -> Event:
         """Return an event at exactly ``time_s`` (>= now), before every replica's turn of that instant."""
-        return self._schedule_at(time_s, _NORMAL)
+        event = _Due(self.env)
+        # SimPy can only schedule relative delays; an exact time has to go on its queue directly.
+        heappush(self._queue, (time_s, priority, next(self._numbers), event))
+        return event
 
     def last_at(self, time_s: float) -> Event:
         """Return an event at exactly ``time_s`` (>= now), after all replicas' turns of that instant."""
-        return self._schedule_at(time_s, _LAST)
+        return self.at(time_s, _LAST)
 
     def call_at(self, time_s: float, call: Call, argument: Any = None, priority: int = _NORMAL) -> None:
         """Call ``call(argument)`` at exactly ``time_s`` (>= now), where ``at`` has its events unless told else."""
-        heappush(self._calls, (time_s, priority, next(self._eid), call, argument))
+        heappush(self._calls, (time_s, priority, next(self._numbers), call, argument))
 
     def stop_at(self, time_s: float) -> None:
         """End the simulation at ``time_s``, before anything else that happens at that instant."""
         self.stops_at_s = time_s
-        self._schedule_at(time_s, _FIRST).callbacks.append(StopSimulation.callback)
+        self.at(time_s, _FIRST).callbacks.append(StopSimulation.callback)
 
     def advance_to(self, time_s: float) -> None:
         """Let it be ``time_s``, where nothing but arrivals is ever scheduled; they come first at an instant."""
-        self._now, self._reached = time_s, _NORMAL
+        self.now, self._reached = time_s, _NORMAL
 
     def ended_before(self, index: int) -> float:
         """Return the time before which the steps of replica ``index`` have ended, seen from this moment."""
-        now_s = self._now
+        now_s = self.now
         return nextafter(now_s, math.inf) if self._reached > _TURNS + 2 * index else now_s
 
     def turn_over(self, index: int) -> bool:
@@ -97,8 +120,8 @@ class Clock(simpy.Environment):
 
         Returns the time.
         """
-        if time_s < self._now:
-            time_s = self._now
+        if time_s < self.now:
+            time_s = self.now
         self.call_at(time_s, taker.take_turn, time_s, _TURNS + 2 * taker.index)
         return time_s
 
@@ -119,23 +142,17 @@ class Clock(simpy.Environment):
             for _ in range(events):
                 if calls and (not queue or calls[0] < queue[0]):
                     time_s, priority, _, call, argument = heappop(calls)
-                    if time_s > self._now or priority > self._reached:
+                    if time_s > self.now or priority > self._reached:
                         self._reached = priority
-                    self._now = time_s
+                    self.now = time_s
                     call(argument)
                     continue
                 if not queue:
                     return False
                 now_s, priority, _, _ = queue[0]
-                if now_s > self._now or priority > self._reached:
+                if now_s > self.now or priority > self._reached:
                     self._reached = priority
-                self.step()
+                self.env.step()
         except StopSimulation:
             return False
         return True
-
-    def _schedule_at(self, time_s: float, priority: EventPriority) -> Event:
-        event = _Due(self)
-        # SimPy can only schedule relative delays; an exact time has to go on its queue directly.
-        heappush(self._queue, (time_s, priority, next(self._eid), event))
-        return event

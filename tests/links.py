@@ -11,7 +11,7 @@ class Net:
 
     def __init__(self, ports=4, bytes_per_s=100.0, latency_s=0.0, start_s=0.0):
         self.clock = Clock()
-        self.clock._now = start_s
+        self.clock.now = start_s
         self.fabric = Fabric(self.clock, ports, bytes_per_s, latency_s)
         self.finished = []
         self.events = 0
@@ -28,7 +28,7 @@ class Net:
     def run(self, check=lambda: None):
         while self.clock.run_some(1):
             calls = self.clock._calls
-            if min(self.clock.peek(), calls[0][0] if calls else inf) > self.clock.now:
+            if min(self.clock.env.peek(), calls[0][0] if calls else inf) > self.clock.now:
                 check()  # everything of this instant has happened
             self.events += 1
             assert self.events < 10_000

@@ -105,7 +105,8 @@ class Cluster:
 
     def requests_done(self) -> int:
         """Requests that have reached a final state."""
-        ended = sum(records.ends for each in self.replicas for records in (*each.past, each.records))
+        lives = (records for each in self.replicas for records in (*each.past, each.records))
+        ended = sum(records.count("ended") for records in lives)
         turned_down = 0 if self.cascades is None else self.cascades.turned_down
         return len(self.refused) + self.ends_taken + ended - turned_down
 

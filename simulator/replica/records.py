@@ -144,11 +144,6 @@ class Records:
         """Where it is written that a request decodes with drafts in one of the last steps, from ``step`` on."""
         return last_place(self.drafts, request, step, len(DRAFT_COLUMNS))
 
-    @property
-    def ends(self) -> int:
-        """How many requests have reached a final state."""
-        return self.count("ended")
-
 
 def last_place(rows: list[int], request: int, step: int, width: int = len(PROMPT_END_COLUMNS)) -> int | None:
     """Where the last rows, which begin with a request and a step, name the request at that step or later."""

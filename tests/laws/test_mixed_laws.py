@@ -56,7 +56,9 @@ def check_calls(deployment, cluster, outcome):
     ]
     assert (requests["good_answer"][last] == good[np.arange(n), pool][last]).all()
     if deployment.horizon_s is None:
-        ends = sum(records.ends for each in cluster.replicas for records in (*each.past, each.records))
+        ends = sum(
+            records.count("ended") for each in cluster.replicas for records in (*each.past, each.records)
+        )
         assert ends + len(cluster.refused) == n + calls.turned_down
 
 

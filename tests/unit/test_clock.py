@@ -63,7 +63,7 @@ def test_at_one_instant_arrivals_come_first_then_replicas_in_order_then_the_last
         clock.turn_at(1.0, Taker(index, log))
     clock.at(1.0).callbacks.append(note(clock, log, "arrival"))
     clock.call_at(1.0, note(clock, log, "call"))
-    clock.timeout(1.0).callbacks.append(note(clock, log, "timeout"))
+    clock.env.timeout(1.0).callbacks.append(note(clock, log, "timeout"))
     clock.call_at(1.0, note(clock, log, "before 1"), None, before_turn(1))
     clock.call_at(1.0, note(clock, log, "first"), None, URGENT)
     assert not clock.run_some(100)
@@ -106,6 +106,6 @@ def test_processes_and_failures_are_simpys():
         yield clock.at(0.5)
         raise ValueError("in a process")
 
-    clock.process(fail())
+    clock.env.process(fail())
     with pytest.raises(ValueError, match="in a process"):
         clock.run_some(100)

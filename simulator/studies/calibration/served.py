@@ -94,7 +94,7 @@ def serve(
     cluster = assemble(workload, deployment)
     _, stalled = play(cluster)
     n = len(workload)
-    ends = sum(replica.records.ends for replica in cluster.replicas)
+    ends = sum(replica.records.count("ended") for replica in cluster.replicas)
     if stalled is not None or ends < n:
         raise StallError(stalled or f"only {ends} of {n} requests completed")
     first_s, last_s = np.full(n, np.nan), np.full(n, np.nan)
