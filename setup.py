@@ -58,8 +58,13 @@ def extensions() -> list[object]:
             f"setup.py: {', '.join(missing)}: no such file; expected those that are to be compiled"
         )
     options = ["--strict", "--ignore-missing-imports", "--follow-imports=silent"]
-    found: list[object] = mypycify([*core(), *options], opt_level="3", debug_level="0", group_name="servesim")
-    return found
+    found = mypycify([*core(), *options], opt_level="3", debug_level="0", group_name="servesim")
+    if (
+        sys.platform == "linux"
+    ):  # what is called from within only can be called without a look-up: 3 % of the time
+        for each in found:
+            each.extra_compile_args += ["-fvisibility=hidden", "-fno-semantic-interposition"]
+    return list(found)
 
 
 setup(ext_modules=extensions(), setup_requires=COMPILER if COMPILED else [])
