@@ -14,18 +14,21 @@ import math
 from collections.abc import Callable
 from heapq import heappop, heappush
 from math import nextafter
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import simpy
 from simpy.core import StopSimulation
 from simpy.events import Event, EventPriority
 
 Call = Callable[[Any], object]
+_Called = tuple[float, int, int, Call, Any]  # time, priority, number; what is called, and its argument
 
-_TURNS = 3  # after SimPy's URGENT (0) and NORMAL (1); plus twice the number of the replica whose turn it is
-_LAST = EventPriority(1 << 30)
-_NORMAL = EventPriority(1)
-_FIRST = EventPriority(-1)
+_TURNS: Final = (
+    3  # after SimPy's URGENT (0) and NORMAL (1); plus twice the number of the replica whose turn it is
+)
+_LAST: Final = EventPriority(1 << 30)
+_NORMAL: Final = EventPriority(1)
+_FIRST: Final = EventPriority(-1)
 URGENT = 0  # before all that is at an instant but its stop
 
 
@@ -48,8 +51,7 @@ class _Due(Event):
 
     def __init__(self, env: simpy.Environment) -> None:
         super().__init__(env)
-        self._ok = True
-        self._value = None
+        self._ok, self._value = True, None
 
 
 class _SimPy(simpy.Environment):
@@ -79,8 +81,7 @@ class Clock:
         self.env = _SimPy(self)
         self._queue, self._numbers = self.env.queue, self.env.numbers
         self._reached = 0  # the highest priority among the events of this instant that have begun
-        # A heap: time, priority and number of each call and turn, and what is called with which argument
-        self._calls: list[tuple[float, int, int, Call, Any]] = []
+        self._calls: list[Any] = []  # a heap of ``_Called``
 
     def at(self, time_s: float, priority: EventPriority = _NORMAL) -> Event:
         """Return an event at exactly ``time_s`` (>= now), before every replica's turn of that instant."""
@@ -141,17 +142,16 @@ class Clock:
         try:
             for _ in range(events):
                 if calls and (not queue or calls[0] < queue[0]):
-                    time_s, priority, _, call, argument = heappop(calls)
-                    if time_s > self.now or priority > self._reached:
-                        self._reached = priority
-                    self.now = time_s
-                    call(argument)
+                    called: _Called = heappop(calls)
+                    if called[0] > self.now or called[1] > self._reached:
+                        self._reached = called[1]
+                    self.now = called[0]
+                    called[3](called[4])
                     continue
                 if not queue:
                     return False
-                now_s, priority, _, _ = queue[0]
-                if now_s > self.now or priority > self._reached:
-                    self._reached = priority
+                if queue[0][0] > self.now or queue[0][1] > self._reached:
+                    self._reached = queue[0][1]
                 self.env.step()
         except StopSimulation:
             return False

@@ -6,7 +6,7 @@ leave and give seat and blocks back.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 from simulator.replica.cost import DecodePiece, StepShape
 from simulator.replica.decode_group import rank_of
@@ -20,7 +20,7 @@ from simulator.replica.request import COMPLETED, RequestState
 from simulator.replica.tiered_cache import TieredCache
 from simulator.replica.transfers import Transfers
 
-NO_JOBS: Sequence[Job] = ()
+NO_JOBS: Final[Sequence[Job]] = ()
 
 
 class Engine(StepLedger):

@@ -52,7 +52,7 @@ def fast_forward(
         most, many, steps = last_tick - first_tick, None, 1
         if most == 1 and openers[turn] <= left:
             if size != priced or first_context >= high:
-                priced, (_, high, offset, slope) = size, piece(size, first_context)
+                priced, (_low, high, offset, slope) = size, piece(size, first_context)
             begun_s = end_s
             end_s += offset + slope * first_context
             write_end(end_s)
@@ -74,7 +74,7 @@ def fast_forward(
                 one_more = pipelined and first_s < until_s
                 for _ in repeat(None, most):
                     if context_tokens >= high:
-                        _, high, offset, slope = piece(size, int(context_tokens))
+                        _low, high, offset, slope = piece(size, int(context_tokens))
                     end_s += offset + slope * context_tokens
                     write_end(end_s)
                     if end_s >= until_s:

@@ -1,13 +1,15 @@
 """Runs of many steps in which all running jobs decode, computed at once."""
 
 from math import ceil, inf
+from typing import Final
 
 import numpy as np
 
 from simulator.replica.engine import Engine
 
 # Runs from so many steps on are computed at once; the longest bounds what that takes.
-LONG_RUN, LONGEST_RUN = 80, 1024
+LONG_RUN: Final = 80
+LONGEST_RUN: Final = 1024
 
 
 def run_many(

@@ -8,7 +8,7 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from itertools import islice
 from math import inf, nextafter
-from typing import cast
+from typing import Final, cast
 
 from simulator.errors import StallError
 from simulator.replica.adaptive_engine import AdaptiveEngine
@@ -25,7 +25,7 @@ from simulator.replica.view import View
 
 # Steps without a single new token that are always allowed while no request ends; beyond them as many again as there
 # are tokens outstanding, because a step that makes progress computes at least one.
-FRUITLESS_STEPS = 1000
+FRUITLESS_STEPS: Final = 1000
 
 
 class StepLoop(View):
