@@ -12,18 +12,10 @@ class StepShape:
     """
 
     __slots__ = (
-        "decode_context_tokens",
-        "decode_seqs",
-        "draft_passes",
-        "draft_tokens",
-        "draft_width",
-        "prefill_attention_pairs",
-        "prefill_context_tokens",
-        "prefill_seqs",
-        "prefill_tokens",
-        "swap_in_blocks",
+        "decode_context_tokens", "decode_seqs", "draft_passes", "draft_tokens", "draft_width",
+        "prefill_attention_pairs", "prefill_context_tokens", "prefill_seqs", "prefill_tokens", "swap_in_blocks",
         "swap_out_blocks",
-    )
+    )  # fmt: skip
 
     def __init__(
         self,

@@ -21,16 +21,8 @@ class DecodeGroup:
     lockstep: ClassVar[bool] = True  # whether each of them gets one token a round
 
     __slots__ = (
-        "_ends",
-        "_joined",
-        "block_size",
-        "context_base",
-        "last_ticks",
-        "openers",
-        "size",
-        "spans",
-        "tick",
-    )
+        "_ends", "_joined", "block_size", "context_base", "last_ticks", "openers", "size", "spans", "tick",
+    )  # fmt: skip
 
     def __init__(self, block_size: int, spans: list[int]) -> None:
         """``spans`` receives job id, first tick, tokens (flat) of each job that leaves."""

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from functools import partial
 from itertools import accumulate, repeat
 
+from simulator.replica.beyond import ended_before, with_ended
 from simulator.replica.cost import DecodePiece
 from simulator.replica.engine import NO_JOBS, Engine
 from simulator.replica.job import Job
@@ -21,34 +22,46 @@ def fast_forward(
     pipelined: bool,
     before: Sequence[Job],
     goes_on: bool,
+    beyond: bool,
     told: Scheduler | None,
-) -> tuple[float, float, Sequence[Job], Sequence[Job]]:
+) -> tuple[float, float, Sequence[Job], Sequence[Job], bool]:
     """Run steps in which all running jobs decode, as far as they need no plan.
 
     The first of them is planned now and starts at ``start_s``; the others are planned when the step before
     them ends (pipelined: when that starts) and before ``until_s``. The step in flight, if any, completes the jobs
-    ``before``: until it ends one step is planned. Ends with the first step that completes a job, unless it ``goes_on``
+    ``before``: until it ends one step is planned. ``beyond``: the step after a job's last token computes one more of
+    it, as ``decode_all(beyond=True)`` plans it. Ends with the first step that completes a job, unless it ``goes_on``
     past that, and before ``spare_blocks`` blocks would no longer be left. A policy that is ``told`` is asked again each
-    time a step has completed a job, or has ended. Does what planning each of these steps would do, to the last bit.
-    Returns the start and the end of the last step, or ``start_s`` twice if there was none, the jobs that the step
-    before it completes, if that is in flight, and those that it completes.
+    time a step has completed a job (beyond: when the engine has seen that), or has ended. Does what planning each of
+    these steps would do, to the last bit.
+
+    Returns the start and the end of the last step, ``start_s`` if there was none, the jobs that the step before it
+    completes, if that is in flight, those that it completes, and whether the next one is to be planned: then the step
+    before has ended, and its jobs have left.
     """
-    group, records, kv, piece = engine.group, engine.records, engine.kv, engine.decode_piece
+    group, records, kv, cache = engine.group, engine.records, engine.kv, engine.cache
+    piece = engine.decode_piece
     if piece is None:
         engine.open(start_s)  # otherwise nothing looks at what a plan begins with
         piece = partial(_priced, engine)
     engine.now_s = begun_s = end_s = start_s
     if group.size > engine.limits.max_num_batched_tokens:
-        return start_s, start_s, before, NO_JOBS
+        return start_s, start_s, NO_JOBS, before, True
     openers, block_size = group.openers, group.block_size
-    priced, high, offset, slope = 0, 0.0, 0.0, 0.0
+    priced, too_many, high, offset, slope = 0, 0, 0.0, 0.0, 0.0
     run_ends, write_end, run_blocks = records.run_ends, records.run_ends.append, records.run_blocks
     left, most_used = kv.free_blocks - spare_blocks, engine.total_blocks - spare_blocks
     while True:
         size, first_tick = group.size, group.tick
         first_context = group.context_base + size * first_tick
-        last_tick = first_tick + 1 if before else group.next_end()
         first_s, first_left, turn = end_s, left, first_tick % block_size
+        last_tick = end_tick = first_tick + 1 if before else group.next_end()
+        if beyond and before:
+            size, first_context, too_many = with_ended(engine, before)
+            if openers[turn] + too_many > left or size > engine.limits.max_num_batched_tokens:
+                return begun_s, end_s, NO_JOBS, before, True
+        elif beyond and len(group.last_ticks[end_tick]) < size:
+            last_tick += 1  # the step after the ends, as if they were none
         most, many, steps = last_tick - first_tick, None, 1
         if most == 1 and openers[turn] <= left:
             if size != priced or first_context >= high:
@@ -56,8 +69,8 @@ def fast_forward(
             begun_s = end_s
             end_s += offset + slope * first_context
             write_end(end_s)
-            run_blocks.append(openers[turn])
-            left -= openers[turn]
+            run_blocks.append(openers[turn] + too_many)
+            left -= openers[turn] + too_many
         else:
             if size * (most // block_size + 1) > left:
                 most = bisect_right(list(accumulate(_turns(openers, turn, most))), left)
@@ -85,7 +98,7 @@ def fast_forward(
                 steps = len(run_ends) - steps
                 begun_s = run_ends[-2] if steps > 1 else first_s
             if not steps:
-                return start_s, start_s, before, NO_JOBS
+                return begun_s, end_s, NO_JOBS, before, True
             end = turn + steps
             opened = openers[turn:end] if end <= block_size else _turns(openers, turn, steps)
             run_blocks.extend(opened)
@@ -99,28 +112,33 @@ def fast_forward(
         records.runs.extend((engine.step, steps, first_s, size, first_context, running, used))
         engine.fruitless_steps = 0
         engine.step += steps
-        if engine.cache is not None:
-            engine.cache.fast_forwarded(first_tick, steps, first_left - left, size)
+        if cache is not None:
+            cache.fast_forwarded(first_tick, steps, first_left - left, size)
         group.tick = tick
+        if beyond and tick > end_tick:
+            before, too_many = ended_before(group)
         completing = group.finished() if tick in group.last_ticks else NO_JOBS
         if told is not None:
             told.decoded(first_s, records.run_ends[-steps:], first_tick)
         # The next one is planned when these jobs, if any, have left
         leaving, ends_s = (before, begun_s) if pipelined else (completing, end_s)
         stops = tick < last_tick or ends_s >= until_s or not group.size or openers[tick % block_size] > left
-        if stops or not goes_on:
+        if stops or not goes_on or too_many:
             break
-        if leaving:
+        if leaving or cache is not None:
             for job in leaving:
                 if job.generated < job.output_tokens:  # it goes on elsewhere
-                    return begun_s, end_s, before, completing
+                    return begun_s, end_s, before, completing, False
+            if cache is not None:
+                cache.step_ended(leaving)
             engine.complete(leaving, ends_s)
             left = kv.free_blocks - spare_blocks
         engine.now_s, before = ends_s, completing if pipelined else NO_JOBS
         if told is not None and not told.goes_on_decoding(engine):
-            return begun_s, end_s, NO_JOBS, before
+            return begun_s, end_s, NO_JOBS, before, True
         engine.now_s = end_s
-    return begun_s, end_s, before, completing
+    engine.too_many_blocks = too_many
+    return begun_s, end_s, before, completing, False
 
 
 def _turns(openers: "array[int]", turn: int, steps: int) -> "array[int]":

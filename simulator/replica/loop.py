@@ -13,7 +13,6 @@ from typing import Final, cast
 from simulator.errors import StallError
 from simulator.replica.adaptive_engine import AdaptiveEngine
 from simulator.replica.arriving import decode_with_arrivals, start_all
-from simulator.replica.beyond import decode_beyond
 from simulator.replica.cost import StagedCost
 from simulator.replica.draft_runs import DraftRunEngine
 from simulator.replica.engine import NO_JOBS
@@ -163,7 +162,7 @@ class StepLoop(View):
         return completing
 
     def _fast_forward(self, time_s: float) -> bool:
-        """Run steps in which all jobs decode, of which those before ``time_s`` are planned; False if there is none."""
+        """Run steps in which all jobs decode, of which those before ``time_s`` are planned; False if one is to plan."""
         engine, in_flight = self._engine, self.in_flight
         pipelined = bool(in_flight)
         before = in_flight[0][1] if pipelined else NO_JOBS
@@ -186,18 +185,16 @@ class StepLoop(View):
             if not self.policy.goes_on_decoding(engine):
                 return False
         start_s = self.busy_until_s if pipelined else self._now_s
-        first_step, size, told = engine.step, engine.group.size, self.policy if self._hears else None
-        if beyond := self._plans_ends and before:
-            begun_s, end_s, completing = decode_beyond(engine, start_s, spare_blocks, before, told)
-        elif engine.waiting:
+        first_step, size, due, engine.too_many_blocks = engine.step, engine.group.size, False, 0
+        if engine.waiting:
             begun_s, end_s, completing = decode_with_arrivals(engine, start_s, spare_blocks)
         elif engine.speculates:
             drafts = cast(DraftRunEngine, engine)
             begun_s, end_s, completing = drafts.run_drafts(start_s, time_s, spare_blocks, pipelined)
         else:
-            goes_on = self._goes_on and engine.cache is None
-            begun_s, end_s, before, completing = fast_forward(
-                engine, start_s, time_s, spare_blocks, pipelined, before, goes_on, told
+            beyond, told = self._plans_ends and pipelined, self.policy if self._hears else None
+            begun_s, end_s, before, completing, due = fast_forward(
+                engine, start_s, time_s, spare_blocks, pipelined, before, self._goes_on, beyond, told
             )
         if engine.step == first_step:
             return False
@@ -205,11 +202,14 @@ class StepLoop(View):
             in_flight[0] = begun_s, before, True
             engine.unended[0] = 0, True, NO_JOBS
         in_flight.append((end_s, completing, True))
-        engine.unended.append((engine.too_many_blocks if beyond else 0, True, NO_JOBS))
+        engine.unended.append((engine.too_many_blocks, True, NO_JOBS))
         self.busy_until_s = end_s
         if (completing or engine.group.size < size) and self.effects.load_fell is not None:
             self._load_fell()
-        return True
+        if due:
+            self._now_s, _, _ = in_flight.popleft()
+            engine.unended.popleft()
+        return not due
 
     def _watch(self) -> None:
         """End a livelock: steps that go on without a token, and without a request that ends.

@@ -42,8 +42,8 @@ class Scheduler(ABC):
     def plans_unseen_ends(self) -> bool:
         """Whether it says itself, by ``decode_all(beyond=True)``, which steps compute a token too many.
 
-        Those that are run without a plan then compute it wherever a last one is in flight.
-        Else an engine that plans ahead adds it to the step after each answer's last where that was a stop token.
+        Those that are run without a plan then compute it wherever a last one is in flight, and ``goes_on_decoding`` is
+        asked after them. Else an engine that plans ahead adds it to the step after each last one that was a stop token.
         """
         return False
 

@@ -87,8 +87,9 @@ class Replica(StepLoop):
         ahead = self._depth > 1 and self._stages is None
         self._plans_ends = self.policy.plans_unseen_ends()
         self._ends_unseen = ahead and unseen and not self._plans_ends
-        plain = not (unseen or self._plans_ends or self._engine.decode_piece is None)
-        self._goes_on = plain and self.effects.ended is None
+        pieces, alone = self._engine.decode_piece is not None, self.effects.ended is None
+        plain = pieces and not (unseen or self._plans_ends)
+        self._goes_on = alone and self._engine.tiers is None and (plain or (pieces and self._plans_ends))
         told = self.effects.chunks is not None or self._stages is not None
         self._admits_all = plain and self.policy.admits_all() and not (told or self._hears)
         self.in_flight = deque()
@@ -195,7 +196,8 @@ class Replica(StepLoop):
     def grants_s(self) -> float:
         """Return when it next plans a step, if blocks that are asked for can as well be set aside before; else inf."""
         engine, effects = self._engine, self.effects
-        plain = self._goes_on and not self._hears and self._spare_blocks is not None and self._stages is None
+        asks = self._hears or self._plans_ends
+        plain = self._goes_on and not asks and self._spare_blocks is not None and self._stages is None
         told = effects.idle is not None or effects.every_step or engine.transfers.requests
         if not plain or told or engine.cache is not None or engine.queue_key is not None:
             return inf

@@ -5,9 +5,11 @@ from functools import partial
 import pytest
 
 from policies.acceptance.rate import Rate
+from policies.scheduling.sglang import Sglang
 from policies.scheduling.vllm_v1 import VllmV1
 from simulator.cluster.simulate import simulate
 from simulator.replica.draft_runs import DraftRunEngine
+from simulator.replica.engine import Engine
 from simulator.replica.kv import CountedBlocks
 from simulator.replica.limits import Limits
 from simulator.replica.speculation import Speculation
@@ -156,3 +158,32 @@ def test_a_policy_is_told_and_asked_again_where_a_request_is_complete(ahead, ref
     if not refused:
         assert {running for _, running in asked} == {1, 2, 3, 5, 6}
         assert {11, 29, 30, 32, 89} <= set(ends)
+
+
+@pytest.mark.parametrize("refused", [0, 2, 3])
+@pytest.mark.parametrize("page", [1, 16])
+def test_a_policy_that_plans_unseen_ends_is_asked_again_when_the_engine_has_seen_them(refused, page):
+    """A step later, with which a request that has ended gets a token too many; until then it runs."""
+    asked, heard = [], []
+
+    class Says(Sglang):
+        def goes_on_decoding(self, step):
+            asked.append(len(step.running))
+            return (not refused or len(asked) % refused > 0) and super().goes_on_decoding(step)
+
+        def decoded(self, begun_s, ends_s, first_tick):
+            heard.append((first_tick, len(ends_s)))
+            super().decoded(begun_s, ends_s, first_tick)
+
+    traffic = [0.0] * 6, [50] * 6, [12, 30, 30, 31, 33, 90]
+    limits = Limits(64, 4096, 4096, 10_000, page)
+    told = serve(Says, *traffic, limits=limits).tables
+    same(told, serve(Sglang, *traffic, limits=limits).tables)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Engine, "only_decodes", lambda self, completing: False)
+        same(told, serve(Sglang, *traffic, limits=limits).tables)
+    ends = [first + steps for first, steps in heard]
+    assert all(end <= first for end, (first, _) in zip(ends, heard[1:], strict=False))
+    if not refused and page == 16:
+        assert {12, 89} <= set(ends)
+        assert {6, 5, 1} <= set(asked)
