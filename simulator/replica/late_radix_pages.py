@@ -70,6 +70,7 @@ class LateRadixPages(RadixPages):
         pages.watch(self._running, self._partial, self._group)
         branches = [*self._branches.values(), *(branch for _, branch in self._left.left)]
         pages.free_blocks, pages.chunked, pages.computing = self.free_blocks, self.chunked, self.computing
+        pages.planned, pages.ended = self.planned, self.ended
         pages.taken, pages.extending, pages.decoding_now = self.taken, self.extending, self.decoding_now
         for branch in sorted(branches, key=_used):
             node = pages.tree.root

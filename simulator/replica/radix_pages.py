@@ -9,8 +9,8 @@ request holds. The latter are evicted when a step's plan is final; until then re
 the same plan can still find them, as in the engine, which allocates for a whole batch at once.
 """
 
+from collections import deque
 from collections.abc import Callable, Collection, Sequence
-from itertools import chain
 from typing import ClassVar
 
 from simulator.replica.content import Content, StreamPieces
@@ -28,7 +28,8 @@ class RadixPages:
 
     __slots__ = (
         "_asked", "_content", "_contents", "_found", "_group", "_partial", "_running", "block_size", "chunked",
-        "computing", "decoding_now", "extending", "free_blocks", "nodes", "taken", "total_blocks", "tree",
+        "computing", "decoding_now", "ended", "extending", "free_blocks", "nodes", "planned", "taken",
+        "total_blocks", "tree",
     )  # fmt: skip
 
     group_type: ClassVar[type[DecodeGroup]] = DecodeGroup
@@ -42,8 +43,9 @@ class RadixPages:
         self._contents: dict[Job, Content] = {}
         self.nodes: dict[Job, Node] = {}  # of running jobs: the end of what the tree holds of them, locked
         self.chunked: list[Job] = []  # had a chunk of their prompt, not the last, in the step planned last
-        # Of each step in flight: jobs whose prompts end, their preemptions and tokens
-        self.computing: list[list[tuple[Job, int, int]]] = []
+        self.planned = self.ended = 0  # steps
+        # Jobs whose prompts end in steps in flight: the number of the step, their preemptions and tokens
+        self.computing: deque[tuple[int, Job, int, int]] = deque()
         self._found = self.tree.root
         self._asked: tuple[Job, int, int] | None = (
             None  # what was looked up last, after how many uses of the tree
@@ -58,7 +60,7 @@ class RadixPages:
 
         Then as many blocks are free as were before.
         """
-        return not self.chunked and (not any(self.computing) or self._stays_apart())
+        return not self.chunked and (not self.computing or self._stays_apart())
 
     def watch(self, running: Collection[Job], partial: Collection[Job], group: DecodeGroup) -> None:
         """Look at the running jobs, at those of them with tokens to compute, and at those that decode."""
@@ -139,50 +141,38 @@ class RadixPages:
         """Make the plan's blocks empty, and note whose prompts the step computes."""
         opened, seqs = self.decoding_now
         if self.extending or seqs:
-            left, size = self.free_blocks, self.block_size
-            empty = left * size - self.tree.evictable
-            # Else what is asked for is empty even when all of the plan has been taken
-            if empty < self.extending or empty < opened * size or empty < seqs * size:
-                self.free_blocks += self.taken  # as it was before the plan
-                extended = self.taken - opened
-                self._make_room(self.extending)
-                self.free_blocks -= extended
-                self._make_room(opened * size)
-                self._make_room(seqs * size)
-                self.free_blocks = left
+            tree, size = self.tree, self.block_size
+            empty = (self.free_blocks + self.taken) * size - tree.evictable  # before the plan
+            if empty < self.extending:
+                empty += tree.evict(self.extending)
+            empty -= (self.taken - opened) * size
+            if empty < opened * size:
+                empty += tree.evict(opened * size)
+            if empty < seqs * size:
+                tree.evict(seqs * size)
             self.taken = self.extending = 0
             self.decoding_now = 0, 0
-        ending: list[tuple[Job, int, int]] = []
-        if chunks:
-            self.chunked = []
-            for job in chunks:
-                if job in self._partial:
-                    self.chunked.append(job)
-                else:
-                    ending.append((job, job.preemptions, job.computed_tokens))
-        elif self.chunked:
-            self.chunked = []
-        self.computing.append(ending)
+        for job in chunks:
+            if job in self._partial:
+                self.chunked.append(job)
+            else:
+                self.computing.append((self.planned, job, job.preemptions, job.computed_tokens))
+        self.planned += 1
 
     def step_ended(self, completing: Sequence[Job]) -> None:
         """Store the prompts that the step computed, and what is complete."""
-        ended = self.computing.pop(0)
-        if not ended and not completing:
-            return
-        stored = set()
-        for job, preemptions, tokens in ended:
-            if job in self._running and job.preemptions == preemptions:
-                self._store(job, tokens)
-                stored.add(job)
+        self.ended += 1
+        stored = self._store_ended() if self.computing else ()
         for job in completing:
             if job in self._running and job not in stored:
                 self._store(job, job.computed)
 
     def fast_forwarded(self, first_tick: int, steps: int, blocks: int, seqs: int) -> None:
         """Evict what planning each of these steps does; store what the step in flight computed when it ends."""
-        for _ in range(min(len(self.computing), steps - 1)):
-            self.step_ended(())  # what it stores is locked, so that as much can be evicted as before
-            self.computing.append([])
+        self.planned += steps
+        self.ended += steps - 1
+        if self.computing:
+            self._store_ended()  # it is locked, so that as much can be evicted as before
         size, left, tree = self.block_size, self.free_blocks, self.tree
         most, empty = seqs * size, left * size - tree.evictable
         if empty < most:
@@ -197,7 +187,6 @@ class RadixPages:
                         empty += tree.evict(most)
                 empty -= opened
         assert self.free_blocks == left
-        self.computing.append([])
 
     def forget(self, job: Job) -> None:
         """A job has left; what it consists of need not be known any more."""
@@ -220,6 +209,16 @@ class RadixPages:
         job.blocks = 0
         self._unlock(node)
 
+    def _store_ended(self) -> Collection[Job]:
+        """Store the prompts of the steps that have ended; return whose they are."""
+        computing, stored = self.computing, []
+        while computing and computing[0][0] < self.ended:
+            _, job, preemptions, tokens = computing.popleft()
+            if job in self._running and job.preemptions == preemptions:
+                self._store(job, tokens)
+                stored.append(job)
+        return stored
+
     def _store(self, job: Job, tokens: int) -> None:
         """Hand the whole pages of a job's first ``tokens`` tokens to the tree; where it has them, drop ours."""
         held = self.nodes[job]
@@ -233,7 +232,7 @@ class RadixPages:
     def _stays_apart(self) -> bool:
         """Whether all that the steps in flight compute will be stored beside what the tree has now."""
         places: list[tuple[Node, Runs]] = []
-        for job, preemptions, tokens in chain.from_iterable(self.computing):
+        for _, job, preemptions, tokens in self.computing:
             held, page = self.nodes.get(job), self.block_size
             if held is None or job.preemptions != preemptions:
                 return False
