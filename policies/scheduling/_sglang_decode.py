@@ -34,7 +34,8 @@ class Decoding:
             if (
                 len(step.running) > size
                 or self._heard_s < inf
-                or size > min(step.token_budget, step.free_blocks)
+                or size > step.token_budget
+                or size > step.free_blocks
             ):
                 return False
             self._merge(step)

@@ -72,7 +72,8 @@ class ExtendBatch:
         held = self.step.blocks_held(job)
         if chunk <= 0 or not self.step.prefill(job, chunk):
             return False
-        self._count(job, chunk, self.step.blocks_held(job) - held, chunk == job.remaining_tokens)
+        to_come = self.to_come(job) if chunk == job.remaining_tokens else 0
+        self._count(job, chunk, self.step.blocks_held(job) - held, to_come)
         if self._lives is not None:
             self._foresee(self._lives, job)
         return True
@@ -85,16 +86,15 @@ class ExtendBatch:
         """
         step, page = self.step, self.page
         cached = step.cached_tokens(job)
-        extend = job.known_tokens - cached
+        extend, to_come = job.known_tokens - cached, self.to_come(job)
         self.looked_up[job.id] = extend
-        tokens = step.blocks_for(extend) * page
+        tokens, need = step.blocks_for(extend) * page, extend + to_come
         if self._lives is not None:
             fits = tokens <= min(self.cur_rem, self.rem_total) and self._lives_fit(self._lives, job, tokens)
         else:
-            if tokens >= self.rem_input and self.jobs and self.need(job, extend) < self.rem_total:
+            if tokens >= self.rem_input and self.jobs and need < self.rem_total:
                 return Added.STOP
             newly_held = step.blocks_to_admit(job, cached) * page  # found, but evictable until now
-            need = self.need(job, extend)
             fits = self._surely(need + newly_held) or need < self.rem_total - newly_held
         if not fits and (not alone or step.limits.strict_engine):
             return Added.NO_TOKEN
@@ -104,18 +104,17 @@ class ExtendBatch:
         if chunk <= 0 or not step.admit(job, chunk):
             return Added.STOP
         del self.looked_up[job.id]
-        self._count(job, chunk, step.blocks_for(chunk), chunk == extend)
+        self._count(job, chunk, step.blocks_for(chunk), to_come if chunk == extend else 0)
         return self._room()
 
-    def need(self, job: Job, extend: int) -> int:
-        """Tokens that a request takes if it extends by so many and goes on to the end."""
-        return extend + min(allowed_tokens(self.step, job), LONGEST_EXPECTED)
+    def to_come(self, job: Job) -> int:
+        """Tokens that a request may generate, as far as it is expected to go."""
+        return min(allowed_tokens(self.step, job), LONGEST_EXPECTED)
 
-    def _count(self, job: Job, chunk: int, blocks: int, last: bool) -> None:
+    def _count(self, job: Job, chunk: int, blocks: int, to_come: int) -> None:
         tokens = self.step.blocks_for(chunk) * self.page
         self.jobs.append(job)
-        if last:
-            self.expected.add(min(allowed_tokens(self.step, job), LONGEST_EXPECTED))
+        self.expected.add(to_come)
         self.uncounted += tokens - blocks * self.page
         self.rem_input -= tokens
         self.rem_chunk -= tokens

@@ -15,7 +15,7 @@ def make_way(batch: ExtendBatch, job: Job, running: RunningBatch, threshold: int
     step = batch.step
     there = (pair for pair in running.to_come(step) if pair[0] in step.running)
     victims = {each: left for each, left in there if each.priority - job.priority > threshold}
-    need = batch.need(job, running.looked_up.get(job.id, 0)) - batch.rem_total
+    need = running.looked_up.get(job.id, 0) + batch.to_come(job) - batch.rem_total
     if not victims or need > sum(victims.values()):
         return False
     left = min(allowed_tokens(step, job) - job.generated_tokens, LONGEST_EXPECTED)

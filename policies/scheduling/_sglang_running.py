@@ -24,13 +24,11 @@ class RunningBatch:
         self._least_ratio = self._initial_ratio * LEAST_SHARE
         self._unseen_from = 0
         self._most_tokens = 0  # that a request of the batch may have, or may have had
-        self.looked_up: dict[
-            int, int
-        ] = {}  # of requests that wait: tokens to extend when they were looked at last
+        # Of requests that wait: tokens to extend when they were looked at last
+        self.looked_up: dict[int, int] = {}
         self._retractions = 0
-        self._back: dict[
-            int, tuple[float, int]
-        ] = {}  # of requests that were retracted: when they joined the queue
+        # Of requests that were retracted: when they joined the queue
+        self._back: dict[int, tuple[float, int]] = {}
 
     def merge(self, ready: list[Job], in_flight: Literal["", "extend", "decode"]) -> None:
         """Add those whose prompts are computed.
@@ -43,7 +41,7 @@ class RunningBatch:
         for job in ready:
             if job.max_tokens > self._most_tokens:
                 self._most_tokens = job.max_tokens
-        self._unseen_from = {"": len(self.jobs), "extend": before, "decode": 0}[in_flight]
+        self._unseen_from = 0 if in_flight == "decode" else before if in_flight else len(self.jobs)
 
     def take_out(self) -> list[Job]:
         """Empty the batch, which joins another one; return who was in it."""
@@ -53,8 +51,9 @@ class RunningBatch:
     def filter(self, step: Ledger) -> bool:
         """Drop jobs that ended or were preempted; return whether there were any."""
         before = len(self.jobs)
-        if before != len(step.running) - len(step.partial):
-            self.jobs = [job for job in self.jobs if job in step.running]
+        running = step.running
+        if before != len(running) - len(step.partial):
+            self.jobs = [job for job in self.jobs if job in running]
         return len(self.jobs) < before
 
     def bring(self, step: Ledger, joined: Sequence[Job]) -> None:
