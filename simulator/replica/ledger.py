@@ -79,7 +79,7 @@ class StepLedger(EngineState):
             ended = [job for job in self.running if job.group is None and job.completing]
         if size or ended:
             kv, cache, seqs = self.kv, self.cache, size + len(ended)
-            too_many = sum(job.computed % self.block_size == 0 for job in ended)
+            too_many = sum(job.computed % self.block_size == 0 for job in ended) if ended else 0
             blocks = group.openers[group.tick % self.block_size] + too_many
             if blocks > kv.free_blocks or seqs > self.token_budget:
                 if cache is not None:
