@@ -29,9 +29,7 @@ class Choosing:
     join_weight: float = 0.5  # a full batch lets a queue in of this, times its readers and seconds of prompt
     _worth: Worth = field(init=False)
     _readers: Readers = field(init=False)
-    _priced: tuple[int, int, int, int] = field(
-        default=(-1, 0, 0, 0), init=False
-    )  # what was priced last, and the price
+    _priced: tuple[int, int, int, int] = field(default=(-1, 0, 0, 0), init=False)  # of what ``_price_s`` is
     _price_s: float = field(default=0.0, init=False)
     _lone_s: float = field(default=0.0, init=False)  # how long a step of one decode takes
     _start_s: float = field(default=0.0, init=False)  # when the step being planned will start
@@ -46,7 +44,8 @@ class Choosing:
 
     def goes_on_decoding(self, step: Ledger) -> bool:
         """Always, once those who have ended are forgotten."""
-        self._readers.drop_leavers(step)
+        if self._readers.size != step.group.size or step.joined:
+            self._readers.drop_leavers(step)
         return True
 
     def decoded(self, begun_s: float, ends_s: Sequence[float], first_tick: int) -> None:

@@ -1,6 +1,6 @@
 """How long outputs have been, and what the running ones will therefore hold, for the policy ``smooth``."""
 
-from bisect import bisect_right, insort
+from bisect import bisect_right
 from collections import deque
 from math import sqrt
 
@@ -12,10 +12,9 @@ EVERY_TOKENS = 32  # of the decode group between two looks
 
 
 class Outputs:
-    """The latest outputs that have ended, sorted."""
+    """The latest outputs that have ended."""
 
     def __init__(self) -> None:
-        self._sorted: list[int] = []
         self._latest: deque[int] = deque()
         self._sum = 0
         self._looked_at = (-EVERY_TOKENS, 0)  # tick, running
@@ -24,17 +23,14 @@ class Outputs:
     @property
     def usual_tokens(self) -> float:
         """Their mean; 0 before any."""
-        return self._sum / len(self._sorted) if self._sorted else 0.0
+        return self._sum / len(self._latest) if self._latest else 0.0
 
     def add(self, tokens: int) -> None:
         """Remember an output that has ended."""
-        insort(self._sorted, tokens)
         self._latest.append(tokens)
         self._sum += tokens
         if len(self._latest) > REMEMBERED:
-            oldest = self._latest.popleft()
-            self._sum -= oldest
-            del self._sorted[bisect_right(self._sorted, oldest) - 1]
+            self._sum -= self._latest.popleft()
 
     def growth(self, step: Ledger, caution: float) -> float:
         """Return by how many blocks the running requests may have grown when they hold most.
@@ -45,12 +41,13 @@ class Outputs:
         tick, running = step.group.rounds, len(step.running)
         if tick >= self._looked_at[0] + EVERY_TOKENS or running > self._looked_at[1]:
             self._looked_at = tick, running
-            self._growth = max(self._at(step, look * self.usual_tokens, caution) for look in LOOKS)
+            ends = sorted(self._latest)
+            self._growth = max(self._at(step, ends, look * self.usual_tokens, caution) for look in LOOKS)
         return self._growth
 
-    def _at(self, step: Ledger, tokens: float, caution: float) -> float:
-        """The same when so many tokens are there of each that still runs."""
-        ends, grown, variance = self._sorted, 0.0, 0.0
+    def _at(self, step: Ledger, ends: list[int], tokens: float, caution: float) -> float:
+        """The same when so many tokens are there of each that still runs; ``ends`` are sorted."""
+        grown, variance = 0.0, 0.0
         ages = sorted(job.generated_tokens for job in step.running)
         for job in step.running:
             done, known = job.generated_tokens, job.known_tokens

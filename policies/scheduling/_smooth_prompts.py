@@ -1,6 +1,7 @@
 """The prompts that could be computed now, for the policy ``smooth``."""
 
 from bisect import bisect_right
+from math import inf
 
 from policies.scheduling._smooth_readers import Readers
 from policies.scheduling._smooth_worth import Worth
@@ -23,10 +24,10 @@ class Prompts:
         share ``keep_free`` of the blocks, or of the seats.
         """
         self._step, self._start_s, self._worth, self._readers = step, start_s, worth, readers
-        self.line = [(job.remaining_tokens, False, job) for job in step.partial]
-        offered = away = 0
+        self.line = [(job.remaining_tokens, False, job) for job in step.partial] if step.partial else []
+        offered, away, budget = 0, 0, step.token_budget
         for job in step.waiting:
-            if offered >= step.token_budget:
+            if offered >= budget:
                 break
             tokens = job.remaining_tokens
             can_wait = job.generated_tokens and step.running and readers.owed_s(job) > start_s + BACK_BEFORE_S
@@ -41,17 +42,17 @@ class Prompts:
         if step.partial:
             self.line.sort(key=self._place)
         self.count = len(step.waiting) + len(step.partial) - away
-        self._tokens, self._pairs, self._context = [0], [0.0], [0]
         all_tokens, pairs, context = 0, 0.0, 0
         for tokens, _, job in self.line:
             prior = job.computed_tokens
             all_tokens += tokens
             pairs += tokens * (prior + 0.5 * tokens)
             context += prior + tokens
-            self._tokens.append(all_tokens)
-            self._pairs.append(pairs)
-            self._context.append(context)
-        self.all_tokens, self.offered = all_tokens, min(all_tokens, step.token_budget)
+        self._all = len(self.line), pairs, context
+        # Tokens, pairs and contexts of those before each in line, once only a part of it is priced
+        self._sums: list[tuple[int, float, int]] = []
+        self._costs: list[float] = []  # what a second of waiting costs, of the first ones in line
+        self.all_tokens, self.offered = all_tokens, all_tokens if all_tokens < budget else budget
         self._most: dict[bool, tuple[int, float]] = {}  # by whether all decode beside them
         self._prices: dict[tuple[int, bool], float] = {}  # by tokens, and whether all decode beside them
 
@@ -68,53 +69,67 @@ class Prompts:
 
     def first_cost(self) -> float:
         """What a second of the first one's waiting costs, tokens."""
-        return self._slope(self.line[0][2])
+        return self._first_costs()[0]
+
+    def _first_costs(self) -> list[float]:
+        if not self._costs:
+            waiting, start_s = self._worth.waiting, self._start_s
+            self._costs = [waiting(job, start_s) for _, _, job in self.line[:MOST_LOOKED_AT]]
+        return self._costs
 
     def cost(self) -> float:
         """What a second of all their waiting costs, tokens."""
-        jobs = self._step.waiting
-        waiting, start_s = self._worth.waiting, self._start_s
-        costs = [waiting(job, start_s) for _, _, job in self.line[:MOST_LOOKED_AT]]
+        jobs, costs = self._step.waiting, self._first_costs()
         if not self._worth.alike and len(jobs) > MOST_LOOKED_AT:
             places = range(MOST_LOOKED_AT, len(jobs), -(-len(jobs) // MOST_LOOKED_AT))
-            costs += [waiting(jobs[place], start_s) for place in places]
+            costs = costs + [self._slope(jobs[place]) for place in places]
         return self.count * sum(costs) / len(costs) if costs else 0.0
 
     def finished_by(self, tokens: int) -> int:
         """How many prompts so many tokens complete."""
-        return bisect_right(self._tokens, tokens) - 1
+        if tokens == self.all_tokens:
+            return len(self.line)
+        if not self._sums:
+            sums = [(0, 0.0, 0)]
+            for each, _, job in self.line:
+                before, pairs, context = sums[-1]
+                prior = job.computed_tokens
+                sums.append((before + each, pairs + each * (prior + 0.5 * each), context + prior + each))
+            self._sums = sums
+        return bisect_right(self._sums, (tokens, inf)) - 1
+
+    def _part(self, tokens: int) -> tuple[int, float, int]:
+        """How many prompts so many tokens are of, and their attention pairs and contexts."""
+        done = self.finished_by(tokens)
+        before, pairs, context = self._sums[done]
+        rest = tokens - before
+        if not rest:
+            return done, pairs, context
+        prior = self.line[done][2].computed_tokens
+        return done + 1, pairs + rest * (prior + 0.5 * rest), context + prior + rest
 
     def price(self, tokens: int, decodes: bool) -> float:
         """Seconds of a step with so many tokens of prompts, with or without all decodes."""
         price_s = self._prices.get((tokens, decodes))
         if price_s is not None:
             return price_s
-        done = self.finished_by(tokens)
-        pairs, context = self._pairs[done], self._context[done]
-        rest = tokens - self._tokens[done]
-        if rest:
-            prior = self.line[done][2].computed_tokens
-            pairs += rest * (prior + 0.5 * rest)
-            context += prior + rest
+        prompts, pairs, context = self._all if tokens == self.all_tokens else self._part(tokens)
         step = self._step
         seqs, decode_context = (step.group.size, step.group.context_tokens()) if decodes else (0, 0)
         shape = self._readers.shape(step, seqs, decode_context)
-        shape.prefill_tokens, shape.prefill_seqs = tokens, done + (rest > 0)
+        shape.prefill_tokens, shape.prefill_seqs = tokens, prompts
         shape.prefill_attention_pairs, shape.prefill_context_tokens = pairs, context
         price_s = self._prices[tokens, decodes] = step.price(shape)
         return price_s
 
-    def _most_of(self, decodes: bool) -> tuple[int, float]:
-        """How many tokens fit a step, and its seconds."""
-        most, step = self.offered, self._step
-        if decodes:
-            most = min(most, step.token_budget - self._readers.round_tokens(step))
-        found = self._most[decodes] = (most, self.price(most, decodes)) if most > 0 else (0, 0.0)
-        return found
-
     def fit(self, seconds: float, decodes: bool) -> tuple[int, float]:
         """How many tokens a step of at most that length can compute, to within 16, and its seconds; 0, 0.0: none."""
-        found = self._most.get(decodes) or self._most_of(decodes)
+        found = self._most.get(decodes)
+        if found is None:
+            most, budget = self.offered, self._step.token_budget
+            if decodes and most > budget - self._readers.round_tokens(self._step):
+                most = budget - self._readers.round_tokens(self._step)
+            found = self._most[decodes] = (most, self.price(most, decodes)) if most > 0 else (0, 0.0)
         most, most_s = found
         if most_s <= seconds:
             return found

@@ -28,9 +28,7 @@ class Smooth(Choosing, Scheduler):
     """
 
     async_scheduling: bool = True  # off: plan each step with the results of the one before
-    alpha: float | None = (
-        None  # of the readers, tokens per unit of f; unset: the scenario's, as the next three
-    )
+    alpha: float | None = None  # of the readers, tokens per unit of f; unset: the scenario's, as next three
     f: Penalty | None = None  # form of what waiting costs
     f_scale_s: float | None = None  # its scale, s
     origin: Origin | None = None  # when a reader's clock starts
@@ -84,15 +82,15 @@ class Smooth(Choosing, Scheduler):
         tokens, decodes = self._choose(step, prompts)
         if decodes:
             self._decode(step)
-        brought: list[Job] = []
-        if not step.preempted:
-            brought = compute(step, prompts, tokens, outputs, self.spare_blocks, caution)
+        brought = (
+            [] if step.preempted else compute(step, prompts, tokens, outputs, self.spare_blocks, caution)
+        )
         if not (step.shape.prefill_seqs or step.shape.decode_seqs or step.preempted):
             if step.group.size:
                 self._decode(step)
             elif step.partial and len(step.partial) == len(step.running):  # begun prompts block each other
                 step.preempt(next(reversed(step.partial)))
-        self._note(step, brought)
+        self._note(step, prompts, brought)
 
     def _urgency(self, job: Job) -> tuple[bool, float, float, int]:
         """Work by what a second of waiting costs. Who comes back holds blocks for less time than who begins."""
@@ -133,16 +131,20 @@ class Smooth(Choosing, Scheduler):
             else:
                 step.preempt(self._readers.take_most_ahead(step.group.rounds))
 
-    def _note(self, step: Ledger, brought: list[Job]) -> None:
+    def _note(self, step: Ledger, prompts: Prompts, brought: list[Job]) -> None:
         """Write down when the step ends, and who gets tokens then."""
-        shape, group = step.shape, step.group
-        step_s = step.price(shape) if shape.decode_seqs or shape.prefill_seqs else 0.0
-        end_s = self._start_s + step_s
+        shape, group, step_s = step.shape, step.group, 0.0
+        if brought and len(brought) == len(prompts.line) == shape.prefill_seqs and group.lockstep:
+            step_s = prompts.price(prompts.all_tokens, step.ticks)  # as was asked before
+        elif shape.decode_seqs or shape.prefill_seqs:
+            step_s = step.price(shape)
+        self._busy_until_s = end_s = self._start_s + step_s
         if shape.prefill_seqs:
-            self._credit_s = max(0.0, self._credit_s - step_s + (self._decode_s(step) if step.ticks else 0.0))
+            # What ``_choose`` has priced, unless one was preempted since
+            decode_s = self._decode_s(step) if step.preempted else self._price_s
+            self._credit_s = max(0.0, self._credit_s - step_s + (decode_s if step.ticks else 0.0))
         self._decoded = step.ticks
         if step.ticks:
             self._readers.tick((end_s,), group.rounds)
         for job in brought:
             self._readers.join(job, end_s, group.rounds + step.ticks)
-        self._busy_until_s = end_s
