@@ -69,8 +69,9 @@ def fast_forward(
             begun_s = end_s
             end_s += offset + slope * first_context
             write_end(end_s)
-            run_blocks.append(openers[turn] + too_many)
-            left -= openers[turn] + too_many
+            opening = openers[turn] + too_many
+            run_blocks.append(opening)
+            left -= opening
         else:
             if size * (most // block_size + 1) > left:
                 most = bisect_right(list(accumulate(_turns(openers, turn, most))), left)
