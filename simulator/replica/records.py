@@ -14,18 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 STEP_COLUMNS = (
-    "start_s",
-    "end_s",
-    "prefill_tokens",
-    "prefill_seqs",
-    "decode_seqs",
-    "decode_context_tokens",
-    "running",
-    "waiting",
-    "kv_blocks_used",
-    "preemptions",
-    "ticks",
-)
+    "start_s", "end_s", "prefill_tokens", "prefill_seqs", "decode_seqs", "decode_context_tokens", "running", "waiting",
+    "kv_blocks_used", "preemptions", "ticks",
+)  # fmt: skip
 CHUNK_COLUMNS = ("step", "request_id", "tokens", "computed_before")
 SPAN_COLUMNS = ("request_id", "first_tick", "tokens")
 PROMPT_END_COLUMNS = ("request_id", "step")

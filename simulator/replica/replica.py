@@ -89,7 +89,7 @@ class Replica(StepLoop):
         self._ends_unseen = ahead and unseen and not self._plans_ends
         pieces, alone = self._engine.decode_piece is not None, self.effects.ended is None
         plain = pieces and not (unseen or self._plans_ends)
-        self._goes_on = alone and self._engine.tiers is None and (plain or (pieces and self._plans_ends))
+        self._goes_on = alone and self._engine.tiers is None and pieces and (self._plans_ends or not unseen)
         told = self.effects.chunks is not None or self._stages is not None
         self._admits_all = plain and self.policy.admits_all() and not (told or self._hears)
         self.in_flight = deque()
