@@ -29,8 +29,9 @@ class Choosing:
     join_weight: float = 0.5  # a full batch lets a queue in of this, times its readers and seconds of prompt
     _worth: Worth = field(init=False)
     _readers: Readers = field(init=False)
-    _priced: tuple[int, int, int, int] = field(default=(-1, 0, 0, 0), init=False)  # of what ``_price_s`` is
-    _price_s: float = field(default=0.0, init=False)
+    _decode_step_s: float = field(
+        default=0.0, init=False
+    )  # how long a step takes in which all decode, as chosen by
     _lone_s: float = field(default=0.0, init=False)  # how long a step of one decode takes
     _start_s: float = field(default=0.0, init=False)  # when the step being planned will start
     _busy_until_s: float = field(default=0.0, init=False)  # when the step planned last ends
@@ -60,7 +61,8 @@ class Choosing:
         if not size or not prompts.line:
             self._credit_s = 0.0
             return prompts.offered, size > 0
-        decode_s, pace_s = self._decode_s(step), readers.round_s
+        self._decode_step_s = decode_s = self._decode_s(step)
+        pace_s = readers.round_s
         near, each = readers.needing(self._start_s + NEAR_S, tick)
         queue = prompts.cost() / each if each else inf
         claim = self.queue_claim if self._worth.alike else self.convex_claim
@@ -141,9 +143,5 @@ class Choosing:
 
     def _decode_s(self, step: Ledger) -> float:
         """Seconds of a step in which all jobs decode and nothing else happens."""
-        seqs, context = step.group.size, step.group.context_tokens()
-        asked = step.step, seqs, context, step.shape.draft_passes  # a replica may be slower at another step
-        if asked != self._priced:
-            self._priced = asked
-            self._price_s = step.price(self._readers.shape(step, seqs, context))
-        return self._price_s
+        group = step.group
+        return step.price(self._readers.shape(step, group.size, group.context_tokens()))

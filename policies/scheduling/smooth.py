@@ -141,7 +141,7 @@ class Smooth(Choosing, Scheduler):
         self._busy_until_s = end_s = self._start_s + step_s
         if shape.prefill_seqs:
             # What ``_choose`` has priced, unless one was preempted since
-            decode_s = self._decode_s(step) if step.preempted else self._price_s
+            decode_s = self._decode_s(step) if step.preempted else self._decode_step_s
             self._credit_s = max(0.0, self._credit_s - step_s + (decode_s if step.ticks else 0.0))
         self._decoded = step.ticks
         if step.ticks:
