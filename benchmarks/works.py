@@ -95,7 +95,7 @@ W3 = Work(
 W4 = Work(
     "W4", "the Azure conversation hour, 2 replicas", _trace("azure2023_conv", "cluster.replicas=2"), 1.7
 )
-W5 = many(1_000_000, "W5", 60.0, 2000.0)
+W5 = many(1_000_000, "W5", 60.0, 1500.0)
 # The loop computes every prompt in full, as it keeps nothing.
 _CONVERSATIONS = (
     "workload.trace=mooncake_fast25_synthetic",
