@@ -29,9 +29,7 @@ class Choosing:
     join_weight: float = 0.5  # a full batch lets a queue in of this, times its readers and seconds of prompt
     _worth: Worth = field(init=False)
     _readers: Readers = field(init=False)
-    _decode_step_s: float = field(
-        default=0.0, init=False
-    )  # how long a step takes in which all decode, as chosen by
+    _decode_step_s: float = field(default=0.0, init=False)  # how long one takes in which all decode
     _lone_s: float = field(default=0.0, init=False)  # how long a step of one decode takes
     _start_s: float = field(default=0.0, init=False)  # when the step being planned will start
     _busy_until_s: float = field(default=0.0, init=False)  # when the step planned last ends

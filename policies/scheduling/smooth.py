@@ -28,7 +28,7 @@ class Smooth(Choosing, Scheduler):
     """
 
     async_scheduling: bool = True  # off: plan each step with the results of the one before
-    alpha: float | None = None  # of the readers, tokens per unit of f; unset: the scenario's, as next three
+    alpha: float | None = None  # tokens per unit of f; unset: the scenario's, as the next three
     f: Penalty | None = None  # form of what waiting costs
     f_scale_s: float | None = None  # its scale, s
     origin: Origin | None = None  # when a reader's clock starts
