@@ -59,10 +59,8 @@ def extensions() -> list[object]:
         )
     options = ["--strict", "--ignore-missing-imports", "--follow-imports=silent"]
     found = mypycify([*core(), *options], opt_level="3", debug_level="0", group_name="servesim")
-    if (
-        sys.platform == "linux"
-    ):  # what is called from within only can be called without a look-up: 3 % of the time
-        for each in found:
+    if sys.platform == "linux":
+        for each in found:  # what is called from within only can be called without a look-up: 3 % of the time
             each.extra_compile_args += ["-fvisibility=hidden", "-fno-semantic-interposition"]
     return list(found)
 

@@ -34,7 +34,7 @@ from simulator.replica.limits import Limits
 from simulator.replica.request import RequestState
 from simulator.results.collect import collect, readers_leave_s
 from simulator.results.recorded import ending_rows
-from simulator.results.tables import Incarnation, step_times
+from simulator.results.tables import Incarnation, step_columns
 from simulator.results.tokens import Delay, joined
 from simulator.workload.workload import Workload
 
@@ -179,7 +179,7 @@ def _results_differ(recording: dict[str, Any], cluster: Cluster, probe: Probe) -
     # What the engine gave out, whether or not the client was still there to take it
     n, lives = len(results["reason"]), [Incarnation(0, records)]
     until_s = readers_leave_s(n, ending_rows(cluster.refused), [records], None, None)
-    tokens = joined(collect(lives, step_times(lives), [0], n, until_s, Delay())[0])
+    tokens = joined(collect(lives, step_columns(lives), [0], n, until_s, Delay())[0])
     steps_of: list[list[int]] = [[] for _ in results["reason"]]
     for request, step in zip(tokens["request_id"].tolist(), tokens["step"].tolist(), strict=True):
         steps_of[request].append(step)

@@ -81,7 +81,8 @@ class Clock:
         self.env = _SimPy(self)
         self._queue, self._numbers = self.env.queue, self.env.numbers
         self._reached = 0  # the highest priority among the events of this instant that have begun
-        self._calls: list[Any] = []  # a heap of ``_Called``
+        # A heap of ``_Called``, which the compiled core would unpack to compare if it knew that
+        self._calls: list[Any] = []
 
     def at(self, time_s: float, priority: EventPriority = _NORMAL) -> Event:
         """Return an event at exactly ``time_s`` (>= now), before every replica's turn of that instant."""

@@ -43,8 +43,7 @@ class Choosing:
 
     def goes_on_decoding(self, step: Ledger) -> bool:
         """Always, once those who have ended are forgotten."""
-        if self._readers.size != step.group.size or step.joined:
-            self._readers.drop_leavers(step)
+        self._readers.drop_leavers(step)
         return True
 
     def decoded(self, begun_s: float, ends_s: Sequence[float], first_tick: int) -> None:

@@ -126,9 +126,9 @@ class Prompts:
         """How many tokens a step of at most that length can compute, to within 16, and its seconds; 0, 0.0: none."""
         found = self._most.get(decodes)
         if found is None:
-            most, budget = self.offered, self._step.token_budget
-            if decodes and most > budget - self._readers.round_tokens(self._step):
-                most = budget - self._readers.round_tokens(self._step)
+            most = self.offered
+            if decodes:
+                most = min(most, self._step.token_budget - self._readers.round_tokens(self._step))
             found = self._most[decodes] = (most, self.price(most, decodes)) if most > 0 else (0, 0.0)
         most, most_s = found
         if most_s <= seconds:

@@ -30,7 +30,7 @@ class Readers(Clocks):
         self.tokens_each = 1.0  # that a reader gets in a round, where all decode
         self._by_pace: dict[float, list[Keyed]] = {}  # sorted
         self.quickest_s = inf  # between the tokens of the reader who reads fastest
-        self.size = 0  # readers
+        self._size = 0  # readers
         self._shape = StepShape()
         self.outputs = Outputs()
 
@@ -61,12 +61,12 @@ class Readers(Clocks):
             readers = self._by_pace[job.pace_s] = []
             self.quickest_s = min(self._by_pace)
         insort(readers, (key, job.id, job))
-        self.size += 1
+        self._size += 1
 
     def _remove(self, reader: Keyed) -> None:
         readers = self._by_pace[reader[2].pace_s]
         readers.remove(reader)
-        self.size -= 1
+        self._size -= 1
         if not readers:
             del self._by_pace[reader[2].pace_s]
             self.quickest_s = min(self._by_pace, default=inf)
@@ -100,7 +100,7 @@ class Readers(Clocks):
     def drop_leavers(self, step: Ledger) -> None:
         """Forget those who have ended; remember how long their outputs were. Take in who came from elsewhere."""
         group, joined = step.group, step.joined
-        if self.size == group.size and not joined:
+        if self._size == group.size and not joined:
             return
         for readers in list(self._by_pace.values()):
             gone = [each for each in readers if each[2].group is not group or (joined and each[2] in joined)]

@@ -34,8 +34,8 @@ from simulator.results.tables import (
     first_steps,
     last_event_s,
     request_table,
+    step_columns,
     step_table,
-    step_times,
 )
 from simulator.results.tokens import Delay
 from simulator.results.transfer_table import transfer_table
@@ -147,7 +147,7 @@ def unfold(cluster: Cluster, keep_steps: bool = True) -> tuple[Tables, float]:
     ]
     records = [life.records for life in lives]
     refused = ending_rows(cluster.refused)
-    steps = step_table(lives) if keep_steps else step_times(lives)
+    steps = step_table(lives) if keep_steps else step_columns(lives)
     rng = None if deployment.delivery is None else stream(deployment.seed, "delivery")
     until_s = readers_leave_s(
         len(rows), refused, records, _patience_ends_s(workload, rows, arrival_s), deployment.horizon_s

@@ -61,7 +61,6 @@ def fast_forward(
                 size, first_context, too_many = with_ended(engine, before)
                 if openers[turn] + too_many > left or size > engine.limits.max_num_batched_tokens:
                     return begun_s, end_s, NO_JOBS, before, True
-                goes_on = goes_on and not too_many  # which the next step gives back
             elif len(group.last_ticks[end_tick]) < size:
                 last_tick += 1  # the step after the ends, as if they were none
         most, many, steps = last_tick - first_tick, None, 1
@@ -120,14 +119,13 @@ def fast_forward(
         group.tick = tick
         if beyond and tick > end_tick:
             before, too_many = ended_before(group)
-            goes_on = goes_on and not too_many
         completing = group.finished() if tick in group.last_ticks else NO_JOBS
         if told is not None:
             told.decoded(first_s, records.run_ends[-steps:], first_tick)
         # The next one is planned when these jobs, if any, have left
         leaving, ends_s = (before, begun_s) if pipelined else (completing, end_s)
         stops = tick < last_tick or ends_s >= until_s or not group.size or openers[tick % block_size] > left
-        if stops or not goes_on:
+        if stops or not goes_on or too_many:
             break
         if leaving or cache is not None:
             for job in leaving:

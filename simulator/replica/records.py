@@ -101,11 +101,16 @@ class Records:
         if found_tokens:
             self.hits.extend((request, found_tokens, again))
 
-    def pack(self, name: str, stop: int) -> None:
-        """Make the first ``stop`` numbers of a list small: nothing looks at them any more."""
+    def take_out(self, name: str, stop: int) -> NDArray[Any]:
+        """Take the first ``stop`` numbers out of a list: nothing looks at them any more."""
         rows: MutableSequence[float] = getattr(self, name)
-        self._packed[name].append(np.array(rows[:stop], WIDTH[name][1]))
+        taken = np.array(rows[:stop], WIDTH[name][1])
         del rows[:stop]
+        return taken
+
+    def pack(self, name: str, stop: int) -> None:
+        """Make the first ``stop`` numbers of a list small."""
+        self._packed[name].append(self.take_out(name, stop))
 
     def rows(self, name: str) -> NDArray[Any]:
         """Return all rows of a list as float64 or int64, shape (columns, rows)."""

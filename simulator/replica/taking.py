@@ -1,9 +1,8 @@
 """Rows of a replica's records that it needs no more while it goes on: made small, or taken out."""
 
-from collections.abc import Mapping, MutableSequence, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-import numpy as np
 from numpy.typing import NDArray
 
 from simulator.replica.records import PROMPT_END_COLUMNS, RUN_COLUMNS, SPAN_COLUMNS, WIDTH, Records
@@ -52,13 +51,8 @@ def pack(replica: Replica, at_the_end: bool = False) -> None:
 
 def take(replica: Replica, at_the_end: bool) -> TakenRows:
     """Take what a replica, whose records are never packed, has recorded and needs no more: ``at_the_end`` all of it."""
-    records = replica.recorded
-    taken: dict[str, NDArray[Any]] = {}
-    for name, stop in _settled(replica, at_the_end).items():
-        if stop:
-            rows: MutableSequence[float] = getattr(records, name)
-            taken[name] = np.array(rows[:stop], WIDTH[name][1])
-            del rows[:stop]
+    records, stops = replica.recorded, _settled(replica, at_the_end)
+    taken = {name: records.take_out(name, stop) for name, stop in stops.items() if stop}
     requests = records.spans[:: len(SPAN_COLUMNS)] + records.prompt_ends[:: len(PROMPT_END_COLUMNS)]
     return TakenRows(taken, min(requests, default=AFTER_ALL))
 

@@ -68,13 +68,12 @@ def collect(
         where = np.full(int(some.sum()), replica)
         columns = owner[some], first[some], count[some], where
         found.append(tuple(column.astype(np.int32) for column in columns))
-        mine, of_ticks = slice(points, points + len(ticks) + len(step)), slice(points, points + len(ticks))
-        alone_from = slice(of_ticks.stop, mine.stop)
-        times_s[of_ticks], times_s[alone_from] = tick_s, alone_s
-        step_numbers[of_ticks], step_numbers[alone_from] = first_step + ticks, first_step + step
+        shared, alone_too = points + len(ticks), points + len(ticks) + len(step)
+        times_s[points:shared], times_s[shared:alone_too] = tick_s, alone_s
+        step_numbers[points:shared], step_numbers[shared:alone_too] = first_step + ticks, first_step + step
         if drafts is not None:
-            drafts[alone_from] = draft[here]
-        points = mine.stop
+            drafts[shared:alone_too] = draft[here]
+        points = alone_too
         row += n_steps
     times_s, step_numbers = times_s[:points], step_numbers[:points]
     drafts = None if drafts is None else drafts[:points]

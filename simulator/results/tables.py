@@ -132,11 +132,11 @@ def step_table(incarnations: Sequence[Incarnation]) -> Columns:
     return {
         "replica": np.repeat(np.array([each.replica for each in incarnations], np.int32), rows),
         "step": np.concatenate([np.arange(first, first + n, dtype=np.int32) for first, n in numbers]),
-        **step_times(incarnations, STEP_COLUMNS),
+        **step_columns(incarnations, STEP_COLUMNS),
     }
 
 
-def step_times(incarnations: Sequence[Incarnation], names: Sequence[str] = TIMING) -> Columns:
+def step_columns(incarnations: Sequence[Incarnation], names: Sequence[str] = TIMING) -> Columns:
     """Return columns of the steps of all incarnations one after another, without their numbers."""
     rows = [steps_ended(each.records) for each in incarnations]
     steps = _no_steps(sum(rows), names)

@@ -17,7 +17,7 @@ from simulator.replica.records import (
     Records,
 )
 from simulator.replica.taking import AFTER_ALL, GivenRecords, TakenRows
-from simulator.results.tables import TIMING, Incarnation, prior_tokens, step_times
+from simulator.results.tables import TIMING, Incarnation, prior_tokens, step_columns
 
 _NUMBERED = {"steps": 1 + len(STEP_COLUMNS), "runs": len(RUN_COLUMNS), "chunks": len(CHUNK_COLUMNS)}
 _OF_STEPS = ("steps", "runs", "run_ends", "run_blocks", "chunks")
@@ -55,7 +55,7 @@ class TakenRecords:
                 new[name][::width] -= self._stop_step
         records = GivenRecords(new)
         records.in_flight = in_flight
-        steps = step_times([Incarnation(0, records)], STEP_COLUMNS)
+        steps = step_columns([Incarnation(0, records)], STEP_COLUMNS)
         n = len(steps["end_s"])
         for name in TIMING:
             self.steps[name] = np.concatenate([self.steps[name], steps[name]])
